@@ -1,0 +1,1 @@
+"""Hookstream: webhook delivery out of Kafka."""

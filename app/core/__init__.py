@@ -1,0 +1,1 @@
+"""Decisions: pure, synchronous and total; time, dice and ids are arguments."""

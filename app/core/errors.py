@@ -1,0 +1,61 @@
+"""Every error of Hookstream, sorted by who has to act.
+
+HookstreamError
+├── ConfigError        the operator: a setting is wrong, missing, unknown or contradicts another
+├── MalformedEvent     the producer: a record of events.raw is not an event (goes to events.rejected)
+├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
+├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
+├── Unavailable        the environment: broker, Java, Maven or another process is not there (says the way out)
+└── Defect             us: an invariant does not hold
+
+A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Refusal` (core/exchange.py).
+"""
+
+from __future__ import annotations
+
+
+class HookstreamError(Exception):
+    """The root; never raised itself."""
+
+
+class ConfigError(HookstreamError):
+    """One or more settings cannot be used; `problems` has one sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class MalformedEvent(HookstreamError):
+    """A record is not an event; `reason` is a closed code, the message says what is wrong and where."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class CommandRefused(HookstreamError):
+    """The registry did not apply a command; `code` is a closed code (not_found, conflict, invalid, …)."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Unrepresentable(HookstreamError):
+    """The data has no faithful form in the profile's wire format; `pointer` is the JSON Pointer of the culprit."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{detail} at {pointer or 'the root'}")
+        self.pointer = pointer
+        self.detail = detail
+
+
+class Unavailable(HookstreamError):
+    """Something outside is not there; the message names the ways on."""
+
+
+class Defect(HookstreamError):
+    """An invariant of ours does not hold: stop and look."""
