@@ -1,0 +1,34 @@
+"""The real clock and the real dice: the only place that reads either."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+
+class SystemClock:
+    """`app.ports.Clock` on the host's clocks."""
+
+    def now_ms(self) -> int:
+        """Wall clock, milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the event loop."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class SystemDice:
+    """`app.ports.Dice` from the operating system's seed; chance here only spreads load."""
+
+    def __init__(self) -> None:
+        self._random = random.Random()  # noqa: S311 - jitter, not a secret
+
+    def roll(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()

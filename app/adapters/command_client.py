@@ -1,0 +1,86 @@
+"""Send a command to the registry and wait for its reply: what the CLI and the API have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.adapters.kafka_errors import reachable
+from app.adapters.kafka_log import KafkaLog
+from app.core.errors import CommandRefused, Unavailable
+from app.core.registry import Action, Command, Reply, encode
+from app.ports import Clock
+
+
+class CommandClient:
+    """One connection; many commands may be under way at once."""
+
+    def __init__(self, bootstrap: str, *, commands: str, replies: str, client_id: str, clock: Clock) -> None:
+        self._bootstrap = bootstrap
+        self._commands = commands
+        self._place = TopicPartition(replies, 0)
+        self._clock = clock
+        self._log = KafkaLog(bootstrap, client_id=client_id)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            client_id=client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="latest",
+        )
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect; replies to anything sent after this returns are seen."""
+        await self._log.start([self._commands, self._place.topic])
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+            self._consumer.assign([self._place])
+            await self._consumer.seek_to_end(self._place)
+            await self._consumer.position(self._place)
+        self._task = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+        await self._log.close()
+
+    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+        """Send and wait. Raises `CommandRefused`, or `Unavailable` when no writer answers in time."""
+        command = Command(id=uuid.uuid4().hex, issued_at_ms=self._clock.now_ms(), action=action)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[command.id] = future
+        try:
+            await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
+            reply = await asyncio.wait_for(future, timeout_s)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"no registry answered within {timeout_s:.0f} s: is a `hookstream up` or `hookstream run registry` "
+                "running on this Kafka? The command is in the log and will be applied when one starts."
+            ) from error
+        finally:
+            self._waiting.pop(command.id, None)
+        if not reply.ok:
+            raise CommandRefused(reply.code or "refused", reply.detail or "the registry gave no reason")
+        return reply
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                batches = await self._consumer.getmany(timeout_ms=1000)
+            except KafkaError:
+                await asyncio.sleep(0.2)
+                continue
+            for record in batches.get(self._place, []):
+                future = self._waiting.get((record.key or b"").decode())
+                if future is not None and not future.done():
+                    future.set_result(msgspec.json.decode(record.value, type=Reply))

@@ -1,0 +1,84 @@
+"""Puts what the HTTP client returns and raises into our words: readable headers, and refusals with one sentence each."""
+
+from __future__ import annotations
+
+import ssl
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ServerDisconnectedError,
+)
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDictProxy
+
+from app.adapters.egress import BlockedAddress
+from app.core.exchange import Refusal, RefusalKind, Timing
+
+#: What an exchange may raise because of the network or the receiver. Everything else is a defect of ours.
+NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
+#: The same for opening a connection: a name that DNS cannot carry, and uvloop's word for some socket errors.
+CONNECT_ERRORS = (*NETWORK_ERRORS, UnicodeError, RuntimeError)
+
+
+def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:
+    """The headers in order; bytes that are not UTF-8 become replacement characters, so that they can be stored."""
+    return tuple(
+        [
+            (name, value if value.isascii() else value.encode(errors="surrogateescape").decode(errors="replace"))
+            for name, value in headers.items()
+        ]
+    )
+
+
+def blocked(reason: str) -> Refusal:
+    """The endpoint's URL itself is not permitted; nothing was opened."""
+    return Refusal(kind="blocked_address", detail=reason, timing=Timing())
+
+
+def too_late(timeout_s: float, timing: Timing, *, connecting: bool) -> Refusal:
+    """The deadline passed before a status line arrived."""
+    missing = "connection" if connecting else "answer"
+    return Refusal(kind="timeout", detail=f"There was no {missing} within {timeout_s:g} s.", timing=timing)
+
+
+def refusal(error: BaseException, timing: Timing, *, connecting: bool, tls: bool) -> Refusal:
+    """Name the failure. `connecting`: it happened before the request could be written."""
+    kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error)
+    return Refusal(kind=kind, detail=detail, timing=timing)
+
+
+def _connecting(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
+    cause = error.os_error if isinstance(error, ClientConnectorError) else error
+    if isinstance(cause, BlockedAddress):
+        return "blocked_address", str(cause.strerror)
+    if isinstance(error, ClientConnectorDNSError):
+        return "dns", f"The name {error.host} does not resolve: {_reason(cause)}."
+    if isinstance(error, ClientConnectorCertificateError):
+        return "tls", f"The TLS certificate is not trusted: {_certificate_reason(error.certificate_error)}."
+    if isinstance(cause, ssl.SSLError):
+        return "tls", f"The TLS handshake failed: {_reason(cause)}."
+    if isinstance(cause, ConnectionRefusedError):
+        return "refused", "The receiver refused the connection (nothing listens on that port)."
+    if tls and isinstance(cause, ConnectionError):
+        return "tls", "The receiver closed the connection during the TLS handshake."
+    return "connect", f"No connection could be opened: {_reason(cause)}."
+
+
+def _conversing(error: BaseException) -> tuple[RefusalKind, str]:
+    if isinstance(error, ServerDisconnectedError):
+        return "reset", "The receiver closed the connection before it answered."
+    if isinstance(error, OSError):
+        return "reset", "The connection broke before the receiver answered."
+    return "protocol", "The receiver's bytes are not an HTTP/1.1 answer."
+
+
+def _reason(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text or type(error).__name__).strip().rstrip(".")
+
+
+def _certificate_reason(error: Exception) -> str:
+    return getattr(error, "verify_message", "") or _reason(error)

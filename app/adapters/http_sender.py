@@ -1,0 +1,199 @@
+"""Sends requests over aiohttp's connector and response parser, without the per-request objects of its session.
+
+A session spends three quarters of a request's CPU on URL, header, cookie and timer objects that a webhook does not
+need. Kept from aiohttp is what is hard: resolving, happy eyeballs, TLS and the C parser. Ours are the request's bytes,
+the pool of idle connections and the deadlines. The rules:
+
+- One request is on a connection at a time. Its bytes are handed over at once (they are in memory anyway): a receiver
+  that reads slowly is bounded by the deadline, and one that answers early is heard at once.
+- A connection is kept only when the whole answer was read, the whole request was taken, and nothing came after the
+  answer. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
+- A kept connection may be dead without our knowing. If it breaks before a byte of the answer, the request is sent
+  once more on a fresh connection; the receiver may then see it twice, with the same event id.
+- The deadline aborts the connection, and the exchange finds it broken. What was under way at a cancellation is closed.
+- No redirects, no cookies, no proxies, no decompression: the answer is kept as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import cast
+from weakref import WeakValueDictionary
+
+from aiohttp import ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from app.adapters.egress import ThreadResolver, guard, trust
+from app.adapters.http_pool import Deadlines, IdlePool, Origin, Wire
+from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
+from app.core.addresses import EgressPolicy, check_url
+from app.core.errors import Defect
+from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
+
+#: Endpoint URLs whose parsed form is remembered.
+MAX_TARGETS = 16_384
+
+_NO_TIMEOUT = ClientTimeout()
+
+
+class Target:
+    """One endpoint URL, ready to be written to."""
+
+    __slots__ = ("_head", "origin")
+
+    def __init__(self, url: URL, origin: Origin) -> None:
+        self.origin = origin
+        self._head = (
+            f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\naccept-encoding: identity\r\n"
+        )
+
+    def render(self, request: PreparedRequest) -> bytes:
+        """The request's bytes, header values in UTF-8. Raises Defect when a header would break out of its line."""
+        fields = request.headers
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        if not lines.count("\r") == lines.count("\n") == len(fields):
+            raise Defect("a header has a line break in its name or value")
+        return f"{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+
+
+class _Exchange:
+    """What the steps of one `send` share; times are the loop's, in seconds."""
+
+    __slots__ = ("connected", "data", "deadline", "request", "reused", "started", "target", "written")
+
+    def __init__(self, request: PreparedRequest, target: Target, now: float) -> None:
+        self.request = request
+        self.target = target
+        self.data = target.render(request)
+        self.started = self.connected = self.written = now
+        self.deadline = now + request.timeout_s
+        self.reused = True
+
+    def timing(self, now: float, answered: float | None = None) -> Timing:
+        """The times until now; `answered` is when the status line came."""
+        return Timing(
+            connect_ms=(self.connected - self.started) * 1000,
+            first_byte_ms=0.0 if answered is None else (answered - self.written) * 1000,
+            total_ms=(now - self.started) * 1000,
+            reused=self.reused,
+        )
+
+
+class _DeadOnArrival(Exception):
+    """A kept connection broke before a byte of the answer."""
+
+
+class HttpSender:
+    """`app.ports.Sender` at a third of a session's cost. Start it inside the event loop that will use it."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        ca_file: Path | None = None,
+        response_cap: int = 65_536,
+        resolver: AbstractResolver | None = None,
+        keepalive_s: float = 15.0,
+    ) -> None:
+        self._policy = policy
+        self._context = trust(ca_file)
+        self._cap = response_cap
+        self._resolver = resolver or ThreadResolver()
+        self._keepalive_s = keepalive_s
+
+    async def start(self) -> None:
+        """Bind to the running loop; opens no connection."""
+        self._loop = asyncio.get_running_loop()
+        self._connector = TCPConnector(
+            limit=0, ssl=self._context, resolver=self._resolver, socket_factory=guard(self._policy)
+        )
+        self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
+        self._pool = IdlePool(self._loop, self._keepalive_s)
+        self._deadlines = Deadlines(self._loop)
+        self._origins: WeakValueDictionary[URL, Origin] = WeakValueDictionary()
+        self._target = lru_cache(MAX_TARGETS)(self._read_target)
+
+    async def close(self) -> None:
+        """Close all connections; an exchange that is still under way ends as a timeout."""
+        self._deadlines.close()
+        await self._pool.close()
+        await self._connector.close()
+        await self._resolver.close()
+
+    async def send(self, request: PreparedRequest) -> Outcome:
+        """See `app.ports.Sender`."""
+        target = self._target(request.url)
+        if isinstance(target, str):
+            return blocked(target)
+        exchange = _Exchange(request, target, self._loop.time())
+        kept = self._pool.take(target.origin)
+        if kept is not None:
+            try:
+                return await self._converse(kept, exchange)
+            except _DeadOnArrival:
+                exchange.reused = False
+        return await self._connect(exchange)
+
+    def _read_target(self, text: str) -> Target | str:
+        """The endpoint's URL for writing, or why nothing may be sent to it."""
+        reason = check_url(text, self._policy)
+        if reason is not None:
+            return reason
+        url = URL(text, encoded=True)  # as registered: `check_url` accepts nothing that needs quoting
+        base = url.origin()
+        origin = self._origins.get(base)
+        if origin is None:
+            origin = self._origins[base] = Origin(base, self._loop)
+        return Target(url, origin)
+
+    async def _connect(self, exchange: _Exchange) -> Outcome:
+        """Converse on a fresh connection."""
+        origin = exchange.target.origin
+        exchange.reused = False
+        try:
+            async with asyncio.timeout_at(exchange.deadline):
+                wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
+        except TimeoutError:
+            return too_late(exchange.request.timeout_s, exchange.timing(self._loop.time()), connecting=True)
+        except CONNECT_ERRORS as error:
+            return refusal(error, exchange.timing(self._loop.time()), connecting=True, tls=origin.tls)
+        exchange.connected = self._loop.time()
+        wire.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=self._cap)
+        return await self._converse(cast(Wire, wire), exchange)
+
+    async def _converse(self, wire: Wire, exchange: _Exchange) -> Outcome:
+        """Write the request and read the answer."""
+        slot = self._deadlines.add(wire, exchange.deadline)
+        complete = False
+        try:
+            if wire.transport is not None:  # else it broke just now, and reading says how
+                wire.transport.write(exchange.data)
+            exchange.written = self._loop.time()
+            message, payload = await wire.answer()
+            answered = self._loop.time()
+            body, truncated = await wire.body(payload, self._cap)
+            complete = not truncated
+        except NETWORK_ERRORS as error:
+            timing = exchange.timing(self._loop.time())
+            if wire.expired:
+                return too_late(exchange.request.timeout_s, timing, connecting=False)
+            if exchange.reused and not wire.heard:
+                raise _DeadOnArrival from error
+            return refusal(error, timing, connecting=False, tls=exchange.target.origin.tls)
+        finally:
+            self._deadlines.discard(wire, slot)
+            if complete and wire.clean:
+                self._pool.give(wire, exchange.target.origin)
+            else:
+                wire.cut()
+        return Reply(
+            status=message.code,
+            headers=readable(message.headers),
+            body=body,
+            truncated=truncated,
+            timing=exchange.timing(self._loop.time(), answered),
+        )

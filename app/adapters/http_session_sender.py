@@ -1,0 +1,169 @@
+"""The same port on a plain, tuned ClientSession: the fallback, the oracle of the contract suite, the bench's baseline."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+    TraceConfig,
+)
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
+from yarl import URL
+
+from app.adapters.egress import ThreadResolver, guard, trust
+from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
+from app.core.addresses import EgressPolicy, check_url
+from app.core.errors import Defect
+from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
+
+_AUTOMATIC = ("accept", "content-type", "user-agent")
+
+
+class _Watch:
+    """What the session's trace tells of a request under way; times are the loop's, in seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.started = self.connected = now
+        self.connecting = True
+        self.reused = False
+
+    def timing(self, now: float, answered: float | None = None) -> Timing:
+        return Timing(
+            connect_ms=0.0 if self.reused else (self.connected - self.started) * 1000,
+            first_byte_ms=0.0 if answered is None else (answered - self.connected) * 1000,
+            total_ms=(now - self.started) * 1000,
+            reused=self.reused,
+        )
+
+
+class HttpSessionSender:
+    """`app.ports.Sender` as aiohttp's users would write it. Start it inside the event loop that will use it."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        ca_file: Path | None = None,
+        response_cap: int = 65_536,
+        resolver: AbstractResolver | None = None,
+        keepalive_s: float = 15.0,
+    ) -> None:
+        self._policy = policy
+        self._context = trust(ca_file)
+        self._cap = response_cap
+        self._resolver = resolver or ThreadResolver()
+        self._keepalive_s = keepalive_s
+
+    async def start(self) -> None:
+        """Bind to the running loop; opens no connection."""
+        self._loop = asyncio.get_running_loop()
+        connector = TCPConnector(
+            limit=0,
+            ssl=self._context,
+            resolver=self._resolver,
+            socket_factory=guard(self._policy),
+            keepalive_timeout=self._keepalive_s,
+        )
+        self._target = lru_cache(16_384)(self._read_target)
+        self._session = ClientSession(
+            connector=connector,
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=_AUTOMATIC,
+            trace_configs=[self._trace()],
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+        await self._resolver.close()
+
+    async def send(self, request: PreparedRequest) -> Outcome:
+        """See `app.ports.Sender`."""
+        target = self._target(request.url)
+        if isinstance(target, str):
+            return blocked(target)
+        started = self._loop.time()
+        while True:
+            watch = _Watch(self._loop.time())
+            try:
+                return await self._exchange(target, request, watch, request.timeout_s - (watch.started - started))
+            except TimeoutError:
+                return too_late(request.timeout_s, watch.timing(self._loop.time()), connecting=watch.connecting)
+            except CONNECT_ERRORS as error:
+                if watch.reused and _unheard(error):
+                    continue
+                connecting = watch.connecting or isinstance(error, ClientConnectorError)
+                timing = watch.timing(self._loop.time())
+                return refusal(error, timing, connecting=connecting, tls=target.scheme == "https")
+            except ValueError as error:
+                raise Defect("a header has a line break in its name or value") from error
+
+    def _read_target(self, text: str) -> URL | str:
+        return check_url(text, self._policy) or URL(text, encoded=True)
+
+    async def _exchange(self, target: URL, request: PreparedRequest, watch: _Watch, timeout_s: float) -> Outcome:
+        async with self._session.post(
+            target,
+            data=request.body,
+            headers=CIMultiDict((("accept-encoding", "identity"), *request.headers)),
+            allow_redirects=False,
+            timeout=ClientTimeout(total=timeout_s, ceil_threshold=math.inf),
+            trace_request_ctx=watch,
+        ) as response:
+            answered = self._loop.time()
+            body, truncated = await self._body(response)
+            if truncated:
+                response.close()
+            return Reply(
+                status=response.status,
+                headers=readable(response.headers),
+                body=body,
+                truncated=truncated,
+                timing=watch.timing(self._loop.time(), answered),
+            )
+
+    async def _body(self, response: ClientResponse) -> tuple[bytes, bool]:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while size <= self._cap and not response.content.at_eof():
+                chunks.append(await response.content.readany())
+                size += len(chunks[-1])
+        except NETWORK_ERRORS:
+            size = self._cap + 1
+        return b"".join(chunks)[: self._cap], size > self._cap
+
+    def _trace(self) -> TraceConfig:
+        async def connected(_: ClientSession, context: SimpleNamespace, __: Any) -> None:
+            context.trace_request_ctx.connecting = False
+            context.trace_request_ctx.connected = self._loop.time()
+
+        async def reused(_: ClientSession, context: SimpleNamespace, __: Any) -> None:
+            context.trace_request_ctx.connecting = False
+            context.trace_request_ctx.reused = True
+
+        trace = TraceConfig()
+        trace.on_connection_create_end.append(connected)
+        trace.on_connection_reuseconn.append(reused)
+        return trace
+
+
+def _unheard(error: BaseException) -> bool:
+    """The connection broke before a byte of the answer."""
+    if isinstance(error, ServerDisconnectedError):
+        return isinstance(error.message, str)
+    return isinstance(error, ConnectionError)

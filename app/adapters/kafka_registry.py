@@ -1,0 +1,122 @@
+"""The registry's single writer: read commands, and write state, replies and the commands' offset in one transaction.
+
+Two writers cannot both succeed: the consumer group gives the one partition of registry.commands to one of them, and the
+transactional id fences a zombie whose transaction would come late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from app.adapters.kafka_errors import reachable
+from app.adapters.kafka_source import KafkaSource
+from app.adapters.kafka_table import TopicTable
+from app.core.directory import Directory
+from app.core.errors import Unavailable
+from app.core.partitions import Committed, Place
+from app.core.registry import apply
+from app.ports import Record
+
+log = structlog.get_logger(__name__)
+
+
+class KafkaRegistryStore:
+    """`app.ports.RegistryStore` on Kafka."""
+
+    def __init__(self, bootstrap: str, *, group: str, commands: str, registry: str, replies: str, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._client_id = client_id
+        self._registry = registry
+        self._replies = replies
+        self._commands = commands
+        self._source = KafkaSource(bootstrap, group=group, client_id=client_id, topics=[commands])
+        self._producer: AIOKafkaProducer | None = None
+        self._chosen = asyncio.Event()
+        self._lost = False
+
+    async def start(self) -> None:
+        """Join the writers' group."""
+        await self._source.start(self)
+
+    async def stop(self) -> None:
+        """Leave it (bounded)."""
+        await self._source.stop()
+        await self._drop_producer()
+
+    async def chosen(self, directory: Directory) -> None:
+        """Wait until this process is the writer, fence its predecessor, and read the whole registry."""
+        await self._chosen.wait()
+        self._lost = False
+        await self._drop_producer()
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            transactional_id=self._group,
+            transaction_timeout_ms=15_000,
+            acks="all",
+        )
+        with reachable(self._bootstrap):
+            await producer.start()
+        self._producer = producer
+        table = TopicTable(
+            self._bootstrap, self._registry, client_id=self._client_id,
+            apply=lambda key, value: apply(directory, key, value),
+        )  # fmt: skip
+        try:
+            await table.start()
+        finally:
+            await table.stop()
+        log.info("registry.writer", endpoints=len(directory))
+
+    def is_writer(self) -> bool:
+        """Whether the partition of commands is still ours."""
+        return self._chosen.is_set() and not self._lost
+
+    async def poll(self) -> Sequence[Record]:
+        """The next commands, at most a hundred."""
+        batches = await self._source.poll(timeout_ms=1000, max_records=100)
+        return [record for records in batches.values() for record in records]
+
+    async def commit(
+        self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
+    ) -> None:
+        """Write it all or nothing; raises `Unavailable` when it cannot be told which (start again from the log)."""
+        producer = self._producer
+        if producer is None or self._lost:
+            raise Unavailable("the registry has another writer")
+        place = TopicPartition(self._commands, 0)
+        try:
+            async with producer.transaction():
+                for key, value in states:
+                    await producer.send(self._registry, key=key.encode(), value=value)
+                for command_id, reply in replies:
+                    await producer.send(self._replies, key=command_id.encode(), value=reply)
+                await producer.send_offsets_to_transaction({place: OffsetAndMetadata(next_offset, "")}, self._group)
+        except KafkaError as error:
+            raise Unavailable(f"the registry could not be written: {error!r}") from error
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        if places:
+            self._chosen.set()
+
+    async def revoked(self, places: set[Place]) -> None:
+        """See `app.ports.PartitionListener`."""
+        if places:
+            self._chosen.clear()
+            self._lost = True
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            stopping = asyncio.create_task(producer.stop())
+            await asyncio.wait([stopping], timeout=3)
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)

@@ -1,0 +1,152 @@
+"""Read partitions as a member of a consumer group, with commits that carry metadata.
+
+A thin skin over AIOKafkaConsumer: what it adds is the committed metadata at assignment (aiokafka gives only the
+offset), errors of ours, and callbacks that cannot be swallowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from app.adapters.kafka_errors import reachable
+from app.core.errors import Defect
+from app.core.partitions import Committed, Place
+from app.ports import PartitionListener, Record
+
+log = structlog.get_logger(__name__)
+
+class KafkaSource:
+    """`app.ports.Source` on aiokafka."""
+
+    def __init__(
+        self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
+        max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500,
+    ) -> None:  # fmt: skip
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._listener: PartitionListener | None = None
+        self.failure: BaseException | None = None
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            client_id=client_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            max_partition_fetch_bytes=max_partition_fetch_bytes,
+            fetch_max_wait_ms=fetch_max_wait_ms,
+            max_poll_interval_ms=86_400_000,  # a member that waits is no dead member; roles watch themselves
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            request_timeout_ms=30_000,
+            metadata_max_age_ms=60_000,
+        )
+
+    async def start(self, listener: PartitionListener) -> None:
+        """Join the group; returns before partitions are assigned."""
+        self._listener = listener
+        self._consumer.subscribe(self._topics, listener=_Bridge(self))
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Leave the group (bounded); commit before: nothing is committed here."""
+        task = asyncio.create_task(self._consumer.stop())
+        done, _ = await asyncio.wait([task], timeout=5)
+        if not done:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[Record]]:
+        """Records of all partitions that are not paused, as soon as there are any."""
+        if self.failure is not None:
+            raise self.failure
+        batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        if self.failure is not None:
+            raise self.failure
+        return {(place.topic, place.partition): records for place, records in batches.items()}
+
+    def pause(self, *places: Place) -> None:
+        """Stop fetching these; what was fetched and not polled is dropped and fetched again on resume."""
+        self._consumer.pause(*(TopicPartition(*place) for place in places))
+
+    def resume(self, *places: Place) -> None:
+        """Fetch these again."""
+        self._consumer.resume(*(TopicPartition(*place) for place in places))
+
+    def assignment(self) -> set[Place]:
+        """The partitions that are ours now."""
+        return {(place.topic, place.partition) for place in self._consumer.assignment()}
+
+    async def commit(self, offsets: Mapping[Place, tuple[int, str]]) -> bool:
+        """Commit offsets with metadata; False: not now (rebalance, outage): the next commit says it all again."""
+        if not offsets:
+            return True
+        try:
+            await self._consumer.commit(
+                {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in offsets.items()}
+            )
+        except (
+            CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError
+        ) as error:  # fmt: skip
+            log.info("source.commit_skipped", error=repr(error))
+            return False
+        except KafkaError as error:
+            log.warning("source.commit_failed", error=repr(error))
+            return False
+        return True
+
+    async def _committed(self, places: list[TopicPartition]) -> dict[Place, Committed]:
+        known = await self._consumer._coordinator.fetch_committed_offsets(places)
+        found = {}
+        for place in places:
+            said = known.get(place)
+            offset = said.offset if said is not None and said.offset >= 0 else None
+            found[place.topic, place.partition] = Committed(offset, said.metadata or "" if said else "")
+        return found
+
+    @property
+    def listener(self) -> PartitionListener:
+        """Who was given to `start`."""
+        if self._listener is None:
+            raise Defect("the source was not started")
+        return self._listener
+
+    def guard(self, error: BaseException) -> None:
+        """Remember a failure of a callback (aiokafka only logs it); the next poll raises it."""
+        self.failure = self.failure or error
+
+
+class _Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        async def tell() -> None:
+            await self._source.listener.assigned(await self._source._committed(sorted(assigned)))
+
+        await self._run(tell())
+
+    async def _run(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - aiokafka would swallow it; the next poll raises it
+            self._source.guard(error)
+

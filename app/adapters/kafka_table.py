@@ -1,0 +1,171 @@
+"""Read a compacted topic of one partition from the beginning, and go on: the registry as each process sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.adapters.kafka_errors import reachable
+from app.core.directory import Directory
+from app.core.errors import Defect, Unavailable
+from app.core.registry import apply
+
+log = structlog.get_logger(__name__)
+
+
+class TopicTable:
+    """A group-less reader of committed records; `apply` is called for each, in order."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, *, client_id: str, apply: Callable[[str, bytes | None], None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._place = TopicPartition(topic, 0)
+        self._client_id = client_id
+        self._apply = apply
+        self._consumer: AIOKafkaConsumer | None = None
+        #: the offset up to which everything has been applied
+        self.position = 0
+        self._moved = asyncio.Condition()
+        self._fencing: asyncio.Task[int] | None = None
+        self._next_fence: asyncio.Task[int] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=500,
+            metadata_max_age_ms=60_000,
+        )
+        with reachable(self._bootstrap):
+            await consumer.start()
+        self._consumer = consumer
+        consumer.assign([self._place])
+        await consumer.seek_to_beginning(self._place)
+        self._task = asyncio.create_task(self._read())
+        await self.fence()
+
+    async def stop(self) -> None:
+        """Disconnect (bounded)."""
+        tasks = [task for task in (self._task, self._fencing, self._next_fence) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._consumer is not None:
+            stopping = asyncio.create_task(self._consumer.stop())
+            await asyncio.wait([stopping], timeout=3)
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+
+    async def fence(self) -> None:
+        """Return when everything that was in the topic at the time of the call has been applied.
+
+        One question to the broker at a time: callers that come meanwhile share the next one.
+        """
+        if self._fencing is None or self._fencing.done():
+            self._fencing = asyncio.create_task(self._end())
+            question = self._fencing
+        else:
+            if self._next_fence is None or self._next_fence.done():
+                self._next_fence = asyncio.create_task(self._end_after(self._fencing))
+            question = self._next_fence
+        await self.reached(await asyncio.shield(question))
+
+    async def _end_after(self, earlier: asyncio.Task[int]) -> int:
+        await asyncio.wait([earlier])
+        self._fencing, self._next_fence = self._next_fence, None
+        return await self._end()
+
+    async def reached(self, position: int) -> None:
+        """Return when the topic has been applied up to `position`."""
+        if self.position >= position:
+            return
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position >= position)
+
+    async def _end(self) -> int:
+        if self._consumer is None:
+            raise Defect("the table was not started")
+        while True:
+            try:
+                ends = await self._consumer.end_offsets([self._place])
+                return int(ends[self._place])
+            except KafkaError as error:
+                log.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
+                await asyncio.sleep(0.2)
+
+    async def _read(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            raise Defect("the table was not started")
+        while True:
+            try:
+                records = (await consumer.getmany(self._place, timeout_ms=200 if self.position == 0 else 1000)).get(
+                    self._place, []
+                )
+                position = await consumer.position(self._place)
+            except KafkaError as error:
+                log.warning("table.read_failed", topic=self._place.topic, error=repr(error))
+                await asyncio.sleep(0.2)
+                continue
+            for record in records:
+                self._apply((record.key or b"").decode(), record.value)
+            if position != self.position:
+                async with self._moved:
+                    self.position = position
+                    self._moved.notify_all()
+
+
+class KafkaDirectoryFeed:
+    """`app.ports.DirectoryFeed` over the registry topic."""
+
+    def __init__(self, bootstrap: str, topic: str, *, client_id: str, directory: Directory) -> None:
+        self.directory = directory
+        self._ready = False
+        self._topic = topic
+        self._table = TopicTable(bootstrap, topic, client_id=client_id, apply=self._take)
+
+    def _take(self, key: str, value: bytes | None) -> None:
+        try:
+            apply(self.directory, key, value)
+        except (ValueError, TypeError) as error:
+            log.error("directory.unreadable", key=key, error=str(error))
+
+    async def start(self, timeout_s: float = 60.0) -> None:
+        """Read the whole registry; `Unavailable` when that takes too long."""
+        try:
+            await asyncio.wait_for(self._table.start(), timeout_s)
+        except TimeoutError as error:
+            raise Unavailable(f"topic {self._topic} could not be read within {timeout_s:.0f} s") from error
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._table.stop()
+
+    def ready(self) -> str | None:
+        """None once the directory is complete."""
+        return None if self._ready else "reading the registry"
+
+    @property
+    def position(self) -> int:
+        """See `app.ports.DirectoryFeed`."""
+        return self._table.position
+
+    async def fence(self) -> None:
+        """See `app.ports.DirectoryFeed`."""
+        await self._table.fence()
+
+    async def reached(self, position: int) -> None:
+        """See `app.ports.DirectoryFeed`."""
+        await self._table.reached(position)

@@ -1,0 +1,144 @@
+"""One attempt as one value: the record of `attempts`, the log line and the read model's row are this and nothing else.
+
+A delivery that ends without a request (endpoint removed, disabled, paused, data that the profile cannot carry) has one
+too, with `attempt` 0 or the number that it would have had, and no status.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from app.core.exchange import Outcome, Refusal, Reply
+from app.core.ingest import iso
+from app.core.model import Delivery, Endpoint
+from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
+
+#: what the attempt made of its delivery
+State = Literal["delivered", "retrying", "dead", "cancelled"]
+#: characters of a response body that an attempt record keeps
+BODY_KEPT = 2048
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The value of a record of `attempts` (schemas/records/attempts.v1.json)."""
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    endpoint_id: str
+    tenant: str
+    mode: str
+    #: from 1, never reset; 0: the delivery ended before any request
+    attempt: int
+    #: first | retry | replay: why this attempt was made
+    trigger: str
+    #: what became of the delivery: delivered | retrying | dead | cancelled
+    state: State
+    #: the outcome as a closed word: ok | http_5xx | timeout | refused | … ; for cancelled and dead ones without a
+    #: request: the reason
+    result: str
+    #: ISO 8601, UTC
+    started_at: str
+    duration_ms: float
+    profile: str = ""
+    url: str = ""
+    #: HTTP status; absent when no status line arrived
+    status: int | None = None
+    #: why it failed, in one sentence
+    error: str | None = None
+    #: why the delivery is dead or cancelled
+    reason: str | None = None
+    #: ISO 8601; present while state is retrying
+    next_attempt_at: str | None = None
+    connect_ms: float = 0.0
+    first_byte_ms: float = 0.0
+    response_headers: dict[str, str] | None = None
+    #: the beginning of the response's body, as text
+    response_body: str | None = None
+    #: from the append of the event to the end of this attempt
+    latency_ms: int = 0
+    created_at: str = ""
+    sequence: int | None = None
+    ordering_key: str | None = None
+    replay_id: str | None = None
+
+
+def sent(
+    delivery: Delivery, endpoint: Endpoint, outcome: Outcome, verdict: Verdict, *, started_ms: int, ended_ms: int
+) -> Attempt:
+    """The record of an attempt for which a request was made."""
+    reply = outcome if isinstance(outcome, Reply) else None
+    state: State = "delivered"
+    next_at = reason = error = None
+    match verdict:
+        case RetryAt(due_at_ms=due):
+            state, next_at = "retrying", iso(due)
+        case Dead(reason=why):
+            state, reason = "dead", why
+        case Delivered():
+            pass
+    if isinstance(outcome, Refusal):
+        error = outcome.detail
+    elif state != "delivered":
+        error = f"the endpoint answered {outcome.status}"
+    return Attempt(
+        delivery_id=delivery.id,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id,
+        tenant=delivery.tenant,
+        mode=delivery.mode,
+        attempt=delivery.attempts + 1,
+        trigger="retry" if delivery.attempts else "replay" if delivery.replay_id else "first",
+        state=state,
+        result=result_of(outcome),
+        started_at=iso(started_ms),
+        duration_ms=round(outcome.timing.total_ms, 3),
+        profile=endpoint.profile,
+        url=endpoint.url,
+        status=reply.status if reply else None,
+        error=error,
+        reason=reason,
+        next_attempt_at=next_at,
+        connect_ms=round(outcome.timing.connect_ms, 3),
+        first_byte_ms=round(outcome.timing.first_byte_ms, 3),
+        response_headers=dict(reply.headers) if reply and state != "delivered" else None,
+        response_body=_text(reply.body) if reply and reply.body else None,
+        latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
+        created_at=delivery.created_at,
+        sequence=delivery.sequence,
+        ordering_key=delivery.ordering_key,
+        replay_id=delivery.replay_id or None,
+    )
+
+
+def unsent(delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int) -> Attempt:
+    """The record of a delivery that ended without a request; its number is that of the last attempt made."""
+    return Attempt(
+        delivery_id=delivery.id,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id,
+        tenant=delivery.tenant,
+        mode=delivery.mode,
+        attempt=delivery.attempts,
+        trigger="retry" if delivery.attempts else "replay" if delivery.replay_id else "first",
+        state=state,
+        result=reason,
+        started_at=iso(now_ms),
+        duration_ms=0.0,
+        profile=endpoint.profile if endpoint else "",
+        url=endpoint.url if endpoint else "",
+        error=error,
+        reason=reason,
+        created_at=delivery.created_at,
+        sequence=delivery.sequence,
+        ordering_key=delivery.ordering_key,
+        replay_id=delivery.replay_id or None,
+    )
+
+
+def _text(body: bytes) -> str:
+    return body[:BODY_KEPT].decode("utf-8", "replace")

@@ -1,0 +1,103 @@
+"""The registry as one process sees it: endpoints by id, and the index that answers "who gets this event".
+
+Rules of this file
+- A lookup never scans endpoints: it joins at most one bucket per prefix of the type (DESIGN section 5, fanout).
+- The answer for a (tenant, mode, type) is remembered until an endpoint of that tenant and mode changes.
+- Status is not judged here: a paused endpoint is found, and its reader decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from app.core.matching import includes, prefixes
+from app.core.model import Endpoint, Tenant
+
+Scope = tuple[str, str]
+
+
+class _Index:
+    """The endpoints of one tenant and mode, by pattern."""
+
+    __slots__ = ("answers", "buckets")
+
+    def __init__(self) -> None:
+        self.buckets: dict[str, dict[str, Endpoint]] = {}
+        self.answers: dict[str, tuple[Endpoint, ...]] = {}
+
+
+class Directory:
+    """All endpoints and tenants. Changed only by `put_*` and `remove_*`, in the order of the registry's records."""
+
+    def __init__(self, opt_in: Callable[[str], Sequence[str]] = lambda profile: ()) -> None:
+        """`opt_in` gives a profile's opt-in prefixes."""
+        self._opt_in = opt_in
+        self._endpoints: dict[str, Endpoint] = {}
+        self._indexes: dict[Scope, _Index] = {}
+        self.tenants: dict[str, Tenant] = {}
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """The endpoint of that id, whatever its status."""
+        return self._endpoints.get(endpoint_id)
+
+    def endpoints(self, tenant: str | None = None, mode: str | None = None) -> list[Endpoint]:
+        """The endpoints of a tenant and mode (None: of all), by id."""
+        found = (e for e in self._endpoints.values() if tenant in (None, e.tenant) and mode in (None, e.mode))
+        return sorted(found, key=lambda endpoint: endpoint.id)
+
+    def match(self, tenant: str, mode: str, event_type: str) -> tuple[Endpoint, ...]:
+        """The endpoints whose subscription includes the type, by id, without regard to status."""
+        index = self._indexes.get((tenant, mode))
+        if index is None:
+            return ()
+        answer = index.answers.get(event_type)
+        if answer is None:
+            answer = index.answers[event_type] = self._find(index, event_type)
+        return answer
+
+    def _find(self, index: _Index, event_type: str) -> tuple[Endpoint, ...]:
+        found: dict[str, Endpoint] = {}
+        for pattern in (event_type, *prefixes(event_type), "*"):
+            for endpoint in index.buckets.get(pattern, {}).values():
+                if endpoint.id not in found and includes(pattern, event_type, self._opt_in(endpoint.profile)):
+                    found[endpoint.id] = endpoint
+        if len(index.answers) > _MAX_ANSWERS:
+            index.answers.clear()
+        return tuple(sorted(found.values(), key=lambda endpoint: endpoint.id))
+
+    def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Add or replace."""
+        self.remove_endpoint(endpoint.id)
+        self._endpoints[endpoint.id] = endpoint
+        index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
+        for pattern in endpoint.events:
+            index.buckets.setdefault(pattern, {})[endpoint.id] = endpoint
+        index.answers.clear()
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Forget; unknown ids are no error."""
+        old = self._endpoints.pop(endpoint_id, None)
+        if old is None:
+            return
+        index = self._indexes[old.tenant, old.mode]
+        for pattern in old.events:
+            bucket = index.buckets.get(pattern, {})
+            bucket.pop(endpoint_id, None)
+            if not bucket:
+                index.buckets.pop(pattern, None)
+        index.answers.clear()
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        """Add or replace."""
+        self.tenants[tenant.id] = tenant
+
+    def remove_tenant(self, tenant_id: str) -> None:
+        """Forget; its endpoints stay until they are removed themselves."""
+        self.tenants.pop(tenant_id, None)
+
+
+#: remembered answers per tenant and mode: types are few, but a producer may invent them
+_MAX_ANSWERS = 10_000

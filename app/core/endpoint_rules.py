@@ -1,0 +1,97 @@
+"""What an endpoint and a tenant may look like, with one sentence for each thing that is wrong.
+
+Where the URL leads (private networks, ports) is judged by core/addresses.py with the operator's policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+
+from app.core.matching import is_pattern
+from app.core.model import Endpoint, Tenant
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
+#: a customer may not set these: they frame the request, or are ours
+RESERVED_HEADERS = frozenset(
+    "host content-length content-type transfer-encoding connection keep-alive proxy-connection upgrade te trailer "
+    "expect user-agent accept-encoding traceparent".split()
+)
+RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
+MAX_SCHEDULE = 100
+MAX_DELAY_S = 7 * 86_400.0
+
+
+def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
+    """Everything that is wrong with an endpoint."""
+    return [*_identity(endpoint, profiles), *_subscription(endpoint), *_headers(endpoint), *_policy(endpoint)]
+
+
+def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
+    """Everything that is wrong with a tenant."""
+    problems = []
+    if not _ID.fullmatch(tenant.id):
+        problems.append(f"tenant id {tenant.id!r}: 1 to 128 of letters, digits, _, . and -")
+    if tenant.profile not in profiles:
+        problems.append(_unknown_profile(tenant.profile, profiles))
+    return problems
+
+
+def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
+    if not _ID.fullmatch(endpoint.tenant):
+        yield f"tenant {endpoint.tenant!r}: 1 to 128 of letters, digits, _, . and -"
+    if endpoint.profile not in profiles:
+        yield _unknown_profile(endpoint.profile, profiles)
+    if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > 2048:
+        yield "url: begins with https:// and has at most 2048 characters"
+    if len(endpoint.description) > 1024:
+        yield "description: at most 1024 characters"
+    if len(endpoint.metadata) > 50:
+        yield "metadata: at most 50 entries"
+
+
+def _subscription(endpoint: Endpoint) -> Iterator[str]:
+    if not endpoint.events:
+        yield "events: at least one type, `*` or a prefix such as `recording.*`"
+    if len(endpoint.events) > 500:
+        yield "events: at most 500"
+    for pattern in endpoint.events:
+        if not is_pattern(pattern):
+            yield f"events: {pattern!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
+
+
+def _headers(endpoint: Endpoint) -> Iterator[str]:
+    for name, value in endpoint.headers.items():
+        if not _TOKEN.fullmatch(name):
+            yield f"headers: {name!r} is no header name"
+        elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
+            yield f"headers: {name} is set by the service"
+        if not _HEADER_VALUE.fullmatch(value):
+            yield f"headers: the value of {name} may hold visible ASCII and spaces, no line breaks"
+    if len(endpoint.headers) > 30:
+        yield "headers: at most 30"
+
+
+def _policy(endpoint: Endpoint) -> Iterator[str]:
+    if endpoint.schedule_s is not None:
+        if not 1 <= len(endpoint.schedule_s) <= MAX_SCHEDULE:
+            yield f"schedule: 1 to {MAX_SCHEDULE} delays"
+        if any(not 0 <= delay <= MAX_DELAY_S for delay in endpoint.schedule_s):
+            yield "schedule: each delay is between 0 seconds and 7 days"
+    if endpoint.timeout_s is not None and not 0.1 <= endpoint.timeout_s <= 60:
+        yield "timeout: 0.1 to 60 seconds"
+    if endpoint.max_in_flight is not None and not 1 <= endpoint.max_in_flight <= 1000:
+        yield "max_in_flight: 1 to 1000"
+    if endpoint.rate_limit is not None and not 0.001 <= endpoint.rate_limit <= 100_000:
+        yield "rate_limit: 0.001 to 100000 requests per second"
+    if endpoint.ordering == "fifo":
+        yield "ordering: fifo is not available in this version (events of an ordering key carry their sequence instead)"
+
+
+def _unknown_profile(name: str, profiles: Collection[str]) -> str:
+    near = get_close_matches(name, profiles, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"profile {name!r} is unknown{hint}: one of {', '.join(sorted(profiles))}"

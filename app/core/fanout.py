@@ -1,0 +1,163 @@
+"""What one batch of events.raw causes: deliveries, rejections, and what the tables have to remember.
+
+Rules of this file
+- Pure: the same records over the same tables and directory cause the same outputs with the same ids.
+- Nothing is decided twice: an event's sequence is fixed at its first sight and read from the table ever after.
+- A paused endpoint is skipped (its resume replays from the log), a disabled one gets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from app.core import ids, positions, sights
+from app.core.delivery_record import Header, event_headers, with_delivery
+from app.core.directory import Directory
+from app.core.errors import MalformedEvent
+from app.core.ingest import Coordinates, understand
+from app.core.model import Event
+from app.core.positions import Position
+
+#: the one key of the table `positions` in each partition
+POSITION_KEY = b"position"
+
+
+class RawRecord(Protocol):
+    """What is read of a record."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[Header]: ...
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that a plan depends on."""
+
+    topic: str
+    ttl_ms: int
+    max_event_bytes: int
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A record that is no event."""
+
+    record: RawRecord
+    reason: str
+    detail: str
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """Everything that a batch causes."""
+
+    #: (endpoint id, headers, value)
+    deliveries: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    rejections: list[Rejection] = msgspec.field(default_factory=list)
+    #: what the tables have to remember
+    sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    sequences: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    accepted: int = 0
+    duplicates: int = 0
+    unmatched: int = 0
+
+
+Lookup = Callable[[bytes], bytes | None]
+
+
+class Planner:
+    """Plans batches of one partition. `sight` and `sequence` read the tables `idempotency` and `ordering`."""
+
+    def __init__(
+        self, rules: Rules, partition: int, directory: Directory, registry_position: int, sight: Lookup, sequence: Lookup
+    ) -> None:
+        self._rules = rules
+        self._partition = partition
+        self._directory = directory
+        self._registry_position = registry_position
+        self._sight = sight
+        self._sequence = sequence
+        self._plan = Plan()
+
+    def plan(self, records: Sequence[RawRecord], position: Position) -> Plan:
+        """Plan all records of a batch, in order."""
+        for record in records:
+            at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
+            try:
+                event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
+            except MalformedEvent as error:
+                self._plan.rejections.append(Rejection(record, error.reason, error.detail))
+                continue
+            self._event(event, record, positions.replay_of(position, record.offset))
+        return self._plan
+
+    def _event(self, event: Event, record: RawRecord, replay_id: str) -> None:
+        sequence: int | None = None
+        if event.idempotency_key is not None or event.ordering_key is not None:
+            known, sequence = self._known(event, record)
+            if not known:
+                self._plan.duplicates += 1
+                return
+        self._plan.accepted += 1
+        self._deliver(event, record.timestamp, sequence, replay_id)
+
+    def _known(self, event: Event, record: RawRecord) -> tuple[bool, int | None]:
+        """Whether to process the event, and its sequence."""
+        key = _table_key(event.tenant, event.mode, event.idempotency_key or event.id)
+        stored = self._plan.sights.get(key) or self._sight(key)
+        match sights.decide(stored, self._partition, record.offset, record.timestamp, self._rules.ttl_ms):
+            case sights.Duplicate():
+                return False, None
+            case sights.Again(sight=sight):
+                return True, sight.sequence or None
+            case sights.First() as first:
+                number = self._next_sequence(event)
+                sight = sights.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
+                self._plan.sights[key] = first.with_sight(sight)
+                return True, number or None
+
+    def _next_sequence(self, event: Event) -> int:
+        if event.ordering_key is None:
+            return 0
+        key = _table_key(event.tenant, event.mode, event.ordering_key)
+        stored = self._plan.sequences.get(key) or self._sequence(key)
+        number = int.from_bytes(stored or b"", "big") + 1
+        self._plan.sequences[key] = number.to_bytes(8, "big")
+        return number
+
+    def _deliver(self, event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str) -> None:
+        shared: list[Header] | None = None
+        for endpoint in self._directory.match(event.tenant, event.mode, event.type):
+            if endpoint.status != "active":
+                continue
+            if shared is None:
+                shared = event_headers(event, accepted_at_ms, sequence, replay_id, self._registry_position)
+            delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
+            self._plan.deliveries.append((endpoint.id.encode(), with_delivery(shared, delivery), event.body))
+        if shared is None:
+            self._plan.unmatched += 1
+
+
+def rejection_headers(rejection: Rejection, topic: str, partition: int) -> list[Header]:
+    """The headers of a record of events.rejected: the original ones, then why and where from."""
+    return [
+        *rejection.record.headers,
+        ("rejected-reason", rejection.reason.encode()),
+        ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
+        ("rejected-topic", topic.encode()),
+        ("rejected-partition", b"%d" % partition),
+        ("rejected-offset", b"%d" % rejection.record.offset),
+        ("rejected-timestamp", b"%d" % rejection.record.timestamp),
+    ]
+
+
+def _table_key(tenant: str, mode: str, key: str) -> bytes:
+    return f"{tenant}\0{mode}\0{key}".encode()

@@ -1,0 +1,116 @@
+"""The delay ladder in one process: which waiting record is released, held or handed down, and when to look again.
+
+Rules of this file
+- A record enters the longest rung that is not longer than its wait, so within a rung the time at which each record has
+  to be looked at (appended + rung) is the order of the log: only the head of each partition matters, and a million
+  records behind it cost nothing.
+- Looked at, a record is due and released; or due soon and held in memory until its own due time; or handed to a
+  smaller rung. Any due time is such a walk down.
+- The shortest rung is read at once: whatever is in it is due within the next rung's length.
+
+    append ─▶ [rung: wait at head] ─▶ due?      release
+                                   ─▶ due soon?  held ─▶ release
+                                   ─▶ else       a smaller rung
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+import msgspec
+
+from app.core.partitions import Place
+
+T = TypeVar("T")
+
+#: a record that is due within that time is held rather than handed down
+HOLD_MS = 30_000
+
+
+class Release(msgspec.Struct, Generic[T], frozen=True):
+    """Its time has come: back to deliveries."""
+
+    item: T
+
+
+class HandDown(msgspec.Struct, Generic[T], frozen=True):
+    """Put it into a smaller rung; it is due in `wait_s`."""
+
+    item: T
+    wait_s: float
+
+
+class Ladder(Generic[T]):
+    """All rungs' partitions of one process. `T` is opaque."""
+
+    def __init__(self, *, capacity: int) -> None:
+        """`capacity`: records held in memory at most (beyond the unread heads)."""
+        self._capacity = capacity
+        #: per partition, in the order of the log: (look at, due, item)
+        self._queues: dict[Place, deque[tuple[int, int, T]]] = {}
+        self._held: list[tuple[int, int, T]] = []
+        self._serial = 0
+
+    def add(self, place: Place, item: T, *, appended_ms: int, due_ms: int, rung_ms: int) -> None:
+        """A record was read. `rung_ms` 0: the shortest rung, to be looked at now."""
+        look_at = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
+        self._queues.setdefault(place, deque()).append((look_at, due_ms, item))
+
+    def step(self, now_ms: int) -> list[Release[T] | HandDown[T]]:
+        """Everything that has to happen now."""
+        orders: list[Release[T] | HandDown[T]] = []
+        for queue in self._queues.values():
+            while queue and queue[0][0] <= now_ms:
+                order = self._look(now_ms, *queue[0][1:])
+                if order is None:
+                    break
+                queue.popleft()
+                orders += order
+        while self._held and self._held[0][0] <= now_ms:
+            orders.append(Release(heappop(self._held)[2]))
+        return orders
+
+    def _look(self, now_ms: int, due_ms: int, item: T) -> list[Release[T] | HandDown[T]] | None:
+        """What to do with a head; None: it stays (memory is full)."""
+        if due_ms <= now_ms:
+            return [Release(item)]
+        if due_ms - now_ms > HOLD_MS:
+            return [HandDown(item, (due_ms - now_ms) / 1000)]
+        if len(self._held) >= self._capacity:
+            return None
+        self._serial += 1
+        heappush(self._held, (due_ms, self._serial, item))
+        return []
+
+    def next_ms(self) -> int | None:
+        """When `step` has to be called next; None: nothing waits."""
+        times = [queue[0][0] for queue in self._queues.values() if queue and len(self._held) < self._capacity]
+        if self._held:
+            times.append(self._held[0][0])
+        return min(times, default=None)
+
+    def reading(self, place: Place) -> bool:
+        """Whether more of that partition should be read: nothing of it waits to be looked at."""
+        return not self._queues.get(place)
+
+    def forget(self, places: set[Place], of: Callable[[T], Place]) -> None:
+        """These partitions were revoked."""
+        for place in places:
+            self._queues.pop(place, None)
+        self._held = [entry for entry in self._held if of(entry[2]) not in places]
+        self._held.sort()
+
+    def oldest_due_ms(self) -> int | None:
+        """The due time of the record that is due first among those in memory."""
+        dues = [queue[0][1] for queue in self._queues.values() if queue]
+        if self._held:
+            dues.append(self._held[0][0])
+        return min(dues, default=None)
+
+    @property
+    def held(self) -> int:
+        """Records held in memory until their due time."""
+        return len(self._held)

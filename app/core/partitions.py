@@ -1,0 +1,107 @@
+"""The partitions that a group member has at present: what is open, what is finished, what to commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from app.core.watermark import Watermark, decode_finished
+
+#: (topic, partition)
+Place = tuple[str, int]
+
+
+class Committed(NamedTuple):
+    """A group's committed offset of one partition; offset None: nothing is committed."""
+
+    offset: int | None
+    metadata: str
+
+
+class Partition:
+    """One partition during one assignment; work that outlives the assignment finds `active` False."""
+
+    __slots__ = ("active", "committed", "flying", "number", "place", "watermark")
+
+    def __init__(self, place: Place, committed: Committed) -> None:
+        self.place = place
+        self.number = place[1]
+        self.active = True
+        #: deliveries in flight
+        self.flying = 0
+        self.committed: tuple[int, str] | None = None
+        self.watermark: Watermark | None = None
+        if committed.offset is not None:
+            finished = decode_finished(committed.offset, committed.metadata)
+            self.watermark = Watermark(committed.offset, finished)
+
+    def opened(self, offset: int) -> bool:
+        """See `Watermark.opened`; a partition without a commit begins at its first record."""
+        if self.watermark is None:
+            self.watermark = Watermark(offset)
+        return self.watermark.opened(offset)
+
+    def finished(self, offset: int) -> None:
+        """Everything that the record caused is acknowledged."""
+        if self.watermark is not None:
+            self.watermark.finished(offset)
+
+    def due_commit(self) -> tuple[int, str] | None:
+        """What to commit, when it differs from what was committed last."""
+        if self.watermark is None:
+            return None
+        position = (self.watermark.committable, self.watermark.metadata())
+        return position if position != self.committed else None
+
+
+class Partitions:
+    """All partitions assigned at present."""
+
+    def __init__(self) -> None:
+        self._by_place: dict[Place, Partition] = {}
+        #: told of an assignment at least once
+        self.known = False
+
+    def __getitem__(self, place: Place) -> Partition:
+        return self._by_place[place]
+
+    def get(self, place: Place) -> Partition | None:
+        """The partition, while it is ours."""
+        return self._by_place.get(place)
+
+    def add(self, places: Mapping[Place, Committed]) -> None:
+        """Assigned."""
+        self.known = True
+        for place, committed in places.items():
+            self._by_place[place] = Partition(place, committed)
+
+    def remove(self, places: set[Place]) -> None:
+        """Revoked."""
+        for place in places:
+            partition = self._by_place.pop(place, None)
+            if partition is not None:
+                partition.active = False
+
+    def places(self) -> set[Place]:
+        """Which are ours."""
+        return set(self._by_place)
+
+    def of(self, places: set[Place]) -> list[Partition]:
+        """Those of `places` that are ours."""
+        return [self._by_place[place] for place in places if place in self._by_place]
+
+    def commits(self) -> dict[Place, tuple[int, str]]:
+        """What has to be committed now."""
+        due = {place: partition.due_commit() for place, partition in self._by_place.items()}
+        return {place: position for place, position in due.items() if position is not None}
+
+    def committed(self, positions: Mapping[Place, tuple[int, str]]) -> None:
+        """These commits succeeded."""
+        for place, position in positions.items():
+            if place in self._by_place:
+                self._by_place[place].committed = position
+
+    @property
+    def open(self) -> int:
+        """Offsets handed out and unfinished, in all."""
+        return sum(each.watermark.open for each in self._by_place.values() if each.watermark)

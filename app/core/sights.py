@@ -1,0 +1,82 @@
+"""First sight: is this record a new event, the same event again, or a producer's duplicate of an earlier one?
+
+Rules of this file (DESIGN guarantee 4)
+- The table keeps, for each idempotency key of a tenant and mode, its *sights*: the records that were accepted as
+  events, each with offset, timestamp and sequence. Nearly always there is one; a key that is used again after the TTL
+  adds another, so that a replay of either finds its own.
+- A record that is a sight itself is the same event again (redelivery, replay): process it, with its old sequence.
+- A record for which an earlier sight lies within the TTL is a duplicate: drop and count.
+- Anything else is a first sight: store and process.
+The answer depends only on the records before it in the log, so a replay gives the same answers.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import msgspec
+
+_VERSION = b"\x01"
+_SIGHT = Struct(">IQQQ")
+#: sights kept per key; the oldest leave first (a key used again on each of 32 days of retention is no accident)
+MAX_SIGHTS = 32
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """One accepted record of a key."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    #: its number within the ordering key, from 1; 0: it has no ordering key
+    sequence: int
+
+
+class Again(msgspec.Struct, frozen=True):
+    """The same record seen again: process with its sequence."""
+
+    sight: Sight
+
+
+class Duplicate(msgspec.Struct, frozen=True):
+    """Another record of the same event within the TTL: drop."""
+
+    first: Sight
+
+
+class First(msgspec.Struct, frozen=True):
+    """Never seen: process, and store `with_sight`."""
+
+    others: tuple[Sight, ...]
+
+    def with_sight(self, sight: Sight) -> bytes:
+        """The table value that remembers it."""
+        return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_SIGHTS:])
+
+
+def decide(stored: bytes | None, partition: int, offset: int, timestamp_ms: int, ttl_ms: int) -> Again | Duplicate | First:
+    """Judge the record at (partition, offset); `stored` is the table's value for its key."""
+    if stored is None:
+        return First(())
+    sights = decode(stored)
+    for sight in sights:
+        if sight.offset == offset and sight.partition == partition:
+            return Again(sight)
+    for sight in sights:
+        # Another partition: the producer changed the key between sends, so offsets do not compare; time does.
+        earlier = sight.offset < offset if sight.partition == partition else sight.timestamp_ms <= timestamp_ms
+        if earlier and timestamp_ms - sight.timestamp_ms < ttl_ms:
+            return Duplicate(sight)
+    return First(sights)
+
+
+def encode(sights: tuple[Sight, ...]) -> bytes:
+    """One version byte, then 28 bytes for each sight."""
+    return _VERSION + b"".join(_SIGHT.pack(s.partition, s.offset, s.timestamp_ms, s.sequence) for s in sights)
+
+
+def decode(stored: bytes) -> tuple[Sight, ...]:
+    """The reverse; a value of another version counts as nothing stored (costs a duplicate, never an event)."""
+    if stored[:1] != _VERSION or (len(stored) - 1) % _SIGHT.size:
+        return ()
+    return tuple(Sight(*numbers) for numbers in _SIGHT.iter_unpack(stored[1:]))

@@ -1,0 +1,144 @@
+"""Which offsets of one partition are finished, and what may be committed.
+
+Rules of this file
+- An offset is *open* from the moment it is handed out until everything it causes is acknowledged.
+- `committable` is the lowest open offset (or the next to be read): nothing at or above it is committed as done.
+- What finished above it is remembered in the commit's metadata, so that a crash repeats only what was open or was
+  finished after the last commit (DESIGN guarantee 2). The metadata is a hint: losing it costs duplicates, never records.
+
+    offset   5   6   7   8   9   10
+    state    ok  open ok  ok open (next)      committable = 6, metadata = {7, 8}
+"""
+
+from __future__ import annotations
+
+import base64
+
+#: Kafka's default limit of a commit's metadata, in characters
+METADATA_LIMIT = 4096
+_VERSION = "1:"
+#: a longer run than any window of ours cannot be our writing
+_SANE_RUN = 10_000_000
+
+
+class Watermark:
+    """The finished and open offsets of one assigned partition. Not thread-safe; one per assignment."""
+
+    __slots__ = ("_done", "_low", "next", "open")
+
+    def __init__(self, start: int, finished: set[int] | None = None) -> None:
+        """`start` is the committed offset, `finished` what its metadata said."""
+        self._low = start
+        self._done: set[int] = finished or set()
+        #: the offset after the last one handed out
+        self.next = start
+        #: how many offsets are handed out and unfinished
+        self.open = 0
+
+    def opened(self, offset: int) -> bool:
+        """Hand out `offset`; False when it was finished before a crash and must not be worked on again.
+
+        Offsets arrive ascending. A gap (compaction, transaction markers) counts as finished.
+        """
+        if offset > self.next:
+            if self._low == self.next:
+                self._low = offset
+            else:
+                self._done.update(range(self.next, offset))
+        self.next = offset + 1
+        if offset in self._done:
+            self._advance()
+            return False
+        self.open += 1
+        return True
+
+    def finished(self, offset: int) -> None:
+        """Everything that `offset` caused is acknowledged."""
+        if offset >= self._low and offset not in self._done:
+            self.open -= 1
+            self._done.add(offset)
+            if offset == self._low:
+                self._advance()
+
+    def _advance(self) -> None:
+        low, done, limit = self._low, self._done, self.next
+        while low in done and low < limit:
+            done.discard(low)
+            low += 1
+        self._low = low
+
+    @property
+    def committable(self) -> int:
+        """The offset to commit: every smaller one is finished."""
+        return self._low
+
+    def metadata(self) -> str:
+        """The finished offsets above `committable`, for the commit; the lowest runs win when the limit is reached."""
+        return encode_finished(self._low, self._done)
+
+
+def encode_finished(low: int, done: set[int]) -> str:
+    """Runs of (gap, length) as varints in base64; offsets are relative to `low`."""
+    if not done:
+        return ""
+    out = bytearray()
+    limit = (METADATA_LIMIT - len(_VERSION)) // 4 * 3
+    position = low
+    for start, stop in _runs(sorted(done)):
+        piece = _varint(start - position) + _varint(stop - start)
+        if len(out) + len(piece) > limit:
+            break
+        out += piece
+        position = stop
+    return _VERSION + base64.b64encode(bytes(out)).decode()
+
+
+def decode_finished(low: int, metadata: str) -> set[int]:
+    """The reverse; anything that is not ours (an operator's note, another version) means: nothing known."""
+    if not metadata.startswith(_VERSION):
+        return set()
+    try:
+        data = base64.b64decode(metadata[len(_VERSION) :], validate=True)
+    except ValueError:
+        return set()
+    done: set[int] = set()
+    position, numbers = low, _numbers(data)
+    for gap, length in zip(numbers[::2], numbers[1::2], strict=False):
+        if length > _SANE_RUN:
+            break
+        position += gap
+        done.update(range(position, position + length))
+        position += length
+    return done
+
+
+def _runs(offsets: list[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    start = previous = offsets[0]
+    for offset in offsets[1:]:
+        if offset != previous + 1:
+            runs.append((start, previous + 1))
+            start = offset
+        previous = offset
+    runs.append((start, previous + 1))
+    return runs
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _numbers(data: bytes) -> list[int]:
+    numbers, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(value)
+            value = shift = 0
+    return numbers

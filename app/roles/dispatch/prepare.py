@@ -1,0 +1,103 @@
+"""From a delivery and its endpoint to the request of its next attempt."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+from app.core.exchange import PreparedRequest
+from app.core.ingest import data_of
+from app.core.model import Delivery, Endpoint
+from app.core.verdict import Policy
+from app.ports import KeyRing
+from app.profiles.catalog import get as profile_of
+from app.profiles.contract import EventView, Profile
+
+USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
+_REMEMBERED = 10_000
+_FOREVER = 1 << 62
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version of an endpoint means for its requests."""
+
+    version: int
+    profile: Profile
+    keys: tuple[bytes, ...]
+    #: the keys change at that time (a secret's overlap ends)
+    valid_until_ms: int
+    headers: tuple[tuple[str, str], ...]
+    policy: Policy
+    timeout_s: float
+
+
+class RequestBuilder:
+    """Builds requests; remembers what it worked out for each version of an endpoint."""
+
+    def __init__(self, keyring: KeyRing, time_scale: float) -> None:
+        self._keyring = keyring
+        self._time_scale = time_scale
+        self._known: dict[str, Prepared] = {}
+
+    def prepared(self, endpoint: Endpoint, now_ms: int) -> Prepared:
+        """The endpoint's profile, keys and policy; raises `ConfigError` when no key of the ring opens its secret."""
+        known = self._known.get(endpoint.id)
+        if known is None or known.version != endpoint.version or known.valid_until_ms <= now_ms:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[endpoint.id] = self._work_out(endpoint, now_ms)
+        return known
+
+    def request(self, delivery: Delivery, endpoint: Endpoint, prepared: Prepared, now_ms: int) -> PreparedRequest:
+        """The request of the next attempt; raises `Unrepresentable` when the profile cannot carry the data."""
+        profile = prepared.profile
+        body = profile.envelope(
+            EventView(
+                id=delivery.event_id,
+                type=delivery.event_type,
+                created_at=delivery.created_at,
+                data=data_of(delivery.body, delivery.format),
+            )
+        )
+        headers = [
+            ("user-agent", USER_AGENT),
+            ("content-type", "application/json"),
+            ("webhook-id", delivery.event_id),
+            ("webhook-attempt", str(delivery.attempts + 1)),
+        ]
+        if delivery.sequence is not None:
+            headers.append(("webhook-sequence", str(delivery.sequence)))
+        if delivery.ordering_key is not None:
+            headers.append(("webhook-ordering-key", quote(delivery.ordering_key, safe=_VISIBLE)))
+        if delivery.replay_id:
+            headers.append(("webhook-replay", delivery.replay_id))
+        if delivery.traceparent:
+            headers.append(("traceparent", delivery.traceparent))
+        for pair in profile.headers(body, prepared.keys, delivery.event_id, now_ms // 1000):
+            if pair[0].lower() != "webhook-id":
+                headers.append(pair)
+        headers.extend(prepared.headers)
+        return PreparedRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
+
+    def _work_out(self, endpoint: Endpoint, now_ms: int) -> Prepared:
+        profile = profile_of(endpoint.profile)
+        valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
+        owner = f"{endpoint.tenant}/{endpoint.id}"
+        return Prepared(
+            version=endpoint.version,
+            profile=profile,
+            keys=tuple(profile.key(self._keyring.open(secret, owner)) for secret in valid),
+            valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
+            headers=tuple(endpoint.headers.items()),
+            policy=Policy(
+                schedule_s=endpoint.schedule_s or profile.schedule_s,
+                gone_410=profile.disable.gone_410,
+                scale=self._time_scale,
+            ),
+            timeout_s=endpoint.timeout_s or profile.timeout_s,
+        )
+
+
+#: what an ordering key may show as it is in a header; the rest is percent-encoded
+_VISIBLE = "!#$&'()*+,/:;=?@[]~-_."

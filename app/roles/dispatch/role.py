@@ -1,0 +1,292 @@
+"""The dispatch loop: poll deliveries, offer them to lanes, send what the lanes release, settle, commit.
+
+Rules of this file
+- An offset is finished only by `Settler`, after the acknowledgement of everything that its delivery caused.
+- Polling stops only while too much is open in total; a single endpoint's overflow is deferred instead.
+- After a revocation nothing of the old assignment counts: work carries its `Partition`, which says whether it is active.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from app.core import delivery_record
+from app.core.attempt import sent, unsent
+from app.core.errors import ConfigError, Defect, Unrepresentable
+from app.core.exchange import Reply
+from app.core.lanes import Full, Lanes, Limits
+from app.core.model import Delivery, Endpoint
+from app.core.partitions import Committed, Partitions, Place
+from app.core.topics import Topics
+from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
+from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
+from app.roles.dispatch.prepare import RequestBuilder
+from app.roles.dispatch.settle import Settler, Work
+
+log = structlog.get_logger(__name__)
+
+#: deliveries that may be open at once in one worker: what a crash may repeat at most
+MAX_OPEN = 10_000
+_COMMIT_EVERY_S = 0.5
+_SWEEP_EVERY_S = 1.0
+_REVOKE_WAIT_S = 3.0
+#: until then an operator may have repaired the key ring; nothing is counted against the delivery
+_SECRET_WAIT_MS = 30_000
+
+
+class DispatchRole:
+    """One dispatch worker."""
+
+    def __init__(
+        self, *, source: Source, log_: BundleLog, sender: Sender, feed: DirectoryFeed, keyring: KeyRing,
+        topics: Topics, clock: Clock, dice: Dice, meter: Meter, limits: Limits, time_scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self._log = log_
+        self._sender = sender
+        self._feed = feed
+        self._clock = clock
+        self._dice = dice
+        self._meter = meter
+        self._builder = RequestBuilder(keyring, time_scale)
+        self._partitions = Partitions()
+        self._lanes: Lanes[Work] = Lanes(limits)
+        self._limits = limits
+        self._settler = Settler(log_, topics, clock, meter, self._fail)
+        self._idle: list[asyncio.Future[Work]] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[None] | None = None
+
+    def ready(self) -> str | None:
+        """None when a new delivery would be sent; else why not."""
+        return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    async def run(self) -> None:
+        """Work until cancelled; raises what a restart of the role may repair."""
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._source.start(self)
+        loops = [asyncio.create_task(each) for each in (self._poll_loop(), self._commit_loop(), self._sweep_loop())]
+        try:
+            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+            self._failed.result()
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Finish what is in flight (bounded), commit, leave the group."""
+        self._lanes.clear()
+        if self._lanes.in_flight:
+            deadline = self._clock.monotonic() + _REVOKE_WAIT_S
+            while self._lanes.in_flight and self._clock.monotonic() < deadline:
+                await self._clock.sleep(0.02)
+        for task in self._workers:
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._commit()
+        await self._source.stop()
+        if self._failed is not None and self._failed.done() and not self._failed.cancelled():
+            self._failed.exception()
+
+    # --- partitions ---------------------------------------------------------------------------------------------
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        self._partitions.add(places)
+        self._meter.count("rebalances_total", role="dispatch")
+
+    async def revoked(self, places: set[Place]) -> None:
+        """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
+        leaving = self._partitions.of(places)
+        for partition in leaving:
+            partition.active = False
+        deadline = self._clock.monotonic() + _REVOKE_WAIT_S
+        while any(each.flying for each in leaving) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.02)
+        await self._commit()
+        self._partitions.remove(places)
+
+    async def _commit_loop(self) -> None:
+        while True:
+            await self._clock.sleep(_COMMIT_EVERY_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        positions = self._partitions.commits()
+        if positions and await self._source.commit(positions):
+            self._partitions.committed(positions)
+
+    # --- intake -------------------------------------------------------------------------------------------------
+
+    async def _poll_loop(self) -> None:
+        while True:
+            await self._log.room()
+            while self._partitions.open >= MAX_OPEN:
+                await self._clock.sleep(0.01)
+            for place, records in (await self._source.poll(timeout_ms=1000, max_records=1000)).items():
+                await self._take_in(place, records)
+            self._pump()
+
+    async def _take_in(self, place: Place, records: Sequence[Record]) -> None:
+        partition = self._partitions.get(place)
+        if partition is None or not partition.active:
+            return
+        for record in records:
+            if not partition.opened(record.offset):
+                continue
+            try:
+                delivery, position = delivery_record.decode(record.key, record.value, record.headers)
+            except Defect as error:
+                log.error("dispatch.unreadable", topic=place[0], partition=place[1], offset=record.offset, error=str(error))
+                partition.finished(record.offset)
+                continue
+            if position > self._feed.position:
+                await self._feed.reached(position)
+            self._admit(Work(delivery, partition, record.offset))
+
+    def _admit(self, work: Work) -> None:
+        endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
+        if not self._sendable(work, endpoint) or endpoint is None:
+            return
+        now_ms = self._clock.now_ms()
+        answer = self._lanes.offer(
+            endpoint.id, work, now_ms, cap=endpoint.max_in_flight, rate=endpoint.rate_limit
+        )  # fmt: skip
+        if isinstance(answer, Full):
+            self._settler.defer(work, answer.until_ms, "lane_full")
+
+    def _sendable(self, work: Work, endpoint: Endpoint | None) -> bool:
+        """Whether the endpoint may be called; if not, the delivery ends here."""
+        if endpoint is None:
+            self._end(work, None, "cancelled", "endpoint_removed", "the endpoint was removed")
+        elif endpoint.status == "disabled":
+            self._end(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
+        elif endpoint.status == "paused":
+            self._end(work, endpoint, "dead", "paused", "the endpoint is paused: kept for its resume")
+        else:
+            return True
+        return False
+
+    def _end(self, work: Work, endpoint: Endpoint | None, state: str, reason: str, error: str) -> None:
+        now_ms = self._clock.now_ms()
+        if state == "dead":
+            attempt = unsent(work.delivery, endpoint, "dead", reason, error, now_ms)
+            self._settler.dead(work, attempt, attempts=work.delivery.attempts)
+        else:
+            self._settler.cancelled(work, unsent(work.delivery, endpoint, "cancelled", reason, error, now_ms))
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Hand what the lanes release to idle workers, or to new ones up to the limit."""
+        now_ms = self._clock.now_ms()
+        while (work := self._lanes.take(now_ms)) is not None:
+            if self._idle:
+                self._idle.pop().set_result(work)
+            else:
+                task = asyncio.create_task(self._worker(work))
+                self._workers.add(task)
+                task.add_done_callback(self._workers.discard)
+        self._set_alarm(now_ms)
+
+    def _set_alarm(self, now_ms: int) -> None:
+        wake_ms = self._lanes.wake_at_ms()
+        if wake_ms is not None and (self._alarm is None or self._alarm.done()):
+            self._alarm = asyncio.create_task(self._ring((wake_ms - now_ms) / 1000))
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._alarm = None
+        self._pump()
+
+    async def _worker(self, work: Work | None) -> None:
+        try:
+            while True:
+                if work is None:
+                    waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
+                    self._idle.append(waiting)
+                    work = await waiting
+                await self._handle(work)
+                self._meter.gauge("inflight_attempts", self._lanes.in_flight)
+                work = self._lanes.take(self._clock.now_ms())
+                if self._lanes.waiting:
+                    self._pump()
+        except Exception as error:  # a worker must not die silently: its delivery would stay open for ever
+            self._fail(error)
+
+    async def _handle(self, work: Work) -> None:
+        answered = True
+        work.partition.flying += 1
+        try:
+            if work.partition.active:
+                answered = await self._attempt(work)
+        finally:
+            work.partition.flying -= 1
+            self._lanes.done(work.delivery.endpoint_id, work, self._clock.now_ms(), answered=answered)
+
+    async def _attempt(self, work: Work) -> bool:
+        """Send once and settle; False when the receiver said nothing at all."""
+        delivery = work.delivery
+        endpoint = self._feed.directory.endpoint(delivery.endpoint_id)
+        if not self._sendable(work, endpoint) or endpoint is None:
+            return True
+        started_ms = self._clock.now_ms()
+        try:
+            prepared = self._builder.prepared(endpoint, started_ms)
+            request = self._builder.request(delivery, endpoint, prepared, started_ms)
+        except ConfigError as error:
+            log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
+            self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
+            return True
+        except Unrepresentable as error:
+            self._end(work, endpoint, "dead", "unrepresentable", str(error))
+            return True
+        outcome = await self._sender.send(request)
+        ended_ms = self._clock.now_ms()
+        verdict = judge(
+            outcome, attempt=delivery.attempts + 1, policy=prepared.policy, now_ms=ended_ms, dice=self._dice.roll()
+        )
+        record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
+        self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
+        match verdict:
+            case Delivered():
+                self._settler.delivered(work, record)
+            case RetryAt(due_at_ms=due):
+                self._settler.retry(work, record, due)
+            case Dead():
+                self._settler.dead(work, record, attempts=delivery.attempts + 1)
+        return isinstance(outcome, Reply)
+
+    def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:
+        turn = "retry" if delivery.attempts else "first"
+        self._meter.count("attempts_total", result=result, attempt=turn)
+        self._meter.observe("attempt_duration_seconds", total_ms / 1000, phase="total")
+        if result == "ok" and delivery.accepted_at_ms:
+            seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
+            self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if turn == "first" else "any")
+
+    # --- care ---------------------------------------------------------------------------------------------------
+
+    async def _sweep_loop(self) -> None:
+        """Give back what waits behind endpoints that have slowed down."""
+        while True:
+            await self._clock.sleep(_SWEEP_EVERY_S)
+            if self._lanes.waiting:
+                for work, until_ms in self._lanes.stalled(self._clock.now_ms()):
+                    self._settler.defer(work, until_ms, "lane_stalled")
+                self._pump()
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+

@@ -1,0 +1,82 @@
+"""The registry role: apply commands to the state, one after the other; the only writer of `registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from app.core.directory import Directory
+from app.core.errors import CommandRefused, Defect
+from app.core.registry import Reply, apply, decide, encode, read_command
+from app.ports import Clock, Meter, Record, RegistryStore
+
+log = structlog.get_logger(__name__)
+
+
+class RegistryRole:
+    """One candidate for the writer; many may run, one writes."""
+
+    def __init__(
+        self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str]
+    ) -> None:
+        self._make_store = store
+        self._clock = clock
+        self._meter = meter
+        self._profiles = profiles
+        self._ready = False
+
+    def ready(self) -> str | None:
+        """None once this process has joined; whether it or another one writes, commands are answered."""
+        return None if self._ready else "joining the writers of the registry"
+
+    async def run(self) -> None:
+        """Work until cancelled. Any failure of a transaction ends the run: the next one starts from the log."""
+        store = self._make_store()
+        try:
+            await store.start()
+            while True:
+                directory = Directory()
+                await store.chosen(directory)
+                self._ready = True
+                while store.is_writer():
+                    records = await store.poll()
+                    if records:
+                        await self._apply(store, directory, records)
+        finally:
+            self._ready = False
+            await store.stop()
+
+    async def _apply(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> None:
+        states: list[tuple[str, bytes | None]] = []
+        replies: list[tuple[str, bytes]] = []
+        for record in records:
+            key = (record.key or b"").decode("utf-8", "replace")
+            reply = self._decide(directory, record, key, states)
+            if reply is not None:
+                body = encode(reply)
+                if body is None:
+                    raise Defect("a reply has no body")
+                replies.append((reply.command_id, body))
+        await store.commit(states, replies, records[-1].offset + 1)
+
+    def _decide(
+        self, directory: Directory, record: Record, key: str, states: list[tuple[str, bytes | None]]
+    ) -> Reply | None:
+        """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
+        try:
+            command = read_command(record.value)
+        except CommandRefused as error:
+            log.error("registry.unreadable", offset=record.offset, key=key, error=error.detail)
+            self._meter.count("registry_commands_total", result=error.code)
+            return None
+        try:
+            change = decide(command, directory, self._clock.now_ms(), self._profiles)
+        except CommandRefused as error:
+            self._meter.count("registry_commands_total", result=error.code)
+            return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
+        value = encode(change.value)
+        apply(directory, change.key, value)
+        states.append((change.key, value))
+        self._meter.count("registry_commands_total", result="ok")
+        return Reply(command_id=command.id, ok=True, version=change.version)

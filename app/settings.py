@@ -1,0 +1,221 @@
+"""All settings: one frozen tree read from HOOKSTREAM_* variables (each also as …_FILE), all errors at once.
+
+Adding a setting = adding a field with its `#:` sentence: the loader, `config print` and the documentation follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from app.core.errors import ConfigError
+
+PREFIX = "HOOKSTREAM_"
+
+
+class SecretText:
+    """Text that never shows itself; `reveal` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "SecretText(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretText) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The service's settings, checked."""
+
+    #: Kafka's host:port list. Set: your Kafka, no broker is started. Unset: `up` starts one of its own
+    bootstrap_servers: str | None = None
+    #: where the embedded broker, the tables and the key ring live
+    data_dir: Path = Path(".hookstream")
+    #: where the embedded broker's jars are kept; default: the user's cache folder
+    cache_dir: Path | None = None
+    #: port of the embedded broker; 0 = any free one, kept across starts
+    kafka_port: int = 0
+    #: address of the HTTP server of `up`
+    api_host: str = "127.0.0.1"
+    #: its port; 0 = any
+    api_port: int = 8080
+    #: port of /healthz, /readyz and /metrics of `run`; 0 = any
+    metrics_port: int = 9400
+    #: put before every topic and group name, for example `acme.`
+    topic_prefix: str = ""
+    #: partitions of events.raw and of the deliveries family
+    partitions: int = 12
+    #: copies of every partition; the embedded broker has 1
+    replication_factor: int = 3
+    #: largest value of an event record, in bytes
+    max_event_bytes: int = 262_144
+    #: hours during which an idempotency key is delivered once
+    idempotency_ttl_hours: float = 24.0
+    #: store of the fan-out tables: rocksdb (on disk) or memory (read again from Kafka at each start)
+    table_store: str = "rocksdb"
+    #: token of the operator for the management API
+    admin_token: SecretText | None = None
+    #: key ring that seals signing secrets: ID:BASE64 of 32 bytes, comma-separated, the first one seals
+    secret_keys: SecretText | None = None
+    #: SQL read model; unset: SQLite in the data folder
+    database_url: SecretText | None = None
+    #: private networks that endpoints may be in, as CIDRs, comma-separated
+    egress_allow: tuple[str, ...] = ()
+    #: allow endpoints with http:// URLs
+    allow_http: bool = False
+    #: file with further trusted certificate authorities (PEM)
+    ca_file: Path | None = None
+    #: requests in flight of one dispatch process
+    max_in_flight: int = 1024
+    #: requests in flight for one endpoint, unless it says otherwise
+    max_in_flight_per_endpoint: int = 32
+    #: mail server, smtp://user:password@host:port
+    smtp_url: SecretText | None = None
+    #: sender of e-mail
+    mail_from: str | None = None
+    #: multiplies every retry delay, for tests and demos
+    time_scale: float = 1.0
+    #: json or console
+    log_format: str = "json"
+    #: debug, info, warning or error
+    log_level: str = "info"
+
+
+#: what `up` assumes where nothing is said: one broker of its own, receivers on this machine
+UP_DEFAULTS: Mapping[str, str] = {
+    "REPLICATION_FACTOR": "1",
+    "ALLOW_HTTP": "true",
+    "EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+    "LOG_FORMAT": "console",
+    "LOG_LEVEL": "warning",
+}
+
+
+def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> Settings:
+    """The settings of an environment; `ConfigError` has all that is wrong with it.
+
+    `defaults` (names without prefix) stand in for what the environment leaves out.
+    """
+    problems: list[str] = []
+    given = dict(defaults or {})
+    if environ.get(f"{PREFIX}BOOTSTRAP_SERVERS") or environ.get(f"{PREFIX}BOOTSTRAP_SERVERS_FILE"):
+        given.pop("REPLICATION_FACTOR", None)  # somebody else's cluster: the production default
+    given |= _texts(environ, problems)
+    hints = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        try:
+            values[name.lower()] = _convert(text, hints[name.lower()])
+        except ValueError as error:
+            problems.append(f"{PREFIX}{name}: {error}")
+    settings = Settings(**values)
+    problems += _contradictions(settings)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def variables() -> list[str]:
+    """The names of all variables."""
+    return [PREFIX + name.upper() for name in Settings.__struct_fields__]
+
+
+def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    known = {name.upper() for name in Settings.__struct_fields__}
+    texts: dict[str, str] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}TEST_"):
+            continue
+        name = variable.removeprefix(PREFIX)
+        if name in known:
+            if f"{variable}_FILE" in environ:
+                problems.append(f"{variable} and {variable}_FILE are both set: keep one")
+            texts[name] = text
+        elif name.removesuffix("_FILE") in known:
+            try:
+                texts[name.removesuffix("_FILE")] = Path(text).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{variable}: {text} cannot be read ({error.strerror})")
+        else:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            problems.append(f"{variable} is not a setting{hint}")
+    return {name: text for name, text in texts.items() if text != ""}
+
+
+def _convert(text: str, hint: Any) -> Any:
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+    kind = kinds[0]
+    if hint == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError(f"{text!r}: true or false")
+        return _BOOLEANS[text.lower()]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a number") from error
+    return kind(text)
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    said: list[str] = []
+
+    def demand(truth: bool, name: str, sentence: str) -> None:
+        if not truth:
+            said.append(f"{PREFIX}{name}: {sentence}")
+
+    for name in ("kafka_port", "api_port", "metrics_port"):
+        demand(0 <= getattr(settings, name) <= 65535, name.upper(), "a port is 0 to 65535")
+    demand(1 <= settings.partitions <= 1000, "PARTITIONS", "1 to 1000")
+    demand(1 <= settings.replication_factor <= 10, "REPLICATION_FACTOR", "1 to 10")
+    demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
+    demand(settings.time_scale > 0, "TIME_SCALE", "greater than 0")
+    demand(settings.idempotency_ttl_hours > 0, "IDEMPOTENCY_TTL_HOURS", "greater than 0")
+    demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
+    demand(
+        1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,
+        "MAX_IN_FLIGHT_PER_ENDPOINT",
+        "between 1 and HOOKSTREAM_MAX_IN_FLIGHT",
+    )
+    demand(settings.table_store in ("rocksdb", "memory"), "TABLE_STORE", "rocksdb or memory")
+    demand(settings.log_format in ("json", "console"), "LOG_FORMAT", "json or console")
+    demand(settings.log_level in ("debug", "info", "warning", "error"), "LOG_LEVEL", "debug, info, warning or error")
+    demand(settings.ca_file is None or settings.ca_file.is_file(), "CA_FILE", f"{settings.ca_file} is not a file")
+    demand(
+        all(character.isalnum() or character in "._-" for character in settings.topic_prefix),
+        "TOPIC_PREFIX",
+        "letters, digits, '.', '_' and '-'",
+    )
+    for network in settings.egress_allow:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
+    demand(
+        (settings.smtp_url is None) == (settings.mail_from is None), "SMTP_URL", "goes together with HOOKSTREAM_MAIL_FROM"
+    )
+    return said

@@ -1,0 +1,157 @@
+"""Lanes: fairness, bounds and the promise that one endpoint costs the others nothing."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.lanes import Full, Lanes, Limits
+
+SERIAL = count()
+
+
+def fill(lanes: Lanes[int], endpoint: str, number: int, now: float = 0) -> int:
+    """How many of `number` offers were accepted."""
+    return sum(lanes.offer(endpoint, next(SERIAL), now) is None for _ in range(number))
+
+
+def take_all(lanes: Lanes[int], now: float = 0) -> list[int]:
+    taken = []
+    while (item := lanes.take(now)) is not None:
+        taken.append(item)
+    return taken
+
+
+def test_an_endpoint_has_at_most_its_cap_in_flight() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=4))
+    fill(lanes, "a", 20)
+    assert len(take_all(lanes)) == 4
+    assert lanes.waiting == 16
+
+
+def test_lanes_take_turns() -> None:
+    lanes: Lanes[str] = Lanes(Limits())
+    for name in "aab":
+        lanes.offer(name, f"{name}{next(SERIAL)}", 0)
+    order = [lanes.take(0), lanes.take(0), lanes.take(0)]
+    assert [item[0] for item in order if item] == ["a", "b", "a"]
+
+
+def test_a_done_request_makes_place_for_the_next() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    fill(lanes, "a", 2)
+    first = lanes.take(0)
+    assert first is not None and lanes.take(0) is None
+    lanes.done("a", first, 5, answered=True)
+    assert lanes.take(5) is not None
+
+
+def test_a_fast_lane_is_long_and_a_slow_one_short() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=2, queue=1000, max_wait_ms=2000))
+    assert fill(lanes, "fast", 2000) == 201  # 20 ms each, two at a time: what fits into 2 s, and one
+    slow: Lanes[int] = Lanes(Limits(per_endpoint=2, queue=1000, max_wait_ms=2000))
+    for now in range(0, 50_000, 1000):
+        fill(slow, "slow", 1)
+        for item in take_all(slow, now):
+            slow.done("slow", item, now + 1000, answered=True)
+    assert fill(slow, "slow", 100, 50_000) < 10
+
+
+def test_overflow_is_spread_over_the_time_the_endpoint_needs() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1, max_wait_ms=2000))
+    refused = [answer for _ in range(1000) if (answer := lanes.offer("a", next(SERIAL), 0)) is not None]
+    assert refused[0].until_ms >= 2000
+    gaps = {after.until_ms - before.until_ms for before, after in zip(refused, refused[1:], strict=False)}
+    assert gaps == {20}
+
+
+def test_overflow_is_never_put_off_beyond_the_horizon() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1, max_wait_ms=100, horizon_ms=5000))
+    answers = [lanes.offer("a", next(SERIAL), 0) for _ in range(5000)]
+    assert max(answer.until_ms for answer in answers if isinstance(answer, Full)) == 5000
+
+
+def test_a_lane_that_stalls_gives_back_its_tail() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=4, max_wait_ms=2000))
+    accepted = fill(lanes, "a", 300)
+    take_all(lanes)
+    assert lanes.stalled(100) == []
+    shed = lanes.stalled(10_000)  # four requests hang since 10 s
+    assert len(shed) == accepted - 4 - 4
+    assert all(until > 10_000 for _, until in shed)
+
+
+def test_hanging_endpoints_leave_places_to_others() -> None:
+    lanes: Lanes[int] = Lanes(Limits(in_flight=64, per_endpoint=32))
+    for number in range(20):
+        fill(lanes, f"hang{number}", 32)
+        take_all(lanes)
+    fill(lanes, "good", 5)
+    assert lanes.in_flight < 64
+    assert lanes.take(0) is not None
+
+
+def test_requests_without_an_answer_shrink_the_limit_and_answers_grow_it() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=8, in_flight=1024))
+    for _ in range(3):
+        fill(lanes, "a", 1)
+        item = lanes.take(0)
+        assert item is not None
+        lanes.done("a", item, 10, answered=False)
+    fill(lanes, "a", 8)
+    (only,) = take_all(lanes)
+    lanes.done("a", only, 10, answered=True)
+    assert len(take_all(lanes, 10)) == 2
+
+
+def test_a_rate_limit_spaces_requests() -> None:
+    lanes: Lanes[int] = Lanes(Limits())
+    for _ in range(3):
+        lanes.offer("a", next(SERIAL), 0, rate=10)
+    assert len(take_all(lanes, 0)) == 1
+    assert lanes.wake_at_ms() == 100
+    assert len(take_all(lanes, 99)) == 0
+    assert len(take_all(lanes, 100)) == 1
+
+
+def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
+    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    fill(lanes, "a", 5)
+    flying = lanes.take(0)
+    assert len(lanes.clear()) == 4 and lanes.waiting == 0
+    assert flying is not None
+    lanes.done("a", flying, 1, answered=True)
+    fill(lanes, "a", 1)
+    assert lanes.take(1) is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["offer", "take", "ok", "fail", "stall"])), max_size=200))
+def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
+    lanes: Lanes[tuple[str, int]] = Lanes(Limits(in_flight=5, per_endpoint=2, queue=6))
+    serial, inside, flying = count(), set[tuple[str, int]](), list[tuple[str, int]]()
+    for now, (endpoint, step) in enumerate(steps):
+        if step == "offer":
+            item = (endpoint, next(serial))
+            if lanes.offer(endpoint, item, now) is None:
+                inside.add(item)
+        elif step == "take":
+            taken = lanes.take(now)
+            if taken is not None:
+                inside.remove(taken)
+                flying.append(taken)
+        elif step == "stall":
+            for item, _ in lanes.stalled(now + 60_000):
+                inside.remove(item)
+        elif flying:
+            item = flying.pop(0)
+            lanes.done(item[0], item, now, answered=step == "ok")
+        assert lanes.waiting == len(inside) and lanes.in_flight == len(flying) <= 5
+    while flying or inside:
+        while (taken := lanes.take(10_000_000)) is not None:
+            inside.remove(taken)
+            flying.append(taken)
+        assert flying, "something waits, nothing is in flight, and nothing can be taken"
+        item = flying.pop()
+        lanes.done(item[0], item, 10_000_000, answered=True)

@@ -1,0 +1,97 @@
+"""The watermark: nothing unfinished is committed, and what finished above it survives a crash."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.watermark import METADATA_LIMIT, Watermark, decode_finished, encode_finished
+
+
+def test_commits_up_to_the_lowest_open_offset() -> None:
+    mark = Watermark(5)
+    for offset in range(5, 11):
+        assert mark.opened(offset)
+    for offset in (5, 7, 8, 10):
+        mark.finished(offset)
+    assert mark.committable == 6
+    assert decode_finished(6, mark.metadata()) == {7, 8, 10}
+    assert mark.open == 2
+    mark.finished(6)
+    assert mark.committable == 9
+
+
+def test_what_the_metadata_says_is_not_worked_on_again() -> None:
+    mark = Watermark(6, decode_finished(6, encode_finished(6, {7, 8, 10})))
+    assert [offset for offset in range(6, 12) if mark.opened(offset)] == [6, 9, 11]
+    for offset in (6, 9, 11):
+        mark.finished(offset)
+    assert mark.committable == 12 and mark.open == 0 and mark.metadata() == ""
+
+
+def test_gaps_count_as_finished() -> None:
+    mark = Watermark(0)
+    mark.opened(0)
+    mark.opened(5)
+    mark.finished(5)
+    assert mark.committable == 0
+    mark.finished(0)
+    assert mark.committable == 6
+
+
+def test_a_log_that_begins_later_than_the_commit_is_no_hole() -> None:
+    mark = Watermark(10)
+    mark.opened(5_000_000)
+    assert mark.committable == 5_000_000
+
+
+def test_foreign_metadata_means_nothing_known() -> None:
+    assert decode_finished(0, "operator was here") == set()
+    assert decode_finished(0, "1:!!!") == set()
+    assert decode_finished(0, "") == set()
+
+
+def test_finishing_twice_counts_once() -> None:
+    mark = Watermark(0)
+    mark.opened(0)
+    mark.opened(1)
+    mark.finished(1)
+    mark.finished(1)
+    assert mark.open == 1
+
+
+@given(st.sets(st.integers(0, 100_000), max_size=300), st.integers(0, 1000))
+def test_metadata_round_trip(done: set[int], low: int) -> None:
+    done = {low + 1 + offset for offset in done}
+    text = encode_finished(low, done)
+    assert len(text) <= METADATA_LIMIT
+    assert decode_finished(low, text) == done
+
+
+def test_too_much_for_the_metadata_keeps_the_lowest_and_stays_within_the_limit() -> None:
+    done = {offset * 3 for offset in range(1, 20_000)}
+    text = encode_finished(0, done)
+    known = decode_finished(0, text)
+    assert len(text) <= METADATA_LIMIT
+    assert known and known == {offset for offset in done if offset <= max(known)}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_never_commits_past_something_open(seed: int, steps: int) -> None:
+    dice = random.Random(seed)
+    mark, still = Watermark(0), set[int]()
+    following = 0
+    for _ in range(steps):
+        if still and dice.random() < 0.5:
+            offset = dice.choice(sorted(still))
+            still.discard(offset)
+            mark.finished(offset)
+        else:
+            following += dice.choice([0, 0, 0, 2])
+            mark.opened(following)
+            still.add(following)
+            following += 1
+        assert mark.committable == min(still, default=following)
+        assert mark.open == len(still)
