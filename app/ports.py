@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from app.core.directory import Directory
@@ -240,4 +240,68 @@ class RegistryStore(Protocol):
         Raises `Unavailable` when the outcome is unknown or another writer has taken over; then the state in memory is
         not to be trusted either.
         """
+        ...
+
+
+class StreamTables(Protocol):
+    """The tables of one partition, while it is ours."""
+
+    def read(self, table: str, key: bytes) -> bytes | None:
+        """The value in the local store."""
+        ...
+
+    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
+        """Put items into the local store, seen by the next batch. The caller appends them to the changelog."""
+        ...
+
+    def changelog(self, table: str) -> str:
+        """The table's changelog topic; its records have the batch's partition number."""
+        ...
+
+
+class StreamBatch(Protocol):
+    """All records of one partition of one poll."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def records(self) -> Sequence[Record]: ...
+    @property
+    def tables(self) -> StreamTables: ...
+    @property
+    def assignment(self) -> int:
+        """Changes with every assignment and every seek."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
+        ...
+
+    @property
+    def committed(self) -> int:
+        """An offset that the group has committed by now."""
+        ...
+
+    async def ack(self) -> None:
+        """Everything that the batch causes is acknowledged: its offsets may be committed."""
+        ...
+
+    def fail(self, error: HookstreamError) -> None:
+        """It cannot be finished: `StreamApp.run` ends with the error, and nothing of the batch is committed."""
+        ...
+
+
+class StreamApp(Protocol):
+    """A stream processor over one topic with tables; one run for each instance."""
+
+    async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+        """Hand batches to `handle`, those of a partition in order, until cancelled or failed.
+
+        What `handle` raises ends the run; batches that were not acknowledged are not committed.
+        """
+        ...
+
+    def ready(self) -> str | None:
+        """None when tables are recovered and partitions assigned; else why not."""
         ...

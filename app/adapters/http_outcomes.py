@@ -1,4 +1,4 @@
-"""Puts what the HTTP client returns and raises into our words: readable headers, and refusals with one sentence each."""
+"""Puts what the HTTP client returns and raises into our words: readable headers, refusals of one sentence."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from app.core.exchange import Refusal, RefusalKind, Timing
 
 #: What an exchange may raise because of the network or the receiver. Everything else is a defect of ours.
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
-#: The same for opening a connection: a name that DNS cannot carry, and uvloop's word for some socket errors.
-CONNECT_ERRORS = (*NETWORK_ERRORS, UnicodeError, RuntimeError)
+#: The same for opening a connection, where uvloop says RuntimeError for some socket errors.
+CONNECT_ERRORS = (*NETWORK_ERRORS, RuntimeError)
 
 
 def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:

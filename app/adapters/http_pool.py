@@ -39,6 +39,13 @@ class Wire(ResponseHandler):
             self.heard = True
         super().data_received(data)
 
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Fail the exchange, also a body that is being read (aiohttp lets it wait when its framing is wrong)."""
+        super().set_exception(exc, *cause)
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(exc)
+
     async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
         """The status line and headers of the answer, after any informational ones, and its body to come."""
         for _ in range(MAX_INTERIM + 1):
@@ -51,7 +58,7 @@ class Wire(ResponseHandler):
         """The body up to `cap` bytes, and whether there is more, or it broke off."""
         if payload is EMPTY_PAYLOAD:
             return b"", False
-        if payload.is_eof() and not self.expired:  # it came together with the headers: the usual case, and the cheap one
+        if payload.is_eof() and not self.expired:  # it came together with the headers: the usual, cheap case
             whole = b"".join(payload._buffer)
             return whole[:cap], len(whole) > cap
         chunks: list[bytes] = []

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache, partial
 from pathlib import Path
+from time import perf_counter
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -28,8 +29,8 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from app.adapters.egress import ThreadResolver, guard, trust
-from app.adapters.http_pool import Deadlines, IdlePool, Origin, Wire
 from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
+from app.adapters.http_pool import Deadlines, IdlePool, Origin, Wire
 from app.core.addresses import EgressPolicy, check_url
 from app.core.errors import Defect
 from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
@@ -52,33 +53,36 @@ class Target:
         )
 
     def render(self, request: PreparedRequest) -> bytes:
-        """The request's bytes, header values in UTF-8. Raises Defect when a header would break out of its line."""
+        """The request's bytes, header values in UTF-8. Raises Defect when a header cannot be written as one line."""
         fields = request.headers
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         if not lines.count("\r") == lines.count("\n") == len(fields):
             raise Defect("a header has a line break in its name or value")
-        return f"{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+        try:
+            return f"{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+        except UnicodeEncodeError as error:
+            raise Defect("a header holds half a character (a lone surrogate)") from error
 
 
 class _Exchange:
-    """What the steps of one `send` share; times are the loop's, in seconds."""
+    """What the steps of one `send` share; times in seconds (the loop's own clock serves for deadlines only)."""
 
     __slots__ = ("connected", "data", "deadline", "request", "reused", "started", "target", "written")
 
-    def __init__(self, request: PreparedRequest, target: Target, now: float) -> None:
+    def __init__(self, request: PreparedRequest, target: Target, loop_now: float) -> None:
         self.request = request
         self.target = target
         self.data = target.render(request)
-        self.started = self.connected = self.written = now
-        self.deadline = now + request.timeout_s
+        self.started = self.connected = self.written = perf_counter()
+        self.deadline = loop_now + request.timeout_s
         self.reused = True
 
-    def timing(self, now: float, answered: float | None = None) -> Timing:
+    def timing(self, answered: float | None = None) -> Timing:
         """The times until now; `answered` is when the status line came."""
         return Timing(
             connect_ms=(self.connected - self.started) * 1000,
             first_byte_ms=0.0 if answered is None else (answered - self.written) * 1000,
-            total_ms=(now - self.started) * 1000,
+            total_ms=(perf_counter() - self.started) * 1000,
             reused=self.reused,
         )
 
@@ -158,10 +162,10 @@ class HttpSender:
             async with asyncio.timeout_at(exchange.deadline):
                 wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
         except TimeoutError:
-            return too_late(exchange.request.timeout_s, exchange.timing(self._loop.time()), connecting=True)
+            return too_late(exchange.request.timeout_s, exchange.timing(), connecting=True)
         except CONNECT_ERRORS as error:
-            return refusal(error, exchange.timing(self._loop.time()), connecting=True, tls=origin.tls)
-        exchange.connected = self._loop.time()
+            return refusal(error, exchange.timing(), connecting=True, tls=origin.tls)
+        exchange.connected = perf_counter()
         wire.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=self._cap)
         return await self._converse(cast(Wire, wire), exchange)
 
@@ -172,13 +176,13 @@ class HttpSender:
         try:
             if wire.transport is not None:  # else it broke just now, and reading says how
                 wire.transport.write(exchange.data)
-            exchange.written = self._loop.time()
+            exchange.written = perf_counter()
             message, payload = await wire.answer()
-            answered = self._loop.time()
+            answered = perf_counter()
             body, truncated = await wire.body(payload, self._cap)
             complete = not truncated
         except NETWORK_ERRORS as error:
-            timing = exchange.timing(self._loop.time())
+            timing = exchange.timing()
             if wire.expired:
                 return too_late(exchange.request.timeout_s, timing, connecting=False)
             if exchange.reused and not wire.heard:
@@ -195,5 +199,5 @@ class HttpSender:
             headers=readable(message.headers),
             body=body,
             truncated=truncated,
-            timing=exchange.timing(self._loop.time(), answered),
+            timing=exchange.timing(answered),
         )

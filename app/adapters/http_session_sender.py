@@ -1,11 +1,11 @@
-"""The same port on a plain, tuned ClientSession: the fallback, the oracle of the contract suite, the bench's baseline."""
+"""The same port on a plain, tuned ClientSession: fallback, oracle of the contract suite, baseline of the bench."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import lru_cache
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,18 +33,18 @@ _AUTOMATIC = ("accept", "content-type", "user-agent")
 
 
 class _Watch:
-    """What the session's trace tells of a request under way; times are the loop's, in seconds."""
+    """What the session's trace tells of a request under way; times are in seconds."""
 
-    def __init__(self, now: float) -> None:
-        self.started = self.connected = now
+    def __init__(self) -> None:
+        self.started = self.connected = perf_counter()
         self.connecting = True
         self.reused = False
 
-    def timing(self, now: float, answered: float | None = None) -> Timing:
+    def timing(self, answered: float | None = None) -> Timing:
         return Timing(
             connect_ms=0.0 if self.reused else (self.connected - self.started) * 1000,
             first_byte_ms=0.0 if answered is None else (answered - self.connected) * 1000,
-            total_ms=(now - self.started) * 1000,
+            total_ms=(perf_counter() - self.started) * 1000,
             reused=self.reused,
         )
 
@@ -69,7 +69,6 @@ class HttpSessionSender:
 
     async def start(self) -> None:
         """Bind to the running loop; opens no connection."""
-        self._loop = asyncio.get_running_loop()
         connector = TCPConnector(
             limit=0,
             ssl=self._context,
@@ -96,21 +95,21 @@ class HttpSessionSender:
         target = self._target(request.url)
         if isinstance(target, str):
             return blocked(target)
-        started = self._loop.time()
+        started = perf_counter()
         while True:
-            watch = _Watch(self._loop.time())
+            watch = _Watch()
             try:
                 return await self._exchange(target, request, watch, request.timeout_s - (watch.started - started))
             except TimeoutError:
-                return too_late(request.timeout_s, watch.timing(self._loop.time()), connecting=watch.connecting)
+                return too_late(request.timeout_s, watch.timing(), connecting=watch.connecting)
             except CONNECT_ERRORS as error:
                 if watch.reused and _unheard(error):
                     continue
                 connecting = watch.connecting or isinstance(error, ClientConnectorError)
-                timing = watch.timing(self._loop.time())
+                timing = watch.timing()
                 return refusal(error, timing, connecting=connecting, tls=target.scheme == "https")
             except ValueError as error:
-                raise Defect("a header has a line break in its name or value") from error
+                raise Defect("a header cannot be written as one line") from error
 
     def _read_target(self, text: str) -> URL | str:
         return check_url(text, self._policy) or URL(text, encoded=True)
@@ -124,7 +123,7 @@ class HttpSessionSender:
             timeout=ClientTimeout(total=timeout_s, ceil_threshold=math.inf),
             trace_request_ctx=watch,
         ) as response:
-            answered = self._loop.time()
+            answered = perf_counter()
             body, truncated = await self._body(response)
             if truncated:
                 response.close()
@@ -133,7 +132,7 @@ class HttpSessionSender:
                 headers=readable(response.headers),
                 body=body,
                 truncated=truncated,
-                timing=watch.timing(self._loop.time(), answered),
+                timing=watch.timing(answered),
             )
 
     async def _body(self, response: ClientResponse) -> tuple[bytes, bool]:
@@ -150,7 +149,7 @@ class HttpSessionSender:
     def _trace(self) -> TraceConfig:
         async def connected(_: ClientSession, context: SimpleNamespace, __: Any) -> None:
             context.trace_request_ctx.connecting = False
-            context.trace_request_ctx.connected = self._loop.time()
+            context.trace_request_ctx.connected = perf_counter()
 
         async def reused(_: ClientSession, context: SimpleNamespace, __: Any) -> None:
             context.trace_request_ctx.connecting = False
@@ -163,7 +162,7 @@ class HttpSessionSender:
 
 
 def _unheard(error: BaseException) -> bool:
-    """The connection broke before a byte of the answer."""
+    """The connection broke before a byte of the answer (after a reset the session cannot tell: taken as yes)."""
     if isinstance(error, ServerDisconnectedError):
         return isinstance(error.message, str)
-    return isinstance(error, ConnectionError)
+    return isinstance(error, OSError) and not isinstance(error, ClientConnectorError)

@@ -38,7 +38,7 @@ class TooLarge(HookstreamError):
 class _Entry(NamedTuple):
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    headers: list[tuple[str, bytes]]
     acked: Callable[[int], None]
     failed: Callable[[HookstreamError], None]
     size: int
@@ -180,7 +180,8 @@ class KafkaLog:
             channel = _Channel(topic, partition, self._linger_s.get(topic, 0.0))
             self._channels[topic, partition] = channel
         size = 100 + len(value or b"") + len(key or b"")
-        channel.entries.append(_Entry(key, value, headers, acked, failed, size))
+        owned = headers if type(headers) is list else list(headers)
+        channel.entries.append(_Entry(key, value, owned, acked, failed, size))
         self._bytes += size
         if self._bytes > _ROOM_BYTES:
             self._room.clear()
@@ -195,6 +196,11 @@ class KafkaLog:
                 await self._send_some(channel)
                 if channel.linger_s and channel.entries and len(channel.entries) < _BATCH_RECORDS:
                     await asyncio.sleep(channel.linger_s)
+        except Exception as error:
+            log.exception("log.channel_failed", topic=channel.topic)
+            defect = Defect(f"records for {channel.topic} could not be sent: {error!r}")
+            while channel.entries:
+                self._fail_first(channel, defect)
         finally:
             channel.task = None
 
@@ -207,7 +213,8 @@ class KafkaLog:
                 offset = (await future).offset
             except (MessageSizeTooLargeError, RecordTooLargeError) as error:
                 if limit == 1:
-                    self._fail_first(channel, error)
+                    size = channel.entries[0].size
+                    self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
                 limit = 1
             except KafkaError as error:
@@ -244,10 +251,10 @@ class KafkaLog:
         if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2:
             self._room.set()
 
-    def _fail_first(self, channel: _Channel, error: Exception) -> None:
+    def _fail_first(self, channel: _Channel, error: HookstreamError) -> None:
         entry = channel.entries.popleft()
         self._bytes -= entry.size
-        entry.failed(TooLarge(f"{entry.size} bytes for {channel.topic}: {error}"))
+        entry.failed(error)
 
     def _note(self, topic: str, error: Exception) -> None:
         log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")

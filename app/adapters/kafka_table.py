@@ -28,6 +28,8 @@ class TopicTable:
         self._client_id = client_id
         self._apply = apply
         self._consumer: AIOKafkaConsumer | None = None
+        #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
+        self._asker: AIOKafkaConsumer | None = None
         #: the offset up to which everything has been applied
         self.position = 0
         self._moved = asyncio.Condition()
@@ -37,21 +39,12 @@ class TopicTable:
 
     async def start(self) -> None:
         """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=500,
-            metadata_max_age_ms=60_000,
-        )
+        self._consumer, self._asker = self._client(), self._client()
         with reachable(self._bootstrap):
-            await consumer.start()
-        self._consumer = consumer
-        consumer.assign([self._place])
-        await consumer.seek_to_beginning(self._place)
+            await self._consumer.start()
+            await self._asker.start()
+        self._consumer.assign([self._place])
+        await self._consumer.seek_to_beginning(self._place)
         self._task = asyncio.create_task(self._read())
         await self.fence()
 
@@ -61,11 +54,24 @@ class TopicTable:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._consumer is not None:
-            stopping = asyncio.create_task(self._consumer.stop())
-            await asyncio.wait([stopping], timeout=3)
-            stopping.cancel()
-            await asyncio.gather(stopping, return_exceptions=True)
+        for client in (self._consumer, self._asker):
+            if client is not None:
+                stopping = asyncio.create_task(client.stop())
+                await asyncio.wait([stopping], timeout=3)
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+
+    def _client(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=500,
+            metadata_max_age_ms=60_000,
+        )
 
     async def fence(self) -> None:
         """Return when everything that was in the topic at the time of the call has been applied.
@@ -94,11 +100,11 @@ class TopicTable:
             await self._moved.wait_for(lambda: self.position >= position)
 
     async def _end(self) -> int:
-        if self._consumer is None:
+        if self._asker is None:
             raise Defect("the table was not started")
         while True:
             try:
-                ends = await self._consumer.end_offsets([self._place])
+                ends = await self._asker.end_offsets([self._place])
                 return int(ends[self._place])
             except KafkaError as error:
                 log.warning("table.end_unknown", topic=self._place.topic, error=repr(error))

@@ -21,8 +21,11 @@ from app.core.ingest import Coordinates, understand
 from app.core.model import Event
 from app.core.positions import Position
 
-#: the one key of the table `positions` in each partition
-POSITION_KEY = b"position"
+
+
+def position_key(partition: int) -> bytes:
+    """The key of a partition in the table `positions` (a store in memory holds all partitions in one)."""
+    return b"position/%d" % partition
 
 
 class RawRecord(Protocol):

@@ -8,6 +8,7 @@ import structlog
 
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect
+from app.core.model import Endpoint
 from app.core.registry import Reply, apply, decide, encode, read_command
 from app.ports import Clock, Meter, Record, RegistryStore
 
@@ -18,12 +19,15 @@ class RegistryRole:
     """One candidate for the writer; many may run, one writes."""
 
     def __init__(
-        self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str]
-    ) -> None:
+        self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str],
+        url_problem: Callable[[str], str | None] = lambda url: None,
+    ) -> None:  # fmt: skip
+        """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy."""
         self._make_store = store
         self._clock = clock
         self._meter = meter
         self._profiles = profiles
+        self._url_problem = url_problem
         self._ready = False
 
     def ready(self) -> str | None:
@@ -72,6 +76,9 @@ class RegistryRole:
             return None
         try:
             change = decide(command, directory, self._clock.now_ms(), self._profiles)
+            problem = self._url_problem(change.value.url) if isinstance(change.value, Endpoint) else None
+            if problem is not None:
+                raise CommandRefused("invalid", f"url: {problem}")
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)

@@ -1,0 +1,136 @@
+"""`app.ports.StreamApp` on the safe Faust base: run it, hand out batches, see failures, stop in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from app.adapters.faust_app import BatchApp, BatchTable, build_app
+from app.core.errors import HookstreamError, Unavailable
+from app.ports import Record, StreamBatch
+
+log = structlog.get_logger(__name__)
+
+_STOP_S = 12.0
+
+
+class _Tables:
+    __slots__ = ("_partition", "_tables")
+
+    def __init__(self, tables: Mapping[str, BatchTable], partition: int) -> None:
+        self._tables = tables
+        self._partition = partition
+
+    def read(self, table: str, key: bytes) -> bytes | None:
+        return self._tables[table].read(self._partition, key)
+
+    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
+        self._tables[table].write(self._partition, items)
+
+    def changelog(self, table: str) -> str:
+        return str(self._tables[table].changelog_topic_name)
+
+
+class _Batch:
+    __slots__ = ("_event", "_stream", "assignment", "committed", "partition", "records", "start", "tables")
+
+    def __init__(self, stream: FaustStream, event: Any) -> None:
+        app, message = stream.app, event.message
+        self._stream = stream
+        self._event = event
+        self.partition: int = message.partition
+        self.records: Sequence[Record] = event.value
+        self.tables = _Tables(stream.tables, self.partition)
+        place = TP(message.topic, message.partition)
+        self.assignment = int(app.consumer.assignments)
+        self.start = app.start_of(place)
+        self.committed = app.committed(place) or 0
+
+    async def ack(self) -> None:
+        self._event.ack()
+
+    def fail(self, error: HookstreamError) -> None:
+        self._stream.fail(error)
+
+
+class FaustStream:
+    """One instance of the app; after a failure build another one."""
+
+    def __init__(
+        self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
+        client_id: str, tables: Sequence[str],
+    ) -> None:  # fmt: skip
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        self.app: BatchApp = build_app(
+            group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
+            client_id=client_id,
+        )  # fmt: skip
+        self.tables = {name: self.app.batch_table(name, partitions) for name in tables}
+        self._topic = self.app.batch_topic(source_topic)
+        self._failure: asyncio.Future[None] | None = None
+        self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
+        self.app.agent(self._topic, name="fanout", concurrency=1)(self._agent)
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error."""
+        self.app.failed = True
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    def ready(self) -> str | None:
+        """See `app.ports.StreamApp`."""
+        app = self.app
+        if not app.started or app.should_stop or not app.consumer:
+            return "starting"
+        if app.in_recovery or app.rebalancing or not app.consumer.flow_active:
+            return "recovering tables"
+        return None if app.consumer.assignments else "waiting for the assignment of partitions"
+
+    async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+        """See `app.ports.StreamApp`."""
+        self._handle = handle
+        self._failure = asyncio.get_running_loop().create_future()
+        watch: list[asyncio.Future[Any]] = [self._failure]
+        try:
+            try:
+                await self.app.start()
+            except Exception as error:
+                raise Unavailable(f"the stream processor could not start: {error!r}") from error
+            watch.append(asyncio.ensure_future(self.app.wait_until_stopped()))
+            await asyncio.wait(watch, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            raise Unavailable(f"the stream processor ended: {self.app.crash_reason!r}")
+        finally:
+            for each in watch:
+                each.cancel()
+            await asyncio.gather(*watch, return_exceptions=True)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        stopping = asyncio.create_task(self.app.stop())
+        done, _ = await asyncio.wait([stopping], timeout=_STOP_S)
+        if not done:
+            log.error("stream.did_not_stop", seconds=_STOP_S)
+            stopping.cancel()
+        elif stopping.exception() is not None:
+            log.warning("stream.stopped_badly", error=repr(stopping.exception()))
+
+    async def _agent(self, stream: Any) -> AsyncIterable[None]:
+        handle = self._handle
+        async for event in stream.noack().events():
+            if self.app.failed or handle is None:
+                continue  # never acknowledged: the commit stays before it
+            try:
+                await handle(_Batch(self, event))
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.exception("stream.batch_failed")
+                self.fail(error)
+            yield

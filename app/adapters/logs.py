@@ -1,0 +1,55 @@
+"""Log lines: structlog to stderr as JSON (or for people), libraries' warnings through the same door."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+
+#: libraries that say at error level what repairs itself while a broker is away
+_QUIET = {"aiokafka": logging.ERROR, "faust": logging.WARNING, "mode": logging.ERROR, "asyncio": logging.WARNING}
+
+
+def configure(*, style: str, level: str) -> None:
+    """Set up logging for the process. `style` is json or console, `level` debug, info, warning or error."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if style == "json" else _keep,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(serializer=_dumps)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, renderer])
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name, floor in _QUIET.items():
+        logging.getLogger(name).setLevel(floor)
+
+
+def _keep(_logger: Any, _method: str, event: Any) -> Any:
+    return event
+
+
+def _drop_meta(_logger: Any, _method: str, event: Any) -> Any:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=repr).decode()

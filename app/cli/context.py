@@ -1,0 +1,110 @@
+"""What every command needs: the settings, the Kafka to talk to, the key ring, and how a failure is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+import uvloop
+
+from app import settings as settings_module
+from app.adapters import logs
+from app.adapters.keyring import AesKeyRing, ring_in
+from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
+from app.settings import UP_DEFAULTS, Settings
+
+T = TypeVar("T")
+
+#: exit codes, documented in `hookstream --help`
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
+
+
+class Running(msgspec.Struct, frozen=True):
+    """What a running `hookstream up` leaves in its data folder, so that other commands find it."""
+
+    pid: int
+    bootstrap: str
+    api_url: str
+
+
+@cache
+def settings(*, development: bool = False) -> Settings:
+    """The settings of this process; with `development`, the defaults of `up`."""
+    return settings_module.load(os.environ, UP_DEFAULTS if development else None)
+
+
+def running(data_dir: Path) -> Running | None:
+    """The `hookstream up` that is at work in a data folder, if any."""
+    try:
+        found = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=Running)
+        os.kill(found.pid, 0)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found
+
+
+def bootstrap() -> str:
+    """The Kafka to talk to: the setting, else the broker of a running `up`."""
+    known = settings()
+    if known.bootstrap_servers:
+        return known.bootstrap_servers
+    found = running(known.data_dir)
+    if found is None:
+        raise Unavailable(
+            f"No Kafka to talk to: HOOKSTREAM_BOOTSTRAP_SERVERS is not set, and no `hookstream up` is running with the "
+            f"data folder {known.data_dir} (HOOKSTREAM_DATA_DIR)."
+        )
+    return found.bootstrap
+
+
+def keyring(known: Settings, *, create: bool = False) -> AesKeyRing:
+    """The ring that seals signing secrets: the setting, else the data folder's."""
+    text = known.secret_keys.reveal() if known.secret_keys else ring_in(known.data_dir, create=create)
+    if text is None:
+        raise ConfigError(
+            [
+                "HOOKSTREAM_SECRET_KEYS is not set and the data folder has no secret.keys. Make a ring with "
+                "`hookstream keys generate` and give the same one to every process."
+            ]
+        )
+    return AesKeyRing(text)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on uvloop; failures of ours end the program with a sentence and an exit code."""
+    try:
+        return uvloop.run(work)
+    except HookstreamError as error:
+        fail(error)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+
+
+def fail(error: HookstreamError) -> NoReturn:
+    """Show an error and end."""
+    match error:
+        case ConfigError(problems=problems):
+            print("\n".join(problems), file=sys.stderr)
+            code = EXIT_USAGE
+        case CommandRefused(code=reason, detail=detail):
+            print(f"refused ({reason}): {detail}", file=sys.stderr)
+            code = EXIT_REFUSED
+        case Unavailable():
+            print(error, file=sys.stderr)
+            code = EXIT_UNAVAILABLE
+        case _:
+            print(error, file=sys.stderr)
+            code = EXIT_FAILED
+    raise typer.Exit(code)
+
+
+def quiet_logs() -> None:
+    """For short commands: warnings only, for people."""
+    logs.configure(style="console", level="error")

@@ -1,0 +1,56 @@
+"""How results are shown: one JSON document for programs, a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+class Format(StrEnum):
+    """The value of `-o`."""
+
+    json = "json"
+    table = "table"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="json for programs, table for people.")]
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Format, empty: str) -> None:
+    """A list: a JSON array, or a table of some columns."""
+    if output is Format.json:
+        print(orjson.dumps(list(rows)).decode())
+        return
+    console = Console()
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+
+
+def show_one(entity: Mapping[str, Any], output: Format) -> None:
+    """One thing: a JSON object, or a table of its fields."""
+    if output is Format.json:
+        print(orjson.dumps(entity).decode())
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in entity.items():
+        table.add_row(name, _cell(value))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,88 @@
+"""A lock on a folder that ends by itself with the last process that holds it, however that process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+
+class FolderLock:
+    """An exclusive lock, kept by an open file: a child that inherits `fd` keeps it too, and a stale one cannot exist."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    @property
+    def fd(self) -> int | None:
+        """The open file while this process holds the lock."""
+        return self._fd
+
+    async def acquire(self, *, wait_s: float) -> bool:
+        """Take the lock, waiting up to `wait_s` for its holders to end or let go; False if they did not."""
+        if self._fd is not None:
+            return True
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not await _flock(fd, wait_s):
+                return False
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+            self._fd, fd = fd, -1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return True
+
+    def owner(self) -> int | None:
+        """The process that took the lock last, if it is alive."""
+        try:
+            pid = int(self._path.read_bytes())
+            os.kill(pid, 0)
+        except (ValueError, FileNotFoundError, ProcessLookupError):
+            return None
+        except PermissionError:
+            return pid  # alive, of another user
+        return pid
+
+    def release(self) -> None:
+        """Let go; nothing happens if it is not held."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+async def _flock(fd: int, wait_s: float) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        return True
+    if wait_s <= 0:
+        return False
+    taken: Future[None] = Future()
+    taken.set_running_or_notify_cancel()  # from here on a cancelled waiter cannot cancel it
+    threading.Thread(target=_flock_blocking, args=(os.dup(fd), taken), daemon=True).start()
+    try:
+        async with asyncio.timeout(wait_s):
+            await asyncio.wrap_future(taken)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _flock_blocking(fd: int, taken: Future[None]) -> None:
+    """Wait on a duplicate of the file: if the waiter gave up and closed its own, closing this one drops the lock."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        taken.set_exception(error)
+    else:
+        taken.set_result(None)
+    finally:
+        os.close(fd)

@@ -1,0 +1,68 @@
+"""Checks signatures as a customer's receiver would: from the products' documents alone, not with our signing code."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+
+#: What the Standard Webhooks libraries accept between the signature's time and now.
+TOLERANCE_S = 300
+
+Headers = Mapping[str, str]
+Check = Callable[[str, Headers, bytes, float], str | None]
+
+
+def verify(profile: str, secret: str, headers: Headers, body: bytes, now_s: float) -> str | None:
+    """None when the signature holds, else the reason. `headers` has lower-case names, `body` the bytes as received."""
+    return CHECKS[profile](secret, headers, body, now_s)
+
+
+def _signed_envelope(prefix: str) -> Check:
+    """Standard Webhooks, and Svix before it: id, time and body are signed; the header may hold several signatures."""
+
+    def check(secret: str, headers: Headers, body: bytes, now_s: float) -> str | None:
+        identity, timestamp, signatures = (headers.get(f"{prefix}-{part}") for part in ("id", "timestamp", "signature"))
+        if not identity or not timestamp or not signatures:
+            return f"a {prefix}-* header is missing"
+        if not timestamp.isdecimal() or abs(now_s - int(timestamp)) > TOLERANCE_S:
+            return f"{prefix}-timestamp is more than {TOLERANCE_S} s away"
+        try:
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            return "the secret is not whsec_ and base64"
+        digest = hmac.digest(key, b".".join((identity.encode(), timestamp.encode(), body)), hashlib.sha256)
+        expected = "v1," + base64.b64encode(digest).decode()
+        if any(_same(expected, signature) for signature in signatures.split(" ")):
+            return None
+        return f"no signature in {prefix}-signature fits"
+
+    return check
+
+
+def _signed_body(header: str, prefix: str) -> Check:
+    """HMAC-SHA256 of the raw body in hex, keyed with the secret's own characters."""
+
+    def check(secret: str, headers: Headers, body: bytes, _: float) -> str | None:
+        signature = headers.get(header)
+        if not signature:
+            return f"{header} is missing"
+        expected = prefix + hmac.digest(secret.encode(), body, hashlib.sha256).hex()
+        return None if _same(expected, signature) else f"{header} does not fit the body"
+
+    return check
+
+
+def _same(expected: str, given: str) -> bool:
+    return hmac.compare_digest(expected.encode(), given.encode())
+
+
+CHECKS: Mapping[str, Check] = {
+    "standard": _signed_envelope("webhook"),
+    "recall": _signed_envelope("svix"),
+    "bota": _signed_body("x-bota-signature", "sha256="),
+    "efficlose": _signed_body("x-webhook-signature", "sha256="),
+    "voxscriber": _signed_body("x-webhook-signature", ""),
+}

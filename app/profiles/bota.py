@@ -1,0 +1,27 @@
+"""Bota: recordings, transcriptions and summaries; device events only for those who ask for them."""
+
+from __future__ import annotations
+
+from app.core.ecmajson import quote
+from app.profiles.contract import EventView, Profile
+from app.profiles.signatures import hex_signature, text_key
+
+
+def _envelope(event: EventView) -> bytes:
+    return b'{"id":%b,"type":%b,"created_at":%b,"data":%b}' % (
+        quote(event.id),
+        quote(event.type),
+        quote(event.created_at),
+        event.data,
+    )
+
+
+PROFILE = Profile(
+    name="bota",
+    envelope=_envelope,
+    key=text_key,
+    headers=hex_signature("X-Bota-Signature", "sha256="),
+    schedule_s=(0, 60, 300, 1_800, 7_200, 28_800),
+    timeout_s=30,
+    opt_in=("device.",),
+)

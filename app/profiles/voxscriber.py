@@ -1,0 +1,22 @@
+"""VoxScriber: transcription callbacks with a bare hex signature; five failures in a row switch the endpoint off."""
+
+from __future__ import annotations
+
+from app.core.ecmajson import quote
+from app.profiles.contract import DisableRule, EventView, Profile
+from app.profiles.signatures import hex_signature, text_key
+
+
+def _envelope(event: EventView) -> bytes:
+    return b'{"id":%b,"type":%b,"data":%b}' % (quote(event.id), quote(event.type), event.data)
+
+
+PROFILE = Profile(
+    name="voxscriber",
+    envelope=_envelope,
+    key=text_key,
+    headers=hex_signature("X-Webhook-Signature"),
+    schedule_s=(0, 60, 300, 1_800, 7_200),
+    timeout_s=30,
+    disable=DisableRule(consecutive_failures=5, email=True),
+)

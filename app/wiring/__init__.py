@@ -1,0 +1,1 @@
+"""Composition root: settings → adapters → roles; no decisions about deliveries."""

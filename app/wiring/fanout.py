@@ -1,0 +1,48 @@
+"""Build the fan-out role on Faust."""
+
+from __future__ import annotations
+
+from app.adapters.faust_stream import FaustStream
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.core.fanout import Rules
+from app.core.topics import Names, Topics
+from app.ports import Meter
+from app.roles.fanout import FanoutRole
+from app.settings import Settings
+
+TABLES = ("idempotency", "ordering", "positions")
+
+
+def fanout_role(
+    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: KafkaDirectoryFeed, meter: Meter
+) -> FanoutRole:
+    """A fresh role; each run of it has a Faust app of its own."""
+    source = topics.name(Names.EVENTS_RAW)
+
+    def stream() -> FaustStream:
+        return FaustStream(
+            group=group,
+            bootstrap=bootstrap,
+            source_topic=source,
+            partitions=log.partitions(source),
+            data_dir=str(settings.data_dir / "tables"),
+            store=settings.table_store,
+            client_id="hookstream-fanout",
+            tables=TABLES,
+        )
+
+    return FanoutRole(
+        app=stream,
+        log_=log,
+        feed=feed,
+        meter=meter,
+        rules=Rules(
+            topic=source,
+            ttl_ms=round(settings.idempotency_ttl_hours * 3_600_000),
+            max_event_bytes=settings.max_event_bytes,
+        ),
+        group=group,
+        deliveries=topics.name(Names.DELIVERIES),
+        rejected=topics.name(Names.EVENTS_REJECTED),
+    )

@@ -1,0 +1,149 @@
+"""One process: its shared connections, its roles under a supervisor, its probes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from app.adapters.clock import SystemClock, SystemDice
+from app.adapters.http_sender import HttpSender
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_registry import KafkaRegistryStore
+from app.adapters.kafka_source import KafkaSource
+from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.adapters.keyring import AesKeyRing
+from app.adapters.metrics import PrometheusMeter
+from app.core.addresses import EgressPolicy, check_url
+from app.core.directory import Directory
+from app.core.errors import ConfigError
+from app.core.lanes import Limits
+from app.core.topics import RUNGS, Names, Topics
+from app.profiles.catalog import PROFILES
+from app.roles.delay import DelayRole
+from app.roles.dispatch import DispatchRole
+from app.roles.registry import RegistryRole
+from app.settings import Settings
+from app.wiring.fanout import fanout_role
+from app.wiring.supervisor import Role, Supervisor
+
+log = structlog.get_logger(__name__)
+
+ROLES = ("fanout", "dispatch", "delay", "registry")
+#: attempt records may gather for that long: nobody waits for them but the commit
+_ATTEMPTS_LINGER_S = 0.005
+
+
+class Process:
+    """Roles of one process and what they share."""
+
+    def __init__(self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str]) -> None:
+        unknown = sorted(set(roles) - set(ROLES))
+        if unknown:
+            raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+        self._settings = settings
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._keyring = keyring
+        self.meter = PrometheusMeter()
+        self._clock = SystemClock()
+        self._dice = SystemDice()
+        self._log = KafkaLog(
+            bootstrap, client_id="hookstream", meter=self.meter,
+            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
+        )  # fmt: skip
+        self._policy = EgressPolicy(allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http)
+        self._sender = HttpSender(self._policy, ca_file=settings.ca_file)
+        directory = Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ())
+        self._feed = KafkaDirectoryFeed(
+            bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", directory=directory
+        )  # fmt: skip
+        makers: dict[str, Callable[[], Role]] = {
+            "fanout": self._fanout,
+            "dispatch": self._dispatch,
+            "delay": self._delay,
+            "registry": self._registry,
+        }
+        self._supervisor = Supervisor({name: makers[name] for name in roles}, self._clock, self.meter)
+
+    async def start(self) -> None:
+        """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all."""
+        await self._log.start(sorted(self._topics.all_names()))
+        await self._sender.start()
+        await self._feed.start()
+        self._supervisor.start()
+
+    async def stop(self) -> bool:
+        """Stop the roles, then the connections, within seconds; False when something had to be left behind."""
+        clean = await self._supervisor.stop()
+        await self._feed.stop()
+        await self._sender.close()
+        await self._log.close()
+        return clean
+
+    def readiness(self) -> dict[str, str | None]:
+        """For each role None, or why it would not act on a new event."""
+        return {"directory": self._feed.ready()} | self._supervisor.readiness()
+
+    async def until_ready(self) -> None:
+        """Return when every role would act on a new event."""
+        while any(self.readiness().values()):
+            await asyncio.sleep(0.05)
+
+    def _group(self, role: str) -> str:
+        return f"{self._settings.topic_prefix}hookstream.{role}"
+
+    def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
+        return KafkaSource(
+            self._bootstrap, group=self._group(role), client_id=f"hookstream-{role}", topics=topics,
+            max_partition_fetch_bytes=fetch_bytes,
+        )  # fmt: skip
+
+    def _fanout(self) -> Role:
+        return fanout_role(
+            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self.meter
+        )  # fmt: skip
+
+    def _dispatch(self) -> Role:
+        return DispatchRole(
+            source=self._source("dispatch", [self._topics.name(Names.DELIVERIES)]),
+            log_=self._log,
+            sender=self._sender,
+            feed=self._feed,
+            keyring=self._keyring,
+            topics=self._topics,
+            clock=self._clock,
+            dice=self._dice,
+            meter=self.meter,
+            limits=Limits(
+                in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
+            ),  # fmt: skip
+            time_scale=self._settings.time_scale,
+        )
+
+    def _delay(self) -> Role:
+        rungs = [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
+        return DelayRole(
+            source=self._source("delay", rungs, fetch_bytes=256 * 1024),
+            log_=self._log,
+            topics=self._topics,
+            clock=self._clock,
+            meter=self.meter,
+        )
+
+    def _registry(self) -> Role:
+        def store() -> KafkaRegistryStore:
+            return KafkaRegistryStore(
+                self._bootstrap,
+                group=self._group("registry"),
+                commands=self._topics.name(Names.REGISTRY_COMMANDS),
+                registry=self._topics.name(Names.REGISTRY),
+                replies=self._topics.name(Names.REGISTRY_REPLIES),
+                client_id="hookstream-registry",
+            )
+
+        return RegistryRole(
+            store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
+            url_problem=lambda url: check_url(url, self._policy),
+        )  # fmt: skip

@@ -1,0 +1,103 @@
+"""What every test may use: a real broker, names of its own on it, and an environment without our settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from app.core.errors import Defect
+from app.embedded.broker import EmbeddedBroker
+from app.embedded.jars import default_cache
+
+#: A Kafka to test with instead of one of our own; read before `clean_environ` hides it.
+GIVEN_BROKER = os.environ.get("HOOKSTREAM_TEST_BOOTSTRAP_SERVERS")
+JAR_CACHE = default_cache(os.environ.get("XDG_CACHE_HOME"))
+
+T = TypeVar("T")
+
+BROKER_USERS = pytest.StashKey[list[str]]()
+
+
+@dataclass
+class RealBroker:
+    """A running Kafka; `own` is what to attack, and is missing where the broker was given to us."""
+
+    bootstrap: str
+    own: EmbeddedBroker | None = None
+
+    def kill(self) -> None:
+        """SIGKILL to the broker."""
+        if self.own is None or self.own.pid is None:
+            raise Defect("only a running broker of our own can be killed: use the fixture own_broker")
+        os.kill(self.own.pid, signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """Start it again on the same port, after the end of what may still run."""
+        if self.own is None:
+            raise Defect("only a broker of our own can be restarted: use the fixture own_broker")
+        await self.own.stop()
+        assert await self.own.start() == self.bootstrap
+
+
+def apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end on another thread's loop: fixtures that outlive a test cannot use the test's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def _broker(data_dir: Path) -> Iterator[RealBroker]:
+    own = EmbeddedBroker(data_dir=data_dir, cache_dir=JAR_CACHE)
+    try:
+        yield RealBroker(apart(own.start()), own)
+    finally:
+        apart(own.stop())
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
+    """The broker that all tests share; use `prefix` on it, and leave it running."""
+    if GIVEN_BROKER:
+        yield RealBroker(GIVEN_BROKER)
+    else:
+        yield from _broker(tmp_path_factory.mktemp("broker"))
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[RealBroker]:
+    """A fresh broker for one test to kill and restart."""
+    yield from _broker(tmp_path)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for topics and groups that no other test uses."""
+    return f"t{secrets.token_hex(3)}."
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's machine reaches a test."""
+    for name in [name for name in os.environ if name.startswith("HOOKSTREAM_")]:
+        monkeypatch.delenv(name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[BROKER_USERS] = []
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
+        item.config.stash[BROKER_USERS].append(item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.write_line(f"{len(config.stash[BROKER_USERS])} tests used the real broker")

@@ -1,0 +1,34 @@
+"""Every sender, on both event loops: the standard one, and the one that production uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import pytest
+import uvloop
+
+from app.adapters.http_sender import HttpSender
+from app.adapters.http_session_sender import HttpSessionSender
+from app.core.addresses import EgressPolicy
+from tests.contracts.sender_kit import LOCAL, AnySender, Open
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.name.startswith("test_sender"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(params=[HttpSender, HttpSessionSender], ids=["connector", "session"])
+async def open_sender(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
+    async with AsyncExitStack() as stack:
+
+        async def open_one(policy: EgressPolicy = LOCAL, **options: object) -> AnySender:
+            sender: AnySender = request.param(policy, **options)
+            await sender.start()
+            stack.push_async_callback(sender.close)
+            return sender
+
+        yield open_one

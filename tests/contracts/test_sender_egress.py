@@ -1,0 +1,194 @@
+"""Where every sender may go and whom it believes: addresses, names, redirects, certificates."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from app.adapters.egress import MAX_ADDRESSES, BlockedAddress, ThreadResolver, guard, trust
+from app.core.addresses import EgressPolicy
+from app.core.errors import ConfigError
+from tests.contracts.fault_server import Conversation, FaultServer, answering, obliging
+from tests.contracts.sender_kit import LOCAL, Names, Open, post, refused, replied
+
+STRICT = EgressPolicy(allow_http=True)
+ONLY_TWO = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.2"]), allow_http=True)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0", "127.1", "2130706433", "0x7f.1"]
+)
+async def test_an_address_that_is_not_public_is_refused(open_sender: Open, host: str) -> None:
+    sender = await open_sender(STRICT)
+    async with FaultServer(obliging) as server:
+        refused(await sender.send(post(f"http://{host}:{server.port}/")), "blocked_address")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::"])
+async def test_a_name_for_an_address_that_is_not_public_is_refused(open_sender: Open, address: str) -> None:
+    sender = await open_sender(STRICT, resolver=Names(inside_test=[[address]]))
+    async with FaultServer(obliging) as server:
+        outcome = await sender.send(post(f"http://inside.test:{server.port}/"))
+    assert f"The address {address} is" in refused(outcome, "blocked_address")
+    assert server.connections == 0
+
+
+async def test_the_system_resolver_changes_nothing(open_sender: Open) -> None:
+    sender = await open_sender(STRICT)
+    async with FaultServer(obliging) as server:
+        refused(await sender.send(post(f"http://localhost:{server.port}/")), "blocked_address")
+    assert server.connections == 0
+
+
+async def test_a_name_that_changes_its_address_is_judged_each_time(open_sender: Open) -> None:
+    """127.0.0.2 stands for a public address; the second lookup (another port, so not cached) gives a forbidden one."""
+    sender = await open_sender(ONLY_TWO, resolver=Names(rebind_test=[["127.0.0.2"], ["127.0.0.1"]]))
+    async with FaultServer(obliging, host="127.0.0.2") as allowed, FaultServer(obliging) as forbidden:
+        replied(await sender.send(post(f"http://rebind.test:{allowed.port}/")), 200)
+        refused(await sender.send(post(f"http://rebind.test:{forbidden.port}/")), "blocked_address")
+    assert forbidden.connections == 0
+
+
+@pytest.mark.parametrize("answer", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_of_several_addresses_only_the_permitted_are_tried(open_sender: Open, answer: list[str]) -> None:
+    sender = await open_sender(ONLY_TWO, resolver=Names(both_test=[answer]))
+    async with FaultServer(obliging) as forbidden:
+        await sender.send(post(f"http://both.test:{forbidden.port}/"))
+        assert forbidden.connections == 0
+    async with FaultServer(obliging, host="127.0.0.2") as allowed:
+        replied(await sender.send(post(f"http://both.test:{allowed.port}/")), 200)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://hook.test/", "https://user@hook.test/", "https://hook.test:25/", "https://hook.test/\r\n"]
+)
+async def test_a_url_that_is_not_permitted_opens_nothing(open_sender: Open, url: str) -> None:
+    sender = await open_sender(EgressPolicy(), resolver=Names())
+    refused(await sender.send(post(url)), "blocked_address")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(open_sender: Open, status: int) -> None:
+    sender = await open_sender()
+    async with FaultServer(obliging) as other:
+        head = f"HTTP/1.1 {status} Elsewhere\r\nlocation: {other.url}\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n"
+        async with FaultServer(answering(head.encode())) as server:
+            assert replied(await sender.send(post(server.url)), status).header("location") == other.url
+    assert other.connections == 0
+
+
+def test_the_guard_opens_only_what_is_permitted() -> None:
+    address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
+    guard(LOCAL)(address).close()
+    with pytest.raises(BlockedAddress, match="loopback"):
+        guard(STRICT)(address)
+
+
+async def test_the_resolver_gives_addresses_or_an_error() -> None:
+    resolver = ThreadResolver()
+    found = await resolver.resolve("localhost", 80)
+    with pytest.raises(OSError, match=r".+"):
+        await resolver.resolve("a" * 64)
+    await resolver.close()
+    assert 0 < len(found) <= MAX_ADDRESSES
+    assert {each["host"] for each in found} <= {"127.0.0.1", "::1"}
+
+
+async def test_only_some_of_a_thousand_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    thousand = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.{n // 250}.{n % 250}", 80)) for n in range(1000)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: thousand)
+    resolver = ThreadResolver()
+    found = await resolver.resolve("many.test", 80)
+    await resolver.close()
+    assert [each["host"] for each in found] == [f"10.0.0.{n}" for n in range(MAX_ADDRESSES)]
+
+
+# Certificates
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+def serving(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+NAMES = {"hook_test": [["127.0.0.1"]]}
+
+
+async def test_a_certificate_of_a_trusted_authority_is_accepted(
+    open_sender: Open, authority: trustme.CA, ca_file: Path
+) -> None:
+    sender = await open_sender(ca_file=ca_file, resolver=Names(**NAMES))
+    async with FaultServer(obliging, tls=serving(authority.issue_cert("hook.test"))) as server:
+        for reused in (False, True):
+            reply = replied(await sender.send(post(f"https://hook.test:{server.port}/")), 200)
+            assert reply.timing.reused is reused
+    assert server.requests[0].lower().startswith(f"post / http/1.1\r\nhost: hook.test:{server.port}\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("unknown", "unable to get local issuer"), ("expired", "expired"), ("host", "mismatch")]
+)
+async def test_a_certificate_that_proves_nothing_is_refused(
+    open_sender: Open, authority: trustme.CA, ca_file: Path, fault: str, reason: str
+) -> None:
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    certificate = {
+        "unknown": lambda: trustme.CA().issue_cert("hook.test"),
+        "expired": lambda: authority.issue_cert("hook.test", not_before=past, not_after=past.replace(day=2)),
+        "host": lambda: authority.issue_cert("other.test"),
+    }[fault]()
+    sender = await open_sender(ca_file=ca_file, resolver=Names(**NAMES))
+    async with FaultServer(obliging, tls=serving(certificate)) as server:
+        outcome = await sender.send(post(f"https://hook.test:{server.port}/"))
+    assert reason in refused(outcome, "tls").lower()
+    assert server.requests == []
+
+
+async def test_plain_http_on_a_tls_url_is_a_tls_failure(open_sender: Open) -> None:
+    async def script(conversation: Conversation) -> None:
+        await conversation.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await conversation.until_gone()
+
+    sender = await open_sender()
+    async with FaultServer(script) as server:
+        refused(await sender.send(post(server.url.replace("http:", "https:"))), "tls")
+
+
+async def test_a_receiver_that_hangs_up_in_the_handshake_is_a_tls_failure(open_sender: Open) -> None:
+    async def script(_: Conversation) -> None:
+        """Leave at once."""
+
+    sender = await open_sender()
+    async with FaultServer(script) as server:
+        refused(await sender.send(post(server.url.replace("http:", "https:"))), "tls")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_is_no_use_stops_the_start(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match="CA file"):
+        trust(path)
