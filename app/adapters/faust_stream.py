@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from app.adapters.faust_app import BatchApp, BatchTable, build_app
+from app.adapters.faust_batches import BatchApp, BatchTable, build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.ports import Record, StreamBatch
 

@@ -115,6 +115,7 @@ class HttpSessionSender:
         return check_url(text, self._policy) or URL(text, encoded=True)
 
     async def _exchange(self, target: URL, request: PreparedRequest, watch: _Watch, timeout_s: float) -> Outcome:
+        "".join([value for _, value in request.headers]).encode()  # raises for half a character, which aiohttp writes
         async with self._session.post(
             target,
             data=request.body,

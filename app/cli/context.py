@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -18,6 +18,7 @@ from app import settings as settings_module
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing, ring_in
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
+from app.embedded.jars import default_cache
 from app.settings import UP_DEFAULTS, Settings
 
 T = TypeVar("T")
@@ -37,7 +38,11 @@ class Running(msgspec.Struct, frozen=True):
 @cache
 def settings(*, development: bool = False) -> Settings:
     """The settings of this process; with `development`, the defaults of `up`."""
-    return settings_module.load(os.environ, UP_DEFAULTS if development else None)
+    loaded = settings_module.load(os.environ, UP_DEFAULTS if development else None)
+    if loaded.cache_dir is None:
+        cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
+        loaded = msgspec.structs.replace(loaded, cache_dir=cache)
+    return loaded
 
 
 def running(data_dir: Path) -> Running | None:
@@ -52,7 +57,10 @@ def running(data_dir: Path) -> Running | None:
 
 def bootstrap() -> str:
     """The Kafka to talk to: the setting, else the broker of a running `up`."""
-    known = settings()
+    try:
+        known = settings()
+    except HookstreamError as error:
+        fail(error)
     if known.bootstrap_servers:
         return known.bootstrap_servers
     found = running(known.data_dir)
@@ -85,6 +93,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
+
+
+def guarded(work: Callable[[], int]) -> NoReturn:
+    """Run a command that returns its exit code; failures of ours become a sentence and an exit code."""
+    try:
+        code = work()
+    except HookstreamError as error:
+        fail(error)
+    raise typer.Exit(code)
 
 
 def fail(error: HookstreamError) -> NoReturn:

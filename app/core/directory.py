@@ -8,7 +8,8 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from app.core.matching import includes, prefixes
 from app.core.model import Endpoint, Tenant
@@ -34,10 +35,15 @@ class Directory:
         self._opt_in = opt_in
         self._endpoints: dict[str, Endpoint] = {}
         self._indexes: dict[Scope, _Index] = {}
+        self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
         self.tenants: dict[str, Tenant] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
+
+    def census(self) -> Mapping[str, int]:
+        """How many endpoints there are of each status."""
+        return self._census
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """The endpoint of that id, whatever its status."""
@@ -72,6 +78,7 @@ class Directory:
         """Add or replace."""
         self.remove_endpoint(endpoint.id)
         self._endpoints[endpoint.id] = endpoint
+        self._census[endpoint.status] += 1
         index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
         for pattern in endpoint.events:
             index.buckets.setdefault(pattern, {})[endpoint.id] = endpoint
@@ -82,6 +89,7 @@ class Directory:
         old = self._endpoints.pop(endpoint_id, None)
         if old is None:
             return
+        self._census[old.status] -= 1
         index = self._indexes[old.tenant, old.mode]
         for pattern in old.events:
             bucket = index.buckets.get(pattern, {})

@@ -5,7 +5,8 @@ Rules of this file
 - Two ways to one result. `_plain` lets the json module do the work and gives up on anything unusual; `_exact` reads
   token by token and is the reference: it knows every rule, every error and where it is. Both must agree.
 - Nothing recurses on the document and nothing is quadratic in it: depth is bounded, and found out before `_plain` runs.
-- Changes that JavaScript makes to the *writing* are made (key order, escapes, 1.0 → 1, last duplicate at the first's place).
+- Changes that JavaScript makes to the *writing* are made (key order, escapes, 1.0 → 1, the last duplicate in the
+  first one's place).
   Changes to the *value* are refused:
     an integer literal promises every digit: it must print the same digits again (9007199254740993 does not);
     a literal with a point or an exponent is a double for JSON's writers and readers alike: it may round to the
@@ -325,7 +326,7 @@ def _number(value: float) -> str:
 
 
 def _shortest(value: float) -> tuple[str, int]:
-    """The fewest digits d that tell a double from its neighbours, and n such that |value| = 0.d × 10ⁿ."""
+    """The fewest digits d that tell a double from its neighbours, and n such that |value| = 0.d * 10**n."""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")

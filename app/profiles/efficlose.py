@@ -1,4 +1,4 @@
-"""Efficlose: receivers verify `JSON.stringify(JSON.parse(body))`, so the body is written exactly as JavaScript would."""
+"""Efficlose: receivers verify `JSON.stringify(JSON.parse(body))`, so the body is written as JavaScript would."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from app.adapters.kafka_registry import KafkaRegistryStore
 from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.keyring import AesKeyRing
+from app.adapters.lag_sampler import LagSampler
 from app.adapters.metrics import PrometheusMeter
 from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
@@ -46,6 +47,8 @@ class Process:
         self._bootstrap = bootstrap
         self._topics = topics
         self._keyring = keyring
+        self._roles = tuple(roles)
+        self._tasks: list[asyncio.Task[None]] = []
         self.meter = PrometheusMeter()
         self._clock = SystemClock()
         self._dice = SystemDice()
@@ -73,10 +76,14 @@ class Process:
         await self._sender.start()
         await self._feed.start()
         self._supervisor.start()
+        self._tasks = self._care()
 
     async def stop(self) -> bool:
         """Stop the roles, then the connections, within seconds; False when something had to be left behind."""
+        for task in self._tasks:
+            task.cancel()
         clean = await self._supervisor.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._feed.stop()
         await self._sender.close()
         await self._log.close()
@@ -85,6 +92,26 @@ class Process:
     def readiness(self) -> dict[str, str | None]:
         """For each role None, or why it would not act on a new event."""
         return {"directory": self._feed.ready()} | self._supervisor.readiness()
+
+    def _care(self) -> list[asyncio.Task[None]]:
+        groups = {
+            "fanout": [self._topics.name(Names.EVENTS_RAW)],
+            "dispatch": [self._topics.name(Names.DELIVERIES)],
+            "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
+        }
+        mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
+        sampler = LagSampler(self._bootstrap, mine, self._topics, self._clock, self.meter)
+        return [asyncio.create_task(sampler.run()), asyncio.create_task(self._watch_loop())]
+
+    async def _watch_loop(self) -> None:
+        """Once a second: how late the event loop is, and what the directory holds."""
+        self.meter.gauge("inflight_limit", self._settings.max_in_flight)
+        while True:
+            begun = self._clock.monotonic()
+            await self._clock.sleep(1.0)
+            self.meter.gauge("event_loop_lag_seconds", max(0.0, self._clock.monotonic() - begun - 1.0))
+            for status, number in self._feed.directory.census().items():
+                self.meter.gauge("endpoints", number, state=status)
 
     async def until_ready(self) -> None:
         """Return when every role would act on a new event."""

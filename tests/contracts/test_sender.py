@@ -83,6 +83,15 @@ async def test_answers_without_a_body_keep_the_connection(open_sender: Open, sta
     assert server.connections == 1
 
 
+async def test_a_receiver_that_wants_another_protocol_is_left(open_sender: Open) -> None:
+    switch = b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x00"
+    sender = await open_sender()
+    async with FaultServer(answering(switch)) as server:
+        for _ in range(2):
+            replied(await sender.send(post(server.url)), 101)
+    assert server.connections == 2
+
+
 async def test_a_connection_is_reused(open_sender: Open) -> None:
     sender = await open_sender()
     async with FaultServer(obliging) as server:

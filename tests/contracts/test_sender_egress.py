@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 import ssl
@@ -164,6 +165,21 @@ async def test_a_certificate_that_proves_nothing_is_refused(
         outcome = await sender.send(post(f"https://hook.test:{server.port}/"))
     assert reason in refused(outcome, "tls").lower()
     assert server.requests == []
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"])
+async def test_the_deadline_holds_inside_tls(
+    open_sender: Open, authority: trustme.CA, ca_file: Path, said: bytes
+) -> None:
+    sender = await open_sender(ca_file=ca_file, resolver=Names(**NAMES))
+    async with FaultServer(answering(said), tls=serving(authority.issue_cert("hook.test"))) as server:
+        outcome = await sender.send(post(f"https://hook.test:{server.port}/", timeout_s=0.3))
+        assert 295 <= outcome.timing.total_ms < 1000
+        await asyncio.wait_for(server.ended.wait(), 5)
+    if said:
+        assert replied(outcome, 200).truncated
+    else:
+        refused(outcome, "timeout")
 
 
 async def test_plain_http_on_a_tls_url_is_a_tls_failure(open_sender: Open) -> None:

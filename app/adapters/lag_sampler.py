@@ -1,0 +1,96 @@
+"""Sample how far behind the groups are: in records, and in seconds (the age of the oldest unfinished record)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from app.core.topics import RUNGS, Names, Topics
+from app.ports import Clock, Meter
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 5.0
+
+
+class LagSampler:
+    """Runs beside the roles; costs two requests for each group and sample, and one fetch for each lagging topic."""
+
+    def __init__(
+        self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter
+    ) -> None:
+        """`groups` maps each consumer group to its topics."""
+        self._bootstrap = bootstrap
+        self._groups = groups
+        self._rungs = {topics.name(f"{Names.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
+        self._clock = clock
+        self._meter = meter
+
+    async def run(self) -> None:
+        """Sample until cancelled; an unreachable broker only pauses it."""
+        while True:
+            try:
+                await self._with_clients()
+            except (KafkaError, OSError) as error:
+                log.info("lag.unknown", error=repr(error))
+            await self._clock.sleep(_EVERY_S)
+
+    async def _with_clients(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, client_id="hookstream-lag", group_id=None, enable_auto_commit=False,
+            max_partition_fetch_bytes=1024,
+        )  # fmt: skip
+        try:
+            await admin.start()
+            await reader.start()
+            while True:
+                for group, names in self._groups.items():
+                    await self._sample(admin, reader, group, names)
+                await self._clock.sleep(_EVERY_S)
+        finally:
+            await asyncio.gather(admin.close(), reader.stop(), return_exceptions=True)
+
+    async def _sample(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer, group: str, names: Sequence[str]) -> None:
+        places = [
+            TopicPartition(name, number) for name in names for number in sorted(reader.partitions_for_topic(name) or ())
+        ]
+        if not places:
+            return
+        ends = await reader.end_offsets(places)
+        committed = await admin.list_consumer_group_offsets(group)
+        begins = await reader.beginning_offsets([place for place in places if place not in committed])
+        for name in names:
+            behind: dict[TopicPartition, int] = {}
+            for place in places:
+                if place.topic == name:
+                    at = committed[place].offset if place in committed else begins.get(place, 0)
+                    if ends[place] > at:
+                        behind[place] = at
+            records = sum(ends[place] - at for place, at in behind.items())
+            self._meter.gauge("consumer_lag_records", records, group=group, topic=name)
+            if name in self._rungs:
+                self._meter.gauge("retry_backlog", records, tier=self._rungs[name])
+            else:
+                age = await self._oldest_age_s(reader, behind)
+                self._meter.gauge("consumer_lag_seconds", age, group=group, topic=name)
+
+    async def _oldest_age_s(self, reader: AIOKafkaConsumer, behind: Mapping[TopicPartition, int]) -> float:
+        if not behind:
+            return 0.0
+        reader.assign(list(behind))
+        for place, offset in behind.items():
+            reader.seek(place, offset)
+        oldest = self._clock.now_ms()
+        for _ in behind:
+            batches = await reader.getmany(timeout_ms=200, max_records=1)
+            for records in batches.values():
+                oldest = min(oldest, records[0].timestamp)
+            if batches:
+                reader.pause(*batches)
+        return max(0.0, (self._clock.now_ms() - oldest) / 1000)

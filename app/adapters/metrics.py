@@ -1,0 +1,122 @@
+"""The closed table of metrics, and `app.ports.Meter` on prometheus-client. docs/metrics.md says the same in words.
+
+Labels come from closed sets only: endpoint ids and tenants are never labels.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from app.core.errors import Defect
+
+PREFIX = "hookstream_"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0)
+_COUNTS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 1000)
+
+
+class Metric(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    sentence: str
+    buckets: tuple[float, ...] = _SECONDS
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("build_info", "gauge", ("version", "python", "faust", "aiokafka"), "1; the labels say what is running."),
+    Metric("events_ingested_total", "counter", ("result",), "Records of events.raw: accepted, duplicate or invalid."),
+    Metric("events_rejected_total", "counter", ("reason",), "Records that are no events, by why."),
+    Metric("event_fanout_endpoints", "histogram", (), "Endpoints per accepted event, mean of a batch.", _COUNTS),
+    Metric("deliveries_total", "counter", ("outcome",), "Deliveries that ended: delivered, dead or cancelled."),
+    Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),
+    Metric("attempt_duration_seconds", "histogram", ("phase",), "Duration of HTTP requests."),
+    Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
+    Metric("retry_scheduled_total", "counter", ("tier",), "Retries written, by the rung they enter."),
+    Metric("retry_lateness_seconds", "histogram", ("tier",), "How long after its due time a retry was released."),
+    Metric("retry_backlog", "gauge", ("tier",), "Records waiting in each rung."),
+    Metric("retry_oldest_due_age_seconds", "gauge", ("tier",), "Age of the oldest overdue retry in memory; 0: none."),
+    Metric("deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
+    Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
+    Metric("inflight_attempts", "gauge", (), "HTTP requests in flight."),
+    Metric("inflight_limit", "gauge", (), "Their limit."),
+    Metric("waiting_deliveries", "gauge", (), "Deliveries waiting in lanes."),
+    Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
+    Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
+    Metric("consumer_lag_records", "gauge", ("group", "topic"), "Records that a group has not finished."),
+    Metric("consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."),
+    Metric("rebalances_total", "counter", ("role",), "Assignments of partitions."),
+    Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
+    Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be repeated."),
+    Metric("event_loop_lag_seconds", "gauge", (), "How late the event loop was at its last check."),
+)
+
+
+class PrometheusMeter:
+    """Counts into a registry of its own; a name or label that is not in the table is a `Defect`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._families = {metric.name: _family(metric, self.registry) for metric in METRICS}
+        self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
+        self.gauge(
+            "build_info", 1, version=version("hookstream"), python=platform.python_version(),
+            faust=version("faust-streaming"), aiokafka=version("aiokafka"),
+        )  # fmt: skip
+
+    def count(self, name: str, value: float = 1, **labels: str) -> None:
+        """See `app.ports.Meter`."""
+        child = self._child(name, labels)
+        if not isinstance(child, Counter):
+            raise Defect(f"{name} is no counter")
+        child.inc(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """See `app.ports.Meter`."""
+        child = self._child(name, labels)
+        if not isinstance(child, Histogram):
+            raise Defect(f"{name} is no histogram")
+        child.observe(value)
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """See `app.ports.Meter`."""
+        child = self._child(name, labels)
+        if not isinstance(child, Gauge):
+            raise Defect(f"{name} is no gauge")
+        child.set(value)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def _child(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
+        key = (name, *labels.values())
+        child = self._children.get(key)
+        if child is None:
+            family = self._families.get(name)
+            if family is None:
+                raise Defect(f"{name} is not in the table of metrics")
+            try:
+                child = family.labels(**labels) if labels else family
+            except ValueError as error:
+                raise Defect(f"{name}: {error}") from error
+            self._children[key] = child
+        return child
+
+
+def _family(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    name = PREFIX + metric.name
+    match metric.kind:
+        case "counter":
+            return Counter(name.removesuffix("_total"), metric.sentence, metric.labels, registry=registry)
+        case "gauge":
+            return Gauge(name, metric.sentence, metric.labels, registry=registry)
+        case "histogram":
+            return Histogram(name, metric.sentence, metric.labels, registry=registry, buckets=metric.buckets)
+        case kind:
+            raise Defect(f"{metric.name}: unknown kind {kind}")

@@ -1,0 +1,47 @@
+"""`hookstream config` and `hookstream keys`: what the settings are, and a new key ring."""
+
+from __future__ import annotations
+
+import typer
+
+from app.adapters.keyring import generate_ring
+from app.cli import context
+from app.cli.output import Format, Output, show
+from app.settings import PREFIX, Settings
+
+config = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
+keys = typer.Typer(no_args_is_help=True, help="The ring that seals signing secrets.")
+
+
+@config.command("print")
+def print_config(output: Output = Format.table) -> None:
+    """Show every setting with its value; secrets stay hidden."""
+
+    def work() -> int:
+        settings = context.settings()
+        rows = [
+            {"setting": PREFIX + name.upper(), "value": str(getattr(settings, name))}
+            for name in Settings.__struct_fields__
+        ]
+        show(rows, ("setting", "value"), output, "")
+        return 0
+
+    context.guarded(work)
+
+
+@config.command("check")
+def check() -> None:
+    """Say everything that is wrong with the settings, at once; exit code 2 then."""
+
+    def work() -> int:
+        context.settings()
+        print("The settings can be used.")
+        return 0
+
+    context.guarded(work)
+
+
+@keys.command("generate")
+def generate() -> None:
+    """Print a fresh ring for HOOKSTREAM_SECRET_KEYS (every process needs the same)."""
+    print(generate_ring())

@@ -1,0 +1,41 @@
+"""The command `hookstream`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli import context, endpoints, events, receiver, run, tenants, topics, up
+from app.cli.configuration import config, keys
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable.",
+)
+app.command("up")(up.up)
+app.command("run")(run.run)
+app.command("receiver")(receiver.receiver)
+app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(events.app, name="events")
+app.add_typer(topics.app, name="topics")
+app.add_typer(config, name="config")
+app.add_typer(keys, name="keys")
+
+
+@app.callback()
+def before(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries say, too.")] = False,
+) -> None:
+    """Runs before each command."""
+    if not verbose:
+        context.quiet_logs()
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()

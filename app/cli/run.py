@@ -1,0 +1,81 @@
+"""`hookstream run`: some roles in one process, on your Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated
+
+import structlog
+import typer
+
+from app.adapters import logs
+from app.adapters.keyring import AesKeyRing
+from app.adapters.probe_server import ProbeServer
+from app.cli import context
+from app.core.errors import Unavailable
+from app.settings import Settings
+from app.wiring.process import ROLES, Process
+from app.wiring.topics import topics_of
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE_S = (1.0, 2.0, 5.0, 10.0)
+
+
+def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or all.")]) -> None:
+    """Run roles in this process. Topics must exist (`hookstream topics apply`). SIGTERM drains and ends.
+
+    /healthz, /readyz and /metrics are on HOOKSTREAM_METRICS_PORT.
+    """
+    context.guarded(lambda: _prepare(roles))
+
+
+def _prepare(roles: list[str]) -> int:
+    settings = context.settings()
+    logs.configure(style=settings.log_format, level=settings.log_level)
+    chosen = list(ROLES) if "all" in roles else roles
+    return context.run(_run(settings, context.bootstrap(), context.keyring(settings), chosen))
+
+
+async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list[str]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    process = Process(settings, bootstrap, topics_of(settings), ring, roles)
+    probes = ProbeServer(
+        settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",  # noqa: S104 - probes come from outside
+        settings.metrics_port, setting="HOOKSTREAM_METRICS_PORT",
+        exposition=process.meter.exposition, readiness=process.readiness,
+    )  # fmt: skip
+    port = await probes.start()
+    log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
+    try:
+        if await _patiently(process, stop):
+            await stop.wait()
+        log.info("process.stopping")
+        return 0 if await process.stop() else 1
+    finally:
+        await probes.stop()
+
+
+async def _patiently(process: Process, stop: asyncio.Event) -> bool:
+    """Start; a Kafka that is not there yet is waited for (not ready meanwhile). False: stopped while waiting."""
+    for turn in range(1_000_000):
+        starting = asyncio.create_task(process.start())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return False
+        stopped.cancel()
+        try:
+            starting.result()
+        except Unavailable as error:
+            pause = _PATIENCE_S[min(turn, len(_PATIENCE_S) - 1)]
+            log.warning("process.waiting_for_kafka", reason=str(error), again_in_s=pause)
+            await asyncio.sleep(pause)
+        else:
+            return True
+    return False

@@ -1,0 +1,139 @@
+"""The demo: one endpoint for each product at a receiver of ours, and every example event of the documents."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+import app
+from app.adapters.clock import SystemClock
+from app.adapters.command_client import CommandClient
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.adapters.keyring import AesKeyRing, new_signing_secret
+from app.core.directory import Directory
+from app.core.model import Endpoint
+from app.core.registry import CreateEndpoint, UpdateEndpoint
+from app.core.topics import Names, Topics
+from app.embedded.receiver import DemoReceiver, Received
+from app.profiles.catalog import PROFILES, load_catalogue
+
+CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
+#: Bota's device events reach only those who ask for them by name
+_OPTED_IN = {"bota": ("*", "device.*")}
+
+
+class Demo:
+    """Receiver, endpoints and events of one demonstration."""
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, ring: AesKeyRing, *, port: int, on_request: Callable[[Received], None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._ring = ring
+        self._clock = SystemClock()
+        self._on_request = on_request
+        self._expected: dict[str, tuple[str, str]] = {}
+        self._verified: set[str] = set()
+        self._complete = asyncio.Event()
+        self.receiver = DemoReceiver(clock=self._clock, port=port, on_request=self._arrived)
+
+    async def start(self) -> str:
+        """Start the receiver and see to its endpoints; returns the receiver's base URL."""
+        base = await self.receiver.start()
+        directory = Directory()
+        feed = KafkaDirectoryFeed(
+            self._bootstrap, self._topics.name(Names.REGISTRY), client_id="hookstream-demo", directory=directory
+        )  # fmt: skip
+        client = CommandClient(
+            self._bootstrap,
+            commands=self._topics.name(Names.REGISTRY_COMMANDS),
+            replies=self._topics.name(Names.REGISTRY_REPLIES),
+            client_id="hookstream-demo",
+            clock=self._clock,
+        )
+        try:
+            await feed.start()
+            await client.start()
+            for profile in PROFILES:
+                await self._endpoint(profile, f"{base}/{profile}", directory, client)
+        finally:
+            await client.stop()
+            await feed.stop()
+        return base
+
+    async def stop(self) -> None:
+        """Close the receiver."""
+        await self.receiver.stop()
+
+    async def send(self) -> Mapping[str, tuple[str, str]]:
+        """Append every example event with a fresh id; returns id → (profile, type)."""
+        run = secrets.token_hex(4)
+        raw = self._topics.name(Names.EVENTS_RAW)
+        log = KafkaLog(self._bootstrap, client_id="hookstream-demo")
+        await log.start([raw])
+        try:
+            acks = []
+            for profile, entries in load_catalogue(CATALOGUE).items():
+                for entry in entries.values():
+                    for example in entry.examples:
+                        event_id = f"evt_demo_{run}_{len(self._expected) + 1}"
+                        self._expected[event_id] = (profile, entry.type)
+                        event = {"type": entry.type, "id": event_id, "tenant": _tenant(profile)}
+                        body = msgspec.json.encode(event | {"data": msgspec.Raw(example)})
+                        acks.append(await log.append(raw, key=_tenant(profile).encode(), value=body))
+            await asyncio.gather(*acks)
+        finally:
+            await log.close()
+        return self._expected
+
+    async def all_arrived(self, timeout_s: float) -> set[str]:
+        """Wait until each event has arrived with a valid signature; returns the ids of those that have not."""
+        try:
+            await asyncio.wait_for(self._complete.wait(), timeout_s)
+        except TimeoutError:
+            pass
+        return set(self._expected) - self._verified
+
+    def _arrived(self, received: Received) -> None:
+        if received.verified and received.event_id:
+            self._verified.add(received.event_id)
+            if self._expected and self._verified >= set(self._expected):
+                self._complete.set()
+        self._on_request(received)
+
+    async def _endpoint(self, profile: str, url: str, directory: Directory, client: CommandClient) -> None:
+        """Create the profile's demo endpoint, or find the one of an earlier start and see that its URL is right."""
+        tenant = _tenant(profile)
+        for known in directory.endpoints(tenant, "live"):
+            if known.description == _DESCRIPTION and known.secrets:
+                secret = self._ring.open(known.secrets[0], f"{tenant}/{known.id}")
+                if known.url != url:
+                    await client.call(UpdateEndpoint(known.id, {"url": url}), entity=known.id)
+                self.receiver.register(profile, profile, secret)
+                return
+        endpoint_id, secret = "ep_" + secrets.token_hex(12), new_signing_secret()
+        endpoint = Endpoint(
+            id=endpoint_id,
+            tenant=tenant,
+            mode="live",
+            url=url,
+            events=_OPTED_IN.get(profile, ("*",)),
+            profile=profile,
+            description=_DESCRIPTION,
+            secrets=(self._ring.seal(secret, f"{tenant}/{endpoint_id}", self._clock.now_ms()),),
+        )
+        await client.call(CreateEndpoint(endpoint), entity=endpoint_id)
+        self.receiver.register(profile, profile, secret)
+
+
+_DESCRIPTION = "demo receiver"
+
+
+def _tenant(profile: str) -> str:
+    return f"demo-{profile}"

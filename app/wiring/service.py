@@ -1,0 +1,110 @@
+"""The whole service on one machine: broker (unless you have one), topics, all roles, probes: what `up` runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+import msgspec
+import structlog
+
+from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.keyring import AesKeyRing
+from app.adapters.probe_server import ProbeServer
+from app.core.errors import HookstreamError
+from app.core.topics import Drift, Topics, plan
+from app.embedded.broker import EmbeddedBroker
+from app.settings import Settings
+from app.wiring.process import ROLES, Process
+from app.wiring.topics import topics_of
+
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    """Use as an async context manager: everything is ready inside, and gone after."""
+
+    def __init__(self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool) -> None:
+        self._settings = settings
+        self._ring = ring
+        self._say = say
+        self._explicit_replication = explicit_replication
+        self._broker: EmbeddedBroker | None = None
+        self._guard: asyncio.Task[None] | None = None
+        self._process: Process | None = None
+        self._probes: ProbeServer | None = None
+        self.bootstrap = settings.bootstrap_servers or ""
+        self.topics: Topics
+        self.api_url = ""
+
+    async def __aenter__(self) -> Service:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        if not self.bootstrap:
+            known = self._settings
+            self._broker = EmbeddedBroker(
+                data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
+            )  # fmt: skip
+            self._say("starting Kafka")
+            self.bootstrap = await self._broker.start()
+            self._guard = asyncio.create_task(self._guard_broker(self._broker))
+        await self._apply_topics()
+        self._say("starting the roles: " + ", ".join(ROLES))
+        self._process = Process(self._settings, self.bootstrap, self.topics, self._ring, ROLES)
+        await self._process.start()
+        self._probes = ProbeServer(
+            self._settings.api_host, self._settings.api_port, setting="HOOKSTREAM_API_PORT",
+            exposition=self._process.meter.exposition, readiness=self._process.readiness,
+        )  # fmt: skip
+        port = await self._probes.start()
+        self.api_url = f"http://{self._settings.api_host}:{port}"
+        await self._process.until_ready()
+
+    async def _apply_topics(self) -> None:
+        async with KafkaAdmin(self.bootstrap) as admin:
+            brokers = await admin.brokers()
+            if brokers < self._settings.replication_factor and not self._explicit_replication:
+                self._say(f"this Kafka has {brokers} broker(s): topics get {brokers} instead of 3 replicas")
+                self._settings = msgspec.structs.replace(self._settings, replication_factor=brokers)
+            self.topics = topics_of(self._settings)
+            steps = plan(self.topics, await admin.actual(self.topics))
+            for step in steps:
+                if isinstance(step, Drift):
+                    log.warning("topics.drift", problem=step.sentence())
+            await admin.apply(steps)
+
+    async def _guard_broker(self, broker: EmbeddedBroker) -> None:
+        """Our broker must not stay away: start it again on the same port, whatever ended it."""
+        while True:
+            code = await broker.wait_exited()
+            log.warning("broker.ended", exit_code=code, action="starting it again")
+            while True:
+                try:
+                    await broker.start()
+                    break
+                except HookstreamError as error:
+                    log.error("broker.not_started", error=str(error))
+                    await asyncio.sleep(2.0)
+
+    async def _stop(self) -> None:
+        if self._probes is not None:
+            await self._probes.stop()
+        if self._process is not None:
+            await self._process.stop()
+        if self._guard is not None:
+            self._guard.cancel()
+            await asyncio.gather(self._guard, return_exceptions=True)
+        if self._broker is not None:
+            await self._broker.stop()
