@@ -216,6 +216,8 @@ def _contradictions(settings: Settings) -> list[str]:
         except ValueError as error:
             said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
     demand(
-        (settings.smtp_url is None) == (settings.mail_from is None), "SMTP_URL", "goes together with HOOKSTREAM_MAIL_FROM"
+        (settings.smtp_url is None) == (settings.mail_from is None),
+        "SMTP_URL",
+        "goes together with HOOKSTREAM_MAIL_FROM",
     )
     return said

@@ -27,7 +27,7 @@ class SystemDice:
     """`app.ports.Dice` from the operating system's seed; chance here only spreads load."""
 
     def __init__(self) -> None:
-        self._random = random.Random()  # noqa: S311 - jitter, not a secret
+        self._random = random.Random()
 
     def roll(self) -> float:
         """A number in [0, 1)."""

@@ -15,7 +15,7 @@ Rules of this file (each one replaces a place where Faust loses events or hangs)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiokafka
@@ -27,6 +27,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
+from app.adapters.faust_batch import Batch, Track
 from app.ports import Record
 
 if TYPE_CHECKING:
@@ -38,70 +39,6 @@ _DRAIN_S = 3.0
 _COMMIT_S = 1.5
 _LEAVE_S = 2.0
 _FETCH_MAX_WAIT_MS = 500
-
-
-class Track:
-    """What was handed out of one partition since the last seek, and what of it is unfinished."""
-
-    __slots__ = ("_open", "live", "next", "records", "start")
-
-    def __init__(self, start: int) -> None:
-        #: where reading began
-        self.start = start
-        #: the offset after the last one handed out
-        self.next = start
-        #: False once a seek or a revocation has made it history
-        self.live = True
-        #: how many records are handed out and unfinished
-        self.records = 0
-        self._open: dict[int, int] = {}
-
-    def delivered(self, first: int, last: int, count: int) -> None:
-        """Hand out a batch of `count` records. Offsets ascend; those that do not exist are nobody's business."""
-        self._open[first] = count
-        self.records += count
-        self.next = last + 1
-
-    def finished(self, first: int) -> None:
-        """Everything that the batch beginning at `first` causes is acknowledged."""
-        self.records -= self._open.pop(first, 0)
-
-    @property
-    def committable(self) -> int:
-        """The offset that may be committed: everything below it is finished."""
-        return next(iter(self._open), self.next)
-
-
-class Batch:
-    """The records of one partition that one poll brought."""
-
-    __slots__ = ("_done", "_track", "generation", "partition", "records")
-
-    def __init__(
-        self, partition: int, records: Sequence[Record], generation: int, track: Track, done: Callable[[], None]
-    ) -> None:
-        self.partition = partition
-        #: never empty, ascending offsets
-        self.records = records
-        #: of the group, when they were fetched
-        self.generation = generation
-        self._track = track
-        self._done = done
-
-    @property
-    def start(self) -> int:
-        """The offset at which reading of this partition began after its assignment: the committed one, if any."""
-        return self._track.start
-
-    @property
-    def live(self) -> bool:
-        """Whether it is still to be worked on: neither a seek nor a rebalance has come since."""
-        return self._track.live
-
-    def finish(self) -> None:
-        """Everything that it causes is acknowledged: its offsets may be committed."""
-        self._track.finished(self.records[0].offset)
-        self._done()
 
 
 class LoopThread(driver.AIOKafkaConsumerThread):
@@ -118,9 +55,11 @@ class LoopThread(driver.AIOKafkaConsumerThread):
         await self._default_start()
 
     async def on_start(self) -> None:
-        """See `start`."""
+        """See `start`; raises `ConfigError` when topics are not what the app needs."""
         try:
             await super().on_start()
+            known = await self.kafka._client.fetch_all_metadata()
+            self.app.check_topics({topic: len(known.partitions_for_topic(topic) or ()) for topic in known.topics()})
         except BaseException:
             await self.leave()
             raise
@@ -160,7 +99,7 @@ class LoopThread(driver.AIOKafkaConsumerThread):
     async def _crashing(self, work: Awaitable[None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - a callback that fails half way must not go unnoticed
+        except Exception as error:
             await self.crash(error)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
@@ -200,6 +139,11 @@ class LoopThread(driver.AIOKafkaConsumerThread):
                 partitions, timeout=timeout_s, max_records=kafka._max_poll_records
             )
         return found
+
+    async def ends(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """The offsets after the last records; raises `KafkaError`."""
+        places = [aiokafka.TopicPartition(*tp) for tp in partitions]
+        return {TP(*place): end for place, end in (await self.kafka.end_offsets(places)).items()} if places else {}
 
     async def seek_to_start(self, partitions: Iterable[TP]) -> tuple[dict[TP, int], dict[TP, int]]:
         """Seek to the committed offsets, or to the beginning where none is or what it says has expired.
@@ -256,7 +200,7 @@ class BatchConsumer(driver.Consumer):
 
     # ---- reading
 
-    async def _drain_messages(self, fetcher: Service) -> None:  # type: ignore[override]
+    async def _drain_messages(self, fetcher: Service) -> None:
         try:
             while not self.should_stop and not fetcher.should_stop:
                 await self._read()
@@ -303,11 +247,15 @@ class BatchConsumer(driver.Consumer):
     def _note(self, tp: TP, records: list[Record]) -> Batch:
         track = self.tracks[tp]
         track.delivered(records[0].offset, records[-1].offset, len(records))
-        return Batch(tp.partition, records, self.app.consumer_generation_id, track, self._moved.set)
+        return Batch(self.app, tp.partition, records, track)
 
     def _is_full(self) -> bool:
         limit = self.app.in_flight_records
         return sum(track.records for track in self.tracks.values()) >= limit
+
+    def look_again(self) -> None:
+        """There may be room for more records."""
+        self._moved.set()
 
     def _look_at_recovery(self) -> None:
         recovery = self.app.tables.recovery
@@ -366,7 +314,9 @@ class BatchConsumer(driver.Consumer):
             if not offsets:
                 return False
             try:
-                await self._thread.kafka.commit({aiokafka.TopicPartition(*tp): offset for tp, offset in offsets.items()})
+                await self._thread.kafka.commit(
+                    {aiokafka.TopicPartition(*tp): offset for tp, offset in offsets.items()}
+                )
             except KafkaError as error:
                 log.warning("faust.commit_failed", group=self.app.conf.id, error=repr(error))
                 return False
@@ -398,7 +348,7 @@ class BatchConsumer(driver.Consumer):
 class BatchTransport(driver.Transport):
     """Makes Faust use our consumer."""
 
-    Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer  # type: ignore[assignment,misc]
+    Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer
 
 
 class BatchSchema(Schema):

@@ -4,14 +4,14 @@ Rules of this file
 - A write goes to the local store at once and to the changelog by the caller's own producer, whose acknowledgement the
   caller awaits before the batch counts as done. A crash in between leaves the write on this disk only: what is
   written must be right when it is written again.
-- `persisted` tells the store up to which changelog offset it is complete; recovery reads on from there.
+- While a partition is ours nobody else writes to its changelog. Whatever the changelog has at some moment is therefore
+  in the local store too: `persisted` notes such an end from time to time, and recovery reads on from there.
 - The changelog is the truth. A local store that is damaged or knows offsets that the topic does not have is deleted.
 """
 
 from __future__ import annotations
 
 import shutil
-from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -160,16 +160,8 @@ def _options(cache: rocksdict.Cache) -> rocksdict.Options:
     return options
 
 
-class Append(Protocol):
-    """How changelog records are appended: see `app.ports.Log.append`."""
-
-    async def __call__(
-        self, topic: str, *, key: bytes | None, value: bytes | None, partition: int | None
-    ) -> Future[int]: ...
-
-
 class BatchTable(faust.Table[bytes, bytes]):
-    """A table whose partitions are those of the app's source topic. Use `get`, `put_batch` and `persisted` only."""
+    """A table whose partitions are those of the app's source topic. Not a mapping: see `get`."""
 
     def __init__(
         self, app: faust.App, *, name: str, changelog: str, partitions: int, open_store: Callable[[int], Store]
@@ -191,26 +183,24 @@ class BatchTable(faust.Table[bytes, bytes]):
 
     # ---- for roles
 
-    def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # a dict per partition
+    def get(self, partition: int, key: bytes) -> bytes | None:  # a dict per partition
         """The value as this worker has written it last, None: no entry. `Defect` if the partition is not ours."""
         return self._store(partition).get(key)
 
     def put_batch(self, partition: int, items: Items) -> None:
-        """Write to the local store, at once; None deletes. The changelog is the caller's: see `append_batch`."""
+        """Write to the local store, at once; None deletes. The caller appends the same items to the changelog."""
         if items:
             self._store(partition).write(items, None)
 
-    async def append_batch(self, append: Append, partition: int, items: Items) -> list[Future[int]]:
-        """Append the same items to the changelog; the futures resolve to the offsets that `persisted` wants."""
-        return [
-            await append(self.changelog, key=key, value=value, partition=partition) for key, value in items.items()
-        ]
-
     def persisted(self, partition: int, offset: int) -> None:
-        """The changelog is acknowledged up to `offset`. Nothing happens if the partition has gone meanwhile."""
+        """The local store has all that the changelog has up to `offset`; nothing if the partition has gone."""
         store = self._stores.get(partition)
         if store is not None and offset > (store.offset() or -1):
             store.write({}, offset)
+
+    def partitions(self) -> list[TP]:
+        """The changelog partitions that are ours."""
+        return [TP(self.changelog, partition) for partition in self._stores]
 
     # ---- for recovery
 

@@ -114,7 +114,9 @@ class KafkaAdmin:
 
     async def _configs(self, names: Sequence[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
         """For each topic: the effective settings, and those that are set on the topic itself."""
-        answers = await self._client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        answers = await self._client.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        )
         found: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         for answer in answers:
             for resource in answer.resources:

@@ -29,7 +29,9 @@ log = structlog.get_logger(__name__)
 class KafkaRegistryStore:
     """`app.ports.RegistryStore` on Kafka."""
 
-    def __init__(self, bootstrap: str, *, group: str, commands: str, registry: str, replies: str, client_id: str) -> None:
+    def __init__(
+        self, bootstrap: str, *, group: str, commands: str, registry: str, replies: str, client_id: str
+    ) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._client_id = client_id

@@ -29,6 +29,7 @@ from app.ports import PartitionListener, Record
 
 log = structlog.get_logger(__name__)
 
+
 class KafkaSource:
     """`app.ports.Source` on aiokafka."""
 
@@ -147,6 +148,5 @@ class _Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
     async def _run(self, work: Coroutine[object, object, None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - aiokafka would swallow it; the next poll raises it
+        except Exception as error:
             self._source.guard(error)
-

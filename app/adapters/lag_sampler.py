@@ -56,7 +56,9 @@ class LagSampler:
         finally:
             await asyncio.gather(admin.close(), reader.stop(), return_exceptions=True)
 
-    async def _sample(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer, group: str, names: Sequence[str]) -> None:
+    async def _sample(
+        self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer, group: str, names: Sequence[str]
+    ) -> None:
         places = [
             TopicPartition(name, number) for name in names for number in sorted(reader.partitions_for_topic(name) or ())
         ]

@@ -49,7 +49,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
     Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
     Metric("consumer_lag_records", "gauge", ("group", "topic"), "Records that a group has not finished."),
-    Metric("consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."),
+    Metric(
+        "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."
+    ),
     Metric("rebalances_total", "counter", ("role",), "Assignments of partitions."),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
     Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be repeated."),

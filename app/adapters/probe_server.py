@@ -53,7 +53,9 @@ class ProbeServer:
     async def _readyz(self, _request: web.Request) -> web.Response:
         roles = self._readiness()
         waiting = {name: reason for name, reason in roles.items() if reason is not None}
-        body = orjson.dumps({"ready": not waiting, "roles": {name: reason or "ready" for name, reason in roles.items()}})
+        body = orjson.dumps(
+            {"ready": not waiting, "roles": {name: reason or "ready" for name, reason in roles.items()}}
+        )
         return web.Response(body=body, status=503 if waiting else 200, content_type="application/json")
 
     async def _metrics(self, _request: web.Request) -> web.Response:

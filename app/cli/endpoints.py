@@ -12,7 +12,7 @@ from app.adapters.keyring import new_signing_secret
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import Session, session
-from app.core.errors import CommandRefused
+from app.core.errors import CommandRefused, ConfigError
 from app.core.model import Endpoint, SealedSecret
 from app.core.registry import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
@@ -37,7 +37,9 @@ def add(
     no_secret: Annotated[bool, typer.Option("--no-secret", help="Do not sign (where the profile allows it).")] = False,
     ordering: Annotated[str, typer.Option(help="none; fifo is not available in this version.")] = "none",
     description: Annotated[str, typer.Option(help="For people.")] = "",
-    header: Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")] = None,
     rate_limit: Annotated[float | None, typer.Option(help="Requests per second.")] = None,
@@ -181,8 +183,8 @@ def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
     if known is not None:
         try:
             known.key(plain)
-        except ValueError as error:
-            raise CommandRefused("invalid", f"secret: {error}") from error
+        except ConfigError as error:
+            raise CommandRefused("invalid", str(error)) from error
     return plain
 
 

@@ -34,7 +34,10 @@ def send(
     """
     events = [_with_defaults(event, tenant, mode) for event in _read(file)]
     show(
-        context.run(_append(events)), ("type", "tenant", "topic", "partition", "offset"), output, "No events in the file."
+        context.run(_append(events)),
+        ("type", "tenant", "topic", "partition", "offset"),
+        output,
+        "No events in the file.",
     )
 
 

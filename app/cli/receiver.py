@@ -23,7 +23,9 @@ def receiver(
     ] = None,
     fault: Annotated[
         str | None,
-        typer.Option(help="Misbehave: status:500*3,200 · delay:2 · hang · reset · redirect:URL · bigbody:N · badtls · garbage"),
+        typer.Option(
+            help="Misbehave: status:500*3,200 · delay:2 · hang · reset · redirect:URL · bigbody:N · badtls · garbage"
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print each request.")] = False,
 ) -> None:

@@ -19,7 +19,9 @@ from app.wiring.topics import topics_of
 class Session:
     """The registry as it is, and the way to change it."""
 
-    def __init__(self, settings: Settings, feed: KafkaDirectoryFeed, client: CommandClient, directory: Directory) -> None:
+    def __init__(
+        self, settings: Settings, feed: KafkaDirectoryFeed, client: CommandClient, directory: Directory
+    ) -> None:
         self.settings = settings
         self.directory = directory
         self.clock = SystemClock()

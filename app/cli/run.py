@@ -44,7 +44,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     process = Process(settings, bootstrap, topics_of(settings), ring, roles)
     probes = ProbeServer(
-        settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",  # noqa: S104 - probes come from outside
+        settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
         settings.metrics_port, setting="HOOKSTREAM_METRICS_PORT",
         exposition=process.meter.exposition, readiness=process.readiness,
     )  # fmt: skip

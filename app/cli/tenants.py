@@ -49,5 +49,3 @@ def _public(tenant: Tenant) -> dict[str, Any]:
     return {name: getattr(tenant, name) for name in Tenant.__struct_fields__} | {
         "notify_emails": list(tenant.notify_emails)
     }
-
-

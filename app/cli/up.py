@@ -30,7 +30,9 @@ console = Console()
 
 
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Start a receiver and send every product's example events.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Start a receiver and send every product's example events.")
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="With --demo: end with 0 when all events have arrived.")] = False,
 ) -> None:
     """Start Kafka (unless HOOKSTREAM_BOOTSTRAP_SERVERS names yours), the topics and all roles; Ctrl-C stops it all.
@@ -86,7 +88,9 @@ async def _serve(settings: Settings, ring: AesKeyRing, stop: asyncio.Event, *, d
     async with service:
         try:
             _leave_note(note, service)
-            console.print(f"Kafka [bold]{service.bootstrap}[/]  ·  {service.api_url}/readyz  ·  {service.api_url}/metrics")
+            console.print(
+                f"Kafka [bold]{service.bootstrap}[/]  ·  {service.api_url}/readyz  ·  {service.api_url}/metrics"
+            )
             if demo:
                 return await _show(service, ring, settings.data_dir, stop, once=once)
             console.print(
@@ -118,7 +122,9 @@ async def _show(service: Service, ring: AesKeyRing, data_dir: Path, stop: asynci
         _summary(list(expected.values()), [expected[each] for each in missing])
         if once:
             return 1 if missing else 0
-        console.print("Ctrl-C stops. Send more with  hookstream events send FILE --tenant demo-standard", highlight=False)
+        console.print(
+            "Ctrl-C stops. Send more with  hookstream events send FILE --tenant demo-standard", highlight=False
+        )
         await stop.wait()
         return 0
     finally:

@@ -114,7 +114,9 @@ def sent(
     )
 
 
-def unsent(delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int) -> Attempt:
+def unsent(
+    delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int
+) -> Attempt:
     """The record of a delivery that ended without a request; its number is that of the last attempt made."""
     return Attempt(
         delivery_id=delivery.id,

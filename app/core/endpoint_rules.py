@@ -17,8 +17,22 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
 #: a customer may not set these: they frame the request, or are ours
 RESERVED_HEADERS = frozenset(
-    "host content-length content-type transfer-encoding connection keep-alive proxy-connection upgrade te trailer "
-    "expect user-agent accept-encoding traceparent".split()
+    [
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "te",
+        "trailer",
+        "expect",
+        "user-agent",
+        "accept-encoding",
+        "traceparent",
+    ]
 )
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
 MAX_SCHEDULE = 100

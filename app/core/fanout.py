@@ -22,7 +22,6 @@ from app.core.model import Event
 from app.core.positions import Position
 
 
-
 def position_key(partition: int) -> bytes:
     """The key of a partition in the table `positions` (a store in memory holds all partitions in one)."""
     return b"position/%d" % partition
@@ -80,7 +79,13 @@ class Planner:
     """Plans batches of one partition. `sight` and `sequence` read the tables `idempotency` and `ordering`."""
 
     def __init__(
-        self, rules: Rules, partition: int, directory: Directory, registry_position: int, sight: Lookup, sequence: Lookup
+        self,
+        rules: Rules,
+        partition: int,
+        directory: Directory,
+        registry_position: int,
+        sight: Lookup,
+        sequence: Lookup,
     ) -> None:
         self._rules = rules
         self._partition = partition

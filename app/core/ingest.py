@@ -70,9 +70,7 @@ class Coordinates(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
-def understand(
-    value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int
-) -> Event:
+def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int) -> Event:
     """The event of one record; `MalformedEvent` says what is wrong with it."""
     if value is not None and len(value) > max_bytes:
         raise MalformedEvent("too_large", f"the value has {len(value)} bytes; the limit is {max_bytes}")
@@ -154,9 +152,7 @@ def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at
     return _from_cloud_event(said, named, value or b"", "ce-binary", at)
 
 
-def _from_cloud_event(
-    said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: Format, at: Coordinates
-) -> Event:
+def _from_cloud_event(said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: Format, at: Coordinates) -> Event:
     if said.specversion != "1.0":
         raise MalformedEvent("unsupported_content", f"CloudEvents {said.specversion}: only 1.0 is supported")
     if not said.id or not said.source:

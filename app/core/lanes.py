@@ -58,7 +58,18 @@ _MIN_DEFER_MS = 1000
 
 
 class _Lane(Generic[T]):
-    __slots__ = ("allowed_ms", "cap", "flying", "id", "interval_ms", "limit", "pace_ms", "queue", "queued", "virtual_ms")
+    __slots__ = (
+        "allowed_ms",
+        "cap",
+        "flying",
+        "id",
+        "interval_ms",
+        "limit",
+        "pace_ms",
+        "queue",
+        "queued",
+        "virtual_ms",
+    )
 
     def __init__(self, endpoint_id: str, cap: int) -> None:
         self.id = endpoint_id

@@ -38,6 +38,10 @@ def prefixes(event_type: str) -> list[str]:
 
 def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
     """Whether one pattern includes one type."""
-    if pattern != "*" and pattern != event_type and not (pattern.endswith(".*") and event_type.startswith(pattern[:-1])):
+    if (
+        pattern != "*"
+        and pattern != event_type
+        and not (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+    ):
         return False
     return all(pattern.startswith(prefix) for prefix in opt_in if event_type.startswith(prefix))

@@ -78,8 +78,14 @@ class Change(msgspec.Struct, frozen=True):
 
 #: fields of an endpoint that a command may change
 CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
-    "id", "tenant", "mode", "created_at_ms", "updated_at_ms", "version"
-}  # fmt: skip
+    "id",
+    "tenant",
+    "mode",
+    "profile",  # its secret was made for the profile: create another endpoint instead
+    "created_at_ms",
+    "updated_at_ms",
+    "version",
+}
 
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)

@@ -54,7 +54,9 @@ class First(msgspec.Struct, frozen=True):
         return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_SIGHTS:])
 
 
-def decide(stored: bytes | None, partition: int, offset: int, timestamp_ms: int, ttl_ms: int) -> Again | Duplicate | First:
+def decide(
+    stored: bytes | None, partition: int, offset: int, timestamp_ms: int, ttl_ms: int
+) -> Again | Duplicate | First:
     """Judge the record at (partition, offset); `stored` is the table's value for its key."""
     if stored is None:
         return First(())

@@ -1,8 +1,8 @@
 """What the outcome of an attempt means; the dispatch role obeys.
 
-    2xx                      Delivered
-    anything else            RetryAt(due), or Dead(reason) when the schedule is exhausted
-    410 (where the profile says so)   Gone: dead at once, and the endpoint asks not to be called again
+2xx                      Delivered
+anything else            RetryAt(due), or Dead(reason) when the schedule is exhausted
+410 (where the profile says so)   Gone: dead at once, and the endpoint asks not to be called again
 """
 
 from __future__ import annotations

@@ -146,5 +146,3 @@ def _done(future: asyncio.Future[None]) -> None:
 def _failed(future: asyncio.Future[None], error: HookstreamError) -> None:
     if not future.done():
         future.set_exception(error)
-
-

@@ -15,7 +15,13 @@ TABLES = ("idempotency", "ordering", "positions")
 
 
 def fanout_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: KafkaDirectoryFeed, meter: Meter
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    group: str,
+    log: KafkaLog,
+    feed: KafkaDirectoryFeed,
+    meter: Meter,
 ) -> FanoutRole:
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(Names.EVENTS_RAW)

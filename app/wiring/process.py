@@ -39,7 +39,9 @@ _ATTEMPTS_LINGER_S = 0.005
 class Process:
     """Roles of one process and what they share."""
 
-    def __init__(self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str]
+    ) -> None:
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
             raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])

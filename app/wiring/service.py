@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 class Service:
     """Use as an async context manager: everything is ready inside, and gone after."""
 
-    def __init__(self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool) -> None:
+    def __init__(
+        self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool
+    ) -> None:
         self._settings = settings
         self._ring = ring
         self._say = say

@@ -69,7 +69,7 @@ class Supervisor:
                 reason = "it ended by itself"
             except HookstreamError as error:
                 reason = str(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the role has to come back
+            except Exception as error:
                 log.exception("role.failed", role=name)
                 reason = repr(error)
             self._roles[name] = None

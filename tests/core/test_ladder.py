@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from app.core.ladder import HandDown, Ladder, Release
 from app.core.schedule import rung_for
 
-RUNGS = (("1s", 1.0), ("5s", 5.0), ("30s", 30.0), ("1m", 60.0), ("5m", 300.0), ("30m", 1800.0), ("2h", 7200.0), ("8h", 28800.0))
+RUNGS = (
+    ("1s", 1.0),
+    ("5s", 5.0),
+    ("30s", 30.0),
+    ("1m", 60.0),
+    ("5m", 300.0),
+    ("30m", 1800.0),
+    ("2h", 7200.0),
+    ("8h", 28800.0),
+)
 MS = {name: 0 if name == "1s" else int(seconds * 1000) for name, seconds in RUNGS}
 
 

@@ -127,7 +127,9 @@ def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
     assert lanes.take(1) is not None
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["offer", "take", "ok", "fail", "stall"])), max_size=200))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["offer", "take", "ok", "fail", "stall"])), max_size=200)
+)
 def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
     lanes: Lanes[tuple[str, int]] = Lanes(Limits(in_flight=5, per_endpoint=2, queue=6))
     serial, inside, flying = count(), set[tuple[str, int]](), list[tuple[str, int]]()

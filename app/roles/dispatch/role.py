@@ -146,7 +146,9 @@ class DispatchRole:
             try:
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:
-                log.error("dispatch.unreadable", topic=place[0], partition=place[1], offset=record.offset, error=str(error))
+                log.error(
+                    "dispatch.unreadable", topic=place[0], partition=place[1], offset=record.offset, error=str(error)
+                )
                 partition.finished(record.offset)
                 continue
             if position > self._feed.position:
@@ -288,5 +290,3 @@ class DispatchRole:
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
-
-

@@ -1,0 +1,206 @@
+"""The service as its users meet it: a process on a real Kafka, driven by its commands, topics and HTTP alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from app.adapters.clock import SystemClock
+from app.embedded.receiver import DemoReceiver, Received
+from app.embedded.receiver_faults import FaultScript
+
+HOOKSTREAM = str(Path(sys.executable).parent / "hookstream")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """`hookstream run all`, with a topic prefix and a data folder of its own."""
+
+    def __init__(self, bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self.data_dir = data_dir
+        self._port = free_port()
+        self._process: asyncio.subprocess.Process | None = None
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOOKSTREAM_BOOTSTRAP_SERVERS": bootstrap,
+            "HOOKSTREAM_TOPIC_PREFIX": prefix,
+            "HOOKSTREAM_DATA_DIR": str(data_dir),
+            "HOOKSTREAM_REPLICATION_FACTOR": "1",
+            "HOOKSTREAM_PARTITIONS": "4",
+            "HOOKSTREAM_METRICS_PORT": str(self._port),
+            "HOOKSTREAM_ALLOW_HTTP": "true",
+            "HOOKSTREAM_EGRESS_ALLOW": "127.0.0.0/8",
+            "HOOKSTREAM_SECRET_KEYS": "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+            "HOOKSTREAM_LOG_LEVEL": "warning",
+            **(settings or {}),
+        }
+
+    async def cli(self, *arguments: str, expect: int = 0, stdin: bytes | None = None) -> Any:
+        """Run a command; its standard output, as JSON where it is JSON."""
+        process = await asyncio.create_subprocess_exec(
+            HOOKSTREAM, *arguments, env=self.environ,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+        assert process.returncode == expect, f"exit code {process.returncode}\n{out.decode()}\n{err.decode()}"
+        text = out.decode() if expect == 0 else err.decode()
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    async def add(self, url: str, **options: str) -> dict[str, Any]:
+        """`hookstream endpoints add`."""
+        given = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+        added: dict[str, Any] = await self.cli("endpoints", "add", url, *given, "-o", "json")
+        return added
+
+    async def start(self) -> None:
+        """Start all roles and wait until they are ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            HOOKSTREAM, "run", "all", env=self.environ, start_new_session=True
+        )  # fmt: skip
+        await self.until_ready()
+
+    async def until_ready(self, deadline_s: float = 60) -> None:
+        """Poll /readyz: a foreign process leaves no other way."""
+        async with asyncio.timeout(deadline_s), aiohttp.ClientSession() as http:
+            while True:
+                try:
+                    async with http.get(f"http://127.0.0.1:{self._port}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                assert self._process is not None and self._process.returncode is None, "the service has ended"
+                await pause(0.05)
+
+    async def metrics(self) -> str:
+        """What /metrics says."""
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            return await answer.text()
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that was started last still runs."""
+        return self._process is not None and self._process.returncode is None
+
+    async def ended(self) -> int:
+        """Wait for its end."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), 30)
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self.ended()
+
+
+@asynccontextmanager
+async def service(
+    bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Service]:
+    """A running service with its topics."""
+    running = Service(bootstrap, prefix, data_dir, settings)
+    await running.cli("topics", "apply", "-o", "json")
+    await running.start()
+    try:
+        yield running
+    finally:
+        if running.alive:
+            assert await running.stop() == 0
+
+
+class Inbox:
+    """A receiver in the test's own process, with events instead of polling."""
+
+    def __init__(self, faults: str | None = None) -> None:
+        self.received: list[Received] = []
+        self._changed = asyncio.Event()
+        self.receiver = DemoReceiver(
+            clock=SystemClock(), faults=FaultScript.parse(faults) if faults else None, on_request=self._take
+        )  # fmt: skip
+
+    def _take(self, received: Received) -> None:
+        self.received.append(received)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool], deadline_s: float = 30) -> None:
+        """Wait until the condition holds; looked at after each request."""
+        async with asyncio.timeout(deadline_s):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def ids(self, path: str | None = None) -> list[str]:
+        """Event ids, one for each request (to a path)."""
+        return [each.event_id or "" for each in self.received if path in (None, each.path)]
+
+
+@asynccontextmanager
+async def inbox(faults: str | None = None) -> AsyncIterator[tuple[Inbox, str]]:
+    """A running inbox and its base URL."""
+    box = Inbox(faults)
+    base = await box.receiver.start()
+    try:
+        yield box, base
+    finally:
+        await box.receiver.stop()
+
+
+@asynccontextmanager
+async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that knows only Kafka."""
+    client = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def read(bootstrap: str, topic: str, until: Callable[[list[Any]], bool], deadline_s: float = 30) -> list[Any]:
+    """The records of a topic from its beginning, as soon as they satisfy `until`."""
+    client = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
+    await client.start()
+    records: list[Any] = []
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not until(records):
+                for batch in (await client.getmany(timeout_ms=200)).values():
+                    records += batch
+    finally:
+        await client.stop()
+    return sorted(records, key=lambda record: record.timestamp)
+
+
+async def pause(seconds: float) -> None:
+    """Between two looks at a foreign process."""
+    await SystemClock().sleep(seconds)
