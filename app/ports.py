@@ -53,9 +53,9 @@ class Log(Protocol):
     ) -> Future[int]:
         """Enqueue one record; blocks only while the buffer is full.
 
-        The future resolves to the record's offset at the broker's acknowledgement. Broker outages are retried inside for ever (records may
-        then be there twice, never missing); the future fails only for what a retry cannot repair (record too large,
-        topic missing), and then with a `HookstreamError`.
+        The future resolves to the record's offset at the broker's acknowledgement. Broker outages are retried inside
+        for ever (records may then be there twice, never missing); the future fails only for what a retry cannot repair
+        (record too large), and then with a `HookstreamError`.
         """
         ...
 

@@ -55,7 +55,7 @@ class Track:
         return min(self.open.values()) if self.open else self.next
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust's classes are untyped to mypy
+class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes 1500 ms; a partition that is not part of the fetch under way waits that long for its turn.
@@ -63,7 +63,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust's c
         return consumer
 
 
-class _Consumer(driver.Consumer):  # type: ignore[misc]
+class _Consumer(driver.Consumer):
     def on_init(self) -> None:
         super().on_init()
         self.tracks: dict[TP, Track] = {}
@@ -153,11 +153,11 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         """An agent failed: commit nothing on its behalf."""
 
 
-class _Transport(driver.Transport):  # type: ignore[misc]
+class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
-class _BatchSchema(Schema):  # type: ignore[misc]
+class _BatchSchema(Schema):
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
         """Batches have no key."""
         return message.key
@@ -167,7 +167,7 @@ class _BatchSchema(Schema):  # type: ignore[misc]
         return message.value
 
 
-class BatchTable(faust.Table):  # type: ignore[misc]
+class BatchTable(faust.Table):
     """A table of bytes, read and written for a partition instead of for a Faust event."""
 
     def read(self, partition: int, key: bytes) -> bytes | None:
@@ -193,7 +193,7 @@ class BatchTable(faust.Table):  # type: ignore[misc]
         self.data.set_persisted_offset(TP(self.changelog_topic_name, partition), offset)
 
 
-class BatchApp(faust.App):  # type: ignore[misc]
+class BatchApp(faust.App):
     """A Faust app on the parts above."""
 
     def __init__(self, *args: Any, batched_topics: frozenset[str], **options: Any) -> None:

@@ -185,12 +185,12 @@ class BatchTable(faust.Table[bytes, bytes]):
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # a dict per partition
         """The value as this worker has written it last, None: no entry. `Defect` if the partition is not ours."""
-        return self._store(partition).get(key)
+        return self._store_of(partition).get(key)
 
     def put_batch(self, partition: int, items: Items) -> None:
         """Write to the local store, at once; None deletes. The caller appends the same items to the changelog."""
         if items:
-            self._store(partition).write(items, None)
+            self._store_of(partition).write(items, None)
 
     def persisted(self, partition: int, offset: int) -> None:
         """The local store has all that the changelog has up to `offset`; nothing if the partition has gone."""
@@ -207,15 +207,15 @@ class BatchTable(faust.Table[bytes, bytes]):
     def recover(self, partition: int, records: Sequence[Record]) -> None:
         """Apply changelog records."""
         items = {record.key: record.value for record in records if record.key is not None}
-        self._store(partition).write(items, records[-1].offset)
+        self._store_of(partition).write(items, records[-1].offset)
 
     def forget(self, partition: int) -> None:
         """Delete the local store's contents: the changelog has nothing to do with them."""
-        self._store(partition).destroy()
+        self._store_of(partition).destroy()
 
     def persisted_offset(self, tp: TP) -> int | None:
         """The changelog offset up to which the local store is complete."""
-        return self._store(tp.partition).offset()
+        return self._store_of(tp.partition).offset()
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -242,7 +242,7 @@ class BatchTable(faust.Table[bytes, bytes]):
         while self._stores:
             self._stores.popitem()[1].close()
 
-    def _store(self, partition: int) -> Store:
+    def _store_of(self, partition: int) -> Store:
         try:
             return self._stores[partition]
         except KeyError:

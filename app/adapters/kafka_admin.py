@@ -88,6 +88,7 @@ class KafkaAdmin:
         await self._until_led({step.spec.name for step in steps})
 
     async def _until_led(self, names: set[str]) -> None:
+        led: set[str] = set()
         for _ in range(150):
             described = await self._client.describe_topics(sorted(names))
             led = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -207,7 +207,7 @@ class KafkaLog:
     async def _send_some(self, channel: _Channel) -> None:
         limit, backoff = _BATCH_RECORDS, 0.1
         while True:
-            producer = await self._alive()
+            producer = self._alive()
             try:
                 count, future = await self._submit(producer, channel, limit)
                 offset = (await future).offset
@@ -228,7 +228,7 @@ class KafkaLog:
 
     async def _submit(
         self, producer: AIOKafkaProducer, channel: _Channel, limit: int
-    ) -> tuple[int, asyncio.Future[object]]:
+    ) -> tuple[int, asyncio.Future[Any]]:
         builder = producer.create_batch()
         count = 0
         for entry in channel.entries:
@@ -261,9 +261,9 @@ class KafkaLog:
         if self._meter:
             self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
 
-    async def _alive(self) -> AIOKafkaProducer:
-        while self._producer is None:
-            await asyncio.sleep(0.05)
+    def _alive(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise Defect("the log is closed")
         return self._producer
 
     async def _renew_if_dead(self, producer: AIOKafkaProducer) -> None:

@@ -132,7 +132,7 @@ class KafkaSource:
         self.failure = self.failure or error
 
 
-class _Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class _Bridge(ConsumerRebalanceListener):
     def __init__(self, source: KafkaSource) -> None:
         self._source = source
 

@@ -12,6 +12,8 @@ import structlog
 #: libraries that say at error level what repairs itself while a broker is away
 _QUIET = {"aiokafka": logging.ERROR, "faust": logging.WARNING, "mode": logging.ERROR, "asyncio": logging.WARNING}
 
+_SELDOM_S = 10.0
+
 
 def configure(*, style: str, level: str) -> None:
     """Set up logging for the process. `style` is json or console, `level` debug, info, warning or error."""
@@ -33,12 +35,29 @@ def configure(*, style: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, renderer])
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name, floor in _QUIET.items():
         logging.getLogger(name).setLevel(floor)
+
+
+class _Seldom(logging.Filter):
+    """Lets a library say the same thing once in ten seconds: aiokafka repeats itself while a broker is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show the record (by its own time)."""
+        key = (record.name, str(record.msg))
+        if record.created - self._said.get(key, 0.0) < _SELDOM_S:
+            return False
+        self._said[key] = record.created
+        return True
 
 
 def _keep(_logger: Any, _method: str, event: Any) -> Any:

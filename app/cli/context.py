@@ -88,7 +88,7 @@ def keyring(known: Settings, *, create: bool = False) -> AesKeyRing:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on uvloop; failures of ours end the program with a sentence and an exit code."""
     try:
-        return uvloop.run(work)
+        return uvloop.run(work)  # type: ignore[no-any-return]
     except HookstreamError as error:
         fail(error)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 RefusalKind = Literal[
-    "timeout",  # no complete answer within the deadline
+    "timeout",  # no status line within the deadline
     "refused",  # the peer refused the connection
     "reset",  # the connection broke before a complete answer
     "tls",  # handshake or certificate
@@ -33,7 +33,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of an exchange went, in milliseconds; 0 for a phase that did not take place (a reused connection)."""
+    """Where the time of an exchange went, in milliseconds; 0 for a phase that did not take place."""
 
     #: resolve, connect and TLS handshake together
     connect_ms: float = 0.0

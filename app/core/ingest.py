@@ -159,9 +159,10 @@ def _from_cloud_event(said: _CloudEvent, named: Mapping[str, str], body: bytes, 
         raise MalformedEvent("not_an_event", "a CloudEvent has a non-empty id and source")
     # The specification makes source and id together unique, not the id alone.
     key = named.get("idempotency-key") or said.idempotencykey or f"{said.source} {said.id}"
+    trace = named.get("traceparent") or said.traceparent
     return _event(
         said.type, said.id, said.time, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
-        key, named.get("ordering-key") or said.orderingkey, named.get("traceparent") or said.traceparent, body, kind, at,
+        key, named.get("ordering-key") or said.orderingkey, trace, body, kind, at,
     )  # fmt: skip
 
 

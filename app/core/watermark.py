@@ -4,7 +4,7 @@ Rules of this file
 - An offset is *open* from the moment it is handed out until everything it causes is acknowledged.
 - `committable` is the lowest open offset (or the next to be read): nothing at or above it is committed as done.
 - What finished above it is remembered in the commit's metadata, so that a crash repeats only what was open or was
-  finished after the last commit (DESIGN guarantee 2). The metadata is a hint: losing it costs duplicates, never records.
+  finished after the last commit (DESIGN guarantee 2). The metadata is a hint: losing it costs duplicates only.
 
     offset   5   6   7   8   9   10
     state    ok  open ok  ok open (next)      committable = 6, metadata = {7, 8}

@@ -120,7 +120,8 @@ class EmbeddedBroker:
         if self._port_is_fixed:
             if not kraft.is_free(self._port):
                 raise Unavailable(
-                    f"Port {self._port} of {kraft.HOST} is taken: free it, or choose another HOOKSTREAM_KAFKA_PORT (0 = any)"
+                    f"Port {self._port} of {kraft.HOST} is taken: free it, or choose another HOOKSTREAM_KAFKA_PORT "
+                    "(0 = any)"
                 )
             return
         memory = self._folder / "port"

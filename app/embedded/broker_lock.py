@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class FolderLock:
-    """An exclusive lock, kept by an open file: a child that inherits `fd` keeps it too, and a stale one cannot exist."""
+    """An exclusive lock, kept by an open file: a child that inherits `fd` keeps it too; it cannot go stale."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,8 +42,11 @@ class FolderLock:
         """The process that took the lock last, if it is alive."""
         try:
             pid = int(self._path.read_bytes())
+        except (ValueError, FileNotFoundError):
+            return None
+        try:
             os.kill(pid, 0)
-        except (ValueError, FileNotFoundError, ProcessLookupError):
+        except ProcessLookupError:
             return None
         except PermissionError:
             return pid  # alive, of another user

@@ -27,7 +27,7 @@ _JAVA_VERSION_S = 30
 _WAYS_ON = f"""\
 There are three ways on:
   1. install it:        sudo apt-get install openjdk-17-jre-headless maven   (a later Java will do as well)
-  2. Kafka in Docker:   docker compose up -d --wait   (the compose.yaml of this project, image apache/kafka:{KAFKA_VERSION}),
+  2. Kafka in Docker:   docker compose up -d --wait   (this project's compose.yaml, image apache/kafka:{KAFKA_VERSION}),
                         then set HOOKSTREAM_BOOTSTRAP_SERVERS=localhost:9092
   3. a Kafka of yours:  set HOOKSTREAM_BOOTSTRAP_SERVERS=host:port"""
 

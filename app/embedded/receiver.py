@@ -224,4 +224,5 @@ def _answer(fault: Fault | None, reason: str | None) -> Answer:
             return Answer(trick="bigbody", size_bytes=int(size))
         case Fault(kind="hang" | "reset" | "garbage" as trick):
             return Answer(status=0, trick=trick)
-    return usual
+        case _:
+            return usual

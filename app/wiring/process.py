@@ -118,7 +118,7 @@ class Process:
     async def until_ready(self) -> None:
         """Return when every role would act on a new event."""
         while any(self.readiness().values()):
-            await asyncio.sleep(0.05)
+            await self._clock.sleep(0.05)
 
     def _group(self, role: str) -> str:
         return f"{self._settings.topic_prefix}hookstream.{role}"
@@ -147,7 +147,7 @@ class Process:
             meter=self.meter,
             limits=Limits(
                 in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
-            ),  # fmt: skip
+            ),
             time_scale=self._settings.time_scale,
         )
 

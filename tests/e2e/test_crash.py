@@ -28,9 +28,7 @@ async def test_kill_9_loses_nothing(
         acks = []
         for number in range(EVENTS):
             event = {"type": "a.b", "id": f"evt_{number}", "data": {"n": number}}
-            acks.append(
-                await kafka.send(f"{prefix}events.raw", json.dumps(event).encode(), key=b"k%d" % (number % 50))
-            )
+            acks.append(await kafka.send(f"{prefix}events.raw", json.dumps(event).encode(), key=b"k%d" % (number % 50)))
         for ack in acks:
             await ack
         for kill_at in KILLS_AT:

@@ -13,9 +13,7 @@ EVENTS = 300
 GOOD = 8
 
 
-async def test_good_endpoints_are_not_delayed(
-    broker: RealBroker, prefix: str, tmp_path: Path, capsys: object
-) -> None:
+async def test_good_endpoints_are_not_delayed(broker: RealBroker, prefix: str, tmp_path: Path, capsys: object) -> None:
     async with (
         service(broker.bootstrap, prefix, tmp_path) as running,
         inbox() as (box, base),

@@ -3,7 +3,7 @@
 Rules of this file
 - An offset is finished only by `Settler`, after the acknowledgement of everything that its delivery caused.
 - Polling stops only while too much is open in total; a single endpoint's overflow is deferred instead.
-- After a revocation nothing of the old assignment counts: work carries its `Partition`, which says whether it is active.
+- After a revocation nothing of the old assignment counts: work carries its `Partition`, which knows.
 """
 
 from __future__ import annotations

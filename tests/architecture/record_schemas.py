@@ -1,0 +1,125 @@
+"""Generate schemas/records/*.v1.json from the records' types; `python -m tests.architecture.record_schemas` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.core import ingest, matching, model, registry
+from app.core.attempt import Attempt
+from tests.architecture.field_sentences import sentences
+
+FOLDER = Path(__file__).parents[2] / "schemas" / "records"
+
+_KEY_LENGTH = 512
+_STRUCTS = (
+    Attempt,
+    model.Endpoint,
+    model.SealedSecret,
+    model.Tenant,
+    registry.Command,
+    registry.CreateEndpoint,
+    registry.UpdateEndpoint,
+    registry.RemoveEndpoint,
+    registry.PutTenant,
+    registry.Reply,
+)
+
+
+def documents() -> dict[str, str]:
+    """File name → the schema's text."""
+    return {
+        f"{topic}.v1.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        for topic, schema in (
+            ("attempts", _struct("attempts", Attempt)),
+            ("registry", _registry()),
+            ("registry.commands", _struct("registry.commands", registry.Command)),
+            ("registry.replies", _struct("registry.replies", registry.Reply)),
+            ("events.raw", _event()),
+        )
+    }
+
+
+def _document(topic: str, description: str, rest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:hookstream:records:{topic}:v1",
+        "title": topic,
+        "description": description,
+        **rest,
+    }
+
+
+def _struct(topic: str, struct: type) -> dict[str, Any]:
+    (reference,), components = _components(struct)
+    return _document(topic, f"The value of a record of {topic}.", {**reference, "$defs": components})
+
+
+def _registry() -> dict[str, Any]:
+    references, components = _components(model.Endpoint, model.Tenant)
+    description = (
+        "The value of a record of registry. The key says which: `endpoint/<id>` or `tenant/<id>`. A record without a "
+        "value removes the entity."
+    )
+    return _document("registry", description, {"anyOf": references, "$defs": components})
+
+
+def _components(*structs: type) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    for struct in _STRUCTS:
+        if struct.__name__ in components:
+            for name, sentence in sentences(struct).items():
+                components[struct.__name__]["properties"][name]["description"] = sentence
+    return list(references), components
+
+
+def _event() -> dict[str, Any]:
+    """The native format; what `understand` checks beyond types is added from the same expressions."""
+    _, components = msgspec.json.schema_components((ingest._Native,))
+    (event,) = components.values()
+    rules: dict[str, dict[str, Any]] = {
+        "type": {"pattern": _whole(matching._TYPE.pattern), "maxLength": matching.MAX_TYPE_LENGTH},
+        "id": {"pattern": _whole(ingest._NAME.pattern)},
+        "tenant": {"pattern": _whole(ingest._TENANT.pattern)},
+        "created_at": {"pattern": _whole(ingest._MOMENT.pattern)},
+        "mode": {"enum": ["live", "test", "", None]},
+        "idempotency_key": {"maxLength": _KEY_LENGTH},
+        "ordering_key": {"maxLength": _KEY_LENGTH},
+    }
+    meanings = {
+        "type": "Dot-joined segments of letters, digits, _ and -.",
+        "data": "Any JSON. It is delivered byte for byte where the profile allows.",
+        "id": "Sent to receivers in a header. Default: derived from topic, partition and offset.",
+        "created_at": "ISO 8601. Default: the record's timestamp.",
+        "tenant": "Whose event it is. Default: default. The record header `tenant` wins.",
+        "mode": "Default: live. The record header `mode` wins.",
+        "idempotency_key": "Delivered once within the window. Default: id. The record header `idempotency-key` wins.",
+        "ordering_key": "What the sequence is counted for. The record header `ordering-key` wins.",
+        "metadata": "The producer's own; never sent.",
+    }
+    for name, meaning in meanings.items():
+        event["properties"][name] |= rules.get(name, {}) | {"description": meaning}
+    event.pop("title", None)
+    description = (
+        "The value of a record of events.raw in the native format. CloudEvents 1.0, structured or binary, are "
+        "accepted, too."
+    )
+    return _document("events.raw", description, event)
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def main() -> None:
+    """Write all files."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""schemas/records/ says what the code reads and writes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+
+from app.core import registry
+from app.core.attempt import unsent
+from app.core.errors import MalformedEvent
+from app.core.ingest import Coordinates, understand
+from app.core.model import Delivery, Endpoint, SealedSecret, Tenant
+from tests.architecture.record_schemas import FOLDER, documents
+
+_DELIVERY = Delivery(
+    id="dlv_1", endpoint_id="ep_1", event_id="e1", event_type="user.created", tenant="acme", mode="live",
+    created_at="2026-01-01T00:00:00Z", body=b"{}", sequence=3, ordering_key="user-1",
+)  # fmt: skip
+_SECRET = SealedSecret(key_id="k1", blob="AAAA", created_at_ms=1)
+_ENDPOINT = Endpoint(
+    id="ep_1", tenant="acme", mode="live", url="https://example.com", events=("user.*",), profile="bota",
+    secrets=(_SECRET,), schedule_s=(0, 5),
+)  # fmt: skip
+_ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
+
+_EVENTS: tuple[Any, ...] = (
+    {"type": "user.created", "data": {}},
+    {"type": "user.created", "data": None, "id": None, "mode": "", "metadata": {"a": [1]}},
+    {"type": "a", "data": 1, "id": "e-1", "tenant": "t", "mode": "test", "created_at": "2026-01-01T00:00:00.5+01:00"},
+    {"type": "a", "data": 1, "idempotency_key": "k" * 512, "ordering_key": "k" * 512},
+    {"type": "a", "data": 1, "idempotency_key": "k" * 513},
+    {"type": "a", "data": 1, "ordering_key": "k" * 513},
+    {"type": "a" * 256, "data": 1},
+    {"type": "a" * 257, "data": 1},
+    {"type": "user..created", "data": {}},
+    {"type": "user.created"},
+    {"data": {}},
+    {"type": 1, "data": {}},
+    {"type": "a", "data": 1, "id": "has space"},
+    {"type": "a", "data": 1, "id": ""},
+    {"type": "a", "data": 1, "tenant": "a/b"},
+    {"type": "a", "data": 1, "mode": "prod"},
+    {"type": "a", "data": 1, "created_at": "yesterday"},
+    {"type": "a", "data": 1, "metadata": []},
+    [],
+)
+
+
+@pytest.mark.parametrize("name", sorted(documents()))
+def test_the_files_are_what_the_types_give(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == documents()[name], (
+        "run: .venv/bin/python -m tests.architecture.record_schemas"
+    )
+
+
+def test_no_file_is_left_over() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == set(documents())
+
+
+@pytest.mark.parametrize(
+    ("topic", "value"),
+    [
+        ("attempts", _ATTEMPT),
+        ("registry", _ENDPOINT),
+        ("registry", Tenant(id="acme", notify_emails=("ops@example.com",))),
+        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.CreateEndpoint(_ENDPOINT))),
+        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.UpdateEndpoint("ep_1", {}))),
+        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.RemoveEndpoint("ep_1", 2))),
+        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.PutTenant(Tenant(id="a")))),
+        ("registry.replies", registry.Reply(command_id="c", ok=False, code="conflict", detail="version 2, not 1")),
+    ],
+)
+def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, value: msgspec.Struct) -> None:
+    schema = _validator(topic)
+    written = msgspec.json.decode(msgspec.json.encode(value))
+    schema.validate(written)
+    for name in {"id", "command_id", "delivery_id"} & set(written):
+        assert not schema.is_valid({key: part for key, part in written.items() if key != name})
+
+
+@pytest.mark.parametrize("value", _EVENTS, ids=lambda value: json.dumps(value)[:60])
+def test_the_schema_and_the_intake_agree_about_events(value: Any) -> None:
+    try:
+        understand(json.dumps(value).encode(), (), Coordinates("events.raw", 0, 0, 0), max_bytes=10_000)
+        accepted = True
+    except MalformedEvent:
+        accepted = False
+    assert _validator("events.raw").is_valid(value) is accepted
+
+
+def _validator(topic: str) -> Any:
+    return jsonschema_rs.validator_for(json.loads((FOLDER / f"{topic}.v1.json").read_text(encoding="utf-8")))
