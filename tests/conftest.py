@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:
-    if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
+    if {"broker", "own_broker", "starts_a_broker"} & set(getattr(item, "fixturenames", ())):
         item.config.stash[BROKER_USERS].append(item.nodeid)
 
 

@@ -66,7 +66,6 @@ class Pipeline:
         except Exception as error:
             self.ended(batch)
             if batch.live:
-                log.exception("faust.batch_failed", partition=batch.partition, offset=batch.records[0].offset)
                 self._app.fail(error)
             else:
                 log.info("faust.batch_dropped", partition=batch.partition, error=repr(error))
@@ -263,15 +262,14 @@ class BatchApp:
     async def _note_ends(self) -> None:
         """Spare the next recovery what the local stores have."""
         tables = self._app.tables_of
+        ours = [tp for table in tables.values() for tp in table.partitions()]
         if self.ready() is not None or self._app.pipeline.begun == self._noted:
             return
         self._noted = self._app.pipeline.begun
         generation = self._app.consumer_generation_id
         try:
             async with asyncio.timeout(_WATCH_EVERY_S):
-                ends = await self._app.consumer.thread.ends(
-                    tp for table in tables.values() for tp in table.partitions()
-                )
+                ends = await self._app.consumer.thread.ends(ours)
         except (KafkaError, TimeoutError) as error:
             log.info("faust.changelog_ends_unknown", error=repr(error))
             return

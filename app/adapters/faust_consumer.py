@@ -38,13 +38,17 @@ log = structlog.get_logger(__name__)
 _DRAIN_S = 3.0
 _COMMIT_S = 1.5
 _LEAVE_S = 2.0
-_FETCH_MAX_WAIT_MS = 500
+#: how long the broker may hold a fetch back while there is nothing
+_FETCH_IDLE_MS = 500
+#: the same while records lie unread in our buffers: their partitions are not in the fetch under way, and wait for it
+_FETCH_BUSY_MS = 20
 
 
 class LoopThread(driver.AIOKafkaConsumerThread):
     """Faust's handle on the aiokafka consumer, made to run in the caller's loop instead of a thread."""
 
     app: FaustApp
+    _consumer: aiokafka.AIOKafkaConsumer | None
 
     def __init__(self, consumer: BatchConsumer, **kwargs: Any) -> None:
         super().__init__(consumer, thread_loop=asyncio.get_running_loop(), **kwargs)
@@ -114,7 +118,7 @@ class LoopThread(driver.AIOKafkaConsumerThread):
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+            fetch_max_wait_ms=_FETCH_IDLE_MS,
             fetch_min_bytes=1,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -138,6 +142,7 @@ class LoopThread(driver.AIOKafkaConsumerThread):
             found: Mapping[TP, list[Record]] = await kafka._fetcher.fetched_records(
                 partitions, timeout=timeout_s, max_records=kafka._max_poll_records
             )
+        kafka._fetcher._fetch_max_wait_ms = _FETCH_BUSY_MS if kafka._fetcher._records else _FETCH_IDLE_MS
         return found
 
     async def ends(self, partitions: Iterable[TP]) -> dict[TP, int]:
@@ -304,7 +309,7 @@ class BatchConsumer(driver.Consumer):
     # ---- committing
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit what is finished and not yet committed; False: nothing new, or not now (the next call says it again)."""
+        """Commit what is finished and not yet committed; False: nothing new, or not now (the next call repeats it)."""
         async with self._committing:
             offsets = {
                 tp: track.committable

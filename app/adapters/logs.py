@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 import structlog
 
-#: libraries that say at error level what repairs itself while a broker is away
-_QUIET = {"aiokafka": logging.ERROR, "faust": logging.WARNING, "mode": logging.ERROR, "asyncio": logging.WARNING}
+#: libraries that say at error level what repairs itself; Faust calls a cancelled agent crashed at every stop
+_QUIET = {"aiokafka": logging.ERROR, "faust": logging.CRITICAL, "mode": logging.CRITICAL, "asyncio": logging.WARNING}
 
+#: what they say is for whoever collects lines; a person at a terminal sees our own warnings
+_FOR_MACHINES = {"aiokafka"}
 _SELDOM_S = 10.0
 
 
@@ -26,7 +28,9 @@ def configure(*, style: str, level: str) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -41,7 +45,7 @@ def configure(*, style: str, level: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name, floor in _QUIET.items():
-        logging.getLogger(name).setLevel(floor)
+        logging.getLogger(name).setLevel(logging.CRITICAL if style == "console" and name in _FOR_MACHINES else floor)
 
 
 class _Seldom(logging.Filter):

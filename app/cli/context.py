@@ -95,6 +95,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(130) from None
 
 
+def serve(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a service to its end and leave with its exit code, whatever libraries have left running.
+
+    The service has stopped everything of its own by then; Faust and aiokafka may keep a thread or a task that does not
+    listen to its cancellation, and waiting for it would mean waiting for ever.
+    """
+
+    async def whole() -> None:
+        code = await work
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    run(whole())
+    raise typer.Exit(EXIT_FAILED)
+
+
 def guarded(work: Callable[[], int]) -> NoReturn:
     """Run a command that returns its exit code; failures of ours become a sentence and an exit code."""
     try:

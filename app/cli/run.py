@@ -35,7 +35,7 @@ def _prepare(roles: list[str]) -> int:
     settings = context.settings()
     logs.configure(style=settings.log_format, level=settings.log_level)
     chosen = list(ROLES) if "all" in roles else roles
-    return context.run(_run(settings, context.bootstrap(), context.keyring(settings), chosen))
+    return context.serve(_run(settings, context.bootstrap(), context.keyring(settings), chosen))
 
 
 async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list[str]) -> int:

@@ -54,7 +54,7 @@ def _prepare(demo: bool, once: bool) -> int:
             "Stop it, or choose another HOOKSTREAM_DATA_DIR."
         )
     ring = context.keyring(settings, create=True)
-    return context.run(_run(settings, ring, demo=demo, once=once))
+    return context.serve(_run(settings, ring, demo=demo, once=once))
 
 
 async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) -> int:
@@ -62,17 +62,21 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _on_signal, stop)
-    work = asyncio.create_task(_serve(settings, ring, stop, demo=demo, once=once))
+    explicit = "HOOKSTREAM_REPLICATION_FACTOR" in os.environ or settings.bootstrap_servers is None
+    service = Service(settings, ring, say=_say, explicit_replication=explicit)
+    work = asyncio.create_task(_serve(service, settings, ring, stop, demo=demo, once=once))
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
-    if not work.done():
-        console.print("stopping …", highlight=False)
-        work.cancel()
-    stopped.cancel()
     try:
-        return await work
-    except asyncio.CancelledError:
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
         return 0
+    finally:
+        if stop.is_set():
+            console.print("stopping …", highlight=False)
+        await service.stop()
 
 
 def _on_signal(stop: asyncio.Event) -> None:
@@ -81,27 +85,25 @@ def _on_signal(stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _serve(settings: Settings, ring: AesKeyRing, stop: asyncio.Event, *, demo: bool, once: bool) -> int:
-    explicit = "HOOKSTREAM_REPLICATION_FACTOR" in os.environ or settings.bootstrap_servers is None
-    service = Service(settings, ring, say=_say, explicit_replication=explicit)
+async def _serve(
+    service: Service, settings: Settings, ring: AesKeyRing, stop: asyncio.Event, *, demo: bool, once: bool
+) -> int:
+    await service.start()
     note = settings.data_dir / "up.json"
-    async with service:
-        try:
-            _leave_note(note, service)
-            console.print(
-                f"Kafka [bold]{service.bootstrap}[/]  ·  {service.api_url}/readyz  ·  {service.api_url}/metrics"
-            )
-            if demo:
-                return await _show(service, ring, settings.data_dir, stop, once=once)
-            console.print(
-                "Ready. Add a receiver with  hookstream endpoints add URL --events '*'  and append events with  "
-                "hookstream events send FILE. Ctrl-C stops.",
-                highlight=False,
-            )
-            await stop.wait()
-            return 0
-        finally:
-            note.unlink(missing_ok=True)
+    try:
+        _leave_note(note, service)
+        console.print(f"Kafka [bold]{service.bootstrap}[/]  ·  {service.api_url}/readyz  ·  {service.api_url}/metrics")
+        if demo:
+            return await _show(service, ring, settings.data_dir, stop, once=once)
+        console.print(
+            "Ready. Add a receiver with  hookstream endpoints add URL --events '*'  and append events with  "
+            "hookstream events send FILE. Ctrl-C stops.",
+            highlight=False,
+        )
+        await stop.wait()
+        return 0
+    finally:
+        note.unlink(missing_ok=True)
 
 
 def _leave_note(note: Path, service: Service) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 
 import msgspec
 import structlog
@@ -23,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    """Use as an async context manager: everything is ready inside, and gone after."""
+    """Started and stopped as one."""
 
     def __init__(
         self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool
@@ -40,20 +39,8 @@ class Service:
         self.topics: Topics
         self.api_url = ""
 
-    async def __aenter__(self) -> Service:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stop()
-
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
         if not self.bootstrap:
             known = self._settings
             self._broker = EmbeddedBroker(
@@ -95,12 +82,14 @@ class Service:
             while True:
                 try:
                     await broker.start()
+                    log.warning("broker.back")
                     break
                 except HookstreamError as error:
                     log.error("broker.not_started", error=str(error))
                     await asyncio.sleep(2.0)
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Stop everything that was started, the broker last."""
         if self._probes is not None:
             await self._probes.stop()
         if self._process is not None:
