@@ -1,9 +1,9 @@
 """Faust, made safe: one Faust event is all records of one partition of one poll, and commits are our own.
 
 Rules of this file (each found by running stock Faust 0.15.3 against a broker; private API is used on purpose, the
-version is pinned, and tests/integration/test_faust_app.py holds it to this)
+version is pinned, and tests/integration/test_fanout.py holds it to this)
 - A batch's offsets are committed only after `ack`; a batch that is never acked stops the commit before it, for ever.
-- Nothing is taken from an agent's exception: the agent's body never raises, a failure ends the app, which is built anew.
+- The agent's body never raises: a failure ends the app, and it is built anew.
 - After recovery and rebalance reading begins where the group's commit is, at the beginning where there is none; what
   was fetched before that moment is dropped without being counted as read.
 - Tables are written per batch: the local store at once, the changelog by our own producer, whose acknowledgements the
@@ -145,9 +145,12 @@ class _Consumer(driver.Consumer):
     async def wait_empty(self) -> None:
         """Wait (bounded) for batches under way, then commit what is safe."""
         end = monotonic() + _DRAIN_S
-        while any(track.open for track in self.tracks.values()) and monotonic() < end and not self.app.failed:
+        while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
             await asyncio.sleep(0.02)
         await self.commit_and_end_transactions()
+
+    def _under_way(self) -> bool:
+        return not self.app.failed and any(track.open for track in self.tracks.values())
 
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent failed: commit nothing on its behalf."""

@@ -14,8 +14,9 @@ async def main(options: argparse.Namespace) -> None:
     async with stage() as ready:
         runs = await dispatch.measure(ready, options.rounds, profile=options.profile)
         for k, v in runs.items():
-            print(k, [(round(r.per_second), round(r.cpu_us,1)) for r in v])
-            if options.profile: print(v[-1].profile)
+            print(k, [(round(r.per_second), round(r.cpu_us, 1)) for r in v])
+            if options.profile:
+                print(v[-1].profile)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Dispatch on one core, Kafka included, beside a tuned aiohttp session that only posts: `python -m tests.bench.dispatch`.
+"""Dispatch on one core, Kafka included, beside a tuned aiohttp session that only posts.
 
 As a child it is given `role` or `session` and a `Task`, and answers with a `Run`.
 """

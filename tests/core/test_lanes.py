@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +63,7 @@ def test_overflow_is_spread_over_the_time_the_endpoint_needs() -> None:
     lanes: Lanes[int] = Lanes(Limits(per_endpoint=1, max_wait_ms=2000))
     refused = [answer for _ in range(1000) if (answer := lanes.offer("a", next(SERIAL), 0)) is not None]
     assert refused[0].until_ms >= 2000
-    gaps = {after.until_ms - before.until_ms for before, after in zip(refused, refused[1:], strict=False)}
+    gaps = {after.until_ms - before.until_ms for before, after in pairwise(refused)}
     assert gaps == {20}
 
 

@@ -122,7 +122,7 @@ async def test_ctrl_c_leaves_no_process_and_no_lock_and_endpoints_are_remembered
             "recording.*,device.*",
             "-o",
             "json",
-        )  # fmt: skip
+        )
     )
     assert added["secret"] and added["id"].startswith("ep_")
     assert "secret" not in json.loads(await cli(tmp_path, "endpoints", "show", added["id"], "-o", "json"))
