@@ -243,8 +243,20 @@ class RegistryStore(Protocol):
         ...
 
 
-class StreamTables(Protocol):
-    """The tables of one partition, while it is ours."""
+class StreamPartition(Protocol):
+    """One partition of the source with its tables, during one assignment."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def start(self) -> int:
+        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
+        ...
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether that offset was written by somebody else than this group's members."""
+        ...
 
     def read(self, table: str, key: bytes) -> bytes | None:
         """The value in the local store."""
@@ -255,7 +267,7 @@ class StreamTables(Protocol):
         ...
 
     def changelog(self, table: str) -> str:
-        """The table's changelog topic; its records have the batch's partition number."""
+        """The table's changelog topic; its records have the partition's number."""
         ...
 
 
@@ -263,25 +275,12 @@ class StreamBatch(Protocol):
     """All records of one partition of one poll."""
 
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> StreamPartition:
+        """The same object for all batches of an assignment."""
+        ...
+
     @property
     def records(self) -> Sequence[Record]: ...
-    @property
-    def tables(self) -> StreamTables: ...
-    @property
-    def assignment(self) -> int:
-        """Changes with every assignment and every seek."""
-        ...
-
-    @property
-    def start(self) -> int:
-        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
-        ...
-
-    @property
-    def committed(self) -> int:
-        """An offset that the group has committed by now."""
-        ...
 
     async def ack(self) -> None:
         """Everything that the batch causes is acknowledged: its offsets may be committed."""

@@ -13,15 +13,22 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from time import monotonic
 from typing import Any
 
 import faust
 import rocksdict
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from app.core.positions import COMMIT_MARK
+
+log = structlog.get_logger(__name__)
 
 #: a stop or a rebalance waits that long for batches under way
 _DRAIN_S = 5.0
@@ -62,12 +69,37 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit with our mark; False: not now (rebalance, outage), and the next commit says it all again."""
+        mine = self.assignment()
+        marked = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, COMMIT_MARK)
+            for tp, offset in offsets.items()
+            if tp in mine
+        }
+        try:
+            await self._ensure_consumer().commit(marked)
+        except KafkaError as error:
+            log.info("stream.commit_skipped", error=repr(error))
+            return False
+        return True
+
+    async def unmarked(self, tps: Collection[TP]) -> set[TP]:
+        """Those of the partitions whose committed offset was written by somebody else."""
+        places = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
+        committed = await self.call_thread(
+            self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places)
+        )  # fmt: skip
+        return {places[place] for place, said in committed.items() if said.offset >= 0 and said.metadata != COMMIT_MARK}
+
 
 class _Consumer(driver.Consumer):
     def on_init(self) -> None:
         super().on_init()
         self.tracks: dict[TP, Track] = {}
         self.starts: dict[TP, int] = {}
+        #: partitions whose committed offset was not ours when reading began
+        self.reset: set[TP] = set()
         #: counts the moments at which reading began anew
         self.assignments = 0
         self._no_fetch = asyncio.Event()
@@ -117,6 +149,7 @@ class _Consumer(driver.Consumer):
             await super().perform_seek()
             mine = [tp for tp in self.assignment() if tp.topic in self.app.batched_topics]
             self.starts = {tp: self._read_offset.get(tp) or 0 for tp in mine}
+            self.reset = await self._thread.unmarked(mine)
             # aiokafka's seek_to_committed stays where it is when nothing, or 0, is committed
             fresh = [driver.ensure_aiokafka_TP(tp) for tp in mine if not self._read_offset.get(tp)]
             if fresh:
@@ -227,13 +260,13 @@ class BatchApp(faust.App):
         )  # fmt: skip
         return self.tables.add(table)  # type: ignore[no-any-return]
 
-    def committed(self, partition: TP) -> int | None:
-        """What the group has committed of a partition, as this member knows."""
-        return self.consumer._committed_offset.get(partition)  # type: ignore[no-any-return]
-
     def start_of(self, partition: TP) -> int:
         """Where reading of a partition began after the last assignment."""
         return self.consumer.starts.get(partition, 0)  # type: ignore[no-any-return]
+
+    def was_reset(self, partition: TP) -> bool:
+        """Whether somebody else had written the offset at which reading began."""
+        return partition in self.consumer.reset
 
 
 def build_app(*, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str) -> BatchApp:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from app.adapters.faust_batches import BatchApp, BatchTable, build_app
+from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.ports import Record, StreamBatch
 
@@ -19,37 +19,44 @@ log = structlog.get_logger(__name__)
 _STOP_S = 12.0
 
 
-class _Tables:
-    __slots__ = ("_partition", "_tables")
+class _Partition:
+    """`app.ports.StreamPartition`."""
 
-    def __init__(self, tables: Mapping[str, BatchTable], partition: int) -> None:
-        self._tables = tables
-        self._partition = partition
+    __slots__ = ("_app", "_assignment", "_tables", "number", "start", "was_reset")
+
+    def __init__(self, stream: FaustStream, place: TP) -> None:
+        self._app = stream.app
+        self._tables = stream.tables
+        self._assignment = int(stream.app.consumer.assignments)
+        self.number: int = place.partition
+        self.start = stream.app.start_of(place)
+        self.was_reset = stream.app.was_reset(place)
+
+    @property
+    def current(self) -> bool:
+        """Whether nothing was assigned anew since."""
+        return bool(self._app.consumer.assignments == self._assignment)
 
     def read(self, table: str, key: bytes) -> bytes | None:
-        return self._tables[table].read(self._partition, key)
+        return self._tables[table].read(self.number, key)
 
     def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
-        self._tables[table].write(self._partition, items)
+        self._tables[table].write(self.number, items)
 
     def changelog(self, table: str) -> str:
         return str(self._tables[table].changelog_topic_name)
 
 
 class _Batch:
-    __slots__ = ("_event", "_stream", "assignment", "committed", "partition", "records", "start", "tables")
+    """`app.ports.StreamBatch`."""
+
+    __slots__ = ("_event", "_stream", "partition", "records")
 
     def __init__(self, stream: FaustStream, event: Any) -> None:
-        app, message = stream.app, event.message
         self._stream = stream
         self._event = event
-        self.partition: int = message.partition
+        self.partition = stream.partition(TP(event.message.topic, event.message.partition))
         self.records: Sequence[Record] = event.value
-        self.tables = _Tables(stream.tables, self.partition)
-        place = TP(message.topic, message.partition)
-        self.assignment = int(app.consumer.assignments)
-        self.start = app.start_of(place)
-        self.committed = app.committed(place) or 0
 
     async def ack(self) -> None:
         self._event.ack()
@@ -72,9 +79,17 @@ class FaustStream:
         )  # fmt: skip
         self.tables = {name: self.app.batch_table(name, partitions) for name in tables}
         self._topic = self.app.batch_topic(source_topic)
+        self._partitions: dict[TP, _Partition] = {}
         self._failure: asyncio.Future[None] | None = None
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
         self.app.agent(self._topic, name="fanout", concurrency=1)(self._agent)
+
+    def partition(self, place: TP) -> _Partition:
+        """The partition as it is assigned now."""
+        known = self._partitions.get(place)
+        if known is None or not known.current:
+            known = self._partitions[place] = _Partition(self, place)
+        return known
 
     def fail(self, error: Exception) -> None:
         """End the run with an error."""

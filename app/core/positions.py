@@ -1,11 +1,11 @@
 """Is this partition read forward, or again after somebody reset the group? (the table `positions`)
 
 Rules of this file
-- The table keeps, per partition, an offset that was committed and the highest offset that was processed.
-- Kafka's committed offset never goes back by itself. Where reading begins below the committed offset that the table
-  knows, somebody has reset the group: what lies below the highest processed offset is then a replay, with an id of its
-  own, so that its deliveries are new ones (DESIGN guarantee 3).
-- After a crash reading begins at or above the known committed offset: redelivery, not replay.
+- Our commits carry a mark in their metadata, and whoever resets a group (Kafka's own tool, another client) writes an
+  offset without it. So an unmarked offset below the highest processed one is a reset, also where the topic is quiet.
+- What lies below the highest offset processed at that time is then a replay, with an id of its own, so that its
+  deliveries are new ones (DESIGN guarantee 3). A crash in a replay goes on with the same id.
+- A marked offset below the highest processed one is redelivery after a crash, not a replay.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import msgspec
 
 from app.core import ids
 
+#: the metadata of our commits
+COMMIT_MARK = "hookstream"
+
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of the table `positions`."""
 
-    #: an offset that the group had committed
-    committed: int
     #: the offset after the highest one processed
     high: int
-    #: the replay under way, and the offset at which it ends
+    #: the last replay, and the offset at which it ends
     replay_id: str = ""
     replay_until: int = 0
 
@@ -41,28 +42,19 @@ def read(stored: bytes | None) -> Position | None:
         return None
 
 
-def begin(known: Position | None, group: str, partition: int, start: int) -> Position:
-    """Reading of a partition begins at `start` after an assignment."""
+def begin(known: Position | None, group: str, partition: int, start: int, *, was_reset: bool) -> Position:
+    """Reading of a partition begins at `start` after an assignment; `was_reset`: the commit there is not ours."""
     if known is None:
-        return Position(committed=start, high=start)
-    if start < known.committed:
-        until = max(known.high, known.replay_until)
-        return Position(
-            committed=start, high=known.high,
-            replay_id=ids.replay_id(group, partition, start, until), replay_until=until,
-        )  # fmt: skip
-    return msgspec.structs.replace(known, committed=start)
+        return Position(high=start)
+    if was_reset and start < known.high:
+        replay = ids.replay_id(group, partition, start, known.high)
+        return msgspec.structs.replace(known, replay_id=replay, replay_until=known.high)
+    return known
 
 
-def advance(position: Position, committed: int, next_offset: int) -> Position:
-    """A batch that ends before `next_offset` was processed; `committed` is what the group has committed by now."""
-    over = bool(position.replay_id) and next_offset >= position.replay_until and committed >= position.replay_until
-    return Position(
-        committed=max(committed, position.committed),
-        high=max(position.high, next_offset),
-        replay_id="" if over else position.replay_id,
-        replay_until=0 if over else position.replay_until,
-    )
+def advance(position: Position, next_offset: int) -> Position:
+    """A batch that ends before `next_offset` was processed."""
+    return msgspec.structs.replace(position, high=max(position.high, next_offset))
 
 
 def replay_of(position: Position, offset: int) -> str:

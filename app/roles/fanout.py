@@ -7,15 +7,14 @@ the acknowledgements of some are awaited while the next ones are planned, and th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from app.core import positions
 from app.core.errors import HookstreamError
 from app.core.fanout import Plan, Planner, Rules, position_key, rejection_headers
-from app.ports import BundleLog, DirectoryFeed, Meter, StreamApp, StreamBatch
+from app.ports import Bundle, BundleLog, DirectoryFeed, Meter, StreamApp, StreamBatch, StreamPartition
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ class FanoutRole:
         self._deliveries = deliveries
         self._rejected = rejected
         self._depth = asyncio.Semaphore(_DEPTH)
-        self._positions: dict[int, tuple[int, positions.Position]] = {}
+        self._positions: dict[int, tuple[StreamPartition, positions.Position]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
 
     def ready(self) -> str | None:
@@ -75,47 +74,47 @@ class FanoutRole:
         task.add_done_callback(self._waiting.discard)
 
     def _plan(self, batch: StreamBatch) -> tuple[Plan, positions.Position]:
-        tables = batch.tables
+        partition = batch.partition
         planner = Planner(
-            self._rules, batch.partition, self._feed.directory, self._feed.position,
-            sight=lambda key: tables.read("idempotency", key), sequence=lambda key: tables.read("ordering", key),
+            self._rules, partition.number, self._feed.directory, self._feed.position,
+            sight=lambda key: partition.read("idempotency", key), sequence=lambda key: partition.read("ordering", key),
         )  # fmt: skip
-        position = self._position(batch)
+        position = self._position(partition)
         plan = planner.plan(batch.records, position)
-        following = positions.advance(position, batch.committed, batch.records[-1].offset + 1)
-        self._positions[batch.partition] = (batch.assignment, following)
+        following = positions.advance(position, batch.records[-1].offset + 1)
+        self._positions[partition.number] = (partition, following)
         return plan, following
 
-    def _position(self, batch: StreamBatch) -> positions.Position:
-        known = self._positions.get(batch.partition)
-        if known is not None and known[0] == batch.assignment:
+    def _position(self, partition: StreamPartition) -> positions.Position:
+        known = self._positions.get(partition.number)
+        if known is not None and known[0] is partition:
             return known[1]
-        stored = positions.read(batch.tables.read("positions", position_key(batch.partition)))
-        begun = positions.begin(stored, self._group, batch.partition, batch.start)
+        stored = positions.read(partition.read("positions", position_key(partition.number)))
+        begun = positions.begin(stored, self._group, partition.number, partition.start, was_reset=partition.was_reset)
         if begun.replay_id:
-            log.info("fanout.replay", partition=batch.partition, replay=begun.replay_id, until=begun.replay_until)
+            log.info("fanout.replay", partition=partition.number, replay=begun.replay_id, until=begun.replay_until)
         return begun
 
-    def _append(self, batch: StreamBatch, plan: Plan, position: positions.Position, bundle: Any) -> None:
-        writes = {
-            "idempotency": plan.sights,
-            "ordering": plan.sequences,
-            "positions": {position_key(batch.partition): positions.write(position)},
-        }
-        for table, items in writes.items():
-            if items:
-                batch.tables.write(table, items)
-                changelog = batch.tables.changelog(table)
-                for key, value in items.items():
-                    bundle.append(changelog, key=key, value=value, partition=batch.partition)
+    def _append(self, batch: StreamBatch, plan: Plan, position: positions.Position, bundle: Bundle) -> None:
+        partition = batch.partition
+        self._remember(partition, "idempotency", plan.sights, bundle)
+        self._remember(partition, "ordering", plan.sequences, bundle)
+        self._remember(partition, "positions", {position_key(partition.number): positions.write(position)}, bundle)
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
         for rejection in plan.rejections:
-            headers = rejection_headers(rejection, self._rules.topic, batch.partition)
+            headers = rejection_headers(rejection, self._rules.topic, partition.number)
             bundle.append(self._rejected, key=rejection.record.key, value=rejection.record.value, headers=headers)
             self._meter.count("events_rejected_total", reason=rejection.reason)
         bundle.close()
         self._measure(plan)
+
+    def _remember(self, partition: StreamPartition, table: str, items: Mapping[bytes, bytes], bundle: Bundle) -> None:
+        if items:
+            partition.write(table, items)
+            changelog = partition.changelog(table)
+            for key, value in items.items():
+                bundle.append(changelog, key=key, value=value, partition=partition.number)
 
     def _measure(self, plan: Plan) -> None:
         for result, number in (
