@@ -154,6 +154,8 @@ def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
                 texts[name.removesuffix("_FILE")] = Path(text).read_text(encoding="utf-8").strip()
             except OSError as error:
                 problems.append(f"{variable}: {text} cannot be read ({error.strerror})")
+            except UnicodeDecodeError:
+                problems.append(f"{variable}: {text} does not hold text")
         else:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
@@ -193,8 +195,8 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(1 <= settings.partitions <= 1000, "PARTITIONS", "1 to 1000")
     demand(1 <= settings.replication_factor <= 10, "REPLICATION_FACTOR", "1 to 10")
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
-    demand(settings.time_scale > 0, "TIME_SCALE", "greater than 0")
-    demand(settings.idempotency_ttl_hours > 0, "IDEMPOTENCY_TTL_HOURS", "greater than 0")
+    demand(0 < settings.time_scale <= 1000, "TIME_SCALE", "greater than 0, at most 1000")
+    demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(
         1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,
@@ -206,7 +208,7 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(settings.log_level in ("debug", "info", "warning", "error"), "LOG_LEVEL", "debug, info, warning or error")
     demand(settings.ca_file is None or settings.ca_file.is_file(), "CA_FILE", f"{settings.ca_file} is not a file")
     demand(
-        all(character.isalnum() or character in "._-" for character in settings.topic_prefix),
+        all((character.isascii() and character.isalnum()) or character in "._-" for character in settings.topic_prefix),
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )

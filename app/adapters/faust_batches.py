@@ -248,12 +248,17 @@ class BatchApp(faust.App):
         """A topic whose stream gives batches."""
         return self.topic(name, schema=_BatchSchema(), allow_empty=True)
 
-    def batch_table(self, name: str, partitions: int) -> BatchTable:
-        """A table of bytes with its changelog `<group>-<name>-changelog`."""
-        options = {
+    def batch_table(self, name: str, partitions: int, ttl_s: int | None = None) -> BatchTable:
+        """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
+
+        A store that was made with a TTL has to be opened with one, and the reverse.
+        """
+        options: dict[str, Any] = {
             "driver": "rocksdict", "block_cache_size": 16 * 1024 * 1024, "write_buffer_size": 4 * 1024 * 1024,
             "max_write_buffer_number": 2,
         }  # fmt: skip
+        if ttl_s is not None:
+            options["ttl"] = ttl_s
         table = BatchTable(
             self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options=options,
             recovery_buffer_size=1000,
@@ -280,7 +285,7 @@ def build_app(*, group: str, bootstrap: str, source_topic: str, data_dir: str, s
         broker_heartbeat_interval=3.0,
         broker_request_timeout=90.0,
         broker_rebalance_timeout=60.0,
-        broker_max_poll_interval=86_400.0,  # a spare worker must not be thrown out for having nothing to do
+        broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do
         broker_max_poll_records=1000,
         broker_commit_interval=1.0,
         broker_commit_every=1_000_000,  # counts single messages; ours are batches

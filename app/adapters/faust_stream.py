@@ -70,14 +70,14 @@ class FaustStream:
 
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
-        client_id: str, tables: Sequence[str],
+        client_id: str, tables: Mapping[str, int | None],
     ) -> None:  # fmt: skip
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         self.app: BatchApp = build_app(
             group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
             client_id=client_id,
         )  # fmt: skip
-        self.tables = {name: self.app.batch_table(name, partitions) for name in tables}
+        self.tables = {name: self.app.batch_table(name, partitions, ttl_s) for name, ttl_s in tables.items()}
         self._topic = self.app.batch_topic(source_topic)
         self._partitions: dict[TP, _Partition] = {}
         self._failure: asyncio.Future[None] | None = None

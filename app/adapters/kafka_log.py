@@ -207,11 +207,13 @@ class KafkaLog:
     async def _send_some(self, channel: _Channel) -> None:
         limit, backoff = _BATCH_RECORDS, 0.1
         while True:
-            producer = self._alive()
+            producer, given_up = self._alive(), False
             try:
                 count, future = await self._submit(producer, channel, limit)
+                given_up = True
                 offset = (await future).offset
             except (MessageSizeTooLargeError, RecordTooLargeError) as error:
+                await self._renew(producer, given_up=given_up)
                 if limit == 1:
                     size = channel.entries[0].size
                     self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
@@ -219,7 +221,7 @@ class KafkaLog:
                 limit = 1
             except KafkaError as error:
                 self._note(channel.topic, error)
-                await self._renew_if_dead(producer)
+                await self._renew(producer, given_up=given_up)
                 await asyncio.sleep(backoff)
                 backoff = min(2.0, backoff * 2)
             else:
@@ -248,13 +250,17 @@ class KafkaLog:
             entry = entries.popleft()
             self._bytes -= entry.size
             entry.acked(offset + index if offset >= 0 else -1)
-        if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2:
-            self._room.set()
+        self._open_room()
 
     def _fail_first(self, channel: _Channel, error: HookstreamError) -> None:
         entry = channel.entries.popleft()
         self._bytes -= entry.size
         entry.failed(error)
+        self._open_room()
+
+    def _open_room(self) -> None:
+        if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2:
+            self._room.set()
 
     def _note(self, topic: str, error: Exception) -> None:
         log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
@@ -266,14 +272,19 @@ class KafkaLog:
             raise Defect("the log is closed")
         return self._producer
 
-    async def _renew_if_dead(self, producer: AIOKafkaProducer) -> None:
+    async def _renew(self, producer: AIOKafkaProducer, *, given_up: bool) -> None:
+        """Replace a producer that is dead, or has given a batch up.
+
+        A batch that aiokafka gives up has used its sequence numbers: the broker refuses everything after the gap, for
+        as long as this producer lives.
+        """
         sender = producer._sender.sender_task
-        if sender is not None and not sender.done():
+        if sender is not None and not sender.done() and not given_up:
             return
         async with self._renewing:
             if self._producer is not producer:
                 return
-            log.warning("log.producer_renewed", reason="its sender has died")
+            log.warning("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
             await _stop(producer)
             while self._producer is producer:
                 try:
@@ -305,8 +316,12 @@ class KafkaLog:
 async def _stop(producer: AIOKafkaProducer) -> None:
     task = asyncio.create_task(producer.stop())
     done, _ = await asyncio.wait([task], timeout=3)
-    if not done:
+    if not done:  # it waits for batches that it cannot send; its own tasks would outlive it
         task.cancel()
+        sender = producer._sender.sender_task
+        if sender is not None:
+            sender.cancel()
+        await asyncio.gather(task, producer.client.close(), return_exceptions=True)
     await asyncio.gather(task, return_exceptions=True)
 
 

@@ -38,7 +38,7 @@ class KafkaRegistryStore:
         self._registry = registry
         self._replies = replies
         self._commands = commands
-        self._source = KafkaSource(bootstrap, group=group, client_id=client_id, topics=[commands])
+        self._source = KafkaSource(bootstrap, group=group, client_id=client_id, topics=[commands], hold=True)
         self._producer: AIOKafkaProducer | None = None
         self._chosen = asyncio.Event()
         self._lost = False
@@ -54,7 +54,8 @@ class KafkaRegistryStore:
 
     async def chosen(self, directory: Directory) -> None:
         """Wait until this process is the writer, fence its predecessor, and read the whole registry."""
-        await self._chosen.wait()
+        while not self._chosen.is_set():
+            await self._source.poll(timeout_ms=1000)  # brings errors of the group to light; the partition is on hold
         self._lost = False
         await self._drop_producer()
         producer = AIOKafkaProducer(
@@ -75,6 +76,11 @@ class KafkaRegistryStore:
             await table.start()
         finally:
             await table.stop()
+        # The predecessor may have committed between our assignment and the moment at which it was fenced.
+        place = (self._commands, 0)
+        await self._source.rewind(place)
+        if not self._lost:
+            self._source.resume(place)
         log.info("registry.writer", endpoints=len(directory))
 
     def is_writer(self) -> bool:

@@ -35,12 +35,14 @@ class KafkaSource:
 
     def __init__(
         self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
-        max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500,
+        max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
     ) -> None:  # fmt: skip
+        """`hold`: nothing is read of assigned partitions until the listener's owner resumes them."""
         self._bootstrap = bootstrap
         self._topics = topics
         self._listener: PartitionListener | None = None
         self.failure: BaseException | None = None
+        self.hold = hold
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=group,
@@ -50,7 +52,7 @@ class KafkaSource:
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
-            max_poll_interval_ms=86_400_000,  # a member that waits is no dead member; roles watch themselves
+            max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             request_timeout_ms=30_000,
@@ -88,6 +90,12 @@ class KafkaSource:
     def resume(self, *places: Place) -> None:
         """Fetch these again."""
         self._consumer.resume(*(TopicPartition(*place) for place in places))
+
+    async def rewind(self, place: Place) -> None:
+        """Go to the offset that is committed now."""
+        partition = TopicPartition(*place)
+        if await self._consumer.committed(partition) is not None:
+            await self._consumer.seek_to_committed(partition)
 
     def assignment(self) -> set[Place]:
         """The partitions that are ours now."""
@@ -140,8 +148,14 @@ class _Bridge(ConsumerRebalanceListener):
         await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
+        places = [(place.topic, place.partition) for place in sorted(assigned)]
+        self._source.pause(*places)
+
         async def tell() -> None:
             await self._source.listener.assigned(await self._source._committed(sorted(assigned)))
+            if not self._source.hold:
+                self._source.resume(*places)
 
         await self._run(tell())
 

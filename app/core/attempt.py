@@ -70,19 +70,8 @@ def sent(
 ) -> Attempt:
     """The record of an attempt for which a request was made."""
     reply = outcome if isinstance(outcome, Reply) else None
-    state: State = "delivered"
-    next_at = reason = error = None
-    match verdict:
-        case RetryAt(due_at_ms=due):
-            state, next_at = "retrying", iso(due)
-        case Dead(reason=why):
-            state, reason = "dead", why
-        case Delivered():
-            pass
-    if isinstance(outcome, Refusal):
-        error = outcome.detail
-    elif state != "delivered":
-        error = f"the endpoint answered {outcome.status}"
+    state, next_at, reason = _ending(verdict)
+    error = None if state == "delivered" else _in_words(outcome)
     return Attempt(
         delivery_id=delivery.id,
         event_id=delivery.event_id,
@@ -140,6 +129,21 @@ def unsent(
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
     )
+
+
+def _ending(verdict: Verdict) -> tuple[State, str | None, str | None]:
+    """State, time of the next attempt and reason."""
+    match verdict:
+        case Delivered():
+            return "delivered", None, None
+        case RetryAt(due_at_ms=due):
+            return "retrying", iso(due), None
+        case Dead(reason=why):
+            return "dead", None, why
+
+
+def _in_words(outcome: Outcome) -> str:
+    return outcome.detail if isinstance(outcome, Refusal) else f"the endpoint answered {outcome.status}"
 
 
 def _text(body: bytes) -> str:

@@ -77,8 +77,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
 
     `Defect` when a required header is missing: nobody but us writes these topics.
     """
-    named = {name: text.decode() for name, text in headers if text is not None}
     try:
+        named = {name: text.decode() for name, text in headers if text is not None}
         sequence = named.get("sequence")
         delivery = Delivery(
             id=named["delivery-id"],

@@ -55,16 +55,18 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
 
 
 def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
+    if not _ID.fullmatch(endpoint.id):
+        yield f"id {endpoint.id!r}: 1 to 128 of letters, digits, _, . and -"
     if not _ID.fullmatch(endpoint.tenant):
         yield f"tenant {endpoint.tenant!r}: 1 to 128 of letters, digits, _, . and -"
     if endpoint.profile not in profiles:
         yield _unknown_profile(endpoint.profile, profiles)
     if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > 2048:
         yield "url: begins with https:// and has at most 2048 characters"
-    if len(endpoint.description) > 1024:
-        yield "description: at most 1024 characters"
-    if len(endpoint.metadata) > 50:
-        yield "metadata: at most 50 entries"
+    if len(endpoint.description) > 1024 or len(endpoint.status_reason or "") > 1024:
+        yield "description and status_reason: at most 1024 characters"
+    if len(endpoint.metadata) > 50 or any(len(k) > 64 or len(v) > 512 for k, v in endpoint.metadata.items()):
+        yield "metadata: at most 50 entries, names of at most 64 and values of at most 512 characters"
 
 
 def _subscription(endpoint: Endpoint) -> Iterator[str]:

@@ -20,6 +20,7 @@ from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
 from app.core.model import Event
 from app.core.positions import Position
+from app.core.topics import max_message_bytes
 
 
 def position_key(partition: int) -> bytes:
@@ -48,6 +49,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     ttl_ms: int
     max_event_bytes: int
+
+    @property
+    def max_rejected_bytes(self) -> int:
+        """How much of a rejected record is kept: what surely fits into `events.rejected`."""
+        return max_message_bytes(self.max_event_bytes) - 16_384
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -154,10 +160,22 @@ class Planner:
             self._plan.unmatched += 1
 
 
-def rejection_headers(rejection: Rejection, topic: str, partition: int) -> list[Header]:
-    """The headers of a record of events.rejected: the original ones, then why and where from."""
+def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes | None, bytes | None, list[Header]]:
+    """The record for events.rejected: original key, value and headers, then headers that say why and where from.
+
+    A producer that compresses gets records into Kafka which do not fit out of it again: of those the beginning is kept.
+    """
+    record = rejection.record
+    key, value, headers = record.key, record.value, list(record.headers)
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") + 16 for name, text in headers)
+    if size > rules.max_rejected_bytes:
+        key, value = (key or b"")[:1024], (value or b"")[: rules.max_event_bytes]
+        headers = [("rejected-truncated-from", b"%d" % size)]
+    return key, value, headers + _why(rejection, rules.topic, partition)
+
+
+def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
     return [
-        *rejection.record.headers,
         ("rejected-reason", rejection.reason.encode()),
         ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
         ("rejected-topic", topic.encode()),

@@ -20,8 +20,15 @@ from app.core.model import Event, Format, Mode
 
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
 _CLOUDEVENTS = "application/cloudevents"
+#: brackets that no interpreter's stack is too small for
+_SURELY_SHALLOW = 200
+#: calls by which a later reading may be deeper than this one
+_MARGIN = 200
+#: the end of the year 9999
+_LAST_MS = 253_402_300_799_999
 
 
 class _Native(msgspec.Struct):
@@ -101,7 +108,8 @@ def data_of(body: bytes, kind: Format) -> bytes:
 
 
 def iso(timestamp_ms: int) -> str:
-    """A record's timestamp as ISO 8601 in UTC with milliseconds."""
+    """A record's timestamp as ISO 8601 in UTC with milliseconds; one that no calendar has becomes the nearest."""
+    timestamp_ms = min(max(timestamp_ms, 0), _LAST_MS)
     return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -119,9 +127,23 @@ def _utf8(value: bytes | None) -> bytes:
     return value
 
 
+def _not_too_deep(body: bytes) -> None:
+    """Refuse what only just fits onto the stack here: it will be read again, perhaps from deeper calls."""
+    if body.count(b"[") + body.count(b"{") > _SURELY_SHALLOW:
+        _from_below(_MARGIN, body)
+
+
+def _from_below(frames: int, body: bytes) -> None:
+    if frames:
+        _from_below(frames - 1, body)
+    else:
+        _raw.decode(body)
+
+
 def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Event:
     body = _utf8(value)
     said = _native.decode(body)
+    _not_too_deep(body)
     key = named.get("idempotency-key") or said.idempotency_key or said.id
     return _event(
         said.type, said.id, said.created_at, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
@@ -134,6 +156,7 @@ def _structured(value: bytes | None, content_type: str, named: Mapping[str, str]
         raise MalformedEvent("unsupported_content", f"CloudEvents as {content_type}: only the JSON format is supported")
     body = _utf8(value)
     said = _cloud_event.decode(body)
+    _not_too_deep(body)
     if said.data_base64 is not None:
         try:
             _raw.decode(_utf8(b64decode(said.data_base64, validate=True)))
@@ -148,6 +171,7 @@ def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at
         raise MalformedEvent("unsupported_content", f"data as {kind}: only JSON can be delivered")
     if value:
         _raw.decode(_utf8(value))
+        _not_too_deep(value)
     said = msgspec.convert({name[3:]: text for name, text in named.items() if name.startswith("ce_")}, _CloudEvent)
     return _from_cloud_event(said, named, value or b"", "ce-binary", at)
 
@@ -190,7 +214,8 @@ def _event(
         format=kind,
         idempotency_key=key or None,
         ordering_key=ordering_key or None,
-        traceparent=traceparent,
+        # it is sent in a header; one that no tracing library would have written is of no use there
+        traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )
 
 

@@ -46,18 +46,21 @@ class HandDown(msgspec.Struct, Generic[T], frozen=True):
 class Ladder(Generic[T]):
     """All rungs' partitions of one process. `T` is opaque."""
 
-    def __init__(self, *, capacity: int) -> None:
-        """`capacity`: records held in memory at most (beyond the unread heads)."""
+    def __init__(self, *, capacity: int, capacity_bytes: int) -> None:
+        """The records, and the bytes of their values, held in memory at most (beyond the unread heads)."""
         self._capacity = capacity
-        #: per partition, in the order of the log: (look at, due, item)
-        self._queues: dict[Place, deque[tuple[int, int, T]]] = {}
-        self._held: list[tuple[int, int, T]] = []
+        self._capacity_bytes = capacity_bytes
+        #: per partition, in the order of the log: (look at, due, item, size)
+        self._queues: dict[Place, deque[tuple[int, int, T, int]]] = {}
+        #: (due, serial, item, size)
+        self._held: list[tuple[int, int, T, int]] = []
+        self._held_bytes = 0
         self._serial = 0
 
-    def add(self, place: Place, item: T, *, appended_ms: int, due_ms: int, rung_ms: int) -> None:
+    def add(self, place: Place, item: T, *, appended_ms: int, due_ms: int, rung_ms: int, size: int) -> None:
         """A record was read. `rung_ms` 0: the shortest rung, to be looked at now."""
         look_at = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
-        self._queues.setdefault(place, deque()).append((look_at, due_ms, item))
+        self._queues.setdefault(place, deque()).append((look_at, due_ms, item, size))
 
     def step(self, now_ms: int) -> list[Release[T] | HandDown[T]]:
         """Everything that has to happen now."""
@@ -70,24 +73,27 @@ class Ladder(Generic[T]):
                 queue.popleft()
                 orders += order
         while self._held and self._held[0][0] <= now_ms:
-            orders.append(Release(heappop(self._held)[2]))
+            _, _, item, size = heappop(self._held)
+            self._held_bytes -= size
+            orders.append(Release(item))
         return orders
 
-    def _look(self, now_ms: int, due_ms: int, item: T) -> list[Release[T] | HandDown[T]] | None:
+    def _look(self, now_ms: int, due_ms: int, item: T, size: int) -> list[Release[T] | HandDown[T]] | None:
         """What to do with a head; None: it stays (memory is full)."""
         if due_ms <= now_ms:
             return [Release(item)]
         if due_ms - now_ms > HOLD_MS:
             return [HandDown(item, (due_ms - now_ms) / 1000)]
-        if len(self._held) >= self._capacity:
+        if self._full():
             return None
         self._serial += 1
-        heappush(self._held, (due_ms, self._serial, item))
+        self._held_bytes += size
+        heappush(self._held, (due_ms, self._serial, item, size))
         return []
 
     def next_ms(self) -> int | None:
         """When `step` has to be called next; None: nothing waits."""
-        times = [queue[0][0] for queue in self._queues.values() if queue and len(self._held) < self._capacity]
+        times = [queue[0][0] for queue in self._queues.values() if queue and not self._full()]
         if self._held:
             times.append(self._held[0][0])
         return min(times, default=None)
@@ -102,13 +108,21 @@ class Ladder(Generic[T]):
             self._queues.pop(place, None)
         self._held = [entry for entry in self._held if of(entry[2]) not in places]
         self._held.sort()
+        self._held_bytes = sum(entry[3] for entry in self._held)
 
-    def oldest_due_ms(self) -> int | None:
-        """The due time of the record that is due first among those in memory."""
-        dues = [queue[0][1] for queue in self._queues.values() if queue]
+    def _full(self) -> bool:
+        return len(self._held) >= self._capacity or self._held_bytes >= self._capacity_bytes
+
+    def oldest_due_ms(self, of: Callable[[T], Place]) -> dict[str, int]:
+        """For each topic with something in memory, the due time of what is next there."""
+        dues: dict[str, int] = {}
+        for (topic, _), queue in self._queues.items():
+            if queue:
+                dues[topic] = min(queue[0][1], dues.get(topic, queue[0][1]))
         if self._held:
-            dues.append(self._held[0][0])
-        return min(dues, default=None)
+            topic = of(self._held[0][2])[0]
+            dues[topic] = min(self._held[0][0], dues.get(topic, self._held[0][0]))
+        return dues
 
     @property
     def held(self) -> int:

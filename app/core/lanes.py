@@ -106,7 +106,8 @@ class Lanes(Generic[T]):
         self._limits = limits
         self._lanes: dict[str, _Lane[T]] = {}
         self._round: deque[_Lane[T]] = deque()
-        self._starved: deque[_Lane[T]] = deque()
+        #: over the threshold, the longest waiting first
+        self._starved: dict[str, _Lane[T]] = {}
         self._timed: list[tuple[float, str]] = []
         #: requests under way
         self.in_flight = 0
@@ -120,7 +121,12 @@ class Lanes(Generic[T]):
         lane = self._lane(endpoint_id, cap or self._limits.per_endpoint, rate)
         service = lane.service_ms(now_ms)
         length = len(lane.queue)
-        if length >= self._limits.queue or (length >= lane.limit and length * service > self._limits.max_wait_ms):
+        patient = lane.allowed_ms - now_ms + length * lane.interval_ms if lane.interval_ms else 0.0
+        if (
+            length >= self._limits.queue
+            or patient > self._limits.max_wait_ms
+            or (length >= lane.limit and length * service > self._limits.max_wait_ms)
+        ):
             return Full(self._virtual_finish(lane, now_ms, service))
         lane.queue.append(item)
         self.waiting += 1
@@ -137,7 +143,7 @@ class Lanes(Generic[T]):
             if not lane.queue or len(lane.flying) >= lane.limit:
                 lane.queued = False
             elif len(lane.flying) >= threshold:
-                self._starved.append(lane)
+                self._starved[lane.id] = lane
             elif lane.allowed_ms > now_ms:
                 heappush(self._timed, (lane.allowed_ms, lane.id))
             else:
@@ -161,8 +167,11 @@ class Lanes(Generic[T]):
         self.in_flight -= 1
         lane.pace_ms += (took - lane.pace_ms) / 8
         lane.limit = min(lane.cap, lane.limit + 1) if answered else max(1, lane.limit // 2)
+        # A place is free: for this lane, which may have fallen below the threshold, and for the one that waits longest.
+        if self._starved.pop(endpoint_id, None) is not None:
+            self._round.append(lane)
         if self._starved:
-            self._round.append(self._starved.popleft())
+            self._round.append(self._starved.pop(next(iter(self._starved))))
         self._enter(lane)
 
     def stalled(self, now_ms: float) -> list[tuple[T, int]]:
@@ -192,7 +201,8 @@ class Lanes(Generic[T]):
         return self._timed[0][0] if self._timed else None
 
     def _virtual_finish(self, lane: _Lane[T], now_ms: float, service: float) -> int:
-        lane.virtual_ms = max(lane.virtual_ms, now_ms + len(lane.queue) * service) + service
+        begin_ms = max(now_ms, lane.allowed_ms) if lane.interval_ms else now_ms
+        lane.virtual_ms = max(lane.virtual_ms, begin_ms + len(lane.queue) * service) + service
         lane.virtual_ms = min(lane.virtual_ms, now_ms + self._limits.horizon_ms)
         return round(max(lane.virtual_ms, now_ms + _MIN_DEFER_MS))
 

@@ -21,12 +21,14 @@ class Committed(NamedTuple):
 class Partition:
     """One partition during one assignment; work that outlives the assignment finds `active` False."""
 
-    __slots__ = ("active", "committed", "flying", "number", "place", "watermark")
+    __slots__ = ("active", "committed", "flying", "number", "open_bytes", "place", "watermark")
 
     def __init__(self, place: Place, committed: Committed) -> None:
         self.place = place
         self.number = place[1]
         self.active = True
+        #: bytes of the values that are open
+        self.open_bytes = 0
         #: deliveries in flight
         self.flying = 0
         self.committed: tuple[int, str] | None = None
@@ -35,16 +37,20 @@ class Partition:
             finished = decode_finished(committed.offset, committed.metadata)
             self.watermark = Watermark(committed.offset, finished)
 
-    def opened(self, offset: int) -> bool:
-        """See `Watermark.opened`; a partition without a commit begins at its first record."""
+    def opened(self, offset: int, size: int) -> bool:
+        """See `Watermark.opened`; a partition without a commit begins at its first record. `size`: bytes it holds."""
         if self.watermark is None:
             self.watermark = Watermark(offset)
-        return self.watermark.opened(offset)
+        if not self.watermark.opened(offset):
+            return False
+        self.open_bytes += size
+        return True
 
-    def finished(self, offset: int) -> None:
+    def finished(self, offset: int, size: int) -> None:
         """Everything that the record caused is acknowledged."""
         if self.watermark is not None:
             self.watermark.finished(offset)
+            self.open_bytes -= size
 
     def due_commit(self) -> tuple[int, str] | None:
         """What to commit, when it differs from what was committed last."""
@@ -105,3 +111,8 @@ class Partitions:
     def open(self) -> int:
         """Offsets handed out and unfinished, in all."""
         return sum(each.watermark.open for each in self._by_place.values() if each.watermark)
+
+    @property
+    def open_bytes(self) -> int:
+        """Bytes of the values that are open, in all."""
+        return sum(each.open_bytes for each in self._by_place.values())

@@ -6,6 +6,7 @@ Policy and jitter are apart: `delay_s` is the table's number, `due_at_ms` adds c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 #: Retry-After is believed up to one day (DESIGN section 7)
@@ -38,6 +39,8 @@ def retry_after_s(value: str | None, now_ms: int) -> float | None:
         return min(float(text), RETRY_AFTER_CAP_S) if len(text) < 10 else RETRY_AFTER_CAP_S
     try:
         moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)  # RFC 9110: in HTTP every date is GMT
         return min(max(0.0, moment.timestamp() - now_ms / 1000), RETRY_AFTER_CAP_S)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -51,7 +51,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     written_by: tuple[str, ...]
     read_by: tuple[str, ...]
     #: events | deliveries: the installation's count, frozen together; or a fixed number
-    partitions: Literal["events", "deliveries"] | int
+    partitions: Literal["events", "deliveries"] | Annotated[int, msgspec.Meta(ge=1)]
     config: dict[str, str | int | float]
     #: why it is kept for that long
     why: str
@@ -118,11 +118,18 @@ def load(
     return Topics(specs)
 
 
+def max_message_bytes(max_event_bytes: int) -> int:
+    """The `max.message.bytes` of topics that carry events.
+
+    Kafka judges a whole batch by it, so it must not be below what producers batch by default.
+    """
+    return max(_SMALLEST_BATCH_LIMIT, max_event_bytes + _HEADROOM)
+
+
 def _config(said: Mapping[str, str | int | float], replication: int, max_event_bytes: int) -> dict[str, str]:
     config = {name: str(value) for name, value in said.items()}
     if config.get("max.message.bytes") == "event":
-        # Kafka judges a whole batch by it, so it must not be below what producers batch by default.
-        config["max.message.bytes"] = str(max(_SMALLEST_BATCH_LIMIT, max_event_bytes + _HEADROOM))
+        config["max.message.bytes"] = str(max_message_bytes(max_event_bytes))
     config["min.insync.replicas"] = str(max(1, replication - 1))
     return config
 

@@ -43,6 +43,7 @@ class Watermark:
         if offset > self.next:
             if self._low == self.next:
                 self._low = offset
+                self._done = {done for done in self._done if done >= offset}  # the log may have lost its beginning
             else:
                 self._done.update(range(self.next, offset))
         self.next = offset + 1

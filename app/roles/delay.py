@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 #: records held in memory until their due time, in one process
 _CAPACITY = 20_000
+#: and their values' bytes
+_CAPACITY_BYTES = 256 * 1024 * 1024
 _COMMIT_EVERY_S = 0.5
 _IDLE_POLL_MS = 1000
 _FIRST_RUNG = RUNGS[0][0]
@@ -51,7 +53,7 @@ class DelayRole:
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
         }
         self._partitions = Partitions()
-        self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY)
+        self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
         self._paused: set[Place] = set()
         self._failed: asyncio.Future[None] | None = None
 
@@ -74,8 +76,10 @@ class DelayRole:
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self._commit()
-            await self._source.stop()
+            try:
+                await self._commit()
+            finally:
+                await self._source.stop()
             if self._failed.done() and not self._failed.cancelled():
                 self._failed.exception()
 
@@ -112,10 +116,13 @@ class DelayRole:
             return
         rung_ms = self._rung_ms[place[0]]
         for record in records:
-            if partition.opened(record.offset):
+            size = len(record.value or b"")
+            if partition.opened(record.offset, size):
                 due_ms = delivery_record.due_at_ms(record.headers)
                 waiting = _Waiting(partition, record, due_ms)
-                self._ladder.add(place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms)
+                self._ladder.add(
+                    place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size
+                )
 
     def _obey(self, order: Release[_Waiting] | HandDown[_Waiting]) -> None:
         waiting = order.item
@@ -128,11 +135,19 @@ class DelayRole:
             topic = self._deliveries
             late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
             self._meter.observe("retry_lateness_seconds", late_s, tier=self._rung_name[partition.place[0]])
-        bundle = self._log.bundle(lambda: partition.finished(record.offset), self._fail)
+        size = len(record.value or b"")
+        bundle = self._log.bundle(lambda: partition.finished(record.offset, size), self._fail)
         bundle.append(
             topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number
         )  # fmt: skip
         bundle.close()
+
+    def _measure(self) -> None:
+        dues = self._ladder.oldest_due_ms(lambda waiting: waiting.partition.place)
+        now_ms = self._clock.now_ms()
+        for topic, tier in self._rung_name.items():
+            age_s = (now_ms - dues.get(topic, now_ms)) / 1000
+            self._meter.gauge("retry_oldest_due_age_seconds", max(0.0, age_s), tier=tier)
 
     def _steer(self) -> None:
         """Read on only where nothing waits to be looked at."""
@@ -149,6 +164,7 @@ class DelayRole:
         while True:
             await self._clock.sleep(_COMMIT_EVERY_S)
             await self._commit()
+            self._measure()
 
     async def _commit(self) -> None:
         positions = self._partitions.commits()

@@ -13,7 +13,7 @@ import structlog
 
 from app.core import positions
 from app.core.errors import HookstreamError
-from app.core.fanout import Plan, Planner, Rules, position_key, rejection_headers
+from app.core.fanout import Plan, Planner, Rules, position_key, rejected
 from app.ports import Bundle, BundleLog, DirectoryFeed, Meter, StreamApp, StreamBatch, StreamPartition
 
 log = structlog.get_logger(__name__)
@@ -103,8 +103,8 @@ class FanoutRole:
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
         for rejection in plan.rejections:
-            headers = rejection_headers(rejection, self._rules.topic, partition.number)
-            bundle.append(self._rejected, key=rejection.record.key, value=rejection.record.value, headers=headers)
+            key, value, headers = rejected(rejection, self._rules, partition.number)
+            bundle.append(self._rejected, key=key, value=value, headers=headers)
             self._meter.count("events_rejected_total", reason=rejection.reason)
         bundle.close()
         self._measure(plan)

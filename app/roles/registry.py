@@ -15,6 +15,10 @@ from app.ports import Clock, Meter, Record, RegistryStore
 log = structlog.get_logger(__name__)
 
 
+#: a state must fit into a record, and a hundred of them into a transaction
+_MAX_STATE_BYTES = 256 * 1024
+
+
 class RegistryRole:
     """One candidate for the writer; many may run, one writes."""
 
@@ -79,10 +83,12 @@ class RegistryRole:
             problem = self._url_problem(change.value.url) if isinstance(change.value, Endpoint) else None
             if problem is not None:
                 raise CommandRefused("invalid", f"url: {problem}")
+            value = encode(change.value)
+            if value is not None and len(value) > _MAX_STATE_BYTES:
+                raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
-        value = encode(change.value)
         apply(directory, change.key, value)
         states.append((change.key, value))
         self._meter.count("registry_commands_total", result="ok")

@@ -11,7 +11,9 @@ from app.ports import Meter
 from app.roles.fanout import FanoutRole
 from app.settings import Settings
 
-TABLES = ("idempotency", "ordering", "positions")
+#: the tables, each with the seconds after which its store may forget (None: never). What events.raw still holds
+#: (7 days) has to be known; the changelog's own retention says the same.
+TABLES: dict[str, int | None] = {"idempotency": 8 * 86_400, "ordering": None, "positions": None}
 
 
 def fanout_role(

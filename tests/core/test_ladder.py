@@ -23,14 +23,14 @@ MS = {name: 0 if name == "1s" else int(seconds * 1000) for name, seconds in RUNG
 
 @given(st.lists(st.floats(0, 100_000), min_size=1, max_size=20))
 def test_every_record_is_released_at_its_due_time(waits: list[float]) -> None:
-    ladder: Ladder[tuple[str, int]] = Ladder(capacity=100)
+    ladder: Ladder[tuple[str, int]] = Ladder(capacity=100, capacity_bytes=1000)
     now = 1_000_000
     dues = {}
     for number, wait in enumerate(waits):
         rung = rung_for(wait, RUNGS)
         item = (rung, number)
         dues[number] = now + round(wait * 1000)
-        ladder.add((rung, 0), item, appended_ms=now, due_ms=dues[number], rung_ms=MS[rung])
+        ladder.add((rung, 0), item, appended_ms=now, due_ms=dues[number], size=1, rung_ms=MS[rung])
     released: dict[int, int] = {}
     for _ in range(10_000):
         for order in ladder.step(now):
@@ -39,7 +39,7 @@ def test_every_record_is_released_at_its_due_time(waits: list[float]) -> None:
             elif isinstance(order, HandDown):
                 rung = rung_for(order.wait_s, RUNGS)
                 number = order.item[1]
-                ladder.add((rung, 0), (rung, number), appended_ms=now, due_ms=dues[number], rung_ms=MS[rung])
+                ladder.add((rung, 0), (rung, number), appended_ms=now, due_ms=dues[number], size=1, rung_ms=MS[rung])
         following = ladder.next_ms()
         if following is None:
             break
@@ -50,27 +50,36 @@ def test_every_record_is_released_at_its_due_time(waits: list[float]) -> None:
 
 
 def test_only_the_head_is_looked_at() -> None:
-    ladder: Ladder[int] = Ladder(capacity=10)
+    ladder: Ladder[int] = Ladder(capacity=10, capacity_bytes=1000)
     for number in range(1000):
-        ladder.add(("8h", 0), number, appended_ms=number, due_ms=number + 29_000_000, rung_ms=28_800_000)
+        ladder.add(("8h", 0), number, appended_ms=number, due_ms=number + 29_000_000, size=1, rung_ms=28_800_000)
     assert ladder.step(1_000_000) == []
     assert ladder.next_ms() == 28_800_000
     assert not ladder.reading(("8h", 0))
 
 
 def test_memory_is_bounded_and_the_rest_waits_unread() -> None:
-    ladder: Ladder[int] = Ladder(capacity=5)
+    ladder: Ladder[int] = Ladder(capacity=5, capacity_bytes=1000)
     for number in range(20):
-        ladder.add(("1s", 0), number, appended_ms=0, due_ms=900, rung_ms=0)
+        ladder.add(("1s", 0), number, appended_ms=0, due_ms=900, size=1, rung_ms=0)
     assert ladder.step(0) == []
     assert ladder.held == 5 and not ladder.reading(("1s", 0))
     assert len([order for order in ladder.step(900) if isinstance(order, Release)]) == 20
 
 
 def test_a_revoked_partition_is_forgotten() -> None:
-    ladder: Ladder[str] = Ladder(capacity=5)
-    ladder.add(("1s", 0), "a", appended_ms=0, due_ms=500, rung_ms=0)
-    ladder.add(("1s", 1), "b", appended_ms=0, due_ms=500, rung_ms=0)
+    ladder: Ladder[str] = Ladder(capacity=5, capacity_bytes=1000)
+    ladder.add(("1s", 0), "a", appended_ms=0, due_ms=500, size=1, rung_ms=0)
+    ladder.add(("1s", 1), "b", appended_ms=0, due_ms=500, size=1, rung_ms=0)
     ladder.step(0)
     ladder.forget({("1s", 0)}, lambda item: ("1s", 0) if item == "a" else ("1s", 1))
     assert [order.item for order in ladder.step(1000)] == ["b"]
+
+
+def test_the_bytes_held_are_bounded() -> None:
+    ladder: Ladder[int] = Ladder(capacity=100, capacity_bytes=1000)
+    for number in range(5):
+        ladder.add(("1s", number), number, appended_ms=0, due_ms=900 + number, rung_ms=0, size=600)
+    assert ladder.step(0) == []
+    assert ladder.held == 2, "the second one passes the bound, and no third one follows"
+    assert [order.item for order in ladder.step(2000)] == [2, 3, 4, 0, 1], "the rest went out at its due time"

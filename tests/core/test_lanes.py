@@ -157,3 +157,28 @@ def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
         assert flying, "something waits, nothing is in flight, and nothing can be taken"
         item = flying.pop()
         lanes.done(item[0], item, 10_000_000, answered=True)
+
+
+def test_a_healthy_lane_that_was_over_the_threshold_goes_on_with_its_own_answers() -> None:
+    lanes: Lanes[int] = Lanes(Limits(in_flight=256, per_endpoint=32))
+    for number in range(200):
+        fill(lanes, f"hangs{number}", 5)
+    take_all(lanes)
+    fill(lanes, "healthy", 20)
+    flying = take_all(lanes)
+    delivered = 0
+    while flying:
+        lanes.done("healthy", flying.pop(), 10, answered=True)
+        delivered += 1
+        flying += [item for item in take_all(lanes) if item is not None]
+    assert delivered == 20
+
+
+def test_a_rate_limited_lane_holds_only_what_it_can_send_soon() -> None:
+    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    assert lanes.offer("slow", next(SERIAL), 0, rate=0.001) is None
+    assert len(take_all(lanes)) == 1
+    refused = lanes.offer("slow", next(SERIAL), 0, rate=0.001)
+    assert isinstance(refused, Full)
+    assert refused.until_ms == 300_000, "put off to the horizon, not for hours in memory"
+    assert lanes.wake_at_ms() is None

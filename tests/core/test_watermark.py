@@ -95,3 +95,13 @@ def test_never_commits_past_something_open(seed: int, steps: int) -> None:
             following += 1
         assert mark.committable == min(still, default=following)
         assert mark.open == len(still)
+
+
+def test_a_log_that_has_lost_its_beginning_forgets_what_was_finished_there() -> None:
+    mark = Watermark(5, {7, 8, 21})
+    assert mark.opened(20)
+    assert decode_finished(mark.committable, mark.metadata()) == {21}
+    mark.finished(20)
+    assert not mark.opened(21)
+    assert mark.committable == 22
+    assert not Watermark(5, {7, 8}).opened(8)

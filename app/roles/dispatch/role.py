@@ -19,7 +19,7 @@ from app.core.errors import ConfigError, Defect, Unrepresentable
 from app.core.exchange import Reply
 from app.core.lanes import Full, Lanes, Limits
 from app.core.model import Delivery, Endpoint
-from app.core.partitions import Committed, Partitions, Place
+from app.core.partitions import Committed, Partition, Partitions, Place
 from app.core.topics import Topics
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 #: deliveries that may be open at once in one worker: what a crash may repeat at most
 MAX_OPEN = 10_000
+#: and their values' bytes
+MAX_OPEN_BYTES = 256 * 1024 * 1024
 _COMMIT_EVERY_S = 0.5
 _SWEEP_EVERY_S = 1.0
 _REVOKE_WAIT_S = 3.0
@@ -59,6 +61,7 @@ class DispatchRole:
         self._idle: list[asyncio.Future[Work]] = []
         self._workers: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Task[None] | None = None
+        self._alarm_ms = 0.0
         self._failed: asyncio.Future[None] | None = None
 
     def ready(self) -> str | None:
@@ -89,11 +92,15 @@ class DispatchRole:
             deadline = self._clock.monotonic() + _REVOKE_WAIT_S
             while self._lanes.in_flight and self._clock.monotonic() < deadline:
                 await self._clock.sleep(0.02)
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in self._workers:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._commit()
-        await self._source.stop()
+        try:
+            await self._commit()
+        finally:
+            await self._source.stop()
         if self._failed is not None and self._failed.done() and not self._failed.cancelled():
             self._failed.exception()
 
@@ -130,29 +137,33 @@ class DispatchRole:
     async def _poll_loop(self) -> None:
         while True:
             await self._log.room()
-            while self._partitions.open >= MAX_OPEN:
+            while self._partitions.open >= MAX_OPEN or self._partitions.open_bytes >= MAX_OPEN_BYTES:
                 await self._clock.sleep(0.01)
-            for place, records in (await self._source.poll(timeout_ms=1000, max_records=1000)).items():
-                await self._take_in(place, records)
+            batches = await self._source.poll(timeout_ms=1000, max_records=1000)
+            # Told apart before the first wait: the same place may be another assignment afterwards.
+            taken = [(self._partitions.get(place), records) for place, records in batches.items()]
+            for partition, records in taken:
+                if partition is not None:
+                    await self._take_in(partition, records)
             self._pump()
 
-    async def _take_in(self, place: Place, records: Sequence[Record]) -> None:
-        partition = self._partitions.get(place)
-        if partition is None or not partition.active:
-            return
+    async def _take_in(self, partition: Partition, records: Sequence[Record]) -> None:
         for record in records:
-            if not partition.opened(record.offset):
+            if not partition.active:
+                return
+            size = len(record.value or b"")
+            if not partition.opened(record.offset, size):
                 continue
             try:
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:
-                log.error(
-                    "dispatch.unreadable", topic=place[0], partition=place[1], offset=record.offset, error=str(error)
-                )
-                partition.finished(record.offset)
+                log.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
+                partition.finished(record.offset, size)
                 continue
             if position > self._feed.position:
                 await self._feed.reached(position)
+                if not partition.active:
+                    return
             self._admit(Work(delivery, partition, record.offset))
 
     def _admit(self, work: Work) -> None:
@@ -202,8 +213,12 @@ class DispatchRole:
 
     def _set_alarm(self, now_ms: int) -> None:
         wake_ms = self._lanes.wake_at_ms()
-        if wake_ms is not None and (self._alarm is None or self._alarm.done()):
-            self._alarm = asyncio.create_task(self._ring((wake_ms - now_ms) / 1000))
+        if wake_ms is None or (self._alarm is not None and self._alarm_ms <= wake_ms):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_ms = wake_ms
+        self._alarm = asyncio.create_task(self._ring((wake_ms - now_ms) / 1000))
 
     async def _ring(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -218,7 +233,6 @@ class DispatchRole:
                     self._idle.append(waiting)
                     work = await waiting
                 await self._handle(work)
-                self._meter.gauge("inflight_attempts", self._lanes.in_flight)
                 work = self._lanes.take(self._clock.now_ms())
                 if self._lanes.waiting:
                     self._pump()
@@ -252,7 +266,12 @@ class DispatchRole:
         except Unrepresentable as error:
             self._end(work, endpoint, "dead", "unrepresentable", str(error))
             return True
-        outcome = await self._sender.send(request)
+        try:
+            outcome = await self._sender.send(request)
+        except Defect as error:  # one delivery that cannot be written must not stop the others
+            log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
+            self._end(work, endpoint, "dead", "unrepresentable", str(error))
+            return True
         ended_ms = self._clock.now_ms()
         verdict = judge(
             outcome, attempt=delivery.attempts + 1, policy=prepared.policy, now_ms=ended_ms, dice=self._dice.roll()
@@ -282,6 +301,8 @@ class DispatchRole:
         """Give back what waits behind endpoints that have slowed down."""
         while True:
             await self._clock.sleep(_SWEEP_EVERY_S)
+            self._meter.gauge("waiting_deliveries", self._lanes.waiting)
+            self._meter.gauge("inflight_attempts", self._lanes.in_flight)
             if self._lanes.waiting:
                 for work, until_ms in self._lanes.stalled(self._clock.now_ms()):
                     self._settler.defer(work, until_ms, "lane_stalled")

@@ -95,7 +95,8 @@ class Settler:
         extra: list[tuple[str, bytes]] | None = None,
     ) -> None:
         partition, offset = work.partition, work.offset
-        bundle = self._log.bundle(lambda: partition.finished(offset), self._on_failure)
+        size = len(work.delivery.body)
+        bundle = self._log.bundle(lambda: partition.finished(offset, size), self._on_failure)
         key = work.delivery.endpoint_id.encode()
         if attempt is not None:
             bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)

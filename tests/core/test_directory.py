@@ -1,0 +1,189 @@
+"""The directory: its index answers what a scan of all endpoints would, for every type and after every change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.directory import Directory
+from app.core.matching import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
+from app.core.model import Endpoint, Mode, Status, Tenant
+from app.profiles.catalog import PROFILES
+
+
+def endpoint(id_: str, *events: str, tenant: str = "acme", mode: Mode = "live", profile: str = "standard",
+             status: Status = "active") -> Endpoint:  # fmt: skip
+    return Endpoint(
+        id=id_, tenant=tenant, mode=mode, url="https://x.example", events=events, profile=profile, status=status
+    )
+
+
+def directory(*endpoints: Endpoint) -> Directory:
+    made = Directory(opt_in=lambda profile: PROFILES[profile].opt_in)
+    for each in endpoints:
+        made.put_endpoint(each)
+    return made
+
+
+def found(where: Directory, event_type: str, tenant: str = "acme", mode: str = "live") -> list[str]:
+    return [each.id for each in where.match(tenant, mode, event_type)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event_type", "included"),
+    [
+        ("*", "a", True),
+        ("a.b", "a.b", True),
+        ("a.b", "a.b.c", False),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", True),
+        ("a.*", "a", False),
+        ("a.*", "ab.c", False),
+        ("a.b.*", "a.bc.d", False),
+        ("A.b", "a.b", False),
+    ],
+)
+def test_a_pattern_includes_a_type_or_not(pattern: str, event_type: str, included: bool) -> None:
+    assert includes(pattern, event_type) is included
+
+
+@pytest.mark.parametrize(
+    ("text", "event_type", "pattern"),
+    [
+        ("a.b-c_D9", True, True),
+        ("a.*", False, True),
+        ("*", False, True),
+        ("", False, False),
+        (".a", False, False),
+        ("a.", False, False),
+        ("a..b", False, False),
+        ("a*", False, False),
+        ("*.a", False, False),
+        ("a.*.b", False, False),
+        ("a\n", False, False),
+        ("\u00e4", False, False),
+        ("a" * MAX_TYPE_LENGTH, True, True),
+        ("a" * (MAX_TYPE_LENGTH + 1), False, False),
+    ],
+)
+def test_what_may_name_a_type_and_what_a_subscription(text: str, event_type: bool, pattern: bool) -> None:
+    assert (is_event_type(text), is_pattern(text)) == (event_type, pattern)
+
+
+def test_the_prefixes_of_a_type_from_the_longest() -> None:
+    assert prefixes("a.b.c") == ["a.b.*", "a.*"]
+    assert prefixes("a") == []
+
+
+@pytest.mark.parametrize(
+    ("events", "receives"),
+    [
+        (("*",), False),
+        (("device.*",), True),
+        (("device.connected",), True),
+        (("device.lost",), False),
+        (("*", "device.*"), True),
+    ],
+)
+def test_device_events_of_bota_reach_only_those_who_ask_for_them(events: tuple[str, ...], receives: bool) -> None:
+    where = directory(endpoint("b", *events, profile="bota"), endpoint("s", "*"))
+    assert found(where, "device.connected") == (["b", "s"] if receives else ["s"])
+    assert ("b" in found(where, "recording.ready")) is ("*" in events)
+
+
+def test_several_patterns_of_one_endpoint_match_once() -> None:
+    assert found(directory(endpoint("e", "*", "a.*", "a.b", "a.b")), "a.b") == ["e"]
+
+
+def test_a_status_is_not_judged_but_counted() -> None:
+    where = directory(endpoint("a", "*"), endpoint("p", "*", status="paused"), endpoint("d", "*", status="disabled"))
+    assert found(where, "x") == ["a", "d", "p"]
+    assert where.census() == {"active": 1, "paused": 1, "disabled": 1}
+    where.put_endpoint(endpoint("a", "*", status="disabled"))
+    where.remove_endpoint("p")
+    assert where.census() == {"active": 0, "paused": 0, "disabled": 2}
+
+
+def test_every_change_is_seen_by_the_next_lookup() -> None:
+    where = directory(endpoint("a", "x.*"))
+    assert (found(where, "x.y"), found(where, "z"), found(where, "x.y", "other")) == (["a"], [], [])
+    where.put_endpoint(endpoint("b", "*"))
+    assert (found(where, "x.y"), found(where, "z")) == (["a", "b"], ["b"])
+    where.put_endpoint(endpoint("a", "z"))
+    assert (found(where, "x.y"), found(where, "z")) == (["b"], ["a", "b"])
+    where.put_endpoint(endpoint("b", "*", tenant="other"))
+    assert (found(where, "z"), found(where, "z", "other")) == (["a"], ["b"])
+    where.put_endpoint(endpoint("b", "*", tenant="other", mode="test"))
+    assert (found(where, "z", "other"), found(where, "z", "other", "test")) == ([], ["b"])
+    where.remove_endpoint("a")
+    where.remove_endpoint("never there")
+    assert (found(where, "z"), len(where), where.endpoint("a")) == ([], 1, None)
+
+
+def test_endpoints_are_listed_by_tenant_and_mode_in_order() -> None:
+    where = directory(endpoint("c", "*"), endpoint("a", "*", mode="test"), endpoint("b", "*", tenant="other"))
+    assert [each.id for each in where.endpoints()] == ["a", "b", "c"]
+    assert [each.id for each in where.endpoints("acme")] == ["a", "c"]
+    assert [each.id for each in where.endpoints("acme", "test")] == ["a"]
+
+
+def test_tenants_are_replaced_and_removed() -> None:
+    where = directory()
+    where.put_tenant(Tenant(id="acme"))
+    where.put_tenant(Tenant(id="acme", name="Acme"))
+    assert where.tenants["acme"].name == "Acme"
+    where.remove_tenant("acme")
+    where.remove_tenant("acme")
+    assert where.tenants == {}
+
+
+SEGMENT = st.sampled_from(["a", "b", "device"])
+TYPES = st.lists(SEGMENT, min_size=1, max_size=3).map(".".join)
+PATTERNS = st.just("*") | TYPES | TYPES.map("{}.*".format)
+TENANTS, MODES = st.sampled_from(["t1", "t2"]), st.sampled_from(["live", "test"])
+ENDPOINTS = st.builds(
+    endpoint,
+    st.sampled_from("123456"),
+    tenant=TENANTS,
+    mode=MODES,
+    profile=st.sampled_from(["standard", "bota"]),
+).flatmap(lambda made: st.lists(PATTERNS, min_size=1, max_size=3).map(lambda events: (made, tuple(events))))
+
+
+@given(st.lists(ENDPOINTS | st.sampled_from("123456") | st.tuples(TENANTS, MODES, TYPES), max_size=25))
+def test_the_index_finds_what_a_scan_finds(steps: list[Any]) -> None:
+    """Puts, removals and lookups in any order."""
+    where, plain = directory(), dict[str, Endpoint]()
+    for step in steps:
+        match step:
+            case (Endpoint() as made, events):
+                put = endpoint(made.id, *events, tenant=made.tenant, mode=made.mode, profile=made.profile)
+                where.put_endpoint(put)
+                plain[put.id] = put
+            case (tenant, mode, event_type):
+                assert list(where.match(tenant, mode, event_type)) == _scan(plain, tenant, mode, event_type)
+            case str():
+                where.remove_endpoint(step)
+                plain.pop(step, None)
+    assert where.endpoints() == sorted(plain.values(), key=lambda each: each.id)
+
+
+def _scan(plain: dict[str, Endpoint], tenant: str, mode: str, event_type: str) -> list[Endpoint]:
+    """The rule in the words of the documents, without the code under test."""
+
+    def asks_for(each: Endpoint, pattern: str) -> bool:
+        named = event_type == pattern or (pattern.endswith(".*") and event_type.startswith(pattern.removesuffix("*")))
+        hidden = each.profile == "bota" and event_type.startswith("device.") and not pattern.startswith("device.")
+        return (named or pattern == "*") and not hidden
+
+    return sorted(
+        (
+            each
+            for each in plain.values()
+            if (each.tenant, each.mode) == (tenant, mode) and any(asks_for(each, pattern) for pattern in each.events)
+        ),
+        key=lambda each: each.id,
+    )

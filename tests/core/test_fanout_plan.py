@@ -1,0 +1,228 @@
+"""The plan of a batch: each event once to each endpoint that asked for it, numbered, and the same if planned again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core import positions
+from app.core.delivery_record import decode
+from app.core.directory import Directory
+from app.core.fanout import Plan, Planner, Rejection, Rules, rejected
+from app.core.model import Delivery, Endpoint, Mode, Status
+
+RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
+FORWARD = positions.Position(high=0)
+REGISTRY_POSITION = 77
+
+
+class Record(msgspec.Struct, frozen=True):
+    offset: int
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = 1000
+    key: bytes | None = b"k"
+
+
+class Tables(msgspec.Struct):
+    """What `idempotency` and `ordering` hold."""
+
+    sights: dict[bytes, bytes] = {}
+    sequences: dict[bytes, bytes] = {}
+
+    def plan(self, where: Directory, records: Sequence[Record], position: positions.Position = FORWARD) -> Plan:
+        """Plan a batch and remember what it says."""
+        planner = Planner(RULES, 0, where, REGISTRY_POSITION, self.sights.get, self.sequences.get)
+        plan = planner.plan(records, position)
+        self.sights |= plan.sights
+        self.sequences |= plan.sequences
+        return plan
+
+
+def endpoint(id_: str, tenant: str = "default", mode: Mode = "live", status: Status = "active") -> Endpoint:
+    return Endpoint(
+        id=id_, tenant=tenant, mode=mode, url="https://x.example", events=("*",), profile="standard", status=status
+    )
+
+
+def directory(*endpoints: Endpoint) -> Directory:
+    made = Directory()
+    for each in endpoints:
+        made.put_endpoint(each)
+    return made
+
+
+def event(offset: int, timestamp: int = 1000, **fields: Any) -> Record:
+    return Record(offset, json.dumps({"type": "a.b", "data": offset} | fields).encode(), timestamp=timestamp)
+
+
+def deliveries(plan: Plan) -> list[Delivery]:
+    return [decode(key, value, headers)[0] for key, headers, value in plan.deliveries]
+
+
+def test_a_delivery_carries_all_that_its_sender_needs() -> None:
+    record = event(5, id="e1", tenant="acme", mode="test", ordering_key="o", created_at="2026-01-01T00:00:00Z")
+    plan = Tables().plan(directory(endpoint("ep", "acme", "test")), [record])
+    ((key, headers, value),) = plan.deliveries
+    delivery, position = decode(key, value, headers)
+    assert position == REGISTRY_POSITION
+    assert delivery == Delivery(
+        id=delivery.id, endpoint_id="ep", event_id="e1", event_type="a.b", tenant="acme", mode="test",
+        created_at="2026-01-01T00:00:00Z", body=record.value or b"", accepted_at_ms=1000, sequence=1, ordering_key="o",
+    )  # fmt: skip
+
+
+def test_what_nobody_asked_for_is_counted() -> None:
+    where = directory(endpoint("p", status="paused"), endpoint("d", status="disabled"))
+    plan = Tables().plan(where, [event(0), event(1, tenant="nobody")])
+    assert (plan.deliveries, plan.accepted, plan.unmatched) == ([], 2, 2)
+
+
+def test_paused_and_disabled_endpoints_get_nothing() -> None:
+    where = directory(endpoint("a"), endpoint("p", status="paused"), endpoint("d", status="disabled"), endpoint("z"))
+    plan = Tables().plan(where, [event(0)])
+    assert [each.endpoint_id for each in deliveries(plan)] == ["a", "z"]
+    assert plan.unmatched == 0
+
+
+@pytest.mark.parametrize("split", range(1, 6))
+def test_duplicates_are_dropped_within_a_batch_and_across_batches(split: int) -> None:
+    records = [
+        event(0, id="x"), event(1, id="x"), event(2, idempotency_key="x"), event(3, id="y", idempotency_key="x"),
+        event(4, id="x", tenant="acme"), event(5, id="x", mode="test"), event(6, 2000, id="x"),
+    ]  # fmt: skip
+    tables, where = Tables(), directory(endpoint("ep"), endpoint("acme", "acme"), endpoint("test", mode="test"))
+    plans = [tables.plan(where, records[:split]), tables.plan(where, records[split:])]
+    assert [json.loads(each.body)["data"] for plan in plans for each in deliveries(plan)] == [0, 4, 5, 6]
+    assert sum(plan.duplicates for plan in plans) == 3
+    assert sum(plan.accepted for plan in plans) == 4
+
+
+def test_events_without_an_identity_are_never_duplicates() -> None:
+    tables = Tables()
+    plan = tables.plan(directory(endpoint("ep")), [event(0), event(1), event(2)])
+    assert len({each.id for each in deliveries(plan)}) == 3
+    assert tables == Tables()  # and cost no memory
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_sequences_are_gapless_for_each_key_whatever_the_batches(size: int) -> None:
+    records = [
+        event(offset, id=f"e{offset // 2}", ordering_key="ab"[offset % 4 // 2])  # every event is there twice
+        for offset in range(40)
+    ]
+    tables, where = Tables(), directory(endpoint("ep"))
+    sent = [
+        delivery
+        for start in range(0, len(records), size)
+        for delivery in deliveries(tables.plan(where, records[start : start + size]))
+    ]
+    for key in "ab":
+        assert [each.sequence for each in sent if each.ordering_key == key] == list(range(1, 11))
+
+
+def test_an_event_that_nobody_gets_still_has_its_number() -> None:
+    tables, where = Tables(), directory()
+    tables.plan(where, [event(0, ordering_key="o")])
+    where.put_endpoint(endpoint("ep"))
+    assert [each.sequence for each in deliveries(tables.plan(where, [event(1, ordering_key="o")]))] == [2]
+
+
+def test_a_replay_makes_new_deliveries_of_the_same_events_with_their_numbers() -> None:
+    records = [event(offset, id=f"e{offset % 3}", ordering_key="o") for offset in range(5)]
+    tables, where = Tables(), directory(endpoint("ep"))
+    once = deliveries(tables.plan(where, records))
+    reset = positions.begin(positions.Position(high=5), "hookstream.fanout", 0, 0, was_reset=True)
+    again = deliveries(tables.plan(where, records, reset))
+    assert [(each.event_id, each.sequence) for each in again] == [(each.event_id, each.sequence) for each in once]
+    assert {each.id for each in again}.isdisjoint(each.id for each in once)
+    assert {each.replay_id for each in again} == {reset.replay_id}
+    ahead = deliveries(tables.plan(where, [event(5, id="new")], reset))
+    assert [each.replay_id for each in ahead] == [""]
+
+
+def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
+    records = [event(0), Record(1, b"hello"), Record(2, None), event(3, type="a b"), event(4, x="y" * 3000), event(5)]
+    plan = Tables().plan(directory(endpoint("ep")), records)
+    assert [json.loads(each.body)["data"] for each in deliveries(plan)] == [0, 5]
+    assert [(each.record.offset, each.reason) for each in plan.rejections] == [
+        (1, "not_json"),
+        (2, "empty"),
+        (3, "bad_type"),
+        (4, "too_large"),
+    ]
+
+
+def test_a_rejection_says_why_and_where_from_after_the_original_headers() -> None:
+    original = (("tenant", b"acme"), ("rejected-reason", b"an earlier one"), ("odd", b"\xff"))
+    record = Record(9, b"x", original, 55)
+    _, value, headers = rejected(Rejection(record, "not_json", "\u00e4" * 2000), RULES, 3)
+    assert value == b"x"
+    assert headers[:3] == list(original)
+    detail = headers.pop(4)
+    assert detail[0] == "rejected-detail"
+    assert detail[1] == ("\u00e4" * 512).encode()
+    assert headers[3:] == [
+        ("rejected-reason", b"not_json"),
+        ("rejected-topic", b"events.raw"),
+        ("rejected-partition", b"3"),
+        ("rejected-offset", b"9"),
+        ("rejected-timestamp", b"55"),
+    ]
+
+
+SCOPES = [("t1", "live"), ("t1", "test"), ("t2", "live"), ("t2", "test")]
+FIELDS = st.fixed_dictionaries(
+    {"tenant": st.sampled_from(["t1", "t2"]), "mode": st.sampled_from(["live", "test"])},
+    optional={"id": st.sampled_from("xyz"), "ordering_key": st.sampled_from("xo"), "idempotency_key": st.just("x")},
+)
+
+
+@given(st.lists(FIELDS, max_size=20), st.data())
+def test_tenants_and_modes_never_mix(events: list[dict[str, str]], data: st.DataObject) -> None:
+    """Planned together, each tenant and mode gets exactly what it gets when it is alone."""
+    where = directory(*(endpoint(f"{tenant}-{mode}", tenant, mode) for tenant, mode in SCOPES))  # type: ignore[arg-type]
+    records = [event(offset, 1000, **fields) for offset, fields in enumerate(events)]
+    cut = data.draw(st.integers(0, len(records)))
+    tables = Tables()
+    together = [each for part in (records[:cut], records[cut:]) for each in deliveries(tables.plan(where, part))]
+    for tenant, mode in SCOPES:
+        own = [
+            record
+            for record, said in zip(records, events, strict=True)
+            if (said["tenant"], said["mode"]) == (tenant, mode)
+        ]
+        mine = [each for each in together if each.endpoint_id == f"{tenant}-{mode}"]
+        assert mine == deliveries(Tables().plan(where, own))
+        assert all((each.tenant, each.mode) == (tenant, mode) for each in mine)
+
+
+@given(st.lists(st.tuples(FIELDS, st.integers(0, 3000)), max_size=20))
+def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tuple[dict[str, str], int]]) -> None:
+    where = directory(*(endpoint(f"{tenant}-{mode}", tenant, mode) for tenant, mode in SCOPES), endpoint("t1b", "t1"))  # type: ignore[arg-type]
+    records = [event(offset, timestamp, **fields) for offset, (fields, timestamp) in enumerate(events)]
+    tables = Tables()
+    once, after = tables.plan(where, records), Tables(dict(tables.sights), dict(tables.sequences))
+    again = tables.plan(where, records)
+    assert again.deliveries == once.deliveries
+    assert (again.accepted, again.duplicates) == (once.accepted, once.duplicates)
+    assert not again.sights and not again.sequences
+    assert tables == after
+    ids = [each.id for each in deliveries(once)]
+    named = [(each.event_id, each.endpoint_id) for each in deliveries(once)]
+    assert len(set(ids)) == len(set(named))
+
+
+def test_a_rejected_record_that_would_not_fit_is_cut() -> None:
+    huge = Record(9, b"x" * 5_000_000, (("big", b"h" * 900_000),), 55)
+    _, value, headers = rejected(Rejection(huge, "too_large", "5 MB"), RULES, 3)
+    assert len(value or b"") + sum(len(name) + len(text) for name, text in headers) < 1_000_000
+    assert ("rejected-truncated-from", b"5900020") in headers
+    fits = Record(9, b"x" * 900_000, (), 55)
+    assert rejected(Rejection(fits, "too_large", ""), RULES, 3)[1] == fits.value

@@ -1,0 +1,242 @@
+"""Registry decisions: a command changes exactly what it names, or is refused with a sentence that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core import registry
+from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.model import Endpoint, SealedSecret, Tenant
+from app.core.registry import Action, Change, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
+from app.profiles.catalog import PROFILES
+
+NOW = 1_000
+ENDPOINT = Endpoint(
+    id="ep_1", tenant="acme", mode="live", url="https://x.example/hook", events=("a.*",), profile="standard",
+    secrets=(SealedSecret(key_id="k", blob="AAAA", created_at_ms=1),), created_at_ms=500, updated_at_ms=600, version=3,
+)  # fmt: skip
+
+
+def changed(endpoint: Endpoint = ENDPOINT, **fields: Any) -> Endpoint:
+    return msgspec.structs.replace(endpoint, **fields)
+
+
+def directory(*entities: Endpoint | Tenant) -> Directory:
+    made = Directory()
+    for each in entities:
+        kind = "endpoint" if isinstance(each, Endpoint) else "tenant"
+        registry.apply(made, f"{kind}/{each.id}", registry.encode(each))
+    return made
+
+
+def decide(action: Action, where: Directory | None = None) -> Change:
+    command = registry.Command(id="c1", issued_at_ms=1, action=action)
+    return registry.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
+
+
+def refused(action: Action, where: Directory | None = None) -> tuple[str, str]:
+    with pytest.raises(CommandRefused) as caught:
+        decide(action, where)
+    return caught.value.code, caught.value.detail
+
+
+def test_a_created_endpoint_begins_at_version_1_now() -> None:
+    expected = changed(version=1, created_at_ms=NOW, updated_at_ms=NOW)
+    assert decide(CreateEndpoint(ENDPOINT), directory()) == Change("endpoint/ep_1", expected, 1)
+
+
+def test_an_id_is_used_once() -> None:
+    assert refused(CreateEndpoint(changed(tenant="other"))) == ("exists", "endpoint ep_1 is there already")
+
+
+@pytest.mark.parametrize("expected", [None, 3])
+def test_an_update_changes_the_named_fields_and_the_version(expected: int | None) -> None:
+    changes = {"url": "https://y.example", "events": ["b"], "status": "paused", "schedule_s": [0, 9], "timeout_s": 5}
+    after = changed(
+        url="https://y.example", events=("b",), status="paused", schedule_s=(0.0, 9.0), timeout_s=5.0, version=4,
+        updated_at_ms=NOW,
+    )  # fmt: skip
+    assert decide(UpdateEndpoint("ep_1", changes, expected)) == Change("endpoint/ep_1", after, 4)
+
+
+def test_null_takes_an_override_back() -> None:
+    where = directory(changed(timeout_s=5.0, schedule_s=(0.0,), rate_limit=1.0))
+    change = decide(UpdateEndpoint("ep_1", {"timeout_s": None, "schedule_s": None, "rate_limit": None}), where)
+    assert change.value == changed(version=4, updated_at_ms=NOW)
+
+
+@pytest.mark.parametrize("expected", [None, 3])
+def test_a_removed_endpoint_leaves_a_tombstone(expected: int | None) -> None:
+    change = decide(RemoveEndpoint("ep_1", expected))
+    assert change == Change("endpoint/ep_1", None, 0)
+    assert registry.encode(change.value) is None
+
+
+@pytest.mark.parametrize("expected", [0, 2, 4])
+def test_a_command_for_another_version_is_a_conflict(expected: int) -> None:
+    for action in (UpdateEndpoint("ep_1", {"url": "https://y.example"}, expected), RemoveEndpoint("ep_1", expected)):
+        assert refused(action) == ("conflict", f"endpoint ep_1 has version 3, not {expected}")
+
+
+@pytest.mark.parametrize("action", [UpdateEndpoint("no", {}), RemoveEndpoint("no"), UpdateEndpoint("no", {}, 3)])
+def test_what_is_not_there_is_not_found(action: Action) -> None:
+    assert refused(action) == ("not_found", "there is no endpoint no")
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "tenant", "mode", "profile", "created_at_ms", "updated_at_ms", "version", "colour"]
+)
+def test_what_cannot_be_changed_is_named(field: str) -> None:
+    same = getattr(ENDPOINT, field, "red")
+    assert refused(UpdateEndpoint("ep_1", {field: same, "url": "https://y.example"})) == (
+        "invalid",
+        f"cannot be changed: {field}",
+    )
+
+
+INVALID: list[tuple[str, Any, str]] = [
+    ("url", "", "url: begins with https://"),
+    ("url", "ftp://x.example", "url: begins with https://"),
+    ("url", "https://" + "x" * 2041, "at most 2048 characters"),
+    ("events", [], "events: at least one"),
+    ("events", ["a.*.b"], "events: 'a.*.b' is neither"),
+    ("events", ["a"] * 501, "events: at most 500"),
+    ("description", "x" * 1025, "at most 1024 characters"),
+    ("metadata", {str(number): "" for number in range(51)}, "metadata: at most 50"),
+    ("headers", {"a b": "x"}, "headers: 'a b' is no header name"),
+    ("headers", {"": "x"}, "is no header name"),
+    ("headers", {"X": "a\r\nb"}, "no line breaks"),
+    ("headers", {"X": "\u00e4"}, "visible ASCII"),
+    ("headers", {"X": "x" * 4097}, "headers: the value of X"),
+    ("headers", {"Host": "x"}, "headers: Host is set by the service"),
+    ("headers", {"Content-Type": "x"}, "is set by the service"),
+    ("headers", {"Webhook-Id": "x"}, "is set by the service"),
+    ("headers", {"X-Bota-Signature": "x"}, "is set by the service"),
+    ("headers", {f"X-{number}": "" for number in range(31)}, "headers: at most 30"),
+    ("schedule_s", [], "schedule: 1 to 100"),
+    ("schedule_s", [1] * 101, "schedule: 1 to 100"),
+    ("schedule_s", [-1], "schedule: each delay"),
+    ("schedule_s", [7 * 86_400 + 1], "schedule: each delay"),
+    ("timeout_s", 0.05, "timeout: 0.1 to 60"),
+    ("timeout_s", 61, "timeout: 0.1 to 60"),
+    ("max_in_flight", 0, "max_in_flight: 1 to 1000"),
+    ("max_in_flight", 1001, "max_in_flight: 1 to 1000"),
+    ("rate_limit", 0, "rate_limit: 0.001 to"),
+    ("rate_limit", 100_001, "rate_limit: 0.001 to"),
+    ("ordering", "fifo", "ordering: fifo is not available"),
+]
+MISTYPED: list[tuple[str, Any]] = [
+    ("url", None), ("url", 1), ("events", "a.*"), ("status", "asleep"), ("headers", {"X": 1}), ("ordering", "lifo"),
+    ("timeout_s", "5"), ("max_in_flight", 1.5), ("secrets", [{}]), ("metadata", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value", "sentence"), INVALID, ids=[row[0] for row in INVALID])
+def test_an_invalid_value_is_refused_with_a_sentence(field: str, value: Any, sentence: str) -> None:
+    made = msgspec.convert(msgspec.to_builtins(changed(id="ep_2")) | {field: value}, Endpoint)
+    for code, detail in (refused(CreateEndpoint(made)), refused(UpdateEndpoint("ep_1", {field: value}))):
+        assert code == "invalid"
+        assert sentence in detail
+
+
+@pytest.mark.parametrize(("field", "value"), MISTYPED)
+def test_a_value_of_another_type_is_refused_with_its_place(field: str, value: Any) -> None:
+    code, detail = refused(UpdateEndpoint("ep_1", {field: value}))
+    assert code == "invalid"
+    assert f"$.{field}" in detail
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("url", "https://" + "x" * 2040), ("events", ["a"] * 500), ("description", "x" * 1024), ("timeout_s", 0.1),
+     ("timeout_s", 60), ("max_in_flight", 1000), ("rate_limit", 0.001), ("schedule_s", [0, 7 * 86_400]),
+     ("headers", {"X-Mine": "x" * 4096}), ("metadata", {str(number): "" for number in range(50)})],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
+)  # fmt: skip
+def test_the_limits_themselves_are_allowed(field: str, value: Any) -> None:
+    assert decide(UpdateEndpoint("ep_1", {field: value})).version == 4
+
+
+@pytest.mark.parametrize(("tenant", "profile", "sentence"), [
+    ("a/b", "standard", "tenant"), ("", "standard", "tenant"), ("acme", "standart", "did you mean standard?"),
+    ("acme", "zzz", "one of bota, efficlose, recall, standard, voxscriber"),
+])  # fmt: skip
+def test_a_strange_tenant_or_profile_is_refused(tenant: str, profile: str, sentence: str) -> None:
+    for action in (
+        CreateEndpoint(changed(id="ep_2", tenant=tenant, profile=profile)),
+        PutTenant(Tenant(id=tenant, profile=profile)),
+    ):
+        code, detail = refused(action)
+        assert code == "invalid"
+        assert sentence in detail
+
+
+def test_all_problems_are_said_at_once() -> None:
+    code, detail = refused(UpdateEndpoint("ep_1", {"url": "", "events": [], "timeout_s": 99}))
+    assert code == "invalid"
+    assert [part.partition(":")[0] for part in detail.split("; ")] == ["url", "events", "timeout"]
+
+
+def test_a_tenant_keeps_its_birthday_and_counts_its_versions() -> None:
+    first = decide(PutTenant(Tenant(id="acme", version=99)), directory())
+    assert first == Change("tenant/acme", Tenant(id="acme", created_at_ms=NOW, updated_at_ms=NOW), 1)
+    known = Tenant(id="acme", created_at_ms=5, updated_at_ms=6, version=7)
+    second = decide(PutTenant(Tenant(id="acme", name="Acme")), directory(known))
+    assert second.value == Tenant(id="acme", name="Acme", created_at_ms=5, updated_at_ms=NOW, version=8)
+    assert second.version == 8
+
+
+def test_the_records_of_a_life_rebuild_the_directory() -> None:
+    where, steps = Directory(), list[Change]()
+    for action in (
+        PutTenant(Tenant(id="acme", name="Acme", notify_emails=("ops@acme.example",))),
+        CreateEndpoint(ENDPOINT),
+        CreateEndpoint(changed(id="ep_2", events=("*",), secrets=())),
+        UpdateEndpoint("ep_1", {"status": "paused"}, 1),
+        RemoveEndpoint("ep_2", 1),
+    ):
+        steps.append(decide(action, where))
+        registry.apply(where, steps[-1].key, registry.encode(steps[-1].value))
+    assert where.endpoints() == [steps[3].value]
+    assert where.tenants == {"acme": steps[0].value}
+    registry.apply(where, "tenant/acme", None)
+    registry.apply(where, "endpoint/ep_1", None)
+    assert (len(where), where.tenants) == (0, {})
+
+
+@pytest.mark.parametrize(("key", "value"), [("key/k1", b"{"), ("type/a", None), ("", None), ("endpoints", b"x")])
+def test_records_of_a_later_version_are_passed_over(key: str, value: bytes | None) -> None:
+    where = directory(ENDPOINT)
+    registry.apply(where, key, value)
+    assert where.endpoints() == [ENDPOINT]
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"{", b"[]", b"{}", b'{"id":"c","issued_at_ms":1,"action":{"type":"x"}}', b"\xff"]
+)
+def test_what_is_no_command_is_unreadable(value: bytes | None) -> None:
+    with pytest.raises(CommandRefused) as caught:
+        registry.read_command(value)
+    assert (caught.value.code, bool(caught.value.detail)) == ("unreadable", True)
+
+
+TEXT = st.text(max_size=10)
+VERSIONS = st.none() | st.integers(0, 9)
+ACTIONS = st.one_of(
+    st.builds(CreateEndpoint, st.builds(changed, description=TEXT, metadata=st.dictionaries(TEXT, TEXT, max_size=3))),
+    st.builds(UpdateEndpoint, TEXT, st.dictionaries(TEXT, TEXT | VERSIONS, max_size=4), VERSIONS),
+    st.builds(RemoveEndpoint, TEXT, VERSIONS),
+    st.builds(PutTenant, st.builds(Tenant, id=TEXT, name=TEXT)),
+)
+
+
+@given(TEXT, st.integers(0, 2**62), ACTIONS)
+def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: Action) -> None:
+    command = registry.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
+    assert registry.read_command(registry.encode(command)) == command

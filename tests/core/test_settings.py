@@ -1,0 +1,208 @@
+"""Settings: nothing is configured by accident, everything wrong is said at once, and secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.errors import ConfigError
+from app.settings import PREFIX, UP_DEFAULTS, SecretText, Settings, load, variables
+
+
+def settings(**texts: str) -> Settings:
+    return load({PREFIX + name: text for name, text in texts.items()})
+
+
+def problems(**texts: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        settings(**texts)
+    return caught.value.problems
+
+
+def test_without_an_environment_the_defaults_count() -> None:
+    assert load({}) == Settings()
+    assert load({"PATH": "/bin", "HOOKSTREAMER": "x", "hookstream_partitions": "5"}) == Settings()
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert load(dict.fromkeys(variables(), "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("BOOTSTRAP_SERVERS", "a:9092,b:9092", "a:9092,b:9092"),
+        ("DATA_DIR", "/srv/x", Path("/srv/x")),
+        ("KAFKA_PORT", "65535", 65535),
+        ("PARTITIONS", "1", 1),
+        ("IDEMPOTENCY_TTL_HOURS", "0.5", 0.5),
+        ("TIME_SCALE", "0.001", 0.001),
+        ("MAX_EVENT_BYTES", "1024", 1024),
+        ("EGRESS_ALLOW", "127.0.0.0/8, ::1/128,", ("127.0.0.0/8", "::1/128")),
+        ("TOPIC_PREFIX", "acme-1_x.", "acme-1_x."),
+        ("ADMIN_TOKEN", "hunter2", SecretText("hunter2")),
+        *(("ALLOW_HTTP", text, True) for text in ("1", "true", "TRUE", "yes", "on")),
+        *(("ALLOW_HTTP", text, False) for text in ("0", "false", "No", "off")),
+    ],
+)
+def test_a_text_becomes_its_value(name: str, text: str, value: Any) -> None:
+    assert getattr(settings(**{name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("PARTITIONS", "many", "'many' is not a number"),
+        ("PARTITIONS", "1.5", "'1.5' is not a number"),
+        ("PARTITIONS", "0", "1 to 1000"),
+        ("PARTITIONS", "1001", "1 to 1000"),
+        ("REPLICATION_FACTOR", "0", "1 to 10"),
+        ("KAFKA_PORT", "-1", "a port is 0 to 65535"),
+        ("API_PORT", "65536", "a port is 0 to 65535"),
+        ("METRICS_PORT", "65536", "a port is 0 to 65535"),
+        ("MAX_EVENT_BYTES", "1023", "1024 to 8388608"),
+        ("MAX_EVENT_BYTES", "8388609", "1024 to 8388608"),
+        ("TIME_SCALE", "0", "greater than 0"),
+        ("TIME_SCALE", "nan", "greater than 0"),
+        ("IDEMPOTENCY_TTL_HOURS", "-1", "greater than 0"),
+        ("ALLOW_HTTP", "maybe", "'maybe': true or false"),
+        ("ALLOW_HTTP", "2", "'2': true or false"),
+        ("TABLE_STORE", "disk", "rocksdb or memory"),
+        ("LOG_FORMAT", "xml", "json or console"),
+        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("CA_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem is not a file"),
+        ("TOPIC_PREFIX", "a b", "letters, digits"),
+        ("EGRESS_ALLOW", "10.0.0.0/8,localhost", "'localhost'"),
+        ("EGRESS_ALLOW", "10.0.0.1/8", "host bits"),
+        ("MAX_IN_FLIGHT", "0", "at least 1"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: str, sentence: str) -> None:
+    said = problems(**{name: text})
+    assert any(problem.startswith(f"{PREFIX}{name}: ") and sentence in problem for problem in said)
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        ({"MAX_IN_FLIGHT": "10"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
+        ({"MAX_IN_FLIGHT": "10", "MAX_IN_FLIGHT_PER_ENDPOINT": "11"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
+        ({"MAX_IN_FLIGHT_PER_ENDPOINT": "0"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
+        ({"SMTP_URL": "smtp://x"}, "SMTP_URL"),
+        ({"MAIL_FROM": "a@b.example"}, "SMTP_URL"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(texts: dict[str, str], name: str) -> None:
+    (problem,) = problems(**texts)
+    assert problem.startswith(f"{PREFIX}{name}: ")
+
+
+def test_settings_that_go_together_are_accepted() -> None:
+    assert settings(SMTP_URL="smtp://x", MAIL_FROM="a@b.example").mail_from == "a@b.example"
+    assert settings(MAX_IN_FLIGHT="10", MAX_IN_FLIGHT_PER_ENDPOINT="10").max_in_flight == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PARTITION", "; did you mean HOOKSTREAM_PARTITIONS?"),
+        ("ADMIN_TOKN_FILE", "; did you mean HOOKSTREAM_ADMIN_TOKEN?"),
+        ("partitions", ""),
+        ("QQQ", ""),
+        ("", ""),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_name(name: str, hint: str) -> None:
+    assert problems(**{name: "1"}) == [f"{PREFIX}{name} is not a setting{hint}"]
+
+
+def test_the_variables_of_the_tests_are_no_settings() -> None:
+    assert settings(TEST_BOOTSTRAP_SERVERS="x") == Settings()
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    said = problems(
+        PARTITION="1", PARTITIONS="many", ALLOW_HTTP="maybe", API_PORT="99999", LOG_LEVEL="loud",
+        ADMIN_TOKEN_FILE="/nowhere", SMTP_URL="smtp://x", EGRESS_ALLOW="a,b",
+    )  # fmt: skip
+    assert len(said) == len(set(said)) == 9
+    with pytest.raises(ConfigError, match=r"PARTITION is not a setting(.|\n)*SMTP_URL"):
+        settings(PARTITION="1", SMTP_URL="smtp://x")
+
+
+def test_a_file_holds_the_value(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2\n", encoding="utf-8")
+    assert settings(ADMIN_TOKEN_FILE=str(file)).admin_token == SecretText("hunter2")
+    ca = tmp_path / "path"
+    ca.write_text(f"{file}\n", encoding="utf-8")
+    assert settings(CA_FILE=str(file)).ca_file == settings(CA_FILE_FILE=str(ca)).ca_file == file
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        (problem,) = problems(ADMIN_TOKEN_FILE=str(path))
+        assert problem.startswith(f"{PREFIX}ADMIN_TOKEN_FILE: {path} cannot be read")
+
+
+def test_a_value_and_its_file_are_one_too_many(tmp_path: Path) -> None:
+    file = tmp_path / "partitions"
+    file.write_text("5", encoding="utf-8")
+    assert problems(PARTITIONS="5", PARTITIONS_FILE=str(file)) == [
+        "HOOKSTREAM_PARTITIONS and HOOKSTREAM_PARTITIONS_FILE are both set: keep one"
+    ]
+
+
+def test_defaults_of_a_command_stand_behind_the_environment() -> None:
+    assert load({}, {"PARTITIONS": "3", "ALLOW_HTTP": "true"}).partitions == 3
+    assert load({f"{PREFIX}PARTITIONS": "4"}, {"PARTITIONS": "3"}).partitions == 4
+
+
+def test_up_has_one_replica_on_its_own_broker_and_three_on_yours(tmp_path: Path) -> None:
+    file = tmp_path / "servers"
+    file.write_text("kafka:9092", encoding="utf-8")
+    assert load({}, UP_DEFAULTS).replication_factor == 1
+    for yours in ({"BOOTSTRAP_SERVERS": "kafka:9092"}, {"BOOTSTRAP_SERVERS_FILE": str(file)}):
+        given_ = {PREFIX + name: text for name, text in yours.items()}
+        assert load(given_, UP_DEFAULTS).replication_factor == 3
+        assert load(given_ | {f"{PREFIX}REPLICATION_FACTOR": "2"}, UP_DEFAULTS).replication_factor == 2
+
+
+SECRETS = ("ADMIN_TOKEN", "SECRET_KEYS", "DATABASE_URL", "SMTP_URL")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_shows_itself(name: str) -> None:
+    loaded = settings(**{"MAIL_FROM": "a@b.example", "SMTP_URL": "smtp://x", name: "hunter2"})
+    secret = getattr(loaded, name.lower())
+    assert secret.reveal() == "hunter2"
+    for shown in (repr(loaded), str(loaded), repr(secret), str(secret), f"{secret}", f"{[secret]}", f"{secret!r:>40}"):
+        assert "hunter2" not in shown
+        assert "***" in shown
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_problem_quotes_a_secret(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("hunter2", encoding="utf-8")
+    said = problems(**{name: "hunter2", f"{name}_FILE": str(file), "PARTITIONS": "many", "MAIL_FROM": ""})
+    assert "hunter2" not in "\n".join(said)
+
+
+@given(st.text(), st.text())
+def test_secrets_are_equal_when_their_texts_are(one: str, other: str) -> None:
+    assert (SecretText(one) == SecretText(other)) is (one == other)
+    assert hash(SecretText(one)) == hash(SecretText(one))
+    assert SecretText(one) != one
+
+
+@given(st.sampled_from(variables()), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_no_text_does_worse_than_a_problem_with_its_name(name: str, text: str) -> None:
+    try:
+        load({name: text})
+    except ConfigError as error:
+        assert all(problem.startswith(PREFIX) for problem in error.problems)

@@ -1,0 +1,111 @@
+"""First sight: a producer's duplicate is dropped, and the same record read again never is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.sights import MAX_SIGHTS, Again, Duplicate, First, Sight, decide, decode, encode
+
+TTL = 100
+SIGHT = Sight(partition=2, offset=10, timestamp_ms=1000, sequence=7)
+#: (key, milliseconds since the record before)
+Log = list[tuple[str, int]]
+
+
+def test_a_key_never_seen_is_a_first_sight() -> None:
+    assert decide(None, 2, 10, 1000, TTL) == First(())
+
+
+@pytest.mark.parametrize(
+    ("partition", "offset", "timestamp", "answer"),
+    [
+        (2, 10, 1000, Again(SIGHT)),
+        (2, 10, 9999, Again(SIGHT)),  # the record itself, whatever the clock says
+        (2, 11, 1000, Duplicate(SIGHT)),
+        (2, 11, 1099, Duplicate(SIGHT)),
+        (2, 11, 1100, First((SIGHT,))),  # the window is over
+        (2, 11, 900, Duplicate(SIGHT)),  # a producer's clock that went back
+        (2, 9, 1000, First((SIGHT,))),  # an earlier record of the log, replayed
+        (3, 10, 1000, Duplicate(SIGHT)),  # offsets of other partitions do not compare; time does
+        (3, 5, 1099, Duplicate(SIGHT)),
+        (3, 99, 999, First((SIGHT,))),
+        (3, 99, 1100, First((SIGHT,))),
+    ],
+)
+def test_the_rule_of_first_sight(partition: int, offset: int, timestamp: int, answer: object) -> None:
+    assert decide(encode((SIGHT,)), partition, offset, timestamp, TTL) == answer
+
+
+def test_a_key_used_again_after_the_window_keeps_both_sights() -> None:
+    later = Sight(2, 20, 5000, 8)
+    first = decide(encode((SIGHT,)), 2, 20, 5000, TTL)
+    assert isinstance(first, First)
+    stored = first.with_sight(later)
+    assert decide(stored, 2, 10, 1000, TTL) == Again(SIGHT)
+    assert decide(stored, 2, 15, 1050, TTL) == Duplicate(SIGHT)
+    assert decide(stored, 2, 20, 5000, TTL) == Again(later)
+    assert decide(stored, 2, 21, 5050, TTL) == Duplicate(later)
+
+
+def test_one_sight_takes_at_most_64_bytes() -> None:
+    largest = Sight(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1)
+    assert len(encode((largest,))) <= 64
+    assert decode(encode((largest,))) == (largest,)
+
+
+def test_the_oldest_sights_leave_first() -> None:
+    stored = b""
+    for number in range(MAX_SIGHTS + 3):
+        first = decide(stored, 0, number, number * TTL, TTL)
+        assert isinstance(first, First)
+        stored = first.with_sight(Sight(0, number, number * TTL, number))
+    assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_SIGHTS + 3))
+
+
+@pytest.mark.parametrize("stored", [b"", b"\x02" + encode((SIGHT,))[1:], encode((SIGHT,))[:-1], b"{}"])
+def test_a_value_of_an_unknown_version_counts_as_nothing_stored(stored: bytes) -> None:
+    assert decide(stored, 2, 11, 1000, TTL) == First(())
+
+
+NUMBER = st.integers(0, 2**63 - 1)
+
+
+@given(st.lists(st.builds(Sight, st.integers(0, 2**32 - 1), NUMBER, NUMBER, NUMBER), max_size=5).map(tuple))
+def test_what_is_stored_is_read_back(sights: tuple[Sight, ...]) -> None:
+    assert decode(encode(sights)) == sights
+
+
+def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
+    """What each record from `begin` on comes to: its sequence, or 0 for a dropped one."""
+    found, clock = [], 1000
+    sequence = sum(len(decode(stored)) for stored in table.values())
+    for offset, (key, elapsed) in enumerate(log):
+        clock += elapsed
+        if offset < begin:
+            continue
+        match decide(table.get(key), 0, offset, clock, TTL):
+            case Again(sight=sight):
+                found.append(sight.sequence)
+            case Duplicate():
+                found.append(0)
+            case First() as first:
+                sequence += 1
+                table[key] = first.with_sight(Sight(0, offset, clock, sequence))
+                found.append(sequence)
+    return found
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(-TTL // 2, TTL)), min_size=1, max_size=MAX_SIGHTS),
+    st.data(),
+)
+def test_a_log_read_again_from_anywhere_gives_the_same_answers(log: Log, data: st.DataObject) -> None:
+    table: dict[str, bytes] = {}
+    once = answers(log, table, 0)
+    assert sorted(number for number in once if number) == list(range(1, max(once) + 1))
+    begin = data.draw(st.integers(0, len(log) - 1))
+    final = dict(table)
+    assert answers(log, table, begin) == once[begin:]
+    assert table == final
