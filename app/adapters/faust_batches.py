@@ -281,8 +281,8 @@ def build_app(*, group: str, bootstrap: str, source_topic: str, data_dir: str, s
         batched_topics=frozenset({source_topic}),
         broker=[f"kafka://{server}" for server in bootstrap.split(",")],
         broker_client_id=client_id,
-        broker_session_timeout=30.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
         broker_request_timeout=90.0,
         broker_rebalance_timeout=60.0,
         broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do

@@ -17,6 +17,7 @@ from app.ports import Record, StreamBatch
 log = structlog.get_logger(__name__)
 
 _STOP_S = 12.0
+_COMMIT_AFTER_S = 0.05
 
 
 class _Partition:
@@ -60,6 +61,7 @@ class _Batch:
 
     async def ack(self) -> None:
         self._event.ack()
+        self._stream.acked.set()
 
     def fail(self, error: HookstreamError) -> None:
         self._stream.fail(error)
@@ -79,6 +81,8 @@ class FaustStream:
         )  # fmt: skip
         self.tables = {name: self.app.batch_table(name, partitions, ttl_s) for name, ttl_s in tables.items()}
         self._topic = self.app.batch_topic(source_topic)
+        #: something was acknowledged since the last commit
+        self.acked = asyncio.Event()
         self._partitions: dict[TP, _Partition] = {}
         self._failure: asyncio.Future[None] | None = None
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
@@ -90,6 +94,15 @@ class FaustStream:
         if known is None or not known.current:
             known = self._partitions[place] = _Partition(self, place)
         return known
+
+    async def _commit_loop(self) -> None:
+        """Commit soon after an acknowledgement, so that a crash repeats what was under way, and little else."""
+        while True:
+            await self.acked.wait()
+            await asyncio.sleep(_COMMIT_AFTER_S)
+            self.acked.clear()
+            if not self.app.failed and not self.app.rebalancing:
+                await self.app.consumer.commit()
 
     def fail(self, error: Exception) -> None:
         """End the run with an error."""
@@ -116,10 +129,11 @@ class FaustStream:
                 await self.app.start()
             except Exception as error:
                 raise Unavailable(f"the stream processor could not start: {error!r}") from error
-            watch.append(asyncio.ensure_future(self.app.wait_until_stopped()))
+            watch += [asyncio.ensure_future(self.app.wait_until_stopped()), asyncio.ensure_future(self._commit_loop())]
             await asyncio.wait(watch, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
+            for each in watch:
+                if each.done():
+                    each.result()
             raise Unavailable(f"the stream processor ended: {self.app.crash_reason!r}")
         finally:
             for each in watch:

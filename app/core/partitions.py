@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from app.core.watermark import Watermark, decode_finished
@@ -21,9 +21,10 @@ class Committed(NamedTuple):
 class Partition:
     """One partition during one assignment; work that outlives the assignment finds `active` False."""
 
-    __slots__ = ("active", "committed", "flying", "number", "open_bytes", "place", "watermark")
+    __slots__ = ("_on_finish", "active", "committed", "flying", "number", "open_bytes", "place", "watermark")
 
-    def __init__(self, place: Place, committed: Committed) -> None:
+    def __init__(self, place: Place, committed: Committed, on_finish: Callable[[], None]) -> None:
+        self._on_finish = on_finish
         self.place = place
         self.number = place[1]
         self.active = True
@@ -51,6 +52,7 @@ class Partition:
         if self.watermark is not None:
             self.watermark.finished(offset)
             self.open_bytes -= size
+            self._on_finish()
 
     def due_commit(self) -> tuple[int, str] | None:
         """What to commit, when it differs from what was committed last."""
@@ -63,7 +65,9 @@ class Partition:
 class Partitions:
     """All partitions assigned at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_finish: Callable[[], None]) -> None:
+        """`on_finish` is called whenever there is something new to commit."""
+        self._on_finish = on_finish
         self._by_place: dict[Place, Partition] = {}
         #: told of an assignment at least once
         self.known = False
@@ -79,7 +83,7 @@ class Partitions:
         """Assigned."""
         self.known = True
         for place, committed in places.items():
-            self._by_place[place] = Partition(place, committed)
+            self._by_place[place] = Partition(place, committed, self._on_finish)
 
     def remove(self, places: set[Place]) -> None:
         """Revoked."""

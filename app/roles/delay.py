@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 _CAPACITY = 20_000
 #: and their values' bytes
 _CAPACITY_BYTES = 256 * 1024 * 1024
-_COMMIT_EVERY_S = 0.5
+#: what a crash repeats of the finished is what this time brings
+_COMMIT_AFTER_S = 0.1
 _IDLE_POLL_MS = 1000
 _FIRST_RUNG = RUNGS[0][0]
 
@@ -52,7 +53,9 @@ class DelayRole:
         self._rung_ms = {
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
         }
-        self._partitions = Partitions()
+        #: something was finished since the last commit
+        self._unsaved = asyncio.Event()
+        self._partitions = Partitions(self._unsaved.set)
         self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
         self._paused: set[Place] = set()
         self._failed: asyncio.Future[None] | None = None
@@ -103,6 +106,7 @@ class DelayRole:
             for order in self._ladder.step(self._clock.now_ms()):
                 self._obey(order)
             self._steer()
+            self._measure()
 
     def _patience_ms(self) -> int:
         wake_ms = self._ladder.next_ms()
@@ -162,9 +166,10 @@ class DelayRole:
 
     async def _commit_loop(self) -> None:
         while True:
-            await self._clock.sleep(_COMMIT_EVERY_S)
+            await self._unsaved.wait()
+            await self._clock.sleep(_COMMIT_AFTER_S)
+            self._unsaved.clear()
             await self._commit()
-            self._measure()
 
     async def _commit(self) -> None:
         positions = self._partitions.commits()

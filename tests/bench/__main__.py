@@ -3,24 +3,94 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from pathlib import Path
+from statistics import median
 
+import msgspec
 import uvloop
+from rich.console import Console
+from rich.table import Table
 
-from tests.bench import dispatch
-from tests.bench.stage import stage
+from tests.bench import dispatch, fanout, pipeline
+from tests.bench.stage import Run, stage
+
+PARTS = ("dispatch", "fanout", "pipeline")
+console = Console()
 
 
 async def main(options: argparse.Namespace) -> None:
+    """Measure what was asked for, and show it."""
+    table = Table("what", "measured", "compared with", "ratio", "goal", title="Hookstream, this machine, this run")
+    results: dict[str, object] = {}
     async with stage() as ready:
-        runs = await dispatch.measure(ready, options.rounds, profile=options.profile)
-        for k, v in runs.items():
-            print(k, [(round(r.per_second), round(r.cpu_us, 1)) for r in v])
-            if options.profile:
-                print(v[-1].profile)
+        if "dispatch" in options.parts:
+            runs = await dispatch.measure(ready, options.rounds, profile=options.profile)
+            results["dispatch"] = runs
+            _pair(table, "dispatch, one core", runs, "role", "session", "bare ClientSession", "≥ 1.4 ×")
+            _profiles(runs)
+        if "fanout" in options.parts:
+            runs = await fanout.measure(ready, options.rounds, profile=options.profile)
+            results["fanout"] = runs
+            _pair(table, "fan-out, one core", runs, "role", "raw", "bare aiokafka", "≥ 0.7 ×, ≥ 20,000/s")
+            crowd = "role beside 100,000 endpoints"
+            _pair(table, "fan-out beside 100,000 endpoints", runs, crowd, "role", "beside none", "≥ 0.91 ×")
+            _profiles(runs)
+        if "pipeline" in options.parts:
+            report = await pipeline.measure(ready)
+            results["pipeline"] = report
+            _pipeline(table, report)
+    console.print(table)
+    out = Path(".cache/bench.json")
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    console.print(f"written to {out}", highlight=False)
+
+
+def _pair(
+    table: Table, what: str, runs: dict[str, list[Run]], ours: str, other: str, name: str, goal: str
+) -> None:  # fmt: skip
+    mine = median(run.per_second for run in runs[ours])
+    theirs = median(run.per_second for run in runs[other])
+    cpu = median(run.cpu_us for run in runs[ours])
+    table.add_row(
+        what, f"{mine:,.0f}/s ({cpu:.0f} µs CPU each)", f"{name}: {theirs:,.0f}/s", f"{mine / theirs:.2f}", goal
+    )
+
+
+def _profiles(runs: dict[str, list[Run]]) -> None:
+    for name, done in runs.items():
+        if done[-1].profile:
+            console.print(f"[bold]{name}[/]\n{done[-1].profile}", highlight=False)
+
+
+def _pipeline(table: Table, report: pipeline.Report) -> None:
+    def ages(found: pipeline.Ages | None) -> str:
+        return f"p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms" if found else "–"
+
+    one, ten = report.one, report.ten
+    if one and ten:
+        table.add_row("whole pipeline, 1 endpoint per event", f"{one.per_second:,.0f}/s", "", "", "≥ 3,700/s")
+        table.add_row("whole pipeline, 10 endpoints per event", f"{ten.per_second:,.0f}/s", "", "", "≥ 8,600/s")
+    table.add_row("append → received at 150/s", ages(report.at_150), "", "", "p50 ≤ 3.7 ms, p99 ≤ 25 ms")
+    table.add_row("append → received at half load", ages(report.half_load), "", "", "p50 ≤ 10 ms, p99 ≤ 50 ms")
+    alone, beside = report.healthy_alone, report.healthy_beside_hanging
+    if alone and beside:
+        ratio = f"{beside.p99 / alone.p99:.2f}"
+        table.add_row("8 healthy beside 2 hanging", ages(beside), f"alone: {ages(alone)}", ratio, "p99 ≤ 1.2 ×")
+    share = f"{report.retry_late_under_100_ms:.2%} of {report.retries:,}"
+    table.add_row("retries released within 100 ms of their time", share, "", "", "≥ 99 %")
+    idle = f"{report.idle_percent_of_a_core:.1f} % of a core, all four roles"
+    table.add_row("idle", idle, "", "", "< 1 % per role")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--profile", action="store_true", help="show where CPU time goes")
     parser.add_argument("--rounds", type=int, default=3)
-    uvloop.run(main(parser.parse_args()))
+    given = parser.parse_args()
+    if set(given.parts) - set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(given))

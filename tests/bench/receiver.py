@@ -1,6 +1,7 @@
 """A receiver that costs next to nothing: counts requests and takes the age of events that carry `at_ns`.
 
-`GET /reset` forgets, `GET /stats` answers with a `Tally` as JSON. Run as a child: it prints its port.
+`GET /reset` forgets, `GET /stats` answers with a `Tally` as JSON. A first attempt at `/flaky` gets 500.
+Run as a child: it prints its port; with the argument `hang` it never answers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from tests.bench.sender import ANSWER
 
 _LENGTHS = (b"content-length: ", b"Content-Length: ")
 _AT = b'"at_ns":'
+
+
+SORRY = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
 
 class Tally(msgspec.Struct):
@@ -49,7 +53,8 @@ class Sink(asyncio.Protocol):
             self._report(data.startswith(b"GET /reset"))
         elif len(data) >= end + 4 + _length(data):
             self._pending = b""
-            self._transport.write(ANSWER)
+            flaky = data.startswith(b"POST /flaky") and b"\r\nwebhook-attempt: 1\r\n" in data[: end + 2]
+            self._transport.write(SORRY if flaky else ANSWER)
             self._count(data, end)
 
     def _count(self, data: bytes, end: int) -> None:
@@ -81,7 +86,8 @@ def _length(data: bytes) -> int:
 
 async def receive() -> None:
     tally = Tally()
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(tally), "127.0.0.1", 0, backlog=2048)
+    make = asyncio.Protocol if sys.argv[1:] == ["hang"] else lambda: Sink(tally)
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0, backlog=2048)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     async with server:

@@ -43,6 +43,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     #: events for each second; 0: as fast as it can
     rate: float = 0.0
     data_dir: str = ""
+    #: registered in all
+    endpoints: int = 0
     profile: bool = False
 
 

@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 MAX_OPEN = 10_000
 #: and their values' bytes
 MAX_OPEN_BYTES = 256 * 1024 * 1024
-_COMMIT_EVERY_S = 0.5
+#: what a crash repeats of the finished is what this time brings
+_COMMIT_AFTER_S = 0.1
 _SWEEP_EVERY_S = 1.0
 _REVOKE_WAIT_S = 3.0
 #: until then an operator may have repaired the key ring; nothing is counted against the delivery
@@ -54,7 +55,9 @@ class DispatchRole:
         self._dice = dice
         self._meter = meter
         self._builder = RequestBuilder(keyring, time_scale)
-        self._partitions = Partitions()
+        #: something was finished since the last commit
+        self._unsaved = asyncio.Event()
+        self._partitions = Partitions(self._unsaved.set)
         self._lanes: Lanes[Work] = Lanes(limits)
         self._limits = limits
         self._settler = Settler(log_, topics, clock, meter, self._fail)
@@ -124,7 +127,9 @@ class DispatchRole:
 
     async def _commit_loop(self) -> None:
         while True:
-            await self._clock.sleep(_COMMIT_EVERY_S)
+            await self._unsaved.wait()
+            await self._clock.sleep(_COMMIT_AFTER_S)
+            self._unsaved.clear()
             await self._commit()
 
     async def _commit(self) -> None:
