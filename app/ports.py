@@ -192,8 +192,12 @@ class DirectoryFeed(Protocol):
         """The offset up to which the registry has been read."""
         ...
 
-    async def fence(self) -> None:
-        """Return when everything that was in the registry at the time of the call has been read."""
+    async def fence(self, since: float | None = None) -> None:
+        """Return when everything that was in the registry at `since` has been read.
+
+        `since` is of `Clock.monotonic`; None: at the time of the call. One question to the broker serves all moments
+        before it.
+        """
         ...
 
     async def reached(self, position: int) -> None:
@@ -281,6 +285,10 @@ class StreamBatch(Protocol):
 
     @property
     def records(self) -> Sequence[Record]: ...
+    @property
+    def polled_at(self) -> float:
+        """When the records had been read from the broker, in `Clock.monotonic`."""
+        ...
 
     async def ack(self) -> None:
         """Everything that the batch causes is acknowledged: its offsets may be committed."""

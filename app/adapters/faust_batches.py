@@ -13,9 +13,9 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 import rocksdict
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 #: a stop or a rebalance waits that long for batches under way
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
+#: between two polls: under load a poll then brings more, and costs no more
+_PACE_S = 0.002
 
 
 class Track:
@@ -60,6 +62,13 @@ class Track:
     def committable(self) -> int | None:
         """Every smaller offset is finished."""
         return min(self.open.values()) if self.open else self.next
+
+
+class Polled(NamedTuple):
+    """The value of a batch's message."""
+
+    at: float
+    records: Sequence[Any]
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -102,6 +111,7 @@ class _Consumer(driver.Consumer):
         self.reset: set[TP] = set()
         #: counts the moments at which reading began anew
         self.assignments = 0
+        self._polled_at = 0.0
         self._no_fetch = asyncio.Event()
         self._no_fetch.set()
         self._seeking = asyncio.Lock()
@@ -112,6 +122,9 @@ class _Consumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> Any:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        pause = self._polled_at + _PACE_S - monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
         self._no_fetch.clear()
         try:
             return await super()._wait_next_records(timeout)
@@ -121,6 +134,7 @@ class _Consumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """One message for each partition's batch; changelog records stay single."""
         records, active = await self._wait_next_records(timeout)
+        polled_at = self._polled_at = monotonic()
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop or not self.flow_active:
             return
@@ -133,7 +147,7 @@ class _Consumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in batched:
                 message = self._to_message(tp, batch[-1])
-                message.value, message.key = batch, None
+                message.value, message.key = Polled(polled_at, batch), None
                 self.tracks.setdefault(tp, Track()).delivered(batch[0].offset, batch[-1].offset)
                 yield tp, message
             else:

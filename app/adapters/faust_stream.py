@@ -17,7 +17,7 @@ from app.ports import Record, StreamBatch
 log = structlog.get_logger(__name__)
 
 _STOP_S = 12.0
-_COMMIT_AFTER_S = 0.05
+_COMMIT_AFTER_S = 0.1
 
 
 class _Partition:
@@ -51,13 +51,14 @@ class _Partition:
 class _Batch:
     """`app.ports.StreamBatch`."""
 
-    __slots__ = ("_event", "_stream", "partition", "records")
+    __slots__ = ("_event", "_stream", "partition", "polled_at", "records")
 
     def __init__(self, stream: FaustStream, event: Any) -> None:
         self._stream = stream
         self._event = event
         self.partition = stream.partition(TP(event.message.topic, event.message.partition))
-        self.records: Sequence[Record] = event.value
+        self.polled_at: float = event.value.at
+        self.records: Sequence[Record] = event.value.records
 
     async def ack(self) -> None:
         self._event.ack()
@@ -100,9 +101,9 @@ class FaustStream:
         while True:
             await self.acked.wait()
             await asyncio.sleep(_COMMIT_AFTER_S)
-            self.acked.clear()
             if not self.app.failed and not self.app.rebalancing:
-                await self.app.consumer.commit()
+                self.acked.clear()
+                await self.app.consumer.commit()  # one that does not succeed is said again by Faust's own timer
 
     def fail(self, error: Exception) -> None:
         """End the run with an error."""

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
@@ -33,6 +34,9 @@ class TopicTable:
         #: the offset up to which everything has been applied
         self.position = 0
         self._moved = asyncio.Condition()
+        self._clock = SystemClock()
+        #: what was in the topic at that time has been applied
+        self._fenced = 0.0
         self._fencing: asyncio.Task[int] | None = None
         self._next_fence: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -73,11 +77,14 @@ class TopicTable:
             metadata_max_age_ms=60_000,
         )
 
-    async def fence(self) -> None:
-        """Return when everything that was in the topic at the time of the call has been applied.
+    async def fence(self, since: float | None = None) -> None:
+        """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
 
         One question to the broker at a time: callers that come meanwhile share the next one.
         """
+        if since is not None and self._fenced >= since:
+            return
+        asked = self._clock.monotonic()
         if self._fencing is None or self._fencing.done():
             self._fencing = asyncio.create_task(self._end())
             question = self._fencing
@@ -86,6 +93,7 @@ class TopicTable:
                 self._next_fence = asyncio.create_task(self._end_after(self._fencing))
             question = self._next_fence
         await self.reached(await asyncio.shield(question))
+        self._fenced = max(self._fenced, asked)
 
     async def _end_after(self, earlier: asyncio.Task[int]) -> int:
         await asyncio.wait([earlier])
@@ -168,9 +176,9 @@ class KafkaDirectoryFeed:
         """See `app.ports.DirectoryFeed`."""
         return self._table.position
 
-    async def fence(self) -> None:
+    async def fence(self, since: float | None = None) -> None:
         """See `app.ports.DirectoryFeed`."""
-        await self._table.fence()
+        await self._table.fence(since)
 
     async def reached(self, position: int) -> None:
         """See `app.ports.DirectoryFeed`."""

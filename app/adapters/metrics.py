@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from app.core.errors import Defect
 
 PREFIX = "hookstream_"
+#: observations that wait at most; all are in what is exposed
+_GATHERED = 1000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0)
 _COUNTS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 1000)
 
@@ -60,12 +62,18 @@ METRICS: tuple[Metric, ...] = (
 
 
 class PrometheusMeter:
-    """Counts into a registry of its own; a name or label that is not in the table is a `Defect`."""
+    """Counts into a registry of its own; a name or label that is not in the table is a `Defect`.
+
+    What is counted and observed gathers in plain dictionaries until somebody asks: a lock and a bucket search for each
+    would cost a delivery more than its signature.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._families = {metric.name: _family(metric, self.registry) for metric in METRICS}
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
+        self._counted: dict[tuple[str, ...], float] = {}
+        self._observed: dict[tuple[str, ...], list[float]] = {}
         self.gauge(
             "build_info", 1, version=version("hookstream"), python=platform.python_version(),
             faust=version("faust-streaming"), aiokafka=version("aiokafka"),
@@ -73,17 +81,24 @@ class PrometheusMeter:
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """See `app.ports.Meter`."""
-        child = self._child(name, labels)
-        if not isinstance(child, Counter):
-            raise Defect(f"{name} is no counter")
-        child.inc(value)
+        key = (name, *labels.values())
+        if key not in self._counted:
+            if not isinstance(self._child(name, labels), Counter):
+                raise Defect(f"{name} is no counter")
+            self._counted[key] = 0.0
+        self._counted[key] += value
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """See `app.ports.Meter`."""
-        child = self._child(name, labels)
-        if not isinstance(child, Histogram):
-            raise Defect(f"{name} is no histogram")
-        child.observe(value)
+        key = (name, *labels.values())
+        seen = self._observed.get(key)
+        if seen is None:
+            if not isinstance(self._child(name, labels), Histogram):
+                raise Defect(f"{name} is no histogram")
+            seen = self._observed[key] = []
+        seen.append(value)
+        if len(seen) >= _GATHERED:
+            self._flush(key)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """See `app.ports.Meter`."""
@@ -94,7 +109,21 @@ class PrometheusMeter:
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
+        for key, value in self._counted.items():
+            counter = self._children[key]
+            if value and isinstance(counter, Counter):
+                counter.inc(value)
+                self._counted[key] = 0.0
+        for key in self._observed:
+            self._flush(key)
         return generate_latest(self.registry)
+
+    def _flush(self, key: tuple[str, ...]) -> None:
+        histogram, seen = self._children[key], self._observed[key]
+        if isinstance(histogram, Histogram):
+            for value in seen:
+                histogram.observe(value)
+        seen.clear()
 
     def _child(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
         key = (name, *labels.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -103,6 +104,9 @@ def serve(work: Coroutine[Any, Any, int]) -> NoReturn:
     """
 
     async def whole() -> None:
+        # The collector's defaults are for small programs: it would look at every waiting delivery again and again.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         code = await work
         sys.stdout.flush()
         sys.stderr.flush()

@@ -10,6 +10,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -109,8 +110,13 @@ def data_of(body: bytes, kind: Format) -> bytes:
 
 def iso(timestamp_ms: int) -> str:
     """A record's timestamp as ISO 8601 in UTC with milliseconds; one that no calendar has becomes the nearest."""
-    timestamp_ms = min(max(timestamp_ms, 0), _LAST_MS)
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, ms = divmod(min(max(timestamp_ms, 0), _LAST_MS), 1000)
+    return f"{_second(seconds)}.{ms:03}Z"
+
+
+@lru_cache(64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

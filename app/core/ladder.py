@@ -93,7 +93,8 @@ class Ladder(Generic[T]):
 
     def next_ms(self) -> int | None:
         """When `step` has to be called next; None: nothing waits."""
-        times = [queue[0][0] for queue in self._queues.values() if queue and not self._full()]
+        full = self._full()  # without room in memory, a head is left where it is until it is due
+        times = [queue[0][1] if full else queue[0][0] for queue in self._queues.values() if queue]
         if self._held:
             times.append(self._held[0][0])
         return min(times, default=None)

@@ -6,6 +6,8 @@ Rules of this file (DESIGN guarantee 6)
 - A lane's limit of requests in flight halves when a request ends without an answer, grows by one with each answer.
 - Dynamic threshold: a lane may not hold more than an eighth of the free places, so that many hanging endpoints together
   still leave places to the others.
+- Breadth: requests in flight in total grow only while the worker has CPU to spare. More gain a busy worker nothing
+  but connections and waiting.
 - Lanes take turns; a lane that waits for a place or for its rate is out of the round until something changes.
 
          offer ──▶ queue ──▶ [round] ──▶ take ──▶ in flight ──▶ done
@@ -45,6 +47,8 @@ class Full(msgspec.Struct, frozen=True):
     until_ms: int
 
 
+#: the breadth to begin with: enough for a hundred answers that take as long as a hundred requests of ours
+_NARROW = 128
 #: a share of the free places that one lane may hold, as a divisor
 _SHARE = 8
 #: the pace assumed of an endpoint that nothing is known of
@@ -109,6 +113,8 @@ class Lanes(Generic[T]):
         #: over the threshold, the longest waiting first
         self._starved: dict[str, _Lane[T]] = {}
         self._timed: list[tuple[float, str]] = []
+        #: requests that may be under way now; between `_NARROW` and the limit
+        self.breadth = min(_NARROW, limits.in_flight)
         #: requests under way
         self.in_flight = 0
         #: deliveries waiting in all lanes
@@ -121,7 +127,7 @@ class Lanes(Generic[T]):
         lane = self._lane(endpoint_id, cap or self._limits.per_endpoint, rate)
         service = lane.service_ms(now_ms)
         length = len(lane.queue)
-        patient = lane.allowed_ms - now_ms + length * lane.interval_ms if lane.interval_ms else 0.0
+        patient = max(0.0, lane.allowed_ms - now_ms) + length * lane.interval_ms
         if (
             length >= self._limits.queue
             or patient > self._limits.max_wait_ms
@@ -138,7 +144,7 @@ class Lanes(Generic[T]):
         while self._timed and self._timed[0][0] <= now_ms:
             self._round.append(self._lanes[heappop(self._timed)[1]])
         threshold = max(1, (self._limits.in_flight - self.in_flight) // _SHARE)
-        while self._round and self.in_flight < self._limits.in_flight:
+        while self._round and self.in_flight < self.breadth:
             lane = self._round.popleft()
             if not lane.queue or len(lane.flying) >= lane.limit:
                 lane.queued = False
@@ -179,7 +185,8 @@ class Lanes(Generic[T]):
         shed: list[tuple[T, int]] = []
         for lane in self._lanes.values():
             service = lane.service_ms(now_ms)
-            keep = max(lane.limit, int(self._limits.max_wait_ms / service) if service else len(lane.queue))
+            enough = int(self._limits.max_wait_ms / service) if service else len(lane.queue)
+            keep = enough if lane.interval_ms else max(lane.limit, enough)
             if len(lane.queue) * service <= 2 * self._limits.max_wait_ms:
                 continue
             while len(lane.queue) > keep:
@@ -187,6 +194,23 @@ class Lanes(Generic[T]):
                 self.waiting -= 1
                 shed.append((item, self._virtual_finish(lane, now_ms, service)))
         return shed
+
+    def too_narrow(self) -> bool:
+        """Whether something could be sent if the breadth were greater."""
+        return bool(self._round) and self.breadth <= self.in_flight < self._limits.in_flight
+
+    def saturated(self) -> bool:
+        """Whether more work in hand than can be begun soon is waiting for nothing but the breadth: take in no more."""
+        return bool(self._round) and self.in_flight >= self.breadth and self.waiting >= 4 * self.breadth
+
+    def widen(self) -> None:
+        """The worker has CPU to spare."""
+        self.breadth = min(self._limits.in_flight, self.breadth * 2)
+
+    def narrow(self) -> None:
+        """Called now and then: give back a breadth that is not used."""
+        if self.in_flight < self.breadth // 4:
+            self.breadth = min(self._limits.in_flight, max(_NARROW, self.breadth // 2))
 
     def clear(self) -> list[T]:
         """Empty all queues (not what is in flight) and give back what waited."""

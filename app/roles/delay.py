@@ -169,12 +169,16 @@ class DelayRole:
             await self._unsaved.wait()
             await self._clock.sleep(_COMMIT_AFTER_S)
             self._unsaved.clear()
-            await self._commit()
+            if not await self._commit():
+                self._unsaved.set()
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> bool:
+        """Commit what is due; False: not now, say it again."""
         positions = self._partitions.commits()
-        if positions and await self._source.commit(positions):
-            self._partitions.committed(positions)
+        if positions and not await self._source.commit(positions):
+            return False
+        self._partitions.committed(positions)
+        return True
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():

@@ -18,8 +18,8 @@ from app.ports import Bundle, BundleLog, DirectoryFeed, Meter, StreamApp, Stream
 
 log = structlog.get_logger(__name__)
 
-#: batches whose acknowledgements may be outstanding
-_DEPTH = 4
+#: records whose acknowledgements may be outstanding
+_DEPTH = 4000
 
 
 class FanoutRole:
@@ -38,7 +38,8 @@ class FanoutRole:
         self._group = group
         self._deliveries = deliveries
         self._rejected = rejected
-        self._depth = asyncio.Semaphore(_DEPTH)
+        self._outstanding = 0
+        self._fewer = asyncio.Event()
         self._positions: dict[int, tuple[StreamPartition, positions.Position]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
 
@@ -58,17 +59,16 @@ class FanoutRole:
 
     async def _handle(self, batch: StreamBatch) -> None:
         """Plan a batch and append what it causes; its acknowledgement follows in a task of its own."""
-        await self._depth.acquire()
-        try:
-            await self._log.room()
-            await self._feed.fence()  # an event appended after a change must see it (DESIGN guarantee 7)
-            plan, position = self._plan(batch)
-            acked = asyncio.get_running_loop().create_future()
-            bundle = self._log.bundle(lambda: _done(acked), lambda error: _failed(acked, error))
-            self._append(batch, plan, position, bundle)
-        except BaseException:
-            self._depth.release()
-            raise
+        while self._outstanding >= _DEPTH:
+            self._fewer.clear()
+            await self._fewer.wait()
+        await self._log.room()
+        await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
+        plan, position = self._plan(batch)
+        acked = asyncio.get_running_loop().create_future()
+        bundle = self._log.bundle(lambda: _done(acked), lambda error: _failed(acked, error))
+        self._append(batch, plan, position, bundle)
+        self._outstanding += len(batch.records)
         task = asyncio.create_task(self._finish(batch, acked))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
@@ -134,7 +134,8 @@ class FanoutRole:
         except HookstreamError as error:
             batch.fail(error)
         finally:
-            self._depth.release()
+            self._outstanding -= len(batch.records)
+            self._fewer.set()
 
 
 def _done(future: asyncio.Future[None]) -> None:

@@ -63,6 +63,7 @@ async def role(task: Task) -> Run:
     )  # fmt: skip
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as app/cli/context.py does for the product
     running = asyncio.create_task(worker.run())
     with sampled(task.profile) as samples:
         await until(meter.done, running, 60)

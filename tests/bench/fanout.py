@@ -43,6 +43,7 @@ async def role(task: Task) -> Run:
     worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as app/cli/context.py does for the product
     running = asyncio.create_task(worker.run())
     while worker.ready() is not None:
         await asyncio.sleep(0.001)

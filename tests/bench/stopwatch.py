@@ -14,7 +14,7 @@ class Stopwatch(PrometheusMeter):
     def __init__(self, name: str, value: str, until: int) -> None:
         super().__init__()
         self._name, self._value, self._until = name, value, until
-        self._counted = 0.0
+        self._units = 0.0
         self.started = asyncio.Event()
         self.done = asyncio.Event()
         self.begun = self.begun_cpu = self.ended = self.ended_cpu = 0.0
@@ -30,8 +30,8 @@ class Stopwatch(PrometheusMeter):
         if name == "rebalances_total" and not self.started.is_set():
             self.start()
         elif name == self._name and self._value in labels.values():
-            self._counted += value
-            if self._counted >= self._until and not self.done.is_set():
+            self._units += value
+            if self._units >= self._until and not self.done.is_set():
                 self.ended, self.ended_cpu = time.perf_counter(), time.process_time()
                 self.done.set()
 

@@ -83,3 +83,13 @@ def test_the_bytes_held_are_bounded() -> None:
     assert ladder.step(0) == []
     assert ladder.held == 2, "the second one passes the bound, and no third one follows"
     assert [order.item for order in ladder.step(2000)] == [2, 3, 4, 0, 1], "the rest went out at its due time"
+
+
+def test_without_room_in_memory_a_head_goes_out_at_its_due_time() -> None:
+    ladder: Ladder[str] = Ladder(capacity=10, capacity_bytes=100)
+    ladder.add(("r", 0), "held", appended_ms=0, due_ms=20_000, rung_ms=0, size=100)
+    ladder.step(0)
+    ladder.add(("r", 1), "soon", appended_ms=0, due_ms=1100, rung_ms=0, size=100)
+    assert ladder.step(0) == []
+    assert ladder.next_ms() == 1100
+    assert ladder.step(1100) == [Release("soon")]

@@ -161,6 +161,7 @@ def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
 
 def test_a_healthy_lane_that_was_over_the_threshold_goes_on_with_its_own_answers() -> None:
     lanes: Lanes[int] = Lanes(Limits(in_flight=256, per_endpoint=32))
+    lanes.widen()
     for number in range(200):
         fill(lanes, f"hangs{number}", 5)
     take_all(lanes)
@@ -182,3 +183,30 @@ def test_a_rate_limited_lane_holds_only_what_it_can_send_soon() -> None:
     assert isinstance(refused, Full)
     assert refused.until_ms == 300_000, "put off to the horizon, not for hours in memory"
     assert lanes.wake_at_ms() is None
+
+
+def test_the_breadth_grows_only_when_asked_and_is_given_back() -> None:
+    lanes: Lanes[int] = Lanes(Limits(in_flight=1000, per_endpoint=32))
+    for number in range(20):
+        fill(lanes, f"ep{number}", 32)
+    flying = take_all(lanes)
+    assert len(flying) == lanes.breadth == 128
+    assert lanes.too_narrow()
+    lanes.widen()
+    assert len(flying + take_all(lanes)) == lanes.breadth == 256
+    lanes.narrow()
+    assert lanes.breadth == 256, "it is used"
+    idle: Lanes[int] = Lanes(Limits(in_flight=1000))
+    idle.widen()
+    idle.widen()
+    idle.narrow()
+    idle.narrow()
+    idle.narrow()
+    assert idle.breadth == 128
+
+
+def test_a_fresh_rate_limited_lane_accepts_no_more_than_it_sends_soon() -> None:
+    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    now = 1_700_000_000_000
+    assert sum(lanes.offer("slow", next(SERIAL), now, rate=0.01) is None for _ in range(100)) == 1
+    assert sum(lanes.offer("brisk", next(SERIAL), now, rate=10) is None for _ in range(100)) == 21

@@ -35,6 +35,11 @@ MAX_OPEN_BYTES = 256 * 1024 * 1024
 #: what a crash repeats of the finished is what this time brings
 _COMMIT_AFTER_S = 0.1
 _SWEEP_EVERY_S = 1.0
+#: what is read long before it is sent only costs memory and cache misses
+_POLLED = 500
+_FULL_S = 0.005
+#: a loop that is late by more than this has no CPU to spare
+_PATIENCE_S = 0.003
 _REVOKE_WAIT_S = 3.0
 #: until then an operator may have repaired the key ring; nothing is counted against the delivery
 _SECRET_WAIT_MS = 30_000
@@ -65,6 +70,7 @@ class DispatchRole:
         self._workers: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_ms = 0.0
+        self._widening: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[None] | None = None
 
     def ready(self) -> str | None:
@@ -95,8 +101,9 @@ class DispatchRole:
             deadline = self._clock.monotonic() + _REVOKE_WAIT_S
             while self._lanes.in_flight and self._clock.monotonic() < deadline:
                 await self._clock.sleep(0.02)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for timer in (self._alarm, self._widening):
+            if timer is not None:
+                timer.cancel()
         for task in self._workers:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -130,27 +137,38 @@ class DispatchRole:
             await self._unsaved.wait()
             await self._clock.sleep(_COMMIT_AFTER_S)
             self._unsaved.clear()
-            await self._commit()
+            if not await self._commit():
+                self._unsaved.set()
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> bool:
+        """Commit what is due; False: not now, say it again."""
         positions = self._partitions.commits()
-        if positions and await self._source.commit(positions):
-            self._partitions.committed(positions)
+        if positions and not await self._source.commit(positions):
+            return False
+        self._partitions.committed(positions)
+        return True
 
     # --- intake -------------------------------------------------------------------------------------------------
 
     async def _poll_loop(self) -> None:
         while True:
             await self._log.room()
-            while self._partitions.open >= MAX_OPEN or self._partitions.open_bytes >= MAX_OPEN_BYTES:
-                await self._clock.sleep(0.01)
-            batches = await self._source.poll(timeout_ms=1000, max_records=1000)
+            while self._has_enough():
+                await self._clock.sleep(_FULL_S)
+            batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
             # Told apart before the first wait: the same place may be another assignment afterwards.
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
             for partition, records in taken:
                 if partition is not None:
                     await self._take_in(partition, records)
             self._pump()
+
+    def _has_enough(self) -> bool:
+        return (
+            self._lanes.saturated()
+            or self._partitions.open >= MAX_OPEN
+            or self._partitions.open_bytes >= MAX_OPEN_BYTES
+        )
 
     async def _take_in(self, partition: Partition, records: Sequence[Record]) -> None:
         for record in records:
@@ -215,6 +233,21 @@ class DispatchRole:
                 self._workers.add(task)
                 task.add_done_callback(self._workers.discard)
         self._set_alarm(now_ms)
+        if self._widening is None and self._lanes.too_narrow():
+            self._widening = asyncio.create_task(self._widen())
+
+    async def _widen(self) -> None:
+        """More requests at once, as long as the event loop is on time, which it is not when the CPU is used up."""
+        try:
+            while self._lanes.too_narrow():
+                begun = self._clock.monotonic()
+                await self._clock.sleep(_PATIENCE_S)
+                if self._clock.monotonic() - begun < 2 * _PATIENCE_S:
+                    self._lanes.widen()
+                    break
+        finally:
+            self._widening = None
+        self._pump()
 
     def _set_alarm(self, now_ms: int) -> None:
         wake_ms = self._lanes.wake_at_ms()
@@ -264,7 +297,7 @@ class DispatchRole:
         try:
             prepared = self._builder.prepared(endpoint, started_ms)
             request = self._builder.request(delivery, endpoint, prepared, started_ms)
-        except ConfigError as error:
+        except (ConfigError, Defect) as error:  # no key opens its secret, or it has none that is valid
             log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
             self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
             return True
@@ -306,6 +339,7 @@ class DispatchRole:
         """Give back what waits behind endpoints that have slowed down."""
         while True:
             await self._clock.sleep(_SWEEP_EVERY_S)
+            self._lanes.narrow()
             self._meter.gauge("waiting_deliveries", self._lanes.waiting)
             self._meter.gauge("inflight_attempts", self._lanes.in_flight)
             if self._lanes.waiting:

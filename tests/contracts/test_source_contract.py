@@ -1,0 +1,228 @@
+"""What every member of a consumer group keeps to, on the fake and on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_source import KafkaSource
+from app.core.partitions import Committed, Place
+from app.core.topics import Create, TopicSpec
+from app.ports import Log, Record, Source
+from tests.conftest import BROKER_USERS
+from tests.fakes.clock import Pulse
+from tests.fakes.log import MemoryLog
+from tests.fakes.source import MemoryGroup
+
+PARTITIONS = 4
+PATIENCE_S = 30
+
+
+class Heard:
+    """A listener that remembers; `gate` makes it slow to answer an assignment."""
+
+    def __init__(self) -> None:
+        self.mine: dict[Place, Committed] = {}
+        self.lost: set[Place] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.assignments = 0
+        self.pulse = Pulse()
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        self.mine |= places
+        self.assignments += 1
+        self.pulse.beat()
+        await self.gate.wait()
+
+    async def revoked(self, places: set[Place]) -> None:
+        self.lost |= places
+        for place in places:
+            self.mine.pop(place, None)
+        self.pulse.beat()
+
+    async def has(self, number: int) -> None:
+        """Wait until that many partitions are ours."""
+        await self.pulse.until(lambda: len(self.mine) == number, PATIENCE_S)
+
+
+class Bench:
+    """A topic with records, and members of one group that reads it."""
+
+    def __init__(self, log: Log, topic: str, make: Callable[[], Source], quiet_ms: int) -> None:
+        self.log = log
+        self.topic = topic
+        #: how long nothing has to come before nothing is taken for granted
+        self.quiet_ms = quiet_ms
+        self._make = make
+        self._members: list[Source] = []
+
+    async def member(self, heard: Heard) -> Source:
+        """One more member."""
+        member = self._make()
+        await member.start(heard)
+        self._members.append(member)
+        return member
+
+    async def leave(self, member: Source) -> None:
+        """One less."""
+        self._members.remove(member)
+        await member.stop()
+
+    async def append(self, number: int, partition: int = 0) -> None:
+        """So many more records, numbered by offset."""
+        for acked in [
+            await self.log.append(self.topic, key=None, value=b"v", partition=partition) for _ in range(number)
+        ]:
+            await acked
+
+    async def stop(self) -> None:
+        while self._members:
+            await self.leave(self._members[-1])
+
+
+async def read(member: Source, number: int, max_records: int | None = None) -> list[Record]:
+    """Poll until that many records are there."""
+    found: list[Record] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found) < number:
+            for records in (await member.poll(timeout_ms=200, max_records=max_records)).values():
+                found += records
+    return found
+
+
+def offsets(records: list[Record]) -> list[int]:
+    return [record.offset for record in records]
+
+
+@pytest.fixture(params=["memory", "kafka"])
+async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Bench]:
+    topic = f"{prefix}topic"
+    if request.param == "memory":
+        memory = MemoryLog(SystemClock(), partitions=PARTITIONS)
+        running = Bench(memory, topic, MemoryGroup(memory, [topic], SystemClock(), auto=True).member, 10)
+        yield running
+        await running.stop()
+        return
+    bootstrap = request.getfixturevalue("broker").bootstrap
+    request.config.stash[BROKER_USERS].append(request.node.nodeid)
+    async with KafkaAdmin(bootstrap) as admin:
+        spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
+        await admin.apply([Create(spec)])
+    log = KafkaLog(bootstrap, client_id="test")
+    await log.start([topic])
+    running = Bench(
+        log, topic, lambda: KafkaSource(bootstrap, group=f"{prefix}group", client_id="test", topics=[topic]), 700
+    )
+    try:
+        yield running
+    finally:
+        await running.stop()
+        await log.close()
+
+
+async def test_an_assignment_is_heard_before_its_first_record(bench: Bench) -> None:
+    await bench.append(3)
+    heard = Heard()
+    heard.gate.clear()
+    member = await bench.member(heard)
+    await heard.has(PARTITIONS)
+    assert set(heard.mine) == {(bench.topic, number) for number in range(PARTITIONS)}
+    assert await member.poll(timeout_ms=bench.quiet_ms) == {}, "read before the listener was ready"
+    heard.gate.set()
+    assert offsets(await read(member, 3)) == [0, 1, 2]
+
+
+async def test_without_a_commit_reading_starts_at_the_beginning(bench: Bench) -> None:
+    await bench.append(2)
+    heard = Heard()
+    member = await bench.member(heard)
+    records = await read(member, 2)
+    assert set(heard.mine.values()) == {Committed(None, "")}
+    assert [(record.topic, record.partition, record.offset) for record in records] == [
+        (bench.topic, 0, 0), (bench.topic, 0, 1)
+    ]  # fmt: skip
+
+
+async def test_a_commit_and_its_metadata_come_back_at_the_next_assignment(bench: Bench) -> None:
+    await bench.append(5)
+    first = await bench.member(Heard())
+    await read(first, 5)
+    assert await first.commit({(bench.topic, 0): (2, "1:abc="), (bench.topic, 1): (0, "")})
+    await bench.leave(first)
+    heard = Heard()
+    second = await bench.member(heard)
+    await heard.has(PARTITIONS)
+    assert heard.mine == {
+        (bench.topic, 0): Committed(2, "1:abc="),
+        (bench.topic, 1): Committed(0, ""),
+        (bench.topic, 2): Committed(None, ""),
+        (bench.topic, 3): Committed(None, ""),
+    }
+    assert offsets(await read(second, 3)) == [2, 3, 4]
+
+
+async def test_leaving_commits_nothing(bench: Bench) -> None:
+    await bench.append(3)
+    first = await bench.member(Heard())
+    await read(first, 3)
+    await bench.leave(first)
+    assert offsets(await read(await bench.member(Heard()), 3)) == [0, 1, 2]
+
+
+async def test_a_paused_partition_gives_nothing_and_then_all_of_it(bench: Bench) -> None:
+    heard = Heard()
+    member = await bench.member(heard)
+    await heard.has(PARTITIONS)
+    await bench.append(10)
+    assert offsets(await read(member, 3, max_records=3)) == [0, 1, 2]
+    member.pause((bench.topic, 0))
+    assert await member.poll(timeout_ms=bench.quiet_ms) == {}
+    await bench.append(1, partition=1)
+    assert [record.partition for record in await read(member, 1)] == [1], "a pause stopped another partition"
+    member.resume((bench.topic, 0))
+    assert offsets(await read(member, 7)) == [3, 4, 5, 6, 7, 8, 9]
+
+
+async def test_a_poll_gives_at_most_what_was_asked_for(bench: Bench) -> None:
+    await bench.append(10)
+    await bench.append(10, partition=1)
+    member = await bench.member(Heard())
+    sizes: list[int] = []
+    while sum(sizes) < 20:
+        batches = await member.poll(timeout_ms=500, max_records=4)
+        sizes.append(sum(len(records) for records in batches.values()))
+    assert max(sizes) <= 4
+
+
+async def test_a_second_member_gets_some_partitions_and_gives_them_back(bench: Bench) -> None:
+    one, two = Heard(), Heard()
+    first = await bench.member(one)
+    await one.has(PARTITIONS)
+    second = await bench.member(two)
+    await two.has(PARTITIONS // 2)
+    await one.has(PARTITIONS // 2)
+    assert not set(one.mine) & set(two.mine)
+    assert len(one.lost) == PARTITIONS
+    for number in range(PARTITIONS):
+        await bench.append(1, partition=number)
+    assert {(record.topic, record.partition) for record in await read(second, 2)} == set(two.mine)
+    assert {(record.topic, record.partition) for record in await read(first, 2)} == set(one.mine)
+    await bench.leave(second)
+    await one.has(PARTITIONS)
+
+
+async def test_a_commit_for_a_partition_of_somebody_else_is_refused(bench: Bench) -> None:
+    one, two = Heard(), Heard()
+    first = await bench.member(one)
+    await one.has(PARTITIONS)
+    await bench.member(two)
+    await two.has(PARTITIONS // 2)
+    await one.has(PARTITIONS // 2)
+    assert not await first.commit(dict.fromkeys(two.mine, (0, "")))
+    assert await first.commit(dict.fromkeys(one.mine, (0, "")))

@@ -1,0 +1,65 @@
+"""`app.ports.Sender` that answers by a script, and tells a test when it is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from app.core.exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply, Timing
+from tests.fakes.clock import Pulse
+
+Answer = int | Outcome | Exception
+
+
+def reply(status: int, **headers: str) -> Reply:
+    """An answer of a receiver; `_` in a header's name stands for `-`."""
+    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Reply(status=status, headers=named, body=b"said", truncated=False, timing=Timing(total_ms=3))
+
+
+def refusal(kind: RefusalKind) -> Refusal:
+    """No answer."""
+    return Refusal(kind=kind, detail=f"it ended with {kind}", timing=Timing(total_ms=3))
+
+
+class ScriptedSender:
+    """Answers 200 unless a URL has a script; the last line of a script is repeated."""
+
+    def __init__(self) -> None:
+        self.requests: list[PreparedRequest] = []
+        self._scripts: dict[str, deque[Answer]] = {}
+        self._gates: dict[str, asyncio.Event] = {}
+        self._pulse = Pulse()
+
+    async def send(self, request: PreparedRequest) -> Outcome:
+        self.requests.append(request)
+        self._pulse.beat()
+        if request.url in self._gates:
+            await self._gates[request.url].wait()
+        script = self._scripts.get(request.url)
+        answer: Answer = 200 if script is None else script.popleft() if len(script) > 1 else script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return reply(answer) if isinstance(answer, int) else answer
+
+    def script(self, url: str, *answers: Answer) -> None:
+        """What the receiver at `url` does, one after the other."""
+        self._scripts[url] = deque(answers)
+
+    def hold(self, *urls: str) -> None:
+        """These do not answer until `release`."""
+        for url in urls:
+            self._gates[url] = asyncio.Event()
+
+    def release(self, url: str) -> None:
+        """It answers."""
+        self._gates.pop(url).set()
+
+    def to(self, url: str) -> list[PreparedRequest]:
+        """The requests to one receiver so far."""
+        return [request for request in self.requests if request.url == url]
+
+    async def called(self, number: int, url: str | None = None) -> list[PreparedRequest]:
+        """Wait for that many requests in all (to `url`)."""
+        await self._pulse.until(lambda: len(self.requests if url is None else self.to(url)) >= number)
+        return self.requests if url is None else self.to(url)

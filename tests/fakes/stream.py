@@ -1,0 +1,101 @@
+"""A stream processor in memory: `app.ports.StreamApp`, `StreamBatch` and `StreamPartition` that a test drives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from app.core.errors import HookstreamError
+from app.ports import Record, StreamBatch
+from tests.fakes.clock import Pulse
+
+
+class MemoryPartition:
+    """`app.ports.StreamPartition`."""
+
+    def __init__(self, number: int = 0, *, start: int = 0, was_reset: bool = False) -> None:
+        self.number = number
+        self.start = start
+        self.was_reset = was_reset
+        self.tables: dict[str, dict[bytes, bytes]] = {"idempotency": {}, "ordering": {}, "positions": {}}
+
+    def read(self, table: str, key: bytes) -> bytes | None:
+        return self.tables[table].get(key)
+
+    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
+        self.tables[table].update(items)
+
+    def changelog(self, table: str) -> str:
+        return f"{table}-changelog"
+
+
+class MemoryBatch:
+    """`app.ports.StreamBatch`, which remembers how it ended."""
+
+    def __init__(self, app: MemoryStreamApp, partition: MemoryPartition, records: Sequence[Record]) -> None:
+        self._app = app
+        self.partition = partition
+        self.records = records
+        self.polled_at = float(len(app.batches))
+        self.acked = False
+        self.failure: HookstreamError | None = None
+
+    async def ack(self) -> None:
+        self.acked = True
+        self._app.pulse.beat()
+
+    def fail(self, error: HookstreamError) -> None:
+        self.failure = error
+        self._app.pulse.beat()
+
+
+class MemoryStreamApp:
+    """`app.ports.StreamApp` over batches that a test gives."""
+
+    def __init__(self) -> None:
+        self.pulse = Pulse()
+        #: all batches given so far
+        self.batches: list[MemoryBatch] = []
+        self._handed = 0
+        self._running = False
+        self._ended: BaseException | None = None
+
+    async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+        self._running = True
+        handing = asyncio.create_task(self._hand_out(handle))
+        try:
+            while not (handing.done() or any(batch.failure for batch in self.batches)):
+                await asyncio.wait([handing, self.pulse.next()], return_when=asyncio.FIRST_COMPLETED)
+            if handing.done():
+                handing.result()
+            raise next(batch.failure for batch in self.batches if batch.failure)
+        except Exception as error:
+            self._ended = error
+            raise
+        finally:
+            self.pulse.beat()
+            handing.cancel()
+            await asyncio.gather(handing, return_exceptions=True)
+
+    async def _hand_out(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+        while True:
+            while self._handed < len(self.batches):
+                self._handed += 1
+                await handle(self.batches[self._handed - 1])
+            await self.pulse.next()
+
+    def ready(self) -> str | None:
+        return None if self._running else "recovering"
+
+    def give(self, partition: MemoryPartition, *records: Record) -> MemoryBatch:
+        """All records of one partition of one poll."""
+        batch = MemoryBatch(self, partition, records)
+        self.batches.append(batch)
+        self.pulse.beat()
+        return batch
+
+    async def acked(self, batch: MemoryBatch) -> None:
+        """Wait until the batch is acknowledged; raises what ended the run before."""
+        await self.pulse.until(lambda: batch.acked or self._ended is not None)
+        if not batch.acked and self._ended is not None:
+            raise self._ended

@@ -1,0 +1,232 @@
+"""The fan-out role on fakes: a batch is acknowledged after all that it causes, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.adapters.metrics import PrometheusMeter
+from app.core import positions
+from app.core.fanout import Rules, position_key
+from app.core.model import Endpoint
+from app.roles import fanout
+from app.roles.fanout import FanoutRole
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.feed import MemoryFeed
+from tests.fakes.log import MemoryLog, MemoryRecord, TooLarge
+from tests.fakes.stream import MemoryBatch, MemoryPartition, MemoryStreamApp
+
+SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "positions-changelog"
+
+
+def endpoint(id_: str, **fields: Any) -> Endpoint:
+    made = Endpoint(
+        id=id_, tenant="default", mode="live", url="https://x.example/", events=("*",), profile="standard"
+    )  # fmt: skip
+    return msgspec.structs.replace(made, **fields)
+
+
+def event(offset: int, **fields: Any) -> MemoryRecord:
+    body = msgspec.json.encode({"type": "a.b", "id": f"e{offset}", "data": offset} | fields)
+    return MemoryRecord("events.raw", 0, offset, 1_700_000_000_000, b"k", body, [])
+
+
+class Stage:
+    """A fan-out worker with everything around it in memory."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog(FakeClock())
+        self.feed = MemoryFeed(endpoint("a"), endpoint("b"))
+        self.feed.position = 12
+        self.app = MemoryStreamApp()
+        self.meter = PrometheusMeter()
+        self.partition = MemoryPartition()
+        self.role = FanoutRole(
+            app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
+            rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
+            deliveries="deliveries", rejected="events.rejected",
+        )  # fmt: skip
+        self.running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.running = asyncio.create_task(self.role.run())
+
+    async def stop(self) -> None:
+        if self.running is not None:
+            self.running.cancel()
+            await asyncio.gather(self.running, return_exceptions=True)
+
+    def give(self, *records: MemoryRecord) -> MemoryBatch:
+        return self.app.give(self.partition, *records)
+
+    def deliveries(self) -> list[tuple[str, bytes | None]]:
+        """(event id, endpoint)"""
+        return [(record.header("event-id") or "", record.key) for record in self.log.of("deliveries")]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.stop()
+
+
+async def test_a_batch_becomes_deliveries_table_records_and_an_acknowledgement(stage: Stage) -> None:
+    assert stage.role.ready() == "starting"
+    stage.start()
+    batch = stage.give(event(0), event(1, ordering_key="o"))
+    await stage.app.acked(batch)
+    assert stage.role.ready() is None
+    assert stage.deliveries() == [("e0", b"a"), ("e0", b"b"), ("e1", b"a"), ("e1", b"b")]
+    first = stage.log.of("deliveries")[0]
+    assert (first.value, first.header("registry-position"), first.header("replay-id")) == (event(0).value, "12", None)
+    assert stage.log.of("deliveries")[2].header("sequence") == "1"
+    assert [len(stage.log.of(topic)) for topic in (SIGHTS, SEQUENCES, POSITIONS)] == [2, 1, 1]
+    assert {record.partition for record in stage.log.of(SIGHTS) + stage.log.of(POSITIONS)} == {0}
+    for table, topic in (("idempotency", SIGHTS), ("ordering", SEQUENCES), ("positions", POSITIONS)):
+        assert stage.partition.tables[table] == {record.key: record.value for record in stage.log.of(topic)}
+
+
+@pytest.mark.parametrize("last", ["deliveries", "events.rejected", SIGHTS, SEQUENCES, POSITIONS])
+async def test_a_batch_is_acknowledged_after_the_last_of_its_outputs(stage: Stage, last: str) -> None:
+    stage.log.hold(last)
+    stage.start()
+    broken = MemoryRecord("events.raw", 0, 1, 0, None, b"no event", [])
+    batch = stage.give(event(0, ordering_key="o"), broken)
+    await stage.log.seen("events.rejected", 1)
+    await settle()
+    assert not batch.acked
+    stage.log.release(last)
+    await stage.app.acked(batch)
+
+
+@pytest.mark.parametrize("topic", ["deliveries", SIGHTS, POSITIONS])
+async def test_a_batch_with_an_output_that_can_never_be_written_fails_and_is_not_acknowledged(
+    stage: Stage, topic: str
+) -> None:
+    stage.log.fail(topic, TooLarge(f"a record for {topic}"))
+    stage.start()
+    batch = stage.give(event(0))
+    assert stage.running is not None
+    with pytest.raises(TooLarge, match=topic):
+        await stage.running
+    assert batch.failure is not None and not batch.acked
+
+
+async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) -> None:
+    stage.feed.fenced = True
+    stage.start()
+    batch = stage.give(event(0))
+    await stage.feed.waited_for()
+    assert stage.deliveries() == []
+    stage.feed.directory.put_endpoint(endpoint("c"))
+    stage.feed.directory.put_endpoint(endpoint("a", status="paused"))
+    stage.feed.position = 15
+    stage.feed.open_fence()
+    await stage.app.acked(batch)
+    assert stage.deliveries() == [("e0", b"b"), ("e0", b"c")]
+    assert stage.log.of("deliveries")[0].header("registry-position") == "15"
+    assert stage.feed.fences == [batch.polled_at]
+
+
+async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_was(stage: Stage) -> None:
+    stored = positions.write(positions.Position(high=2))
+    stage.partition = MemoryPartition(start=0, was_reset=True)
+    stage.partition.tables["positions"][position_key(0)] = stored
+    stage.start()
+    await stage.app.acked(stage.give(event(0)))
+    await stage.app.acked(stage.give(event(1), event(2)))
+    replays = [record.header("replay-id") for record in stage.log.of("deliveries")]
+    assert replays[0] is not None and replays[0].startswith("rpl_")
+    assert replays == [replays[0]] * 4 + [None] * 2
+    assert len({record.header("delivery-id") for record in stage.log.of("deliveries")}) == 6
+    remembered = positions.read(stage.partition.tables["positions"][position_key(0)])
+    assert remembered == positions.Position(high=3, replay_id=replays[0], replay_until=2)
+
+
+async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a_replay(stage: Stage) -> None:
+    stage.start()
+    await stage.app.acked(stage.give(event(0)))
+    again = MemoryPartition(start=0, was_reset=True)
+    again.tables = stage.partition.tables
+    stage.partition = again
+    await stage.app.acked(stage.give(event(0), event(1)))
+    replays = [record.header("replay-id") is not None for record in stage.log.of("deliveries")]
+    assert replays == [False, False, True, True, False, False]
+
+
+async def test_a_crash_in_a_replay_goes_on_with_its_id(stage: Stage) -> None:
+    stage.start()
+    stage.partition = MemoryPartition(start=0, was_reset=True)
+    stage.partition.tables["positions"][position_key(0)] = positions.write(positions.Position(high=2))
+    await stage.app.acked(stage.give(event(0)))
+    after = MemoryPartition(start=1)
+    after.tables = stage.partition.tables
+    stage.partition = after
+    await stage.app.acked(stage.give(event(1)))
+    assert len({record.header("replay-id") for record in stage.log.of("deliveries")}) == 1
+
+
+async def test_redelivery_after_a_crash_is_the_same_delivery_with_the_same_sequence(stage: Stage) -> None:
+    stage.start()
+    await stage.app.acked(stage.give(event(0, ordering_key="o"), event(1, ordering_key="o")))
+    again = MemoryPartition(start=0)
+    again.tables = stage.partition.tables
+    stage.partition = again
+    await stage.app.acked(stage.give(event(0, ordering_key="o"), event(1, ordering_key="o")))
+    records = stage.log.of("deliveries")
+    assert [record.headers for record in records[4:]] == [record.headers for record in records[:4]]
+    assert [record.header("sequence") for record in records[::2]] == ["1", "2", "1", "2"]
+
+
+async def test_a_producers_duplicate_is_dropped_also_in_a_later_batch(stage: Stage) -> None:
+    stage.start()
+    await stage.app.acked(stage.give(event(0, idempotency_key="i"), event(1, idempotency_key="i")))
+    await stage.app.acked(stage.give(event(2, idempotency_key="i")))
+    assert {event_id for event_id, _ in stage.deliveries()} == {"e0"}
+    assert 'events_ingested_total{result="duplicate"} 2.0' in stage.meter.exposition().decode()
+
+
+async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Stage) -> None:
+    stage.start()
+    batch = stage.give(MemoryRecord("events.raw", 0, 0, 7, b"k", b"{", [("own", b"1")]), event(1))
+    await stage.app.acked(batch)
+    (rejected,) = stage.log.of("events.rejected")
+    assert (rejected.key, rejected.value, rejected.header("own")) == (b"k", b"{", "1")
+    assert (rejected.header("rejected-reason"), rejected.header("rejected-offset")) == ("not_json", "0")
+    assert len(stage.deliveries()) == 2
+
+
+async def test_batches_are_planned_ahead_of_acknowledgements_but_not_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout, "_DEPTH", 4)
+    stage = Stage()
+    stage.log.hold("deliveries")
+    stage.start()
+    try:
+        batches = [stage.give(event(offset)) for offset in range(6)]
+        await stage.log.seen("deliveries", 8)
+        await settle()
+        assert len(stage.deliveries()) == 8, "four are under way"
+        assert not any(batch.acked for batch in batches)
+        stage.log.release("deliveries")
+        await stage.app.acked(batches[5])
+        assert all(batch.acked for batch in batches)
+        assert [event_id for event_id, _ in stage.deliveries()][::2] == [f"e{offset}" for offset in range(6)]
+    finally:
+        await stage.stop()
+
+
+async def test_no_batch_is_planned_while_the_log_has_no_room(stage: Stage) -> None:
+    stage.log.crowd(True)
+    stage.start()
+    batch = stage.give(event(0))
+    await settle()
+    assert stage.deliveries() == []
+    stage.log.crowd(False)
+    await stage.app.acked(batch)

@@ -1,0 +1,245 @@
+"""The registry role on a fake store: every command is answered, and nothing is written in part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.adapters.metrics import PrometheusMeter
+from app.core import registry
+from app.core.directory import Directory
+from app.core.errors import Unavailable
+from app.core.model import Endpoint, Tenant
+from app.core.registry import Action, Command, CreateEndpoint, PutTenant, RemoveEndpoint, Reply, UpdateEndpoint
+from app.profiles.catalog import PROFILES
+from app.roles.registry import RegistryRole
+from tests.fakes.clock import FakeClock, Pulse, settle
+from tests.fakes.log import MemoryRecord
+
+
+class MemoryStore:
+    """`app.ports.RegistryStore`: commands that a test gives, transactions that it reads."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, bytes] = {}
+        self.replies: dict[str, Reply] = {}
+        self.transactions: list[int] = []
+        self.failure: Exception | None = None
+        self.elected = asyncio.Event()
+        self.elected.set()
+        self.running = False
+        self.elections = 0
+        self.pulse = Pulse()
+        self._commands: list[MemoryRecord] = []
+        self._polled = 0
+
+    async def start(self) -> None:
+        self.running = True
+
+    async def stop(self) -> None:
+        self.running = False
+
+    async def chosen(self, directory: Directory) -> None:
+        await self.elected.wait()
+        self.elections += 1
+        self._polled = self.transactions[-1] if self.transactions else 0
+        for key, value in self.states.items():
+            registry.apply(directory, key, value)
+
+    def is_writer(self) -> bool:
+        return self.elected.is_set()
+
+    async def poll(self) -> Sequence[MemoryRecord]:
+        if self._polled == len(self._commands) and self.elected.is_set():
+            await self.pulse.next()
+        records, self._polled = self._commands[self._polled :], len(self._commands)
+        return records
+
+    async def commit(
+        self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
+    ) -> None:
+        if self.failure is not None:
+            raise self.failure
+        for key, value in states:
+            if value is None:
+                del self.states[key]
+            else:
+                self.states[key] = value
+        self.replies |= {key: msgspec.json.decode(value, type=Reply) for key, value in replies}
+        self.transactions.append(next_offset)
+        self.pulse.beat()
+
+    def give(self, *values: bytes) -> None:
+        """Commands, in one poll."""
+        for value in values:
+            self._commands.append(MemoryRecord("registry.commands", 0, len(self._commands), 0, b"k", value, []))
+        self.pulse.beat()
+
+    async def replied(self, *ids: str) -> list[Reply]:
+        """Wait for the answers to these commands."""
+        await self.pulse.until(lambda: set(ids) <= set(self.replies))
+        return [self.replies[each] for each in ids]
+
+
+class Stage:
+    """A candidate for the writer, running."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.clock = FakeClock()
+        self.meter = PrometheusMeter()
+        self.role = RegistryRole(
+            store=lambda: self.store, clock=self.clock, meter=self.meter, profiles=PROFILES,
+            url_problem=lambda url: "private network" if "internal" in url else None,
+        )  # fmt: skip
+        self.running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.running = asyncio.create_task(self.role.run())
+
+    async def stop(self) -> None:
+        if self.running is not None:
+            self.running.cancel()
+            await asyncio.gather(self.running, return_exceptions=True)
+        assert not self.store.running and self.role.ready() is not None
+
+    async def endpoint(self, id_: str) -> Endpoint:
+        return msgspec.json.decode(self.store.states[f"endpoint/{id_}"], type=Endpoint)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.stop()
+
+
+def command(id_: str, action: Action) -> bytes:
+    return registry.encode(Command(id=id_, issued_at_ms=1, action=action)) or b""
+
+
+def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
+    made = Endpoint(id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
+    return msgspec.structs.replace(made, **fields)
+
+
+async def test_a_command_becomes_a_state_and_a_reply_in_one_transaction(stage: Stage) -> None:
+    assert stage.role.ready() is not None
+    stage.start()
+    stage.store.give(command("c1", CreateEndpoint(endpoint())), command("c2", PutTenant(Tenant(id="acme"))))
+    replies = await stage.store.replied("c1", "c2")
+    assert stage.role.ready() is None
+    assert replies == [Reply(command_id="c1", ok=True, version=1), Reply(command_id="c2", ok=True, version=1)]
+    assert (await stage.endpoint("ep")).created_at_ms == stage.clock.now_ms()
+    assert set(stage.store.states) == {"endpoint/ep", "tenant/acme"}
+    assert stage.store.transactions == [2]
+
+
+async def test_a_command_sees_those_before_it_in_the_same_transaction(stage: Stage) -> None:
+    stage.start()
+    stage.store.give(
+        command("c1", CreateEndpoint(endpoint())),
+        command("c2", UpdateEndpoint("ep", {"status": "paused"}, 1)),
+        command("c3", CreateEndpoint(endpoint("other"))),
+        command("c4", RemoveEndpoint("other", 1)),
+    )
+    assert [reply.version for reply in await stage.store.replied("c1", "c2", "c3", "c4")] == [1, 2, 1, 0]
+    assert (await stage.endpoint("ep")).status == "paused"
+    assert set(stage.store.states) == {"endpoint/ep"}
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (UpdateEndpoint("nobody", {}), "not_found"),
+        (RemoveEndpoint("ep", 7), "conflict"),
+        (CreateEndpoint(endpoint()), "exists"),
+        (UpdateEndpoint("ep", {"events": []}), "invalid"),
+        (UpdateEndpoint("ep", {"url": "https://internal.example/"}), "invalid"),
+        (CreateEndpoint(endpoint("ep2", url="https://internal.example/")), "invalid"),
+    ],
+)
+async def test_a_refusal_is_answered_and_changes_nothing(stage: Stage, action: Action, code: str) -> None:
+    stage.start()
+    stage.store.give(command("c1", CreateEndpoint(endpoint())))
+    await stage.store.replied("c1")
+    before = dict(stage.store.states)
+    stage.store.give(command("c2", action), command("c3", UpdateEndpoint("ep", {"description": "after"}, 1)))
+    refused, after = await stage.store.replied("c2", "c3")
+    assert (refused.ok, refused.code, refused.version) == (False, code, 0) and refused.detail
+    assert after.ok and after.version == 2
+    assert set(stage.store.states) == set(before)
+
+
+async def test_a_state_over_256_kib_is_refused(stage: Stage) -> None:
+    stage.start()
+    events = tuple(f"{'x' * 250}.{number}" for number in range(500))
+    changes = {
+        "headers": {f"x-{number}": "v" * 4096 for number in range(30)},
+        "metadata": {f"label-{number}": "v" * 512 for number in range(50)},
+    }
+    stage.store.give(
+        command("c1", CreateEndpoint(endpoint(events=events))),
+        command("c2", UpdateEndpoint("ep", changes, 1)),
+        command("c3", UpdateEndpoint("ep", {"description": "after"}, 1)),
+    )
+    fits, large, after = await stage.store.replied("c1", "c2", "c3")
+    assert fits.ok
+    assert (large.code, "the limit is 262144" in (large.detail or "")) == ("invalid", True)
+    assert after.ok and after.version == 2, "the refused state was taken for the current one"
+    assert (await stage.endpoint("ep")).metadata == {}
+
+
+async def test_an_unreadable_command_is_passed_over_and_counted(stage: Stage) -> None:
+    stage.start()
+    stage.store.give(b"no command", command("c1", CreateEndpoint(endpoint())), b"")
+    await stage.store.replied("c1")
+    assert (set(stage.store.replies), stage.store.transactions) == ({"c1"}, [3])
+    assert 'registry_commands_total{result="unreadable"} 2.0' in stage.meter.exposition().decode()
+    stage.store.give(b"{}")
+    await stage.store.pulse.until(lambda: stage.store.transactions == [3, 4])
+
+
+async def test_a_transaction_that_fails_ends_the_run_and_the_next_one_starts_from_the_log(stage: Stage) -> None:
+    stage.start()
+    stage.store.failure = Unavailable("the outcome is unknown")
+    stage.store.give(command("c1", CreateEndpoint(endpoint())))
+    assert stage.running is not None
+    with pytest.raises(Unavailable):
+        await stage.running
+    assert not stage.store.running and stage.role.ready() is not None
+    assert (stage.store.states, stage.store.replies) == ({}, {})
+    stage.store.failure = None
+    stage.start()
+    (reply,) = await stage.store.replied("c1")
+    assert reply.ok, "what the failed transaction would have written was remembered"
+
+
+async def test_a_writer_that_lost_its_office_reads_the_state_anew_when_it_is_chosen_again(stage: Stage) -> None:
+    stage.start()
+    stage.store.give(command("c1", CreateEndpoint(endpoint())), command("c2", CreateEndpoint(endpoint("other"))))
+    await stage.store.replied("c1", "c2")
+    stage.store.elected.clear()
+    stage.store.pulse.beat()
+    await settle()
+    changed = msgspec.structs.replace(await stage.endpoint("ep"), version=5, description="by another writer")
+    stage.store.states = {"endpoint/ep": registry.encode(changed) or b""}
+    stage.store.elected.set()
+    stage.store.give(
+        command("c3", UpdateEndpoint("ep", {"status": "paused"}, 5)), command("c4", CreateEndpoint(endpoint("other")))
+    )
+    assert [reply.version for reply in await stage.store.replied("c3", "c4")] == [6, 1]
+    assert (await stage.endpoint("ep")).description == "by another writer"
+    assert stage.store.elections == 2
+
+
+async def test_a_candidate_that_is_not_chosen_writes_nothing(stage: Stage) -> None:
+    stage.store.elected.clear()
+    stage.start()
+    stage.store.give(command("c1", CreateEndpoint(endpoint())))
+    await settle()
+    assert stage.store.transactions == []
