@@ -11,8 +11,9 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_log import KafkaLog
+from app.core.commands import Action, Command, Reply
 from app.core.errors import CommandRefused, Unavailable
-from app.core.registry import Action, Command, Reply, encode
+from app.core.registry import encode
 from app.ports import Clock
 
 

@@ -30,6 +30,8 @@ from app.ports import PartitionListener, Record
 
 log = structlog.get_logger(__name__)
 
+_COMMIT_S = 3.0
+_STOP_S = 4.0
 #: after a poll with so many records the next one waits until so long after it: it then brings more and costs no more
 _BRISK = 4
 _PACE_S = 0.003
@@ -77,7 +79,7 @@ class KafkaSource:
     async def stop(self) -> None:
         """Leave the group (bounded); commit before: nothing is committed here."""
         task = asyncio.create_task(self._consumer.stop())
-        done, _ = await asyncio.wait([task], timeout=5)
+        done, _ = await asyncio.wait([task], timeout=_STOP_S)
         if not done:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -118,9 +120,13 @@ class KafkaSource:
         if not offsets:
             return True
         try:
-            await self._consumer.commit(
-                {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in offsets.items()}
-            )
+            async with asyncio.timeout(_COMMIT_S):  # aiokafka itself tries again for ever
+                await self._consumer.commit(
+                    {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in offsets.items()}
+                )
+        except TimeoutError:
+            log.warning("source.commit_failed", error=f"no answer within {_COMMIT_S} s")
+            return False
         except (
             CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError
         ) as error:  # fmt: skip

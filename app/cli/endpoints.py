@@ -12,9 +12,9 @@ from app.adapters.keyring import new_signing_secret
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import Session, session
+from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model import Endpoint, SealedSecret
-from app.core.registry import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
 app = typer.Typer(no_args_is_help=True, help="Register the receivers of events, and change them.")

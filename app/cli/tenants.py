@@ -9,8 +9,8 @@ import typer
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import session
+from app.core.commands import PutTenant
 from app.core.model import Tenant
-from app.core.registry import PutTenant
 
 app = typer.Typer(no_args_is_help=True, help="The isolation units: one for each of your customers.")
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.matching import includes, prefixes
-from app.core.model import Endpoint, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant
 
 Scope = tuple[str, str]
 
@@ -37,6 +37,12 @@ class Directory:
         self._indexes: dict[Scope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
         self.tenants: dict[str, Tenant] = {}
+        self.keys: dict[str, ApiKey] = {}
+        #: hex SHA-256 of a key → the key
+        self.keys_by_digest: dict[str, ApiKey] = {}
+        #: (tenant, name) → the tenant's own event type
+        self.event_types: dict[tuple[str, str], EventType] = {}
+        self.replays: dict[str, Replay] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -105,6 +111,34 @@ class Directory:
     def remove_tenant(self, tenant_id: str) -> None:
         """Forget; its endpoints stay until they are removed themselves."""
         self.tenants.pop(tenant_id, None)
+
+    def put_key(self, key: ApiKey) -> None:
+        """Add or replace."""
+        self.remove_key(key.id)
+        self.keys[key.id] = self.keys_by_digest[key.digest] = key
+
+    def remove_key(self, key_id: str) -> None:
+        """Forget."""
+        old = self.keys.pop(key_id, None)
+        if old is not None:
+            self.keys_by_digest.pop(old.digest, None)
+
+    def put_event_type(self, event_type: EventType) -> None:
+        """Add or replace."""
+        self.event_types[event_type.tenant, event_type.name] = event_type
+
+    def remove_event_type(self, name: str) -> None:
+        """Forget; `name` is `<tenant>/<type>`."""
+        tenant, _, event_type = name.partition("/")
+        self.event_types.pop((tenant, event_type), None)
+
+    def put_replay(self, replay: Replay) -> None:
+        """Add or replace."""
+        self.replays[replay.id] = replay
+
+    def remove_replay(self, replay_id: str) -> None:
+        """Forget."""
+        self.replays.pop(replay_id, None)
 
 
 #: remembered answers per tenant and mode: types are few, but a producer may invent them

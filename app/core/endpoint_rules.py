@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
-from app.core.matching import is_pattern
-from app.core.model import Endpoint, Tenant
+from app.core.matching import is_event_type, is_pattern
+from app.core.model import Endpoint, EventType, Tenant
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
@@ -54,13 +54,31 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
     return problems
 
 
+def event_type_problems(event_type: EventType) -> list[str]:
+    """Everything that is wrong with an event type of a tenant; the schema itself is judged where it is compiled."""
+    problems = []
+    if not _ID.fullmatch(event_type.tenant):
+        problems.append(f"tenant id {event_type.tenant!r}: 1 to 128 of letters, digits, _, . and -")
+    if not is_event_type(event_type.name):
+        problems.append(f"name {event_type.name!r}: dot-joined segments of letters, digits, _ and -")
+    if len(event_type.description) > 1024:
+        problems.append("description: at most 1024 characters")
+    if len(event_type.schema or "") > 65_536:
+        problems.append("schema: at most 65536 characters")
+    if event_type.mode != "off" and event_type.schema is None:
+        problems.append(f"mode {event_type.mode}: needs a schema")
+    return problems
+
+
 def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
     if not _ID.fullmatch(endpoint.id):
         yield f"id {endpoint.id!r}: 1 to 128 of letters, digits, _, . and -"
     if not _ID.fullmatch(endpoint.tenant):
         yield f"tenant {endpoint.tenant!r}: 1 to 128 of letters, digits, _, . and -"
-    if endpoint.profile not in profiles:
-        yield _unknown_profile(endpoint.profile, profiles)
+    for name in (endpoint.profile, endpoint.signature or endpoint.profile):
+        if name not in profiles:
+            yield _unknown_profile(name, profiles)
+            break
     if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > 2048:
         yield "url: begins with https:// and has at most 2048 characters"
     if len(endpoint.description) > 1024 or len(endpoint.status_reason or "") > 1024:

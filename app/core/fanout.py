@@ -3,7 +3,8 @@
 Rules of this file
 - Pure: the same records over the same tables and directory cause the same outputs with the same ids.
 - Nothing is decided twice: an event's sequence is fixed at its first sight and read from the table ever after.
-- A paused endpoint is skipped (its resume replays from the log), a disabled one gets nothing.
+- What a paused endpoint is not given is put aside in deliveries.dead, as decided: with its sequence, and without the
+  producer's duplicates, which nobody could tell later. A disabled endpoint gets nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from app.core.ingest import Coordinates, understand
 from app.core.model import Event
 from app.core.positions import Position
 from app.core.topics import max_message_bytes
+
+#: the headers of a delivery that waits for its endpoint's resume
+PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
 
 
 def position_key(partition: int) -> bytes:
@@ -69,6 +73,8 @@ class Plan(msgspec.Struct, kw_only=True):
 
     #: (endpoint id, headers, value)
     deliveries: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    #: the same, for paused endpoints: to be put into deliveries.dead
+    aside: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
     rejections: list[Rejection] = msgspec.field(default_factory=list)
     #: what the tables have to remember
     sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
@@ -150,12 +156,16 @@ class Planner:
     def _deliver(self, event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str) -> None:
         shared: list[Header] | None = None
         for endpoint in self._directory.match(event.tenant, event.mode, event.type):
-            if endpoint.status != "active":
+            if endpoint.status == "disabled":
                 continue
             if shared is None:
                 shared = event_headers(event, accepted_at_ms, sequence, replay_id, self._registry_position)
             delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
-            self._plan.deliveries.append((endpoint.id.encode(), with_delivery(shared, delivery), event.body))
+            headers = with_delivery(shared, delivery)
+            if endpoint.status == "active":
+                self._plan.deliveries.append((endpoint.id.encode(), headers, event.body))
+            else:
+                self._plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))
         if shared is None:
             self._plan.unmatched += 1
 

@@ -44,6 +44,19 @@ class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A time in which an endpoint was paused or disabled, as stretches of the log."""
+
+    kind: Literal["paused", "disabled"]
+    since_ms: int
+    #: where each partition of events.raw stood at the beginning
+    begin: dict[int, int]
+    #: where it stood at the end; None: it goes on
+    end: dict[int, int] | None = None
+    #: where the endpoint's partition of deliveries.dead stood then: what it misses is put aside from there on
+    dead_begin: int = 0
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A registered receiver URL with its subscription, secret and policy; the value of `endpoint/<id>` in registry."""
 
@@ -73,6 +86,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: requests per second; None: unlimited
     rate_limit: float | None = None
     ordering: Ordering = "none"
+    #: name of the profile whose signature is sent; None: its own
+    signature: str | None = None
+    #: what it was not given, the latest last
+    holds: tuple[Hold, ...] = ()
+    #: the Idempotency-Key and the fingerprint of the request that created it
+    created_by: tuple[str, str] | None = None
+    #: the Idempotency-Key of the last rotation of its secret
+    rotated_by: str | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
     #: counts the changes, from 1
@@ -87,6 +108,68 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: default profile of its endpoints
     profile: str = "standard"
     notify_emails: tuple[str, ...] = ()
+    #: endpoints may subscribe to types that no catalogue knows; None: only where the profile is `standard`
+    open_catalogue: bool | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    version: int = 1
+
+
+Scope = Literal["read", "write"]
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key of the management API; the value of `key/<id>` in registry. The key itself is nowhere."""
+
+    id: str
+    tenant: str
+    mode: Mode
+    #: hex SHA-256 of the key
+    digest: str
+    #: its last four characters, for people
+    last4: str
+    name: str = ""
+    scopes: tuple[Scope, ...] = ("read", "write")
+    #: None: for ever
+    expires_at_ms: int | None = None
+    created_at_ms: int = 0
+    version: int = 1
+
+
+class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event type of a tenant's own; the value of `type/<tenant>/<name>` in registry."""
+
+    name: str
+    tenant: str
+    description: str = ""
+    #: JSON Schema 2020-12 of `data`, as JSON text; None: anything
+    schema: str | None = None
+    #: what happens to an event that does not satisfy the schema
+    mode: Literal["off", "warn", "reject"] = "off"
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    version: int = 1
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Events that one endpoint is given after the fact; the value of `replay/<id>` in registry."""
+
+    id: str
+    tenant: str
+    mode: Mode
+    endpoint_id: str
+    #: resume: what a pause has held back; recover: what a disabled endpoint has missed
+    reason: Literal["resume", "recover"]
+    #: recover: partition of events.raw → the first offset, and the offset after the last one
+    begin: dict[int, int]
+    end: dict[int, int]
+    #: resume: what was put aside in deliveries.dead, from that offset of the endpoint's partition on
+    dead_begin: int | None = None
+    state: Literal["pending", "running", "done", "cancelled"] = "pending"
+    #: partition → the offset up to which it is done
+    done: dict[int, int] = {}
+    #: deliveries appended so far
+    sent: int = 0
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1

@@ -1,91 +1,66 @@
-"""What a command does to the registry: state in, change or refusal out.
+"""What a command does to the registry: state in, changes or refusal out.
 
-The registry's records are `endpoint/<id>` and `tenant/<id>`, each with the full state and a version. A command names
-the version that it was made for (or none: whatever is there); another version refuses it, so no update is lost.
+The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<name>` and `replay/<id>`, each
+with the full state and a version. A command names the version that it was made for (or none: whatever is there);
+another version refuses it, so no update is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
 
+from app.core.commands import (
+    AdvanceReplay,
+    CancelReplay,
+    Command,
+    CreateEndpoint,
+    CreateKey,
+    PutEventType,
+    PutTenant,
+    ReactivateEndpoint,
+    RecoverEndpoint,
+    RemoveEndpoint,
+    RemoveEventType,
+    Reply,
+    RevokeKey,
+    RotateSecret,
+    SuspendEndpoint,
+    UpdateEndpoint,
+)
 from app.core.directory import Directory
-from app.core.endpoint_rules import endpoint_problems, tenant_problems
+from app.core.endpoint_rules import endpoint_problems, event_type_problems, tenant_problems
 from app.core.errors import CommandRefused
-from app.core.model import Endpoint, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant
 
-
-class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
-    """Register an endpoint under the id it carries."""
-
-    endpoint: Endpoint
-
-
-class UpdateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.update"):
-    """Change the named fields of an endpoint."""
-
-    id: str
-    changes: dict[str, Any]
-    expected_version: int | None = None
-
-
-class RemoveEndpoint(msgspec.Struct, frozen=True, tag="endpoint.remove"):
-    """Remove an endpoint; its deliveries under way are cancelled."""
-
-    id: str
-    expected_version: int | None = None
-
-
-class PutTenant(msgspec.Struct, frozen=True, tag="tenant.put"):
-    """Register a tenant, or replace what is known of it."""
-
-    tenant: Tenant
-
-
-Action = CreateEndpoint | UpdateEndpoint | RemoveEndpoint | PutTenant
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of a record of registry.commands."""
-
-    #: names the command; its reply carries it
-    id: str
-    issued_at_ms: int
-    action: Action
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The value of a record of registry.replies; the key is the command's id."""
-
-    command_id: str
-    ok: bool
-    #: version of the entity after the command; 0: removed
-    version: int = 0
-    #: why it was refused: not_found | conflict | exists | invalid | unreadable
-    code: str | None = None
-    detail: str | None = None
+State = Endpoint | Tenant | ApiKey | EventType | Replay
 
 
 class Change(msgspec.Struct, frozen=True):
     """A record for the registry; value None removes."""
 
     key: str
-    value: Endpoint | Tenant | None
+    value: State | None
     version: int
 
 
-#: fields of an endpoint that a command may change
+#: fields of an endpoint that `UpdateEndpoint` may change; the others have commands of their own, or none
 CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "id",
     "tenant",
     "mode",
     "profile",  # its secret was made for the profile: create another endpoint instead
+    "holds",
+    "created_by",
+    "rotated_by",
     "created_at_ms",
     "updated_at_ms",
     "version",
 }
+#: what an endpoint remembers of what it was not given
+MAX_HOLDS = 8
 
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
@@ -99,46 +74,97 @@ def read_command(value: bytes | None) -> Command:
         raise CommandRefused("unreadable", str(error)) from error
 
 
-def decide(command: Command, directory: Directory, now_ms: int, profiles: Collection[str]) -> Change:
-    """What the command does; raises `CommandRefused`. The caller applies the change to `directory`."""
+def decide(command: Command, directory: Directory, now_ms: int, profiles: Collection[str]) -> list[Change]:
+    """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`."""
     match command.action:
         case CreateEndpoint(endpoint=endpoint):
             if directory.endpoint(endpoint.id) is not None:
                 raise CommandRefused("exists", f"endpoint {endpoint.id} is there already")
             fresh = msgspec.structs.replace(endpoint, version=1, created_at_ms=now_ms, updated_at_ms=now_ms)
-            return _endpoint_change(fresh, profiles)
+            return [_endpoint_change(fresh, profiles)]
         case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
-            return _update(_current(directory, id_, expected), changes, now_ms, profiles)
+            return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
-            return Change(f"endpoint/{id_}", None, 0)
-        case PutTenant(tenant=tenant):
-            return _put_tenant(tenant, directory, now_ms, profiles)
+            return [Change(f"endpoint/{id_}", None, 0)]
+        case PutTenant():
+            return [_put_tenant(command.action, directory, now_ms, profiles)]
+        case SuspendEndpoint():
+            return _suspend(command.action, directory, now_ms)
+        case ReactivateEndpoint():
+            return _reactivate(command.action, directory, now_ms)
+        case RecoverEndpoint():
+            return _recover(command.action, directory, now_ms)
+        case RotateSecret():
+            return _rotate(command.action, directory, now_ms)
+        case _:
+            return _decide_others(command, directory, now_ms)
+
+
+def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[Change]:
+    match command.action:
+        case CreateKey(key=key):
+            if key.id in directory.keys:
+                raise CommandRefused("exists", f"key {key.id} is there already")
+            return [Change(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
+        case RevokeKey(id=id_):
+            if id_ not in directory.keys:
+                raise CommandRefused("not_found", f"there is no key {id_}")
+            return [Change(f"key/{id_}", None, 0)]
+        case PutEventType(event_type=event_type):
+            return [_put_event_type(event_type, directory, now_ms)]
+        case RemoveEventType(tenant=tenant, name=name):
+            if (tenant, name) not in directory.event_types:
+                raise CommandRefused("not_found", f"there is no event type {name}")
+            return [Change(f"type/{tenant}/{name}", None, 0)]
+        case AdvanceReplay(id=id_, done=done, sent=sent, state=state):
+            replay = _replay(directory, id_)
+            if replay.state in ("done", "cancelled"):
+                return []
+            return [_replay_change(msgspec.structs.replace(replay, done=done, sent=sent, state=state), now_ms)]
+        case CancelReplay(id=id_):
+            replay = _replay(directory, id_)
+            if replay.state in ("done", "cancelled"):
+                return []
+            return [_replay_change(msgspec.structs.replace(replay, state="cancelled"), now_ms)]
+        case _:
+            raise CommandRefused("unreadable", f"unknown command {command.action}")
 
 
 def apply(directory: Directory, key: str, value: bytes | None) -> None:
     """Read one record of the registry into a directory; kinds that this version does not know are passed over."""
     kind, _, name = key.partition("/")
-    match kind, value:
-        case "endpoint", None:
-            directory.remove_endpoint(name)
-        case "endpoint", bytes():
-            directory.put_endpoint(_endpoint.decode(value))
-        case "tenant", None:
-            directory.remove_tenant(name)
-        case "tenant", bytes():
-            directory.put_tenant(_tenant.decode(value))
-        case _:
-            pass
+    reader = _READERS.get(kind)
+    if reader is not None:
+        reader(directory, name, value)
 
 
-def encode(value: Endpoint | Tenant | Command | Reply | None) -> bytes | None:
+def encode(value: State | Command | Reply | None) -> bytes | None:
     """A registry value as JSON; None stays None (a tombstone)."""
     return None if value is None else _encoder.encode(value)
 
 
-_endpoint = msgspec.json.Decoder(Endpoint)
-_tenant = msgspec.json.Decoder(Tenant)
+def _reader(
+    kind: type[Any], put: Callable[[Directory, Any], None], remove: Callable[[Directory, str], None]
+) -> Callable[[Directory, str, bytes | None], None]:
+    decoder = msgspec.json.Decoder(kind)
+
+    def read(directory: Directory, name: str, value: bytes | None) -> None:
+        if value is None:
+            remove(directory, name)
+        else:
+            put(directory, decoder.decode(value))
+
+    return read
+
+
+_READERS = {
+    "endpoint": _reader(Endpoint, Directory.put_endpoint, Directory.remove_endpoint),
+    "tenant": _reader(Tenant, Directory.put_tenant, Directory.remove_tenant),
+    "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
+    "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
+    "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
+}
 
 
 def _current(directory: Directory, endpoint_id: str, expected: int | None) -> Endpoint:
@@ -155,8 +181,9 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
     if fixed:
         raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
     try:
-        merged = msgspec.to_builtins(old) | dict(changes) | {"version": old.version + 1, "updated_at_ms": now_ms}
-        return _endpoint_change(msgspec.convert(merged, Endpoint), profiles)
+        merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
+        merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
+        return _endpoint_change(msgspec.convert(merged, Endpoint, str_keys=True), profiles)
     except msgspec.ValidationError as error:
         raise CommandRefused("invalid", str(error)) from error
 
@@ -168,18 +195,104 @@ def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> Change:
     return Change(f"endpoint/{endpoint.id}", endpoint, endpoint.version)
 
 
-def _put_tenant(tenant: Tenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> Change:
+def _changed(old: Endpoint, now_ms: int, **fields: Any) -> Change:
+    fresh = msgspec.structs.replace(old, **fields, version=old.version + 1, updated_at_ms=now_ms)
+    return Change(f"endpoint/{old.id}", fresh, fresh.version)
+
+
+def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, action.expected_version)
+    if old.status == action.status:
+        return []
+    holds = old.holds
+    if holds and holds[-1].end is None:  # from one kind to the other: nothing was given meanwhile
+        holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
+    else:
+        hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
+        holds = (*holds, hold)[-MAX_HOLDS:]
+    return [_changed(old, now_ms, status=action.status, status_reason=action.reason, holds=holds)]
+
+
+def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, action.expected_version)
+    if old.status == "active":
+        return []
+    holds, replays = old.holds, []
+    if holds and holds[-1].end is None:
+        hold = msgspec.structs.replace(holds[-1], end=action.end)
+        holds = (*holds[:-1], hold)
+        if hold.kind == "paused":
+            replays = [_replay_change(_replay_of(old, hold, action.replay_id, "resume", now_ms), now_ms)]
+    return [_changed(old, now_ms, status="active", status_reason=None, holds=holds), *replays]
+
+
+def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    endpoint = _current(directory, action.id, None)
+    missed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
+    if endpoint.status != "active":
+        raise CommandRefused("invalid", f"endpoint {action.id} is {endpoint.status}: enable it first")
+    if not missed:
+        raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
+    if action.replay_id in directory.replays:
+        return []
+    return [_replay_change(_replay_of(endpoint, missed[-1], action.replay_id, "recover", now_ms), now_ms)]
+
+
+def _replay_of(endpoint: Endpoint, hold: Hold, replay_id: str, reason: Any, now_ms: int) -> Replay:
+    return Replay(
+        id=replay_id, tenant=endpoint.tenant, mode=endpoint.mode, endpoint_id=endpoint.id, reason=reason,
+        begin=hold.begin, end=hold.end or {}, dead_begin=hold.dead_begin if reason == "resume" else None,
+        created_at_ms=now_ms, version=0,
+    )  # fmt: skip
+
+
+def _replay(directory: Directory, replay_id: str) -> Replay:
+    replay = directory.replays.get(replay_id)
+    if replay is None:
+        raise CommandRefused("not_found", f"there is no replay {replay_id}")
+    return replay
+
+
+def _replay_change(replay: Replay, now_ms: int) -> Change:
+    fresh = msgspec.structs.replace(replay, version=replay.version + 1, updated_at_ms=now_ms)
+    return Change(f"replay/{replay.id}", fresh, fresh.version)
+
+
+def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    if action.key is not None and action.key == old.rotated_by:
+        return []
+    _current(directory, action.id, action.expected_version)
+    until = action.overlap_until_ms
+    kept = [
+        msgspec.structs.replace(each, expires_at_ms=min(each.expires_at_ms or until, until))
+        for each in old.secrets
+        if (each.expires_at_ms or until) > now_ms and until > now_ms
+    ]
+    secrets = () if action.secret is None else (action.secret, *kept)[:10]
+    return [_changed(old, now_ms, secrets=secrets, rotated_by=action.key)]
+
+
+def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> Change:
+    tenant = action.tenant
     problems = tenant_problems(tenant, profiles)
     if problems:
         raise CommandRefused("invalid", "; ".join(problems))
     old = directory.tenants.get(tenant.id)
-    return Change(
-        f"tenant/{tenant.id}",
-        msgspec.structs.replace(
-            tenant,
-            version=old.version + 1 if old else 1,
-            created_at_ms=old.created_at_ms if old else now_ms,
-            updated_at_ms=now_ms,
-        ),
-        old.version + 1 if old else 1,
-    )
+    version = old.version if old else 0
+    if action.expected_version is not None and action.expected_version != version:
+        raise CommandRefused("conflict", f"tenant {tenant.id} has version {version}, not {action.expected_version}")
+    created = old.created_at_ms if old else now_ms
+    fresh = msgspec.structs.replace(tenant, version=version + 1, created_at_ms=created, updated_at_ms=now_ms)
+    return Change(f"tenant/{tenant.id}", fresh, fresh.version)
+
+
+def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> Change:
+    problems = event_type_problems(event_type)
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
+    old = directory.event_types.get((event_type.tenant, event_type.name))
+    created = old.created_at_ms if old else now_ms
+    version = old.version + 1 if old else 1
+    fresh = msgspec.structs.replace(event_type, version=version, created_at_ms=created, updated_at_ms=now_ms)
+    return Change(f"type/{event_type.tenant}/{event_type.name}", fresh, version)

@@ -27,7 +27,7 @@ class FanoutRole:
 
     def __init__(
         self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, meter: Meter, rules: Rules,
-        group: str, deliveries: str, rejected: str,
+        group: str, deliveries: str, aside: str, rejected: str,
     ) -> None:  # fmt: skip
         self._make_app = app
         self._app: StreamApp | None = None
@@ -37,6 +37,7 @@ class FanoutRole:
         self._rules = rules
         self._group = group
         self._deliveries = deliveries
+        self._aside = aside
         self._rejected = rejected
         self._outstanding = 0
         self._fewer = asyncio.Event()
@@ -102,6 +103,8 @@ class FanoutRole:
         self._remember(partition, "positions", {position_key(partition.number): positions.write(position)}, bundle)
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
+        for endpoint, headers, body in plan.aside:
+            bundle.append(self._aside, key=endpoint, value=body, headers=headers)
         for rejection in plan.rejections:
             key, value, headers = rejected(rejection, self._rules, partition.number)
             bundle.append(self._rejected, key=key, value=value, headers=headers)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
+from app.core.commands import Reply
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect
 from app.core.model import Endpoint
-from app.core.registry import Reply, apply, decide, encode, read_command
+from app.core.registry import Change, apply, decide, encode, read_command
 from app.ports import Clock, Meter, Record, RegistryStore
 
 log = structlog.get_logger(__name__)
@@ -79,17 +80,24 @@ class RegistryRole:
             self._meter.count("registry_commands_total", result=error.code)
             return None
         try:
-            change = decide(command, directory, self._clock.now_ms(), self._profiles)
-            problem = self._url_problem(change.value.url) if isinstance(change.value, Endpoint) else None
-            if problem is not None:
-                raise CommandRefused("invalid", f"url: {problem}")
-            value = encode(change.value)
-            if value is not None and len(value) > _MAX_STATE_BYTES:
-                raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")
+            changes = decide(command, directory, self._clock.now_ms(), self._profiles)
+            values = [self._checked(change) for change in changes]
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
-        apply(directory, change.key, value)
-        states.append((change.key, value))
+        for change, value in zip(changes, values, strict=True):
+            apply(directory, change.key, value)
+            states.append((change.key, value))
         self._meter.count("registry_commands_total", result="ok")
-        return Reply(command_id=command.id, ok=True, version=change.version)
+        return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
+
+    def _checked(self, change: Change) -> bytes | None:
+        """The record's value; refused when its URL may not be called, or when it would not fit."""
+        if isinstance(change.value, Endpoint):
+            problem = self._url_problem(change.value.url)
+            if problem is not None:
+                raise CommandRefused("invalid", f"url: {problem}")
+        value = encode(change.value)
+        if value is not None and len(value) > _MAX_STATE_BYTES:
+            raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")
+        return value

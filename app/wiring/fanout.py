@@ -52,5 +52,6 @@ def fanout_role(
         ),
         group=group,
         deliveries=topics.name(Names.DELIVERIES),
+        aside=topics.name(Names.DELIVERIES_DEAD),
         rejected=topics.name(Names.EVENTS_REJECTED),
     )

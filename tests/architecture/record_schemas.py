@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from app.core import ingest, matching, model, registry
+from app.core import commands, ingest, matching, model
 from app.core.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "records"
 
 _KEY_LENGTH = 512
+_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay)
 _STRUCTS = (
     Attempt,
-    model.Endpoint,
+    *_REGISTERED,
     model.SealedSecret,
-    model.Tenant,
-    registry.Command,
-    registry.CreateEndpoint,
-    registry.UpdateEndpoint,
-    registry.RemoveEndpoint,
-    registry.PutTenant,
-    registry.Reply,
+    model.Hold,
+    commands.Command,
+    commands.Reply,
+    *get_args(commands.Action),
 )
 
 
@@ -36,8 +34,8 @@ def documents() -> dict[str, str]:
         for topic, schema in (
             ("attempts", _struct("attempts", Attempt)),
             ("registry", _registry()),
-            ("registry.commands", _struct("registry.commands", registry.Command)),
-            ("registry.replies", _struct("registry.replies", registry.Reply)),
+            ("registry.commands", _struct("registry.commands", commands.Command)),
+            ("registry.replies", _struct("registry.replies", commands.Reply)),
             ("events.raw", _event()),
         )
     }
@@ -59,10 +57,10 @@ def _struct(topic: str, struct: type) -> dict[str, Any]:
 
 
 def _registry() -> dict[str, Any]:
-    references, components = _components(model.Endpoint, model.Tenant)
+    references, components = _components(*_REGISTERED)
     description = (
-        "The value of a record of registry. The key says which: `endpoint/<id>` or `tenant/<id>`. A record without a "
-        "value removes the entity."
+        "The value of a record of registry. The key says which: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
+        "`type/<tenant>/<name>` or `replay/<id>`. A record without a value removes the entity."
     )
     return _document("registry", description, {"anyOf": references, "$defs": components})
 

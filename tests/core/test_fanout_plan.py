@@ -81,13 +81,16 @@ def test_a_delivery_carries_all_that_its_sender_needs() -> None:
 def test_what_nobody_asked_for_is_counted() -> None:
     where = directory(endpoint("p", status="paused"), endpoint("d", status="disabled"))
     plan = Tables().plan(where, [event(0), event(1, tenant="nobody")])
-    assert (plan.deliveries, plan.accepted, plan.unmatched) == ([], 2, 2)
+    assert (plan.deliveries, plan.accepted, plan.unmatched) == ([], 2, 1)
 
 
-def test_paused_and_disabled_endpoints_get_nothing() -> None:
+def test_what_a_paused_endpoint_misses_is_put_aside_and_a_disabled_one_misses_it() -> None:
     where = directory(endpoint("a"), endpoint("p", status="paused"), endpoint("d", status="disabled"), endpoint("z"))
-    plan = Tables().plan(where, [event(0)])
+    plan = Tables().plan(where, [event(0, ordering_key="o")])
     assert [each.endpoint_id for each in deliveries(plan)] == ["a", "z"]
+    ((key, headers, value),) = plan.aside
+    assert (key, ("reason", b"paused") in headers) == (b"p", True)
+    assert decode(key, value, headers)[0].sequence == 1
     assert plan.unmatched == 0
 
 

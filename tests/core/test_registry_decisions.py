@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import registry
+from app.core import commands, registry
+from app.core.commands import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.model import Endpoint, SealedSecret, Tenant
-from app.core.registry import Action, Change, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
+from app.core.registry import Change
 from app.profiles.catalog import PROFILES
 
 NOW = 1_000
@@ -36,8 +37,9 @@ def directory(*entities: Endpoint | Tenant) -> Directory:
 
 
 def decide(action: Action, where: Directory | None = None) -> Change:
-    command = registry.Command(id="c1", issued_at_ms=1, action=action)
-    return registry.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
+    command = commands.Command(id="c1", issued_at_ms=1, action=action)
+    (change,) = registry.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
+    return change
 
 
 def refused(action: Action, where: Directory | None = None) -> tuple[str, str]:
@@ -210,7 +212,7 @@ def test_the_records_of_a_life_rebuild_the_directory() -> None:
     assert (len(where), where.tenants) == (0, {})
 
 
-@pytest.mark.parametrize(("key", "value"), [("key/k1", b"{"), ("type/a", None), ("", None), ("endpoints", b"x")])
+@pytest.mark.parametrize(("key", "value"), [("quota/k1", b"{"), ("type/a", None), ("", None), ("endpoints", b"x")])
 def test_records_of_a_later_version_are_passed_over(key: str, value: bytes | None) -> None:
     where = directory(ENDPOINT)
     registry.apply(where, key, value)
@@ -238,5 +240,5 @@ ACTIONS = st.one_of(
 
 @given(TEXT, st.integers(0, 2**62), ACTIONS)
 def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: Action) -> None:
-    command = registry.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
+    command = commands.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
     assert registry.read_command(registry.encode(command)) == command

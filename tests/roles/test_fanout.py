@@ -48,7 +48,7 @@ class Stage:
         self.role = FanoutRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
             rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
-            deliveries="deliveries", rejected="events.rejected",
+            deliveries="deliveries", aside="deliveries.dead", rejected="events.rejected",
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 

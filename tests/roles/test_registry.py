@@ -11,10 +11,10 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core import registry
+from app.core.commands import Action, Command, CreateEndpoint, PutTenant, RemoveEndpoint, Reply, UpdateEndpoint
 from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.model import Endpoint, Tenant
-from app.core.registry import Action, Command, CreateEndpoint, PutTenant, RemoveEndpoint, Reply, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 from app.roles.registry import RegistryRole
 from tests.fakes.clock import FakeClock, Pulse, settle

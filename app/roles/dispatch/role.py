@@ -23,7 +23,7 @@ from app.core.partitions import Committed, Partition, Partitions, Place
 from app.core.topics import Topics
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
-from app.roles.dispatch.prepare import RequestBuilder
+from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.settle import Settler, Work
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class DispatchRole:
         self._clock = clock
         self._dice = dice
         self._meter = meter
-        self._builder = RequestBuilder(keyring, time_scale)
+        self._builder = RequestBuilder(keyring.open, time_scale)
         #: something was finished since the last commit
         self._unsaved = asyncio.Event()
         self._partitions = Partitions(self._unsaved.set)

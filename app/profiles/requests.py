@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
 
 from app.core.exchange import PreparedRequest
 from app.core.ingest import data_of
-from app.core.model import Delivery, Endpoint
+from app.core.model import Delivery, Endpoint, SealedSecret
 from app.core.verdict import Policy
-from app.ports import KeyRing
 from app.profiles.catalog import get as profile_of
 from app.profiles.contract import EventView, Profile
 
@@ -24,6 +24,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     profile: Profile
+    #: whose signature headers are sent: the endpoint's profile's, or another one's
+    signer: Profile
     keys: tuple[bytes, ...]
     #: the keys change at that time (a secret's overlap ends)
     valid_until_ms: int
@@ -35,8 +37,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class RequestBuilder:
     """Builds requests; remembers what it worked out for each version of an endpoint."""
 
-    def __init__(self, keyring: KeyRing, time_scale: float) -> None:
-        self._keyring = keyring
+    def __init__(self, open_secret: Callable[[SealedSecret, str], str], time_scale: float) -> None:
+        """`open_secret` is `app.ports.KeyRing.open`."""
+        self._open_secret = open_secret
         self._time_scale = time_scale
         self._known: dict[str, Prepared] = {}
 
@@ -74,7 +77,7 @@ class RequestBuilder:
             headers.append(("webhook-replay", delivery.replay_id))
         if delivery.traceparent:
             headers.append(("traceparent", delivery.traceparent))
-        for pair in profile.headers(body, prepared.keys, delivery.event_id, now_ms // 1000):
+        for pair in prepared.signer.headers(body, prepared.keys, delivery.event_id, now_ms // 1000):
             if pair[0].lower() != "webhook-id":
                 headers.append(pair)
         headers.extend(prepared.headers)
@@ -82,12 +85,14 @@ class RequestBuilder:
 
     def _work_out(self, endpoint: Endpoint, now_ms: int) -> Prepared:
         profile = profile_of(endpoint.profile)
+        signer = profile_of(endpoint.signature or endpoint.profile)
         valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
         owner = f"{endpoint.tenant}/{endpoint.id}"
         return Prepared(
             version=endpoint.version,
             profile=profile,
-            keys=tuple(profile.key(self._keyring.open(secret, owner)) for secret in valid),
+            signer=signer,
+            keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in valid),
             valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
             headers=tuple(endpoint.headers.items()),
             policy=Policy(
