@@ -1,0 +1,320 @@
+"""What the management API takes and gives: the types from which its OpenAPI document is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.core.model import Mode, Ordering, Scope, Status
+
+Url = Annotated[str, Meta(max_length=2048, description="https://…", examples=["https://customer.example/hooks"])]
+Events = Annotated[
+    list[str] | str,
+    Meta(description="Event types: exact, `*`, or a prefix such as `recording.*`.", examples=[["recording.*"]]),
+]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request's body; a field that is not known is an error, not a wish."""
+
+
+class WebhookIn(Input):
+    """An endpoint to be registered."""
+
+    url: Url
+    events: Events
+    #: wire format; default: the tenant's
+    profile: str | None = None
+    #: signing secret; one is made when it is left out
+    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    #: send without a signature, where the profile allows it
+    unsigned: bool = False
+    #: name of the profile whose signature is sent instead of the profile's own
+    signature: str | None = None
+    #: false: registered, but disabled
+    active: bool = True
+    description: str = ""
+    #: labels for yourself, never sent
+    metadata: dict[str, str] = {}
+    #: sent with every request
+    headers: dict[str, str] = {}
+    #: seconds before attempt 1, 2, …
+    schedule: list[Seconds] | None = None
+    #: seconds for one request
+    timeout: float | None = None
+    #: requests per second
+    rate_limit: float | None = None
+    #: requests in flight at once
+    max_in_flight: int | None = None
+    ordering: Ordering = "none"
+
+
+class WebhookPatch(Input):
+    """The fields of an endpoint to be changed; null takes an override back."""
+
+    url: Url | UnsetType = UNSET
+    events: Events | UnsetType = UNSET
+    #: true enables, false disables
+    active: bool | UnsetType = UNSET
+    signature: str | None | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+    schedule: list[Seconds] | None | UnsetType = UNSET
+    timeout: float | None | UnsetType = UNSET
+    rate_limit: float | None | UnsetType = UNSET
+    max_in_flight: int | None | UnsetType = UNSET
+    ordering: Ordering | UnsetType = UNSET
+
+
+class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be known of a signing secret."""
+
+    created_at: str
+    #: it signs until then; null: until it is rotated
+    expires_at: str | None
+    #: whether it signs now
+    active: bool
+
+
+class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint missed while it was disabled: `POST …/recover` delivers it."""
+
+    since: str
+    #: records of events.raw in that time, of all tenants and types
+    records_at_most: int
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint."""
+
+    id: str
+    url: str
+    events: list[str]
+    profile: str
+    status: Status
+    #: why it is paused or disabled
+    status_reason: str | None
+    mode: Mode
+    signature: str | None
+    description: str
+    metadata: dict[str, str]
+    headers: dict[str, str]
+    schedule: list[float]
+    timeout: float
+    rate_limit: float | None
+    max_in_flight: int | None
+    ordering: Ordering
+    #: newest first; empty: requests are not signed
+    secrets: list[SecretInfo]
+    recoverable: Recoverable | None
+    #: counts the changes; also the ETag
+    version: int
+    created_at: str
+    updated_at: str
+    #: the signing secret; only in the answer to its creation or rotation
+    secret: str | UnsetType = UNSET
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list."""
+
+    data: list[Any]
+    #: give it as `cursor` to get the next page; null: this is the last one
+    next_cursor: str | None
+
+
+class RotateIn(Input):
+    """How to rotate."""
+
+    #: the new secret; one is made when it is left out
+    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    #: seconds during which the earlier secret signs along: 0 to 7 days
+    overlap: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
+    #: sign no more, where the profile allows it
+    remove: bool = False
+
+
+class TestIn(Input):
+    """What to send."""
+
+    #: event type; default: the first that the endpoint subscribes to
+    type: str | None = None
+    #: the event's data; default: the catalogue's example
+    data: msgspec.Raw | UnsetType = UNSET
+
+
+class Phases(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds."""
+
+    connect: float
+    first_byte: float
+    total: float
+
+
+class TestRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent."""
+
+    headers: dict[str, str]
+    body: str
+
+
+class TestResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    #: the beginning of it
+    body: str
+
+
+class TestOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receiver did."""
+
+    ok: bool
+    #: HTTP status; null: no answer
+    status: int | None
+    #: beginning of the answer's body
+    body: str | None
+    #: ok, http_5xx, timeout, refused, blocked_address, …
+    result: str
+    #: why it failed, in words
+    reason: str | None
+    event_id: str
+    #: milliseconds in all
+    time_ms: float
+    timing: Phases
+    request: TestRequest
+    response: TestResponse | None
+
+
+class EventIn(Input):
+    """An event."""
+
+    type: Annotated[str, Meta(max_length=256, examples=["recording.created"])]
+    data: msgspec.Raw
+    id: str | None = None
+    created_at: str | None = None
+    idempotency_key: str | None = None
+    ordering_key: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The event is in the log."""
+
+    id: str
+
+
+class AcceptedMany(msgspec.Struct, frozen=True, kw_only=True):
+    """The events are in the log, in this order."""
+
+    data: list[Accepted]
+
+
+class EventTypeIn(Input):
+    """An event type of your own."""
+
+    description: str = ""
+    #: JSON Schema 2020-12 of `data`
+    schema: dict[str, Any] | None = None
+    #: off: not looked at; warn: counted and delivered; reject: put into events.rejected
+    mode: Literal["off", "warn", "reject"] = "off"
+
+
+class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):
+    """An event type, of the catalogue or of your own."""
+
+    name: str
+    #: the product whose catalogue has it; null: your own
+    profile: str | None
+    description: str
+    schema: Any
+    example: Any
+    mode: Literal["off", "warn", "reject"]
+    version: int
+
+
+class TenantIn(Input):
+    """A tenant to be registered or replaced."""
+
+    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
+    name: Annotated[str, Meta(max_length=256)] = ""
+    profile: str = "standard"
+    notify_emails: Annotated[list[Annotated[str, Meta(max_length=254)]], Meta(max_length=20)] = []
+    #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
+    open_catalogue: bool | None = None
+
+
+class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    profile: str
+    notify_emails: list[str]
+    open_catalogue: bool
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class KeyIn(Input):
+    """A key to be made."""
+
+    mode: Mode
+    name: Annotated[str, Meta(max_length=256)] = ""
+    scopes: list[Scope] = msgspec.field(default_factory=lambda: ["read", "write"])
+    #: ISO 8601 with zone; null: never
+    expires_at: str | None = None
+
+
+class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the API."""
+
+    id: str
+    mode: Mode
+    name: str
+    scopes: list[Scope]
+    last4: str
+    expires_at: str | None
+    created_at: str
+    #: the key itself; only in the answer to its creation
+    key: str | UnsetType = UNSET
+
+
+class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that an endpoint is given after the fact."""
+
+    id: str
+    endpoint: str
+    #: resume: what a pause held back; recover: what a disabled endpoint missed
+    reason: Literal["resume", "recover"]
+    state: Literal["pending", "running", "done", "cancelled"]
+    #: deliveries so far
+    sent: int
+    created_at: str
+    updated_at: str
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong."""
+
+    detail: str
+    #: JSON Pointer into the body, where it can be told
+    pointer: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    #: the request's id
+    instance: str
+    errors: list[FieldError] = []

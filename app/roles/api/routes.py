@@ -1,0 +1,92 @@
+"""The API's operations as a table: the server, the OpenAPI document and the tests of isolation all read it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from app.roles.api import contract as c
+
+#: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
+Access = Literal["read", "write", "operator", "anyone"]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    #: `<module>.<function>` of its handler, and the operation's id
+    name: str
+    summary: str
+    access: Access
+    takes: Any = None
+    #: the body may be left out
+    takes_nothing_too: bool = False
+    gives: Any = None
+    #: type of the entries, where `gives` is a page
+    of: Any = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+
+
+_PAGE = ("limit", "cursor")
+
+ROUTES: tuple[Route, ...] = (
+    Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is shown "
+          "once", access="write", takes=c.WebhookIn, gives=c.Webhook, status=201),
+    Route(method="GET", path="/v1/webhooks", name="webhooks.list", summary="List endpoints", access="read",
+          gives=c.Page, of=c.Webhook, query=(*_PAGE, "status")),
+    Route(method="GET", path="/v1/webhooks/{id}", name="webhooks.get", summary="Show an endpoint", access="read",
+          gives=c.Webhook),
+    Route(method="PATCH", path="/v1/webhooks/{id}", name="webhooks.patch", summary="Change fields of an endpoint "
+          "(If-Match: only this version)", access="write", takes=c.WebhookPatch, gives=c.Webhook),
+    Route(method="DELETE", path="/v1/webhooks/{id}", name="webhooks.delete", summary="Remove an endpoint",
+          access="write", status=204),
+    Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event at once and "
+          "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut),
+    Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Hold everything back until "
+          "resume", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning with "
+          "what the pause held back", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/disable", name="actions.disable", summary="Deliver nothing and keep "
+          "nothing", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/enable", name="actions.enable", summary="Deliver again from now on",
+          access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/rotate-secret", name="actions.rotate", summary="Replace the signing "
+          "secret; the new one is shown once", access="write", takes=c.RotateIn, takes_nothing_too=True,
+          gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
+          "while disabled", access="write", gives=c.ReplayOut, status=202),
+    Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to 1,000",
+          access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202),
+    Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
+          gives=c.Page, of=c.EventTypeOut, query=(*_PAGE, "profile")),
+    Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",
+          access="read", gives=c.EventTypeOut),
+    Route(method="PUT", path="/v1/event-types/{name}", name="event_types.put", summary="Register an event type of your "
+          "own, or replace it", access="write", takes=c.EventTypeIn, gives=c.EventTypeOut),
+    Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Remove an event type of "
+          "your own", access="write", status=204),
+    Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read", gives=c.Page,
+          of=c.ReplayOut, query=_PAGE),
+    Route(method="GET", path="/v1/replays/{id}", name="replays.get", summary="Show a replay", access="read",
+          gives=c.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/cancel", name="replays.cancel", summary="Stop a replay", access="write",
+          gives=c.ReplayOut),
+    Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
+          takes=c.TenantIn, gives=c.TenantOut, status=201),
+    Route(method="GET", path="/v1/tenants", name="tenants.list", summary="List tenants", access="operator",
+          gives=c.Page, of=c.TenantOut, query=_PAGE),
+    Route(method="GET", path="/v1/tenants/{id}", name="tenants.get", summary="Show a tenant", access="operator",
+          gives=c.TenantOut),
+    Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
+          "version)", access="operator", takes=c.TenantIn, gives=c.TenantOut),
+    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown once",
+          access="operator", takes=c.KeyIn, gives=c.KeyOut, status=201),
+    Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
+          access="operator", gives=c.Page, of=c.KeyOut, query=_PAGE),
+    Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",
+          access="operator", status=204),
+)  # fmt: skip
