@@ -222,7 +222,7 @@ _SUCCESS = {200: "It is so.", 201: "It is made.", 202: "It is accepted and will 
 
 
 def _possible_problems(route: Route) -> list[int]:
-    found = {429, 503}
+    found = {400, 429, 503}
     if route.access != "anyone":
         found |= {401, 403}
     if "{" in route.path:
@@ -231,10 +231,10 @@ def _possible_problems(route: Route) -> list[int]:
         found |= {409}
     if _is_conditional(route):
         found |= {412}
-    if route.query or route.method != "GET":
-        found |= {400, 422}
     if route.takes is not None:
         found |= {413, 415}
+    if route.takes is not None or route.method == "POST":
+        found |= {422}
     return sorted(found)
 
 
