@@ -53,10 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Path | None = None
     #: port of the embedded broker; 0 = any free one, kept across starts
     kafka_port: int = 0
-    #: address of the HTTP server of `up`
+    #: address of the management API
     api_host: str = "127.0.0.1"
     #: its port; 0 = any
     api_port: int = 8080
+    #: requests per second that one key may make
+    api_rate_limit: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
     metrics_port: int = 9400
     #: put before every topic and group name, for example `acme.`
@@ -71,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_ttl_hours: float = 24.0
     #: store of the fan-out tables: rocksdb (on disk) or memory (read again from Kafka at each start)
     table_store: str = "rocksdb"
-    #: token of the operator for the management API
+    #: token of the operator for the management API; `up` makes one in the data folder
     admin_token: SecretText | None = None
     #: key ring that seals signing secrets: ID:BASE64 of 32 bytes, comma-separated, the first one seals
     secret_keys: SecretText | None = None
@@ -192,6 +194,7 @@ def _contradictions(settings: Settings) -> list[str]:
 
     for name in ("kafka_port", "api_port", "metrics_port"):
         demand(0 <= getattr(settings, name) <= 65535, name.upper(), "a port is 0 to 65535")
+    demand(1 <= settings.api_rate_limit <= 1_000_000, "API_RATE_LIMIT", "1 to 1000000")
     demand(1 <= settings.partitions <= 1000, "PARTITIONS", "1 to 1000")
     demand(1 <= settings.replication_factor <= 10, "REPLICATION_FACTOR", "1 to 10")
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")

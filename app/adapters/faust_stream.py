@@ -1,4 +1,4 @@
-"""`app.ports.StreamApp` on the safe Faust base: run it, hand out batches, see failures, stop in time."""
+"""`app.ports.streams.StreamApp` on the safe Faust base: run it, hand out batches, see failures, stop in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from faust.types import TP
 
 from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
-from app.ports import Record, StreamBatch
+from app.ports import Record
+from app.ports.streams import StreamBatch
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +22,7 @@ _COMMIT_AFTER_S = 0.1
 
 
 class _Partition:
-    """`app.ports.StreamPartition`."""
+    """`app.ports.streams.StreamPartition`."""
 
     __slots__ = ("_app", "_assignment", "_tables", "number", "start", "was_reset")
 
@@ -49,7 +50,7 @@ class _Partition:
 
 
 class _Batch:
-    """`app.ports.StreamBatch`."""
+    """`app.ports.streams.StreamBatch`."""
 
     __slots__ = ("_event", "_stream", "partition", "polled_at", "records")
 
@@ -112,7 +113,7 @@ class FaustStream:
             self._failure.set_exception(error)
 
     def ready(self) -> str | None:
-        """See `app.ports.StreamApp`."""
+        """See `app.ports.streams.StreamApp`."""
         app = self.app
         if not app.started or app.should_stop or not app.consumer:
             return "starting"
@@ -121,7 +122,7 @@ class FaustStream:
         return None if app.consumer.assignments else "waiting for the assignment of partitions"
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
-        """See `app.ports.StreamApp`."""
+        """See `app.ports.streams.StreamApp`."""
         self._handle = handle
         self._failure = asyncio.get_running_loop().create_future()
         watch: list[asyncio.Future[Any]] = [self._failure]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -72,16 +73,25 @@ def generate_ring() -> str:
 
 def ring_in(folder: Path, *, create: bool) -> str | None:
     """The text of the ring in a data folder (`secret.keys`, mode 0600), made if wanted; None: there is none."""
-    path = folder / "secret.keys"
+    return _kept(folder / "secret.keys", generate_ring if create else None)
+
+
+def operator_token_in(folder: Path) -> str:
+    """The operator's token in a data folder (`admin.token`, mode 0600), made if it is not there."""
+    return _kept(folder / "admin.token", lambda: "op_" + secrets.token_hex(24)) or ""
+
+
+def _kept(path: Path, make: Callable[[], str] | None) -> str | None:
+    """The text of a file that nobody else may read; None: it is not there, and nothing makes it."""
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        if not create:
+        if make is None:
             return None
     except OSError as error:
-        raise Unavailable(f"the key ring {path} cannot be read: {error.strerror}") from error
-    text = generate_ring()
-    folder.mkdir(parents=True, exist_ok=True)
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    text = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -17,10 +17,10 @@ import uvloop
 
 from app import settings as settings_module
 from app.adapters import logs
-from app.adapters.keyring import AesKeyRing, ring_in
+from app.adapters.keyring import AesKeyRing, operator_token_in, ring_in
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.embedded.jars import default_cache
-from app.settings import UP_DEFAULTS, Settings
+from app.settings import UP_DEFAULTS, SecretText, Settings
 
 T = TypeVar("T")
 
@@ -44,6 +44,18 @@ def settings(*, development: bool = False) -> Settings:
         cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
         loaded = msgspec.structs.replace(loaded, cache_dir=cache)
     return loaded
+
+
+def left_open(name: str) -> bool:
+    """Whether nobody has said what a setting should be."""
+    return not any(os.environ.get(f"{settings_module.PREFIX}{name}{end}") for end in ("", "_FILE"))
+
+
+def with_operator_token(known: Settings) -> Settings:
+    """The settings with an operator's token: the one that is set, else the data folder's, made if it is not there."""
+    if known.admin_token is not None:
+        return known
+    return msgspec.structs.replace(known, admin_token=SecretText(operator_token_in(known.data_dir)))
 
 
 def running(data_dir: Path) -> Running | None:
@@ -123,6 +135,14 @@ def guarded(work: Callable[[], int]) -> NoReturn:
     except HookstreamError as error:
         fail(error)
     raise typer.Exit(code)
+
+
+def or_fail(work: Callable[[], T]) -> T:
+    """Do something whose failures of ours end the program with a sentence and an exit code."""
+    try:
+        return work()
+    except HookstreamError as error:
+        fail(error)
 
 
 def fail(error: HookstreamError) -> NoReturn:

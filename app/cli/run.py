@@ -11,10 +11,11 @@ import typer
 
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing
-from app.adapters.probe_server import ProbeServer
+from app.adapters.web_server import WebServer, add_probes, web_application
 from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings
+from app.wiring.api import Address
 from app.wiring.process import ROLES, Process
 from app.wiring.topics import topics_of
 
@@ -26,7 +27,8 @@ _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)
 def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or all.")]) -> None:
     """Run roles in this process. Topics must exist (`hookstream topics apply`). SIGTERM drains and ends.
 
-    /healthz, /readyz and /metrics are on HOOKSTREAM_METRICS_PORT.
+    /healthz, /readyz and /metrics are on HOOKSTREAM_METRICS_PORT, the management API of the role `api` on
+    HOOKSTREAM_API_PORT.
     """
     context.guarded(lambda: _prepare(roles))
 
@@ -42,11 +44,12 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    process = Process(settings, bootstrap, topics_of(settings), ring, roles)
-    probes = ProbeServer(
+    address = Address(settings.api_host, settings.api_port, elsewhere=context.left_open("API_PORT"))
+    process = Process(settings, bootstrap, topics_of(settings), ring, roles, address)
+    probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
-        settings.metrics_port, setting="HOOKSTREAM_METRICS_PORT",
-        exposition=process.meter.exposition, readiness=process.readiness,
+        settings.metrics_port, add_probes(web_application(), process.meter.exposition, process.readiness),
+        setting="HOOKSTREAM_METRICS_PORT",
     )  # fmt: skip
     port = await probes.start()
     log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)

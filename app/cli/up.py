@@ -54,6 +54,7 @@ def _prepare(demo: bool, once: bool) -> int:
             "Stop it, or choose another HOOKSTREAM_DATA_DIR."
         )
     ring = context.keyring(settings, create=True)
+    settings = context.with_operator_token(settings)
     return context.serve(_run(settings, ring, demo=demo, once=once))
 
 
@@ -63,7 +64,8 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _on_signal, stop)
     explicit = "HOOKSTREAM_REPLICATION_FACTOR" in os.environ or settings.bootstrap_servers is None
-    service = Service(settings, ring, say=_say, explicit_replication=explicit)
+    elsewhere = context.left_open("API_PORT")
+    service = Service(settings, ring, say=_say, explicit_replication=explicit, elsewhere=elsewhere)
     work = asyncio.create_task(_serve(service, settings, ring, stop, demo=demo, once=once))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -92,7 +94,7 @@ async def _serve(
     note = settings.data_dir / "up.json"
     try:
         _leave_note(note, service)
-        console.print(f"Kafka [bold]{service.bootstrap}[/]  ·  {service.api_url}/readyz  ·  {service.api_url}/metrics")
+        console.print(f"Kafka [bold]{service.bootstrap}[/]  ·  API [bold]{service.api_url}[/]  ·  /readyz /metrics")
         if demo:
             return await _show(service, ring, settings.data_dir, stop, once=once)
         console.print(

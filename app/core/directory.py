@@ -20,11 +20,12 @@ Scope = tuple[str, str]
 class _Index:
     """The endpoints of one tenant and mode, by pattern."""
 
-    __slots__ = ("answers", "buckets")
+    __slots__ = ("answers", "buckets", "members")
 
     def __init__(self) -> None:
         self.buckets: dict[str, dict[str, Endpoint]] = {}
         self.answers: dict[str, tuple[Endpoint, ...]] = {}
+        self.members: dict[str, Endpoint] = {}
 
 
 class Directory:
@@ -57,6 +58,9 @@ class Directory:
 
     def endpoints(self, tenant: str | None = None, mode: str | None = None) -> list[Endpoint]:
         """The endpoints of a tenant and mode (None: of all), by id."""
+        if tenant is not None and mode is not None:  # what customers ask costs what they have, not what there is
+            index = self._indexes.get((tenant, mode))
+            return sorted(index.members.values(), key=lambda endpoint: endpoint.id) if index else []
         found = (e for e in self._endpoints.values() if tenant in (None, e.tenant) and mode in (None, e.mode))
         return sorted(found, key=lambda endpoint: endpoint.id)
 
@@ -86,6 +90,7 @@ class Directory:
         self._endpoints[endpoint.id] = endpoint
         self._census[endpoint.status] += 1
         index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
+        index.members[endpoint.id] = endpoint
         for pattern in endpoint.events:
             index.buckets.setdefault(pattern, {})[endpoint.id] = endpoint
         index.answers.clear()
@@ -97,6 +102,7 @@ class Directory:
             return
         self._census[old.status] -= 1
         index = self._indexes[old.tenant, old.mode]
+        del index.members[endpoint_id]
         for pattern in old.events:
             bucket = index.buckets.get(pattern, {})
             bucket.pop(endpoint_id, None)

@@ -18,8 +18,8 @@ from app.core import ids, positions, sights
 from app.core.delivery_record import Header, event_headers, with_delivery
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, understand
-from app.core.model import Event
+from app.core.ingest import Coordinates, data_of, understand
+from app.core.model import Event, EventType
 from app.core.positions import Position
 from app.core.topics import max_message_bytes
 
@@ -79,6 +79,8 @@ class Plan(msgspec.Struct, kw_only=True):
     #: what the tables have to remember
     sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     sequences: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    #: (type, what breaks its schema) of events that were delivered all the same
+    warnings: list[tuple[str, str]] = msgspec.field(default_factory=list)
     accepted: int = 0
     duplicates: int = 0
     unmatched: int = 0
@@ -98,13 +100,16 @@ class Planner:
         registry_position: int,
         sight: Lookup,
         sequence: Lookup,
+        violation: Callable[[EventType, bytes], str | None] = lambda event_type, data: None,
     ) -> None:
+        """`violation` says where data breaks its type's schema."""
         self._rules = rules
         self._partition = partition
         self._directory = directory
         self._registry_position = registry_position
         self._sight = sight
         self._sequence = sequence
+        self._violation = violation
         self._plan = Plan()
 
     def plan(self, records: Sequence[RawRecord], position: Position) -> Plan:
@@ -113,11 +118,24 @@ class Planner:
             at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
             try:
                 event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
+                self._judge(event)
             except MalformedEvent as error:
                 self._plan.rejections.append(Rejection(record, error.reason, error.detail))
                 continue
             self._event(event, record, positions.replay_of(position, record.offset))
         return self._plan
+
+    def _judge(self, event: Event) -> None:
+        """Hold the event against the schema that its tenant has given its type; `MalformedEvent` where that matters."""
+        known = self._directory.event_types.get((event.tenant, event.type))
+        if known is None or known.mode == "off":
+            return
+        problem = self._violation(known, data_of(event.body, event.format))
+        if problem is None:
+            return
+        if known.mode == "reject":
+            raise MalformedEvent("schema", problem)
+        self._plan.warnings.append((event.type, problem))
 
     def _event(self, event: Event, record: RawRecord, replay_id: str) -> None:
         sequence: int | None = None

@@ -32,3 +32,18 @@ def delivery_id(tenant: str, event: str, endpoint: str, replay: str = "") -> str
 def replay_id(group: str, partition: int, start: int, until: int) -> str:
     """A reset of `group` that reads [start, until) of a partition again; the same reset names the same replay."""
     return "rpl_" + _digest(group, str(partition), str(start), str(until))
+
+
+def endpoint_id(tenant: str, mode: str, idempotency_key: str) -> str:
+    """An endpoint that was asked for with an Idempotency-Key: asked for again, it is the same one."""
+    return "ep_" + _digest("endpoint", tenant, mode, idempotency_key)
+
+
+def posted_event_id(tenant: str, mode: str, idempotency_key: str, index: int) -> str:
+    """An event that was posted with an Idempotency-Key, without an id of its own."""
+    return "evt_" + _digest("posted", tenant, mode, idempotency_key, str(index))
+
+
+def recovery_id(endpoint: str, since_ms: int) -> str:
+    """The recovery of what an endpoint missed since it was disabled: asked for twice, it is one."""
+    return "rpl_" + _digest("recovery", endpoint, str(since_ms))

@@ -228,14 +228,20 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
 
 def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[Change]:
     endpoint = _current(directory, action.id, None)
-    missed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
+    missed = last_disablement(endpoint)
     if endpoint.status != "active":
         raise CommandRefused("invalid", f"endpoint {action.id} is {endpoint.status}: enable it first")
-    if not missed:
+    if missed is None:
         raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
     if action.replay_id in directory.replays:
         return []
-    return [_replay_change(_replay_of(endpoint, missed[-1], action.replay_id, "recover", now_ms), now_ms)]
+    return [_replay_change(_replay_of(endpoint, missed, action.replay_id, "recover", now_ms), now_ms)]
+
+
+def last_disablement(endpoint: Endpoint) -> Hold | None:
+    """The last time that the endpoint was disabled and enabled again."""
+    closed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
+    return closed[-1] if closed else None
 
 
 def _replay_of(endpoint: Endpoint, hold: Hold, replay_id: str, reason: Any, now_ms: int) -> Replay:

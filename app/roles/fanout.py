@@ -14,7 +14,8 @@ import structlog
 from app.core import positions
 from app.core.errors import HookstreamError
 from app.core.fanout import Plan, Planner, Rules, position_key, rejected
-from app.ports import Bundle, BundleLog, DirectoryFeed, Meter, StreamApp, StreamBatch, StreamPartition
+from app.ports import Bundle, BundleLog, DirectoryFeed, Meter
+from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +27,15 @@ class FanoutRole:
     """One fan-out worker."""
 
     def __init__(
-        self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, meter: Meter, rules: Rules,
+        self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, schemas: SchemaJudge, meter: Meter,
+        rules: Rules,
         group: str, deliveries: str, aside: str, rejected: str,
     ) -> None:  # fmt: skip
         self._make_app = app
         self._app: StreamApp | None = None
         self._log = log_
         self._feed = feed
+        self._schemas = schemas
         self._meter = meter
         self._rules = rules
         self._group = group
@@ -79,6 +82,7 @@ class FanoutRole:
         planner = Planner(
             self._rules, partition.number, self._feed.directory, self._feed.position,
             sight=lambda key: partition.read("idempotency", key), sequence=lambda key: partition.read("ordering", key),
+            violation=self._schemas.violation,
         )  # fmt: skip
         position = self._position(partition)
         plan = planner.plan(batch.records, position)
@@ -127,6 +131,10 @@ class FanoutRole:
         ):
             if number:
                 self._meter.count("events_ingested_total", number, result=result)
+        for event_type, problem in plan.warnings:
+            log.warning("fanout.schema", type=event_type, problem=problem)
+        if plan.warnings:
+            self._meter.count("schema_warnings_total", len(plan.warnings))
         if plan.accepted:
             self._meter.observe("event_fanout_endpoints", len(plan.deliveries) / plan.accepted)
 

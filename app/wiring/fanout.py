@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.adapters.faust_stream import FaustStream
+from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.core.fanout import Rules
@@ -44,6 +45,7 @@ def fanout_role(
         app=stream,
         log_=log,
         feed=feed,
+        schemas=JsonSchemas(),
         meter=meter,
         rules=Rules(
             topic=source,

@@ -26,12 +26,14 @@ from app.roles.delay import DelayRole
 from app.roles.dispatch import DispatchRole
 from app.roles.registry import RegistryRole
 from app.settings import Settings
+from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
+from app.wiring.replay import replay_role
 from app.wiring.supervisor import Role, Supervisor
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "delay", "registry")
+ROLES = ("fanout", "dispatch", "delay", "registry", "replay", "api")
 #: attempt records may gather for that long: nobody waits for them but the commit
 _ATTEMPTS_LINGER_S = 0.005
 
@@ -40,8 +42,10 @@ class Process:
     """Roles of one process and what they share."""
 
     def __init__(
-        self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str]
-    ) -> None:
+        self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str],
+        address: Address,
+    ) -> None:  # fmt: skip
+        """`address` is where the role `api` listens."""
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
             raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
@@ -50,6 +54,7 @@ class Process:
         self._topics = topics
         self._keyring = keyring
         self._roles = tuple(roles)
+        self.address = address
         self._tasks: list[asyncio.Task[None]] = []
         self.meter = PrometheusMeter()
         self._clock = SystemClock()
@@ -69,6 +74,8 @@ class Process:
             "dispatch": self._dispatch,
             "delay": self._delay,
             "registry": self._registry,
+            "replay": self._replay,
+            "api": self._api,
         }
         self._supervisor = Supervisor({name: makers[name] for name in roles}, self._clock, self.meter)
 
@@ -151,6 +158,12 @@ class Process:
             time_scale=self._settings.time_scale,
         )
 
+    def _api(self) -> Role:
+        return api_role(
+            self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
+            self.address, self.meter.exposition, self.readiness,
+        )  # fmt: skip
+
     def _delay(self) -> Role:
         rungs = [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
         return DelayRole(
@@ -175,4 +188,10 @@ class Process:
         return RegistryRole(
             store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: check_url(url, self._policy),
+        )  # fmt: skip
+
+    def _replay(self) -> Role:
+        return replay_role(
+            self._settings, self._bootstrap, self._topics, self._group("replay"), self._group("fanout"), self._log,
+            self._feed, self._clock,
         )  # fmt: skip

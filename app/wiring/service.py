@@ -10,11 +10,11 @@ import structlog
 
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.keyring import AesKeyRing
-from app.adapters.probe_server import ProbeServer
 from app.core.errors import HookstreamError
 from app.core.topics import Drift, Topics, plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
+from app.wiring.api import Address
 from app.wiring.process import ROLES, Process
 from app.wiring.topics import topics_of
 
@@ -25,16 +25,18 @@ class Service:
     """Started and stopped as one."""
 
     def __init__(
-        self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool
-    ) -> None:
+        self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool,
+        elsewhere: bool,
+    ) -> None:  # fmt: skip
+        """`elsewhere`: the API's port was not asked for, so if it is taken any other one will do."""
         self._settings = settings
         self._ring = ring
         self._say = say
         self._explicit_replication = explicit_replication
+        self._elsewhere = elsewhere
         self._broker: EmbeddedBroker | None = None
         self._guard: asyncio.Task[None] | None = None
         self._process: Process | None = None
-        self._probes: ProbeServer | None = None
         self.bootstrap = settings.bootstrap_servers or ""
         self.topics: Topics
         self.api_url = ""
@@ -51,15 +53,11 @@ class Service:
             self._guard = asyncio.create_task(self._guard_broker(self._broker))
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
-        self._process = Process(self._settings, self.bootstrap, self.topics, self._ring, ROLES)
+        address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
+        self._process = Process(self._settings, self.bootstrap, self.topics, self._ring, ROLES, address)
         await self._process.start()
-        self._probes = ProbeServer(
-            self._settings.api_host, self._settings.api_port, setting="HOOKSTREAM_API_PORT",
-            exposition=self._process.meter.exposition, readiness=self._process.readiness,
-        )  # fmt: skip
-        port = await self._probes.start()
-        self.api_url = f"http://{self._settings.api_host}:{port}"
         await self._process.until_ready()
+        self.api_url = f"http://{address.host}:{address.port}"
 
     async def _apply_topics(self) -> None:
         async with KafkaAdmin(self.bootstrap) as admin:
@@ -90,8 +88,6 @@ class Service:
 
     async def stop(self) -> None:
         """Stop everything that was started, the broker last."""
-        if self._probes is not None:
-            await self._probes.stop()
         if self._process is not None:
             await self._process.stop()
         if self._guard is not None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -21,6 +21,7 @@ from app.adapters.clock import SystemClock
 from app.embedded.receiver import DemoReceiver, Received
 from app.embedded.receiver_faults import FaultScript
 
+ADMIN_TOKEN = "op_0123456789abcdef0123456789"
 HOOKSTREAM = str(Path(sys.executable).parent / "hookstream")
 
 
@@ -31,6 +32,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Answer(NamedTuple):
+    """What the API has answered."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
 class Service:
     """`hookstream run all`, with a topic prefix and a data folder of its own."""
 
@@ -39,6 +48,7 @@ class Service:
         self.prefix = prefix
         self.data_dir = data_dir
         self._port = free_port()
+        self._api_port = free_port()
         self._process: asyncio.subprocess.Process | None = None
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -48,6 +58,8 @@ class Service:
             "HOOKSTREAM_REPLICATION_FACTOR": "1",
             "HOOKSTREAM_PARTITIONS": "4",
             "HOOKSTREAM_METRICS_PORT": str(self._port),
+            "HOOKSTREAM_API_PORT": str(self._api_port),
+            "HOOKSTREAM_ADMIN_TOKEN": ADMIN_TOKEN,
             "HOOKSTREAM_ALLOW_HTTP": "true",
             "HOOKSTREAM_EGRESS_ALLOW": "127.0.0.0/8",
             "HOOKSTREAM_SECRET_KEYS": "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
@@ -94,6 +106,32 @@ class Service:
                     pass
                 assert self._process is not None and self._process.returncode is None, "the service has ended"
                 await pause(0.05)
+
+    @property
+    def api_url(self) -> str:
+        """Where its management API is."""
+        return f"http://127.0.0.1:{self._api_port}"
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request to the API; `key` is empty for the operator's token."""
+        sent = {"authorization": f"Bearer {key or ADMIN_TOKEN}", **(headers or {})}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(method, self.api_url + path, json=body, headers=sent) as answer,
+        ):
+            text = await answer.text()
+            return Answer(answer.status, json.loads(text) if text else None, dict(answer.headers))
+
+    async def key(self, tenant: str, mode: str = "live", **more: Any) -> str:
+        """A key of a tenant, which is registered where it is not there yet (`profile` is its profile)."""
+        profile = more.pop("profile", "standard")
+        made = await self.ask("POST", "/v1/tenants", {"id": tenant, "profile": profile})
+        assert made.status in (201, 409), made
+        answer = await self.ask("POST", f"/v1/tenants/{tenant}/keys", {"mode": mode, **more})
+        assert answer.status == 201, answer
+        return str(answer.body["key"])
 
     async def metrics(self) -> str:
         """What /metrics says."""

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
-from app.ports import Record, StreamBatch
+from app.ports import Record
+from app.ports.streams import StreamBatch
 from tests.fakes.clock import Pulse
 
 

@@ -12,7 +12,7 @@ import pytest
 from app.adapters.metrics import PrometheusMeter
 from app.core import positions
 from app.core.fanout import Rules, position_key
-from app.core.model import Endpoint
+from app.core.model import Endpoint, EventType
 from app.roles import fanout
 from app.roles.fanout import FanoutRole
 from tests.fakes.clock import FakeClock, settle
@@ -35,6 +35,13 @@ def event(offset: int, **fields: Any) -> MemoryRecord:
     return MemoryRecord("events.raw", 0, offset, 1_700_000_000_000, b"k", body, [])
 
 
+class NoSchemas:
+    """Nobody has given a type a schema."""
+
+    def violation(self, event_type: EventType, data: bytes) -> str | None:
+        return None
+
+
 class Stage:
     """A fan-out worker with everything around it in memory."""
 
@@ -48,7 +55,7 @@ class Stage:
         self.role = FanoutRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
             rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
-            deliveries="deliveries", aside="deliveries.dead", rejected="events.rejected",
+            schemas=NoSchemas(), deliveries="deliveries", aside="deliveries.dead", rejected="events.rejected",
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 

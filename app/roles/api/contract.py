@@ -21,7 +21,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A request's body; a field that is not known is an error, not a wish."""
 
 
-class WebhookIn(Input):
+class WebhookIn(Input, frozen=True, kw_only=True):
     """An endpoint to be registered."""
 
     url: Url
@@ -52,21 +52,21 @@ class WebhookIn(Input):
     ordering: Ordering = "none"
 
 
-class WebhookPatch(Input):
+class WebhookPatch(Input, frozen=True, kw_only=True):
     """The fields of an endpoint to be changed; null takes an override back."""
 
     url: Url | UnsetType = UNSET
     events: Events | UnsetType = UNSET
     #: true enables, false disables
     active: bool | UnsetType = UNSET
-    signature: str | None | UnsetType = UNSET
+    signature: str | UnsetType | None = UNSET
     description: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
-    schedule: list[Seconds] | None | UnsetType = UNSET
-    timeout: float | None | UnsetType = UNSET
-    rate_limit: float | None | UnsetType = UNSET
-    max_in_flight: int | None | UnsetType = UNSET
+    schedule: list[Seconds] | UnsetType | None = UNSET
+    timeout: float | UnsetType | None = UNSET
+    rate_limit: float | UnsetType | None = UNSET
+    max_in_flight: int | UnsetType | None = UNSET
     ordering: Ordering | UnsetType = UNSET
 
 
@@ -127,7 +127,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class RotateIn(Input):
+class RotateIn(Input, frozen=True, kw_only=True):
     """How to rotate."""
 
     #: the new secret; one is made when it is left out
@@ -138,7 +138,7 @@ class RotateIn(Input):
     remove: bool = False
 
 
-class TestIn(Input):
+class TestIn(Input, frozen=True, kw_only=True):
     """What to send."""
 
     #: event type; default: the first that the endpoint subscribes to
@@ -191,7 +191,7 @@ class TestOut(msgspec.Struct, frozen=True, kw_only=True):
     response: TestResponse | None
 
 
-class EventIn(Input):
+class EventIn(Input, frozen=True, kw_only=True):
     """An event."""
 
     type: Annotated[str, Meta(max_length=256, examples=["recording.created"])]
@@ -215,7 +215,7 @@ class AcceptedMany(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Accepted]
 
 
-class EventTypeIn(Input):
+class EventTypeIn(Input, frozen=True, kw_only=True):
     """An event type of your own."""
 
     description: str = ""
@@ -238,7 +238,7 @@ class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-class TenantIn(Input):
+class TenantIn(Input, frozen=True, kw_only=True):
     """A tenant to be registered or replaced."""
 
     id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
@@ -262,7 +262,7 @@ class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str
 
 
-class KeyIn(Input):
+class KeyIn(Input, frozen=True, kw_only=True):
     """A key to be made."""
 
     mode: Mode

@@ -34,8 +34,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 _PAGE = ("limit", "cursor")
 
 ROUTES: tuple[Route, ...] = (
-    Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is shown "
-          "once", access="write", takes=c.WebhookIn, gives=c.Webhook, status=201),
+    Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is "
+          "shown once", access="write", takes=c.WebhookIn, gives=c.Webhook, status=201),
     Route(method="GET", path="/v1/webhooks", name="webhooks.list", summary="List endpoints", access="read",
           gives=c.Page, of=c.Webhook, query=(*_PAGE, "status")),
     Route(method="GET", path="/v1/webhooks/{id}", name="webhooks.get", summary="Show an endpoint", access="read",
@@ -48,8 +48,8 @@ ROUTES: tuple[Route, ...] = (
           "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut),
     Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Hold everything back until "
           "resume", access="write", gives=c.Webhook),
-    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning with "
-          "what the pause held back", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning "
+          "with what the pause held back", access="write", gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/disable", name="actions.disable", summary="Deliver nothing and keep "
           "nothing", access="write", gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/enable", name="actions.enable", summary="Deliver again from now on",
@@ -59,8 +59,8 @@ ROUTES: tuple[Route, ...] = (
           gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
           "while disabled", access="write", gives=c.ReplayOut, status=202),
-    Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to 1,000",
-          access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202),
+    Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "
+          "1,000", access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202),
     Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
           gives=c.Page, of=c.EventTypeOut, query=(*_PAGE, "profile")),
     Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",
@@ -83,8 +83,8 @@ ROUTES: tuple[Route, ...] = (
           gives=c.TenantOut),
     Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
           "version)", access="operator", takes=c.TenantIn, gives=c.TenantOut),
-    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown once",
-          access="operator", takes=c.KeyIn, gives=c.KeyOut, status=201),
+    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown "
+          "once", access="operator", takes=c.KeyIn, gives=c.KeyOut, status=201),
     Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
           access="operator", gives=c.Page, of=c.KeyOut, query=_PAGE),
     Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",

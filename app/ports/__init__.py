@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from app.core.commands import Action, Reply
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.exchange import Outcome, PreparedRequest
-from app.core.model import SealedSecret
+from app.core.model import EventType, SealedSecret
 from app.core.partitions import Committed, Place
 
 Headers = Sequence[tuple[str, bytes]]
@@ -208,6 +209,10 @@ class DirectoryFeed(Protocol):
 class KeyRing(Protocol):
     """Seal and open signing secrets."""
 
+    def seal(self, secret: str, owner: str, now_ms: int) -> SealedSecret:
+        """Encrypt a secret for its owner."""
+        ...
+
     def open(self, sealed: SealedSecret, owner: str) -> str:
         """The secret as the customer knows it; raises `ConfigError` when no key of the ring opens it."""
         ...
@@ -247,68 +252,81 @@ class RegistryStore(Protocol):
         ...
 
 
-class StreamPartition(Protocol):
-    """One partition of the source with its tables, during one assignment."""
+class CommandSender(Protocol):
+    """Ask the registry for a change."""
 
-    @property
-    def number(self) -> int: ...
-    @property
-    def start(self) -> int:
-        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
-        ...
+    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+        """Send and wait for the writer's answer.
 
-    @property
-    def was_reset(self) -> bool:
-        """Whether that offset was written by somebody else than this group's members."""
-        ...
-
-    def read(self, table: str, key: bytes) -> bytes | None:
-        """The value in the local store."""
-        ...
-
-    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
-        """Put items into the local store, seen by the next batch. The caller appends them to the changelog."""
-        ...
-
-    def changelog(self, table: str) -> str:
-        """The table's changelog topic; its records have the partition's number."""
-        ...
-
-
-class StreamBatch(Protocol):
-    """All records of one partition of one poll."""
-
-    @property
-    def partition(self) -> StreamPartition:
-        """The same object for all batches of an assignment."""
-        ...
-
-    @property
-    def records(self) -> Sequence[Record]: ...
-    @property
-    def polled_at(self) -> float:
-        """When the records had been read from the broker, in `Clock.monotonic`."""
-        ...
-
-    async def ack(self) -> None:
-        """Everything that the batch causes is acknowledged: its offsets may be committed."""
-        ...
-
-    def fail(self, error: HookstreamError) -> None:
-        """It cannot be finished: `StreamApp.run` ends with the error, and nothing of the batch is committed."""
-        ...
-
-
-class StreamApp(Protocol):
-    """A stream processor over one topic with tables; one run for each instance."""
-
-    async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
-        """Hand batches to `handle`, those of a partition in order, until cancelled or failed.
-
-        What `handle` raises ends the run; batches that were not acknowledged are not committed.
+        Raises `CommandRefused`, or `Unavailable` when nobody answers in time; the change may then still be made.
         """
         ...
 
-    def ready(self) -> str | None:
-        """None when tables are recovered and partitions assigned; else why not."""
+
+class Ends(Protocol):
+    """Where topics end."""
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Partition → the offset that the next record gets. Raises `Unavailable`."""
+        ...
+
+
+class Minter(Protocol):
+    """Make what nobody can guess."""
+
+    def id(self, prefix: str) -> str:
+        """`<prefix>_` and 24 random characters."""
+        ...
+
+    def secret(self) -> str:
+        """A signing secret."""
+        ...
+
+    def api_key(self, mode: str) -> str:
+        """A key of the management API."""
+        ...
+
+
+class Reading(Protocol):
+    """Some partitions of a topic, read by one reader alone from given offsets on."""
+
+    async def poll(
+        self, partitions: Collection[int], *, timeout_ms: int, max_records: int
+    ) -> Mapping[int, Sequence[Record]]:
+        """The next records of these partitions, as soon as there are any; empty after the timeout.
+
+        A broker outage gives empty answers, not errors.
+        """
+        ...
+
+    async def position(self, partition: int) -> int:
+        """The offset from which the next poll goes on; it moves over what holds no record, too."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect, within seconds."""
+        ...
+
+
+class ReplayReader(Protocol):
+    """Read topics again, and ask where they and the fan-out stand. All raise `Unavailable`."""
+
+    async def open(self, topic: str, starts: Mapping[int, int]) -> Reading:
+        """Read these partitions; an offset that is no longer there becomes the first one that is."""
+        ...
+
+    async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        """Partition → the offset that the next record gets."""
+        ...
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """The first offset whose record is not older; the end, when all are."""
+        ...
+
+    async def fanned_out(self) -> Mapping[int, int]:
+        """Partition of events.raw → what the fan-out group has committed; a partition without a commit is missing."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect, within seconds."""
         ...

@@ -1,0 +1,40 @@
+"""Where topics end, asked over a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.adapters.kafka_errors import reachable
+from app.core.errors import Defect
+
+
+class KafkaEnds:
+    """`app.ports.Ends` on a group-less consumer that reads nothing."""
+
+    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, client_id=client_id, group_id=None, enable_auto_commit=False
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Connect."""
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """See `app.ports.Ends`."""
+        with reachable(self._bootstrap):
+            known = await self._consumer._client.fetch_all_metadata()
+            numbers = known.partitions_for_topic(topic)
+            if not numbers:
+                raise Defect(f"topic {topic} does not exist")
+            places = [TopicPartition(topic, number) for number in sorted(numbers)]
+            found = await self._consumer.end_offsets(places)
+        return {place.partition: int(end) for place, end in found.items()}

@@ -1,0 +1,308 @@
+"""What a replay appends, in which order and at what pace: the decisions of the replay role.
+
+Rules of this file
+- A replay's `done` is, for each partition, the lowest offset that is not finished. A crash goes on there: what was
+  finished above it is appended again, nothing is ever left out.
+- A replay never fills its endpoint's lane: `Window` allows so many deliveries that have not been attempted.
+- What a pause has held back comes oldest first within the bounds of a look-ahead (`OldestFirst`); what a disabled
+  endpoint has missed comes in the order of the records' timestamps (`Merge`), as fan-out decided it (`Piece`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Protocol
+
+from app.core import sights
+from app.core.delivery_record import Header
+from app.core.directory import Directory
+from app.core.model import Endpoint, Event, Replay
+
+#: deliveries of one replay that have not been attempted
+_WINDOW = 32
+#: as many as a rate limit lets through in that time
+_RATE_S = 2
+#: the attempt of a delivery may be deferred: after so long without any, one more goes
+STALLED_S = 60.0
+#: records that may wait for older ones, and their bytes
+_LOOK_AHEAD = 2000
+_LOOK_AHEAD_BYTES = 16 * 1024 * 1024
+#: what the changelog's clock and the registry's may differ by
+_CLOCKS_MS = 60_000
+#: of a delivery that was put aside, no longer true once it goes on
+_ENDED = frozenset(
+    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "registry-position")
+)  # fmt: skip
+
+
+class Kept(Protocol):
+    """What is read of a record."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[Header]: ...
+
+
+# --- which -------------------------------------------------------------------------------------------------------
+
+
+def workable(directory: Directory, without: Collection[str]) -> list[Replay]:
+    """The replays that can be worked on now, the oldest of each endpoint, oldest first.
+
+    One whose endpoint is paused or disabled waits; one whose endpoint is gone has only to be ended.
+    """
+    first: dict[str, Replay] = {}
+    still = [each for each in directory.replays.values() if each.state in ("pending", "running")]
+    for each in sorted(still, key=lambda each: (each.created_at_ms, each.id)):
+        if each.id not in without:
+            first.setdefault(each.endpoint_id, each)
+    endpoints = {each.id: directory.endpoint(each.endpoint_id) for each in first.values()}
+    return [each for each in first.values() if (known := endpoints[each.id]) is None or known.status == "active"]
+
+
+def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
+    """Where a resume ends at the latest: what a later pause has put aside belongs to its own resume."""
+    for hold in endpoint.holds:
+        own = (hold.begin, hold.end) == (replay.begin, replay.end)
+        if hold.since_ms >= replay.created_at_ms and not own:
+            return hold.dead_begin
+    return None
+
+
+def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
+    """Whether a record of deliveries.dead waits for the resume of that endpoint."""
+    return record.key == endpoint_key and ("reason", b"paused") in record.headers
+
+
+def released(headers: Sequence[Header], position: int) -> list[Header]:
+    """The headers of a delivery that was put aside and goes on.
+
+    `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read
+    as far, or it would be put aside once more.
+    """
+    kept = [(name, text) for name, text in headers if name not in _ENDED]
+    return [*kept, ("registry-position", b"%d" % position)]
+
+
+# --- at what pace -------------------------------------------------------------------------------------------------
+
+
+def window_of(endpoint: Endpoint) -> int:
+    """How many of an endpoint's replayed deliveries may be unattempted at once."""
+    limit = _WINDOW
+    if endpoint.rate_limit is not None:
+        limit = max(1, min(limit, int(endpoint.rate_limit * _RATE_S)))
+    return min(limit, endpoint.max_in_flight or limit)
+
+
+class Window:
+    """The deliveries of one replay that were appended and not yet attempted."""
+
+    def __init__(self, now_s: float) -> None:
+        self._open: dict[str, None] = {}
+        self._moved_s = now_s
+
+    def free(self, limit: int, now_s: float) -> int:
+        """How many may be appended now. When nothing has moved for a while the oldest is given up."""
+        if len(self._open) >= limit and now_s - self._moved_s >= STALLED_S:
+            while len(self._open) >= limit:
+                del self._open[next(iter(self._open))]
+            self._moved_s = now_s
+            return 1
+        return max(0, limit - len(self._open))
+
+    def sent(self, delivery_id: str, now_s: float) -> None:
+        """It is about to be appended."""
+        self._open[delivery_id] = None
+        self._moved_s = now_s
+
+    def attempted(self, delivery_id: str, now_s: float) -> bool:
+        """An attempt record was seen; whether it is one of these."""
+        if delivery_id not in self._open:
+            return False
+        del self._open[delivery_id]
+        self._moved_s = now_s
+        return True
+
+
+# --- in which order -----------------------------------------------------------------------------------------------
+
+
+class OldestFirst:
+    """Records of one partition of deliveries.dead, handed out oldest first."""
+
+    def __init__(self, start: int, capacity: int = _LOOK_AHEAD, capacity_bytes: int = _LOOK_AHEAD_BYTES) -> None:
+        self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        #: (accepted, sequence, offset): the sequence tells apart what was accepted in the same millisecond
+        self._heap: list[tuple[int, int, int]] = []
+        #: what is not done yet, by offset, ascending
+        self._open: dict[int, Kept] = {}
+        self._taken: set[int] = set()
+        self._bytes = 0
+        #: handed out since the lowest one has been waiting
+        self._passed = 0
+        #: the offset up to which the partition was read
+        self.position = start
+
+    @property
+    def full(self) -> bool:
+        """Nothing more should be read now."""
+        return len(self._open) >= self._capacity or self._bytes >= self._capacity_bytes
+
+    @property
+    def waiting(self) -> bool:
+        """There is something to hand out."""
+        return len(self._taken) < len(self._open)
+
+    @property
+    def low(self) -> int:
+        """The lowest offset that is not done."""
+        return next(iter(self._open), self.position)
+
+    def add(self, record: Kept) -> None:
+        """A record that waits; records come in the order of their offsets."""
+        named = dict(record.headers)
+        self._open[record.offset] = record
+        self._bytes += len(record.value or b"")
+        heappush(self._heap, (_number(named, "accepted-at"), _number(named, "sequence"), record.offset))
+
+    def moved(self, position: int) -> None:
+        """The partition was read up to there."""
+        self.position = max(self.position, position)
+
+    def take(self, most: int) -> list[Kept]:
+        """The oldest that were not taken yet.
+
+        One that is newer than all that come after it (a producer's clock is wrong) is passed over so many times, no
+        more: it holds the progress back, and a crash would repeat everything above it.
+        """
+        taken: list[Kept] = []
+        while len(taken) < most and self.waiting:
+            lowest = next(iter(self._open))
+            offset = lowest if self._passed >= self._capacity and lowest not in self._taken else heappop(self._heap)[2]
+            if offset not in self._open or offset in self._taken:
+                continue  # it was taken before its turn
+            self._passed = 0 if offset == lowest else self._passed + 1
+            self._taken.add(offset)
+            taken.append(self._open[offset])
+        return taken
+
+    def done(self, record: Kept) -> None:
+        """It has been appended and acknowledged."""
+        self._bytes -= len(self._open.pop(record.offset).value or b"")
+        self._taken.discard(record.offset)
+
+
+class Merge:
+    """Stretches of several partitions, merged by the records' timestamps; a partition's own order is kept."""
+
+    def __init__(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        self._ends = ends
+        self._buffers: dict[int, deque[Kept]] = {partition: deque() for partition in begins}
+        #: how far each partition was read
+        self._read = dict(begins)
+        self._heads: list[tuple[int, int]] = []
+
+    def hungry(self) -> list[int]:
+        """The partitions that must be read before the next record is known."""
+        return [each for each, buffer in self._buffers.items() if not buffer and self._read[each] < self._ends[each]]
+
+    def feed(self, partition: int, records: Iterable[Kept], position: int) -> None:
+        """What was read of a hungry partition, and where its reading stands now."""
+        buffer = self._buffers[partition]
+        buffer.extend(record for record in records if record.offset < self._ends[partition])
+        self._read[partition] = min(position, self._ends[partition])
+        if buffer:
+            heappush(self._heads, (buffer[0].timestamp, partition))
+
+    def take(self) -> Kept | None:
+        """The next record (no partition may be hungry); None: that was all."""
+        if not self._heads:
+            return None
+        partition = heappop(self._heads)[1]
+        buffer = self._buffers[partition]
+        record = buffer.popleft()
+        if buffer:
+            heappush(self._heads, (buffer[0].timestamp, partition))
+        return record
+
+    def positions(self) -> dict[int, int]:
+        """For each partition the lowest offset that was not taken."""
+        return {
+            partition: buffer[0].offset if buffer else self._read[partition]
+            for partition, buffer in self._buffers.items()
+        }
+
+
+# --- as fan-out decided it ------------------------------------------------------------------------------------------
+
+
+class Piece:
+    """The events of a stretch that an endpoint has missed, and what fan-out decided about those that have a key."""
+
+    _UNSEEN = -1
+
+    def __init__(self) -> None:
+        #: partition → offset → sequence
+        self._keyed: dict[int, dict[int, int]] = {}
+        #: how many events match
+        self.size = 0
+        self._first_ms: int | None = None
+
+    def want(self, event: Event, record: Kept) -> None:
+        """A record of events.raw that matches."""
+        self.size += 1
+        if _has_key(event):
+            self._keyed.setdefault(record.partition, {})[record.offset] = self._UNSEEN
+            if self._first_ms is None or record.timestamp < self._first_ms:
+                self._first_ms = record.timestamp
+
+    @property
+    def partitions(self) -> list[int]:
+        """Whose changelog has to be read."""
+        return sorted(self._keyed)
+
+    def since_ms(self, endpoint: Endpoint, replay: Replay) -> int:
+        """From when on fan-out wrote about these: nothing of a hold was there before the hold began.
+
+        The events' own timestamps are their producers' and may lie in the future.
+        """
+        begun = [hold.since_ms for hold in endpoint.holds if (hold.begin, hold.end) == (replay.begin, replay.end)]
+        return max(0, min([*begun[-1:], self._first_ms or 0]) - _CLOCKS_MS)
+
+    def learn(self, partition: int, value: bytes | None) -> None:
+        """A record of the changelog of the table `idempotency`."""
+        wanted = self._keyed.get(partition)
+        if not wanted or value is None:
+            return
+        for sight in sights.decode(value):
+            if sight.partition == partition and sight.offset in wanted:
+                wanted[sight.offset] = sight.sequence
+
+    def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
+        """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
+        if not _has_key(event):
+            return True, None
+        sequence = self._keyed.get(record.partition, {}).get(record.offset, self._UNSEEN)
+        return sequence != self._UNSEEN, sequence if sequence > 0 else None
+
+
+def _has_key(event: Event) -> bool:
+    return event.idempotency_key is not None or event.ordering_key is not None
+
+
+def _number(headers: Mapping[str, bytes], name: str) -> int:
+    text = headers.get(name, b"")
+    return int(text) if text.isdigit() else 0

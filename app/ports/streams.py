@@ -1,0 +1,85 @@
+"""What fan-out needs of its stream processor and of the schemas of event types."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from app.core.errors import HookstreamError
+from app.core.model import EventType
+from app.ports import Record
+
+
+class StreamPartition(Protocol):
+    """One partition of the source with its tables, during one assignment."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def start(self) -> int:
+        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
+        ...
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether that offset was written by somebody else than this group's members."""
+        ...
+
+    def read(self, table: str, key: bytes) -> bytes | None:
+        """The value in the local store."""
+        ...
+
+    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
+        """Put items into the local store, seen by the next batch. The caller appends them to the changelog."""
+        ...
+
+    def changelog(self, table: str) -> str:
+        """The table's changelog topic; its records have the partition's number."""
+        ...
+
+
+class StreamBatch(Protocol):
+    """All records of one partition of one poll."""
+
+    @property
+    def partition(self) -> StreamPartition:
+        """The same object for all batches of an assignment."""
+        ...
+
+    @property
+    def records(self) -> Sequence[Record]: ...
+    @property
+    def polled_at(self) -> float:
+        """When the records had been read from the broker, in `Clock.monotonic`."""
+        ...
+
+    async def ack(self) -> None:
+        """Everything that the batch causes is acknowledged: its offsets may be committed."""
+        ...
+
+    def fail(self, error: HookstreamError) -> None:
+        """It cannot be finished: `StreamApp.run` ends with the error, and nothing of the batch is committed."""
+        ...
+
+
+class StreamApp(Protocol):
+    """A stream processor over one topic with tables; one run for each instance."""
+
+    async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+        """Hand batches to `handle`, those of a partition in order, until cancelled or failed.
+
+        What `handle` raises ends the run; batches that were not acknowledged are not committed.
+        """
+        ...
+
+    def ready(self) -> str | None:
+        """None when tables are recovered and partitions assigned; else why not."""
+        ...
+
+
+class SchemaJudge(Protocol):
+    """Judge events by the schemas of their types."""
+
+    def violation(self, event_type: EventType, data: bytes) -> str | None:
+        """Where and how `data` (JSON) breaks the type's schema; None: it does not."""
+        ...

@@ -1,0 +1,44 @@
+"""Who asks, and whether it may: the operator's token, and the keys of tenants by their hashes."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+
+from app.ports import DirectoryFeed
+from app.roles.api.calls import Caller
+from app.roles.api.problems import ApiError
+from app.roles.api.routes import Access
+
+_ASK = {"WWW-Authenticate": 'Bearer realm="hookstream"'}
+OPERATOR = Caller("operator", operator=True)
+
+
+class Gate:
+    """Tells callers apart; what it refuses it does not explain to strangers."""
+
+    def __init__(self, feed: DirectoryFeed, operator_token: str | None) -> None:
+        self._feed = feed
+        self._operator = sha256(operator_token.encode()).digest() if operator_token else None
+
+    def caller(self, authorization: str | None, now_ms: int) -> Caller:
+        """Raises `ApiError` 401."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ApiError(401, "unauthenticated", "send Authorization: Bearer and a key", headers=_ASK)
+        digest = sha256(token.strip().encode("utf-8", "surrogateescape"))
+        if self._operator is not None and hmac.compare_digest(digest.digest(), self._operator):
+            return OPERATOR
+        key = self._feed.directory.keys_by_digest.get(digest.hexdigest())
+        if key is None or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms):
+            raise ApiError(401, "unauthenticated", "the key is not known, revoked or expired", headers=_ASK)
+        return Caller.of(key)
+
+    def demand(self, access: Access, caller: Caller) -> None:
+        """Raises `ApiError` 403."""
+        if access == "operator" and not caller.operator:
+            raise ApiError(403, "forbidden", "this is for the operator's token")
+        if access in ("read", "write") and caller.operator:
+            raise ApiError(403, "forbidden", "the operator's token belongs to no tenant: use a key of the tenant")
+        if access in ("read", "write") and access not in caller.scopes:
+            raise ApiError(403, "forbidden", f"the key lacks the scope {access}")

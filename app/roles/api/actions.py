@@ -1,0 +1,162 @@
+"""What can be done with an endpoint beyond changing it: test, pause, resume, enable, disable, rotate, recover."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET
+
+from app.core import ids
+from app.core.attempt import Attempt, sent
+from app.core.commands import RecoverEndpoint, RotateSecret
+from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.exchange import Outcome, PreparedRequest, Reply
+from app.core.ingest import Coordinates, iso, understand
+from app.core.matching import includes, is_event_type
+from app.core.model import Delivery, Endpoint
+from app.core.registry import last_disablement
+from app.core.topics import Names
+from app.core.verdict import Dead, Delivered, Verdict, result_of
+from app.profiles.catalog import PROFILES
+from app.roles.api import replays
+from app.roles.api.calls import Answer, Call, Services
+from app.roles.api.contract import FieldError, Phases, RotateIn, TestIn, TestOut, TestRequest, TestResponse
+from app.roles.api.problems import ApiError, invalid
+from app.roles.api.suspending import reactivate, suspend
+from app.roles.api.webhooks import owned, owner, sealed, shown
+
+#: characters of a body that an answer shows
+_SHOWN = 4096
+
+
+async def pause(api: Services, call: Call) -> Answer:
+    """Hold everything back."""
+    endpoint = owned(api, call)
+    if endpoint.status == "disabled":
+        raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it first")
+    return _answer(await suspend(api, endpoint, "paused", "paused through the API", call.expected_version()))
+
+
+async def resume(api: Services, call: Call) -> Answer:
+    """Deliver again, beginning with what was held back."""
+    endpoint = owned(api, call)
+    if endpoint.status == "disabled":
+        raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
+    return _answer(await reactivate(api, endpoint, call.expected_version()))
+
+
+async def disable(api: Services, call: Call) -> Answer:
+    """Deliver nothing and keep nothing."""
+    endpoint = owned(api, call)
+    return _answer(await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
+
+
+async def enable(api: Services, call: Call) -> Answer:
+    """Deliver again from now on; `recoverable` in the answer offers what was missed."""
+    return _answer(await reactivate(api, owned(api, call), call.expected_version()))
+
+
+async def recover(api: Services, call: Call) -> Answer:
+    """Deliver what was missed while disabled."""
+    endpoint = owned(api, call)
+    missed = last_disablement(endpoint)
+    replay_id = ids.recovery_id(endpoint.id, missed.since_ms if missed else 0)
+    await api.command(RecoverEndpoint(endpoint.id, replay_id), endpoint.id)
+    return Answer(body=replays.shown(api.feed.directory.replays[replay_id]))
+
+
+async def rotate(api: Services, call: Call) -> Answer:
+    """Replace the secret. The same Idempotency-Key again gives the same secret, whichever process answers."""
+    body: RotateIn = call.body or RotateIn()
+    endpoint = owned(api, call)
+    signer = PROFILES[endpoint.signature or endpoint.profile]
+    if body.remove and (body.secret is not None or signer.secret_required):
+        detail = "excludes a secret" if body.secret is not None else f"profile {signer.name} always signs"
+        raise invalid(FieldError(detail=detail, pointer="/remove"))
+    plain = None if body.remove else body.secret or api.minter.secret()
+    secret = sealed(api, signer, owner(endpoint), plain) if plain else None
+    now_ms = api.clock.now_ms()
+    action = RotateSecret(
+        endpoint.id, secret, now_ms + body.overlap * 1000, key=call.idempotency_key,
+        expected_version=call.expected_version(),
+    )  # fmt: skip
+    await api.command(action, endpoint.id)
+    endpoint = owned(api, call)
+    return _answer(endpoint, api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET)
+
+
+async def test(api: Services, call: Call) -> Answer:
+    """Send one event at once, whatever the endpoint's status, and say what came of it."""
+    body: TestIn = call.body or TestIn()
+    endpoint = owned(api, call)
+    started_ms = api.clock.now_ms()
+    delivery = _delivery(api, endpoint, body, started_ms)
+    try:
+        prepared = api.builder.prepared(endpoint, started_ms)
+        request = api.builder.request(delivery, endpoint, prepared, started_ms)
+    except Unrepresentable as error:
+        raise invalid(FieldError(detail=error.detail, pointer=f"/data{error.pointer}")) from error
+    except (ConfigError, Defect) as error:
+        raise ApiError(409, "secret_unreadable", f"the endpoint's secret cannot be used: {error}") from error
+    outcome = await api.sender.send(request)
+    ended_ms = api.clock.now_ms()
+    ok = result_of(outcome) == "ok"
+    verdict: Verdict = Delivered() if ok else Dead("test")
+    record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
+    await _keep(api, msgspec.structs.replace(record, trigger="test"))
+    return Answer(body=_told(delivery, request, outcome, record), transient=True)
+
+
+async def _keep(api: Services, record: Attempt) -> None:
+    topic = api.topics.name(Names.ATTEMPTS)
+    key = record.endpoint_id.encode()
+    await (await api.log.append(topic, key=key, value=msgspec.json.encode(record)))
+
+
+def _delivery(api: Services, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
+    event_type = body.type or _first_type(api, endpoint)
+    if not is_event_type(event_type):
+        raise invalid(FieldError(detail=f"{event_type!r} is no event type", pointer="/type"))
+    data = bytes(body.data) if isinstance(body.data, msgspec.Raw) else _example(api, endpoint, event_type)
+    event_id = api.minter.id("evt_test")
+    value = b'{"type":"%b","id":"%b","data":%b}' % (event_type.encode(), event_id.encode(), data)
+    try:
+        event = understand(value, (), Coordinates("test", 0, 0, now_ms), max_bytes=api.max_event_bytes)
+    except MalformedEvent as error:
+        raise invalid(FieldError(detail=error.detail, pointer="/data")) from error
+    return Delivery(
+        id=ids.delivery_id(endpoint.tenant, event_id, endpoint.id), endpoint_id=endpoint.id, event_id=event_id,
+        event_type=event_type, tenant=endpoint.tenant, mode=endpoint.mode, created_at=iso(now_ms), body=event.body,
+        accepted_at_ms=now_ms,
+    )  # fmt: skip
+
+
+def _first_type(api: Services, endpoint: Endpoint) -> str:
+    exact = next((each for each in endpoint.events if is_event_type(each)), None)
+    known = api.catalogue.get(endpoint.profile, {})
+    opt_in = PROFILES[endpoint.profile].opt_in
+    wide = (name for name in known if any(includes(each, name, opt_in) for each in endpoint.events))
+    return exact or next(wide, None) or "test.event"
+
+
+def _example(api: Services, endpoint: Endpoint, event_type: str) -> bytes:
+    entry = api.catalogue.get(endpoint.profile, {}).get(event_type)
+    return entry.examples[0] if entry else b'{"test":true}'
+
+
+def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record: Attempt) -> TestOut:
+    reply = outcome if isinstance(outcome, Reply) else None
+    body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
+    return TestOut(
+        ok=record.result == "ok", status=record.status, body=body, result=record.result, reason=record.error,
+        event_id=delivery.event_id, time_ms=round(outcome.timing.total_ms, 3),
+        timing=Phases(
+            connect=round(outcome.timing.connect_ms, 3), first_byte=round(outcome.timing.first_byte_ms, 3),
+            total=round(outcome.timing.total_ms, 3),
+        ),
+        request=TestRequest(headers=dict(request.headers), body=request.body.decode("utf-8", "replace")),
+        response=TestResponse(status=reply.status, headers=dict(reply.headers), body=body or "") if reply else None,
+    )  # fmt: skip
+
+
+def _answer(endpoint: Endpoint, secret: object = UNSET) -> Answer:
+    return Answer(body=shown(endpoint, secret), headers={"ETag": f'"{endpoint.version}"'})

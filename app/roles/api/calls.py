@@ -1,0 +1,100 @@
+"""One request as its handler sees it, and what the handlers work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.core.model import ApiKey, Mode
+from app.core.topics import Topics
+from app.ports import Clock, CommandSender, DirectoryFeed, Ends, KeyRing, Log, Minter, Sender
+from app.profiles.catalog import CatalogueEntry
+from app.profiles.requests import RequestBuilder
+from app.roles.api.problems import ApiError
+
+_MAX_PAGE = 100
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks."""
+
+    #: of the key, for limits and idempotency
+    id: str
+    tenant: str = ""
+    mode: Mode = "live"
+    scopes: tuple[str, ...] = ()
+    operator: bool = False
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Caller:
+        """Whoever holds a key."""
+        return cls(key.id, key.tenant, key.mode, key.scopes)
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, read and judged."""
+
+    caller: Caller
+    #: what the path's placeholders are
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    #: of the route's type; None: it takes none, or none came
+    body: Any = None
+    #: SHA-256 of method, path and body
+    fingerprint: str = ""
+    idempotency_key: str | None = None
+
+    def expected_version(self) -> int | None:
+        """What If-Match says; None: nothing, or `*`."""
+        text = self.headers.get("if-match", "*").strip()
+        if text == "*":
+            return None
+        number = text.removeprefix("W/").strip('"')
+        if not number.isascii() or not number.isdigit():
+            raise ApiError(412, "conflict", f"If-Match: {text} is not a version of this resource")
+        return int(number)
+
+    def limit(self) -> int:
+        """How many entries a page may have."""
+        text = self.query.get("limit", "20")
+        if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MAX_PAGE):
+            raise ApiError(400, "invalid_query", f"limit: 1 to {_MAX_PAGE}")
+        return int(text)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back; the route says with which status."""
+
+    body: Any = None
+    headers: Mapping[str, str] = {}
+    #: not to be kept for a repetition of the request
+    transient: bool = False
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handlers work with."""
+
+    feed: DirectoryFeed
+    commands: CommandSender
+    log: Log
+    ends: Ends
+    sender: Sender
+    keyring: KeyRing
+    minter: Minter
+    clock: Clock
+    topics: Topics
+    builder: RequestBuilder
+    catalogue: Mapping[str, Mapping[str, CatalogueEntry]]
+    #: the partition of a key, as all our records have it
+    partition_for: Callable[[str, bytes], int]
+    max_event_bytes: int
+    #: what is wrong with a JSON Schema; None: nothing
+    schema_problem: Callable[[str], str | None]
+
+    async def command(self, action: Any, entity: str) -> None:
+        """Ask the registry, and return when this process sees what came of it."""
+        await self.commands.call(action, entity=entity)
+        await self.feed.fence()

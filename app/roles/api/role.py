@@ -1,0 +1,46 @@
+"""The API as a role: open what the handlers need, listen, and close it all in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from aiohttp import web
+
+from app.roles.api.access import Gate
+from app.roles.api.calls import Services
+from app.roles.api.server import Server
+
+Listen = Callable[[web.Application], AbstractAsyncContextManager[int]]
+
+
+class ApiRole:
+    """One API process; any number may run."""
+
+    def __init__(
+        self, *, services: Callable[[], AbstractAsyncContextManager[Services]], listen: Listen,
+        operator_token: str | None, per_second: int, version: str,
+    ) -> None:  # fmt: skip
+        self._services = services
+        self._listen = listen
+        self._operator_token = operator_token
+        self._per_second = per_second
+        self._version = version
+        self._listening = False
+
+    def ready(self) -> str | None:
+        """None while it answers."""
+        return None if self._listening else "starting"
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with self._services() as services:
+            gate = Gate(services.feed, self._operator_token)
+            application = Server(services, gate, self._per_second, self._version).application()
+            async with self._listen(application):
+                self._listening = True
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._listening = False

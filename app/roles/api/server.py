@@ -1,0 +1,202 @@
+"""The API role: an HTTP server over the table of routes; each request is read, judged, limited, carried out, answered.
+
+request ─▶ who asks? ─▶ may it? ─▶ too often? ─▶ body fits? ─▶ seen before? ─▶ handler ─▶ answer or problem
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from app.core.errors import CommandRefused, HookstreamError, Unavailable
+from app.roles.api import actions, event_types, events, openapi, replays, tenants, webhooks
+from app.roles.api.access import Gate
+from app.roles.api.calls import Answer, Call, Caller, Services
+from app.roles.api.idempotency import IdempotencyMemory
+from app.roles.api.limits import RateLimiter
+from app.roles.api.problems import MEDIA_TYPE, ApiError, document, refused, unfit
+from app.roles.api.routes import ROUTES, Route
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Services, Call], Awaitable[Answer]]
+Raw = tuple[int, dict[str, str], bytes]
+
+_MODULES = {
+    "webhooks": webhooks, "actions": actions, "events": events, "event_types": event_types, "replays": replays,
+    "tenants": tenants,
+}  # fmt: skip
+#: largest body: a batch of events
+MAX_BODY = 8 * 1024 * 1024
+#: a request that takes longer is given up with 503; what it asked for may still happen
+_DEADLINE_S = 75.0
+#: requests under way at a stop get that long
+_DRAIN_S = 3.0
+_encoder = msgspec.json.Encoder()
+
+
+class Server:
+    """Builds the application; `app/adapters/web_server.py` listens for it."""
+
+    def __init__(self, services: Services, gate: Gate, per_second: int, version: str) -> None:
+        self._services = services
+        self._gate = gate
+        self._limiter = RateLimiter(per_second)
+        self._memory = IdempotencyMemory()
+        self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
+        self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
+
+    def application(self) -> web.Application:
+        """All routes of the table, and the document that describes them."""
+        application = web.Application(client_max_size=MAX_BODY, middlewares=[self._problems])
+        for route in ROUTES:
+            application.router.add_route(route.method, route.path, self._endpoint(route))
+        application.router.add_get("/openapi.json", self._describe)
+        return application
+
+    async def _describe(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._openapi, content_type="application/json")
+
+    def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        module, _, function = route.name.partition(".")
+        handler: Handler = getattr(_MODULES[module], function + "_" if function == "list" else function)
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            limits: dict[str, str] = {}
+            try:
+                caller = self._admitted(route, request, limits)
+                async with asyncio.timeout(_DEADLINE_S):
+                    status, headers, body = await self._carry_out(route, handler, request, caller)
+            except ApiError as error:
+                error.headers |= limits
+                raise
+            return web.Response(status=status, body=body or None, headers=headers | limits)
+
+        return serve
+
+    def _admitted(self, route: Route, request: web.Request, limits: dict[str, str]) -> Caller:
+        """Who asks, if it may; fills in the headers that say how often it may."""
+        now_ms = self._services.clock.now_ms()
+        try:
+            caller = self._gate.caller(request.headers.get("authorization"), now_ms)
+        except ApiError:
+            self._limit(f"stranger {request.remote}", limits)
+            raise
+        self._limit(caller.id, limits)
+        self._gate.demand(route.access, caller)
+        return caller
+
+    def _limit(self, caller: str, limits: dict[str, str]) -> None:
+        allowed, headers = self._limiter.take(caller, self._services.clock.monotonic())
+        limits.update(headers)
+        if not allowed:
+            raise ApiError(429, "too_many_requests", f"at most {self._limiter.per_second} requests per second")
+
+    async def _carry_out(self, route: Route, handler: Handler, request: web.Request, caller: Caller) -> Raw:
+        raw = await self._read(request)
+        key = request.headers.get("idempotency-key") if route.method == "POST" else None
+        call = Call(
+            caller=caller, path=dict(request.match_info), query=_query(route, request),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=self._body(route, request, raw), fingerprint=sha256(f"{request.path}\n".encode() + raw).hexdigest(),
+            idempotency_key=key,
+        )  # fmt: skip
+        if key is None:
+            return (await self._answer(route, handler, call))[0]
+        stored = self._memory.begin(caller.id, key, call.fingerprint, self._services.clock.now_ms())
+        if stored.answer is not None:
+            status, headers, body = stored.answer
+            return status, headers | {"Idempotency-Replayed": "true"}, body
+        try:
+            answer, transient = await self._answer(route, handler, call)
+        except BaseException:
+            self._memory.forget(caller.id, key)
+            raise
+        stored.answer = answer
+        if transient:
+            self._memory.forget(caller.id, key)
+        return answer
+
+    async def _answer(self, route: Route, handler: Handler, call: Call) -> tuple[Raw, bool]:
+        answer = await handler(self._services, call)
+        headers = dict(answer.headers)
+        body = b""
+        if answer.body is not None:
+            headers["Content-Type"] = "application/json"
+            body = _encoder.encode(answer.body)
+        return (route.status, headers, body), answer.transient
+
+    async def _read(self, request: web.Request) -> bytes:
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise ApiError(413, "too_large", f"a request has at most {MAX_BODY} bytes") from error
+
+    def _body(self, route: Route, request: web.Request, raw: bytes) -> Any:
+        reader = self._readers.get(route.name)
+        if reader is None or (not raw and route.takes_nothing_too):
+            return None
+        if request.content_type != "application/json":
+            raise ApiError(415, "not_json", "the body is JSON: say so with content-type: application/json")
+        try:
+            raw.decode()
+            return reader.decode(raw)
+        except msgspec.ValidationError as error:
+            raise unfit(error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ApiError(400, "not_json", f"the body is not JSON: {error}") from error
+
+    @web.middleware
+    async def _problems(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Give each request an id, and each failure a problem document."""
+        request_id = self._services.minter.id("req")
+        try:
+            response = await handler(request)
+        except Exception as failure:
+            error = _as_problem(failure, request_id)
+            response = web.Response(
+                status=error.status, body=document(error, request_id), headers=error.headers, content_type=MEDIA_TYPE
+            )  # fmt: skip
+        response.headers["Server"] = "hookstream"
+        response.headers["X-Request-Id"] = request_id
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _query(route: Route, request: web.Request) -> Mapping[str, str]:
+    unknown = sorted(set(request.query) - set(route.query))
+    if unknown:
+        known = ", ".join(route.query) or "none"
+        raise ApiError(400, "invalid_query", f"unknown parameter {', '.join(unknown)}; this operation takes {known}")
+    return dict(request.query)
+
+
+def _as_problem(failure: Exception, request_id: str) -> ApiError:
+    match failure:
+        case ApiError():
+            return failure
+        case CommandRefused():
+            return refused(failure)
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(failure.allowed_methods))
+            return ApiError(405, "method_not_allowed", f"allowed here: {allowed}", headers={"Allow": allowed})
+        case web.HTTPException():
+            return ApiError(failure.status, "no_such_path", "there is nothing at this path: see /openapi.json")
+        case Unavailable() | TimeoutError():
+            log.warning("api.unavailable", request=request_id, error=str(failure))
+            detail = "the service cannot carry this out now; with an Idempotency-Key it is safe to try again"
+            return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"})
+        case HookstreamError():
+            log.error("api.failed", request=request_id, error=str(failure))
+        case _:
+            log.error("api.failed", request=request_id, exc_info=failure)
+    return ApiError(500, "internal", "something is wrong on our side; the request's id helps to find it")

@@ -1,0 +1,135 @@
+"""Tenants and their keys: the operator's part of the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from msgspec import UNSET
+
+from app.core.commands import CreateKey, PutTenant, RevokeKey
+from app.core.errors import CommandRefused
+from app.core.ingest import iso
+from app.core.model import ApiKey, Tenant
+from app.roles.api.calls import Answer, Call, Services
+from app.roles.api.contract import FieldError, KeyIn, KeyOut, TenantIn, TenantOut
+from app.roles.api.pages import page
+from app.roles.api.problems import ApiError, invalid, not_found
+from app.roles.api.subscriptions import is_open
+
+
+async def create(api: Services, call: Call) -> Answer:
+    """Register a tenant that is not there yet."""
+    body: TenantIn = call.body
+    try:
+        await api.command(PutTenant(_tenant(body), expected_version=0), body.id)
+    except CommandRefused as error:
+        if error.code == "conflict":
+            raise ApiError(409, "exists", f"tenant {body.id} is there already") from error
+        raise
+    return _answer(api, body.id)
+
+
+async def put(api: Services, call: Call) -> Answer:
+    """Replace what is known of a tenant."""
+    body: TenantIn = call.body
+    if body.id != call.path["id"]:
+        raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))
+    _known(api, body.id)
+    await api.command(PutTenant(_tenant(body), call.expected_version()), body.id)
+    return _answer(api, body.id)
+
+
+async def list_(api: Services, call: Call) -> Answer:
+    """All tenants by id."""
+    tenants = sorted(api.feed.directory.tenants.values(), key=lambda each: each.id)
+    return Answer(body=page(call, tenants, lambda each: each.id, lambda each: _shown(api, each)))
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One tenant."""
+    return _answer(api, call.path["id"])
+
+
+async def create_key(api: Services, call: Call) -> Answer:
+    """Make a key; only its hash is kept."""
+    body: KeyIn = call.body
+    tenant = _known(api, call.path["id"])
+    if not body.scopes:
+        raise invalid(FieldError(detail="at least one of read and write", pointer="/scopes"))
+    plain = api.minter.api_key(body.mode)
+    key = ApiKey(
+        id=api.minter.id("key"), tenant=tenant.id, mode=body.mode, digest=sha256(plain.encode()).hexdigest(),
+        last4=plain[-4:], name=body.name, scopes=tuple(sorted(set(body.scopes))),
+        expires_at_ms=_moment(body.expires_at),
+    )  # fmt: skip
+    await api.command(CreateKey(key), key.id)
+    return Answer(body=_key(api.feed.directory.keys[key.id], plain))
+
+
+async def list_keys(api: Services, call: Call) -> Answer:
+    """The keys of a tenant, oldest first."""
+    tenant = _known(api, call.path["id"])
+    keys = sorted((each for each in api.feed.directory.keys.values() if each.tenant == tenant.id), key=_order)
+    return Answer(body=page(call, keys, _order, _key))
+
+
+async def revoke_key(api: Services, call: Call) -> Answer:
+    """It opens nothing from now on."""
+    key = api.feed.directory.keys.get(call.path["key"])
+    if key is None or key.tenant != call.path["id"]:
+        raise not_found("key", call.path["key"])
+    await api.command(RevokeKey(key.id), key.id)
+    return Answer()
+
+
+def _tenant(body: TenantIn) -> Tenant:
+    return Tenant(
+        id=body.id, name=body.name, profile=body.profile, notify_emails=tuple(body.notify_emails),
+        open_catalogue=body.open_catalogue,
+    )  # fmt: skip
+
+
+def _known(api: Services, tenant_id: str) -> Tenant:
+    tenant = api.feed.directory.tenants.get(tenant_id)
+    if tenant is None:
+        raise not_found("tenant", tenant_id)
+    return tenant
+
+
+def _answer(api: Services, tenant_id: str) -> Answer:
+    tenant = _known(api, tenant_id)
+    return Answer(body=_shown(api, tenant), headers={"ETag": f'"{tenant.version}"'})
+
+
+def _shown(api: Services, tenant: Tenant) -> TenantOut:
+    return TenantOut(
+        id=tenant.id, name=tenant.name, profile=tenant.profile, notify_emails=list(tenant.notify_emails),
+        open_catalogue=is_open(api, tenant.id), version=tenant.version, created_at=iso(tenant.created_at_ms),
+        updated_at=iso(tenant.updated_at_ms),
+    )  # fmt: skip
+
+
+def _key(key: ApiKey, plain: Any = UNSET) -> KeyOut:
+    return KeyOut(
+        id=key.id, mode=key.mode, name=key.name, scopes=list(key.scopes), last4=key.last4,
+        expires_at=iso(key.expires_at_ms) if key.expires_at_ms is not None else None,
+        created_at=iso(key.created_at_ms), key=plain,
+    )  # fmt: skip
+
+
+def _order(key: ApiKey) -> str:
+    return f"{key.created_at_ms:015}/{key.id}"
+
+
+def _moment(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise invalid(FieldError(detail=f"{text!r} is not an ISO 8601 time with zone", pointer="/expires_at"))
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,85 @@
+"""Build the API role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+import app
+from app.adapters.clock import SystemClock
+from app.adapters.command_client import CommandClient
+from app.adapters.json_schemas import schema_problem
+from app.adapters.kafka_ends import KafkaEnds
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.minting import RandomMinter
+from app.adapters.web_server import WebServer, add_probes
+from app.core.topics import Names, Topics
+from app.ports import DirectoryFeed, KeyRing, Sender
+from app.profiles.catalog import load_catalogue
+from app.profiles.requests import RequestBuilder
+from app.roles.api.calls import Services
+from app.roles.api.role import ApiRole
+from app.settings import Settings
+
+CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
+
+
+class Address:
+    """Where the API listens; a restart of the role keeps the port that it had."""
+
+    def __init__(self, host: str, port: int, *, elsewhere: bool) -> None:
+        self.host = host
+        self.port = port
+        #: the port was not asked for: if it is taken, any free one will do
+        self.elsewhere = elsewhere
+
+
+def api_role(
+    settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
+    keyring: KeyRing, address: Address, exposition: Callable[[], bytes],
+    readiness: Callable[[], Mapping[str, str | None]],
+) -> ApiRole:  # fmt: skip
+    """A fresh role."""
+    clock = SystemClock()
+
+    @asynccontextmanager
+    async def services() -> AsyncIterator[Services]:
+        commands = CommandClient(
+            bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
+            client_id="hookstream-api", clock=clock,
+        )  # fmt: skip
+        ends = KafkaEnds(bootstrap, client_id="hookstream-api")
+        try:
+            await commands.start()
+            await ends.start()
+            yield Services(
+                feed=feed, commands=commands, log=log, ends=ends, sender=sender, keyring=keyring,
+                minter=RandomMinter(), clock=clock, topics=topics,
+                builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
+                partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
+                schema_problem=schema_problem,
+            )  # fmt: skip
+        finally:
+            await ends.stop()
+            await commands.stop()
+
+    @asynccontextmanager
+    async def listen(application: web.Application) -> AsyncIterator[int]:
+        server = WebServer(
+            address.host, address.port, add_probes(application, exposition, readiness), setting="HOOKSTREAM_API_PORT",
+            elsewhere=address.elsewhere,
+        )  # fmt: skip
+        address.port = await server.start()
+        try:
+            yield address.port
+        finally:
+            await server.stop()
+
+    return ApiRole(
+        services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
+        operator_token=settings.admin_token.reveal() if settings.admin_token else None,
+    )  # fmt: skip
