@@ -1,0 +1,165 @@
+"""What the replay role reads: topics from any offset on, without a group, and how far fan-out has come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from app.adapters.command_client import CommandClient
+from app.adapters.kafka_errors import reachable
+from app.ports import Clock, CommandSender, Record
+
+log = structlog.get_logger(__name__)
+
+_CLIENT = "hookstream-replay"
+#: what one partition may hold in memory that nobody has asked for yet
+_FETCH_BYTES = 128 * 1024
+_AGAIN_S = 0.2
+_STOP_S = 2.0
+
+
+class KafkaReading:
+    """`app.ports.Reading` on a consumer of its own."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+
+    async def poll(
+        self, partitions: Collection[int], *, timeout_ms: int, max_records: int
+    ) -> Mapping[int, list[Record]]:
+        """See `app.ports.Reading`."""
+        places = [TopicPartition(self._topic, number) for number in partitions]
+        await asyncio.sleep(0)  # what is fetched already comes without any wait: let others run
+        try:
+            batches = await self._consumer.getmany(*places, timeout_ms=timeout_ms, max_records=max_records)
+        except KafkaError as error:
+            log.warning("replay.read_failed", topic=self._topic, error=repr(error))
+            await asyncio.sleep(_AGAIN_S)
+            return {}
+        return {place.partition: records for place, records in batches.items()}
+
+    async def position(self, partition: int) -> int:
+        """See `app.ports.Reading`."""
+        return int(await self._consumer.position(TopicPartition(self._topic, partition)))
+
+    async def close(self) -> None:
+        """Disconnect (bounded)."""
+        await _bounded(self._consumer.stop())
+
+
+class KafkaReplayReader:
+    """`app.ports.ReplayReader` on Kafka; connects when it is asked for the first time."""
+
+    def __init__(self, bootstrap: str, *, fanout_group: str, events: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = fanout_group
+        self._events = events
+        #: asks only: behind a long poll a question would wait
+        self._asker: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        self._connecting = asyncio.Lock()
+
+    async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaReading:
+        """See `app.ports.ReplayReader`."""
+        consumer = self._consumer()
+        try:
+            with reachable(self._bootstrap):
+                await consumer.start()
+                consumer.assign([TopicPartition(topic, number) for number in starts])
+                for number, offset in starts.items():
+                    consumer.seek(TopicPartition(topic, number), offset)
+        except BaseException:
+            await _bounded(consumer.stop())
+            raise
+        return KafkaReading(consumer, topic)
+
+    async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        """See `app.ports.ReplayReader`."""
+        asker = await self._ask()
+        with reachable(self._bootstrap):
+            found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
+        return {place.partition: int(end) for place, end in found.items()}
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """See `app.ports.ReplayReader`."""
+        asker, place = await self._ask(), TopicPartition(topic, partition)
+        with reachable(self._bootstrap):
+            found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
+            return int(found.offset) if found is not None else int((await asker.end_offsets([place]))[place])
+
+    async def fanned_out(self) -> Mapping[int, int]:
+        """See `app.ports.ReplayReader`."""
+        with reachable(self._bootstrap):
+            async with self._connecting:
+                if self._admin is None:
+                    admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=_CLIENT)
+                    await admin.start()
+                    self._admin = admin
+            committed = await self._admin.list_consumer_group_offsets(self._group)
+        return {
+            place.partition: int(said.offset)
+            for place, said in committed.items()
+            if place.topic == self._events and said.offset >= 0
+        }
+
+    async def close(self) -> None:
+        """Disconnect (bounded)."""
+        asker, self._asker = self._asker, None
+        admin, self._admin = self._admin, None
+        await asyncio.gather(
+            *([_bounded(asker.stop())] if asker is not None else []),
+            *([_bounded(admin.close())] if admin is not None else []),
+        )
+
+    async def _ask(self) -> AIOKafkaConsumer:
+        async with self._connecting:
+            if self._asker is None:
+                asker = self._consumer()
+                try:
+                    with reachable(self._bootstrap):
+                        await asker.start()
+                except BaseException:
+                    await _bounded(asker.stop())
+                    raise
+                self._asker = asker
+            return self._asker
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            client_id=_CLIENT,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=500,
+            metadata_max_age_ms=60_000,
+        )
+
+
+@asynccontextmanager
+async def commands(bootstrap: str, *, commands: str, replies: str, clock: Clock) -> AsyncIterator[CommandSender]:
+    """A connection to the registry for as long as a replay runs."""
+    client = CommandClient(bootstrap, commands=commands, replies=replies, client_id=_CLIENT, clock=clock)
+    try:
+        await client.start()
+        yield client
+    finally:
+        await _bounded(client.stop())
+
+
+async def _bounded(work: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=_STOP_S)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
