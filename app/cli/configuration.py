@@ -1,16 +1,14 @@
-"""`hookstream config` and `hookstream keys`: what the settings are, and a new key ring."""
+"""`hookstream config`: what the settings are, and whether they can be used."""
 
 from __future__ import annotations
 
 import typer
 
-from app.adapters.keyring import generate_ring
 from app.cli import context
 from app.cli.output import Format, Output, show
 from app.settings import PREFIX, Settings
 
 config = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
-keys = typer.Typer(no_args_is_help=True, help="The ring that seals signing secrets.")
 
 
 @config.command("print")
@@ -39,9 +37,3 @@ def check() -> None:
         return 0
 
     context.guarded(work)
-
-
-@keys.command("generate")
-def generate() -> None:
-    """Print a fresh ring for HOOKSTREAM_SECRET_KEYS (every process needs the same)."""
-    print(generate_ring())

@@ -1,9 +1,7 @@
-"""`hookstream events`: append events to `events.raw`, as a producer would."""
+"""`hookstream events`: append events to `events.raw`, as a producer would, or through the API."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +9,11 @@ import orjson
 import typer
 
 from app.adapters.kafka_log import KafkaLog
-from app.cli import context
+from app.cli import completion, context, event_batches
+from app.cli.api_choice import Address
+from app.cli.api_session import api_or_kafka, ask, uses_api
+from app.cli.endpoints import check_reach
+from app.cli.inputs import bytes_of
 from app.cli.output import Format, Output, show
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
@@ -22,16 +24,32 @@ app = typer.Typer(no_args_is_help=True, help="Append events.")
 
 
 @app.command("send")
+@uses_api
 def send(
     file: Annotated[str, typer.Argument(help="JSON file: one event, an array, or one event per line; - = stdin.")],
-    tenant: Annotated[str | None, typer.Option(help="For events that name no tenant.")] = None,
-    mode: Annotated[str | None, typer.Option(help="For events that name no mode: live or test.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="For events that name no tenant (over Kafka: a key of the API has its own).")
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="For events that name no mode: live or test (a key of the API has its own).",
+            autocompletion=completion.modes,
+        ),
+    ] = None,
     output: Output = Format.table,
 ) -> None:
     """Append events to events.raw and wait for the broker's acknowledgement.
 
     An event is {"type": "a.b", "data": …} with optional id, created_at, tenant, mode, idempotency_key, ordering_key.
+
+    Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. The ids
+    come back with -o json; when something fails on the way, those that were accepted.
     """
+    address = api_or_kafka()
+    if address is not None:
+        _post(address, file, tenant, mode, output)
+        return
     events = [_with_defaults(event, tenant, mode) for event in _read(file)]
     show(
         context.run(_append(events)),
@@ -39,6 +57,20 @@ def send(
         output,
         "No events in the file.",
     )
+
+
+def _post(address: Address, file: str, tenant: str | None, mode: str | None, output: Format) -> None:
+    context.or_fail(lambda: check_reach(address, tenant, mode))
+    events = context.or_fail(lambda: event_batches.read(file))
+    accepted, error = ask(address, lambda api: event_batches.send(api, events))
+    if output is Format.json:
+        show(accepted, ("id",), output, "")
+    elif len(events) == 1 and accepted:
+        print(f"Accepted {accepted[0]['id']}.")
+    elif error is None:
+        print(f"Accepted {len(accepted)} events." if events else "No events in the file.")
+    if error is not None:
+        context.fail(error)
 
 
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
@@ -61,7 +93,7 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _read(file: str) -> list[Any]:
-    text = sys.stdin.buffer.read() if file == "-" else _bytes(Path(file))
+    text = context.or_fail(lambda: bytes_of(file))
     if not text.strip():
         return []
     try:
@@ -69,13 +101,6 @@ def _read(file: str) -> list[Any]:
     except msgspec.DecodeError:
         return [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     return whole if isinstance(whole, list) else [whole]
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}") from error
 
 
 def _line(number: int, line: bytes) -> Any:

@@ -6,25 +6,44 @@ from typing import Annotated
 
 import typer
 
-from app.cli import context, endpoints, events, receiver, run, tenants, topics, up
-from app.cli.configuration import config, keys
+from app.cli import (
+    context,
+    endpoint_actions,
+    endpoints,
+    event_types,
+    events,
+    keys,
+    receiver,
+    replays,
+    run,
+    tenants,
+    topics,
+    up,
+)
+from app.cli.configuration import config
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
+    "With --url, commands go through the management API of a service anywhere:  hookstream endpoints list "
+    "--url https://hooks.example.com --key-file live.key.  ~/.config/hookstream/config.toml keeps addresses and keys "
+    "as [profile.NAME]; --as NAME chooses one.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable.",
 )
 app.command("up")(up.up)
 app.command("run")(run.run)
 app.command("receiver")(receiver.receiver)
+endpoints.app.add_typer(endpoint_actions.app)
 app.add_typer(endpoints.app, name="endpoints")
-app.add_typer(tenants.app, name="tenants")
 app.add_typer(events.app, name="events")
+app.add_typer(event_types.app, name="event-types")
+app.add_typer(replays.app, name="replays")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(config, name="config")
-app.add_typer(keys, name="keys")
 
 
 @app.callback()

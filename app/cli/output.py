@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -18,6 +19,9 @@ class Format(StrEnum):
     json = "json"
     table = "table"
 
+
+#: columns whose values people copy
+_IDS = ("id", "endpoint", "name")
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="json for programs, table for people.")]
 
@@ -31,7 +35,10 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Form
     if not rows:
         console.print(empty)
         return
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        # an id is for copying: it is never cut short
+        table.add_column(column, overflow="fold", no_wrap=column in _IDS)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table)
@@ -43,14 +50,24 @@ def show_one(entity: Mapping[str, Any], output: Format) -> None:
         print(orjson.dumps(entity).decode())
         return
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in entity.items():
         table.add_row(name, _cell(value))
     Console().print(table)
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+    return escape(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case list() | tuple():
+            return ", ".join(map(_plain, value))
+        case dict():
+            return orjson.dumps(value).decode() if value else ""
+        case _:
+            return str(value)

@@ -1,0 +1,276 @@
+"""A client of the management API: what the commands use when they are given its address instead of Kafka's."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from app.core.errors import CommandRefused, ConfigError, Unavailable
+from app.settings import SecretText
+
+#: entries of a page, the most that the API gives
+_PAGE = 100
+#: how often, and how long each time, an API that asks for patience (Retry-After) is waited for
+_PATIENCE, _PATIENCE_S = 3, 30.0
+_SHOWN = 200
+
+
+class _FieldError(msgspec.Struct):
+    detail: str = ""
+    pointer: str | None = None
+
+
+class _Problem(msgspec.Struct):
+    """RFC 9457, as much of it as is there."""
+
+    type: str = "about:blank"
+    title: str = ""
+    detail: str = ""
+    errors: list[_FieldError] = []
+
+    @property
+    def code(self) -> str:
+        """The last part of the type: `urn:hookstream:problem:not_found` is not_found."""
+        return self.type.replace("/", ":").rsplit(":", 1)[-1] if self.type != "about:blank" else "refused"
+
+    def sentence(self) -> str:
+        """The detail, and a line for each thing that is wrong and where."""
+        said = self.detail or self.title
+        places = [each for each in self.errors if each.pointer]
+        if not places:
+            return said
+        if len(self.errors) == 1:
+            return f"{said} (at {places[0].pointer})"
+        return "\n".join([said, *(f"  {each.pointer or '-'}: {each.detail}" for each in self.errors)])
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Broken(Unavailable):
+    """The connection broke after the request may have been sent."""
+
+
+class ApiClient:
+    """One connection to the API, for one caller; `async with` opens and closes it.
+
+    Every call raises `CommandRefused` when the API refuses, and `Unavailable` when it cannot be asked.
+    """
+
+    def __init__(
+        self, url: str, token: SecretText, *, ca_file: Path | None = None, proxy: str | None = None,
+        timeout_s: float = 90.0,
+    ) -> None:  # fmt: skip
+        self._base = url.rstrip("/")
+        self._token = token
+        self._ca_file = ca_file
+        self._proxy = proxy
+        self._timeout_s = timeout_s
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> ApiClient:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=_trust(self._ca_file)),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            headers={"Authorization": f"Bearer {self._token.reveal()}", "User-Agent": "hookstream-cli"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
+        """One resource."""
+        return await self._call("GET", path, query=query)
+
+    async def all(self, *path: str, query: Mapping[str, str] | None = None) -> list[Any]:
+        """Every entry of a list, page after page."""
+        entries: list[Any] = []
+        cursor: str | None = None
+        while True:
+            asked = {**(query or {}), "limit": str(_PAGE)} | ({"cursor": cursor} if cursor else {})
+            page = await self._call("GET", path, query=asked)
+            if not isinstance(page, dict) or not isinstance(page.get("data"), list):
+                raise self._foreign("a list without `data`")
+            entries += page["data"]
+            following = page.get("next_cursor")
+            if not following or following == cursor:
+                return entries
+            cursor = following
+
+    async def post(self, *path: str, body: Any = None) -> Any:
+        """Do something, once: a broken connection is tried again with the same Idempotency-Key."""
+        return await self._call("POST", path, body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+
+    async def put(self, *path: str, body: Any, expect_version: int | None = None) -> Any:
+        """Replace; with `expect_version`, only that version."""
+        return await self._call("PUT", path, body=body, headers=_if_match(expect_version))
+
+    async def patch(self, *path: str, body: Any, expect_version: int | None = None) -> Any:
+        """Change; with `expect_version`, only that version."""
+        return await self._call("PATCH", path, body=body, headers=_if_match(expect_version))
+
+    async def delete(self, *path: str) -> None:
+        """Remove."""
+        await self._call("DELETE", path)
+
+    async def _call(
+        self, method: str, path: tuple[str, ...], *, query: Mapping[str, str] | None = None, body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # fmt: skip
+        url = self._url(path, query)
+        data = None if body is None else msgspec.json.encode(body)
+        head = dict(headers or {}) | ({} if data is None else {"Content-Type": "application/json"})
+        answer = await self._exchange(method, url, head, data)
+        for _ in range(_PATIENCE):
+            wait_s = _asks_for_patience(answer)
+            if wait_s is None or wait_s > _PATIENCE_S:
+                break
+            await asyncio.sleep(wait_s)
+            answer = await self._exchange(method, url, head, data)
+        return self._judge(answer)
+
+    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> _Answer:
+        try:
+            return await self._once(method, url, headers, data)
+        except _Broken:
+            if method != "POST":
+                raise
+            return await self._once(method, url, headers, data)
+
+    async def _once(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> _Answer:
+        assert self._http is not None, "inside `async with` only"
+        with self._reachable():
+            # a redirect is not followed: the key would go to wherever it points
+            async with self._http.request(
+                method, url, headers=headers, data=data, allow_redirects=False, proxy=self._proxy
+            ) as answer:
+                return _Answer(answer.status, answer.headers.copy(), await answer.read())
+
+    def _url(self, path: tuple[str, ...], query: Mapping[str, str] | None) -> URL:
+        for part in path:
+            if part in ("", ".", ".."):
+                raise CommandRefused("not_found", f"{part!r} is no name of anything")
+        whole = "/".join([self._base, "v1", *(quote(part, safe="") for part in path)])
+        return URL(whole, encoded=True).with_query(query)
+
+    def _judge(self, answer: _Answer) -> Any:
+        if 200 <= answer.status < 300:
+            if not answer.body:
+                return None
+            try:
+                return msgspec.json.decode(answer.body)
+            except msgspec.DecodeError as error:
+                raise self._foreign("an answer that is not JSON") from error
+        if 300 <= answer.status < 400:
+            place = answer.headers.get("Location", "elsewhere")
+            raise Unavailable(f"{self._base} redirects to {place}: if you trust that address, give it as the API's.")
+        problem = _problem(answer)
+        if answer.status == 401:
+            raise CommandRefused("unauthorized", _with("the API does not accept this key", problem) + _KEY_HINT)
+        if answer.status == 403:
+            raise CommandRefused("forbidden", _with("this key may not do that", problem))
+        if problem is None:
+            shown = answer.body[:_SHOWN].decode("utf-8", "replace").strip()
+            raise self._foreign(f"{answer.status} {shown}".strip())
+        if answer.status >= 500:
+            raise Unavailable(f"{self._base} could not do it now ({answer.status}): {problem.sentence()}")
+        raise CommandRefused(problem.code, problem.sentence())
+
+    def _foreign(self, what: str) -> Unavailable:
+        return Unavailable(
+            f"What answers at {self._base} is not Hookstream's API, or something before it has answered: {what}\n"
+            "Check the address (scheme, port, and the path if it is behind a proxy)."
+        )
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Foreign exceptions become sentences with the way out."""
+        base = self._base
+        try:
+            yield
+        except aiohttp.ClientSSLError as error:
+            why = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+            raise Unavailable(
+                f"No trusted connection to {base}: {why}\nName the authority's certificate with --ca-file (ca_file in "
+                "the profile), use the name that the certificate is for, or http:// where the API has no TLS."
+            ) from error
+        except aiohttp.ClientConnectorError as error:
+            raise Unavailable(
+                f"Nothing answers at {base} ({error.os_error.strerror or error.os_error}). Is the service running "
+                "(`hookstream up`, or `hookstream run all`), and are name and port right?"
+            ) from error
+        except TimeoutError as error:
+            raise Unavailable(
+                f"{base} has not answered within {self._timeout_s:.0f} s. Whether it has carried out the request is "
+                "not known: look before you repeat it."
+            ) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError) as error:
+            raise _Broken(
+                f"The connection to {base} broke ({error}). Look what has arrived, then try again."
+            ) from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(
+                f"{base} cannot be asked: {str(error) or type(error).__name__}. Is the address right?"
+            ) from error
+
+
+_KEY_HINT = (
+    "\nThe operator lists and makes keys with `hookstream keys list` and `hookstream keys create`; those and "
+    "`hookstream tenants` need the operator's token instead."
+)
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                [f"{ca_file} cannot be used as certificate authority: {error.strerror or error}"]
+            ) from error
+    return context
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def _asks_for_patience(answer: _Answer) -> float | None:
+    """Seconds to wait before the same request may be sent again, where the API says so."""
+    text = answer.headers.get("Retry-After", "")
+    if answer.status not in (409, 429, 503) or not (text.isascii() and text.isdigit()):
+        return None
+    return float(text)
+
+
+def _problem(answer: _Answer) -> _Problem | None:
+    if not answer.headers.get("Content-Type", "").startswith("application/problem+json"):
+        return None
+    try:
+        return msgspec.json.decode(answer.body, type=_Problem)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _with(sentence: str, problem: _Problem | None) -> str:
+    said = problem.sentence() if problem is not None else ""
+    return f"{sentence}: {said}" if said else sentence
