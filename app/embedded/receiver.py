@@ -21,7 +21,7 @@ from app.ports import Clock
 REMEMBERED = 1000
 
 
-class Received(msgspec.Struct, frozen=True, kw_only=True):
+class Received(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One POST, as the receiver saw it."""
 
     #: when it was read whole, milliseconds since the epoch
@@ -39,6 +39,9 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     #: what was answered; 0: no status line (hang, reset, garbage)
     status: int
     body_bytes: int
+    #: for `on_request` alone: what is remembered has neither
+    headers: dict[str, str] = {}
+    body: bytes = b""
 
 
 class DemoReceiver:
@@ -172,7 +175,7 @@ class DemoReceiver:
         for count in (("total", "total"), ("signature", outcome), ("status", str(status)), ("profile", profile)):
             self._counts[count] += 1
         if self._on_request is not None:
-            self._on_request(received)
+            self._on_request(msgspec.structs.replace(received, headers=dict(request.headers), body=request.body))
 
     def _stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = {"total": self._counts["total", "total"], "signature": {}, "status": {}, "profile": {}}
