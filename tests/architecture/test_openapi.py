@@ -115,6 +115,15 @@ def test_the_entries_of_a_page_have_a_type() -> None:
     assert not validator(schema).is_valid({"data": [{"id": "ep_1"}], "next_cursor": None})
 
 
+@pytest.mark.parametrize("name", ["WebhookIn", "WebhookPatch"])
+def test_a_body_names_a_profile_that_there_is(name: str) -> None:
+    check = validator({"$ref": f"#/components/schemas/{name}"})
+    endpoint = {"url": "https://a.example", "events": ["*"]}
+    for signature in (*PROFILES, None):
+        assert check.is_valid(endpoint | {"signature": signature})
+    assert not check.is_valid(endpoint | {"signature": "nobody"})
+
+
 def test_names_of_operations_and_references_are_sound() -> None:
     names = [found["operationId"] for _, found in nodes(DOCUMENT) if isinstance(found.get("operationId"), str)]
     assert len(names) == len(set(names)) >= len(ROUTES) + len(TYPES)

@@ -36,7 +36,7 @@ _TAGS = {
 #: the query parameters that operations name
 _QUERY: Mapping[str, tuple[str, Json]] = {
     "limit": ("Entries of a page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
-    "cursor": ("`next_cursor` of the page before.", {"type": "string", "minLength": 1}),
+    "cursor": ("`next_cursor` of the page before.", {"type": "string"}),
     "status": ("Only endpoints in that state.", {"enum": ["active", "paused", "disabled"]}),
     "profile": ("Only event types of that product's catalogue.", {"enum": list(PROFILES)}),
 }
@@ -107,6 +107,8 @@ def _components() -> Json:
     for entry in {route.of.__name__ for route in ROUTES if route.of is not None}:
         data = page["properties"]["data"] | {"items": _reference(entry)}
         schemas[f"{entry}Page"] = page | {"title": f"{entry}Page", "properties": page["properties"] | {"data": data}}
+    for schema in (schemas["WebhookIn"], schemas["WebhookPatch"], schemas["TenantIn"]):
+        _choose_profile(schema["properties"])
     return {
         "schemas": dict(sorted(schemas.items())),
         "parameters": {
@@ -126,6 +128,14 @@ def _components() -> Json:
             "operator": _bearer("The operator's token (`HOOKSTREAM_ADMIN_TOKEN`)."),
         },
     }
+
+
+def _choose_profile(properties: Json) -> None:
+    """Say which profiles there are, where a body names one."""
+    for name in {"profile", "signature"} & properties.keys():
+        for each in properties[name].get("anyOf", [properties[name]]):
+            if each["type"] == "string":
+                each["enum"] = list(PROFILES)
 
 
 def _parts(*types: Any) -> Iterator[Any]:
