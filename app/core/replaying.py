@@ -74,7 +74,7 @@ def workable(directory: Directory, without: Collection[str]) -> list[Replay]:
 def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
     """Where a resume ends at the latest: what a later pause has put aside belongs to its own resume."""
     for hold in endpoint.holds:
-        own = (hold.begin, hold.end) == (replay.begin, replay.end)
+        own = (hold.begin, hold.end, hold.dead_begin) == (replay.begin, replay.end, replay.dead_begin)
         if hold.since_ms >= replay.created_at_ms and not own:
             return hold.dead_begin
     return None
@@ -264,7 +264,7 @@ class Piece:
     def want(self, event: Event, record: Kept) -> None:
         """A record of events.raw that matches."""
         self.size += 1
-        if _has_key(event):
+        if has_key(event):
             self._keyed.setdefault(record.partition, {})[record.offset] = self._UNSEEN
             if self._first_ms is None or record.timestamp < self._first_ms:
                 self._first_ms = record.timestamp
@@ -293,13 +293,14 @@ class Piece:
 
     def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
         """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
-        if not _has_key(event):
+        if not has_key(event):
             return True, None
         sequence = self._keyed.get(record.partition, {}).get(record.offset, self._UNSEEN)
         return sequence != self._UNSEEN, sequence if sequence > 0 else None
 
 
-def _has_key(event: Event) -> bool:
+def has_key(event: Event) -> bool:
+    """Whether fan-out keeps a sight of it."""
     return event.idempotency_key is not None or event.ordering_key is not None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_replay import KafkaReplayReader, commands
 from app.adapters.kafka_source import KafkaSource
@@ -48,5 +49,6 @@ def replay_role(
             partition_of=lambda endpoint: log.partition_for(deliveries, endpoint.encode()),
             changelog=f"{fanout_group}-idempotency-changelog",
             max_event_bytes=settings.max_event_bytes,
+            violation=JsonSchemas().violation,
         ),
     )  # fmt: skip

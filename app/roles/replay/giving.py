@@ -11,7 +11,7 @@ import msgspec
 
 from app.core import replaying
 from app.core.delivery_record import Header
-from app.core.model import Endpoint, Replay
+from app.core.model import Endpoint, EventType, Replay
 from app.core.topics import Names, Topics
 from app.ports import Clock, CommandSender, DirectoryFeed, Log, ReplayReader
 
@@ -19,6 +19,8 @@ from app.ports import Clock, CommandSender, DirectoryFeed, Log, ReplayReader
 LOOK_S = 1.0
 POLL_MS = 1000
 POLLED = 200
+#: attempts that may have been written between two turns; after more it is not looked for what became of the deliveries
+_MISSED = 100_000
 
 
 class Surroundings(NamedTuple):
@@ -35,6 +37,8 @@ class Surroundings(NamedTuple):
     #: the topic of the fan-out's table of first sights
     changelog: str
     max_event_bytes: int
+    #: where data breaks its type's schema
+    violation: Callable[[EventType, bytes], str | None]
 
 
 class Leave(Exception):
@@ -61,14 +65,14 @@ _attempted = msgspec.json.Decoder(_Attempted)
 
 
 class Giving:
-    """What one replay gives its endpoint in one turn, and how far it has come."""
+    """What one replay gives its endpoint, and how far it has come; it lasts from turn to turn."""
 
-    def __init__(self, replay: Replay, done: dict[int, int], sent: int, around: Surroundings) -> None:
+    def __init__(self, replay: Replay, around: Surroundings) -> None:
         self.replay = replay
         self.around = around
         #: partition → the lowest offset that is not finished; of deliveries.dead (resume) or events.raw (recover)
-        self.done = dict(done)
-        self.sent = sent
+        self.done = dict(replay.done)
+        self.sent = replay.sent
         #: since when it appends, in this turn
         self.since: float | None = None
         #: asked to make room
@@ -81,6 +85,8 @@ class Giving:
         self._clock = around.clock
         self._window = replaying.Window(self._clock.monotonic())
         self._moved = asyncio.Event()
+        #: how far the endpoint's partition of attempts was read
+        self._tailed: int | None = None
 
     def look(self) -> Endpoint:
         """The endpoint, while there is work to do for it."""
@@ -95,17 +101,23 @@ class Giving:
             raise Leave("parked")
         return endpoint
 
-    async def tail_start(self) -> int:
-        """Where the attempts end before anything of this turn is appended."""
-        return (await self.around.reader.ends(self._attempts, [self.number]))[self.number]
+    async def prepare(self) -> None:
+        """Begin a turn: from here on attempts are seen. Those of the last turn's deliveries are looked for, too."""
+        self.since, self.yielding = None, False
+        end = (await self.around.reader.ends(self._attempts, [self.number]))[self.number]
+        if self._tailed is None or end - self._tailed > _MISSED:
+            self._window = replaying.Window(self._clock.monotonic())
+            self._tailed = end
 
-    async def tail(self, start: int) -> None:
+    async def tail(self) -> None:
         """Learn from the attempts which deliveries have had their turn."""
-        reading = await self.around.reader.open(self._attempts, {self.number: start})
+        at = self._tailed or 0
+        reading = await self.around.reader.open(self._attempts, {self.number: at})
         try:
             while True:
                 batches = await reading.poll((self.number,), timeout_ms=POLL_MS, max_records=POLLED)
                 for record in batches.get(self.number, ()):
+                    self._tailed = record.offset + 1
                     if record.key == self.key and record.value is not None:
                         self._attempted(record.value)
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from app.core import ids, replaying
 from app.core.delivery_record import event_headers, with_delivery
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, understand
+from app.core.ingest import Coordinates, data_of, understand
 from app.core.model import Event
 from app.core.topics import Names
 from app.ports import Reading, Record
@@ -117,7 +117,15 @@ class Recover:
         if (event.tenant, event.mode) != (self._replay.tenant, self._replay.mode):
             return None
         matching = self._around.feed.directory.match(event.tenant, event.mode, event.type)
-        return event if any(each.id == self._replay.endpoint_id for each in matching) else None
+        mine = any(each.id == self._replay.endpoint_id for each in matching)
+        return event if mine and not self._rejected(event) else None
+
+    def _rejected(self, event: Event) -> bool:
+        """Whether its type's schema refuses it; where fan-out has left a sight, that is what counts."""
+        known = self._around.feed.directory.event_types.get((event.tenant, event.type))
+        if known is None or known.mode != "reject" or replaying.has_key(event):
+            return False
+        return self._around.violation(known, data_of(event.body, event.format)) is not None
 
     def _missed(self, record: replaying.Kept, piece: replaying.Piece) -> list[Item]:
         event = self._matching(record)

@@ -47,7 +47,8 @@ class ReplayRole:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: what the directory may not know yet
         self._ended: set[str] = set()
-        self._known: dict[str, AdvanceReplay] = {}
+        #: between two turns
+        self._parked: dict[str, Giving] = {}
         #: when a replay was begun last, for turns
         self._begun: dict[str, float] = {}
 
@@ -85,7 +86,7 @@ class ReplayRole:
     async def _drop(self) -> None:
         tasks = list(self._tasks.values())
         self._tasks, self._turns = {}, {}
-        self._ended, self._known, self._begun, self._looked = set(), {}, {}, -1
+        self._ended, self._parked, self._begun, self._looked = set(), {}, {}, -1
         for task in tasks:
             task.cancel()
         if tasks:
@@ -108,7 +109,7 @@ class ReplayRole:
             if replay_id not in open_ids:
                 task.cancel()
         self._ended &= open_ids
-        self._known = {each: said for each, said in self._known.items() if each in open_ids}
+        self._parked = {each: said for each, said in self._parked.items() if each in open_ids}
         self._begun = {each: moment for each, moment in self._begun.items() if each in open_ids}
         waiting = [
             each for each in replaying.workable(self._around.feed.directory, self._ended) if each.id not in self._tasks
@@ -122,11 +123,7 @@ class ReplayRole:
 
     def _begin(self, replay: Replay) -> None:
         self._begun[replay.id] = self._around.clock.monotonic()
-        known = self._known.get(replay.id)
-        giving = Giving(
-            replay, known.done if known else replay.done, known.sent if known else replay.sent, self._around
-        )
-        turn = self._turns[replay.id] = _Turn(giving)
+        turn = self._turns[replay.id] = _Turn(self._parked.get(replay.id) or Giving(replay, self._around))
         self._tasks[replay.id] = asyncio.create_task(self._keep(turn), name=replay.id)
 
     def _make_room(self, wanted: int) -> None:
@@ -151,7 +148,7 @@ class ReplayRole:
             if ended:
                 self._ended.add(turn.id)
             else:
-                self._known[turn.id] = turn.progress("running")
+                self._parked[turn.id] = turn.giving
             return
 
 
@@ -177,9 +174,9 @@ class _Turn:
                 log.info(
                     "replay.begun", replay=self.id, reason=giving.replay.reason, endpoint=giving.replay.endpoint_id
                 )
-                start = await giving.tail_start()
+                await giving.prepare()
                 work = Resume(giving) if giving.replay.reason == "resume" else Recover(giving)
-                await _first(work.run(), giving.tail(start), self._report(commands))
+                await _first(work.run(), giving.tail(), self._report(commands))
             except Leave as leave:
                 why = leave.why
             log.info("replay.ended", replay=self.id, result=why, sent=giving.sent)
