@@ -12,10 +12,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, pipeline
+from tests.bench import dispatch, fanout, pipeline, registry
 from tests.bench.stage import Run, stage
 
-PARTS = ("dispatch", "fanout", "pipeline")
+PARTS = ("dispatch", "fanout", "pipeline", "registry")
 console = Console()
 
 
@@ -40,6 +40,10 @@ async def main(options: argparse.Namespace) -> None:
             report = await pipeline.measure(ready)
             results["pipeline"] = report
             _pipeline(table, report)
+        if "registry" in options.parts:
+            found = await registry.measure(ready)
+            results["registry"] = found
+            _registry(table, found)
     console.print(table)
     out = Path(".cache/bench.json")
     out.parent.mkdir(exist_ok=True)
@@ -62,6 +66,14 @@ def _profiles(runs: dict[str, list[Run]]) -> None:
     for name, done in runs.items():
         if done[-1].profile:
             console.print(f"[bold]{name}[/]\n{done[-1].profile}", highlight=False)
+
+
+def _registry(table: Table, found: registry.Report) -> None:
+    what = f"{found.endpoints:,} endpoints"
+    times = f"p50 {found.create_p50_ms:.1f} ms, p99 {found.create_p99_ms:.1f} ms"
+    table.add_row(f"{what}: create through the API", times, "", "", "p50 < 50 ms")
+    ready = f"{found.ready_s:.1f} s, {found.rss_mib:.0f} MiB"
+    table.add_row(f"{what}: a process with all roles is ready, and weighs", ready, "", "", "< 10 s")
 
 
 def _pipeline(table: Table, report: pipeline.Report) -> None:

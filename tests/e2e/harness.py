@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -37,16 +37,22 @@ class Answer(NamedTuple):
 
     status: int
     body: Any
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 class Service:
     """`hookstream run all`, with a topic prefix and a data folder of its own."""
 
-    def __init__(self, bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None,
+        roles: Sequence[str] = ("all",),
+    ) -> None:  # fmt: skip
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.data_dir = data_dir
+        self.roles = roles
+        #: where what it prints goes; None: to the test's own
+        self.output: IO[bytes] | None = None
         self._port = free_port()
         self._api_port = free_port()
         self._process: asyncio.subprocess.Process | None = None
@@ -90,7 +96,8 @@ class Service:
     async def start(self) -> None:
         """Start all roles and wait until they are ready."""
         self._process = await asyncio.create_subprocess_exec(
-            HOOKSTREAM, "run", "all", env=self.environ, start_new_session=True
+            HOOKSTREAM, "run", *self.roles, env=self.environ, start_new_session=True, stdout=self.output,
+            stderr=self.output,
         )  # fmt: skip
         await self.until_ready()
 
@@ -122,7 +129,7 @@ class Service:
             http.request(method, self.api_url + path, json=body, headers=sent) as answer,
         ):
             text = await answer.text()
-            return Answer(answer.status, json.loads(text) if text else None, dict(answer.headers))
+            return Answer(answer.status, json.loads(text) if text else None, answer.headers.copy())
 
     async def key(self, tenant: str, mode: str = "live", **more: Any) -> str:
         """A key of a tenant, which is registered where it is not there yet (`profile` is its profile)."""
