@@ -242,3 +242,67 @@ ACTIONS = st.one_of(
 def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: Action) -> None:
     command = commands.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
     assert registry.read_command(registry.encode(command)) == command
+
+
+def alive(*steps: Action, endpoint: Endpoint = ENDPOINT) -> Directory:
+    """The directory after the endpoint and the steps, each at the next second."""
+    where = directory(endpoint)
+    for number, step in enumerate(steps, 1):
+        command = commands.Command(id="c", issued_at_ms=1, action=step)
+        for change in registry.decide(command, where, NOW * number, PROFILES):
+            registry.apply(where, change.key, registry.encode(change.value))
+    return where
+
+
+PAUSE = commands.SuspendEndpoint(id="ep_1", status="paused", begin={0: 5, 1: 7}, dead_begin=3)
+DISABLE = commands.SuspendEndpoint(id="ep_1", status="disabled", begin={0: 5, 1: 7}, dead_begin=3)
+RESUME = commands.ReactivateEndpoint(id="ep_1", end={0: 9, 1: 7}, replay_id="rpl_1")
+
+
+def test_a_pause_and_its_resume_make_a_replay_of_what_was_put_aside() -> None:
+    paused = alive(PAUSE)
+    assert paused.endpoint("ep_1").status == "paused"  # type: ignore[union-attr]
+    assert alive(PAUSE, PAUSE).endpoint("ep_1").version == paused.endpoint("ep_1").version  # type: ignore[union-attr]
+    resumed = alive(PAUSE, RESUME)
+    assert resumed.endpoint("ep_1").status == "active"  # type: ignore[union-attr]
+    replay = resumed.replays["rpl_1"]
+    assert (replay.reason, replay.dead_begin, replay.state, replay.version) == ("resume", 3, "pending", 1)
+    assert (replay.tenant, replay.mode, replay.endpoint_id) == ("acme", "live", "ep_1")
+
+
+def test_what_was_missed_while_disabled_is_replayed_only_when_asked_for_and_once() -> None:
+    enabled = alive(DISABLE, RESUME)
+    assert not enabled.replays
+    recover = commands.RecoverEndpoint("ep_1", "rpl_2")
+    recovered = alive(DISABLE, RESUME, recover, recover)
+    replay = recovered.replays["rpl_2"]
+    assert (replay.reason, replay.begin, replay.end, replay.dead_begin) == ("recover", {0: 5, 1: 7}, {0: 9, 1: 7}, None)
+    assert replay.version == 1
+    assert "not missed anything" in refused(recover, alive(PAUSE, RESUME))[1]
+    assert "enable it first" in refused(recover, alive(DISABLE))[1]
+
+
+def test_from_pause_to_disabled_nothing_is_kept_any_more() -> None:
+    where = alive(PAUSE, DISABLE, RESUME)
+    assert not where.replays
+    assert [hold.kind for hold in where.endpoint("ep_1").holds] == ["disabled"]  # type: ignore[union-attr]
+
+
+def test_a_rotation_lets_the_old_secret_sign_along_for_a_while() -> None:
+    new = SealedSecret(key_id="k", blob="BBBB", created_at_ms=2)
+    rotate = commands.RotateSecret("ep_1", new, overlap_until_ms=NOW + 500, key="once")
+    secrets = alive(rotate).endpoint("ep_1").secrets  # type: ignore[union-attr]
+    assert [(each.blob, each.expires_at_ms) for each in secrets] == [("BBBB", None), ("AAAA", NOW + 500)]
+    assert alive(rotate, rotate).endpoint("ep_1").secrets == secrets, "the same request again"  # type: ignore[union-attr]
+    at_once = msgspec.structs.replace(rotate, overlap_until_ms=NOW, key=None)
+    assert [each.blob for each in alive(at_once).endpoint("ep_1").secrets] == ["BBBB"]  # type: ignore[union-attr]
+    gone = msgspec.structs.replace(rotate, secret=None, key=None)
+    assert alive(gone).endpoint("ep_1").secrets == ()  # type: ignore[union-attr]
+
+
+def test_a_replay_that_has_ended_stays_as_it_is() -> None:
+    advance = commands.AdvanceReplay("rpl_1", {0: 9}, 12, "running")
+    running = alive(PAUSE, RESUME, advance).replays["rpl_1"]
+    assert (running.state, running.sent, running.done) == ("running", 12, {0: 9})
+    late = alive(PAUSE, RESUME, commands.CancelReplay("rpl_1"), advance).replays["rpl_1"]
+    assert (late.state, late.sent) == ("cancelled", 0)

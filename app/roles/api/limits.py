@@ -21,9 +21,10 @@ class RateLimiter:
         if len(self._free_at) > _REMEMBERED:
             self._free_at.clear()
         free_at = max(self._free_at.get(caller, 0.0), now_s)
-        allowed = free_at - now_s < 1.0
+        after = free_at + 1.0 / self.per_second
+        allowed = after - now_s <= 1.0 + 1e-9
         if allowed:
-            free_at += 1.0 / self.per_second
+            free_at = after
             self._free_at[caller] = free_at
         left = max(0, int((1.0 - (free_at - now_s)) * self.per_second))
         wait_s = ceil(max(0.0, free_at - now_s))

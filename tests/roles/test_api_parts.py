@@ -1,0 +1,121 @@
+"""The API's small parts: limits, the memory of idempotency keys, pages, problems, access."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.errors import CommandRefused
+from app.core.model import ApiKey
+from app.roles.api.access import Gate
+from app.roles.api.calls import Call, Caller
+from app.roles.api.contract import WebhookIn
+from app.roles.api.idempotency import IdempotencyMemory
+from app.roles.api.limits import RateLimiter
+from app.roles.api.pages import page
+from app.roles.api.problems import ApiError, refused, unfit
+from tests.fakes.feed import MemoryFeed
+
+
+def call(**query: str) -> Call:
+    return Call(caller=Caller("k"), path={}, query=query, headers={})
+
+
+def test_a_burst_of_one_second_is_allowed_and_then_the_rate() -> None:
+    limiter = RateLimiter(10)
+    allowed = [limiter.take("a", 100.0)[0] for _ in range(15)]
+    assert allowed == [True] * 10 + [False] * 5
+    assert limiter.take("b", 100.0)[0], "another caller is not touched"
+    later = [limiter.take("a", 100.0 + step / 10)[0] for step in range(1, 21)]
+    assert sum(later) == 20
+    _, headers = limiter.take("c", 100.0)
+    assert headers == {"RateLimit-Policy": '"default";q=10;w=1', "RateLimit": '"default";r=9;t=1'}
+    refusal = [limiter.take("c", 100.0) for _ in range(20)][-1]
+    assert not refusal[0] and int(refusal[1]["Retry-After"]) >= 1
+
+
+def test_a_key_gives_its_answer_again_and_refuses_another_request() -> None:
+    memory = IdempotencyMemory()
+    first = memory.begin("caller", "key", "print", 0)
+    with pytest.raises(ApiError) as under_way:
+        memory.begin("caller", "key", "print", 1)
+    assert under_way.value.status == 409
+    first.answer = (201, {}, b"x")
+    assert memory.begin("caller", "key", "print", 2).answer == (201, {}, b"x")
+    with pytest.raises(ApiError) as other:
+        memory.begin("caller", "key", "other", 3)
+    assert other.value.status == 422
+    assert memory.begin("somebody", "key", "other", 3).answer is None
+    assert memory.begin("caller", "key", "other", 25 * 3_600_000).answer is None, "a day is over"
+    memory.forget("caller", "key")
+    assert memory.begin("caller", "key", "print", 4).answer is None
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=60), st.integers(1, 7))
+def test_pages_give_every_entry_once_in_order(names: list[str], limit: int) -> None:
+    entries, seen, cursor = sorted(names), [], None
+    for _ in range(len(entries) + 2):
+        query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        found = page(call(**query), entries, lambda each: each, lambda each: each)
+        seen += found.data
+        cursor = found.next_cursor
+        if cursor is None:
+            break
+    assert seen == entries
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"limit": "²"}, {"cursor": "ä"}])
+def test_a_bad_query_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(ApiError) as caught:
+        page(call(**query), ["a"], lambda each: each, lambda each: each)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({"url": 1}, "/url"), ({"url": "https://x", "events": "*", "headers": {"a": 1}}, "/headers/..."),
+     ({"url": "https://x", "events": "*", "schedule": [0, "x"]}, "/schedule/1"), ({"url": "https://x"}, ""),
+     ({"url": "https://x", "events": "*", "colour": 1}, "")],
+)  # fmt: skip
+def test_a_misshapen_body_is_pointed_at(body: Any, pointer: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(msgspec.json.encode(body), type=WebhookIn)
+    (error,) = unfit(caught.value).errors
+    assert error.pointer == pointer
+
+
+def test_refusals_of_the_registry_have_their_status() -> None:
+    statuses = {
+        code: refused(CommandRefused(code, "x")).status for code in ("not_found", "conflict", "exists", "invalid")
+    }
+    assert statuses == {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422}
+    several = refused(CommandRefused("invalid", "timeout: 0.1 to 60 seconds; headers: at most 30"))
+    assert [each.pointer for each in several.errors] == ["/timeout", "/headers"]
+
+
+def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
+    feed = MemoryFeed()
+    feed.directory.put_key(
+        ApiKey(id="k1", tenant="acme", mode="test", digest=sha256(b"sk_test_1").hexdigest(), last4="st_1",
+               scopes=("read",), expires_at_ms=1000)
+    )  # fmt: skip
+    gate = Gate(feed, "operator's own")
+    assert gate.caller("Bearer operator's own", 0).operator
+    caller = gate.caller("bearer sk_test_1", 999)
+    assert (caller.tenant, caller.mode) == ("acme", "test")
+    for text in (None, "", "Bearer", "Bearer ", "Basic sk_test_1", "Bearer sk_test_2", "Bearer \udcff"):
+        with pytest.raises(ApiError) as caught:
+            gate.caller(text, 0)
+        assert caught.value.status == 401
+    with pytest.raises(ApiError):
+        gate.caller("Bearer sk_test_1", 1000)
+    gate.demand("read", caller)
+    for access, who in (("write", caller), ("operator", caller), ("read", gate.caller("Bearer operator's own", 0))):
+        with pytest.raises(ApiError) as caught:
+            gate.demand(access, who)  # type: ignore[arg-type]
+        assert caught.value.status == 403
