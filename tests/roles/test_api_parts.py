@@ -90,9 +90,8 @@ def test_a_misshapen_body_is_pointed_at(body: Any, pointer: str) -> None:
 
 
 def test_refusals_of_the_registry_have_their_status() -> None:
-    statuses = {
-        code: refused(CommandRefused(code, "x")).status for code in ("not_found", "conflict", "exists", "invalid")
-    }
+    codes = ("not_found", "conflict", "exists", "invalid")
+    statuses = {code: refused(CommandRefused(code, "x")).status for code in codes}
     assert statuses == {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422}
     several = refused(CommandRefused("invalid", "timeout: 0.1 to 60 seconds; headers: at most 30"))
     assert [each.pointer for each in several.errors] == ["/timeout", "/headers"]
