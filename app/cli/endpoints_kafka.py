@@ -15,6 +15,8 @@ from app.core.errors import CommandRefused, ConfigError
 from app.core.model import Endpoint, SealedSecret
 from app.profiles.catalog import PROFILES
 
+_INNER = {"secrets", "holds", "created_by", "rotated_by"}
+
 
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:
     """Register an endpoint; `secret` is in the answer, and nowhere else."""
@@ -55,8 +57,8 @@ async def remove(endpoint_id: str) -> None:
 
 
 def public(endpoint: Endpoint) -> dict[str, Any]:
-    """What may be shown of an endpoint: everything but its secrets."""
-    shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name != "secrets"}
+    """What may be shown of an endpoint: everything but its secrets and the registry's own notes."""
+    shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name not in _INNER}
     return shown | {"events": list(endpoint.events), "signed": bool(endpoint.secrets)}
 
 

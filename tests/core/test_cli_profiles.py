@@ -1,0 +1,192 @@
+"""Profiles of addresses and keys: who wins, what is missing is explained, and a slip of the pen is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cli.api_choice import Address, Flags, Running, choose
+from app.cli.event_batches import BATCH, BATCH_BYTES, batches, read
+from app.core.errors import ConfigError
+from app.settings import SecretText
+
+KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "k:9092"}
+UP = Running("http://127.0.0.1:8080", SecretText("op_up"))
+FULL = """
+[profile.default]
+url = "https://hooks.example.com/"
+key = "sk_live_default"
+admin_token_file = "admin.token"
+
+[profile.stage]
+url = "https://stage.example.com/v1"
+key_file = "stage.key"
+ca_file = "~/stage.pem"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder with a file of profiles, and the files that it names."""
+    folder = tmp_path / "hookstream"
+    folder.mkdir()
+    write(folder / "config.toml", FULL)
+    write(folder / "stage.key", "sk_test_stage\n")
+    write(folder / "admin.token", "op_default")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def chosen(
+    home: Path, flags: Flags | None = None, *, up: Running | None = None, kafka: bool = False, operator: bool = False,
+    direct: bool = False,
+) -> Address | None:  # fmt: skip
+    environ = {"XDG_CONFIG_HOME": str(home), **(KAFKA if kafka else {})}
+    return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct)
+
+
+def asked(home: Path, flags: Flags | None = None, *, up: Running | None = None, operator: bool = False) -> list[str]:
+    """URL and key."""
+    address = chosen(home, flags, up=up, operator=operator)
+    assert address is not None
+    return [address.url, address.token.reveal()]
+
+
+def problems(home: Path, flags: Flags | None = None, **more: bool) -> str:
+    with pytest.raises(ConfigError) as caught:
+        chosen(home, flags, **more)
+    return "\n".join(caught.value.problems)
+
+
+def test_the_default_profile_is_taken_by_itself_and_says_so(home: Path) -> None:
+    address = chosen(home, direct=True, up=UP)
+    assert address is not None and address.url == "https://hooks.example.com"
+    assert address.token.reveal() == "sk_live_default"
+    assert address.found_in == f"profile default of {home}/hookstream/config.toml"
+
+
+@pytest.mark.parametrize("variable", ["HOOKSTREAM_BOOTSTRAP_SERVERS", "HOOKSTREAM_BOOTSTRAP_SERVERS_FILE"])
+def test_where_a_kafka_is_set_the_default_profile_is_not(home: Path, variable: str) -> None:
+    environ = {"XDG_CONFIG_HOME": str(home), variable: "x"}
+    assert choose(Flags(), environ, lambda: None, operator=False, direct=True) is None
+    assert "--as default" in problems(home, kafka=True)
+    named = choose(Flags(profile="default"), environ, lambda: None, operator=False, direct=True)
+    assert named is not None and named.url == "https://hooks.example.com" and named.found_in is None
+
+
+def test_a_profile_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) -> None:
+    assert asked(home, Flags(profile="stage")) == ["https://stage.example.com", "sk_test_stage"]
+    address = chosen(home, Flags(profile="stage"))
+    assert address is not None and address.ca_file == Path.home() / "stage.pem"
+    assert asked(home, operator=True) == ["https://hooks.example.com", "op_default"]
+
+
+def test_a_flag_wins_over_the_same_field_of_a_profile(home: Path, tmp_path: Path) -> None:
+    assert asked(home, Flags(profile="stage", key="sk_test_flag"))[1] == "sk_test_flag"
+    assert asked(home, Flags(profile="stage", url="http://else:1")) == ["http://else:1", "sk_test_stage"]
+    assert asked(home, Flags(key="sk_live_flag")) == ["https://hooks.example.com", "sk_live_flag"]
+    address = chosen(home, Flags(profile="stage", ca_file="/ca.pem"))
+    assert address is not None and address.ca_file == Path("/ca.pem")
+
+
+def test_the_default_profiles_key_does_not_go_to_another_url(home: Path) -> None:
+    assert "asks for a key" in problems(home, Flags(url="https://else.example"))
+    assert "which profile's key" in problems(home, Flags(url="https://else.example", config="x.toml"))
+
+
+def test_a_key_can_be_in_a_file_and_both_are_too_many(home: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "k", " sk_live_file \n")
+    assert asked(home, Flags(key_file=str(file)))[1] == "sk_live_file"
+    assert "both given" in problems(home, Flags(key="sk_live_x", key_file=str(file)))
+    assert "is empty" in problems(home, Flags(key_file=str(write(tmp_path / "e", "\n"))))
+    assert "is it the right file" in problems(home, Flags(key_file=str(write(tmp_path / "two", "a\nb"))))
+
+
+def test_a_running_up_is_found_by_itself_and_its_token_goes_nowhere_else(tmp_path: Path) -> None:
+    assert asked(tmp_path, up=UP, operator=True) == ["http://127.0.0.1:8080", "op_up"]
+    assert asked(tmp_path, Flags(key="sk_live_k"), up=UP) == ["http://127.0.0.1:8080", "sk_live_k"]
+    assert chosen(tmp_path, direct=True, up=UP) is None, "what goes over Kafka, goes on over Kafka"
+    with pytest.raises(ConfigError, match="hookstream keys create"):
+        chosen(tmp_path, up=UP)
+    with pytest.raises(ConfigError, match="operator's token"):
+        chosen(tmp_path, Flags(url="https://else.example"), up=UP, operator=True)
+
+
+def test_without_any_address_the_way_is_explained(tmp_path: Path) -> None:
+    said = problems(tmp_path)
+    assert "--url" in said and "--key-file" in said and "[profile.default]" in said
+    assert str(tmp_path / "hookstream" / "config.toml") in said
+    assert "no file of profiles" in problems(tmp_path, Flags(profile="prod"))
+    assert "No such file" in problems(tmp_path, Flags(config=str(tmp_path / "missing.toml")))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[profile.default]\nurl = "https://x"\nkye = "k"', "[profile.default] kye is not known; did you mean key?"),
+        ('[profiles.default]\nurl = "https://x"', "profiles is not known; did you mean profile?"),
+        ('[profile.default]\nkey = "k"', "has no url"),
+        ('[profile.default]\nurl = "https://x"\nkey = "k"\nkey_file = "f"', "key and key_file are both set"),
+        ('[profile.default]\nurl = "https://x"\nkey = 7', "key: text in quotes"),
+        ('profile = "x"', "write [profile.NAME]"),
+        ("[profile", "is not TOML"),
+        ('[profile.default]\nurl = "https://x"', "has neither key nor key_file"),
+        ('[profile.default]\nurl = "https://x"\nkey_file = "gone"', "key_file: "),
+        ('[profile.default]\nurl = "hooks.example.com"\nkey = "k"', "is no address of an API"),
+        ('[profile.default]\nurl = "https://u:p@x"\nkey = "k"', "is no address of an API"),
+        ('[profile.default]\nurl = "https://x:port"\nkey = "k"', "is no address of an API"),
+        ('[profile.prod]\nurl = "https://x"', "no [profile.default]; it has prod"),
+        ('[profile.defualt]\nurl = "https://x"', "no [profile.default]; did you mean defualt?"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    assert said in problems(tmp_path, Flags(config=str(write(tmp_path / "own.toml", text))))
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path / "own.toml", '[profile.a]\nurl = 1\n[profile.b]\nulr = "x"\n[other]\n')
+    said = problems(tmp_path, Flags(config=str(file)))
+    assert len(said.splitlines()) == 4, said  # other, a.url, b.ulr, b has no url
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_not_no_file(tmp_path: Path) -> None:
+    (tmp_path / "hookstream" / "config.toml").mkdir(parents=True)
+    assert "Is a directory" in problems(tmp_path, direct=True)
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    assert "is not TOML" in problems(tmp_path, Flags(config=str(binary)))
+
+
+def test_keys_that_others_can_read_are_warned_of(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen(home)
+    assert capsys.readouterr().err == ""
+    (home / "hookstream" / "config.toml").chmod(0o644)
+    chosen(home)
+    assert "chmod 600" in capsys.readouterr().err
+
+
+def test_events_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    one, two = b'{"type":"a.b", "data":{"n":1.50,"big":12345678901234567890123}}', b'{"type":"c.d","data":null}'
+    file = tmp_path / "events"
+    for text in (one + b"\n" + two + b"\n", b"[" + one + b",\n " + two + b"]"):
+        file.write_bytes(text)
+        assert read(str(file)) == [one, two]
+    file.write_bytes(b"\n" + one + b"\n")
+    assert read(str(file)) == [one]
+    file.write_bytes(b" \n")
+    assert read(str(file)) == []
+
+
+def test_batches_hold_what_one_request_may() -> None:
+    small = [b"%d" % number for number in range(2 * BATCH + 1)]
+    assert [len(batch) for batch in batches(small)] == [BATCH, BATCH, 1]
+    assert [event for batch in batches(small) for event in batch] == small
+    large = [b"x" * (BATCH_BYTES // 2 + 1)] * 2 + [b"y" * (2 * BATCH_BYTES)]
+    assert [len(batch) for batch in batches(large)] == [1, 1, 1]
+    assert list(batches([])) == []

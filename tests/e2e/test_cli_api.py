@@ -1,0 +1,417 @@
+"""The commands through the API of a running service, and the client against servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+from app.adapters.api_client import ApiClient
+from app.core.errors import CommandRefused, HookstreamError, Unavailable
+from app.settings import SecretText
+from tests.conftest import RealBroker
+from tests.e2e.harness import ADMIN_TOKEN, HOOKSTREAM, Service, free_port, inbox, pause
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Its one JSON document."""
+        return json.loads(self.out)
+
+
+async def hookstream(
+    *words: str, environ: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
+) -> Ended:
+    process = await asyncio.create_subprocess_exec(
+        HOOKSTREAM, *words, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    ended = Ended(process.returncode or 0, out.decode(), err.decode())
+    assert expect in (None, ended.code), ended
+    return ended
+
+
+class Commands:
+    """Commands with the address and key of one tenant."""
+
+    def __init__(self, url: str, key: str, folder: Path) -> None:
+        self.url = url
+        self.key_file = folder / f"{token_hex(4)}.key"
+        self.key_file.write_text(key)
+
+    async def __call__(self, *words: str, stdin: str = "", expect: int = 0) -> Any:
+        """The JSON of a command."""
+        given = (*words, "--url", self.url, "--key-file", str(self.key_file), "-o", "json")
+        ended = await hookstream(*given, stdin=stdin, expect=expect)
+        return ended.json() if expect == 0 else ended
+
+
+@pytest.fixture
+async def operator(shared: Service, tmp_path: Path) -> Commands:
+    return Commands(shared.api_url, ADMIN_TOKEN, tmp_path)
+
+
+@pytest.fixture
+async def acme(shared: Service, tmp_path: Path) -> Commands:
+    """Commands of a fresh tenant."""
+    return Commands(shared.api_url, await shared.key(f"acme-{token_hex(4)}"), tmp_path)
+
+
+async def test_an_endpoint_from_its_registration_to_its_removal(acme: Commands) -> None:
+    async with inbox() as (box, base):
+        made = await acme("endpoints", "add", f"{base}/standard", "--events", "user.*", "--label", "a=b")
+        id_ = made["id"]
+        assert made["secret"].startswith("whsec_") and made["metadata"] == {"a": "b"} and made["mode"] == "live"
+        assert [each["id"] for each in await acme("endpoints", "list")] == [id_]
+        assert "secret" not in await acme("endpoints", "show", id_)
+        changed = await acme("endpoints", "update", id_, "--new-url", f"{base}/standard/b", "--schedule", "0,1")
+        assert changed["url"] == f"{base}/standard/b" and changed["schedule"] == [0, 1]
+        back = await acme("endpoints", "update", id_, "--clear", "schedule", "--expect-version", "2")
+        assert len(back["schedule"]) == 10
+        stale = await acme("endpoints", "update", id_, "--description", "x", "--expect-version", "2", expect=3)
+        assert "refused (conflict)" in stale.err and stale.out == ""
+        (sent,) = await acme("events", "send", "-", stdin='{"type":"user.created","data":{"n":1.50}}')
+        await box.until(lambda: bool(box.received))
+        assert box.received[0].event_id == sent["id"] and b'{"n":1.50}' in box.received[0].body
+        assert await acme("endpoints", "remove", id_) == {"id": id_, "removed": True}
+        assert await acme("endpoints", "list") == []
+        assert "refused (not_found)" in (await acme("endpoints", "show", id_, expect=3)).err
+
+
+async def test_every_action_of_an_endpoint(acme: Commands, tmp_path: Path) -> None:
+    made = await acme("endpoints", "add", "https://acme.example/hook", "--events", "user.*")
+    for action, status in (("pause", "paused"), ("resume", "active"), ("disable", "disabled"), ("enable", "active")):
+        assert (await acme("endpoints", action, made["id"]))["status"] == status
+    replay = await acme("endpoints", "recover", made["id"])
+    assert replay["endpoint"] == made["id"] and replay["reason"] == "recover"
+    assert (await acme("replays", "show", replay["id"]))["id"] == replay["id"]
+    assert replay["id"] in [each["id"] for each in await acme("replays", "list")]
+    # it has nothing to do and may be done already: then it stays so
+    assert (await acme("replays", "cancel", replay["id"]))["state"] in ("cancelled", "done")
+    rotated = await acme("endpoints", "rotate-secret", made["id"], "--overlap", "60")
+    assert rotated["secret"] != made["secret"] and len(rotated["secrets"]) == 2
+    (tmp_path / "own").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+    own = await acme("endpoints", "rotate-secret", made["id"], "--secret-file", str(tmp_path / "own"))
+    assert own["secret"] == "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    assert (await acme("endpoints", "update", made["id"], "--status", "disabled"))["status"] == "disabled"
+
+
+async def test_a_test_event_tells_what_the_receiver_did_and_its_exit_code_does_too(acme: Commands) -> None:
+    async with inbox() as (box, base):
+        made = await acme("endpoints", "add", f"{base}/standard?fault=status:200,503", "--events", "user.*")
+        good = await acme("endpoints", "test", made["id"], "--type", "user.created", "--data", '{"n": 7.10}')
+        assert good["ok"] and good["status"] == 200 and b"7.10" in box.received[0].body
+        bad = await acme("endpoints", "test", made["id"], expect=1)
+        assert bad.json()["status"] == 503 and not bad.json()["ok"]
+        words = ("endpoints", "test", made["id"], "--url", acme.url, "--key-file", str(acme.key_file))
+        table = await hookstream(*words, expect=None)
+        assert "503" in table.out and "answered 503" in table.out and " ms" in table.out
+    gone = await acme("endpoints", "test", made["id"], expect=1)
+    assert gone.json()["status"] is None and gone.json()["reason"]
+
+
+async def test_event_types_of_ones_own(acme: Commands) -> None:
+    put = await acme(
+        "event-types", "put", "order.shipped", "--schema", "-", "--mode", "reject", stdin='{"required":["n"]}'
+    )
+    assert put["schema"] == {"required": ["n"]} and put["mode"] == "reject" and put["profile"] is None
+    assert "order.shipped" in [each["name"] for each in await acme("event-types", "list")]
+    assert (await acme("event-types", "show", "order.shipped"))["version"] == 1
+    assert (await acme("event-types", "remove", "order.shipped"))["removed"]
+    assert "refused (not_found)" in (await acme("event-types", "show", "order.shipped", expect=3)).err
+
+
+async def test_many_events_go_in_batches_and_a_bad_one_says_what_was_accepted(acme: Commands, tmp_path: Path) -> None:
+    lines = [f'{{"type":"user.created","data":{{}},"id":"evt_{number}"}}' for number in range(2100)]
+    (tmp_path / "many").write_text("\n".join(lines))
+    assert [each["id"] for each in await acme("events", "send", str(tmp_path / "many"))] == [
+        f"evt_{number}" for number in range(2100)
+    ]
+    lines[1500] = '{"type":"user.created","data":{},"tenant":"other"}'
+    (tmp_path / "bad").write_text("\n".join(lines))
+    ended = await acme("events", "send", str(tmp_path / "bad"), expect=3)
+    assert len(ended.json()) == 1000, "what is in the log is said"
+    assert "`tenant` (at /500" in ended.err and "1000 of 2100 events were accepted" in ended.err
+
+
+async def test_a_list_is_whole_however_many_pages_it_has(shared: Service, operator: Commands) -> None:
+    name = f"many-{token_hex(4)}"
+    await shared.key(name)
+    async with ApiClient(shared.api_url, SecretText(ADMIN_TOKEN)) as api:
+        for _ in range(104):
+            await api.post("tenants", name, "keys", body={"mode": "test"})
+    assert len({each["id"] for each in await operator("keys", "list", "--tenant", name)}) == 105
+
+
+async def test_tenants_and_keys_are_the_operators(operator: Commands, tmp_path: Path) -> None:
+    name = f"t-{token_hex(4)}"
+    assert (await operator("tenants", "add", name, "--name", "One"))["version"] == 1
+    assert (await operator("tenants", "add", name, "--name", "Two"))["name"] == "Two"
+    assert (await operator("tenants", "show", name))["version"] == 2
+    assert name in [each["id"] for each in await operator("tenants", "list")]
+    made = await operator("keys", "create", "--tenant", name, "--mode", "test", "--scope", "read")
+    reader = Commands(operator.url, made["key"], tmp_path)
+    assert await reader("endpoints", "list") == []
+    refused = await reader("endpoints", "add", "https://x.example", expect=3)
+    assert "forbidden" in refused.err and "lacks the scope write" in refused.err
+    assert "forbidden" in (await reader("tenants", "list", expect=3)).err
+    other = await reader("endpoints", "add", "https://x.example", "--mode", "live", "--tenant", "x", expect=2)
+    assert "--tenant" in other.err and "--mode live" in other.err
+    shown = [each for each in await operator("keys", "list") if each["tenant"] == name]
+    assert [each["last4"] for each in shown] == [made["key"][-4:]] and "key" not in shown[0]
+    assert (await operator("keys", "revoke", made["id"], "--tenant", name))["revoked"]
+    assert "unauthorized" in (await reader("endpoints", "list", expect=3)).err
+
+
+async def test_what_is_wrong_is_said_with_its_place(acme: Commands) -> None:
+    ended = await acme("endpoints", "add", "https://x.example", "--header", "Host: a", "--timeout", "9999", expect=3)
+    assert "refused (invalid)" in ended.err and "/timeout" in ended.err and ended.out == ""
+
+
+async def test_url_of_update_is_the_apis_only_next_to_a_key(acme: Commands) -> None:
+    said = (await acme("endpoints", "update", "ep_1", expect=2)).err
+    assert "--new-url" in said, "a forgotten --new-url sends the key nowhere"
+    both = await hookstream("endpoints", "update", "ep_1", "--url", "https://a", "--new-url", "https://b", expect=2)
+    assert "--key-file" in both.err
+
+
+async def test_a_profile_file_is_enough(shared: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "hookstream"
+    folder.mkdir()
+    (folder / "live.key").write_text(await shared.key(f"p-{token_hex(4)}"))
+    (folder / "config.toml").write_text(
+        f'[profile.default]\nurl = "{shared.api_url}"\nkey_file = "live.key"\nadmin_token = "{ADMIN_TOKEN}"\n'
+    )
+    (folder / "config.toml").chmod(0o600)
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    made = (await hookstream("endpoints", "add", "https://p.example", "-o", "json", environ=environ)).json()
+    assert (await hookstream("endpoints", "show", made["id"], "-o", "json", environ=environ)).json()["version"] == 1
+    assert (await hookstream("tenants", "list", environ=environ)).code == 0
+    own = ("--config", str(folder / "config.toml"), "--as", "default")
+    over_api = await hookstream("endpoints", "list", *own, "-o", "json", environ=shared.environ)
+    assert [each["id"] for each in over_api.json()] == [made["id"]]
+    over_kafka = await hookstream("endpoints", "list", "-o", "json", environ=shared.environ | environ)
+    assert made["id"] in [each["id"] for each in over_kafka.json()] and "tenant" in over_kafka.json()[0]
+    explained = await hookstream("replays", "list", environ=shared.environ | environ, expect=2)
+    assert "--as default" in explained.err
+
+
+async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+    environ = {
+        "HOOKSTREAM_DATA_DIR": str(tmp_path / "data"), "HOOKSTREAM_TOPIC_PREFIX": prefix, "HOOKSTREAM_API_PORT": "0",
+        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
+    }  # fmt: skip
+    kafka = {"HOOKSTREAM_BOOTSTRAP_SERVERS": broker.bootstrap, "HOOKSTREAM_REPLICATION_FACTOR": "1"}
+    up = await asyncio.create_subprocess_exec(
+        HOOKSTREAM, "up", env=environ | kafka, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        await asyncio.wait_for(_until_ready(up), 60)
+        assert (tmp_path / "data" / "admin.token").stat().st_mode & 0o777 == 0o600
+        await hookstream("tenants", "add", "acme", "-o", "json", environ=environ)
+        made = await hookstream("keys", "create", "--tenant", "acme", "--mode", "test", "-o", "json", environ=environ)
+        missing = await hookstream("replays", "list", environ=environ, expect=2)
+        assert "hookstream keys create" in missing.err
+        words = ("endpoints", "add", "https://x.example", "--key-file", "-", "-o", "json")
+        endpoint = await hookstream(*words, environ=environ, stdin=made.json()["key"])
+        assert endpoint.json()["mode"] == "test"
+        over_kafka = await hookstream("endpoints", "list", "-o", "json", environ=environ)
+        assert [(each["id"], each["tenant"]) for each in over_kafka.json()] == [(endpoint.json()["id"], "acme")]
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(up.wait(), 30) == 0
+
+
+async def _until_ready(up: asyncio.subprocess.Process) -> None:
+    assert up.stdout is not None
+    while b"Ready" not in (line := await up.stdout.readline()):
+        assert line, "`up` has ended"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("endpoints add --mode", ["live", "test"]),
+        ("endpoints add --events user.*,bot.d", ["user.*,bot.done"]),
+        ("endpoints add --profile b", ["bota"]),
+        ("keys create --scope", ["read", "write"]),
+        ("endpoints rot", ["rotate-secret"]),
+    ],
+)
+async def test_the_shell_completes(words: str, offered: list[str]) -> None:
+    line = f"hookstream {words}" + (" " if words.endswith(("--mode", "--scope")) else "")
+    environ = {"_HOOKSTREAM_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    assert (await hookstream(environ=environ, expect=None)).out.split() == offered
+
+
+async def test_completion_can_be_installed(tmp_path: Path) -> None:
+    assert "complete -o default" in (await hookstream("--show-completion", "bash")).out
+    await hookstream("--install-completion", "bash", environ={"HOME": str(tmp_path)})
+    assert (tmp_path / ".bash_completions" / "hookstream.sh").exists()
+
+
+# --- the client, and servers that misbehave ---
+
+Handler = Callable[[web.Request], Any]
+
+
+@asynccontextmanager
+async def stub(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server that answers everything with a handler."""
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", handler)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def failure(url: str, kind: type[HookstreamError], **more: Any) -> str:
+    with pytest.raises(kind) as caught:
+        async with ApiClient(url, SecretText("sk_live_x"), **more) as api:
+            await api.post("webhooks", "a/b", "test")
+    assert "sk_live_x" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_broken_connection_is_tried_once_more_with_the_same_key() -> None:
+    keys: list[str] = []
+
+    async def breaks_once(request: web.Request) -> web.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) == 1:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"id": "evt"})
+
+    async with stub(breaks_once) as url, ApiClient(url, SecretText("k")) as api:
+        assert await api.post("events", body={}) == {"id": "evt"}
+        await api.post("events", body={})
+    assert keys[0] == keys[1] != keys[2]
+
+    async def breaks(request: web.Request) -> web.Response:
+        keys.append("")
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    keys.clear()
+    async with stub(breaks) as url:
+        assert "broke" in await failure(url, Unavailable)
+    assert len(keys) == 2
+
+
+async def test_an_api_that_asks_for_patience_gets_it() -> None:
+    seen: list[str] = []
+
+    async def busy(request: web.Request) -> web.Response:
+        seen.append(request.headers["Idempotency-Key"])
+        if len(seen) < 3:
+            return web.json_response({}, status=(409, 429)[len(seen) - 1], headers={"Retry-After": "0"})
+        return web.json_response({})
+
+    async with stub(busy) as url, ApiClient(url, SecretText("k")) as api:
+        await api.post("events", body={})
+    assert len(seen) == 3 and len(set(seen)) == 1
+
+
+async def test_versions_and_names_are_sent_as_the_contract_has_them() -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append((request.method, request.raw_path, request.headers.get("If-Match")))
+        assert request.headers["Authorization"] == "Bearer k"
+        return web.Response(status=204)
+
+    async with stub(note) as url, ApiClient(url + "/behind/", SecretText("k")) as api:
+        await api.patch("webhooks", "a/../b?c", body={}, expect_version=7)
+        await api.delete("webhooks", "ü")
+        with pytest.raises(CommandRefused):
+            await api.get("webhooks", "..")
+    assert seen == [
+        ("PATCH", "/behind/v1/webhooks/a%2F..%2Fb%3Fc", '"7"'),
+        ("DELETE", "/behind/v1/webhooks/%C3%BC", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "kind", "said"),
+    [
+        (200, {}, b"<html>", Unavailable, "not Hookstream's API"),
+        (404, {"Content-Type": "text/html"}, b"<html>nginx", Unavailable, "404 <html>nginx"),
+        (404, {"Content-Type": "application/json"}, b'{"detail":"x"}', Unavailable, "not Hookstream's API"),
+        (302, {"Location": "https://evil.example/"}, b"", Unavailable, "redirects to https://evil.example/"),
+        (500, {"Content-Type": "application/problem+json"}, b'{"detail":"down"}', Unavailable, "down"),
+        (401, {}, b"", CommandRefused, "does not accept this key"),
+        (403, {}, b"", CommandRefused, "may not do that"),
+        (
+            422,
+            {"Content-Type": "application/problem+json"},
+            b'{"type":"urn:x:invalid","detail":"a; b","errors":[{"detail":"a","pointer":"/u"},{"detail":"b"}]}',
+            CommandRefused,
+            "a; b\n  /u: a\n  -: b",
+        ),
+    ],
+)
+async def test_every_answer_becomes_a_sentence(
+    status: int, headers: dict[str, str], body: bytes, kind: type[HookstreamError], said: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers=headers, body=body)
+
+    async with stub(answer) as url:
+        assert said in await failure(url, kind)
+
+
+async def test_silence_and_refusal_have_a_way_out() -> None:
+    async def silent(_: web.Request) -> web.Response:
+        await pause(30)
+        return web.Response()
+
+    assert "hookstream run all" in await failure(f"http://127.0.0.1:{free_port()}", Unavailable)
+    assert "name and port" in await failure("http://nosuch.invalid", Unavailable)
+    async with stub(silent) as url:
+        assert "not known: look before" in await failure(url, Unavailable, timeout_s=0.2)
+
+
+async def test_a_certificate_has_to_be_trusted(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    async def fine(_: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async with stub(fine, context) as url:
+        assert "--ca-file" in await failure(url, Unavailable)
+        async with ApiClient(url, SecretText("k"), ca_file=tmp_path / "ca.pem") as api:
+            assert await api.get("webhooks", "x") == {"ok": True}
+        ended = await hookstream("endpoints", "list", "--url", url, "--key", "sk_live_x", expect=4)
+        assert "--ca-file" in ended.err and ended.out == ""
+        plain = url.replace("https", "http")
+        assert plain in await failure(plain, Unavailable)
