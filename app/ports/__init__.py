@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from app.core.commands import Action, Reply
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.exchange import Outcome, PreparedRequest
-from app.core.model import EventType, SealedSecret
+from app.core.model import SealedSecret
 from app.core.partitions import Committed, Place
 
 Headers = Sequence[tuple[str, bytes]]

@@ -30,6 +30,8 @@ _AT_ONCE = 8
 _TURN_S = 30.0
 _AFTER_FAILURE_S = 5.0
 _STOP_S = 4.0
+#: to say where it stopped
+_FAREWELL_S = 1.0
 
 
 class ReplayRole:
@@ -179,6 +181,12 @@ class _Turn:
                 await _first(work.run(), giving.tail(), self._report(commands))
             except Leave as leave:
                 why = leave.why
+            except asyncio.CancelledError:
+                try:
+                    await asyncio.wait_for(self._tell(commands, "running"), _FAREWELL_S)
+                except TimeoutError:
+                    pass  # then the next worker repeats a second's deliveries
+                raise
             log.info("replay.ended", replay=self.id, result=why, sent=giving.sent)
             if why == "parked":
                 await self._tell(commands, "running")
