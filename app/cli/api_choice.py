@@ -143,7 +143,8 @@ def _checked_url(url: str) -> str:
             good and not (parts.query or parts.fragment or "@" in parts.netloc) and url.isascii() and url.isprintable()
         )
     if not good or " " in url:
-        raise ConfigError([f"{url!r} is no address of an API: write https://host, with port and path where needed"])
+        shown = "an address with user or password" if "@" in url else repr(url)
+        raise ConfigError([f"{shown} is no address of an API: write https://host, with port and path where needed"])
     return url.rstrip("/").removesuffix("/v1")
 
 
