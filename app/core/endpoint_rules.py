@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from app.core.matching import is_event_type, is_pattern
 from app.core.model import Endpoint, EventType, Tenant
 
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+#: not `.` or `..`, which would be lost in a path
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
 #: a customer may not set these: they frame the request, or are ours

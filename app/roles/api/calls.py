@@ -53,8 +53,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         if text == "*":
             return None
         number = text.removeprefix("W/").strip('"')
-        if not number.isascii() or not number.isdigit():
-            raise ApiError(412, "conflict", f"If-Match: {text} is not a version of this resource")
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            raise ApiError(412, "conflict", "If-Match: give a version of this resource as it stands in its ETag")
         return int(number)
 
     def limit(self) -> int:

@@ -33,8 +33,8 @@ class IdempotencyMemory:
 
     def begin(self, caller: str, key: str, fingerprint: str, now_ms: int) -> Stored:
         """Its `answer` is there when this is a repetition; raises `ApiError` 400, 409 or 422."""
-        if not 1 <= len(key) <= _MAX_KEY:
-            raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} characters")
+        if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+            raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} visible ASCII characters")
         known = self._known.get((caller, key))
         if known is None or now_ms - known.at_ms > _KEPT_MS:
             known = self._known[caller, key] = Stored(fingerprint, now_ms)

@@ -27,7 +27,7 @@ class ApiError(Exception):
         super().__init__(detail)
         self.status = status
         self.code = code
-        self.detail = detail
+        self.detail = detail.encode("utf-8", "replace").decode()  # what it quotes may be half a character
         self.errors = list(errors)
         self.headers = dict(headers or {})
 

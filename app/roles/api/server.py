@@ -73,6 +73,10 @@ class Server:
                 caller = self._admitted(route, request, limits)
                 async with asyncio.timeout(_DEADLINE_S):
                     status, headers, body = await self._carry_out(route, handler, request, caller)
+            except CommandRefused as refusal:
+                error = refused(refusal)
+                error.headers |= limits
+                raise error from refusal
             except ApiError as error:
                 error.headers |= limits
                 raise
@@ -137,6 +141,9 @@ class Server:
             return await request.read()
         except web.HTTPRequestEntityTooLarge as error:
             raise ApiError(413, "too_large", f"a request has at most {MAX_BODY} bytes") from error
+        except web.RequestPayloadError as error:
+            detail = "the body is not what its content-encoding says"
+            raise ApiError(400, "unreadable", detail, headers={"Connection": "close"}) from error
 
     def _body(self, route: Route, request: web.Request, raw: bytes) -> Any:
         reader = self._readers.get(route.name)
