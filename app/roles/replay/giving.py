@@ -15,7 +15,7 @@ from app.core.model import Endpoint, EventType, Replay
 from app.core.topics import Names, Topics
 from app.ports import Clock, CommandSender, DirectoryFeed, Log, ReplayReader
 
-#: between two looks at the directory, and between two reports
+#: between two looks at the directory
 LOOK_S = 1.0
 POLL_MS = 1000
 POLLED = 200
@@ -85,6 +85,7 @@ class Giving:
         self._clock = around.clock
         self._window = replaying.Window(self._clock.monotonic())
         self._moved = asyncio.Event()
+        self._grown = asyncio.Event()
         #: how far the endpoint's partition of attempts was read
         self._tailed: int | None = None
 
@@ -157,6 +158,12 @@ class Giving:
             )
         await asyncio.gather(*acks)
         self.sent += len(items)
+        self._grown.set()
+
+    async def progressed(self) -> None:
+        """Return when something was appended, or after a while."""
+        await _either(self._grown.wait(), self._clock.sleep(LOOK_S))
+        self._grown.clear()
 
 
 async def _either(*waits: Coroutine[Any, Any, object]) -> None:

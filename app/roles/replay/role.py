@@ -29,6 +29,8 @@ _AT_ONCE = 8
 #: then a replay makes room for one that waits
 _TURN_S = 30.0
 _AFTER_FAILURE_S = 5.0
+#: what a crash repeats is what this time brings
+_REPORT_S = 0.25
 _STOP_S = 4.0
 #: to say where it stopped
 _FAREWELL_S = 1.0
@@ -201,7 +203,8 @@ class _Turn:
             now = self.progress("running")
             if now != told and await self._tell(commands, "running"):
                 told = now
-            await self._clock.sleep(LOOK_S)
+            await self._clock.sleep(_REPORT_S)
+            await self.giving.progressed()
 
     async def _tell(self, commands: CommandSender, state: Literal["running", "done"]) -> bool:
         try:
