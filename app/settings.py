@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: SecretText | None = None
     #: private networks that endpoints may be in, as CIDRs, comma-separated
     egress_allow: tuple[str, ...] = ()
+    #: the only ports that endpoints may have, comma-separated; unset: all but those of mail, login and chat servers
+    egress_ports: tuple[str, ...] = ()
     #: allow endpoints with http:// URLs
     allow_http: bool = False
     #: file with further trusted certificate authorities (PEM)
@@ -215,6 +217,9 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
+    for port in settings.egress_ports:
+        number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+        demand(1 <= number <= 65535, "EGRESS_PORTS", f"{port!r} is not a port")
     for network in settings.egress_allow:
         try:
             ip_network(network)

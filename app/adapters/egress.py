@@ -6,15 +6,16 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.core.addresses import EgressPolicy, classify
+from app.core.addresses import AddressVerdict, EgressPolicy, classify
 from app.core.errors import ConfigError
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
@@ -29,21 +30,43 @@ class BlockedAddress(OSError):
     """The guard did not let a socket be opened; the text is a sentence for the endpoint's owner."""
 
 
-def guard(policy: EgressPolicy) -> Callable[[AddressInfo], socket.socket]:
+def guard(
+    policy: EgressPolicy, own_ports: Callable[[], Collection[int]] = frozenset
+) -> Callable[[AddressInfo], socket.socket]:
     """A socket factory that judges the address that will really be connected to.
 
     It stands after name resolution, so it covers literals, names, answers that change between two lookups, and every
-    address that is tried in turn. Raises BlockedAddress.
+    address that is tried in turn. `own_ports`: where this service itself listens; nothing is sent there, whatever network
+    is allowed. Raises BlockedAddress.
     """
+    here = _addresses_of_this_machine()
 
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
         verdict = classify(str(address[0]), policy)
         if not verdict.permitted:
             raise BlockedAddress(errno.EACCES, f"The address {address[0]} {verdict.value}.")
+        if verdict is AddressVerdict.ALLOWED and int(address[1]) in own_ports() and _is_here(str(address[0]), here):
+            raise BlockedAddress(
+                errno.EACCES, f"The address {address[0]} with port {address[1]} is this service itself."
+            )
         return socket.socket(family, kind, protocol)
 
     return open_socket
+
+
+def _addresses_of_this_machine() -> frozenset[str]:
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        return frozenset()
+    return frozenset(str(entry[4][0]) for entry in found)
+
+
+def _is_here(address: str, here: frozenset[str]) -> bool:
+    known = ip_address(address.partition("%")[0])
+    plain = getattr(known, "ipv4_mapped", None) or known
+    return bool(plain.is_loopback or plain.is_unspecified) or str(plain) in here
 
 
 class ThreadResolver(AbstractResolver):

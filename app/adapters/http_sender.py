@@ -17,6 +17,7 @@ the pool of idle connections and the deadlines. The rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter
@@ -102,8 +103,11 @@ class HttpSender:
         response_cap: int = 65_536,
         resolver: AbstractResolver | None = None,
         keepalive_s: float = 15.0,
+        own_ports: Callable[[], Collection[int]] = frozenset,
     ) -> None:
+        """`own_ports`: see `guard`."""
         self._policy = policy
+        self._own_ports = own_ports
         self._context = trust(ca_file)
         self._cap = response_cap
         self._resolver = resolver or ThreadResolver()
@@ -113,7 +117,7 @@ class HttpSender:
         """Bind to the running loop; opens no connection."""
         self._loop = asyncio.get_running_loop()
         self._connector = TCPConnector(
-            limit=0, ssl=self._context, resolver=self._resolver, socket_factory=guard(self._policy)
+            limit=0, ssl=self._context, resolver=self._resolver, socket_factory=guard(self._policy, self._own_ports)
         )
         self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
         self._pool = IdlePool(self._loop, self._keepalive_s)

@@ -52,6 +52,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
         setting="HOOKSTREAM_METRICS_PORT",
     )  # fmt: skip
     port = await probes.start()
+    process.own_ports.add(port)
     log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
     try:
         if await _patiently(process, stop):

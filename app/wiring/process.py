@@ -63,8 +63,15 @@ class Process:
             bootstrap, client_id="hookstream", meter=self.meter,
             linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
         )  # fmt: skip
-        self._policy = EgressPolicy(allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http)
-        self._sender = HttpSender(self._policy, ca_file=settings.ca_file)
+        self._policy = EgressPolicy(
+            allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http,
+            ports=frozenset(map(int, settings.egress_ports)) or None,
+        )  # fmt: skip
+        #: where this process and its Kafka listen: no endpoint may be there
+        self.own_ports = {int(server.rpartition(":")[2]) for server in bootstrap.split(",") if ":" in server}
+        self._sender = HttpSender(
+            self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port}
+        )  # fmt: skip
         directory = Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ())
         self._feed = KafkaDirectoryFeed(
             bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", directory=directory

@@ -33,7 +33,7 @@ async def pause(api: Services, call: Call) -> Answer:
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it first")
-    return _answer(await suspend(api, endpoint, "paused", "paused through the API", call.expected_version()))
+    return _answer(api, await suspend(api, endpoint, "paused", "paused through the API", call.expected_version()))
 
 
 async def resume(api: Services, call: Call) -> Answer:
@@ -41,18 +41,18 @@ async def resume(api: Services, call: Call) -> Answer:
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
-    return _answer(await reactivate(api, endpoint, call.expected_version()))
+    return _answer(api, await reactivate(api, endpoint, call.expected_version()))
 
 
 async def disable(api: Services, call: Call) -> Answer:
     """Deliver nothing and keep nothing."""
     endpoint = owned(api, call)
-    return _answer(await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
+    return _answer(api, await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
 
 
 async def enable(api: Services, call: Call) -> Answer:
     """Deliver again from now on; `recoverable` in the answer offers what was missed."""
-    return _answer(await reactivate(api, owned(api, call), call.expected_version()))
+    return _answer(api, await reactivate(api, owned(api, call), call.expected_version()))
 
 
 async def recover(api: Services, call: Call) -> Answer:
@@ -81,7 +81,7 @@ async def rotate(api: Services, call: Call) -> Answer:
     )  # fmt: skip
     await api.command(action, endpoint.id)
     endpoint = owned(api, call)
-    return _answer(endpoint, api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET)
+    return _answer(api, endpoint, api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET)
 
 
 async def test(api: Services, call: Call) -> Answer:
@@ -158,5 +158,5 @@ def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record
     )  # fmt: skip
 
 
-def _answer(endpoint: Endpoint, secret: object = UNSET) -> Answer:
-    return Answer(body=shown(endpoint, secret), headers={"ETag": f'"{endpoint.version}"'})
+def _answer(api: Services, endpoint: Endpoint, secret: object = UNSET) -> Answer:
+    return Answer(body=shown(api, endpoint, secret), headers={"ETag": f'"{endpoint.version}"'})

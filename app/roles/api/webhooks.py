@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.errors import CommandRefused, ConfigError
-from app.core.ids import endpoint_id
+from app.core.ids import endpoint_id, recovery_id
 from app.core.ingest import iso
 from app.core.model import Endpoint, SealedSecret
 from app.core.registry import last_disablement
@@ -44,7 +44,7 @@ async def create(api: Services, call: Call) -> Answer:
     secret = api.keyring.open(known.secrets[-1], owner(known)) if known.secrets else UNSET
     if not body.active and known.status == "active" and known.version == 1:
         known = await suspend(api, known, "disabled", "registered as inactive")
-    return Answer(body=shown(known, secret), headers=_tagged(known) | {"Location": f"/v1/webhooks/{id_}"})
+    return Answer(body=shown(api, known, secret), headers=_tagged(known) | {"Location": f"/v1/webhooks/{id_}"})
 
 
 async def list_(api: Services, call: Call) -> Answer:
@@ -54,13 +54,13 @@ async def list_(api: Services, call: Call) -> Answer:
         raise ApiError(400, "invalid_query", "status: active, paused or disabled")
     mine = api.feed.directory.endpoints(call.caller.tenant, call.caller.mode)
     chosen = sorted((each for each in mine if status in (None, each.status)), key=_order)
-    return Answer(body=page(call, chosen, _order, shown))
+    return Answer(body=page(call, chosen, _order, lambda each: shown(api, each)))
 
 
 async def get(api: Services, call: Call) -> Answer:
     """One endpoint."""
     endpoint = owned(api, call)
-    return Answer(body=shown(endpoint), headers=_tagged(endpoint))
+    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
 
 
 async def patch(api: Services, call: Call) -> Answer:
@@ -84,7 +84,7 @@ async def patch(api: Services, call: Call) -> Answer:
         endpoint = await suspend(api, endpoint, "disabled", "disabled through the API", expected)
     elif body.active is True and endpoint.status == "disabled":
         endpoint = await reactivate(api, endpoint, expected)
-    return Answer(body=shown(endpoint), headers=_tagged(endpoint))
+    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
 
 
 async def delete(api: Services, call: Call) -> Answer:
@@ -145,7 +145,7 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
     )  # fmt: skip
 
 
-def shown(endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
+def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
     return Webhook(
@@ -156,7 +156,7 @@ def shown(endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
         timeout=endpoint.timeout_s or profile.timeout_s, rate_limit=endpoint.rate_limit,
         max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering,
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
-        recoverable=_recoverable(endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
+        recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
         updated_at=iso(endpoint.updated_at_ms), secret=secret,
     )  # fmt: skip
 
@@ -169,9 +169,11 @@ def _info(secret: SealedSecret, changed_ms: int) -> SecretInfo:
     )  # fmt: skip
 
 
-def _recoverable(endpoint: Endpoint) -> Recoverable | None:
+def _recoverable(api: Services, endpoint: Endpoint) -> Recoverable | None:
     hold = last_disablement(endpoint)
     if endpoint.status != "active" or hold is None or hold.end is None:
+        return None
+    if recovery_id(endpoint.id, hold.since_ms) in api.feed.directory.replays:
         return None
     records = sum(end - hold.begin.get(partition, 0) for partition, end in hold.end.items())
     return Recoverable(since=iso(hold.since_ms), records_at_most=records)
