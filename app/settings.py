@@ -217,17 +217,23 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
-    for port in settings.egress_ports:
-        number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
-        demand(1 <= number <= 65535, "EGRESS_PORTS", f"{port!r} is not a port")
-    for network in settings.egress_allow:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
+    said += _egress_problems(settings)
     demand(
         (settings.smtp_url is None) == (settings.mail_from is None),
         "SMTP_URL",
         "goes together with HOOKSTREAM_MAIL_FROM",
     )
+    return said
+
+
+def _egress_problems(settings: Settings) -> list[str]:
+    said = []
+    for port in settings.egress_ports:
+        if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65535):
+            said.append(f"{PREFIX}EGRESS_PORTS: {port!r} is not a port")
+    for network in settings.egress_allow:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
     return said

@@ -36,8 +36,8 @@ def guard(
     """A socket factory that judges the address that will really be connected to.
 
     It stands after name resolution, so it covers literals, names, answers that change between two lookups, and every
-    address that is tried in turn. `own_ports`: where this service itself listens; nothing is sent there, whatever network
-    is allowed. Raises BlockedAddress.
+    address that is tried in turn. `own_ports`: where this service itself listens; nothing is sent there, whatever
+    network is allowed. Raises BlockedAddress.
     """
     here = _addresses_of_this_machine()
 
