@@ -204,8 +204,10 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
     old = _current(directory, action.id, action.expected_version)
     if old.status == action.status:
         return []
+    if old.status == "disabled":  # nothing was put aside for it: a resume would have nothing to give
+        raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
     holds = old.holds
-    if holds and holds[-1].end is None:  # from one kind to the other: nothing was given meanwhile
+    if holds and holds[-1].end is None:  # from paused to disabled: the log has all of it
         holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
     else:
         hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)

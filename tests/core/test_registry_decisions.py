@@ -286,6 +286,7 @@ def test_from_pause_to_disabled_nothing_is_kept_any_more() -> None:
     where = alive(PAUSE, DISABLE, RESUME)
     assert not where.replays
     assert [hold.kind for hold in where.endpoint("ep_1").holds] == ["disabled"]  # type: ignore[union-attr]
+    assert "enable it before" in refused(PAUSE, alive(DISABLE))[1]
 
 
 def test_a_rotation_lets_the_old_secret_sign_along_for_a_while() -> None:
