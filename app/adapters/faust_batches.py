@@ -230,15 +230,22 @@ class BatchTable(faust.Table):
             return store.data.get(key)  # type: ignore[no-any-return]
         return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
 
-    def write(self, partition: int, items: Mapping[bytes, bytes]) -> None:
-        """Put items into this worker's store; the caller appends them to the changelog and awaits that."""
+    def write(self, partition: int, items: Mapping[bytes, bytes | None]) -> None:
+        """Put items into this worker's store (None removes); the caller appends them to the changelog, awaited."""
         if not hasattr(self.data, "_db_for_partition"):
-            self.data.data.update(items)
+            for key, value in items.items():
+                if value is None:
+                    self.data.data.pop(key, None)
+                else:
+                    self.data.data[key] = value
             return
         db = self.data._db_for_partition(partition)
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in items.items():
-            batch.put(key, value)
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
         db.write(batch)
 
     def persisted(self, partition: int, offset: int) -> None:

@@ -42,7 +42,7 @@ class _Partition:
     def read(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].read(self.number, key)
 
-    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
+    def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
         self._tables[table].write(self.number, items)
 
     def changelog(self, table: str) -> str:
@@ -74,7 +74,7 @@ class FaustStream:
 
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
-        client_id: str, tables: Mapping[str, int | None],
+        client_id: str, agent: str, tables: Mapping[str, int | None],
     ) -> None:  # fmt: skip
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         self.app: BatchApp = build_app(
@@ -88,7 +88,7 @@ class FaustStream:
         self._partitions: dict[TP, _Partition] = {}
         self._failure: asyncio.Future[None] | None = None
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
-        self.app.agent(self._topic, name="fanout", concurrency=1)(self._agent)
+        self.app.agent(self._topic, name=agent, concurrency=1)(self._agent)
 
     def partition(self, place: TP) -> _Partition:
         """The partition as it is assigned now."""

@@ -57,7 +57,9 @@ def add(
     secret_file: SecretFile = None,
     no_secret: Annotated[bool, typer.Option("--no-secret", help="Do not sign (where the profile allows it).")] = False,
     signature: Signature = None,
-    ordering: Annotated[str, typer.Option(help="none; fifo is not available in this version.")] = "none",
+    ordering: Annotated[
+        str, typer.Option(help="none, or fifo: one delivery per ordering key at a time, in order.")
+    ] = "none",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     header: Header = None,
     label: Label = None,

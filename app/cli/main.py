@@ -13,6 +13,7 @@ from app.cli import (
     event_types,
     events,
     keys,
+    ordering,
     receiver,
     replays,
     run,
@@ -42,6 +43,7 @@ app.add_typer(event_types.app, name="event-types")
 app.add_typer(replays.app, name="replays")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
+app.add_typer(ordering.app, name="ordering")
 app.add_typer(topics.app, name="topics")
 app.add_typer(config, name="config")
 

@@ -69,6 +69,8 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("replay-id", delivery.replay_id.encode()))
     if delivery.traceparent:
         headers.append(("traceparent", delivery.traceparent.encode()))
+    if delivery.arrival is not None:
+        headers.append(("arrival", b"%d" % delivery.arrival))
     return headers
 
 
@@ -79,7 +81,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
     """
     try:
         named = {name: text.decode() for name, text in headers if text is not None}
-        sequence = named.get("sequence")
+        sequence, arrival = named.get("sequence"), named.get("arrival")
         delivery = Delivery(
             id=named["delivery-id"],
             endpoint_id=(key or b"").decode(),
@@ -97,6 +99,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             ordering_key=named.get("ordering-key"),
             replay_id=named.get("replay-id", ""),
             traceparent=named.get("traceparent"),
+            arrival=int(arrival) if arrival is not None else None,
         )
         return delivery, int(named.get("registry-position", "0"))
     except (KeyError, ValueError, UnicodeDecodeError) as error:

@@ -122,8 +122,6 @@ def _policy(endpoint: Endpoint) -> Iterator[str]:
         yield "max_in_flight: 1 to 1000"
     if endpoint.rate_limit is not None and not 0.001 <= endpoint.rate_limit <= 100_000:
         yield "rate_limit: 0.001 to 100000 requests per second"
-    if endpoint.ordering == "fifo":
-        yield "ordering: fifo is not available in this version (events of an ordering key carry their sequence instead)"
 
 
 def _unknown_profile(name: str, profiles: Collection[str]) -> str:

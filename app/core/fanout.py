@@ -73,6 +73,8 @@ class Plan(msgspec.Struct, kw_only=True):
 
     #: (endpoint id, headers, value)
     deliveries: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    #: the same, for endpoints that want order: to be put into deliveries.ordered
+    ordered: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
     #: the same, for paused endpoints: to be put into deliveries.dead
     aside: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
     rejections: list[Rejection] = msgspec.field(default_factory=list)
@@ -180,7 +182,9 @@ class Planner:
                 shared = event_headers(event, accepted_at_ms, sequence, replay_id, self._registry_position)
             delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
             headers = with_delivery(shared, delivery)
-            if endpoint.status == "active":
+            if endpoint.status == "active" and endpoint.ordering == "fifo" and event.ordering_key is not None:
+                self._plan.ordered.append((endpoint.id.encode(), headers, event.body))
+            elif endpoint.status == "active":
                 self._plan.deliveries.append((endpoint.id.encode(), headers, event.body))
             else:
                 self._plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))

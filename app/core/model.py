@@ -86,6 +86,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: requests per second; None: unlimited
     rate_limit: float | None = None
     ordering: Ordering = "none"
+    #: what a dead delivery does to those behind it in its ordering key
+    on_exhausted: Literal["block", "skip"] = "block"
     #: name of the profile whose signature is sent; None: its own
     signature: str | None = None
     #: what it was not given, the latest last
@@ -198,3 +200,5 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None = None
     replay_id: str = ""
     traceparent: str | None = None
+    #: the offset of its arrival in deliveries.ordered; None: it was not ordered
+    arrival: int | None = None

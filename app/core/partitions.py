@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from app.core.watermark import Watermark, decode_finished
@@ -21,7 +21,17 @@ class Committed(NamedTuple):
 class Partition:
     """One partition during one assignment; work that outlives the assignment finds `active` False."""
 
-    __slots__ = ("_on_finish", "active", "committed", "flying", "number", "open_bytes", "place", "watermark")
+    __slots__ = (
+        "_on_finish",
+        "active",
+        "committed",
+        "flying",
+        "number",
+        "open_bytes",
+        "place",
+        "settling",
+        "watermark",
+    )
 
     def __init__(self, place: Place, committed: Committed, on_finish: Callable[[], None]) -> None:
         self._on_finish = on_finish
@@ -32,6 +42,8 @@ class Partition:
         self.open_bytes = 0
         #: deliveries in flight
         self.flying = 0
+        #: records whose outputs are written and not acknowledged
+        self.settling = 0
         self.committed: tuple[int, str] | None = None
         self.watermark: Watermark | None = None
         if committed.offset is not None:
@@ -96,7 +108,7 @@ class Partitions:
         """Which are ours."""
         return set(self._by_place)
 
-    def of(self, places: set[Place]) -> list[Partition]:
+    def of(self, places: Iterable[Place]) -> list[Partition]:
         """Those of `places` that are ours."""
         return [self._by_place[place] for place in places if place in self._by_place]
 
@@ -110,6 +122,10 @@ class Partitions:
         for place, position in positions.items():
             if place in self._by_place:
                 self._by_place[place].committed = position
+
+    def busy(self, places: Iterable[Place]) -> bool:
+        """Whether something of these is in flight or being settled: a moment later it would be finished."""
+        return any(each.flying or each.settling for each in self.of(places))
 
     @property
     def open(self) -> int:

@@ -33,7 +33,7 @@ _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 _CLOCKS_MS = 60_000
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
-    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "registry-position")
+    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "registry-position", "arrival")
 )  # fmt: skip
 
 

@@ -36,6 +36,8 @@ class Names:
     REGISTRY = "registry"
     REGISTRY_REPLIES = "registry.replies"
     DELIVERIES = "deliveries"
+    DELIVERIES_ORDERED = "deliveries.ordered"
+    SEQUENCER_LINES = "hookstream.sequencer-line-changelog"
     #: followed by `.<rung>`
     DELIVERIES_DELAY = "deliveries.delay"
     DELIVERIES_DEAD = "deliveries.dead"

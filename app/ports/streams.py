@@ -29,8 +29,8 @@ class StreamPartition(Protocol):
         """The value in the local store."""
         ...
 
-    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
-        """Put items into the local store, seen by the next batch. The caller appends them to the changelog."""
+    def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
+        """Put items into the local store (None removes), for the next batch; the changelog is the caller's."""
         ...
 
     def changelog(self, table: str) -> str:

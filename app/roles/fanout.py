@@ -6,21 +6,17 @@ the acknowledgements of some are awaited while the next ones are planned, and th
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
 from app.core import positions
-from app.core.errors import HookstreamError
 from app.core.fanout import Plan, Planner, Rules, position_key, rejected
 from app.ports import Bundle, BundleLog, DirectoryFeed, Meter
 from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
+from app.roles.batches import BatchPipe, remember
 
 log = structlog.get_logger(__name__)
-
-#: records whose acknowledgements may be outstanding
-_DEPTH = 4000
 
 
 class FanoutRole:
@@ -29,7 +25,7 @@ class FanoutRole:
     def __init__(
         self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, schemas: SchemaJudge, meter: Meter,
         rules: Rules,
-        group: str, deliveries: str, aside: str, rejected: str,
+        group: str, deliveries: str, ordered: str, aside: str, rejected: str,
     ) -> None:  # fmt: skip
         self._make_app = app
         self._app: StreamApp | None = None
@@ -40,12 +36,11 @@ class FanoutRole:
         self._rules = rules
         self._group = group
         self._deliveries = deliveries
+        self._ordered = ordered
         self._aside = aside
         self._rejected = rejected
-        self._outstanding = 0
-        self._fewer = asyncio.Event()
+        self._pipe = BatchPipe(log_)
         self._positions: dict[int, tuple[StreamPartition, positions.Position]] = {}
-        self._waiting: set[asyncio.Task[None]] = set()
 
     def ready(self) -> str | None:
         """None when a new event would be fanned out; else why not."""
@@ -57,25 +52,15 @@ class FanoutRole:
         try:
             await self._app.run(self._handle)
         finally:
-            for task in self._waiting:
-                task.cancel()
-            await asyncio.gather(*self._waiting, return_exceptions=True)
+            await self._pipe.close()
 
     async def _handle(self, batch: StreamBatch) -> None:
-        """Plan a batch and append what it causes; its acknowledgement follows in a task of its own."""
-        while self._outstanding >= _DEPTH:
-            self._fewer.clear()
-            await self._fewer.wait()
-        await self._log.room()
+        """Plan a batch and append what it causes; its acknowledgement follows by itself."""
+        await self._pipe.room()
         await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
         plan, position = self._plan(batch)
-        acked = asyncio.get_running_loop().create_future()
-        bundle = self._log.bundle(lambda: _done(acked), lambda error: _failed(acked, error))
-        self._append(batch, plan, position, bundle)
-        self._outstanding += len(batch.records)
-        task = asyncio.create_task(self._finish(batch, acked))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        with self._pipe.outputs(batch) as bundle:
+            self._append(batch, plan, position, bundle)
 
     def _plan(self, batch: StreamBatch) -> tuple[Plan, positions.Position]:
         partition = batch.partition
@@ -102,26 +87,20 @@ class FanoutRole:
 
     def _append(self, batch: StreamBatch, plan: Plan, position: positions.Position, bundle: Bundle) -> None:
         partition = batch.partition
-        self._remember(partition, "idempotency", plan.sights, bundle)
-        self._remember(partition, "ordering", plan.sequences, bundle)
-        self._remember(partition, "positions", {position_key(partition.number): positions.write(position)}, bundle)
+        remember(partition, "idempotency", plan.sights, bundle)
+        remember(partition, "ordering", plan.sequences, bundle)
+        remember(partition, "positions", {position_key(partition.number): positions.write(position)}, bundle)
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
+        for endpoint, headers, body in plan.ordered:
+            bundle.append(self._ordered, key=endpoint, value=body, headers=headers)
         for endpoint, headers, body in plan.aside:
             bundle.append(self._aside, key=endpoint, value=body, headers=headers)
         for rejection in plan.rejections:
             key, value, headers = rejected(rejection, self._rules, partition.number)
             bundle.append(self._rejected, key=key, value=value, headers=headers)
             self._meter.count("events_rejected_total", reason=rejection.reason)
-        bundle.close()
         self._measure(plan)
-
-    def _remember(self, partition: StreamPartition, table: str, items: Mapping[bytes, bytes], bundle: Bundle) -> None:
-        if items:
-            partition.write(table, items)
-            changelog = partition.changelog(table)
-            for key, value in items.items():
-                bundle.append(changelog, key=key, value=value, partition=partition.number)
 
     def _measure(self, plan: Plan) -> None:
         for result, number in (
@@ -137,23 +116,3 @@ class FanoutRole:
             self._meter.count("schema_warnings_total", len(plan.warnings))
         if plan.accepted:
             self._meter.observe("event_fanout_endpoints", len(plan.deliveries) / plan.accepted)
-
-    async def _finish(self, batch: StreamBatch, acked: asyncio.Future[None]) -> None:
-        try:
-            await acked
-            await batch.ack()
-        except HookstreamError as error:
-            batch.fail(error)
-        finally:
-            self._outstanding -= len(batch.records)
-            self._fewer.set()
-
-
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _failed(future: asyncio.Future[None], error: HookstreamError) -> None:
-    if not future.done():
-        future.set_exception(error)

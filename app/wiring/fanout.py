@@ -38,6 +38,7 @@ def fanout_role(
             data_dir=str(settings.data_dir / "tables"),
             store=settings.table_store,
             client_id="hookstream-fanout",
+            agent="fanout",
             tables=TABLES,
         )
 
@@ -54,6 +55,7 @@ def fanout_role(
         ),
         group=group,
         deliveries=topics.name(Names.DELIVERIES),
+        ordered=topics.name(Names.DELIVERIES_ORDERED),
         aside=topics.name(Names.DELIVERIES_DEAD),
         rejected=topics.name(Names.EVENTS_REJECTED),
     )

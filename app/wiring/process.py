@@ -29,11 +29,12 @@ from app.settings import Settings
 from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
 from app.wiring.replay import replay_role
+from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "delay", "registry", "replay", "api")
+ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "replay", "api")
 #: attempt records may gather for that long: nobody waits for them but the commit
 _ATTEMPTS_LINGER_S = 0.005
 
@@ -79,6 +80,7 @@ class Process:
         makers: dict[str, Callable[[], Role]] = {
             "fanout": self._fanout,
             "dispatch": self._dispatch,
+            "sequencer": self._sequencer,
             "delay": self._delay,
             "registry": self._registry,
             "replay": self._replay,
@@ -113,6 +115,7 @@ class Process:
         groups = {
             "fanout": [self._topics.name(Names.EVENTS_RAW)],
             "dispatch": [self._topics.name(Names.DELIVERIES)],
+            "sequencer": [self._topics.name(Names.DELIVERIES_ORDERED)],
             "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
         }
         mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
@@ -169,6 +172,11 @@ class Process:
         return api_role(
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
             self.address, self.meter.exposition, self.readiness,
+        )  # fmt: skip
+
+    def _sequencer(self) -> Role:
+        return sequencer_role(
+            self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter
         )  # fmt: skip
 
     def _delay(self) -> Role:

@@ -131,7 +131,6 @@ INVALID: list[tuple[str, Any, str]] = [
     ("max_in_flight", 1001, "max_in_flight: 1 to 1000"),
     ("rate_limit", 0, "rate_limit: 0.001 to"),
     ("rate_limit", 100_001, "rate_limit: 0.001 to"),
-    ("ordering", "fifo", "ordering: fifo is not available"),
 ]
 MISTYPED: list[tuple[str, Any]] = [
     ("url", None), ("url", 1), ("events", "a.*"), ("status", "asleep"), ("headers", {"X": 1}), ("ordering", "lifo"),

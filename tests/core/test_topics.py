@@ -16,7 +16,8 @@ DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) 
 DAY_MS = 86_400_000
 ROLES_USE = [
     Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.REGISTRY_COMMANDS, Names.REGISTRY, Names.REGISTRY_REPLIES,
-    Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.ATTEMPTS, *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
+    Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ATTEMPTS, Names.SEQUENCER_LINES,
+    *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
 ]  # fmt: skip
 
 

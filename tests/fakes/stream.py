@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
@@ -18,13 +19,17 @@ class MemoryPartition:
         self.number = number
         self.start = start
         self.was_reset = was_reset
-        self.tables: dict[str, dict[bytes, bytes]] = {"idempotency": {}, "ordering": {}, "positions": {}}
+        self.tables: dict[str, dict[bytes, bytes]] = defaultdict(dict)
 
     def read(self, table: str, key: bytes) -> bytes | None:
         return self.tables[table].get(key)
 
-    def write(self, table: str, items: Mapping[bytes, bytes]) -> None:
-        self.tables[table].update(items)
+    def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
+        for key, value in items.items():
+            if value is None:
+                self.tables[table].pop(key, None)
+            else:
+                self.tables[table][key] = value
 
     def changelog(self, table: str) -> str:
         return f"{table}-changelog"

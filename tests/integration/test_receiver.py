@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
@@ -165,7 +166,8 @@ async def test_everything_is_remembered(bench: Bench) -> None:
         "status": {"200": 3},
         "profile": {"bota": 1, "efficlose": 1, "standard": 1},
     }
-    assert bench.seen == list(bench.receiver.received)
+    bare = [msgspec.structs.replace(each, headers={}, body=b"") for each in bench.seen]
+    assert bare == list(bench.receiver.received)
 
 
 async def test_only_the_last_1000_are_listed(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from app.adapters.metrics import PrometheusMeter
 from app.core import positions
 from app.core.fanout import Rules, position_key
 from app.core.model import Endpoint, EventType
-from app.roles import fanout
+from app.roles import batches as shared_batches
 from app.roles.fanout import FanoutRole
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
@@ -55,7 +55,8 @@ class Stage:
         self.role = FanoutRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
             rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
-            schemas=NoSchemas(), deliveries="deliveries", aside="deliveries.dead", rejected="events.rejected",
+            schemas=NoSchemas(), deliveries="deliveries", ordered="deliveries.ordered", aside="deliveries.dead",
+            rejected="events.rejected",
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 
@@ -211,7 +212,7 @@ async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Sta
 async def test_batches_are_planned_ahead_of_acknowledgements_but_not_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fanout, "_DEPTH", 4)
+    monkeypatch.setattr(shared_batches, "_DEPTH", 4)
     stage = Stage()
     stage.log.hold("deliveries")
     stage.start()

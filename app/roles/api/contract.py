@@ -49,7 +49,10 @@ class WebhookIn(Input, frozen=True, kw_only=True):
     rate_limit: float | None = None
     #: requests in flight at once
     max_in_flight: int | None = None
+    #: fifo: one delivery per ordering key at a time, in order
     ordering: Ordering = "none"
+    #: what a dead delivery does to those behind it in its ordering key
+    on_exhausted: Literal["block", "skip"] = "block"
 
 
 class WebhookPatch(Input, frozen=True, kw_only=True):
@@ -68,6 +71,7 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
     rate_limit: float | UnsetType | None = UNSET
     max_in_flight: int | UnsetType | None = UNSET
     ordering: Ordering | UnsetType = UNSET
+    on_exhausted: Literal["block", "skip"] | UnsetType = UNSET
 
 
 class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +112,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: float | None
     max_in_flight: int | None
     ordering: Ordering
+    on_exhausted: Literal["block", "skip"]
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
     recoverable: Recoverable | None

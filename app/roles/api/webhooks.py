@@ -141,6 +141,7 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
         schedule_s=tuple(body.schedule) if body.schedule is not None else None,
         timeout_s=body.timeout, rate_limit=body.rate_limit, max_in_flight=body.max_in_flight, ordering=body.ordering,
+        on_exhausted=body.on_exhausted,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
     )  # fmt: skip
 
@@ -154,7 +155,7 @@ def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
         signature=endpoint.signature, description=endpoint.description, metadata=endpoint.metadata,
         headers=endpoint.headers, schedule=list(endpoint.schedule_s or profile.schedule_s),
         timeout=endpoint.timeout_s or profile.timeout_s, rate_limit=endpoint.rate_limit,
-        max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering,
+        max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering, on_exhausted=endpoint.on_exhausted,
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
         recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
         updated_at=iso(endpoint.updated_at_ms), secret=secret,

@@ -97,10 +97,7 @@ class DispatchRole:
     async def _stop(self) -> None:
         """Finish what is in flight (bounded), commit, leave the group."""
         self._lanes.clear()
-        if self._lanes.in_flight:
-            deadline = self._clock.monotonic() + _REVOKE_WAIT_S
-            while self._lanes.in_flight and self._clock.monotonic() < deadline:
-                await self._clock.sleep(0.02)
+        await self._until_settled(self._partitions.places())
         for timer in (self._alarm, self._widening):
             if timer is not None:
                 timer.cancel()
@@ -126,11 +123,15 @@ class DispatchRole:
         leaving = self._partitions.of(places)
         for partition in leaving:
             partition.active = False
-        deadline = self._clock.monotonic() + _REVOKE_WAIT_S
-        while any(each.flying for each in leaving) and self._clock.monotonic() < deadline:
-            await self._clock.sleep(0.02)
+        await self._until_settled(places)
         await self._commit()
         self._partitions.remove(places)
+
+    async def _until_settled(self, places: set[Place]) -> None:
+        """Wait (bounded) until nothing of these is in flight or waits for an acknowledgement that may come."""
+        deadline = self._clock.monotonic() + _REVOKE_WAIT_S
+        while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.02)
 
     async def _commit_loop(self) -> None:
         while True:
@@ -346,6 +347,9 @@ class DispatchRole:
                 for work, until_ms in self._lanes.stalled(self._clock.now_ms()):
                     self._settler.defer(work, until_ms, "lane_stalled")
                 self._pump()
+
+    def _has_failed(self) -> bool:
+        return self._failed is not None and self._failed.done()
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():

@@ -10,7 +10,9 @@ import structlog
 from app.core import delivery_record
 from app.core.attempt import Attempt
 from app.core.errors import HookstreamError
+from app.core.fifo import Outcome
 from app.core.model import Delivery
+from app.core.ordered_record import settlement
 from app.core.partitions import Partition
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
@@ -43,13 +45,14 @@ class Settler:
         self._meter = meter
         self._on_failure = on_failure
         self._attempts = topics.name(Names.ATTEMPTS)
+        self._ordered = topics.name(Names.DELIVERIES_ORDERED)
         self._dead = topics.name(Names.DELIVERIES_DEAD)
         self._rungs = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
 
     def delivered(self, work: Work, attempt: Attempt) -> None:
         """The receiver has it."""
         self._meter.count("deliveries_total", outcome="delivered")
-        self._write(work, attempt)
+        self._write(work, attempt, settled="delivered")
 
     def retry(self, work: Work, attempt: Attempt, due_at_ms: int) -> None:
         """Attempt again at `due_at_ms`."""
@@ -76,12 +79,12 @@ class Settler:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0)
-        self._write(work, attempt, self._dead, ended, extra)
+        self._write(work, attempt, self._dead, ended, extra, "aside" if reason == "paused" else "dead")
 
     def cancelled(self, work: Work, attempt: Attempt) -> None:
         """It ends without being sent (endpoint removed or disabled)."""
         self._meter.count("deliveries_total", outcome="cancelled")
-        self._write(work, attempt)
+        self._write(work, attempt, settled="cancelled")
 
     def _rung(self, due_at_ms: int) -> str:
         return rung_for((due_at_ms - self._clock.now_ms()) / 1000, RUNGS)
@@ -93,10 +96,18 @@ class Settler:
         topic: str | None = None,
         onward: Delivery | None = None,
         extra: list[tuple[str, bytes]] | None = None,
+        settled: Outcome | None = None,
     ) -> None:
+        """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line."""
         partition, offset = work.partition, work.offset
         size = len(work.delivery.body)
-        bundle = self._log.bundle(lambda: partition.finished(offset, size), self._on_failure)
+        partition.settling += 1
+
+        def settled_all() -> None:
+            partition.settling -= 1
+            partition.finished(offset, size)
+
+        bundle = self._log.bundle(settled_all, self._on_failure)
         key = work.delivery.endpoint_id.encode()
         if attempt is not None:
             bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)
@@ -105,4 +116,8 @@ class Settler:
             if extra:
                 headers += extra
             bundle.append(topic, key=key, value=onward.body, headers=headers, partition=partition.number)
+        delivery = work.delivery
+        if settled is not None and delivery.arrival is not None and delivery.ordering_key is not None:
+            told = settlement(delivery.arrival, settled, delivery.ordering_key)
+            bundle.append(self._ordered, key=key, value=None, headers=told, partition=partition.number)
         bundle.close()

@@ -56,6 +56,11 @@ class Item(NamedTuple):
     headers: list[Header]
     value: bytes | None
 
+    @property
+    def has_ordering_key(self) -> bool:
+        """Whether it can stand in a line."""
+        return any(name == "ordering-key" for name, _ in self.headers)
+
 
 class _Attempted(msgspec.Struct):
     delivery_id: str
@@ -81,6 +86,7 @@ class Giving:
         self.number = around.partition_of(replay.endpoint_id)
         self.key = replay.endpoint_id.encode()
         self._deliveries = around.topics.name(Names.DELIVERIES)
+        self._ordered = around.topics.name(Names.DELIVERIES_ORDERED)
         self._attempts = around.topics.name(Names.ATTEMPTS)
         self._clock = around.clock
         self._window = replaying.Window(self._clock.monotonic())
@@ -149,11 +155,13 @@ class Giving:
     async def append(self, items: Sequence[Item]) -> None:
         """Append deliveries; returns when all are acknowledged."""
         acks = []
+        in_line = self.look().ordering == "fifo"
         for item in items:
             self._window.sent(item.delivery_id, self._clock.monotonic())
+            topic = self._ordered if in_line and item.has_ordering_key else self._deliveries
             acks.append(
                 await self.around.log.append(
-                    self._deliveries, key=self.key, value=item.value, headers=item.headers, partition=self.number
+                    topic, key=self.key, value=item.value, headers=item.headers, partition=self.number
                 )
             )
         await asyncio.gather(*acks)

@@ -1,0 +1,133 @@
+"""Deliveries of one ordering key to one endpoint, one after the other: what is under way, and what has to wait.
+
+Rules of this file (DESIGN guarantee 5)
+- A line is one endpoint and one ordering key. At most one delivery of it is under way; the others wait in the order in
+  which they arrived.
+- A settlement names the arrival that it settles. One that is not the arrival under way says nothing new.
+- `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing; it
+  only asks that what is under way be released again, since its first release may not have been written.
+- A delivery that has ended as dead blocks its line or not, as the endpoint wants it. A blocked line only grows, until
+  somebody skips the dead one, or drops all.
+
+    arrival ──▶ [waiting] ──▶ release ──▶ under way ──▶ settled ──▶ the next one
+                                              │ dead, and the endpoint says block
+                                              ▼
+                                           blocked ──▶ skip ──▶ the next one
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+#: deliveries that may wait in one line
+MAX_WAITING = 10_000
+
+Outcome = Literal["delivered", "dead", "cancelled", "aside"]
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """The value of the table `line`. Offsets are of the line's partition of deliveries.ordered."""
+
+    applied: int = -1
+    #: the arrival under way; -1: none
+    flying: int = -1
+    #: waiting arrivals, ascending
+    waiting: tuple[int, ...] = ()
+    #: the dead arrival that the line waits behind; -1: it is not blocked
+    blocked: int = -1
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Append this arrival to `deliveries`."""
+
+    offset: int
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Remember this arrival's record."""
+
+    offset: int
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Remember it no longer."""
+
+    offset: int
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """Put this arrival into deliveries.dead."""
+
+    offset: int
+    reason: Literal["ordering_limit", "ordering_dropped"]
+
+
+Order = Release | Keep | Forget | GiveUp
+
+
+def arrive(line: Line, offset: int, limit: int = MAX_WAITING) -> tuple[Line, list[Order]]:
+    """A delivery has arrived at `offset`."""
+    if offset <= line.applied:
+        return line, [Keep(offset), *_again(line)] if _is_known(line, offset) else _again(line)
+    line = msgspec.structs.replace(line, applied=offset)
+    if line.flying < 0 and line.blocked < 0 and not line.waiting:
+        return msgspec.structs.replace(line, flying=offset), [Keep(offset), Release(offset)]
+    if len(line.waiting) >= limit:
+        return line, [GiveUp(offset, "ordering_limit")]
+    return msgspec.structs.replace(line, waiting=(*line.waiting, offset)), [Keep(offset)]
+
+
+def settle(
+    line: Line, offset: int, settled: int, outcome: Outcome, *, block: bool
+) -> tuple[Line, list[Order]]:  # fmt: skip
+    """The record at `offset` says what became of the arrival at `settled`."""
+    if offset <= line.applied:
+        return line, _again(line)
+    line = msgspec.structs.replace(line, applied=offset)
+    if settled != line.flying:
+        return line, []
+    if outcome == "dead" and block:
+        return msgspec.structs.replace(line, flying=-1, blocked=settled), []
+    return _next(msgspec.structs.replace(line, flying=-1), [Forget(settled)])
+
+
+def skip(line: Line, offset: int) -> tuple[Line, list[Order]]:
+    """Somebody has said at `offset`: go on behind the dead one."""
+    if offset <= line.applied:
+        return line, _again(line)
+    line = msgspec.structs.replace(line, applied=offset)
+    if line.blocked < 0:
+        return line, []
+    return _next(msgspec.structs.replace(line, blocked=-1), [Forget(line.blocked)])
+
+
+def drop(line: Line, offset: int) -> tuple[Line, list[Order]]:
+    """Somebody has said at `offset`: give up everything that waits."""
+    if offset <= line.applied:
+        return line, _again(line)
+    orders: list[Order] = [GiveUp(each, "ordering_dropped") for each in line.waiting]
+    if line.blocked >= 0:
+        orders.append(Forget(line.blocked))
+    return msgspec.structs.replace(line, applied=offset, waiting=(), blocked=-1), orders
+
+
+def is_idle(line: Line) -> bool:
+    """Whether nothing of it is under way or waits."""
+    return line.flying < 0 and line.blocked < 0 and not line.waiting
+
+
+def _next(line: Line, orders: list[Order]) -> tuple[Line, list[Order]]:
+    if not line.waiting:
+        return line, orders
+    first, *rest = line.waiting
+    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest)), [*orders, Release(first)]
+
+
+def _again(line: Line) -> list[Order]:
+    return [Release(line.flying)] if line.flying >= 0 else []
+
+
+def _is_known(line: Line, offset: int) -> bool:
+    return offset in (line.flying, line.blocked) or offset in line.waiting

@@ -1,0 +1,32 @@
+"""Build the sequencer role on Faust."""
+
+from __future__ import annotations
+
+from app.adapters.faust_stream import FaustStream
+from app.adapters.kafka_log import KafkaLog
+from app.core.topics import Names, Topics
+from app.ports import DirectoryFeed, Meter
+from app.roles.sequencer import SequencerRole
+from app.settings import Settings
+
+#: as long as deliveries.ordered keeps records, and a day more
+_TTL_S = 8 * 86_400
+
+
+def sequencer_role(
+    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter
+) -> SequencerRole:
+    """A fresh role; each run of it has a Faust app of its own."""
+    source = topics.name(Names.DELIVERIES_ORDERED)
+
+    def stream() -> FaustStream:
+        return FaustStream(
+            group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
+            data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
+            agent="sequencer", tables={"line": _TTL_S, "held": _TTL_S},
+        )  # fmt: skip
+
+    return SequencerRole(
+        app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(Names.DELIVERIES),
+        dead=topics.name(Names.DELIVERIES_DEAD),
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Lines: one delivery at a time, in order, nothing lost, whatever is read again after a crash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.fifo import (
+    Forget,
+    GiveUp,
+    Keep,
+    Line,
+    Release,
+    arrive,
+    drop,
+    is_idle,
+    settle,
+    skip,
+)
+
+
+def run(records: list[tuple[Any, ...]], line: Line = Line(), *, block: bool = False) -> tuple[Line, list[list[Any]]]:  # noqa: B008 - a value
+    """Apply (offset, kind, …) records; the line, and the orders of each."""
+    given_orders = []
+    for offset, kind, *rest in records:
+        match kind:
+            case "arrive":
+                line, orders = arrive(line, offset)
+            case "settle":
+                line, orders = settle(line, offset, *rest, block=block)
+            case "skip":
+                line, orders = skip(line, offset)
+            case _:
+                line, orders = drop(line, offset)
+        given_orders.append(orders)
+    return line, given_orders
+
+
+def test_the_first_goes_out_and_the_others_wait_for_it() -> None:
+    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "arrive"), (3, "settle", 0, "delivered")])
+    assert orders == [[Keep(0), Release(0)], [Keep(1)], [Keep(2)], [Forget(0), Release(1)]]
+    assert (line.flying, line.waiting) == (1, (2,))
+
+
+def test_a_settlement_of_something_else_says_nothing() -> None:
+    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 1, "delivered"), (3, "settle", 7, "dead")])
+    assert orders[2:] == [[], []]
+    assert line.flying == 0
+
+
+def test_a_dead_one_blocks_until_it_is_skipped() -> None:
+    records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "arrive"), (4, "skip")]
+    line, orders = run(records, block=True)
+    assert orders[2:] == [[], [Keep(3)], [Forget(0), Release(1)]]
+    assert (line.blocked, line.flying, line.waiting) == (-1, 1, (3,))
+
+
+def test_a_dead_one_is_passed_over_where_the_endpoint_wants_it() -> None:
+    _, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")], block=False)
+    assert orders[2] == [Forget(0), Release(1)]
+
+
+def test_what_is_dropped_is_given_up_and_the_line_goes_on() -> None:
+    records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "drop"), (4, "arrive")]
+    line, orders = run(records, block=True)
+    assert orders[3:] == [[GiveUp(1, "ordering_dropped"), Forget(0)], [Keep(4), Release(4)]]
+    assert line.flying == 4
+
+
+def test_a_full_line_gives_up_what_comes() -> None:
+    line = Line(applied=5, flying=0, waiting=(1, 2, 3))
+    assert arrive(line, 6, limit=3)[1] == [GiveUp(6, "ordering_limit")]
+
+
+@given(st.lists(st.sampled_from(["arrive", "settle"]), max_size=40), st.data())
+def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str], data: st.DataObject) -> None:
+    line, offset, released, settled = Line(), 0, [], []
+    log: list[tuple[Any, ...]] = []
+    arrived = 0
+    for kind in kinds:
+        if kind == "settle" and line.flying < 0:
+            continue
+        record = (offset, "arrive") if kind == "arrive" else (offset, "settle", line.flying, "delivered")
+        arrived += kind == "arrive"
+        log.append(record)
+        if kind == "settle":
+            settled.append(line.flying)
+        line, (orders,) = run([record], line)
+        released += [order.offset for order in orders if isinstance(order, Release)]
+        offset += 1
+        if data.draw(st.booleans()):  # a crash: some of the log is read again
+            begin = data.draw(st.integers(0, len(log)))
+            again, repeated = run(log[begin:], line)
+            assert again == line, "reading again changes nothing"
+            for orders in repeated:
+                assert all(order == Release(line.flying) for order in orders if isinstance(order, Release))
+    assert released == sorted(set(released)), "in order, each once"
+    assert len(released) - len(settled) in (0, 1), "one at a time"
+    assert len(released) + len(line.waiting) == arrived
+    assert is_idle(line) == (len(settled) == arrived)

@@ -1,0 +1,144 @@
+"""The sequencer on fakes: what may leave leaves, what waits is remembered, and a crash repeats without disorder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.adapters.metrics import PrometheusMeter
+from app.core.fifo import Outcome
+from app.core.model import Endpoint
+from app.core.ordered_record import instruction, settlement
+from app.roles.sequencer import SequencerRole
+from tests.fakes.clock import FakeClock
+from tests.fakes.feed import MemoryFeed
+from tests.fakes.log import MemoryLog, MemoryRecord
+from tests.fakes.stream import MemoryPartition, MemoryStreamApp
+
+
+def endpoint(**fields: Any) -> Endpoint:
+    return Endpoint(
+        id="ep", tenant="default", mode="live", url="https://x.example/", events=("*",), profile="standard",
+        ordering="fifo", **fields,
+    )  # fmt: skip
+
+
+class Stage:
+    """A sequencer with everything around it in memory; records of deliveries.ordered are given by hand."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.log = MemoryLog(FakeClock())
+        self.feed = MemoryFeed(endpoint(**fields))
+        self.partition = MemoryPartition(2)
+        self.records: list[MemoryRecord] = []
+        self.start()
+
+    def start(self) -> None:
+        self.app = MemoryStreamApp()
+        role = SequencerRole(
+            app=lambda: self.app, log_=self.log, feed=self.feed, meter=PrometheusMeter(), deliveries="deliveries",
+            dead="deliveries.dead",
+        )  # fmt: skip
+        self.running = asyncio.create_task(role.run())
+
+    async def stop(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    def _record(self, headers: list[tuple[str, bytes]], value: bytes | None, at_ms: int) -> MemoryRecord:
+        made = MemoryRecord("deliveries.ordered", 2, len(self.records), at_ms, b"ep", value, headers)
+        self.records.append(made)
+        return made
+
+    def arrival(self, name: str, key: str = "k", at_ms: int = 0) -> MemoryRecord:
+        headers = [("delivery-id", name.encode()), ("ordering-key", key.encode())]
+        return self._record(headers, name.encode(), at_ms)
+
+    def settled(self, offset: int, outcome: Outcome = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
+        return self._record(settlement(offset, outcome, key), None, at_ms)
+
+    async def give(self, *records: MemoryRecord) -> None:
+        await self.app.acked(self.app.give(self.partition, *records))
+
+    def released(self) -> list[tuple[str | None, str | None]]:
+        """(delivery, arrival)"""
+        return [(each.header("delivery-id"), each.header("arrival")) for each in self.log.of("deliveries")]
+
+    def dead(self) -> list[tuple[str | None, str | None]]:
+        return [(each.header("delivery-id"), each.header("reason")) for each in self.log.of("deliveries.dead")]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.stop()
+
+
+async def test_one_of_a_key_leaves_at_a_time_and_keys_do_not_wait_for_each_other(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.arrival("x", "other"), stage.arrival("c"))
+    assert stage.released() == [("a", "0"), ("x", "2")]
+    assert all(each.partition == 2 and each.value for each in stage.log.of("deliveries"))
+    await stage.give(stage.settled(0))
+    await stage.give(stage.settled(1), stage.settled(2, key="other"))
+    assert stage.released()[2:] == [("b", "1"), ("c", "3")]
+    await stage.give(stage.settled(3))
+    assert stage.partition.tables["held"] == {}
+
+
+async def test_a_new_worker_goes_on_from_the_tables(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    await stage.stop()
+    stage.start()
+    await stage.give(stage.settled(0))
+    assert stage.released() == [("a", "0"), ("b", "1")]
+
+
+async def test_what_is_read_again_releases_again_what_is_under_way_and_nothing_else(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.arrival("c"))
+    await stage.give(stage.settled(0))
+    before = stage.released()
+    await stage.stop()
+    stage.start()
+    await stage.give(*stage.records)
+    assert set(stage.released()[len(before) :]) == {("b", "1")}
+    await stage.give(stage.settled(1))
+    assert stage.released()[-1] == ("c", "2")
+
+
+async def test_a_dead_one_blocks_until_it_is_skipped(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
+    assert stage.released() == [("a", "0")]
+    await stage.give(stage._record(instruction("skip", "k"), None, 0))
+    assert stage.released() == [("a", "0"), ("b", "1")]
+
+
+@pytest.mark.parametrize("fields", [{"on_exhausted": "skip"}, {"status": "disabled"}, {"status": "paused"}])
+async def test_a_dead_one_is_passed_over_where_nothing_may_block(fields: dict[str, Any]) -> None:
+    stage = Stage(**fields)
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
+    assert stage.released() == [("a", "0"), ("b", "1")]
+    await stage.stop()
+
+
+async def test_what_is_dropped_is_dead_with_its_reason(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
+    await stage.give(stage._record(instruction("drop", "k"), None, 0), stage.arrival("c"))
+    assert stage.dead() == [("b", "ordering_dropped")]
+    assert stage.released()[-1] == ("c", "4")
+
+
+async def test_a_record_that_is_none_of_ours_is_passed_over(stage: Stage) -> None:
+    await stage.give(stage._record([("order", b"explode"), ("ordering-key", b"k")], None, 0), stage.arrival("a"))
+    assert stage.released() == [("a", "1")]
+
+
+async def test_lines_at_rest_leave_the_table_after_a_while(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.settled(0))
+    await stage.give(stage.arrival("x", "other", at_ms=30_000))
+    assert len(stage.partition.tables["line"]) == 2
+    await stage.give(stage.arrival("y", "other", at_ms=61_000))
+    assert len(stage.partition.tables["line"]) == 1
