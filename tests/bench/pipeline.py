@@ -16,7 +16,9 @@ from tests.bench.stage import Child, Stage
 from tests.e2e.harness import Service, service
 
 _EVENT_BYTES = 800
-_TENANTS = ("one", "ten", "mixed", "retry")
+#: the roles of the two processes
+FRONT = ("fanout", "sequencer", "registry", "replay", "api")
+BACK = ("dispatch", "delay")
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -58,6 +60,17 @@ async def producing(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
+@asynccontextmanager
+async def beside(first: Service, folder: Path) -> AsyncIterator[Service]:
+    """The second process."""
+    other = Service(first.bootstrap, first.prefix, folder, {"HOOKSTREAM_LOG_LEVEL": "error"}, BACK)
+    await other.start()
+    try:
+        yield other
+    finally:
+        await other.stop()
+
+
 def event(tenant: str, number: int, run: str) -> bytes:
     """An event that carries the time of its append."""
     frame = b'{"type":"bench.event","id":"%s_%06d","tenant":"%s","data":{"at_ns":%d,"x":"%s"}}'
@@ -68,9 +81,9 @@ def event(tenant: str, number: int, run: str) -> bytes:
 class Bench:
     """One running service with its endpoints."""
 
-    def __init__(self, stage: Stage, running: Service, producer: AIOKafkaProducer) -> None:
+    def __init__(self, stage: Stage, running: Service, sending: Service, producer: AIOKafkaProducer) -> None:
         self._stage = stage
-        self._service = running
+        self._services = (running, sending)
         self._producer = producer
         self._topic = f"{running.prefix}events.raw"
         self._runs = 0
@@ -122,7 +135,7 @@ class Bench:
 
     async def _lateness(self) -> tuple[float, float]:
         timely = total = 0.0
-        for line in (await self._service.metrics()).splitlines():
+        for line in (await self._services[1].metrics()).splitlines():
             if line.startswith("hookstream_retry_lateness_seconds_bucket") and 'le="0.1"' in line:
                 timely += float(line.split()[-1])
             elif line.startswith("hookstream_retry_lateness_seconds_count"):
@@ -130,11 +143,11 @@ class Bench:
         return timely, total
 
     async def idle(self, seconds: float = 10) -> float:
-        """CPU of the service's process while nothing happens, in percent of a core, for all roles together."""
+        """CPU of the service's processes while nothing happens, in percent of a core, for all roles together."""
         await asyncio.sleep(2)
-        before = _cpu_seconds(self._service.pid)
+        before = sum(_cpu_seconds(each.pid) for each in self._services)
         await asyncio.sleep(seconds)
-        return (_cpu_seconds(self._service.pid) - before) / seconds * 100
+        return (sum(_cpu_seconds(each.pid) for each in self._services) - before) / seconds * 100
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -151,11 +164,12 @@ async def measure(stage: Stage) -> Report:
     try:
         dead = f"http://127.0.0.1:{int(await hanging.line())}"
         async with (
-            service(stage.bootstrap, f"b{os.getpid()}.", Path(stage.folder()), settings) as running,
+            service(stage.bootstrap, f"b{os.getpid()}.", Path(stage.folder()), settings, FRONT) as running,
+            beside(running, Path(stage.folder())) as sending,
             producing(stage.bootstrap) as producer,
         ):
             await _register(running, stage.receiver, dead)
-            bench = Bench(stage, running, producer)
+            bench = Bench(stage, running, sending, producer)
             await bench.burst("one", 2_000, 1)  # warm-up
             report.idle_percent_of_a_core = await bench.idle()
             report.one = await bench.burst("one", 30_000, 1)

@@ -176,10 +176,11 @@ class Service:
 
 @asynccontextmanager
 async def service(
-    bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Service]:
+    bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None,
+    roles: Sequence[str] = ("all",),
+) -> AsyncIterator[Service]:  # fmt: skip
     """A running service with its topics."""
-    running = Service(bootstrap, prefix, data_dir, settings)
+    running = Service(bootstrap, prefix, data_dir, settings, roles)
     await running.cli("topics", "apply", "-o", "json")
     await running.start()
     try:
