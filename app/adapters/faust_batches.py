@@ -26,6 +26,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from app.adapters.kafka_fetching import Gathering
 from app.core.positions import COMMIT_MARK
 
 log = structlog.get_logger(__name__)
@@ -33,9 +34,6 @@ log = structlog.get_logger(__name__)
 #: a stop or a rebalance waits that long for batches under way
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
-#: after a poll with so many records the next one waits until so long after it: it then brings more and costs no more
-_BRISK = 4
-_PACE_S = 0.005
 
 
 class Track:
@@ -112,8 +110,7 @@ class _Consumer(driver.Consumer):
         self.reset: set[TP] = set()
         #: counts the moments at which reading began anew
         self.assignments = 0
-        self._polled_at = 0.0
-        self._brisk = False
+        self._gathering = Gathering(_FETCH_WAIT_MS)
         self._no_fetch = asyncio.Event()
         self._no_fetch.set()
         self._seeking = asyncio.Lock()
@@ -124,9 +121,6 @@ class _Consumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> Any:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        pause = self._polled_at + _PACE_S - monotonic()
-        if self._brisk and pause > 0:
-            await asyncio.sleep(pause)
         self._no_fetch.clear()
         try:
             return await super()._wait_next_records(timeout)
@@ -136,12 +130,12 @@ class _Consumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """One message for each partition's batch; changelog records stay single."""
         records, active = await self._wait_next_records(timeout)
-        polled_at = self._polled_at = monotonic()
+        polled_at = monotonic()
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop or not self.flow_active:
             return
         batched = self.app.batched_topics
-        self._brisk = sum(map(len, records.values())) >= _BRISK
+        self._gathering.polled(self._thread._consumer, sum(map(len, records.values())))
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return

@@ -22,7 +22,6 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
 from app.core.errors import Defect
 from app.core.partitions import Committed, Place
@@ -32,9 +31,6 @@ log = structlog.get_logger(__name__)
 
 _COMMIT_S = 3.0
 _STOP_S = 4.0
-#: after a poll with so many records the next one waits until so long after it: it then brings more and costs no more
-_BRISK = 4
-_PACE_S = 0.003
 
 
 class KafkaSource:
@@ -50,9 +46,6 @@ class KafkaSource:
         self._listener: PartitionListener | None = None
         self.failure: BaseException | None = None
         self.hold = hold
-        self._clock = SystemClock()
-        self._polled_at = 0.0
-        self._brisk = False
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=group,
@@ -88,11 +81,7 @@ class KafkaSource:
         """Records of all partitions that are not paused, as soon as there are any."""
         if self.failure is not None:
             raise self.failure
-        pause = self._polled_at + _PACE_S - self._clock.monotonic()
-        if self._brisk and pause > 0:
-            await asyncio.sleep(pause)
         batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        self._polled_at, self._brisk = self._clock.monotonic(), sum(map(len, batches.values())) >= _BRISK
         if self.failure is not None:
             raise self.failure
         return {(place.topic, place.partition): records for place, records in batches.items()}
