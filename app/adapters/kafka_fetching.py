@@ -2,8 +2,8 @@
 
 aiokafka fixes that for a consumer's life, and has one fetch under way for each broker. With a long wait and one byte,
 every record comes at once and idle costs nothing; but under load each fetch brings a record or two of each partition,
-and a stream processor pays for a batch of two what it pays for one of a hundred. The numbers are read anew for each fetch,
-so they are changed between two of them (private attributes; the version is pinned).
+and a stream processor pays for a batch of two what it pays for one of a hundred. The numbers are read anew for each
+fetch, so they are changed between two of them (private attributes; the version is pinned).
 """
 
 from __future__ import annotations
