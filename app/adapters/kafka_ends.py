@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from app.adapters.kafka_errors import reachable
 from app.core.errors import Defect
@@ -13,8 +14,11 @@ from app.core.errors import Defect
 class KafkaEnds:
     """`app.ports.Ends` on a group-less consumer that reads nothing."""
 
-    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+    def __init__(self, bootstrap: str, *, client_id: str, events: str, fanout_group: str) -> None:
         self._bootstrap = bootstrap
+        self._events = events
+        self._fanout_group = fanout_group
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap, client_id=client_id, group_id=None, enable_auto_commit=False
         )  # fmt: skip
@@ -23,10 +27,12 @@ class KafkaEnds:
         """Connect."""
         with reachable(self._bootstrap):
             await self._consumer.start()
+            await self._admin.start()
 
     async def stop(self) -> None:
         """Disconnect."""
         await self._consumer.stop()
+        await self._admin.close()
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """See `app.ports.Ends`."""
@@ -38,3 +44,10 @@ class KafkaEnds:
             places = [TopicPartition(topic, number) for number in sorted(numbers)]
             found = await self._consumer.end_offsets(places)
         return {place.partition: int(end) for place, end in found.items()}
+
+    async def fanned_out(self) -> Mapping[int, int]:
+        """See `app.ports.Ends`."""
+        with reachable(self._bootstrap):
+            committed = await self._admin.list_consumer_group_offsets(self._fanout_group)
+        done = {place.partition: said.offset for place, said in committed.items() if place.topic == self._events}
+        return {number: max(0, done.get(number, 0)) for number in await self.ends(self._events)}

@@ -322,6 +322,8 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         if sender is not None:
             sender.cancel()
         await asyncio.gather(task, producer.client.close(), return_exceptions=True)
+        # Whoever waits for a batch of it would wait for ever.
+        producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
     await asyncio.gather(task, return_exceptions=True)
 
 

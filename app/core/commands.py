@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.model import ApiKey, Endpoint, EventType, SealedSecret, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Mode, SealedSecret, Tenant
 
 
 class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
@@ -63,6 +63,13 @@ class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate")
     expected_version: int | None = None
 
 
+class CloseHold(msgspec.Struct, frozen=True, tag="endpoint.close-hold"):
+    """The last disablement ended later than `ReactivateEndpoint` could know: at these ends of events.raw."""
+
+    id: str
+    end: dict[int, int]
+
+
 class RecoverEndpoint(msgspec.Struct, frozen=True, tag="endpoint.recover"):
     """Replay what an active endpoint missed while it was disabled, last time."""
 
@@ -103,6 +110,7 @@ class RemoveEventType(msgspec.Struct, frozen=True, tag="type.remove"):
     """Remove an event type of a tenant."""
 
     tenant: str
+    mode: Mode
     name: str
 
 
@@ -127,6 +135,7 @@ Action = (
     | RemoveEndpoint
     | SuspendEndpoint
     | ReactivateEndpoint
+    | CloseHold
     | RecoverEndpoint
     | RotateSecret
     | PutTenant

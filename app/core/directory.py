@@ -41,8 +41,8 @@ class Directory:
         self.keys: dict[str, ApiKey] = {}
         #: hex SHA-256 of a key → the key
         self.keys_by_digest: dict[str, ApiKey] = {}
-        #: (tenant, name) → the tenant's own event type
-        self.event_types: dict[tuple[str, str], EventType] = {}
+        #: (tenant, mode, name) → the tenant's own event type
+        self.event_types: dict[tuple[str, str, str], EventType] = {}
         self.replays: dict[str, Replay] = {}
 
     def __len__(self) -> int:
@@ -131,12 +131,13 @@ class Directory:
 
     def put_event_type(self, event_type: EventType) -> None:
         """Add or replace."""
-        self.event_types[event_type.tenant, event_type.name] = event_type
+        self.event_types[event_type.tenant, event_type.mode, event_type.name] = event_type
 
     def remove_event_type(self, name: str) -> None:
-        """Forget; `name` is `<tenant>/<type>`."""
-        tenant, _, event_type = name.partition("/")
-        self.event_types.pop((tenant, event_type), None)
+        """Forget; `name` is `<tenant>/<mode>/<type>`."""
+        tenant, _, rest = name.partition("/")
+        mode, _, event_type = rest.partition("/")
+        self.event_types.pop((tenant, mode, event_type), None)
 
     def put_replay(self, replay: Replay) -> None:
         """Add or replace."""

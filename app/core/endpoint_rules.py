@@ -66,8 +66,8 @@ def event_type_problems(event_type: EventType) -> list[str]:
         problems.append("description: at most 1024 characters")
     if len(event_type.schema or "") > 65_536:
         problems.append("schema: at most 65536 characters")
-    if event_type.mode != "off" and event_type.schema is None:
-        problems.append(f"mode {event_type.mode}: needs a schema")
+    if event_type.enforce != "off" and event_type.schema is None:
+        problems.append(f"mode: {event_type.enforce} needs a schema")
     return problems
 
 

@@ -129,13 +129,13 @@ class Planner:
 
     def _judge(self, event: Event) -> None:
         """Hold the event against the schema that its tenant has given its type; `MalformedEvent` where that matters."""
-        known = self._directory.event_types.get((event.tenant, event.type))
-        if known is None or known.mode == "off":
+        known = self._directory.event_types.get((event.tenant, event.mode, event.type))
+        if known is None or known.enforce == "off":
             return
         problem = self._violation(known, data_of(event.body, event.format))
         if problem is None:
             return
-        if known.mode == "reject":
+        if known.enforce == "reject":
             raise MalformedEvent("schema", problem)
         self._plan.warnings.append((event.type, problem))
 

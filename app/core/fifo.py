@@ -5,9 +5,9 @@ Rules of this file (DESIGN guarantee 5)
   which they arrived.
 - A settlement names the arrival that it settles. One that is not the arrival under way says nothing new.
 - `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing; it
-  only asks that what is under way be released again, since its first release may not have been written.
+  only asks that what is under way be released once more, since its first release may not have been written.
 - A delivery that has ended as dead blocks its line or not, as the endpoint wants it. A blocked line only grows, until
-  somebody skips the dead one, or drops all.
+  somebody skips the dead one, or drops all. Skipping also gives up on what is under way and never comes back.
 
     arrival ──▶ [waiting] ──▶ release ──▶ under way ──▶ settled ──▶ the next one
                                               │ dead, and the endpoint says block
@@ -45,6 +45,12 @@ class Release(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """Append it again, unless that was done since these records were first read again."""
+
+    offset: int
+
+
 class Keep(msgspec.Struct, frozen=True):
     """Remember this arrival's record."""
 
@@ -64,7 +70,7 @@ class GiveUp(msgspec.Struct, frozen=True):
     reason: Literal["ordering_limit", "ordering_dropped"]
 
 
-Order = Release | Keep | Forget | GiveUp
+Order = Release | Repeat | Keep | Forget | GiveUp
 
 
 def arrive(line: Line, offset: int, limit: int = MAX_WAITING) -> tuple[Line, list[Order]]:
@@ -94,10 +100,19 @@ def settle(
 
 
 def skip(line: Line, offset: int) -> tuple[Line, list[Order]]:
-    """Somebody has said at `offset`: go on behind the dead one."""
+    """Somebody has said at `offset`: go on behind the dead one, or behind what is under way."""
     if offset <= line.applied:
         return line, _again(line)
     line = msgspec.structs.replace(line, applied=offset)
+    if line.blocked >= 0:
+        return unblock(line)
+    if line.flying < 0:
+        return line, []
+    return _next(msgspec.structs.replace(line, flying=-1), [Forget(line.flying)])
+
+
+def unblock(line: Line) -> tuple[Line, list[Order]]:
+    """The dead one is not to be waited for (any more)."""
     if line.blocked < 0:
         return line, []
     return _next(msgspec.structs.replace(line, blocked=-1), [Forget(line.blocked)])
@@ -126,7 +141,7 @@ def _next(line: Line, orders: list[Order]) -> tuple[Line, list[Order]]:
 
 
 def _again(line: Line) -> list[Order]:
-    return [Release(line.flying)] if line.flying >= 0 else []
+    return [Repeat(line.flying)] if line.flying >= 0 else []
 
 
 def _is_known(line: Line, offset: int) -> bool:

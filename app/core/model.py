@@ -139,15 +139,16 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event type of a tenant's own; the value of `type/<tenant>/<name>` in registry."""
+    """An event type of a tenant's own; the value of `type/<tenant>/<mode>/<name>` in registry."""
 
     name: str
     tenant: str
+    mode: Mode
     description: str = ""
     #: JSON Schema 2020-12 of `data`, as JSON text; None: anything
     schema: str | None = None
     #: what happens to an event that does not satisfy the schema
-    mode: Literal["off", "warn", "reject"] = "off"
+    enforce: Literal["off", "warn", "reject"] = "off"
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1

@@ -1,7 +1,7 @@
 """What a command does to the registry: state in, changes or refusal out.
 
-The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<name>` and `replay/<id>`, each
-with the full state and a version. A command names the version that it was made for (or none: whatever is there);
+The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>` and `replay/<id>`,
+each with the full state and a version. A command names the version that it was made for (or none: whatever is there);
 another version refuses it, so no update is lost.
 """
 
@@ -15,6 +15,7 @@ import msgspec
 from app.core.commands import (
     AdvanceReplay,
     CancelReplay,
+    CloseHold,
     Command,
     CreateEndpoint,
     CreateKey,
@@ -61,6 +62,8 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
 }
 #: what an endpoint remembers of what it was not given
 MAX_HOLDS = 8
+#: replays of an endpoint that are remembered after their end
+MAX_REPLAYS = 20
 
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
@@ -86,13 +89,16 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
             return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
-            return [Change(f"endpoint/{id_}", None, 0)]
+            replays = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
+            return [Change(f"endpoint/{id_}", None, 0), *(Change(f"replay/{each}", None, 0) for each in replays)]
         case PutTenant():
             return [_put_tenant(command.action, directory, now_ms, profiles)]
         case SuspendEndpoint():
             return _suspend(command.action, directory, now_ms)
         case ReactivateEndpoint():
             return _reactivate(command.action, directory, now_ms)
+        case CloseHold():
+            return _close_hold(command.action, directory, now_ms)
         case RecoverEndpoint():
             return _recover(command.action, directory, now_ms)
         case RotateSecret():
@@ -113,10 +119,10 @@ def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[
             return [Change(f"key/{id_}", None, 0)]
         case PutEventType(event_type=event_type):
             return [_put_event_type(event_type, directory, now_ms)]
-        case RemoveEventType(tenant=tenant, name=name):
-            if (tenant, name) not in directory.event_types:
+        case RemoveEventType(tenant=tenant, mode=mode, name=name):
+            if (tenant, mode, name) not in directory.event_types:
                 raise CommandRefused("not_found", f"there is no event type {name}")
-            return [Change(f"type/{tenant}/{name}", None, 0)]
+            return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
         case AdvanceReplay(id=id_, done=done, sent=sent, state=state):
             replay = _replay(directory, id_)
             if replay.state in ("done", "cancelled"):
@@ -225,7 +231,17 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
         holds = (*holds[:-1], hold)
         if hold.kind == "paused":
             replays = [_replay_change(_replay_of(old, hold, action.replay_id, "resume", now_ms), now_ms)]
+            replays += _outlived(directory, old.id)
     return [_changed(old, now_ms, status="active", status_reason=None, holds=holds), *replays]
+
+
+def _close_hold(action: CloseHold, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    hold = old.holds[-1] if old.holds else None
+    if hold is None or hold.kind != "disabled" or hold.end is None:
+        return []
+    end = {number: max(at, hold.end.get(number, 0)) for number, at in action.end.items()}
+    return [_changed(old, now_ms, holds=(*old.holds[:-1], msgspec.structs.replace(hold, end=end)))]
 
 
 def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[Change]:
@@ -237,7 +253,19 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
         raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
     if action.replay_id in directory.replays:
         return []
-    return [_replay_change(_replay_of(endpoint, missed, action.replay_id, "recover", now_ms), now_ms)]
+    replay = _replay_of(endpoint, missed, action.replay_id, "recover", now_ms)
+    return [_replay_change(replay, now_ms), *_outlived(directory, endpoint.id)]
+
+
+def _outlived(directory: Directory, endpoint_id: str) -> list[Change]:
+    """Forget the oldest of an endpoint's replays that have ended."""
+    ended = [
+        each
+        for each in directory.replays.values()
+        if each.endpoint_id == endpoint_id and each.state in ("done", "cancelled")
+    ]
+    ended.sort(key=lambda each: each.created_at_ms)
+    return [Change(f"replay/{each.id}", None, 0) for each in ended[: max(0, len(ended) - MAX_REPLAYS + 1)]]
 
 
 def last_disablement(endpoint: Endpoint) -> Hold | None:
@@ -299,8 +327,8 @@ def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) ->
     problems = event_type_problems(event_type)
     if problems:
         raise CommandRefused("invalid", "; ".join(problems))
-    old = directory.event_types.get((event_type.tenant, event_type.name))
+    old = directory.event_types.get((event_type.tenant, event_type.mode, event_type.name))
     created = old.created_at_ms if old else now_ms
     version = old.version + 1 if old else 1
     fresh = msgspec.structs.replace(event_type, version=version, created_at_ms=created, updated_at_ms=now_ms)
-    return Change(f"type/{event_type.tenant}/{event_type.name}", fresh, version)
+    return Change(f"type/{event_type.tenant}/{event_type.mode}/{event_type.name}", fresh, version)

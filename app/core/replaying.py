@@ -22,6 +22,8 @@ from app.core.model import Endpoint, Event, Replay
 
 #: deliveries of one replay that have not been attempted
 _WINDOW = 32
+#: the same where the sequencer lets them out one by one: a key that waits must not stop the others
+_WINDOW_IN_LINE = 1000
 #: as many as a rate limit lets through in that time
 _RATE_S = 2
 #: the attempt of a delivery may be deferred: after so long without any, one more goes
@@ -100,7 +102,7 @@ def released(headers: Sequence[Header], position: int) -> list[Header]:
 
 def window_of(endpoint: Endpoint) -> int:
     """How many of an endpoint's replayed deliveries may be unattempted at once."""
-    limit = _WINDOW
+    limit = _WINDOW if endpoint.ordering == "none" else _WINDOW_IN_LINE
     if endpoint.rate_limit is not None:
         limit = max(1, min(limit, int(endpoint.rate_limit * _RATE_S)))
     return min(limit, endpoint.max_in_flight or limit)

@@ -270,6 +270,10 @@ class Ends(Protocol):
         """Partition → the offset that the next record gets. Raises `Unavailable`."""
         ...
 
+    async def fanned_out(self) -> Mapping[int, int]:
+        """Partition of events.raw → the offset below which fan-out has finished everything. Raises `Unavailable`."""
+        ...
+
 
 class Minter(Protocol):
     """Make what nobody can guess."""

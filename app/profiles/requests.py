@@ -22,7 +22,8 @@ _FOREVER = 1 << 62
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What one version of an endpoint means for its requests."""
 
-    version: int
+    #: the very object it was worked out from: an endpoint that was removed and made again has the same version
+    source: Endpoint
     profile: Profile
     #: whose signature headers are sent: the endpoint's profile's, or another one's
     signer: Profile
@@ -46,7 +47,7 @@ class RequestBuilder:
     def prepared(self, endpoint: Endpoint, now_ms: int) -> Prepared:
         """The endpoint's profile, keys and policy; raises `ConfigError` when no key of the ring opens its secret."""
         known = self._known.get(endpoint.id)
-        if known is None or known.version != endpoint.version or known.valid_until_ms <= now_ms:
+        if known is None or known.source is not endpoint or known.valid_until_ms <= now_ms:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._known[endpoint.id] = self._work_out(endpoint, now_ms)
@@ -89,7 +90,7 @@ class RequestBuilder:
         valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
         owner = f"{endpoint.tenant}/{endpoint.id}"
         return Prepared(
-            version=endpoint.version,
+            source=endpoint,
             profile=profile,
             signer=signer,
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in valid),

@@ -7,6 +7,7 @@ delivery is kept in the table `held`, so that releasing it reads no log.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ import structlog
 from app.core import fifo, ordered_record
 from app.core.errors import Defect
 from app.core.ordered_record import Arrival, Instruction
-from app.ports import Bundle, BundleLog, DirectoryFeed, Meter, Record
+from app.ports import BundleLog, DirectoryFeed, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, remember
 
@@ -26,7 +27,9 @@ log = structlog.get_logger(__name__)
 _REST_MS = 60_000
 _encoder = msgspec.msgpack.Encoder()
 _line = msgspec.msgpack.Decoder(fifo.Line)
-_held = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[tuple[str, bytes]]])
+#: key, value and headers of a delivery's record
+Entry = tuple[bytes, bytes, list[tuple[str, bytes]]]
+_held = msgspec.msgpack.Decoder(Entry)
 
 
 class SequencerRole:
@@ -43,8 +46,9 @@ class SequencerRole:
         self._deliveries = deliveries
         self._dead = dead
         self._pipe = BatchPipe(log_)
-        #: (record time, partition, line, applied) of lines at rest, oldest first
-        self._resting: deque[tuple[int, StreamPartition, bytes, int]] = deque()
+        self._log = log_
+        #: what this worker knows of the partitions that it has now
+        self._memories: dict[int, _Memory] = {}
 
     def ready(self) -> str | None:
         """None when an ordered delivery would be released; else why not."""
@@ -60,15 +64,30 @@ class SequencerRole:
 
     async def _handle(self, batch: StreamBatch) -> None:
         await self._pipe.room()
-        work = _Work(batch.partition, self._deliveries, self._dead)
+        work = _Work(batch.partition, self._memory(batch.partition))
+        for record in batch.records:
+            self._apply(work, record)
+        work.forget_resting(batch.records[-1].timestamp)
+        # First: once the tables have forgotten what was given up, nobody else would write it.
+        acks = [await self._append(self._dead, work, entry) for entry in work.given_up]
+        await asyncio.gather(*acks)
         with self._pipe.outputs(batch) as bundle:
-            for record in batch.records:
-                self._apply(work, record, bundle)
-            self._forget_resting(work, batch.records[-1].timestamp)
+            for key, value, headers in work.released:
+                bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=batch.partition.number)
             remember(batch.partition, "held", work.held, bundle)
             remember(batch.partition, "line", work.encoded(), bundle)
 
-    def _apply(self, work: _Work, record: Record, bundle: Bundle) -> None:
+    async def _append(self, topic: str, work: _Work, entry: Entry) -> asyncio.Future[int]:
+        key, value, headers = entry
+        return await self._log.append(topic, key=key, value=value, headers=headers, partition=work.partition.number)
+
+    def _memory(self, partition: StreamPartition) -> _Memory:
+        known = self._memories.get(partition.number)
+        if known is None or known.partition is not partition:
+            known = self._memories[partition.number] = _Memory(partition)
+        return known
+
+    def _apply(self, work: _Work, record: Record) -> None:
         try:
             key, said = ordered_record.read(record.headers)
         except Defect as error:
@@ -80,15 +99,17 @@ class SequencerRole:
         line, orders = self._decide(line, record.offset, said, endpoint, key)
         work.lines[name] = line
         for order in orders:
-            self._obey(work, name, record, order, bundle)
+            self._obey(work, name, record, order)
         if fifo.is_idle(line):
-            self._resting.append((record.timestamp, work.partition, name, line.applied))
+            work.memory.rests(record.timestamp, name, line.applied)
 
     def _decide(
         self, line: fifo.Line, offset: int, said: ordered_record.Ordered, endpoint: str, key: str
     ) -> tuple[fifo.Line, list[fifo.Order]]:
         if isinstance(said, Arrival):
-            return fifo.arrive(line, offset)
+            line, first = fifo.unblock(line) if not self._blocks(endpoint) else (line, [])
+            line, orders = fifo.arrive(line, offset)
+            return line, [*first, *orders]
         if isinstance(said, Instruction):
             return (fifo.skip if said.order == "skip" else fifo.drop)(line, offset)
         after, orders = fifo.settle(line, offset, said.arrival, said.outcome, block=self._blocks(endpoint))
@@ -96,39 +117,52 @@ class SequencerRole:
             log.warning("sequencer.blocked", endpoint=endpoint, ordering_key=key, waiting=len(after.waiting))
         return after, orders
 
-    def _obey(self, work: _Work, name: bytes, record: Record, order: fifo.Order, bundle: Bundle) -> None:
+    def _obey(self, work: _Work, name: bytes, record: Record, order: fifo.Order) -> None:
         match order:
             case fifo.Keep(offset=offset):
                 work.keep(name, offset, record)
             case fifo.Release(offset=offset):
-                work.release(name, offset, bundle)
+                work.release(name, offset)
+            case fifo.Repeat(offset=offset):
+                if work.memory.released.get(name) != offset:
+                    work.release(name, offset)
             case fifo.Forget(offset=offset):
                 work.forget(name, offset)
             case fifo.GiveUp(offset=offset, reason=reason):
                 self._meter.count("dlq_total", reason=reason)
                 if offset == record.offset:
                     work.keep(name, offset, record)
-                work.give_up(name, offset, reason, bundle)
+                work.give_up(name, offset, reason)
 
     def _blocks(self, endpoint_id: str) -> bool:
         endpoint = self._feed.directory.endpoint(endpoint_id)
         return endpoint is not None and endpoint.status == "active" and endpoint.on_exhausted == "block"
 
-    def _forget_resting(self, work: _Work, now_ms: int) -> None:
-        """Lines at rest leave the table, once nothing can be read again that they would have to know."""
-        while self._resting and self._resting[0][0] < now_ms - _REST_MS:
-            _, partition, name, applied = self._resting.popleft()
-            if partition is work.partition and work.line(name).applied == applied:
-                work.lines[name] = None
+
+class _Memory:
+    """What a worker knows of one partition during one assignment, beyond its tables."""
+
+    def __init__(self, partition: StreamPartition) -> None:
+        self.partition = partition
+        #: line → the arrival that was released last
+        self.released: dict[bytes, int] = {}
+        #: (record time, line, applied) of lines at rest, oldest first
+        self.resting: deque[tuple[int, bytes, int]] = deque()
+
+    def rests(self, at_ms: int, name: bytes, applied: int) -> None:
+        """Nothing of the line is under way."""
+        self.released.pop(name, None)
+        self.resting.append((at_ms, name, applied))
 
 
 class _Work:
     """What one batch does to its partition's tables."""
 
-    def __init__(self, partition: StreamPartition, deliveries: str, dead: str) -> None:
+    def __init__(self, partition: StreamPartition, memory: _Memory) -> None:
         self.partition = partition
-        self._deliveries = deliveries
-        self._dead = dead
+        self.memory = memory
+        self.released: list[Entry] = []
+        self.given_up: list[Entry] = []
         #: None: to be forgotten
         self.lines: dict[bytes, fifo.Line | None] = {}
         self.held: dict[bytes, bytes | None] = {}
@@ -149,24 +183,31 @@ class _Work:
     def forget(self, name: bytes, offset: int) -> None:
         self.held[_place(name, offset)] = None
 
-    def release(self, name: bytes, offset: int, bundle: Bundle) -> None:
+    def release(self, name: bytes, offset: int) -> None:
         found = self._kept(name, offset)
         if found is None:
             return  # its own record is still to be read again, and asks for the release itself
         key, value, headers = found
-        headers = [*headers, ("arrival", b"%d" % offset)]
-        bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=self.partition.number)
+        self.released.append((key, value, [*headers, ("arrival", b"%d" % offset)]))
+        self.memory.released[name] = offset
 
-    def give_up(self, name: bytes, offset: int, reason: str, bundle: Bundle) -> None:
+    def give_up(self, name: bytes, offset: int, reason: str) -> None:
         found = self._kept(name, offset)
         if found is None:
             return
         key, value, headers = found
-        why = [("reason", reason.encode()), ("last-result", reason.encode())]
-        bundle.append(self._dead, key=key, value=value, headers=[*headers, *why], partition=self.partition.number)
+        self.given_up.append((key, value, [*headers, ("reason", reason.encode()), ("last-result", reason.encode())]))
         self.forget(name, offset)
 
-    def _kept(self, name: bytes, offset: int) -> tuple[bytes, bytes, list[tuple[str, bytes]]] | None:
+    def forget_resting(self, now_ms: int) -> None:
+        """Lines at rest leave the table, once nothing can be read again that they would have to know."""
+        resting = self.memory.resting
+        while resting and resting[0][0] < now_ms - _REST_MS:
+            _, name, applied = resting.popleft()
+            if self.line(name).applied == applied:
+                self.lines[name] = None
+
+    def _kept(self, name: bytes, offset: int) -> Entry | None:
         place = _place(name, offset)
         stored = self.held[place] if place in self.held else self.partition.read("held", place)
         return _held.decode(stored) if stored is not None else None

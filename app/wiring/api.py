@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,7 +52,10 @@ def api_role(
             bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
             client_id="hookstream-api", clock=clock,
         )  # fmt: skip
-        ends = KafkaEnds(bootstrap, client_id="hookstream-api")
+        ends = KafkaEnds(
+            bootstrap, client_id="hookstream-api", events=topics.name(Names.EVENTS_RAW),
+            fanout_group=f"{settings.topic_prefix}hookstream.fanout",
+        )  # fmt: skip
         try:
             await commands.start()
             await ends.start()
@@ -67,19 +70,22 @@ def api_role(
             await ends.stop()
             await commands.stop()
 
-    @asynccontextmanager
-    async def listen(application: web.Application) -> AsyncIterator[int]:
-        server = WebServer(
-            address.host, address.port, add_probes(application, exposition, readiness), setting="HOOKSTREAM_API_PORT",
-            elsewhere=address.elsewhere,
-        )  # fmt: skip
-        address.port = await server.start()
-        try:
-            yield address.port
-        finally:
-            await server.stop()
+    def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
+        return _listening(address, add_probes(application, exposition, readiness))
 
     return ApiRole(
         services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
         operator_token=settings.admin_token.reveal() if settings.admin_token else None,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def _listening(address: Address, application: web.Application) -> AsyncIterator[int]:
+    server = WebServer(
+        address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere
+    )  # fmt: skip
+    address.port = await server.start()
+    try:
+        yield address.port
+    finally:
+        await server.stop()

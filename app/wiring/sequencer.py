@@ -9,9 +9,6 @@ from app.ports import DirectoryFeed, Meter
 from app.roles.sequencer import SequencerRole
 from app.settings import Settings
 
-#: as long as deliveries.ordered keeps records, and a day more
-_TTL_S = 8 * 86_400
-
 
 def sequencer_role(
     settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter
@@ -23,7 +20,7 @@ def sequencer_role(
         return FaustStream(
             group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
-            agent="sequencer", tables={"line": _TTL_S, "held": _TTL_S},
+            agent="sequencer", tables={"line": None, "held": None},
         )  # fmt: skip
 
     return SequencerRole(

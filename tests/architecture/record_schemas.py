@@ -60,7 +60,7 @@ def _registry() -> dict[str, Any]:
     references, components = _components(*_REGISTERED)
     description = (
         "The value of a record of registry. The key says which: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
-        "`type/<tenant>/<name>` or `replay/<id>`. A record without a value removes the entity."
+        "`type/<tenant>/<mode>/<name>` or `replay/<id>`. A record without a value removes the entity."
     )
     return _document("registry", description, {"anyOf": references, "$defs": components})
 

@@ -13,6 +13,7 @@ from app.core.fifo import (
     Keep,
     Line,
     Release,
+    Repeat,
     arrive,
     drop,
     is_idle,
@@ -95,8 +96,15 @@ def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str
             again, repeated = run(log[begin:], line)
             assert again == line, "reading again changes nothing"
             for orders in repeated:
-                assert all(order == Release(line.flying) for order in orders if isinstance(order, Release))
+                assert not [order for order in orders if isinstance(order, Release)]
+                assert all(order == Repeat(line.flying) for order in orders if isinstance(order, Repeat))
     assert released == sorted(set(released)), "in order, each once"
     assert len(released) - len(settled) in (0, 1), "one at a time"
     assert len(released) + len(line.waiting) == arrived
     assert is_idle(line) == (len(settled) == arrived)
+
+
+def test_skipping_also_gives_up_on_what_never_comes_back() -> None:
+    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "skip"), (3, "settle", 0, "delivered")])
+    assert orders[2:] == [[Forget(0), Release(1)], []]
+    assert (line.flying, line.waiting) == (1, ())

@@ -306,3 +306,20 @@ def test_a_replay_that_has_ended_stays_as_it_is() -> None:
     assert (running.state, running.sent, running.done) == ("running", 12, {0: 9})
     late = alive(PAUSE, RESUME, commands.CancelReplay("rpl_1"), advance).replays["rpl_1"]
     assert (late.state, late.sent) == ("cancelled", 0)
+
+
+def test_a_disablement_ends_where_the_log_was_when_everybody_knew() -> None:
+    later = commands.CloseHold("ep_1", {0: 12, 1: 6})
+    hold = alive(DISABLE, RESUME, later).endpoint("ep_1").holds[-1]  # type: ignore[union-attr]
+    assert hold.end == {0: 12, 1: 7}
+    assert alive(PAUSE, RESUME, later).endpoint("ep_1").holds[-1].end == {0: 9, 1: 7}  # type: ignore[union-attr]
+
+
+def test_replays_leave_with_their_endpoint_and_the_oldest_when_there_are_many() -> None:
+    assert not alive(PAUSE, RESUME, RemoveEndpoint("ep_1")).replays
+    steps: list[Action] = []
+    for number in range(25):
+        resume = msgspec.structs.replace(RESUME, replay_id=f"rpl_{number:02}")
+        steps += [PAUSE, resume, commands.AdvanceReplay(f"rpl_{number:02}", {}, 0, "done")]
+    kept = sorted(alive(*steps).replays)
+    assert (len(kept), kept[0], kept[-1]) == (20, "rpl_05", "rpl_24")

@@ -45,7 +45,7 @@ def test_a_key_gives_its_answer_again_and_refuses_another_request() -> None:
     with pytest.raises(ApiError) as under_way:
         memory.begin("caller", "key", "print", 1)
     assert under_way.value.status == 409
-    first.answer = (201, {}, b"x")
+    memory.keep(first, (201, {}, b"x"))
     assert memory.begin("caller", "key", "print", 2).answer == (201, {}, b"x")
     with pytest.raises(ApiError) as other:
         memory.begin("caller", "key", "other", 3)
@@ -118,3 +118,11 @@ def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
         with pytest.raises(ApiError) as caught:
             gate.demand(access, who)  # type: ignore[arg-type]
         assert caught.value.status == 403
+
+
+def test_the_memory_of_answers_is_bounded_in_bytes() -> None:
+    memory = IdempotencyMemory()
+    for number in range(80):
+        memory.keep(memory.begin("caller", f"k{number}", "print", 0), (200, {}, b"x" * 1024 * 1024))
+    assert memory.begin("caller", "k79", "print", 0).answer is not None
+    assert memory.begin("caller", "k0", "print", 0).answer is None

@@ -25,8 +25,9 @@ async def list_(api: Services, call: Call) -> Answer:
     profile = call.query.get("profile") or (tenant.profile if tenant else "standard")
     if profile not in PROFILES:
         raise ApiError(400, "invalid_query", f"profile: one of {', '.join(PROFILES)}")
+    mine = (call.caller.tenant, call.caller.mode)
     found = {name: catalogued(entry) for name, entry in api.catalogue.get(profile, {}).items()}
-    found |= {name: own(each) for (whose, name), each in _all(api).items() if whose == call.caller.tenant}
+    found |= {name: own(each) for (whose, mode, name), each in _all(api).items() if (whose, mode) == mine}
     return Answer(body=page(call, [found[name] for name in sorted(found)], lambda each: each.name, lambda each: each))
 
 
@@ -44,7 +45,8 @@ async def put(api: Services, call: Call) -> Answer:
         raise invalid(FieldError(detail=problem, pointer="/schema"))
     name, tenant = call.path["name"], call.caller.tenant
     event_type = EventType(
-        name=name, tenant=tenant, description=body.description, schema=schema, mode=body.mode
+        name=name, tenant=tenant, mode=call.caller.mode, description=body.description, schema=schema,
+        enforce=body.mode,
     )  # fmt: skip
     await api.command(PutEventType(event_type), f"{tenant}/{name}")
     return Answer(body=_found(api, call))
@@ -53,9 +55,9 @@ async def put(api: Services, call: Call) -> Answer:
 async def delete(api: Services, call: Call) -> Answer:
     """Remove one of the tenant's own."""
     name, tenant = call.path["name"], call.caller.tenant
-    if (tenant, name) not in _all(api):
+    if (tenant, call.caller.mode, name) not in _all(api):
         raise not_found("event type of your own", name)
-    await api.command(RemoveEventType(tenant, name), f"{tenant}/{name}")
+    await api.command(RemoveEventType(tenant, call.caller.mode, name), f"{tenant}/{name}")
     return Answer()
 
 
@@ -64,7 +66,7 @@ def own(event_type: EventType) -> EventTypeOut:
     schema = msgspec.json.decode(event_type.schema) if event_type.schema else None
     return EventTypeOut(
         name=event_type.name, profile=None, description=event_type.description, schema=schema, example=None,
-        mode=event_type.mode, version=event_type.version,
+        mode=event_type.enforce, version=event_type.version,
     )  # fmt: skip
 
 
@@ -77,13 +79,13 @@ def catalogued(entry: CatalogueEntry) -> EventTypeOut:
     )  # fmt: skip
 
 
-def _all(api: Services) -> dict[tuple[str, str], EventType]:
+def _all(api: Services) -> dict[tuple[str, str, str], EventType]:
     return api.feed.directory.event_types
 
 
 def _found(api: Services, call: Call) -> EventTypeOut:
     name = call.path["name"]
-    mine = _all(api).get((call.caller.tenant, name))
+    mine = _all(api).get((call.caller.tenant, call.caller.mode, name))
     if mine is not None:
         return own(mine)
     tenant = api.feed.directory.tenants.get(call.caller.tenant)

@@ -14,6 +14,7 @@ from app.roles.api.problems import ApiError
 
 _KEPT_MS = 24 * 3_600_000
 _KEPT = 10_000
+_KEPT_BYTES = 64 * 1024 * 1024
 _MAX_KEY = 255
 
 
@@ -30,6 +31,7 @@ class IdempotencyMemory:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+        self._bytes = 0
 
     def begin(self, caller: str, key: str, fingerprint: str, now_ms: int) -> Stored:
         """Its `answer` is there when this is a repetition; raises `ApiError` 400, 409 or 422."""
@@ -40,7 +42,7 @@ class IdempotencyMemory:
             known = self._known[caller, key] = Stored(fingerprint, now_ms)
             self._known.move_to_end((caller, key))
             while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+                self._drop(next(iter(self._known)))
             return known
         if known.fingerprint != fingerprint:
             raise reused()
@@ -50,9 +52,23 @@ class IdempotencyMemory:
             )
         return known
 
+    def keep(self, stored: Stored, answer: tuple[int, dict[str, str], bytes]) -> None:
+        """The request is done."""
+        stored.answer = answer
+        self._bytes += len(answer[2])
+        for place in list(self._known):
+            if self._bytes <= _KEPT_BYTES:
+                break
+            self._drop(place)
+
     def forget(self, caller: str, key: str) -> None:
         """The request failed: the next one may try."""
-        self._known.pop((caller, key), None)
+        self._drop((caller, key))
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        gone = self._known.pop(place, None)
+        if gone is not None and gone.answer is not None:
+            self._bytes -= len(gone.answer[2])
 
 
 def reused() -> ApiError:

@@ -122,7 +122,7 @@ class Server:
         except BaseException:
             self._memory.forget(caller.id, key)
             raise
-        stored.answer = answer
+        self._memory.keep(stored, answer)
         if transient:
             self._memory.forget(caller.id, key)
         return answer

@@ -11,10 +11,10 @@ from app.roles.api.contract import FieldError
 from app.roles.api.problems import invalid
 
 
-def subscription(api: Services, tenant: str, profile: str, events: Sequence[str] | str) -> tuple[str, ...]:
+def subscription(api: Services, tenant: str, mode: str, profile: str, events: Sequence[str] | str) -> tuple[str, ...]:
     """The patterns of a body, each once; refused with what is wrong with each."""
     patterns = tuple(dict.fromkeys([events] if isinstance(events, str) else events))
-    known = None if is_open(api, tenant) else types_of(api, tenant, profile)
+    known = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
     problems = []
     for index, pattern in enumerate(patterns):
         detail = _problem(pattern, known)
@@ -35,9 +35,9 @@ def is_open(api: Services, tenant_id: str) -> bool:
     return tenant.profile == "standard" if tenant.open_catalogue is None else tenant.open_catalogue
 
 
-def types_of(api: Services, tenant: str, profile: str) -> list[str]:
+def types_of(api: Services, tenant: str, mode: str, profile: str) -> list[str]:
     """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
-    own = [name for whose, name in api.feed.directory.event_types if whose == tenant]
+    own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
     return sorted({*api.catalogue.get(profile, {}), *own})
 
 

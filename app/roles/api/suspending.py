@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.core.commands import ReactivateEndpoint, SuspendEndpoint
+from app.core.commands import CloseHold, ReactivateEndpoint, SuspendEndpoint
 from app.core.model import Endpoint
 from app.core.topics import Names
 from app.roles.api.calls import Services
@@ -15,7 +15,7 @@ async def suspend(
     api: Services, endpoint: Endpoint, status: Literal["paused", "disabled"], reason: str, expected: int | None = None
 ) -> Endpoint:
     """Give it nothing from now on."""
-    begin = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
+    begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
     dead = api.topics.name(Names.DELIVERIES_DEAD)
     dead_ends = await api.ends.ends(dead)
     action = SuspendEndpoint(
@@ -33,6 +33,9 @@ async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = N
         id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected
     )  # fmt: skip
     await api.command(action, endpoint.id)
+    if endpoint.status == "disabled":  # what was appended while the command was under way was missed, too
+        later = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
+        await api.command(CloseHold(endpoint.id, dict(later)), endpoint.id)
     return _again(api, endpoint)
 
 

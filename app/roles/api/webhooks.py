@@ -74,7 +74,7 @@ async def patch(api: Services, call: Call) -> Answer:
         if name not in ("active", "events") and getattr(body, name) is not UNSET
     }
     if body.events is not UNSET:
-        changes["events"] = list(subscription(api, endpoint.tenant, endpoint.profile, body.events))
+        changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
         await api.command(UpdateEndpoint(endpoint.id, changes, expected), endpoint.id)
         endpoint, expected = owned(api, call), None
@@ -136,7 +136,7 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
     plain = None if body.unsigned else body.secret or api.minter.secret()
     return Endpoint(
         id=id_, tenant=caller.tenant, mode=caller.mode, url=body.url, profile=profile.name,
-        events=subscription(api, caller.tenant, profile.name, body.events),
+        events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
         signature=body.signature, description=body.description, metadata=body.metadata, headers=body.headers,
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
         schedule_s=tuple(body.schedule) if body.schedule is not None else None,

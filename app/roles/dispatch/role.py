@@ -157,11 +157,12 @@ class DispatchRole:
             while self._has_enough():
                 await self._clock.sleep(_FULL_S)
             batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
+            polled_at = self._clock.monotonic()
             # Told apart before the first wait: the same place may be another assignment afterwards.
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
             for partition, records in taken:
                 if partition is not None:
-                    await self._take_in(partition, records)
+                    await self._take_in(partition, records, polled_at)
             self._pump()
 
     def _has_enough(self) -> bool:
@@ -171,7 +172,11 @@ class DispatchRole:
             or self._partitions.open_bytes >= MAX_OPEN_BYTES
         )
 
-    async def _take_in(self, partition: Partition, records: Sequence[Record]) -> None:
+    def _is_active(self, endpoint_id: str) -> bool:
+        endpoint = self._feed.directory.endpoint(endpoint_id)
+        return endpoint is not None and endpoint.status == "active"
+
+    async def _take_in(self, partition: Partition, records: Sequence[Record], polled_at: float) -> None:
         for record in records:
             if not partition.active:
                 return
@@ -186,8 +191,10 @@ class DispatchRole:
                 continue
             if position > self._feed.position:
                 await self._feed.reached(position)
-                if not partition.active:
-                    return
+            if not self._is_active(delivery.endpoint_id):
+                await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
+            if not partition.active:
+                return
             self._admit(Work(delivery, partition, record.offset))
 
     def _admit(self, work: Work) -> None:
@@ -291,6 +298,8 @@ class DispatchRole:
     async def _attempt(self, work: Work) -> bool:
         """Send once and settle; False when the receiver said nothing at all."""
         delivery = work.delivery
+        if not self._is_active(delivery.endpoint_id):
+            await self._feed.fence()
         endpoint = self._feed.directory.endpoint(delivery.endpoint_id)
         if not self._sendable(work, endpoint) or endpoint is None:
             return True

@@ -122,8 +122,8 @@ class Recover:
 
     def _rejected(self, event: Event) -> bool:
         """Whether its type's schema refuses it; where fan-out has left a sight, that is what counts."""
-        known = self._around.feed.directory.event_types.get((event.tenant, event.type))
-        if known is None or known.mode != "reject" or replaying.has_key(event):
+        known = self._around.feed.directory.event_types.get((event.tenant, event.mode, event.type))
+        if known is None or known.enforce != "reject" or replaying.has_key(event):
             return False
         return self._around.violation(known, data_of(event.body, event.format)) is not None
 
