@@ -317,3 +317,29 @@ async def test_a_url_or_header_that_could_do_harm_is_refused(
     answer: Answer = await shared.ask("POST", "/v1/webhooks", {"url": url, "events": "*", "headers": headers}, key=key)
     assert answer.status == 422, answer
     assert answer.headers["Content-Type"].startswith("application/problem+json")
+
+
+async def test_a_pause_loses_nothing_and_a_disabled_endpoint_can_recover(shared: Service) -> None:
+    _, key = await tenant(shared, "bota")
+    async with inbox() as (box, base):
+        made = {
+            name: await registered(shared, key, f"{base}/bota/{name}", max_in_flight=1)
+            for name in ("paused", "disabled", "free")
+        }
+        paths = {name: f"/v1/webhooks/{each['id']}" for name, each in made.items()}
+        assert (await shared.ask("POST", f"{paths['paused']}/pause", key=key)).body["status"] == "paused"
+        assert (await shared.ask("POST", f"{paths['disabled']}/disable", key=key)).body["status"] == "disabled"
+        missed = [await send(shared, key, "recording.created", {"n": number}) for number in range(5)]
+        await box.until(lambda: set(box.ids("/bota/free")) >= set(missed))
+        assert not box.ids("/bota/paused") and not box.ids("/bota/disabled")
+        assert (await shared.ask("POST", f"{paths['paused']}/resume", key=key)).body["status"] == "active"
+        await box.until(lambda: len(box.ids("/bota/paused")) == 5)
+        assert box.ids("/bota/paused") == missed, "oldest first"
+        enabled = await shared.ask("POST", f"{paths['disabled']}/enable", key=key)
+        assert enabled.body["recoverable"]["records_at_most"] >= 5
+        for _ in range(2):  # asked for twice, it is one
+            recovery = await shared.ask("POST", f"{paths['disabled']}/recover", key=key)
+            assert (recovery.status, recovery.body["reason"]) == (202, "recover")
+        await box.until(lambda: set(box.ids("/bota/disabled")) >= set(missed))
+        assert sorted(box.ids("/bota/disabled")) == sorted(missed)
+        assert (await shared.ask("GET", paths["disabled"], key=key)).body["recoverable"] is None
