@@ -149,7 +149,7 @@ def print_arrival(received: Received) -> None:
     console.print(
         f"{at}  {received.profile:<11}{received.event_type or '?':<34}"
         f"attempt {received.attempt or '?'}  {received.status}  {mark}",
-        highlight=False,
+        highlight=False, soft_wrap=True,
     )  # fmt: skip
 
 
