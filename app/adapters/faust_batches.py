@@ -242,10 +242,6 @@ class BatchTable(faust.Table):
                 batch.put(key, value)
         db.write(batch)
 
-    def persisted(self, partition: int, offset: int) -> None:
-        """The changelog holds everything up to `offset`: a recovery on this disk starts there."""
-        self.data.set_persisted_offset(TP(self.changelog_topic_name, partition), offset)
-
 
 class BatchApp(faust.App):
     """A Faust app on the parts above."""

@@ -48,6 +48,13 @@ class KafkaEnds:
     async def fanned_out(self) -> Mapping[int, int]:
         """See `app.ports.Ends`."""
         with reachable(self._bootstrap):
-            committed = await self._admin.list_consumer_group_offsets(self._fanout_group)
-        done = {place.partition: said.offset for place, said in committed.items() if place.topic == self._events}
-        return {number: max(0, done.get(number, 0)) for number in await self.ends(self._events)}
+            done = await committed(self._admin, self._fanout_group, self._events)
+        return {number: done.get(number, 0) for number in await self.ends(self._events)}
+
+
+async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
+    """Partition → the offset that a group has committed; partitions without a commit are not there."""
+    known = await admin.list_consumer_group_offsets(group)
+    return {
+        place.partition: int(said.offset) for place, said in known.items() if place.topic == topic and said.offset >= 0
+    }

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from app.adapters.command_client import CommandClient
+from app.adapters.kafka_ends import committed
 from app.adapters.kafka_errors import reachable
 from app.ports import Clock, CommandSender, Record
 
@@ -103,12 +104,7 @@ class KafkaReplayReader:
                     admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=_CLIENT)
                     await admin.start()
                     self._admin = admin
-            committed = await self._admin.list_consumer_group_offsets(self._group)
-        return {
-            place.partition: int(said.offset)
-            for place, said in committed.items()
-            if place.topic == self._events and said.offset >= 0
-        }
+            return await committed(self._admin, self._group, self._events)
 
     async def close(self) -> None:
         """Disconnect (bounded)."""

@@ -8,7 +8,7 @@ another version refuses it, so no update is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -274,7 +274,9 @@ def last_disablement(endpoint: Endpoint) -> Hold | None:
     return closed[-1] if closed else None
 
 
-def _replay_of(endpoint: Endpoint, hold: Hold, replay_id: str, reason: Any, now_ms: int) -> Replay:
+def _replay_of(
+    endpoint: Endpoint, hold: Hold, replay_id: str, reason: Literal["resume", "recover"], now_ms: int
+) -> Replay:
     return Replay(
         id=replay_id, tenant=endpoint.tenant, mode=endpoint.mode, endpoint_id=endpoint.id, reason=reason,
         begin=hold.begin, end=hold.end or {}, dead_begin=hold.dead_begin if reason == "resume" else None,

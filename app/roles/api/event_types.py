@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,9 +13,6 @@ from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import EventTypeIn, EventTypeOut, FieldError
 from app.roles.api.pages import page
 from app.roles.api.problems import ApiError, invalid, not_found
-
-#: says what is wrong with a JSON Schema; None: nothing
-SchemaJudge = Callable[[str], str | None]
 
 
 async def list_(api: Services, call: Call) -> Answer:

@@ -36,8 +36,8 @@ _MODULES = {
 MAX_BODY = 8 * 1024 * 1024
 #: a request that takes longer is given up with 503; what it asked for may still happen
 _DEADLINE_S = 75.0
-#: requests under way at a stop get that long
-_DRAIN_S = 3.0
+#: the headers that say how often the caller may ask: every answer has them, whatever came of the request
+_LIMITS = "limits"
 _encoder = msgspec.json.Encoder()
 
 
@@ -68,37 +68,27 @@ class Server:
         handler: Handler = getattr(_MODULES[module], function + "_" if function == "list" else function)
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            limits: dict[str, str] = {}
-            try:
-                caller = self._admitted(route, request, limits)
-                async with asyncio.timeout(_DEADLINE_S):
-                    status, headers, body = await self._carry_out(route, handler, request, caller)
-            except CommandRefused as refusal:
-                error = refused(refusal)
-                error.headers |= limits
-                raise error from refusal
-            except ApiError as error:
-                error.headers |= limits
-                raise
-            return web.Response(status=status, body=body or None, headers=headers | limits)
+            caller = self._admitted(route, request)
+            async with asyncio.timeout(_DEADLINE_S):
+                status, headers, body = await self._carry_out(route, handler, request, caller)
+            return web.Response(status=status, body=body or None, headers=headers)
 
         return serve
 
-    def _admitted(self, route: Route, request: web.Request, limits: dict[str, str]) -> Caller:
-        """Who asks, if it may; fills in the headers that say how often it may."""
+    def _admitted(self, route: Route, request: web.Request) -> Caller:
+        """Who asks, if it may."""
         now_ms = self._services.clock.now_ms()
         try:
             caller = self._gate.caller(request.headers.get("authorization"), now_ms)
         except ApiError:
-            self._limit(f"stranger {request.remote}", limits)
+            self._limit(f"stranger {request.remote}", request)
             raise
-        self._limit(caller.id, limits)
+        self._limit(caller.id, request)
         self._gate.demand(route.access, caller)
         return caller
 
-    def _limit(self, caller: str, limits: dict[str, str]) -> None:
-        allowed, headers = self._limiter.take(caller, self._services.clock.monotonic())
-        limits.update(headers)
+    def _limit(self, caller: str, request: web.Request) -> None:
+        allowed, request[_LIMITS] = self._limiter.take(caller, self._services.clock.monotonic())
         if not allowed:
             raise ApiError(429, "too_many_requests", f"at most {self._limiter.per_second} requests per second")
 
@@ -172,6 +162,7 @@ class Server:
             response = web.Response(
                 status=error.status, body=document(error, request_id), headers=error.headers, content_type=MEDIA_TYPE
             )  # fmt: skip
+        response.headers.update(request.get(_LIMITS, {}))
         response.headers["Server"] = "hookstream"
         response.headers["X-Request-Id"] = request_id
         response.headers["Cache-Control"] = "no-store"
