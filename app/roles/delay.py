@@ -13,10 +13,11 @@ import structlog
 
 from app.core import delivery_record
 from app.core.ladder import HandDown, Ladder, Release
-from app.core.partitions import Committed, Partition, Partitions, Place
+from app.core.partitions import Committed, Partition, Place
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
 from app.ports import BundleLog, Clock, Meter, Record, Source
+from app.roles.commits import Commits
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +25,6 @@ log = structlog.get_logger(__name__)
 _CAPACITY = 20_000
 #: and their values' bytes
 _CAPACITY_BYTES = 256 * 1024 * 1024
-#: what a crash repeats of the finished is what this time brings
-_COMMIT_AFTER_S = 0.1
 _IDLE_POLL_MS = 1000
 _FIRST_RUNG = RUNGS[0][0]
 
@@ -53,9 +52,8 @@ class DelayRole:
         self._rung_ms = {
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
         }
-        #: something was finished since the last commit
-        self._unsaved = asyncio.Event()
-        self._partitions = Partitions(self._unsaved.set)
+        self._commits = Commits(source, clock)
+        self._partitions = self._commits.partitions
         self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
         self._paused: set[Place] = set()
         self._failed: asyncio.Future[None] | None = None
@@ -68,7 +66,7 @@ class DelayRole:
         """Work until cancelled; raises what a restart of the role may repair."""
         self._failed = asyncio.get_running_loop().create_future()
         await self._source.start(self)
-        loops = [asyncio.create_task(self._pump()), asyncio.create_task(self._commit_loop())]
+        loops = [asyncio.create_task(self._pump()), asyncio.create_task(self._commits.run())]
         try:
             await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
             for task in loops:
@@ -80,7 +78,7 @@ class DelayRole:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             try:
-                await self._commit()
+                await self._commits.commit()
             finally:
                 await self._source.stop()
             if self._failed.done() and not self._failed.cancelled():
@@ -94,7 +92,7 @@ class DelayRole:
 
     async def revoked(self, places: set[Place]) -> None:
         """Commit and forget; the next owner reads what was held again."""
-        await self._commit()
+        await self._commits.commit()
         self._partitions.remove(places)
         self._ladder.forget(places, lambda waiting: waiting.partition.place)
 
@@ -163,22 +161,6 @@ class DelayRole:
         if go:
             self._source.resume(*go)
         self._paused = (self._paused | stop) - go
-
-    async def _commit_loop(self) -> None:
-        while True:
-            await self._unsaved.wait()
-            await self._clock.sleep(_COMMIT_AFTER_S)
-            self._unsaved.clear()
-            if not await self._commit():
-                self._unsaved.set()
-
-    async def _commit(self) -> bool:
-        """Commit what is due; False: not now, say it again."""
-        positions = self._partitions.commits()
-        if positions and not await self._source.commit(positions):
-            return False
-        self._partitions.committed(positions)
-        return True
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():

@@ -19,11 +19,12 @@ from app.core.errors import ConfigError, Defect, Unrepresentable
 from app.core.exchange import Reply
 from app.core.lanes import Full, Lanes, Limits
 from app.core.model import Delivery, Endpoint
-from app.core.partitions import Committed, Partition, Partitions, Place
+from app.core.partitions import Committed, Partition, Place
 from app.core.topics import Topics
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
 from app.profiles.requests import RequestBuilder
+from app.roles.commits import Commits
 from app.roles.dispatch.settle import Settler, Work
 
 log = structlog.get_logger(__name__)
@@ -32,8 +33,6 @@ log = structlog.get_logger(__name__)
 MAX_OPEN = 10_000
 #: and their values' bytes
 MAX_OPEN_BYTES = 256 * 1024 * 1024
-#: what a crash repeats of the finished is what this time brings
-_COMMIT_AFTER_S = 0.1
 _SWEEP_EVERY_S = 1.0
 #: what is read long before it is sent only costs memory and cache misses
 _POLLED = 500
@@ -60,9 +59,8 @@ class DispatchRole:
         self._dice = dice
         self._meter = meter
         self._builder = RequestBuilder(keyring.open, time_scale)
-        #: something was finished since the last commit
-        self._unsaved = asyncio.Event()
-        self._partitions = Partitions(self._unsaved.set)
+        self._commits = Commits(source, clock)
+        self._partitions = self._commits.partitions
         self._lanes: Lanes[Work] = Lanes(limits)
         self._limits = limits
         self._settler = Settler(log_, topics, clock, meter, self._fail)
@@ -81,7 +79,7 @@ class DispatchRole:
         """Work until cancelled; raises what a restart of the role may repair."""
         self._failed = asyncio.get_running_loop().create_future()
         await self._source.start(self)
-        loops = [asyncio.create_task(each) for each in (self._poll_loop(), self._commit_loop(), self._sweep_loop())]
+        loops = [asyncio.create_task(each) for each in (self._poll_loop(), self._commits.run(), self._sweep_loop())]
         try:
             await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
             for task in loops:
@@ -105,7 +103,7 @@ class DispatchRole:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         try:
-            await self._commit()
+            await self._commits.commit()
         finally:
             await self._source.stop()
         if self._failed is not None and self._failed.done() and not self._failed.cancelled():
@@ -124,7 +122,7 @@ class DispatchRole:
         for partition in leaving:
             partition.active = False
         await self._until_settled(places)
-        await self._commit()
+        await self._commits.commit()
         self._partitions.remove(places)
 
     async def _until_settled(self, places: set[Place]) -> None:
@@ -132,22 +130,6 @@ class DispatchRole:
         deadline = self._clock.monotonic() + _REVOKE_WAIT_S
         while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
-
-    async def _commit_loop(self) -> None:
-        while True:
-            await self._unsaved.wait()
-            await self._clock.sleep(_COMMIT_AFTER_S)
-            self._unsaved.clear()
-            if not await self._commit():
-                self._unsaved.set()
-
-    async def _commit(self) -> bool:
-        """Commit what is due; False: not now, say it again."""
-        positions = self._partitions.commits()
-        if positions and not await self._source.commit(positions):
-            return False
-        self._partitions.committed(positions)
-        return True
 
     # --- intake -------------------------------------------------------------------------------------------------
 
