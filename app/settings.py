@@ -87,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_http: bool = False
     #: file with further trusted certificate authorities (PEM)
     ca_file: Path | None = None
+    #: seconds without a sign of life after which a worker's partitions go to the others; Kafka itself allows 6 to 1800
+    session_timeout: float = 10.0
     #: requests in flight of one dispatch process
     max_in_flight: int = 1024
     #: requests in flight for one endpoint, unless it says otherwise
@@ -202,6 +204,7 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
     demand(0 < settings.time_scale <= 1000, "TIME_SCALE", "greater than 0, at most 1000")
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
+    demand(1 <= settings.session_timeout <= 1800, "SESSION_TIMEOUT", "1 to 1800 seconds")
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(
         1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,

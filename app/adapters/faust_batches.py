@@ -288,15 +288,17 @@ class BatchApp(faust.App):
         return partition in self.consumer.reset
 
 
-def build_app(*, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str) -> BatchApp:
+def build_app(
+    *, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str, session_s: float
+) -> BatchApp:
     """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
     return BatchApp(
         group,
         batched_topics=frozenset({source_topic}),
         broker=[f"kafka://{server}" for server in bootstrap.split(",")],
         broker_client_id=client_id,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=min(2.0, session_s / 4),
         broker_request_timeout=90.0,
         broker_rebalance_timeout=60.0,
         broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do

@@ -74,12 +74,12 @@ class FaustStream:
 
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
-        client_id: str, agent: str, tables: Mapping[str, int | None],
+        client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
     ) -> None:  # fmt: skip
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         self.app: BatchApp = build_app(
             group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
-            client_id=client_id,
+            client_id=client_id, session_s=session_s,
         )  # fmt: skip
         self.tables = {name: self.app.batch_table(name, partitions, ttl_s) for name, ttl_s in tables.items()}
         self._topic = self.app.batch_topic(source_topic)

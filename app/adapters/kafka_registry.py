@@ -30,7 +30,15 @@ class KafkaRegistryStore:
     """`app.ports.RegistryStore` on Kafka."""
 
     def __init__(
-        self, bootstrap: str, *, group: str, commands: str, registry: str, replies: str, client_id: str
+        self,
+        bootstrap: str,
+        *,
+        group: str,
+        commands: str,
+        registry: str,
+        replies: str,
+        client_id: str,
+        session_s: float = 10.0,
     ) -> None:
         self._bootstrap = bootstrap
         self._group = group
@@ -38,7 +46,9 @@ class KafkaRegistryStore:
         self._registry = registry
         self._replies = replies
         self._commands = commands
-        self._source = KafkaSource(bootstrap, group=group, client_id=client_id, topics=[commands], hold=True)
+        self._source = KafkaSource(
+            bootstrap, group=group, client_id=client_id, topics=[commands], session_s=session_s, hold=True
+        )
         self._producer: AIOKafkaProducer | None = None
         self._chosen = asyncio.Event()
         self._lost = False

@@ -38,9 +38,13 @@ class KafkaSource:
 
     def __init__(
         self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
+        session_s: float = 10.0,
         max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
     ) -> None:  # fmt: skip
-        """`hold`: nothing is read of assigned partitions until the listener's owner resumes them."""
+        """`session_s`: without heartbeat for so long, and the partitions go to other members.
+
+        `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
+        """
         self._bootstrap = bootstrap
         self._topics = topics
         self._listener: PartitionListener | None = None
@@ -56,8 +60,8 @@ class KafkaSource:
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
             max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1_000,
+            session_timeout_ms=round(session_s * 1000),
+            heartbeat_interval_ms=min(1_000, round(session_s * 250)),
             request_timeout_ms=30_000,
             metadata_max_age_ms=60_000,
         )

@@ -40,6 +40,7 @@ def fanout_role(
             client_id="hookstream-fanout",
             agent="fanout",
             tables=TABLES,
+            session_s=settings.session_timeout,
         )
 
     return FanoutRole(

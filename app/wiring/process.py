@@ -143,7 +143,7 @@ class Process:
     def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
         return KafkaSource(
             self._bootstrap, group=self._group(role), client_id=f"hookstream-{role}", topics=topics,
-            max_partition_fetch_bytes=fetch_bytes,
+            session_s=self._settings.session_timeout, max_partition_fetch_bytes=fetch_bytes,
         )  # fmt: skip
 
     def _fanout(self) -> Role:
@@ -198,6 +198,7 @@ class Process:
                 registry=self._topics.name(Names.REGISTRY),
                 replies=self._topics.name(Names.REGISTRY_REPLIES),
                 client_id="hookstream-registry",
+                session_s=self._settings.session_timeout,
             )
 
         return RegistryRole(

@@ -37,7 +37,7 @@ def replay_role(
     return ReplayRole(
         KafkaSource(
             bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(Names.REGISTRY_COMMANDS)],
-            hold=True,
+            session_s=settings.session_timeout, hold=True,
         ),
         Surroundings(
             reader=KafkaReplayReader(bootstrap, fanout_group=fanout_group, events=topics.name(Names.EVENTS_RAW)),

@@ -20,7 +20,7 @@ def sequencer_role(
         return FaustStream(
             group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
-            agent="sequencer", tables={"line": None, "held": None},
+            agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
         )  # fmt: skip
 
     return SequencerRole(

@@ -70,6 +70,7 @@ class Service:
             "HOOKSTREAM_EGRESS_ALLOW": "127.0.0.0/8",
             "HOOKSTREAM_SECRET_KEYS": "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
             "HOOKSTREAM_LOG_LEVEL": "warning",
+            "HOOKSTREAM_SESSION_TIMEOUT": "6",
             **(settings or {}),
         }
 
