@@ -73,10 +73,12 @@ class ApiClient:
 
     def __init__(
         self, url: str, token: SecretText, *, ca_file: Path | None = None, proxy: str | None = None,
-        timeout_s: float = 90.0,
+        timeout_s: float = 90.0, acting_for: tuple[str, str] | None = None,
     ) -> None:  # fmt: skip
+        """`acting_for` is the tenant and the mode that the operator's token is used for."""
         self._base = url.rstrip("/")
-        self._token = token
+        self._headers = {"Authorization": f"Bearer {token.reveal()}", "User-Agent": "hookstream-cli"}
+        self._headers |= dict(zip(("Hookstream-Tenant", "Hookstream-Mode"), acting_for or (), strict=False))
         self._ca_file = ca_file
         self._proxy = proxy
         self._timeout_s = timeout_s
@@ -86,7 +88,7 @@ class ApiClient:
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=_trust(self._ca_file)),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers={"Authorization": f"Bearer {self._token.reveal()}", "User-Agent": "hookstream-cli"},
+            headers=self._headers,
         )
         return self
 

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from app.adapters.command_client import CommandClient
 from app.adapters.kafka_ends import committed
 from app.adapters.kafka_errors import reachable
+from app.core.replay_stretch import Oldest
 from app.ports import Clock, CommandSender, Record
 
 log = structlog.get_logger(__name__)
@@ -88,6 +89,17 @@ class KafkaReplayReader:
         with reachable(self._bootstrap):
             found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
         return {place.partition: int(end) for place, end in found.items()}
+
+    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, Oldest]:
+        """See `app.ports.ReplayReader`."""
+        asker, places = await self._ask(), [TopicPartition(topic, number) for number in partitions]
+        with reachable(self._bootstrap):
+            begins = await asker.beginning_offsets(places)
+            firsts = await asker.offsets_for_times(dict.fromkeys(places, 0))
+        return {
+            place.partition: Oldest(int(begins[place]), int(found.timestamp) if found is not None else None)
+            for place, found in ((each, firsts[each]) for each in places)
+        }
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """See `app.ports.ReplayReader`."""

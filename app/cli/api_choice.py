@@ -51,6 +51,8 @@ class Address(msgspec.Struct, frozen=True):
     ca_file: Path | None
     #: where the address comes from, when nobody has named it in this command
     found_in: str | None = None
+    #: tenant and mode that the operator acts for
+    acting_for: tuple[str, str] | None = None
 
 
 def choose(

@@ -116,7 +116,9 @@ def ask(address: Address, work: Callable[[ApiClient], Awaitable[T]]) -> T:
 
     async def whole() -> T:
         proxy = _proxy(address.url)
-        async with ApiClient(address.url, address.token, ca_file=address.ca_file, proxy=proxy) as api:
+        async with ApiClient(
+            address.url, address.token, ca_file=address.ca_file, proxy=proxy, acting_for=address.acting_for
+        ) as api:
             return await work(api)
 
     return context.run(whole())

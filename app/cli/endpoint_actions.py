@@ -91,7 +91,7 @@ def enable(endpoint_id: Id, output: Output = Format.table) -> None:
 @app.command("recover")
 @uses_api
 def recover(endpoint_id: Id, output: Output = Format.table) -> None:
-    """Deliver what an endpoint missed while it was disabled. Shows the replay: `replays show ID` says how far it is."""
+    """Deliver what an endpoint missed while it was disabled. Shows the replay: `replay show ID` says how far it is."""
     _act(endpoint_id, "recover", output)
 
 

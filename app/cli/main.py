@@ -15,7 +15,7 @@ from app.cli import (
     keys,
     ordering,
     receiver,
-    replays,
+    replay,
     run,
     tenants,
     topics,
@@ -40,7 +40,7 @@ endpoints.app.add_typer(endpoint_actions.app)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(events.app, name="events")
 app.add_typer(event_types.app, name="event-types")
-app.add_typer(replays.app, name="replays")
+app.add_typer(replay.app, name="replay")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ordering.app, name="ordering")

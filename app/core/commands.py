@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.model import ApiKey, Endpoint, EventType, Mode, SealedSecret, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Mode, Replay, SealedSecret, Tenant
 
 
 class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
@@ -114,6 +114,12 @@ class RemoveEventType(msgspec.Struct, frozen=True, tag="type.remove"):
     name: str
 
 
+class CreateReplay(msgspec.Struct, frozen=True, tag="replay.create"):
+    """Begin a replay of a span of time; the same id again changes nothing."""
+
+    replay: Replay
+
+
 class AdvanceReplay(msgspec.Struct, frozen=True, tag="replay.advance"):
     """The replay role tells how far it is. A replay that has ended stays as it is."""
 
@@ -121,6 +127,20 @@ class AdvanceReplay(msgspec.Struct, frozen=True, tag="replay.advance"):
     done: dict[int, int]
     sent: int
     state: Literal["running", "done"]
+    aside: int = 0
+    skipped: int = 0
+
+
+class PauseReplay(msgspec.Struct, frozen=True, tag="replay.pause"):
+    """Append nothing more of a replay until it is resumed."""
+
+    id: str
+
+
+class ResumeReplay(msgspec.Struct, frozen=True, tag="replay.resume"):
+    """Go on with a replay that was paused."""
+
+    id: str
 
 
 class CancelReplay(msgspec.Struct, frozen=True, tag="replay.cancel"):
@@ -143,7 +163,10 @@ Action = (
     | RevokeKey
     | PutEventType
     | RemoveEventType
+    | CreateReplay
     | AdvanceReplay
+    | PauseReplay
+    | ResumeReplay
     | CancelReplay
 )
 

@@ -47,3 +47,8 @@ def posted_event_id(tenant: str, mode: str, idempotency_key: str, index: int) ->
 def recovery_id(endpoint: str, since_ms: int) -> str:
     """The recovery of what an endpoint missed since it was disabled: asked for twice, it is one."""
     return "rpl_" + _digest("recovery", endpoint, str(since_ms))
+
+
+def asked_replay_id(tenant: str, mode: str, idempotency_key: str) -> str:
+    """A replay that was asked for with an Idempotency-Key: asked for again, it is the same one."""
+    return "rpl_" + _digest("asked", tenant, mode, idempotency_key)

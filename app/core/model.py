@@ -154,25 +154,49 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
+#: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint
+Only = Literal["all", "failed", "missing"]
+ReplayReason = Literal["resume", "recover", "replay"]
+ReplayState = Literal["pending", "running", "paused", "done", "cancelled"]
+
+
 class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Events that one endpoint is given after the fact; the value of `replay/<id>` in registry."""
+    """Events that are delivered after the fact; the value of `replay/<id>` in registry."""
 
     id: str
     tenant: str
     mode: Mode
+    #: empty: all endpoints of the tenant and mode that match and were there when it was asked for
     endpoint_id: str
-    #: resume: what a pause has held back; recover: what a disabled endpoint has missed
-    reason: Literal["resume", "recover"]
-    #: recover: partition of events.raw → the first offset, and the offset after the last one
+    #: resume: what a pause has held back; recover: what a disabled endpoint has missed; replay: a span of time again
+    reason: ReplayReason
+    #: recover, replay: partition of events.raw → the first offset, and the offset after the last one
     begin: dict[int, int]
     end: dict[int, int]
     #: resume: what was put aside in deliveries.dead, from that offset of the endpoint's partition on
     dead_begin: int | None = None
-    state: Literal["pending", "running", "done", "cancelled"] = "pending"
+    #: replay: patterns of the event types; empty: all
+    types: tuple[str, ...] = ()
+    #: replay: which deliveries are made
+    only: Only = "all"
+    #: replay: deliveries per second at most; None: as fast as the endpoints take them
+    rate: float | None = None
+    #: replay: the span that was asked for; 0: the beginning
+    from_ms: int = 0
+    to_ms: int = 0
+    #: what is no longer there of what was asked for
+    messages: tuple[str, ...] = ()
+    state: ReplayState = "pending"
     #: partition → the offset up to which it is done
     done: dict[int, int] = {}
     #: deliveries appended so far
     sent: int = 0
+    #: deliveries put aside, because their endpoint is paused: its resume delivers them
+    aside: int = 0
+    #: deliveries not made, because their endpoint is disabled or gone
+    skipped: int = 0
+    #: the Idempotency-Key, and what was asked with it
+    created_by: tuple[str, str] | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1

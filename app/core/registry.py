@@ -7,11 +7,12 @@ another version refuses it, so no update is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from app.core import registry_replays
 from app.core.commands import (
     AdvanceReplay,
     CancelReplay,
@@ -19,6 +20,8 @@ from app.core.commands import (
     Command,
     CreateEndpoint,
     CreateKey,
+    CreateReplay,
+    PauseReplay,
     PutEventType,
     PutTenant,
     ReactivateEndpoint,
@@ -26,6 +29,7 @@ from app.core.commands import (
     RemoveEndpoint,
     RemoveEventType,
     Reply,
+    ResumeReplay,
     RevokeKey,
     RotateSecret,
     SuspendEndpoint,
@@ -62,8 +66,6 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
 }
 #: what an endpoint remembers of what it was not given
 MAX_HOLDS = 8
-#: replays of an endpoint that are remembered after their end
-MAX_REPLAYS = 20
 
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
@@ -123,16 +125,8 @@ def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[
             if (tenant, mode, name) not in directory.event_types:
                 raise CommandRefused("not_found", f"there is no event type {name}")
             return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
-        case AdvanceReplay(id=id_, done=done, sent=sent, state=state):
-            replay = _replay(directory, id_)
-            if replay.state in ("done", "cancelled"):
-                return []
-            return [_replay_change(msgspec.structs.replace(replay, done=done, sent=sent, state=state), now_ms)]
-        case CancelReplay(id=id_):
-            replay = _replay(directory, id_)
-            if replay.state in ("done", "cancelled"):
-                return []
-            return [_replay_change(msgspec.structs.replace(replay, state="cancelled"), now_ms)]
+        case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
+            return _replays(registry_replays.decide(command.action, directory, now_ms))
         case _:
             raise CommandRefused("unreadable", f"unknown command {command.action}")
 
@@ -230,8 +224,7 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
         hold = msgspec.structs.replace(holds[-1], end=action.end)
         holds = (*holds[:-1], hold)
         if hold.kind == "paused":
-            replays = [_replay_change(_replay_of(old, hold, action.replay_id, "resume", now_ms), now_ms)]
-            replays += _outlived(directory, old.id)
+            replays = _replays(registry_replays.of_hold(old, hold, action.replay_id, "resume", directory, now_ms))
     return [_changed(old, now_ms, status="active", status_reason=None, holds=holds), *replays]
 
 
@@ -253,19 +246,7 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
         raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
     if action.replay_id in directory.replays:
         return []
-    replay = _replay_of(endpoint, missed, action.replay_id, "recover", now_ms)
-    return [_replay_change(replay, now_ms), *_outlived(directory, endpoint.id)]
-
-
-def _outlived(directory: Directory, endpoint_id: str) -> list[Change]:
-    """Forget the oldest of an endpoint's replays that have ended."""
-    ended = [
-        each
-        for each in directory.replays.values()
-        if each.endpoint_id == endpoint_id and each.state in ("done", "cancelled")
-    ]
-    ended.sort(key=lambda each: each.created_at_ms)
-    return [Change(f"replay/{each.id}", None, 0) for each in ended[: max(0, len(ended) - MAX_REPLAYS + 1)]]
+    return _replays(registry_replays.of_hold(endpoint, missed, action.replay_id, "recover", directory, now_ms))
 
 
 def last_disablement(endpoint: Endpoint) -> Hold | None:
@@ -274,26 +255,11 @@ def last_disablement(endpoint: Endpoint) -> Hold | None:
     return closed[-1] if closed else None
 
 
-def _replay_of(
-    endpoint: Endpoint, hold: Hold, replay_id: str, reason: Literal["resume", "recover"], now_ms: int
-) -> Replay:
-    return Replay(
-        id=replay_id, tenant=endpoint.tenant, mode=endpoint.mode, endpoint_id=endpoint.id, reason=reason,
-        begin=hold.begin, end=hold.end or {}, dead_begin=hold.dead_begin if reason == "resume" else None,
-        created_at_ms=now_ms, version=0,
-    )  # fmt: skip
-
-
-def _replay(directory: Directory, replay_id: str) -> Replay:
-    replay = directory.replays.get(replay_id)
-    if replay is None:
-        raise CommandRefused("not_found", f"there is no replay {replay_id}")
-    return replay
-
-
-def _replay_change(replay: Replay, now_ms: int) -> Change:
-    fresh = msgspec.structs.replace(replay, version=replay.version + 1, updated_at_ms=now_ms)
-    return Change(f"replay/{replay.id}", fresh, fresh.version)
+def _replays(changed: Sequence[Replay | str]) -> list[Change]:
+    return [
+        Change(f"replay/{each}", None, 0) if isinstance(each, str) else Change(f"replay/{each.id}", each, each.version)
+        for each in changed
+    ]
 
 
 def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Change]:

@@ -4,8 +4,8 @@ Rules of this file
 - A replay's `done` is, for each partition, the lowest offset that is not finished. A crash goes on there: what was
   finished above it is appended again, nothing is ever left out.
 - A replay never fills its endpoint's lane: `Window` allows so many deliveries that have not been attempted.
-- What a pause has held back comes oldest first within the bounds of a look-ahead (`OldestFirst`); what a disabled
-  endpoint has missed comes in the order of the records' timestamps (`Merge`), as fan-out decided it (`Piece`).
+- What a pause has held back comes oldest first within the bounds of a look-ahead (`OldestFirst`); what is read from
+  events.raw again comes in the order of the records' timestamps (`Merge`), as fan-out decided it (replay_choice.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Literal, Protocol
 
-from app.core import sights
 from app.core.delivery_record import Header
 from app.core.directory import Directory
-from app.core.model import Endpoint, Event, Replay
+from app.core.model import Endpoint, Replay
 
 #: deliveries of one replay that have not been attempted
 _WINDOW = 32
@@ -31,8 +30,6 @@ STALLED_S = 60.0
 #: records that may wait for older ones, and their bytes
 _LOOK_AHEAD = 2000
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
-#: what the changelog's clock and the registry's may differ by
-_CLOCKS_MS = 60_000
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
     ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "registry-position", "arrival")
@@ -60,17 +57,33 @@ class Kept(Protocol):
 
 
 def workable(directory: Directory, without: Collection[str]) -> list[Replay]:
-    """The replays that can be worked on now, the oldest of each endpoint, oldest first.
+    """The replays that can be worked on now, oldest first: of each endpoint one, and of each tenant's and mode's one.
 
-    One whose endpoint is paused or disabled waits; one whose endpoint is gone has only to be ended.
+    A resume or a recovery whose endpoint is paused or disabled waits; a replay goes on (`Fate`). One whose endpoint is
+    gone has only to be ended.
     """
-    first: dict[str, Replay] = {}
+    first: dict[tuple[str, str, str, bool], Replay] = {}
     still = [each for each in directory.replays.values() if each.state in ("pending", "running")]
     for each in sorted(still, key=lambda each: (each.created_at_ms, each.id)):
         if each.id not in without:
-            first.setdefault(each.endpoint_id, each)
-    endpoints = {each.id: directory.endpoint(each.endpoint_id) for each in first.values()}
-    return [each for each in first.values() if (known := endpoints[each.id]) is None or known.status == "active"]
+            place = (each.tenant, each.mode, each.endpoint_id, each.reason == "replay")
+            first.setdefault(place, each)
+    return [each for each in first.values() if not _waits(each, directory)]
+
+
+def _waits(replay: Replay, directory: Directory) -> bool:
+    endpoint = directory.endpoint(replay.endpoint_id) if replay.reason != "replay" else None
+    return endpoint is not None and endpoint.status != "active"
+
+
+Fate = Literal["deliver", "aside", "skip"]
+
+
+def fate(endpoint: Endpoint | None) -> Fate:
+    """What becomes of a replayed delivery: a paused endpoint's is put aside for its resume, as fan-out does it."""
+    if endpoint is None or endpoint.status == "disabled":
+        return "skip"
+    return "aside" if endpoint.status == "paused" else "deliver"
 
 
 def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
@@ -246,64 +259,6 @@ class Merge:
             partition: buffer[0].offset if buffer else self._read[partition]
             for partition, buffer in self._buffers.items()
         }
-
-
-# --- as fan-out decided it ------------------------------------------------------------------------------------------
-
-
-class Piece:
-    """The events of a stretch that an endpoint has missed, and what fan-out decided about those that have a key."""
-
-    _UNSEEN = -1
-
-    def __init__(self) -> None:
-        #: partition → offset → sequence
-        self._keyed: dict[int, dict[int, int]] = {}
-        #: how many events match
-        self.size = 0
-        self._first_ms: int | None = None
-
-    def want(self, event: Event, record: Kept) -> None:
-        """A record of events.raw that matches."""
-        self.size += 1
-        if has_key(event):
-            self._keyed.setdefault(record.partition, {})[record.offset] = self._UNSEEN
-            if self._first_ms is None or record.timestamp < self._first_ms:
-                self._first_ms = record.timestamp
-
-    @property
-    def partitions(self) -> list[int]:
-        """Whose changelog has to be read."""
-        return sorted(self._keyed)
-
-    def since_ms(self, endpoint: Endpoint, replay: Replay) -> int:
-        """From when on fan-out wrote about these: nothing of a hold was there before the hold began.
-
-        The events' own timestamps are their producers' and may lie in the future.
-        """
-        begun = [hold.since_ms for hold in endpoint.holds if (hold.begin, hold.end) == (replay.begin, replay.end)]
-        return max(0, min([*begun[-1:], self._first_ms or 0]) - _CLOCKS_MS)
-
-    def learn(self, partition: int, value: bytes | None) -> None:
-        """A record of the changelog of the table `idempotency`."""
-        wanted = self._keyed.get(partition)
-        if not wanted or value is None:
-            return
-        for sight in sights.decode(value):
-            if sight.partition == partition and sight.offset in wanted:
-                wanted[sight.offset] = sight.sequence
-
-    def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
-        """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
-        if not has_key(event):
-            return True, None
-        sequence = self._keyed.get(record.partition, {}).get(record.offset, self._UNSEEN)
-        return sequence != self._UNSEEN, sequence if sequence > 0 else None
-
-
-def has_key(event: Event) -> bool:
-    """Whether fan-out keeps a sight of it."""
-    return event.idempotency_key is not None or event.ordering_key is not None
 
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:

@@ -10,8 +10,10 @@ from app.core.commands import Action, Reply
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.exchange import Outcome, PreparedRequest
-from app.core.model import SealedSecret
+from app.core.model import Replay, SealedSecret
 from app.core.partitions import Committed, Place
+from app.core.replay_choice import Counts
+from app.core.replay_stretch import Oldest
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -323,6 +325,10 @@ class ReplayReader(Protocol):
         """Partition → the offset that the next record gets."""
         ...
 
+    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, Oldest]:
+        """Partition → where its first record is, and how old that is."""
+        ...
+
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The first offset whose record is not older; the end, when all are."""
         ...
@@ -333,4 +339,12 @@ class ReplayReader(Protocol):
 
     async def close(self) -> None:
         """Disconnect, within seconds."""
+        ...
+
+
+class ReplayCounter(Protocol):
+    """Try a replay without making it."""
+
+    async def count(self, replay: Replay, *, within_s: float) -> Counts:
+        """What it would deliver; not complete when that takes longer than `within_s`. Raises `Unavailable`."""
         ...

@@ -23,6 +23,7 @@ from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.calls import Services
 from app.roles.api.role import ApiRole
+from app.roles.replay import Archive, Counting
 from app.settings import Settings
 
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
@@ -40,7 +41,7 @@ class Address:
 
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
-    keyring: KeyRing, address: Address, exposition: Callable[[], bytes],
+    keyring: KeyRing, past: Archive, address: Address, exposition: Callable[[], bytes],
     readiness: Callable[[], Mapping[str, str | None]],
 ) -> ApiRole:  # fmt: skip
     """A fresh role."""
@@ -60,13 +61,15 @@ def api_role(
             await commands.start()
             await ends.start()
             yield Services(
-                feed=feed, commands=commands, log=log, ends=ends, sender=sender, keyring=keyring,
+                feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
+                counter=Counting(past), sender=sender, keyring=keyring,
                 minter=RandomMinter(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
                 schema_problem=schema_problem,
             )  # fmt: skip
         finally:
+            await past.reader.close()
             await ends.stop()
             await commands.stop()
 

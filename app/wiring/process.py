@@ -25,10 +25,11 @@ from app.profiles.catalog import PROFILES
 from app.roles.delay import DelayRole
 from app.roles.dispatch import DispatchRole
 from app.roles.registry import RegistryRole
+from app.roles.replay import Archive
 from app.settings import Settings
 from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
-from app.wiring.replay import replay_role
+from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
 
@@ -171,7 +172,7 @@ class Process:
     def _api(self) -> Role:
         return api_role(
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
-            self.address, self.meter.exposition, self.readiness,
+            self._past(), self.address, self.meter.exposition, self.readiness,
         )  # fmt: skip
 
     def _sequencer(self) -> Role:
@@ -208,6 +209,10 @@ class Process:
 
     def _replay(self) -> Role:
         return replay_role(
-            self._settings, self._bootstrap, self._topics, self._group("replay"), self._group("fanout"), self._log,
-            self._feed, self._clock,
+            self._settings, self._bootstrap, self._topics, self._group("replay"), self._past(), self._log, self._clock
+        )  # fmt: skip
+
+    def _past(self) -> Archive:
+        return archive(
+            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self._clock
         )  # fmt: skip

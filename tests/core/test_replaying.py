@@ -7,14 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import sights
 from app.core.directory import Directory
-from app.core.model import Endpoint, Event, Hold, Replay, Status
+from app.core.model import Endpoint, Hold, Replay, Status
 from app.core.replaying import (
     STALLED_S,
     Merge,
     OldestFirst,
-    Piece,
     Window,
     aside_until,
     is_put_aside,
@@ -22,7 +20,6 @@ from app.core.replaying import (
     window_of,
     workable,
 )
-from app.core.sights import Sight
 from tests.fakes.log import MemoryRecord
 
 
@@ -40,13 +37,6 @@ def replay(name: str = "rpl", target: str = "ep", **fields: Any) -> Replay:
 def record(offset: int, timestamp: int = 0, partition: int = 0, value: bytes = b"v", **headers: int) -> MemoryRecord:
     named = [(name.replace("_", "-"), b"%d" % number) for name, number in headers.items()]
     return MemoryRecord("topic", partition, offset, timestamp, b"ep", value, named)
-
-
-def event(*, key: str | None = None, ordering: str | None = None) -> Event:
-    return Event(
-        id="e", type="a.b", tenant="t", mode="live", created_at="", body=b"{}", format="native", idempotency_key=key,
-        ordering_key=ordering,
-    )  # fmt: skip
 
 
 # --- which -------------------------------------------------------------------------------------------------------
@@ -202,36 +192,3 @@ def test_stretches_are_merged_by_time_and_each_partition_keeps_its_order() -> No
     last = merge.take()
     assert last is not None and last.offset == 6
     assert merge.take() is None and merge.positions() == {0: 3, 1: 7, 2: 3}
-
-
-# --- as fan-out decided it ------------------------------------------------------------------------------------------
-
-
-def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_sequence() -> None:
-    piece = Piece()
-    keyed, plain = event(key="k", ordering="o"), event()
-    for offset in (3, 4, 5):
-        piece.want(keyed, record(offset, 1000 + offset))
-    piece.want(plain, record(6, 1))
-    assert (piece.size, piece.partitions) == (4, [0])
-    piece.learn(0, sights.encode((Sight(0, 1, 9, 40), Sight(0, 3, 9, 41), Sight(1, 5, 9, 7))))
-    piece.learn(0, sights.encode((Sight(0, 4, 9, 0),)))
-    piece.learn(1, sights.encode((Sight(0, 5, 9, 7),)))
-    piece.learn(0, None)
-    assert piece.decided(keyed, record(3)) == (True, 41)
-    assert piece.decided(keyed, record(4)) == (True, None), "a key, and no order"
-    assert piece.decided(keyed, record(5)) == (False, None), "another partition's sight"
-    assert piece.decided(plain, record(6)) == (True, None), "nothing is known of it, and nothing has to be"
-
-
-def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold() -> None:
-    job = replay()
-    hold = Hold(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
-    piece = Piece()
-    piece.want(event(key="k"), record(0, 9_000_000))
-    assert piece.since_ms(endpoint(holds=(hold,)), job) == 440_000, "the producer's clock is ahead"
-    assert piece.since_ms(endpoint(), job) == 8_940_000
-    piece.want(event(key="k"), record(1, 400_000))
-    assert piece.since_ms(endpoint(holds=(hold,)), job) == 340_000
-    piece.want(event(key="k"), record(2, -1))
-    assert piece.since_ms(endpoint(holds=(hold,)), job) == 0

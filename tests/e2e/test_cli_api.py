@@ -104,10 +104,10 @@ async def test_every_action_of_an_endpoint(acme: Commands, tmp_path: Path) -> No
         assert (await acme("endpoints", action, made["id"]))["status"] == status
     replay = await acme("endpoints", "recover", made["id"])
     assert replay["endpoint"] == made["id"] and replay["reason"] == "recover"
-    assert (await acme("replays", "show", replay["id"]))["id"] == replay["id"]
-    assert replay["id"] in [each["id"] for each in await acme("replays", "list")]
+    assert (await acme("replay", "show", replay["id"]))["id"] == replay["id"]
+    assert replay["id"] in [each["id"] for each in await acme("replay", "list")]
     # it has nothing to do and may be done already: then it stays so
-    assert (await acme("replays", "cancel", replay["id"]))["state"] in ("cancelled", "done")
+    assert (await acme("replay", "cancel", replay["id"]))["state"] in ("cancelled", "done")
     rotated = await acme("endpoints", "rotate-secret", made["id"], "--overlap", "60")
     assert rotated["secret"] != made["secret"] and len(rotated["secrets"]) == 2
     (tmp_path / "own").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
@@ -212,7 +212,7 @@ async def test_a_profile_file_is_enough(shared: Service, tmp_path: Path) -> None
     assert [each["id"] for each in over_api.json()] == [made["id"]]
     over_kafka = await hookstream("endpoints", "list", "-o", "json", environ=shared.environ | environ)
     assert made["id"] in [each["id"] for each in over_kafka.json()] and "tenant" in over_kafka.json()[0]
-    explained = await hookstream("replays", "list", environ=shared.environ | environ, expect=2)
+    explained = await hookstream("replay", "list", environ=shared.environ | environ, expect=2)
     assert "--as default" in explained.err
 
 
@@ -230,7 +230,7 @@ async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: 
         assert (tmp_path / "data" / "admin.token").stat().st_mode & 0o777 == 0o600
         await hookstream("tenants", "add", "acme", "-o", "json", environ=environ)
         made = await hookstream("keys", "create", "--tenant", "acme", "--mode", "test", "-o", "json", environ=environ)
-        missing = await hookstream("replays", "list", environ=environ, expect=2)
+        missing = await hookstream("replay", "list", environ=environ, expect=2)
         assert "hookstream keys create" in missing.err
         words = ("endpoints", "add", "https://x.example", "--key-file", "-", "-o", "json")
         endpoint = await hookstream(*words, environ=environ, stdin=made.json()["key"])

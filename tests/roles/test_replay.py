@@ -26,8 +26,9 @@ from app.core.commands import (
 from app.core.errors import CommandRefused, Unavailable
 from app.core.model import Endpoint, EventType, Replay
 from app.core.registry import apply, decide, encode
+from app.core.replay_stretch import Oldest
 from app.core.topics import Names
-from app.roles.replay import ReplayRole, Surroundings, recover
+from app.roles.replay import Archive, ReplayRole, Surroundings, selecting
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
@@ -97,6 +98,10 @@ class MemoryReader:
     async def ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
         return {number: len(self.log.partitions[topic, number]) for number in partitions}
 
+    async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, Oldest]:
+        found = {number: self.log.partitions[topic, number][:1] for number in partitions}
+        return {number: Oldest(0, first[0].timestamp if first else None) for number, first in found.items()}
+
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         records = self.log.partitions[topic, partition]
         return next((each.offset for each in records if each.timestamp >= timestamp_ms), len(records))
@@ -121,12 +126,12 @@ class Stage:
         #: what the role told
         self.told: list[AdvanceReplay] = []
         self.silent = False
-        around = Surroundings(
-            reader=self.reader, log=self.log, feed=self.feed, commands=self._connected, clock=self.clock,
-            topics=TOPICS, partition_of=lambda endpoint: NUMBER, changelog=CHANGELOG, max_event_bytes=10_000,
+        self.past = Archive(
+            reader=self.reader, feed=self.feed, clock=self.clock, topics=TOPICS, partition_of=lambda endpoint: NUMBER,
+            changelog=CHANGELOG, max_event_bytes=10_000,
             violation=lambda event_type, data: "it is wrong" if b"wrong" in data else None,
         )  # fmt: skip
-        self.role = ReplayRole(self.source, around)
+        self.role = ReplayRole(self.source, Surroundings(self.past, self.log, self._connected))
         self.running = asyncio.create_task(self.role.run())
 
     @asynccontextmanager
@@ -484,7 +489,7 @@ async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: S
 async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover, "_PIECE", 7)
+    monkeypatch.setattr(selecting, "PIECE", 7)
     stage.suspend("disabled")
     for number in range(50):
         stage.raw(number % 2, 100 + number, number + 1, id=f"e{number:02}", ordering_key="o")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hmac
+import re
+from collections.abc import Mapping
 from hashlib import sha256
 
+from app.core.model import Mode
 from app.ports import DirectoryFeed
 from app.roles.api.calls import Caller
 from app.roles.api.problems import ApiError
 from app.roles.api.routes import Access
 
 _ASK = {"WWW-Authenticate": 'Bearer realm="hookstream"'}
+_TENANT, _MODE = "Hookstream-Tenant", "Hookstream-Mode"
+_is_name = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 OPERATOR = Caller("operator", operator=True)
 
 
@@ -34,11 +39,33 @@ class Gate:
             raise ApiError(401, "unauthenticated", "the key is not known, revoked or expired", headers=_ASK)
         return Caller.of(key)
 
+    def acting(self, caller: Caller, headers: Mapping[str, str]) -> Caller:
+        """Whom the caller stands for: with the header Hookstream-Tenant the operator is a tenant (mode live, or as
+        Hookstream-Mode says). A tenant can only be itself. Raises `ApiError` 400 and 403.
+        """
+        tenant, mode = headers.get(_TENANT), headers.get(_MODE)
+        if tenant is None and mode is None:
+            return caller
+        if mode not in (None, "live", "test"):
+            raise ApiError(400, "invalid_header", f"{_MODE}: live or test")
+        if not caller.operator:
+            if tenant not in (None, caller.tenant) or mode not in (None, caller.mode):
+                raise ApiError(403, "forbidden", "the key belongs to another tenant or mode than the header names")
+            return caller
+        if tenant is None or not _is_name(tenant):
+            raise ApiError(400, "invalid_header", f"{_TENANT}: the id of a tenant")
+        known: Mode = "test" if mode == "test" else "live"
+        return Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"))
+
     def demand(self, access: Access, caller: Caller) -> None:
         """Raises `ApiError` 403."""
         if access == "operator" and not caller.operator:
             raise ApiError(403, "forbidden", "this is for the operator's token")
         if access in ("read", "write") and caller.operator:
-            raise ApiError(403, "forbidden", "the operator's token belongs to no tenant: use a key of the tenant")
+            raise ApiError(
+                403,
+                "forbidden",
+                f"the operator's token belongs to no tenant: name one with {_TENANT}, or use a key of the tenant",
+            )
         if access in ("read", "write") and access not in caller.scopes:
             raise ApiError(403, "forbidden", f"the key lacks the scope {access}")

@@ -9,7 +9,18 @@ import msgspec
 
 from app.core.model import ApiKey, Mode
 from app.core.topics import Topics
-from app.ports import Clock, CommandSender, DirectoryFeed, Ends, KeyRing, Log, Minter, Sender
+from app.ports import (
+    Clock,
+    CommandSender,
+    DirectoryFeed,
+    Ends,
+    KeyRing,
+    Log,
+    Minter,
+    ReplayCounter,
+    ReplayReader,
+    Sender,
+)
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 from app.roles.api.problems import ApiError
@@ -81,6 +92,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     commands: CommandSender
     log: Log
     ends: Ends
+    #: what a replay may begin with, and what it would deliver
+    past: ReplayReader
+    counter: ReplayCounter
     sender: Sender
     keyring: KeyRing
     minter: Minter

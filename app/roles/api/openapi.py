@@ -125,7 +125,10 @@ def _components() -> Json:
         "responses": {f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()},
         "securitySchemes": {
             "key": _bearer("A tenant's key for one mode. A change needs the scope `write`, everything else `read`."),
-            "operator": _bearer("The operator's token (`HOOKSTREAM_ADMIN_TOKEN`)."),
+            "operator": _bearer(
+                "The operator's token (`HOOKSTREAM_ADMIN_TOKEN`). With the headers `Hookstream-Tenant` and "
+                "`Hookstream-Mode` it does what a key of that tenant and mode does."
+            ),
         },
     }
 

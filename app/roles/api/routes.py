@@ -69,12 +69,18 @@ ROUTES: tuple[Route, ...] = (
           "own, or replace it", access="write", takes=c.EventTypeIn, gives=c.EventTypeOut),
     Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Remove an event type of "
           "your own", access="write", status=204),
+    Route(method="POST", path="/v1/replays", name="replays.create", summary="Deliver a span of time once more, or "
+          "count what that would be", access="write", takes=c.ReplayIn, gives=c.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read", gives=c.Page,
           of=c.ReplayOut, query=_PAGE),
     Route(method="GET", path="/v1/replays/{id}", name="replays.get", summary="Show a replay", access="read",
           gives=c.ReplayOut),
     Route(method="POST", path="/v1/replays/{id}/cancel", name="replays.cancel", summary="Stop a replay", access="write",
           gives=c.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/pause", name="replays.pause", summary="Interrupt a replay",
+          access="write", gives=c.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Go on with a replay",
+          access="write", gives=c.ReplayOut),
     Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
           takes=c.TenantIn, gives=c.TenantOut, status=201),
     Route(method="GET", path="/v1/tenants", name="tenants.list", summary="List tenants", access="operator",

@@ -84,6 +84,7 @@ class Server:
             self._limit(f"stranger {request.remote}", request)
             raise
         self._limit(caller.id, request)
+        caller = self._gate.acting(caller, request.headers)
         self._gate.demand(route.access, caller)
         return caller
 

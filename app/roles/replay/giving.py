@@ -1,24 +1,26 @@
-"""Append to one endpoint's deliveries at the pace at which it takes them, as long as it is active."""
+"""Append to endpoints' deliveries at the pace at which they take them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from app.core import replaying
+from app.core import replay_choice, replaying
 from app.core.delivery_record import Header
-from app.core.model import Endpoint, EventType, Replay
+from app.core.fanout import PUT_ASIDE
+from app.core.model import Endpoint, Replay
+from app.core.replay_queue import Allowance, Queues
 from app.core.topics import Names, Topics
-from app.ports import Clock, CommandSender, DirectoryFeed, Log, ReplayReader
+from app.ports import Clock, CommandSender, DirectoryFeed, Log, Record, ReplayReader
+from app.roles.replay.selecting import LOOK_S, POLL_MS, POLLED, Archive
 
-#: between two looks at the directory
-LOOK_S = 1.0
-POLL_MS = 1000
-POLLED = 200
+if TYPE_CHECKING:
+    from app.roles.replay.again import Chosen
+
 #: attempts that may have been written between two turns; after more it is not looked for what became of the deliveries
 _MISSED = 100_000
 
@@ -26,19 +28,29 @@ _MISSED = 100_000
 class Surroundings(NamedTuple):
     """What all replays share."""
 
-    reader: ReplayReader
+    archive: Archive
     log: Log
-    feed: DirectoryFeed
     commands: Callable[[], AbstractAsyncContextManager[CommandSender]]
-    clock: Clock
-    topics: Topics
-    #: the partition of an endpoint's deliveries
-    partition_of: Callable[[str], int]
-    #: the topic of the fan-out's table of first sights
-    changelog: str
-    max_event_bytes: int
-    #: where data breaks its type's schema
-    violation: Callable[[EventType, bytes], str | None]
+
+    @property
+    def feed(self) -> DirectoryFeed:
+        """The registry."""
+        return self.archive.feed
+
+    @property
+    def clock(self) -> Clock:
+        """Now."""
+        return self.archive.clock
+
+    @property
+    def reader(self) -> ReplayReader:
+        """The log as it was."""
+        return self.archive.reader
+
+    @property
+    def topics(self) -> Topics:
+        """Their names."""
+        return self.archive.topics
 
 
 class Leave(Exception):
@@ -52,6 +64,7 @@ class Leave(Exception):
 class Item(NamedTuple):
     """A delivery to be appended."""
 
+    endpoint_id: str
     delivery_id: str
     headers: list[Header]
     value: bytes | None
@@ -70,103 +83,160 @@ _attempted = msgspec.json.Decoder(_Attempted)
 
 
 class Giving:
-    """What one replay gives its endpoint, and how far it has come; it lasts from turn to turn."""
+    """What one replay gives its endpoints, and how far it has come; it lasts from turn to turn."""
 
     def __init__(self, replay: Replay, around: Surroundings) -> None:
         self.replay = replay
         self.around = around
-        #: partition → the lowest offset that is not finished; of deliveries.dead (resume) or events.raw (recover)
+        #: partition → the lowest offset that is not finished; of deliveries.dead (resume) or events.raw
         self.done = dict(replay.done)
-        self.sent = replay.sent
+        self.sent, self.aside, self.skipped = replay.sent, replay.aside, replay.skipped
         #: since when it appends, in this turn
         self.since: float | None = None
         #: asked to make room
         self.yielding = False
-        #: the endpoint's partition, and the key of its records
-        self.number = around.partition_of(replay.endpoint_id)
-        self.key = replay.endpoint_id.encode()
+        self.queues: Queues[Chosen] = Queues()
+        self._clock = around.clock
         self._deliveries = around.topics.name(Names.DELIVERIES)
         self._ordered = around.topics.name(Names.DELIVERIES_ORDERED)
+        self._dead = around.topics.name(Names.DELIVERIES_DEAD)
         self._attempts = around.topics.name(Names.ATTEMPTS)
-        self._clock = around.clock
-        self._window = replaying.Window(self._clock.monotonic())
+        self._allowance = Allowance(replay.rate, self._clock.monotonic())
+        self._windows: dict[str, replaying.Window] = {}
         self._moved = asyncio.Event()
         self._grown = asyncio.Event()
-        #: how far the endpoint's partition of attempts was read
-        self._tailed: int | None = None
+        #: partition of attempts → how far it was read
+        self._tailed: dict[int, int] = {}
 
-    def look(self) -> Endpoint:
-        """The endpoint, while there is work to do for it."""
-        directory = self.around.feed.directory
-        replay = directory.replays.get(self.replay.id)
+    def look(self) -> None:
+        """Raises `Leave` when there is no work to do now."""
+        replay = self.around.feed.directory.replays.get(self.replay.id)
         if replay is None or replay.state in ("done", "cancelled"):
             raise Leave("over")
-        endpoint = directory.endpoint(replay.endpoint_id)
+        if replay.state == "paused":
+            raise Leave("parked")
+        if self.replay.endpoint_id:
+            self._look_at(self.around.feed.directory.endpoint(self.replay.endpoint_id))
+
+    def _look_at(self, endpoint: Endpoint | None) -> None:
         if endpoint is None:
             raise Leave("done")
-        if endpoint.status != "active":
+        if self.replay.reason != "replay" and endpoint.status != "active":
             raise Leave("parked")
+
+    def endpoint(self) -> Endpoint:
+        """The one endpoint of a resume, while there is work to do for it."""
+        self.look()
+        endpoint = self.around.feed.directory.endpoint(self.replay.endpoint_id)
+        assert endpoint is not None, "look() raises where it is gone"
         return endpoint
 
     async def prepare(self) -> None:
         """Begin a turn: from here on attempts are seen. Those of the last turn's deliveries are looked for, too."""
         self.since, self.yielding = None, False
-        end = (await self.around.reader.ends(self._attempts, [self.number]))[self.number]
-        if self._tailed is None or end - self._tailed > _MISSED:
-            self._window = replaying.Window(self._clock.monotonic())
-            self._tailed = end
+        endpoints = replay_choice.covered(self.replay, self.around.feed.directory)
+        numbers = sorted({self.around.archive.partition_of(each.id) for each in endpoints})
+        ends = await self.around.reader.ends(self._attempts, numbers) if numbers else {}
+        if any(end - self._tailed.get(number, -1 - _MISSED) > _MISSED for number, end in ends.items()):
+            self._windows.clear()
+            self._tailed = dict(ends)
 
     async def tail(self) -> None:
-        """Learn from the attempts which deliveries have had their turn."""
-        at = self._tailed or 0
-        reading = await self.around.reader.open(self._attempts, {self.number: at})
+        """Learn from the attempts which deliveries have had their turn; never returns."""
+        if not self._tailed:
+            await asyncio.Event().wait()
+        reading = await self.around.reader.open(self._attempts, dict(self._tailed))
         try:
             while True:
-                batches = await reading.poll((self.number,), timeout_ms=POLL_MS, max_records=POLLED)
-                for record in batches.get(self.number, ()):
-                    self._tailed = record.offset + 1
-                    if record.key == self.key and record.value is not None:
-                        self._attempted(record.value)
+                batches = await reading.poll(list(self._tailed), timeout_ms=POLL_MS, max_records=POLLED)
+                for number, records in batches.items():
+                    for record in records:
+                        self._tailed[number] = record.offset + 1
+                        self._see(record)
         finally:
             await reading.close()
 
-    def _attempted(self, value: bytes) -> None:
+    def _see(self, record: Record) -> None:
+        window = self._windows.get((record.key or b"").decode("utf-8", "replace"))
+        if window is None or record.value is None:
+            return
         try:
-            said = _attempted.decode(value)
+            said = _attempted.decode(record.value)
         except msgspec.MsgspecError:
             return
-        if self._window.attempted(said.delivery_id, self._clock.monotonic()):
+        if window.attempted(said.delivery_id, self._clock.monotonic()):
             self._moved.set()
 
-    async def slots(self) -> int:
-        """Wait until deliveries may be appended; how many."""
+    def allowed(self, most: int) -> int:
+        """How many deliveries may be appended now, by the replay's own rate; raises `Leave`."""
+        self.look()
+        if self.yielding:
+            raise Leave("parked")
         if self.since is None:
             self.since = self._clock.monotonic()
+        return self._allowance.free(most, self._clock.monotonic())
+
+    def free(self, endpoint_id: str) -> int:
+        """How many deliveries an endpoint takes now. One that takes none by itself holds nobody up."""
+        endpoint = self.around.feed.directory.endpoint(endpoint_id)
+        if endpoint is None or endpoint.status != "active":
+            return POLLED
+        now_s = self._clock.monotonic()
+        window = self._windows.setdefault(endpoint_id, replaying.Window(now_s))
+        return window.free(replaying.window_of(endpoint), now_s)
+
+    async def moved(self) -> None:
+        """Return when more may be appended, or after a while."""
+        wait_s = self._allowance.wait_s()
+        if wait_s > 0:
+            await self._clock.sleep(min(wait_s, LOOK_S))
+            return
+        self._moved.clear()
+        await _either(self._moved.wait(), self._clock.sleep(LOOK_S))
+
+    async def slots(self) -> int:
+        """Wait until the one endpoint of a resume takes deliveries; how many."""
         while True:
-            endpoint = self.look()
-            if self.yielding:
-                raise Leave("parked")
-            free = self._window.free(replaying.window_of(endpoint), self._clock.monotonic())
+            allowed = self.allowed(POLLED)
+            free = min(allowed, self.free(self.replay.endpoint_id))
             if free > 0:
                 return free
-            self._moved.clear()
-            await _either(self._moved.wait(), self._clock.sleep(LOOK_S))
+            await self.moved()
 
     async def append(self, items: Sequence[Item]) -> None:
-        """Append deliveries; returns when all are acknowledged."""
+        """Append deliveries, or what their endpoints' state makes of them; returns when all are acknowledged."""
+        self.look()
         acks = []
-        in_line = self.look().ordering == "fifo"
         for item in items:
-            self._window.sent(item.delivery_id, self._clock.monotonic())
-            topic = self._ordered if in_line and item.has_ordering_key else self._deliveries
+            endpoint = self.around.feed.directory.endpoint(item.endpoint_id)
+            fate = replaying.fate(endpoint)
+            if endpoint is None or fate == "skip":
+                self.skipped += 1
+                continue
+            headers = item.headers if fate == "deliver" else item.headers + PUT_ASIDE
+            if fate == "deliver":
+                self._expect(item)
+                self.sent += 1
+            else:
+                self.aside += 1
             acks.append(
                 await self.around.log.append(
-                    topic, key=self.key, value=item.value, headers=item.headers, partition=self.number
+                    self._topic(item, endpoint, fate), key=item.endpoint_id.encode(), value=item.value,
+                    headers=headers, partition=self.around.archive.partition_of(item.endpoint_id),
                 )
-            )
+            )  # fmt: skip
         await asyncio.gather(*acks)
-        self.sent += len(items)
+        self._allowance.took(len(acks))
         self._grown.set()
+
+    def _topic(self, item: Item, endpoint: Endpoint, fate: replaying.Fate) -> str:
+        if fate == "aside":
+            return self._dead
+        return self._ordered if endpoint.ordering == "fifo" and item.has_ordering_key else self._deliveries
+
+    def _expect(self, item: Item) -> None:
+        now_s = self._clock.monotonic()
+        self._windows.setdefault(item.endpoint_id, replaying.Window(now_s)).sent(item.delivery_id, now_s)
 
     async def progressed(self) -> None:
         """Return when something was appended, or after a while."""

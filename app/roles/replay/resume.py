@@ -5,7 +5,8 @@ from __future__ import annotations
 from app.core import replaying
 from app.core.topics import Names
 from app.ports import Reading
-from app.roles.replay.giving import POLL_MS, POLLED, Giving, Item
+from app.roles.replay.giving import Giving, Item
+from app.roles.replay.selecting import POLL_MS, POLLED
 
 #: what was on its way when the endpoint was resumed is put aside within that time
 _QUIET_S = 2.0
@@ -18,7 +19,8 @@ class Resume:
         self._giving = giving
         self._around = giving.around
         self._clock = giving.around.clock
-        self._number = giving.number
+        self._number = giving.around.archive.partition_of(giving.replay.endpoint_id)
+        self._key = giving.replay.endpoint_id.encode()
         self._dead = giving.around.topics.name(Names.DELIVERIES_DEAD)
 
     async def run(self) -> None:
@@ -49,20 +51,20 @@ class Resume:
 
     async def _dead_end(self) -> int:
         end = (await self._around.reader.ends(self._dead, [self._number]))[self._number]
-        until = replaying.aside_until(self._giving.look(), self._giving.replay)
+        until = replaying.aside_until(self._giving.endpoint(), self._giving.replay)
         return end if until is None else min(end, until)
 
     async def _read_ahead(self, queue: replaying.OldestFirst, reading: Reading, end: int) -> None:
-        until = replaying.aside_until(self._giving.look(), self._giving.replay)
+        until = replaying.aside_until(self._giving.endpoint(), self._giving.replay)
         while not queue.full and queue.position < end:
             self._giving.look()
             batches = await reading.poll((self._number,), timeout_ms=POLL_MS, max_records=POLLED)
             for record in batches.get(self._number, ()):
-                if (until is None or record.offset < until) and replaying.is_put_aside(record, self._giving.key):
+                if (until is None or record.offset < until) and replaying.is_put_aside(record, self._key):
                     queue.add(record)
             queue.moved(await reading.position(self._number))
 
     def _released(self, record: replaying.Kept) -> Item:
         named = dict(record.headers)
         headers = replaying.released(record.headers, self._around.feed.position)
-        return Item(named.get("delivery-id", b"").decode(), headers, record.value)
+        return Item(self._giving.replay.endpoint_id, named.get("delivery-id", b"").decode(), headers, record.value)

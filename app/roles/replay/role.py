@@ -1,4 +1,4 @@
-"""The replay role: give an endpoint what a pause has held back, or what it has missed while it was disabled.
+"""The replay role: what a pause has held back, what a disabled endpoint has missed, or a span of time once more.
 
 One process of many is the worker (a consumer group elects it). It works on some replays at a time and tells the
 registry how far each is, so that another process goes on there after a crash. The decisions are in core/replaying.py.
@@ -18,9 +18,10 @@ from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.core.model import Replay
 from app.core.partitions import Committed, Place
 from app.ports import CommandSender, Source
-from app.roles.replay.giving import LOOK_S, POLL_MS, Giving, Leave, Surroundings
-from app.roles.replay.recover import Recover
+from app.roles.replay.again import Again
+from app.roles.replay.giving import Giving, Leave, Surroundings
 from app.roles.replay.resume import Resume
+from app.roles.replay.selecting import LOOK_S, POLL_MS
 
 log = structlog.get_logger(__name__)
 
@@ -109,11 +110,12 @@ class ReplayRole:
         """Begin what may be begun, end what is no longer wanted."""
         replays = self._around.feed.directory.replays
         open_ids = {each.id for each in replays.values() if each.state in ("pending", "running")}
+        kept = open_ids | {each.id for each in replays.values() if each.state == "paused"}
         for replay_id, task in self._tasks.items():
-            if replay_id not in open_ids:
+            if replay_id not in kept:
                 task.cancel()
-        self._ended &= open_ids
-        self._parked = {each: said for each, said in self._parked.items() if each in open_ids}
+        self._ended &= kept
+        self._parked = {each: said for each, said in self._parked.items() if each in kept}
         self._begun = {each: moment for each, moment in self._begun.items() if each in open_ids}
         waiting = [
             each for each in replaying.workable(self._around.feed.directory, self._ended) if each.id not in self._tasks
@@ -166,7 +168,8 @@ class _Turn:
 
     def progress(self, state: Literal["running", "done"]) -> AdvanceReplay:
         """What the registry is told."""
-        return AdvanceReplay(self.id, dict(self.giving.done), self.giving.sent, state)
+        giving = self.giving
+        return AdvanceReplay(self.id, dict(giving.done), giving.sent, state, giving.aside, giving.skipped)
 
     async def run(self) -> bool:
         """Until there is nothing to do now; False: there will be later. Raises a `HookstreamError` to begin again."""
@@ -179,7 +182,7 @@ class _Turn:
                     "replay.begun", replay=self.id, reason=giving.replay.reason, endpoint=giving.replay.endpoint_id
                 )
                 await giving.prepare()
-                work = Resume(giving) if giving.replay.reason == "resume" else Recover(giving)
+                work = Resume(giving) if giving.replay.reason == "resume" else Again(giving)
                 await _first(work.run(), giving.tail(), self._report(commands))
             except Leave as leave:
                 why = leave.why

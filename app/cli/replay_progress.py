@@ -1,0 +1,50 @@
+"""A replay's progress as a bar, until it has ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app.adapters.api_client import ApiClient
+from app.core.errors import Unavailable
+from app.ports import Clock
+
+_LOOK_S = 0.5
+#: looks that may fail one after the other
+_PATIENCE = 120
+
+
+def say(replay: dict[str, Any]) -> None:
+    """What the service remarks about the span, for people."""
+    for message in replay.get("messages") or ():
+        print(f"note: {message}", file=sys.stderr)
+
+
+async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """Look at a replay until it has ended or is paused; what it was then."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[sent]} sent"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(replay["state"], total=None, sent=0)
+        silent = 0
+        while True:
+            told = replay["progress"] or {}
+            progress.update(
+                bar, description=replay["state"], total=told.get("of"), completed=told.get("read", 0),
+                sent=replay["sent"],
+            )  # fmt: skip
+            if replay["state"] not in ("pending", "running"):
+                return replay
+            await clock.sleep(_LOOK_S)
+            try:
+                replay = await api.get("replays", replay["id"])
+                silent = 0
+            except Unavailable:  # the service may be starting again: the replay goes on where it was
+                silent += 1
+                if silent > _PATIENCE:
+                    raise

@@ -1,0 +1,148 @@
+"""What a replay hands out next: a queue for each endpoint, so that a slow one does not hold back the others.
+
+Rules of this file
+- An endpoint's own order is kept.
+- The progress is the lowest record of each partition of which something waits: a crash goes on there.
+- What was handed out above that is remembered from turn to turn, and lost in a crash: then it goes out again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+#: partition and offset of a record of events.raw
+Spot = tuple[int, int]
+
+#: deliveries that may wait for slow endpoints, and their bytes
+_CAPACITY = 2000
+_CAPACITY_BYTES = 16 * 1024 * 1024
+#: so many of a slow endpoint's go past its window when the others would have to wait for it
+_OVERFLOW = 100
+_REMEMBERED = 4 * _CAPACITY
+#: share of a second's deliveries that may go at once
+_BURST_S = 0.1
+
+
+class Waiting(NamedTuple, Generic[T]):
+    """One delivery that waits."""
+
+    spot: Spot
+    endpoint_id: str
+    item: T
+    size: int
+
+
+class Queues(Generic[T]):
+    """The deliveries of one replay that wait for their endpoints."""
+
+    def __init__(self, capacity: int = _CAPACITY, capacity_bytes: int = _CAPACITY_BYTES) -> None:
+        self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._lines: dict[str, deque[Waiting[T]]] = {}
+        #: partition → offset → deliveries that are not done; offsets ascend
+        self._open: dict[int, dict[int, int]] = {}
+        self._given: set[tuple[Spot, str]] = set()
+        self._seen: set[str] = set()
+        self._bytes = 0
+        self.waiting = 0
+
+    def begin(self, done: Mapping[int, int]) -> None:
+        """Reading begins again at `done`: what waits comes again, what was handed out above does not."""
+        self._lines, self._open, self._bytes, self.waiting = {}, {}, 0, 0
+        self._forget(done)
+
+    @property
+    def full(self) -> bool:
+        """Nothing more should be read now."""
+        return self.waiting >= self._capacity or self._bytes >= self._capacity_bytes
+
+    def put(self, spot: Spot, endpoint_id: str, item: T, size: int) -> None:
+        """A delivery; records come in the order of their offsets."""
+        if (spot, endpoint_id) in self._given:
+            return
+        partition, offset = spot
+        counts = self._open.setdefault(partition, {})
+        counts[offset] = counts.get(offset, 0) + 1
+        self._lines.setdefault(endpoint_id, deque()).append(Waiting(spot, endpoint_id, item, size))
+        self._seen.add(endpoint_id)
+        self._bytes += size
+        self.waiting += 1
+
+    def take(self, most: int, free: Callable[[str], int]) -> list[Waiting[T]]:
+        """As many as their endpoints take; each has to be reported as `done`."""
+        taken: list[Waiting[T]] = []
+        for endpoint_id in list(self._lines):
+            if most > len(taken):
+                taken += self._shift(endpoint_id, min(most - len(taken), free(endpoint_id)))
+        for endpoint_id in {each.endpoint_id for each in taken}:  # whoever had its turn goes to the end
+            if (line := self._lines.pop(endpoint_id, None)) is not None:
+                self._lines[endpoint_id] = line
+        return taken
+
+    def overflow(self, most: int) -> list[Waiting[T]]:
+        """Some of the endpoint with the longest queue, past its window: dispatch defers what it cannot take.
+
+        Nothing while there is only one endpoint: nobody waits for it.
+        """
+        if len(self._seen) < 2 or not self._lines:
+            return []
+        longest = max(self._lines, key=lambda each: len(self._lines[each]))
+        return self._shift(longest, min(most, _OVERFLOW))
+
+    def done(self, waiting: Waiting[T]) -> None:
+        """It has been handed out and acknowledged."""
+        partition, offset = waiting.spot
+        counts = self._open[partition]
+        counts[offset] -= 1
+        if not counts[offset]:
+            del counts[offset]
+        self._given.add((waiting.spot, waiting.endpoint_id))
+
+    def low(self, positions: Mapping[int, int]) -> dict[int, int]:
+        """The lowest offset of each partition that is not done; the partitions were read up to `positions`."""
+        found = {number: next(iter(self._open.get(number, ())), at) for number, at in positions.items()}
+        if len(self._given) > _REMEMBERED:
+            self._forget(found)
+        return found
+
+    def _shift(self, endpoint_id: str, number: int) -> list[Waiting[T]]:
+        line = self._lines[endpoint_id]
+        shifted = [line.popleft() for _ in range(min(max(0, number), len(line)))]
+        self._bytes -= sum(each.size for each in shifted)
+        self.waiting -= len(shifted)
+        if not line:
+            del self._lines[endpoint_id]
+        return shifted
+
+    def _forget(self, done: Mapping[int, int]) -> None:
+        self._given = {each for each in self._given if each[0][1] >= done.get(each[0][0], 0)}
+
+
+class Allowance:
+    """At most so many deliveries per second; None: as many as there are."""
+
+    def __init__(self, rate: float | None, now_s: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, (rate or 0.0) * _BURST_S)
+        self._saved = 1.0
+        self._at_s = now_s
+
+    def free(self, most: int, now_s: float) -> int:
+        """How many of `most` may go now."""
+        if self._rate is None:
+            return most
+        self._saved = min(self._burst, self._saved + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        return min(most, int(self._saved + 1e-9))
+
+    def took(self, number: int) -> None:
+        """So many have gone."""
+        self._saved -= number
+
+    def wait_s(self) -> float:
+        """How long until the next one may go, at the time of the last `free`."""
+        return 0.0 if self._rate is None else max(0.0, (1.0 - self._saved) / self._rate)

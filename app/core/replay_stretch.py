@@ -1,0 +1,70 @@
+"""Which part of events.raw a span of time is, and what of it is no longer there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from app.core.ingest import iso
+from app.core.moments import BEGIN
+
+
+class Oldest(NamedTuple):
+    """The first record that a partition still has."""
+
+    offset: int
+    #: None: it has none
+    timestamp_ms: int | None
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether retention has removed records before it."""
+        return self.offset > 0
+
+
+class Span(NamedTuple):
+    """What was asked for; `from_ms` 0 is the beginning."""
+
+    from_ms: int
+    to_ms: int
+
+
+def messages(span: Span, oldest: Mapping[int, Oldest], now_ms: int) -> list[str]:
+    """What a person must know who takes the span for what will be read."""
+    said = []
+    times = [each.timestamp_ms for each in oldest.values() if each.timestamp_ms is not None]
+    first_ms = min(times, default=None)
+    if first_ms is None:
+        said.append("no record is kept at all: there is nothing to replay")
+    elif span.to_ms < first_ms:
+        said.append(f"to {iso(span.to_ms)} is before the oldest record kept, {iso(first_ms)}: there is nothing")
+    elif BEGIN < span.from_ms < first_ms:
+        said.append(f"from {iso(span.from_ms)} is before the oldest record kept, {iso(first_ms)}: begins there")
+    cut = [each for each in oldest.values() if each.has_lost and _begins_late(each, span)]
+    if cut and first_ms is not None:
+        until_ms = max(each.timestamp_ms for each in cut if each.timestamp_ms is not None) if times else 0
+        said.append(
+            f"retention has removed events of this range from {len(cut)} of {len(oldest)} partitions of events.raw, "
+            f"none that is younger than {iso(until_ms)}: they cannot be replayed"
+        )
+    if span.to_ms > now_ms:
+        said.append(f"to {iso(span.to_ms)} is in the future: ends now, at {iso(now_ms)}")
+    return said
+
+
+def outcomes_messages(span: Span, oldest: Mapping[int, Oldest], only: str) -> list[str]:
+    """What the log of attempts can no longer tell about the span; `oldest` is of the endpoints' partitions."""
+    cut = [each for each in oldest.values() if each.has_lost and _begins_late(each, span)]
+    if only == "all" or not cut:
+        return []
+    times = [each.timestamp_ms for each in cut if each.timestamp_ms is not None]
+    since = f"before {iso(max(times))}" if times else "so far"
+    wrong = "deliveries that failed" if only == "failed" else "deliveries that were made"
+    return [f"attempts made {since} are no longer kept: {wrong} then are {_WRONG[only]}"]
+
+
+_WRONG = {"failed": "not found", "missing": "taken for missing, and made again"}
+
+
+def _begins_late(oldest: Oldest, span: Span) -> bool:
+    return oldest.timestamp_ms is None or span.from_ms < oldest.timestamp_ms

@@ -1,0 +1,99 @@
+"""Again: a part of events.raw once more, as fan-out decided it, in the order in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from app.core import ids, replaying
+from app.core.delivery_record import event_headers, with_delivery
+from app.core.model import Event
+from app.core.replay_choice import Piece
+from app.core.replay_queue import Waiting
+from app.roles.replay.giving import Giving, Item
+from app.roles.replay.selecting import Selecting, Stretch
+
+#: deliveries that wait before some are handed out, and that are handed out at once
+_BATCH = 200
+
+
+class Chosen(NamedTuple):
+    """An event that an endpoint is to get; its delivery is made when its turn comes."""
+
+    event: Event
+    accepted_at_ms: int
+    sequence: int | None
+
+
+class Again:
+    """Work on a replay with the reason `recover` or `replay`."""
+
+    def __init__(self, giving: Giving) -> None:
+        self._giving = giving
+        self._replay = giving.replay
+        self._selecting = Selecting(giving.replay, giving.around.archive, giving.look)
+
+    async def run(self) -> None:
+        """Until the end of the stretch; raises `Leave`."""
+        ends = self._replay.end
+        begins = {number: max(self._replay.begin.get(number, 0), self._giving.done.get(number, 0)) for number in ends}
+        await self._selecting.until_fanned_out(begins, ends)
+        while begins := {number: begin for number, begin in begins.items() if begin < ends[number]}:
+            piece, until = await self._selecting.survey(begins, ends)
+            if piece.size:
+                await self._give(piece, begins, until)
+            self._giving.done |= until
+            begins = until
+
+    async def _give(self, piece: Piece, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
+        queues = self._giving.queues
+        queues.begin(begins)
+        stretch = await self._selecting.stretch(begins, until)
+        try:
+            more = True
+            while more or queues.waiting:
+                more = more and await self._read(stretch, piece)
+                await self._hand_out(patient=queues.full or not more)
+                self._giving.done |= queues.low(stretch.merge.positions())
+        finally:
+            await stretch.close()
+
+    async def _read(self, stretch: Stretch, piece: Piece) -> bool:
+        """Let some more wait; False: there is no more."""
+        queues = self._giving.queues
+        enough = queues.waiting + _BATCH
+        while not queues.full and queues.waiting < enough:
+            if (record := await stretch.next()) is None:
+                return False
+            self._choose(record, piece)
+        return True
+
+    def _choose(self, record: replaying.Kept, piece: Piece) -> None:
+        event = self._selecting.event_of(record)
+        if event is None:
+            return
+        first, sequence = piece.decided(event, record)
+        for endpoint_id in piece.chosen(event, record) if first else ():
+            chosen = Chosen(event, record.timestamp, sequence)
+            self._giving.queues.put((record.partition, record.offset), endpoint_id, chosen, len(event.body))
+
+    async def _hand_out(self, *, patient: bool) -> None:
+        """Append what may be appended now; when that is nothing and `patient`, wait until something has moved."""
+        giving, queues = self._giving, self._giving.queues
+        most = giving.allowed(_BATCH)
+        taken = queues.take(most, giving.free)
+        if not taken and patient and most:
+            taken = queues.overflow(most)
+        if taken:
+            await giving.append([self._item(each) for each in taken])
+            for each in taken:
+                queues.done(each)
+        elif patient and queues.waiting:
+            await giving.moved()
+
+    def _item(self, waiting: Waiting[Chosen]) -> Item:
+        event, accepted_at_ms, sequence = waiting.item
+        position = self._giving.around.feed.position
+        shared = event_headers(event, accepted_at_ms, sequence, self._replay.id, position)
+        delivery_id = ids.delivery_id(event.tenant, event.id, waiting.endpoint_id, self._replay.id)
+        return Item(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), event.body)

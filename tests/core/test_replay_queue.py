@@ -1,0 +1,142 @@
+"""What a replay hands out next, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.replay_queue import Allowance, Queues, Waiting
+
+
+def everything(_endpoint_id: str) -> int:
+    return 1000
+
+
+def of(**free: int) -> Callable[[str], int]:
+    return lambda endpoint_id: free.get(endpoint_id, 0)
+
+
+def items(taken: list[Waiting[int]]) -> list[tuple[str, int]]:
+    return [(each.endpoint_id, each.item) for each in taken]
+
+
+def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
+    queues: Queues[int] = Queues()
+    for offset in range(3):
+        queues.put((0, offset), "slow", offset, 1)
+        queues.put((0, offset), "fast", offset, 1)
+    taken = queues.take(9, of(slow=1, fast=9))
+    assert items(taken) == [("slow", 0), ("fast", 0), ("fast", 1), ("fast", 2)]
+    assert items(queues.take(9, of(slow=1))) == [("slow", 1)]
+    for each in taken:
+        queues.done(each)
+    assert queues.low({0: 3, 1: 7}) == {0: 1, 1: 7}, "what is out and not acknowledged is not done"
+
+
+def test_the_one_that_had_its_turn_goes_to_the_end() -> None:
+    queues: Queues[int] = Queues()
+    for offset in range(4):
+        for name in ("a", "b", "c"):
+            queues.put((0, offset), name, offset, 1)
+    assert [each.endpoint_id for _ in range(6) for each in queues.take(1, everything)] == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_others_wait() -> None:
+    queues: Queues[int] = Queues(capacity=3, capacity_bytes=100)
+    for offset in range(3):
+        assert not queues.full
+        queues.put((0, offset), "a", offset, 1)
+    assert queues.full and queues.overflow(9) == [], "nobody else waits"
+    queues.take(1, everything)
+    queues.put((0, 3), "b", 3, 100)
+    assert queues.full
+    assert items(queues.overflow(9)) == [("a", 1), ("a", 2)]
+    assert queues.full, "by its bytes"
+    queues.take(1, everything)
+    assert not queues.full and queues.waiting == 0
+
+
+def test_from_turn_to_turn_nothing_is_handed_out_again() -> None:
+    queues: Queues[int] = Queues()
+    for offset in range(3):
+        queues.put((0, offset), "slow", offset, 1)
+        queues.put((0, offset), "fast", offset, 1)
+    for each in queues.take(9, of(slow=1, fast=9)):
+        queues.done(each)
+    done = queues.low({0: 3})
+    assert done == {0: 1}
+    queues.begin(done)
+    for offset in range(1, 3):
+        queues.put((0, offset), "slow", offset, 1)
+        queues.put((0, offset), "fast", offset, 1)
+    assert items(queues.take(9, everything)) == [("slow", 1), ("slow", 2)]
+
+
+places = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), max_size=60)
+
+
+@given(places, st.integers(1, 5), st.integers(0, 3))
+def test_everything_goes_out_once_whatever_interrupts_it(
+    arrivals: list[tuple[int, str]], most: int, stop_every: int
+) -> None:
+    wanted = [((partition, offset), name) for offset, (partition, name) in enumerate(arrivals)]
+    ends = {0: len(arrivals), 1: len(arrivals)}
+    queues: Queues[int] = Queues(capacity=5)
+    done, given_out, turns = {0: 0, 1: 0}, list[tuple[tuple[int, int], str]](), 0
+    while done != ends:
+        queues.begin(done)
+        rest = [each for each in wanted if each[0][1] >= done[each[0][0]]]
+        turns += 1
+        steps = 0
+        read = dict(done)
+        while rest or queues.waiting:
+            while rest and not queues.full:
+                spot, name = rest.pop(0)
+                queues.put(spot, name, 0, 1)
+                read[spot[0]] = spot[1] + 1
+            taken = queues.take(most, of(a=2, b=1, c=0 if steps % 2 else 1))
+            for each in taken:
+                queues.done(each)
+                given_out.append((each.spot, each.endpoint_id))
+            done = queues.low(read if rest else ends)
+            open_ = set(wanted) - set(given_out)
+            assert all(spot[1] >= done[spot[0]] for spot, _ in open_), "nothing that is open is passed"
+            steps += 1
+            if stop_every and steps > stop_every and turns < 4:
+                break
+        else:
+            done = queues.low(ends)
+    assert sorted(given_out) == sorted(wanted)
+
+
+@given(st.sampled_from([0.5, 1.0, 7.0, 100.0, 3000.0]), st.lists(st.floats(0.001, 3.0), min_size=1, max_size=60))
+def test_no_second_sees_more_than_the_rate_and_a_tenth(rate: float, waits: list[float]) -> None:
+    allowance, now_s = Allowance(rate, 0.0), 0.0
+    taken: list[tuple[float, int]] = []
+    for wait_s in waits:
+        now_s += wait_s
+        number = allowance.free(10_000, now_s)
+        allowance.took(number)
+        taken.append((now_s, number))
+        assert sum(n for at, n in taken if at > now_s - 1.0) <= rate + max(1.0, rate / 10) + 1e-6
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0, 40.0])
+def test_who_waits_as_long_as_it_is_told_gets_the_whole_rate(rate: float) -> None:
+    allowance, now_s, taken = Allowance(rate, 0.0), 0.0, 0
+    while now_s < 20:
+        number = allowance.free(100, now_s)
+        allowance.took(number)
+        taken += number
+        now_s += allowance.wait_s() + 0.0001
+    assert 0.95 * rate * 20 <= taken <= rate * 20 + 2
+
+
+def test_without_a_rate_everything_goes() -> None:
+    allowance = Allowance(None, 0.0)
+    assert allowance.free(500, 0.0) == 500
+    allowance.took(500)
+    assert allowance.free(500, 0.0) == 500 and allowance.wait_s() == 0.0
