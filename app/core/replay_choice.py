@@ -3,6 +3,7 @@
 Rules of this file
 - Fan-out's decisions are not made again: its sights say which records are events, and with which sequence.
 - What became of a delivery is what the log says last: `attempts` (every attempt, every end) and `deliveries.dead`.
+- What the replay itself has handed out before it was interrupted is not handed out again, as far as the log shows it.
 - `missing` is what the log has never handed to the endpoint: not attempted, not in `deliveries` or
   `deliveries.ordered`, and not put aside for a resume that is still to come.
 """
@@ -86,6 +87,10 @@ class Piece:
         #: endpoint → event → (when, what the log said last)
         self._last: dict[str, dict[str, tuple[int, str]]] = {}
         self._keyed: set[int] = set()
+        #: whom these are for
+        self.recipients: set[str] = set()
+        #: (endpoint, event) that the replay has handed out already
+        self._made: set[tuple[str, str]] = set()
         #: deliveries that match
         self.size = 0
         self._first_ms: int | None = None
@@ -93,6 +98,7 @@ class Piece:
     def want(self, event: Event, record: Kept, targets: tuple[str, ...]) -> None:
         """A record of events.raw that matches."""
         self.size += len(targets)
+        self.recipients.update(targets)
         self._wanted.setdefault(record.partition, {})[record.offset] = _Wanted(targets, _UNSEEN)
         if self._only != "all":
             for each in targets:
@@ -137,6 +143,11 @@ class Piece:
         if known is not None and at_ms >= known[0] and (self._only == "missing" or state in _SAID):
             self._last[endpoint_id][event_id] = (at_ms, state)
 
+    def made(self, endpoint_id: str, event_id: str) -> None:
+        """The replay itself has handed out this delivery, before it was interrupted."""
+        if endpoint_id in self.recipients:
+            self._made.add((endpoint_id, event_id))
+
     def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
         """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
         if not has_key(event):
@@ -148,9 +159,9 @@ class Piece:
     def chosen(self, event: Event, record: Kept) -> list[str]:
         """The endpoints that are to get it."""
         known = self._wanted.get(record.partition, {}).get(record.offset)
-        found = known.targets if known is not None else ()
+        found = [each for each in (known.targets if known else ()) if (each, event.id) not in self._made]
         if self._only == "all":
-            return list(found)
+            return found
         state = "dead" if self._only == "failed" else ""
         return [each for each in found if self._last[each][event.id][1] == state]
 

@@ -38,8 +38,14 @@ class Again:
         ends = self._replay.end
         begins = {number: max(self._replay.begin.get(number, 0), self._giving.done.get(number, 0)) for number in ends}
         await self._selecting.until_fanned_out(begins, ends)
+        # what was handed out above `done` before an interruption is all in the first piece
+        interrupted = not self._giving.continued and self._replay.state != "pending"
         while begins := {number: begin for number, begin in begins.items() if begin < ends[number]}:
             piece, until = await self._selecting.survey(begins, ends)
+            if interrupted:
+                await self._selecting.recognise(piece)
+                interrupted = False
+            self._giving.continued = True
             if piece.size:
                 await self._give(piece, begins, until)
             self._giving.done |= until

@@ -96,6 +96,8 @@ class Giving:
         #: asked to make room
         self.yielding = False
         self.queues: Queues[Chosen] = Queues()
+        #: this process knows what was handed out so far
+        self.continued = False
         self._clock = around.clock
         self._deliveries = around.topics.name(Names.DELIVERIES)
         self._ordered = around.topics.name(Names.DELIVERIES_ORDERED)

@@ -23,6 +23,8 @@ POLL_MS = 1000
 POLLED = 200
 #: matching deliveries of one piece of a stretch; eight replays at once have half a million in all
 PIECE = 62_500
+#: what the clocks of two processes may differ by
+_CLOCKS_MS = 60_000
 
 
 class Archive(NamedTuple):
@@ -105,6 +107,15 @@ class Selecting:
             await self._learn(piece)
         return piece, until
 
+    async def recognise(self, piece: Piece) -> None:
+        """Find what the replay has handed out since the registry was told for the last time how far it is."""
+        endpoints = [each for each in map(self._archive.directory.endpoint, piece.recipients) if each is not None]
+        mine = ("replay-id", self._replay.id.encode())
+        for topic, those in self._handed_out(endpoints, Names.DELIVERIES_DEAD):
+            async for record in self._told(topic, those, max(0, self._replay.created_at_ms - _CLOCKS_MS)):
+                if mine in record.headers:
+                    piece.made((record.key or b"").decode("utf-8", "replace"), _header(record.headers, "event-id"))
+
     def event_of(self, record: replaying.Kept) -> Event | None:
         """The event of a record, when it is the replay's tenant's and mode's."""
         at = Coordinates(self._events, record.partition, record.offset, record.timestamp)
@@ -144,7 +155,9 @@ class Selecting:
         async for record in self._told(name(Names.ATTEMPTS), numbers, since_ms):
             _attempted(piece, record)
         if self._replay.only == "missing":
-            await self._learn_under_way(piece, endpoints, numbers, since_ms)
+            for topic, those in self._handed_out(endpoints):
+                async for record in self._told(topic, those, since_ms):
+                    _named(piece, record, "under way")
 
     async def _learn_ends(
         self, piece: Piece, endpoints: Collection[Endpoint], numbers: list[int], since_ms: int
@@ -162,14 +175,13 @@ class Selecting:
             elif record.key in resumed:
                 _named(piece, record, "retrying")
 
-    async def _learn_under_way(
-        self, piece: Piece, endpoints: Collection[Endpoint], numbers: list[int], since_ms: int
-    ) -> None:
-        """What is in these was handed to the endpoint, and is going to be attempted."""
+    def _handed_out(self, endpoints: Collection[Endpoint], *more: str) -> list[tuple[str, list[int]]]:
+        """Where deliveries for these are that are going to be attempted, and in which partitions."""
+        numbers = sorted({self._archive.partition_of(each.id) for each in endpoints})
         in_line = sorted({self._archive.partition_of(each.id) for each in endpoints if each.ordering == "fifo"})
-        for topic, those in ((Names.DELIVERIES, numbers), (Names.DELIVERIES_ORDERED, in_line)):
-            async for record in self._told(self._archive.topics.name(topic), those, since_ms):
-                _named(piece, record, "under way")
+        name = self._archive.topics.name
+        found = [(name(Names.DELIVERIES), numbers), (name(Names.DELIVERIES_ORDERED), in_line)]
+        return found + [(name(each), numbers) for each in more]
 
     async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[replaying.Kept]:
         reader = self._archive.reader
