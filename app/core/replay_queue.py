@@ -83,15 +83,14 @@ class Queues(Generic[T]):
                 self._lines[endpoint_id] = line
         return taken
 
-    def overflow(self, most: int) -> list[Waiting[T]]:
-        """Some of the endpoint with the longest queue, past its window: dispatch defers what it cannot take.
+    def overflow(self, most: int, stuck: Callable[[str], bool]) -> list[Waiting[T]]:
+        """Where all that waits is for stuck endpoints: some of the longest queue, past its window.
 
-        Nothing while there is only one endpoint: nobody waits for it.
+        Dispatch defers what the endpoint cannot take. Nothing while there is only one endpoint: nobody waits for it.
         """
-        if len(self._seen) < 2 or not self._lines:
+        if len(self._seen) < 2 or not self._lines or not all(map(stuck, self._lines)):
             return []
-        longest = max(self._lines, key=lambda each: len(self._lines[each]))
-        return self._shift(longest, min(most, _OVERFLOW))
+        return self._shift(max(self._lines, key=lambda each: len(self._lines[each])), min(most, _OVERFLOW))
 
     def done(self, waiting: Waiting[T]) -> None:
         """It has been handed out and acknowledged."""

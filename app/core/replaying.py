@@ -27,6 +27,8 @@ _WINDOW_IN_LINE = 1000
 _RATE_S = 2
 #: the attempt of a delivery may be deferred: after so long without any, one more goes
 STALLED_S = 60.0
+#: so long without any, and other endpoints of the replay are waited for no longer
+STUCK_S = 5.0
 #: records that may wait for older ones, and their bytes
 _LOOK_AHEAD = 2000
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
@@ -127,6 +129,7 @@ class Window:
     def __init__(self, now_s: float) -> None:
         self._open: dict[str, None] = {}
         self._moved_s = now_s
+        self._attempted_s = now_s
 
     def free(self, limit: int, now_s: float) -> int:
         """How many may be appended now. When nothing has moved for a while the oldest is given up."""
@@ -139,6 +142,8 @@ class Window:
 
     def sent(self, delivery_id: str, now_s: float) -> None:
         """It is about to be appended."""
+        if not self._open:
+            self._attempted_s = now_s
         self._open[delivery_id] = None
         self._moved_s = now_s
 
@@ -147,8 +152,12 @@ class Window:
         if delivery_id not in self._open:
             return False
         del self._open[delivery_id]
-        self._moved_s = now_s
+        self._moved_s = self._attempted_s = now_s
         return True
+
+    def stuck(self, now_s: float) -> bool:
+        """Deliveries are under way, and none has been attempted for seconds: the endpoint hangs, or has a low rate."""
+        return bool(self._open) and now_s - self._attempted_s >= STUCK_S
 
 
 # --- in which order -----------------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ def everything(_endpoint_id: str) -> int:
     return 1000
 
 
+def always(_endpoint_id: str) -> bool:
+    return True
+
+
 def of(**free: int) -> Callable[[str], int]:
     return lambda endpoint_id: free.get(endpoint_id, 0)
 
@@ -49,11 +53,12 @@ def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_othe
     for offset in range(3):
         assert not queues.full
         queues.put((0, offset), "a", offset, 1)
-    assert queues.full and queues.overflow(9) == [], "nobody else waits"
+    assert queues.full and queues.overflow(9, always) == [], "nobody else waits"
     queues.take(1, everything)
     queues.put((0, 3), "b", 3, 100)
     assert queues.full
-    assert items(queues.overflow(9)) == [("a", 1), ("a", 2)]
+    assert queues.overflow(9, lambda endpoint_id: endpoint_id == "a") == [], "b only has to wait its turn"
+    assert items(queues.overflow(9, always)) == [("a", 1), ("a", 2)]
     assert queues.full, "by its bytes"
     queues.take(1, everything)
     assert not queues.full and queues.waiting == 0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from app.cli.main import app
 from app.core.ingest import iso
 from app.core.moments import Unfit, moment, span
 from app.core.replay_stretch import Oldest, Span, messages, outcomes_messages
@@ -105,13 +103,3 @@ def test_attempts_that_are_gone_are_said_where_they_matter() -> None:
     (missing,) = outcomes_messages(Span(0, NOW), cut, "missing")
     assert "made again" in missing
     assert outcomes_messages(Span(0, NOW), WHOLE, "missing") == []
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [(["--from", "2099-01-01T00:00:00Z"], "--from: 2099-01-01T00:00:00Z is in the future"),
-     (["--from", "1h", "--to", "2h"], "--to: 2h is before 1h"), (["--from", "soon"], "is no point in time: write")],
-)  # fmt: skip
-def test_the_command_refuses_them_before_it_asks_anybody(words: list[str], said: str) -> None:
-    ended = CliRunner().invoke(app, ["replay", "start", *words])
-    assert ended.exit_code == 2 and said in ended.stderr

@@ -113,6 +113,17 @@ def test_when_nothing_is_attempted_for_long_one_more_goes_and_memory_stays_bound
     assert [window.attempted(str(number), now_s) for number in range(195, 200)] == [False, False, True, True, True]
 
 
+def test_who_has_not_attempted_anything_for_seconds_is_stuck() -> None:
+    window = Window(0.0)
+    assert not window.stuck(100.0), "nothing is under way"
+    window.sent("a", 100.0)
+    assert not window.stuck(104.9) and window.stuck(105.0)
+    window.sent("b", 105.0)
+    assert window.stuck(105.0), "to be given more is no sign of life"
+    window.attempted("a", 106.0)
+    assert not window.stuck(110.0) and window.stuck(111.0)
+
+
 # --- in which order -----------------------------------------------------------------------------------------------
 
 

@@ -240,6 +240,14 @@ async def test_what_makes_no_sense_is_refused(shared: Service, body: dict[str, A
     assert answer.status == 422 and answer.body["errors"][0]["pointer"] == pointer, answer
 
 
+async def test_the_command_refuses_it_before_it_asks_anybody(shared: Service) -> None:
+    said = await asyncio.gather(
+        shared.cli("replay", "start", "--from", "2099-01-01T00:00:00Z", expect=2),
+        shared.cli("replay", "start", "--from", "1h", "--to", "2h", expect=2),
+    )
+    assert [str(each).partition(":")[0] for each in said] == ["--from", "--to"]
+
+
 async def test_the_rate_is_kept_while_live_events_pass(acme: Party) -> None:
     async with inbox() as (box, url):
         await acme.endpoint(f"{url}/standard")

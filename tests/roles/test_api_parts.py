@@ -120,6 +120,26 @@ def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
         assert caught.value.status == 403
 
 
+def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_alone() -> None:
+    gate = Gate(MemoryFeed(), "operator's own")
+    operator, acme = gate.caller("Bearer operator's own", 0), Caller("k1", "acme", "test", ("read",))
+    assert gate.acting(operator, {}) is operator and gate.acting(acme, {}) is acme
+    found = gate.acting(operator, {"Hookstream-Tenant": "acme", "Hookstream-Mode": "test"})
+    assert (found.tenant, found.mode, found.operator) == ("acme", "test", False)
+    gate.demand("write", found)
+    assert gate.acting(operator, {"Hookstream-Tenant": "acme"}).mode == "live"
+    assert found.id != gate.acting(operator, {"Hookstream-Tenant": "acme"}).id, "their Idempotency-Keys are apart"
+    assert gate.acting(acme, {"Hookstream-Tenant": "acme", "Hookstream-Mode": "test"}) is acme
+    for who, headers, status in (
+        (acme, {"Hookstream-Tenant": "other"}, 403), (acme, {"Hookstream-Mode": "live"}, 403),
+        (operator, {"Hookstream-Mode": "live"}, 400), (operator, {"Hookstream-Tenant": "a/b"}, 400),
+        (operator, {"Hookstream-Tenant": ""}, 400), (operator, {"Hookstream-Tenant": "a", "Hookstream-Mode": "x"}, 400),
+    ):  # fmt: skip
+        with pytest.raises(ApiError) as caught:
+            gate.acting(who, headers)
+        assert caught.value.status == status, headers
+
+
 def test_the_memory_of_answers_is_bounded_in_bytes() -> None:
     memory = IdempotencyMemory()
     for number in range(80):

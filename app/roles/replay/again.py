@@ -15,6 +15,8 @@ from app.roles.replay.selecting import Selecting, Stretch
 
 #: deliveries that wait before some are handed out, and that are handed out at once
 _BATCH = 200
+#: nobody else can have begun with a replay that is younger: the group is slower to elect another worker
+_FRESH_MS = 3_000
 
 
 class Chosen(NamedTuple):
@@ -39,7 +41,8 @@ class Again:
         begins = {number: max(self._replay.begin.get(number, 0), self._giving.done.get(number, 0)) for number in ends}
         await self._selecting.until_fanned_out(begins, ends)
         # what was handed out above `done` before an interruption is all in the first piece
-        interrupted = not self._giving.continued and self._replay.state != "pending"
+        fresh = self._replay.state == "pending" and self._age_ms() < _FRESH_MS
+        interrupted = not self._giving.continued and not fresh
         while begins := {number: begin for number, begin in begins.items() if begin < ends[number]}:
             piece, until = await self._selecting.survey(begins, ends)
             if interrupted:
@@ -47,11 +50,16 @@ class Again:
                 interrupted = False
             self._giving.continued = True
             if piece.size:
-                await self._give(piece, begins, until)
+                await self._give(piece, begins, until, more_follows=until != ends)
             self._giving.done |= until
             begins = until
 
-    async def _give(self, piece: Piece, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
+    def _age_ms(self) -> int:
+        return self._giving.around.clock.now_ms() - self._replay.created_at_ms
+
+    async def _give(
+        self, piece: Piece, begins: Mapping[int, int], until: Mapping[int, int], *, more_follows: bool
+    ) -> None:
         queues = self._giving.queues
         queues.begin(begins)
         stretch = await self._selecting.stretch(begins, until)
@@ -59,7 +67,8 @@ class Again:
             more = True
             while more or queues.waiting:
                 more = more and await self._read(stretch, piece)
-                await self._hand_out(patient=queues.full or not more)
+                held_up = queues.full or (more_follows and not more)
+                await self._hand_out(patient=held_up or not more, held_up=held_up)
                 self._giving.done |= queues.low(stretch.merge.positions())
         finally:
             await stretch.close()
@@ -83,13 +92,16 @@ class Again:
             chosen = Chosen(event, record.timestamp, sequence)
             self._giving.queues.put((record.partition, record.offset), endpoint_id, chosen, len(event.body))
 
-    async def _hand_out(self, *, patient: bool) -> None:
-        """Append what may be appended now; when that is nothing and `patient`, wait until something has moved."""
+    async def _hand_out(self, *, patient: bool, held_up: bool) -> None:
+        """Append what may be appended now; when that is nothing and `patient`, wait until something has moved.
+
+        `held_up`: others wait for those that take nothing.
+        """
         giving, queues = self._giving, self._giving.queues
         most = giving.allowed(_BATCH)
         taken = queues.take(most, giving.free)
-        if not taken and patient and most:
-            taken = queues.overflow(most)
+        if not taken and held_up:
+            taken = queues.overflow(most, giving.stuck)
         if taken:
             await giving.append([self._item(each) for each in taken])
             for each in taken:

@@ -187,6 +187,11 @@ class Giving:
         window = self._windows.setdefault(endpoint_id, replaying.Window(now_s))
         return window.free(replaying.window_of(endpoint), now_s)
 
+    def stuck(self, endpoint_id: str) -> bool:
+        """Whether an endpoint has not taken anything for a while, though it was given something."""
+        window = self._windows.get(endpoint_id)
+        return window is not None and window.stuck(self._clock.monotonic())
+
     async def moved(self) -> None:
         """Return when more may be appended, or after a while."""
         wait_s = self._allowance.wait_s()

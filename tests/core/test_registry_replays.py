@@ -1,0 +1,125 @@
+"""What a command does to the registry's replays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.core import registry, registry_replays
+from app.core.commands import (
+    Action,
+    AdvanceReplay,
+    CancelReplay,
+    Command,
+    CreateReplay,
+    PauseReplay,
+    RemoveEndpoint,
+    ResumeReplay,
+)
+from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.model import Endpoint, Replay
+from app.core.registry_replays import MAX_OPEN, MAX_REPLAYS
+
+NOW = 1_000
+REPLAY = Replay(
+    id="rpl", tenant="acme", mode="live", endpoint_id="", reason="replay", begin={0: 1}, end={0: 9}, types=("a.*",)
+)  # fmt: skip
+ADVANCE = AdvanceReplay("rpl", {0: 4}, 3, "running", aside=2, skipped=1)
+
+
+def endpoint(name: str, **fields: Any) -> Endpoint:
+    known = {"tenant": "acme", "mode": "live", "url": "https://x", "events": ("*",), "profile": "standard", **fields}
+    return Endpoint(id=name, **known)
+
+
+def after(*actions: Action) -> Directory:
+    directory = Directory()
+    for each in (endpoint("ep"), endpoint("off", status="disabled"), endpoint("test", mode="test")):
+        directory.put_endpoint(each)
+    for action in actions:
+        command = Command(id="c", issued_at_ms=1, action=action)
+        for change in registry.decide(command, directory, NOW, {"standard"}):
+            registry.apply(directory, change.key, registry.encode(change.value))
+    return directory
+
+
+def state(*actions: Action) -> Replay:
+    return after(*actions).replays["rpl"]
+
+
+def asked(**fields: Any) -> CreateReplay:
+    return CreateReplay(msgspec.structs.replace(REPLAY, **fields))
+
+
+def test_a_replay_begins_with_nothing_done_whatever_it_is_said_to_be() -> None:
+    made = state(asked(state="done", done={0: 9}, sent=5, version=7))
+    assert (made.state, made.done, made.sent, made.version, made.created_at_ms) == ("pending", {}, 0, 1, NOW)
+    assert state(asked(), ADVANCE, asked()).sent == 3, "asked for again, it is the same one"
+
+
+def test_its_progress_is_kept() -> None:
+    made = state(asked(), ADVANCE)
+    assert (made.state, made.done, made.sent, made.aside, made.skipped) == ("running", {0: 4}, 3, 2, 1)
+
+
+def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_changes_that_not() -> None:
+    paused = state(asked(), PauseReplay("rpl"), ADVANCE)
+    assert (paused.state, paused.sent) == ("paused", 3)
+    assert state(asked(), PauseReplay("rpl"), ResumeReplay("rpl")).state == "pending"
+    assert state(asked(), ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl")).state == "running"
+    assert state(asked(), PauseReplay("rpl"), AdvanceReplay("rpl", {0: 9}, 5, "done")).state == "done"
+    assert state(asked(), ADVANCE, ResumeReplay("rpl")).version == 2, "nothing was paused"
+
+
+@pytest.mark.parametrize("end", [CancelReplay("rpl"), AdvanceReplay("rpl", {0: 9}, 5, "done")])
+def test_what_has_ended_stays_as_it_is(end: Action) -> None:
+    before = state(asked(), end)
+    for action in (ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl"), CancelReplay("rpl")):
+        assert state(asked(), end, action) == before
+
+
+@pytest.mark.parametrize("action", [ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl"), CancelReplay("rpl")])
+def test_an_unknown_replay_is_refused(action: Action) -> None:
+    with pytest.raises(CommandRefused, match="there is no replay rpl"):
+        after(action)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"endpoint_id": "none"}, "endpoint: there is no endpoint none"),
+        ({"endpoint_id": "test"}, "endpoint: there is no endpoint test"),
+        ({"endpoint_id": "ep", "tenant": "other"}, "endpoint: there is no endpoint ep"),
+        ({"endpoint_id": "off"}, "endpoint: off is disabled: enable it first"),
+        ({"types": ("a b",)}, "types: 'a b': write an exact type"),
+        ({"types": ("a",) * 101}, "types: 100 at most"),
+        ({"rate": 0.0}, "rate: deliveries per second"),
+        ({"rate": float("inf")}, "rate: deliveries per second"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_with_the_field(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(CommandRefused) as caught:
+        after(asked(**fields))
+    assert caught.value.code == "invalid" and caught.value.detail.startswith(said)
+    assert registry_replays.problems(msgspec.structs.replace(REPLAY, **fields), after()) == [caught.value.detail]
+
+
+def test_a_tenants_open_replays_are_limited_and_those_that_ended_forgotten() -> None:
+    some = [asked(id=f"rpl_{number:02}") for number in range(MAX_OPEN)]
+    with pytest.raises(CommandRefused, match="have not ended"):
+        after(*some, asked())
+    assert after(*some, asked(tenant="other")).replays["rpl"]
+    assert after(*some, CancelReplay("rpl_00"), asked()).replays["rpl"]
+    steps: list[Action] = []
+    for number in range(MAX_REPLAYS + 5):
+        steps += [asked(id=f"rpl_{number:02}"), CancelReplay(f"rpl_{number:02}")]
+    kept = after(*steps, asked(endpoint_id="ep")).replays
+    assert sorted(kept) == ["rpl", *(f"rpl_{number:02}" for number in range(5, MAX_REPLAYS + 5))]
+
+
+def test_a_replay_of_one_endpoint_leaves_with_it_and_one_of_all_stays() -> None:
+    left = after(asked(), asked(id="one", endpoint_id="ep"), RemoveEndpoint("ep")).replays
+    assert list(left) == ["rpl"]

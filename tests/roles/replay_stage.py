@@ -1,0 +1,220 @@
+"""The replay worker with everything around it in memory, for its tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from app.core import sights
+from app.core.commands import (
+    Action,
+    AdvanceReplay,
+    Command,
+    ReactivateEndpoint,
+    Reply,
+    SuspendEndpoint,
+)
+from app.core.errors import Unavailable
+from app.core.model import Endpoint, Replay
+from app.core.registry import apply, decide, encode
+from app.core.replay_stretch import Oldest
+from app.core.topics import Names
+from app.roles.replay import Archive, ReplayRole, Surroundings
+from app.settings import Settings
+from app.wiring.topics import topics_of
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.feed import MemoryFeed
+from tests.fakes.log import MemoryLog, MemoryRecord
+from tests.fakes.source import MemoryGroup
+
+TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1))
+WORKER = (Names.REGISTRY_COMMANDS, 0)
+CHANGELOG = "changelog"
+#: the partition of every endpoint here
+NUMBER = 1
+
+
+class MemoryReading:
+    """`app.ports.Reading`."""
+
+    def __init__(self, reader: MemoryReader, topic: str, starts: Mapping[int, int]) -> None:
+        self._reader = reader
+        self._topic = topic
+        self._at = dict(starts)
+        reader.readings += 1
+
+    async def poll(
+        self, partitions: Collection[int], *, timeout_ms: int, max_records: int
+    ) -> dict[int, list[MemoryRecord]]:
+        waiting = asyncio.ensure_future(self._reader.clock.sleep(timeout_ms / 1000))
+        try:
+            while not (found := self._fetched(partitions, max_records)) and not waiting.done():
+                await asyncio.wait([waiting, self._reader.log.pulse.next()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        return found
+
+    def _fetched(self, partitions: Collection[int], most: int) -> dict[int, list[MemoryRecord]]:
+        found: dict[int, list[MemoryRecord]] = {}
+        for number in partitions:
+            records = self._reader.log.partitions[self._topic, number][self._at[number] :][:most]
+            if records:
+                found[number] = records
+                self._at[number] = records[-1].offset + 1
+        return found
+
+    async def position(self, partition: int) -> int:
+        marks = self._reader.marks.get((self._topic, partition), 0)
+        written = len(self._reader.log.partitions[self._topic, partition])
+        return self._at[partition] + (marks if self._at[partition] == written else 0)
+
+    async def close(self) -> None:
+        self._reader.readings -= 1
+
+
+class MemoryReader:
+    """`app.ports.ReplayReader`."""
+
+    def __init__(self, log: MemoryLog, clock: FakeClock) -> None:
+        self.log = log
+        self.clock = clock
+        self.committed: dict[int, int] = {}
+        #: offsets at the end that hold no record
+        self.marks: dict[tuple[str, int], int] = {}
+        self.readings = 0
+
+    async def open(self, topic: str, starts: Mapping[int, int]) -> MemoryReading:
+        return MemoryReading(self, topic, starts)
+
+    async def ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        return {number: len(self.log.partitions[topic, number]) for number in partitions}
+
+    async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, Oldest]:
+        found = {number: self.log.partitions[topic, number][:1] for number in partitions}
+        return {number: Oldest(0, first[0].timestamp if first else None) for number, first in found.items()}
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        records = self.log.partitions[topic, partition]
+        return next((each.offset for each in records if each.timestamp >= timestamp_ms), len(records))
+
+    async def fanned_out(self) -> dict[int, int]:
+        return self.committed
+
+    async def close(self) -> None:
+        pass
+
+
+class Stage:
+    """A worker with everything around it in memory; the registry is the real decisions."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.log = MemoryLog(self.clock, partitions=2)
+        self.feed = MemoryFeed()
+        self.reader = MemoryReader(self.log, self.clock)
+        self.group = MemoryGroup(self.log, [Names.REGISTRY_COMMANDS], self.clock)
+        self.source = self.group.member()
+        #: what the role told
+        self.told: list[AdvanceReplay] = []
+        self.silent = False
+        self.past = Archive(
+            reader=self.reader, feed=self.feed, clock=self.clock, topics=TOPICS, partition_of=lambda endpoint: NUMBER,
+            changelog=CHANGELOG, max_event_bytes=10_000,
+            violation=lambda event_type, data: "it is wrong" if b"wrong" in data else None,
+        )  # fmt: skip
+        self.role = ReplayRole(self.source, Surroundings(self.past, self.log, self._connected))
+        self.running = asyncio.create_task(self.role.run())
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Stage]:
+        yield self
+
+    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+        """`app.ports.CommandSender`."""
+        await asyncio.sleep(0)
+        if self.silent:
+            raise Unavailable("no registry answers")
+        assert isinstance(action, AdvanceReplay)
+        self.told.append(action)
+        self.do(action)
+        return Reply(command_id="c", ok=True)
+
+    def do(self, action: Action) -> None:
+        """A command is applied."""
+        command = Command(id="c", issued_at_ms=0, action=action)
+        for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
+            apply(self.feed.directory, change.key, encode(change.value))
+        self.feed.move(self.feed.position + 1)
+
+    async def start(self) -> None:
+        await settle()
+        await self.source.assign(WORKER)
+        await self.clock.advance(1)  # until the next look
+
+    async def stop(self) -> None:
+        self.clock.auto = True
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        assert not self.source.running and self.reader.readings == 0, "a reading was left open"
+
+    def endpoint(self, name: str = "ep", **fields: Any) -> None:
+        known = Endpoint(id=name, tenant="t", mode="live", url="https://e.x", events=("a.*",), profile="standard")
+        self.feed.directory.put_endpoint(msgspec.structs.replace(known, **fields))
+
+    def aside(self, serial: int, *, accepted: int | None = None, key: str = "ep", reason: str = "paused") -> None:
+        """A delivery that was put aside."""
+        headers = [
+            ("delivery-id", b"d%d" % serial), ("accepted-at", b"%d" % (serial if accepted is None else accepted)),
+            ("reason", reason.encode()), ("last-result", b"paused"),
+        ]  # fmt: skip
+        value = b"%d" % serial
+        self.log.put(Names.DELIVERIES_DEAD, key=key.encode(), value=value, headers=headers, partition=NUMBER)
+
+    def raw(self, partition: int, at: int, sequence: int | None = None, **fields: Any) -> MemoryRecord:
+        """An event; with a sequence fan-out has left its sight in the changelog."""
+        event = {"type": "a.b", "data": {}, "tenant": "t", **fields}
+        value = json.dumps(event).encode()
+        record = self.log.put(Names.EVENTS_RAW, value=value, partition=partition, timestamp=at)
+        if sequence is not None:
+            sight = sights.encode((sights.Sight(partition, record.offset, at, sequence),))
+            self.log.put(CHANGELOG, key=b"k", value=sight, partition=partition)
+        self.reader.committed[partition] = record.offset + 1
+        return record
+
+    def ends(self, topic: str) -> dict[int, int]:
+        return {number: len(self.log.partitions[topic, number]) for number in range(2)}
+
+    def suspend(self, status: Any = "paused", name: str = "ep") -> None:
+        dead = self.ends(Names.DELIVERIES_DEAD)[NUMBER]
+        self.do(SuspendEndpoint(name, status, self.ends(Names.EVENTS_RAW), dead))
+
+    def reactivate(self, replay_id: str = "rpl", name: str = "ep") -> None:
+        self.do(ReactivateEndpoint(name, self.ends(Names.EVENTS_RAW), replay_id))
+
+    def attempt(self, record: MemoryRecord) -> None:
+        """The delivery was attempted."""
+        value = json.dumps({"delivery_id": record.header("delivery-id"), "state": "retrying"}).encode()
+        self.log.put(Names.ATTEMPTS, key=record.key, value=value, partition=NUMBER)
+
+    def given(self) -> list[MemoryRecord]:
+        return self.log.of(Names.DELIVERIES)
+
+    def values(self) -> list[int]:
+        return [int(record.value or b"") for record in self.given()]
+
+    def replay(self, replay_id: str = "rpl") -> Replay:
+        return self.feed.directory.replays[replay_id]
+
+    async def attempt_all(self, seconds: int) -> None:
+        """The endpoint takes everything within a tenth of a second."""
+        seen = 0
+        for _ in range(seconds * 10):
+            for record in self.given()[seen:]:
+                self.attempt(record)
+            seen = max(seen, len(self.given()))
+            await self.clock.advance(0.1)
