@@ -19,7 +19,7 @@ from app.core import sights
 from app.core.directory import Directory
 from app.core.matching import includes
 from app.core.model import Endpoint, Event, Only, Replay
-from app.core.replaying import Kept
+from app.core.replaying import Fate, Kept
 
 #: what the changelog's clock and the registry's may differ by
 _CLOCKS_MS = 60_000
@@ -90,7 +90,7 @@ class Piece:
         #: whom these are for
         self.recipients: set[str] = set()
         #: (endpoint, event) that the replay has handed out already
-        self._made: set[tuple[str, str]] = set()
+        self._made: dict[tuple[str, str], Fate] = {}
         #: deliveries that match
         self.size = 0
         self._first_ms: int | None = None
@@ -143,10 +143,16 @@ class Piece:
         if known is not None and at_ms >= known[0] and (self._only == "missing" or state in _SAID):
             self._last[endpoint_id][event_id] = (at_ms, state)
 
-    def made(self, endpoint_id: str, event_id: str) -> None:
+    def made(self, endpoint_id: str, event_id: str, fate: Fate) -> None:
         """The replay itself has handed out this delivery, before it was interrupted."""
         if endpoint_id in self.recipients:
-            self._made.add((endpoint_id, event_id))
+            self._made[endpoint_id, event_id] = fate
+
+    def repeated(self, event: Event, record: Kept) -> list[tuple[str, Fate]]:
+        """The endpoints that were given it already, and how."""
+        known = self._wanted.get(record.partition, {}).get(record.offset) if self._made else None
+        found = [(each, self._made.get((each, event.id))) for each in (known.targets if known else ())]
+        return [(each, fate) for each, fate in found if fate is not None]
 
     def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
         """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""

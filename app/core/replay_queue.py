@@ -8,9 +8,11 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
+
+from app.core.replaying import Fate
 
 T = TypeVar("T")
 
@@ -45,7 +47,8 @@ class Queues(Generic[T]):
         self._lines: dict[str, deque[Waiting[T]]] = {}
         #: partition → offset → deliveries that are not done; offsets ascend
         self._open: dict[int, dict[int, int]] = {}
-        self._given: set[tuple[Spot, str]] = set()
+        #: what was handed out above the progress, and what became of it
+        self._given: dict[tuple[Spot, str], Fate] = {}
         self._seen: set[str] = set()
         self._bytes = 0
         self.waiting = 0
@@ -92,14 +95,22 @@ class Queues(Generic[T]):
             return []
         return self._shift(max(self._lines, key=lambda each: len(self._lines[each])), min(most, _OVERFLOW))
 
-    def done(self, waiting: Waiting[T]) -> None:
+    def done(self, waiting: Waiting[T], fate: Fate) -> None:
         """It has been handed out and acknowledged."""
         partition, offset = waiting.spot
         counts = self._open[partition]
         counts[offset] -= 1
         if not counts[offset]:
             del counts[offset]
-        self._given.add((waiting.spot, waiting.endpoint_id))
+        self.made(waiting.spot, waiting.endpoint_id, fate)
+
+    def made(self, spot: Spot, endpoint_id: str, fate: Fate) -> None:
+        """It was handed out before an interruption."""
+        self._given[spot, endpoint_id] = fate
+
+    def above(self, done: Mapping[int, int]) -> Counter[Fate]:
+        """What was handed out above `done`: it is not told as done, so that after a crash nothing is counted twice."""
+        return Counter(fate for (spot, _), fate in self._given.items() if spot[1] >= done.get(spot[0], 0))
 
     def low(self, positions: Mapping[int, int]) -> dict[int, int]:
         """The lowest offset of each partition that is not done; the partitions were read up to `positions`."""
@@ -118,7 +129,7 @@ class Queues(Generic[T]):
         return shifted
 
     def _forget(self, done: Mapping[int, int]) -> None:
-        self._given = {each for each in self._given if each[0][1] >= done.get(each[0][0], 0)}
+        self._given = {each: fate for each, fate in self._given.items() if each[0][1] >= done.get(each[0][0], 0)}
 
 
 class Allowance:

@@ -139,6 +139,16 @@ def test_each_endpoint_has_outcomes_of_its_own() -> None:
     assert piece.chosen(event(name="x"), record(7)) == [], "it was not in the piece"
 
 
+def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
+    piece, wanted = Piece(), event()
+    piece.want(wanted, record(3), ("a", "b"))
+    piece.made("a", "e", "aside")
+    piece.made("stranger", "e", "deliver")
+    assert piece.chosen(wanted, record(3)) == ["b"]
+    assert piece.repeated(wanted, record(3)) == [("a", "aside")]
+    assert piece.repeated(event(name="another"), record(4)) == []
+
+
 # --- as fan-out decided it ------------------------------------------------------------------------------------------
 
 

@@ -36,8 +36,9 @@ def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
     assert items(taken) == [("slow", 0), ("fast", 0), ("fast", 1), ("fast", 2)]
     assert items(queues.take(9, of(slow=1))) == [("slow", 1)]
     for each in taken:
-        queues.done(each)
+        queues.done(each, "deliver")
     assert queues.low({0: 3, 1: 7}) == {0: 1, 1: 7}, "what is out and not acknowledged is not done"
+    assert queues.above({0: 1}) == {"deliver": 2} and queues.above({0: 0}) == {"deliver": 4}
 
 
 def test_the_one_that_had_its_turn_goes_to_the_end() -> None:
@@ -70,7 +71,7 @@ def test_from_turn_to_turn_nothing_is_handed_out_again() -> None:
         queues.put((0, offset), "slow", offset, 1)
         queues.put((0, offset), "fast", offset, 1)
     for each in queues.take(9, of(slow=1, fast=9)):
-        queues.done(each)
+        queues.done(each, "deliver")
     done = queues.low({0: 3})
     assert done == {0: 1}
     queues.begin(done)
@@ -104,7 +105,7 @@ def test_everything_goes_out_once_whatever_interrupts_it(
                 read[spot[0]] = spot[1] + 1
             taken = queues.take(most, of(a=2, b=1, c=0 if steps % 2 else 1))
             for each in taken:
-                queues.done(each)
+                queues.done(each, "deliver")
                 given_out.append((each.spot, each.endpoint_id))
             done = queues.low(read if rest else ends)
             open_ = set(wanted) - set(given_out)

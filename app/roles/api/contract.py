@@ -351,7 +351,7 @@ class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[str]
     #: null: it is not known how much there is
     progress: Progress | None
-    #: deliveries so far
+    #: deliveries, up to where it is done for all endpoints
     sent: int
     #: deliveries that wait for the resume of their endpoint, which is paused
     put_aside: int

@@ -88,9 +88,14 @@ class Again:
         if event is None:
             return
         first, sequence = piece.decided(event, record)
-        for endpoint_id in piece.chosen(event, record) if first else ():
+        if not first:
+            return
+        spot = record.partition, record.offset
+        for endpoint_id, fate in piece.repeated(event, record):
+            self._giving.recognised(spot, endpoint_id, fate)
+        for endpoint_id in piece.chosen(event, record):
             chosen = Chosen(event, record.timestamp, sequence)
-            self._giving.queues.put((record.partition, record.offset), endpoint_id, chosen, len(event.body))
+            self._giving.queues.put(spot, endpoint_id, chosen, len(event.body))
 
     async def _hand_out(self, *, patient: bool, held_up: bool) -> None:
         """Append what may be appended now; when that is nothing and `patient`, wait until something has moved.
@@ -103,9 +108,9 @@ class Again:
         if not taken and held_up:
             taken = queues.overflow(most, giving.stuck)
         if taken:
-            await giving.append([self._item(each) for each in taken])
-            for each in taken:
-                queues.done(each)
+            fates = await giving.append([self._item(each) for each in taken])
+            for each, fate in zip(taken, fates, strict=True):
+                queues.done(each, fate)
         elif patient and queues.waiting:
             await giving.moved()
 

@@ -13,7 +13,7 @@ from app.core import replay_choice, replaying
 from app.core.delivery_record import Header
 from app.core.fanout import PUT_ASIDE
 from app.core.model import Endpoint, Replay
-from app.core.replay_queue import Allowance, Queues
+from app.core.replay_queue import Allowance, Queues, Spot
 from app.core.topics import Names, Topics
 from app.ports import Clock, CommandSender, DirectoryFeed, Log, Record, ReplayReader
 from app.roles.replay.selecting import LOOK_S, POLL_MS, POLLED, Archive
@@ -210,22 +210,36 @@ class Giving:
                 return free
             await self.moved()
 
-    async def append(self, items: Sequence[Item]) -> None:
+    def told(self) -> tuple[dict[int, int], int, int, int]:
+        """What the registry is to know: how far it is, and what was sent, put aside and left out up to there."""
+        above = self.queues.above(self.done)
+        return (
+            dict(self.done), self.sent - above["deliver"], self.aside - above["aside"], self.skipped - above["skip"]
+        )  # fmt: skip
+
+    def recognised(self, spot: Spot, endpoint_id: str, fate: replaying.Fate) -> None:
+        """A delivery was made before an interruption, above what the registry was told."""
+        self.queues.made(spot, endpoint_id, fate)
+        self._count(fate)
+
+    def _count(self, fate: replaying.Fate) -> None:
+        self.sent += fate == "deliver"
+        self.aside += fate == "aside"
+        self.skipped += fate == "skip"
+
+    async def append(self, items: Sequence[Item]) -> list[replaying.Fate]:
         """Append deliveries, or what their endpoints' state makes of them; returns when all are acknowledged."""
         self.look()
-        acks = []
+        acks, fates = [], list[replaying.Fate]()
         for item in items:
             endpoint = self.around.feed.directory.endpoint(item.endpoint_id)
             fate = replaying.fate(endpoint)
+            fates.append(fate)
             if endpoint is None or fate == "skip":
-                self.skipped += 1
                 continue
             headers = item.headers if fate == "deliver" else item.headers + PUT_ASIDE
             if fate == "deliver":
                 self._expect(item)
-                self.sent += 1
-            else:
-                self.aside += 1
             acks.append(
                 await self.around.log.append(
                     self._topic(item, endpoint, fate), key=item.endpoint_id.encode(), value=item.value,
@@ -234,7 +248,10 @@ class Giving:
             )  # fmt: skip
         await asyncio.gather(*acks)
         self._allowance.took(len(acks))
+        for fate in fates:
+            self._count(fate)
         self._grown.set()
+        return fates
 
     def _topic(self, item: Item, endpoint: Endpoint, fate: replaying.Fate) -> str:
         if fate == "aside":

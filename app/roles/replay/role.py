@@ -168,8 +168,8 @@ class _Turn:
 
     def progress(self, state: Literal["running", "done"]) -> AdvanceReplay:
         """What the registry is told."""
-        giving = self.giving
-        return AdvanceReplay(self.id, dict(giving.done), giving.sent, state, giving.aside, giving.skipped)
+        done, sent, aside, skipped = self.giving.told()
+        return AdvanceReplay(self.id, done, sent, state, aside, skipped)
 
     async def run(self) -> bool:
         """Until there is nothing to do now; False: there will be later. Raises a `HookstreamError` to begin again."""

@@ -114,7 +114,9 @@ class Selecting:
         for topic, those in self._handed_out(endpoints, Names.DELIVERIES_DEAD):
             async for record in self._told(topic, those, max(0, self._replay.created_at_ms - _CLOCKS_MS)):
                 if mine in record.headers:
-                    piece.made((record.key or b"").decode("utf-8", "replace"), _header(record.headers, "event-id"))
+                    fate: replaying.Fate = "aside" if ("reason", b"paused") in record.headers else "deliver"
+                    key = (record.key or b"").decode("utf-8", "replace")
+                    piece.made(key, _header(record.headers, "event-id"), fate)
 
     def event_of(self, record: replaying.Kept) -> Event | None:
         """The event of a record, when it is the replay's tenant's and mode's."""
