@@ -3,6 +3,7 @@
 Rules of this file (DESIGN guarantee 6)
 - A lane holds what its endpoint can take within `max_wait_ms`, judged by the pace it shows; everything beyond is
   refused with the time when the endpoint could take it (virtual finish time). The caller defers it through the ladder.
+  That time is a guess, and an endpoint in trouble recovers: it reaches twice as far as the trouble has lasted.
 - A lane's limit of requests in flight halves when a request ends without an answer, grows by one with each answer.
 - Dynamic threshold: a lane may not hold more than an eighth of the free places, so that many hanging endpoints together
   still leave places to the others.
@@ -51,27 +52,36 @@ class Full(msgspec.Struct, frozen=True):
 _NARROW = 128
 #: a share of the free places that one lane may hold, as a divisor
 _SHARE = 8
+#: exchanges that an estimate is smoothed over: right after a failure the next few say little
+_SMOOTHED = 32
 #: the pace assumed of an endpoint that nothing is known of
 _FIRST_GUESS_MS = 20.0
-#: a request without an answer for that long says something about the endpoint; a shorter one may be our own hiccup
+#: an endpoint that is silent for that long says something about itself; less may be our own hiccup
 _HANGS_MS = 1000
 #: lanes remembered; idle ones are forgotten beyond
 _MAX_LANES = 20_000
 #: overflow is put off by at least the shortest rung
 _MIN_DEFER_MS = 1000
+#: the pace of an endpoint without a rate limit is trusted for that long at least
+_MIN_REACH_MS = 5000
+#: steps of this share, modulo 1, spread any number of points evenly
+_GOLDEN = 0.618034
 
 
 class _Lane(Generic[T]):
     __slots__ = (
         "allowed_ms",
+        "answered_ms",
+        "busy_ms",
         "cap",
+        "departure_ms",
         "flying",
         "id",
         "interval_ms",
         "limit",
-        "pace_ms",
         "queue",
         "queued",
+        "turn",
         "virtual_ms",
     )
 
@@ -82,25 +92,31 @@ class _Lane(Generic[T]):
         self.flying: dict[T, float] = {}
         self.cap = cap
         self.limit = cap
-        #: smoothed duration of an exchange
-        self.pace_ms = _FIRST_GUESS_MS
+        #: when the endpoint said anything last
+        self.answered_ms = 0.0
+        #: smoothed: an exchange's duration by the places that there were for it
+        self.departure_ms = _FIRST_GUESS_MS / cap
         #: between two requests, where the endpoint has a rate limit; else 0
         self.interval_ms = 0.0
         #: not before that time (rate limit)
         self.allowed_ms = 0.0
         #: the virtual finish time of what was refused last
         self.virtual_ms = 0.0
+        #: where in the reach the last refused one went, from 0 to 1
+        self.turn = 0.0
+        #: since when it has had something to do without a break
+        self.busy_ms = 0.0
         #: in the round, or waiting to come back to it
         self.queued = False
 
     def service_ms(self, now_ms: float) -> float:
-        """Time between two departures at the pace it shows: a hanging request counts with its age."""
-        pace = self.pace_ms
+        """Time between two departures at the pace it shows; its silence counts, while requests wait for an answer."""
+        service = max(self.departure_ms, self.interval_ms)
         if self.flying:
-            age = now_ms - next(iter(self.flying.values()))
-            if age >= _HANGS_MS:
-                pace = max(pace, age)
-        return max(pace / self.limit, self.interval_ms)
+            silence = now_ms - max(self.answered_ms, next(iter(self.flying.values())))
+            if silence >= _HANGS_MS:
+                service = max(service, silence / self.limit)
+        return service
 
 
 class Lanes(Generic[T]):
@@ -134,6 +150,8 @@ class Lanes(Generic[T]):
             or (length >= lane.limit and length * service > self._limits.max_wait_ms)
         ):
             return Full(self._virtual_finish(lane, now_ms, service))
+        if not lane.queue:
+            lane.busy_ms = now_ms
         lane.queue.append(item)
         self.waiting += 1
         self._enter(lane)
@@ -171,8 +189,10 @@ class Lanes(Generic[T]):
         lane = self._lanes[endpoint_id]
         took = now_ms - lane.flying.pop(item)
         self.in_flight -= 1
-        lane.pace_ms += (took - lane.pace_ms) / 8
+        lane.departure_ms += (took / lane.limit - lane.departure_ms) / _SMOOTHED
         lane.limit = min(lane.cap, lane.limit + 1) if answered else max(1, lane.limit // 2)
+        if answered:
+            lane.answered_ms = now_ms
         # A place is free: for this lane, which may have fallen below the threshold, and for the one that waits longest.
         if self._starved.pop(endpoint_id, None) is not None:
             self._round.append(lane)
@@ -228,7 +248,13 @@ class Lanes(Generic[T]):
         begin_ms = max(now_ms, lane.allowed_ms) if lane.interval_ms else now_ms
         lane.virtual_ms = max(lane.virtual_ms, begin_ms + len(lane.queue) * service) + service
         lane.virtual_ms = min(lane.virtual_ms, now_ms + self._limits.horizon_ms)
-        return round(max(lane.virtual_ms, now_ms + _MIN_DEFER_MS))
+        ahead_ms = lane.virtual_ms - now_ms
+        if not lane.interval_ms:
+            # The pace is a guess from what happened last: it reaches twice as far as the trouble has lasted.
+            reach_ms = min(self._limits.horizon_ms, max(_MIN_REACH_MS, 2 * (now_ms - lane.busy_ms)))
+            lane.turn = (lane.turn + _GOLDEN) % 1
+            ahead_ms = min(ahead_ms, _MIN_DEFER_MS + lane.turn * (reach_ms - _MIN_DEFER_MS))
+        return round(now_ms + max(ahead_ms, _MIN_DEFER_MS))
 
     def _lane(self, endpoint_id: str, cap: int, rate: float | None) -> _Lane[T]:
         lane = self._lanes.get(endpoint_id)

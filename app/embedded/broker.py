@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.core.errors import Defect, Unavailable
@@ -37,8 +37,11 @@ class EmbeddedBroker:
         cache_dir: Path | None = None,
         say: Callable[[str], None] = _silent,
         which: Callable[[str], str | None] = shutil.which,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         """`port` 0: a free one, remembered in `data_dir`. `cache_dir`: for the jars (`jars.default_cache`).
+
+        `properties` are Kafka's own and win over ours.
 
         `say` is told what takes long. `which` finds programs.
         """
@@ -46,6 +49,7 @@ class EmbeddedBroker:
         self._cache = (cache_dir or jars.default_cache()).absolute()
         self._say = say
         self._which = which
+        self._properties = dict(properties or {})
         self._port = port
         self._port_is_fixed = port != 0
         self._lock = FolderLock(self._folder / "lock")
@@ -93,6 +97,7 @@ class EmbeddedBroker:
         await kraft.format_once(self._folder, runtime)
         configuration = self._folder / "server.properties"
         text = kraft.properties(port=self._port, controller_port=kraft.free_port(besides=self._port))
+        text += "".join(f"{name}={value}\n" for name, value in self._properties.items())
         configuration.write_text(text, encoding="utf-8")
         command = runtime.command("kafka.Kafka", configuration.name)
         self._process = BrokerProcess(command, folder=self._folder, lock_fd=self._lock.fd)

@@ -152,6 +152,11 @@ class Service:
         assert self._process is not None
         return self._process.pid
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """kill -9."""
         assert self._process is not None

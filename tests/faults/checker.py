@@ -1,0 +1,226 @@
+"""The judge of a round: from what is in Kafka and what receivers have seen, every guarantee that was broken.
+
+Pure: it shares no code with the service and asks it nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.cluster import Window
+from tests.faults.observer import Seen
+from tests.faults.receiver import Hit
+
+#: what ended so long before a fault was committed when it began, and may not be sent again
+COMMITTED_S = 0.6
+#: what a fault has disturbed may be repeated so long after its end: a session of a dead worker, and a rebalance
+AFTERMATH_S = 8.0
+FINAL = {"delivered", "dead", "cancelled"}
+#: kept for the resume of an endpoint: no end
+ASIDE = "paused"
+
+
+@dataclass(slots=True)
+class Target:
+    """One endpoint of a round, and what it should get."""
+
+    endpoint: str
+    path: str
+    #: event types; empty: every `order.*`
+    types: frozenset[str] = frozenset()
+    #: the ids of all that it should get, where its subscription has changed meanwhile
+    only: set[str] | None = None
+    fifo: bool = False
+    attempts: int = 4
+    #: its receiver never says yes
+    dead: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a round has shown."""
+
+    events: int = 0
+    deliveries: int = 0
+    requests: int = 0
+    delivered: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    lost: int = 0
+    sent_again: int = 0
+    #: how many could have been sent again: what was in flight or had just ended when a fault began or lasted
+    bound: int = 0
+    dropped: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+def accepted(seen: Seen) -> dict[str, dict[str, Any]]:
+    """Events by id: the first record of each; its producer's duplicates are dropped."""
+    first: dict[str, dict[str, Any]] = {}
+    for _, _, event in sorted(seen.events, key=lambda each: each[:2]):
+        first.setdefault(event["id"], event)
+    return first
+
+
+def wanted(target: Target, events: dict[str, dict[str, Any]]) -> set[str]:
+    """The ids of the events that the target should get."""
+    if target.only is not None:
+        return target.only
+    return {
+        key
+        for key, event in events.items()
+        if (event["type"] in target.types if target.types else event["type"].startswith("order."))
+    }
+
+
+def finals(seen: Seen) -> dict[tuple[str, str], set[str]]:
+    """(endpoint, event) → its final states."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for attempt in seen.attempts:
+        if attempt["state"] in FINAL and attempt.get("result") != ASIDE:
+            found[attempt["endpoint_id"], attempt["event_id"]].add(attempt["state"])
+    return found
+
+
+def complete(seen: Seen, targets: Sequence[Target]) -> bool:
+    """Whether every delivery has come to an end."""
+    events, ended = accepted(seen), finals(seen)
+    return all((target.endpoint, event) in ended for target in targets for event in wanted(target, events))
+
+
+def judge(seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: Sequence[Window]) -> Verdict:
+    """All of it."""
+    events, ended = accepted(seen), finals(seen)
+    verdict = Verdict(events=len(events), requests=len(hits), dropped=len(seen.events) - len(events))
+    by_path: dict[str, list[Hit]] = defaultdict(list)
+    for hit in hits:
+        by_path[hit.path].append(hit)
+    for target in targets:
+        mine = by_path.pop(target.path, [])
+        expected = wanted(target, events)
+        verdict.deliveries += len(expected)
+        verdict.broken += _states(verdict, target, expected, ended, mine, seen)
+        verdict.broken += _strangers(target, expected, mine)
+        verdict.broken += _attempts(target, mine)
+        verdict.broken += _sequences(target, mine)
+        if target.fifo:
+            verdict.broken += _order(target, mine)
+        verdict.broken += _repetitions(verdict, target, mine, windows)
+    verdict.broken += [f"{path}: {len(left)} requests that nobody should have sent" for path, left in by_path.items()]
+    return verdict
+
+
+def _states(
+    verdict: Verdict, target: Target, expected: set[str], ended: dict[tuple[str, str], set[str]], hits: list[Hit],
+    seen: Seen,
+) -> Iterator[str]:  # fmt: skip
+    """Exactly one final state for each delivery, and it says what the receiver and the dead letters say."""
+    taken = {hit.event_id for hit in hits if hit.succeeded}
+    letters = {event for event, endpoint, reason in seen.dead if endpoint == target.endpoint and reason != ASIDE}
+    for event in sorted(expected):
+        states = ended.get((target.endpoint, event), set())
+        if len(states) != 1:
+            verdict.lost += not states
+            made = [
+                (each["attempt"], each["state"], each["result"], each["started_at"])
+                for each in seen.attempts
+                if (each["endpoint_id"], each["event_id"]) == (target.endpoint, event)
+            ]
+            yield f"{target.path} {event}: final states {sorted(states) or 'none'}, attempts {made}"
+            continue
+        (state,) = states
+        match state:
+            case "delivered":
+                verdict.delivered += 1
+                if event not in taken:
+                    verdict.lost += 1
+                    yield f"{target.path} {event}: said to be delivered, and the receiver never took it"
+            case "dead":
+                verdict.dead += 1
+                if event not in letters:
+                    verdict.lost += 1
+                    yield f"{target.path} {event}: dead without a dead letter"
+                if event in taken:
+                    yield f"{target.path} {event}: dead, and the receiver has taken it"
+            case _:
+                verdict.cancelled += 1
+                yield f"{target.path} {event}: cancelled, and nobody has asked for that"
+
+
+def _strangers(target: Target, expected: set[str], hits: Iterable[Hit]) -> Iterator[str]:
+    """Only what was subscribed to, with a signature that holds."""
+    for hit in hits:
+        if hit.event_id not in expected:
+            yield f"{target.path}: got {hit.event_id or 'a request without an id'}, which is not for it"
+        if not hit.verified:
+            yield f"{target.path} {hit.event_id}: the signature does not hold"
+
+
+def _attempts(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
+    """Attempts are numbered from 1 without gaps, and never more than the schedule has."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for hit in hits:
+        numbers[hit.event_id].add(hit.attempt)
+    for event, made in numbers.items():
+        if made != set(range(1, len(made) + 1)):
+            yield f"{target.path} {event}: attempts {sorted(made)}"
+        if max(made) > target.attempts:
+            yield f"{target.path} {event}: {max(made)} attempts, and the schedule has {target.attempts}"
+
+
+def _sequences(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
+    """Each ordering key counts from 1 without gaps, and an event keeps its number."""
+    numbers: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for hit in hits:
+        if hit.ordering_key:
+            numbers[hit.ordering_key][hit.event_id].add(hit.sequence)
+    for key, of_events in numbers.items():
+        # an endpoint that takes some types only sees the gaps of the others
+        if any(len(each) > 1 for each in of_events.values()):
+            yield f"{target.path} {key}: an event with two sequences"
+        counted = sorted(min(each) for each in of_events.values())
+        if not target.types and counted != list(range(1, len(counted) + 1)):
+            yield f"{target.path} {key}: sequences with gaps or twice, {len(counted)} events up to {counted[-1]}"
+
+
+def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
+    """A delivery begins only after all before it in its key have succeeded, or have used up their attempts."""
+    lines: dict[str, list[Hit]] = defaultdict(list)
+    for hit in hits:
+        lines[hit.ordering_key].append(hit)
+    for key, line in lines.items():
+        over: dict[int, float] = {}
+        for hit in sorted(line, key=lambda each: each.ended):
+            if hit.succeeded or hit.attempt >= target.attempts:
+                over.setdefault(hit.sequence, hit.ended)
+        for hit in line:
+            before = over.get(hit.sequence - 1, float("inf")) if hit.sequence > 1 else 0.0
+            if hit.started < before:
+                yield f"{target.path} {key}: sequence {hit.sequence} began before {hit.sequence - 1} was over"
+
+
+def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows: Sequence[Window]) -> Iterator[str]:
+    """What is sent again was in flight, or had just ended, when something went wrong."""
+    sent: Counter[tuple[str, int]] = Counter()
+    ended: dict[tuple[str, int], float] = {}
+    silent: Counter[tuple[str, int]] = Counter()
+    for hit in sorted(hits, key=lambda each: each.started):
+        name = (hit.event_id, hit.attempt)
+        disturbed = any(
+            hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended + AFTERMATH_S for window in windows
+        )
+        verdict.bound += disturbed
+        if sent[name]:
+            known = ended[name]
+            explained = any(window.begun - COMMITTED_S <= known for window in windows if window.begun <= hit.started)
+            # a kept connection that died without an answer: the request goes out once more (docs/guarantees.md, 2)
+            on_a_dead_connection = silent[name] == sent[name] == 1
+            verdict.sent_again += explained or not on_a_dead_connection
+            if not explained and not on_a_dead_connection:
+                yield f"{target.path} {hit.event_id}: attempt {hit.attempt} again, and no fault explains it"
+        sent[name] += 1
+        silent[name] += hit.status == 0
+        ended[name] = hit.ended

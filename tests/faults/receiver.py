@@ -1,0 +1,158 @@
+"""The customers' side of the fault suite: an aiohttp server that misbehaves by a seed and writes down what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from standardwebhooks import Webhook, WebhookVerificationError
+
+HANGS_S = 30.0
+_FAILURES = ("status", "status", "reset", "garbage", "hang", "slow")
+
+
+@dataclass(slots=True)
+class Hit:
+    """One request."""
+
+    path: str
+    event_id: str
+    attempt: int
+    sequence: int
+    ordering_key: str
+    replay: str
+    verified: bool
+    #: seconds of the loop's clock; `ended` is when it was answered or given up
+    started: float
+    ended: float = 0.0
+    #: what was answered; 0: nothing that is HTTP
+    status: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the receiver has said that it has it."""
+        return self.status == 200
+
+
+@dataclass(slots=True)
+class Manners:
+    """How the receiver behaves on one path."""
+
+    secret: str
+    seed: int
+    #: the share of events that fail at first
+    flaky: float = 0.0
+    #: how often they fail at most; more than the schedule has attempts: they die
+    failures: int = 3
+    #: everything fails, for ever
+    dead: bool = False
+    #: seconds that a good answer takes at most
+    takes_s: float = 0.0
+    hits: list[Hit] = field(default_factory=list)
+
+
+class Receiver:
+    """`POST /<anything>`; an event that was taken once is taken again, as a careful receiver does."""
+
+    def __init__(self) -> None:
+        self._manners: dict[str, Manners] = {}
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen on a free port of the loopback address."""
+        application = web.Application()
+        application.router.add_post("/{path:.*}", self._take)
+        self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def url(self, path: str) -> str:
+        """Where a path is."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def expect(self, path: str, manners: Manners) -> None:
+        """From now on requests to `path` are treated so."""
+        self._manners[path] = manners
+
+    def forget(self, path: str) -> None:
+        """The path is over; what still comes gets 410."""
+        self._manners.pop(path, None)
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        manners = self._manners.get(request.path)
+        if manners is None:
+            return web.Response(status=410)
+        body = await request.read()
+        loop = asyncio.get_running_loop()
+        hit = _hit(request.path, request.headers, _verified(manners.secret, body, request.headers), loop.time())
+        manners.hits.append(hit)
+        turn = self._seen[hit.path, hit.event_id]
+        self._seen[hit.path, hit.event_id] += 1
+        dice = random.Random(f"{manners.seed} {hit.path} {hit.event_id}")
+        failures = dice.randint(1, manners.failures) if dice.random() < manners.flaky else 0
+        try:
+            return await self._answer(request, hit, manners, dice, fails=manners.dead or turn < failures)
+        finally:
+            hit.ended = loop.time()
+
+    async def _answer(
+        self, request: web.Request, hit: Hit, manners: Manners, dice: random.Random, *, fails: bool
+    ) -> web.StreamResponse:
+        if not fails:
+            if manners.takes_s:
+                await asyncio.sleep(dice.random() * manners.takes_s)
+            hit.status = 200
+            return web.Response(text="ok")
+        kinds = random.Random(f"{manners.seed} {hit.event_id} {hit.attempt}")
+        kind = "status" if manners.dead else kinds.choice(_FAILURES)
+        transport = request.transport
+        assert transport is not None
+        if kind == "reset":
+            transport.abort()  # type: ignore[attr-defined]
+            return web.Response()
+        elif kind == "garbage":
+            transport.write(b"\x00\xff not HTTP\r\n\r\n")  # type: ignore[attr-defined]
+            transport.close()
+            return web.Response()
+        elif kind == "hang":
+            await asyncio.sleep(HANGS_S)
+        elif kind == "slow":
+            await asyncio.sleep(0.3)
+        hit.status = dice.choice((500, 503, 404, 302))
+        return web.Response(status=hit.status)
+
+
+def _hit(path: str, headers: Mapping[str, str], verified: bool, now: float) -> Hit:
+    return Hit(
+        path=path,
+        event_id=headers.get("webhook-id", ""),
+        attempt=int(headers.get("webhook-attempt", "0")),
+        sequence=int(headers.get("webhook-sequence", "0")),
+        ordering_key=headers.get("webhook-ordering-key", ""),
+        replay=headers.get("webhook-replay", ""),
+        verified=verified,
+        started=now,
+    )
+
+
+def _verified(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    if not secret:
+        return True
+    try:
+        Webhook(secret).verify(body, dict(headers))
+    except WebhookVerificationError:
+        return False
+    return True

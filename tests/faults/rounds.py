@@ -1,0 +1,233 @@
+"""One round: new endpoints and a tenant, traffic, a fault or two in the middle of it, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from aiohttp import ClientError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from tests.faults import checker
+from tests.faults.checker import Target, Verdict
+from tests.faults.cluster import Cluster, Window
+from tests.faults.faults import FAULTS, RARE
+from tests.faults.observer import Observer
+from tests.faults.receiver import Manners, Receiver
+
+EVENTS = 600
+KEYS = 12
+#: seconds that the appending takes
+TRAFFIC_S = 4.0
+SETTLED_S = 90.0
+_ALL = FAULTS | RARE
+
+
+@dataclass(slots=True)
+class Round:
+    """What was done and what came of it."""
+
+    seed: int
+    faults: tuple[str, ...]
+    seconds: float = 0.0
+    kills: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+
+
+class Stage:
+    """The cluster with the test's own clients around it; rounds follow each other on it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.receiver = Receiver()
+        self.observer = Observer(cluster.direct, cluster.prefix)
+        self.windows: list[Window] = []
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=cluster.direct, acks="all", enable_idempotence=True, request_timeout_ms=120_000
+        )
+
+    async def start(self) -> None:
+        """Everything."""
+        await self.cluster.start()
+        await self.receiver.start()
+        await self.observer.start()
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Everything."""
+        await self._producer.stop()
+        await self.observer.stop()
+        await self.cluster.stop()
+        await self.receiver.stop()
+
+    async def play(self, seed: int, faults: Sequence[str]) -> Round:
+        """Play a round; what it has broken is in its verdict."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        scene = _Scene(self, seed)
+        played = Round(seed, tuple(faults))
+        kills = self.cluster.kills
+        await scene.prepare()
+        traffic = asyncio.gather(scene.append(), scene.change(), scene.pause_and_resume())
+        try:
+            await asyncio.sleep(scene.dice.uniform(0.2, 0.6) * TRAFFIC_S)
+            for name in faults:
+                await self._hurt(name, scene.dice)
+            await asyncio.wait_for(traffic, SETTLED_S)
+        finally:
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+        await self.cluster.heal()
+        played.verdict = await scene.verdict()
+        played.verdict.broken += [f"a process: {said}" for said in self.cluster.ended_by_themselves]
+        self.cluster.ended_by_themselves.clear()
+        played.kills = self.cluster.kills - kills
+        played.seconds = loop.time() - begun
+        return played
+
+    async def _hurt(self, name: str, dice: Random) -> None:
+        loop = asyncio.get_running_loop()
+        window = Window(name, loop.time())
+        if name != "nothing":
+            self.windows.append(window)
+        await _ALL[name](self.cluster, dice)
+        window.ended = loop.time()
+
+    async def send(self, event: dict[str, Any] | bytes, key: str) -> None:
+        """Append to events.raw around the proxy; the broker may be away meanwhile."""
+        value = event if isinstance(event, bytes) else json.dumps(event).encode()
+        for _ in range(300):
+            try:
+                await self._producer.send_and_wait(f"{self.cluster.prefix}events.raw", value, key=key.encode())
+            except KafkaError:
+                await asyncio.sleep(0.2)  # perhaps it is appended: then this one is a producer's duplicate
+            else:
+                return
+        raise AssertionError("the broker did not come back")
+
+
+class _Scene:
+    """The endpoints and the traffic of one round."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self._stage = stage
+        self._api = stage.cluster.api
+        self.dice = Random(seed)
+        self._seed = seed
+        self._ids = Random(f"ids {seed}")
+        self.tenant = f"r{seed}"
+        self._key = ""
+        self._targets: list[Target] = []
+        self._manners: list[Manners] = []
+
+    async def prepare(self) -> None:
+        """Register what the round needs."""
+        await self._ask("POST", "/v1/tenants", {"id": self.tenant}, operator=True)
+        made = await self._ask("POST", f"/v1/tenants/{self.tenant}/keys", {"mode": "live"}, operator=True)
+        self._key = made["key"]
+        await self._endpoint("steady")
+        await self._endpoint("flaky", flaky=0.3)
+        await self._endpoint("ordered", fifo=True, flaky=0.1, failures=2, takes_s=0.005)
+        if self.dice.random() < 0.5:
+            await self._endpoint("dead", dead=True, types=frozenset({"order.closed"}))
+        if self.dice.random() < 0.3:
+            await self._endpoint("skipping", fifo=True, flaky=0.03, failures=9)
+
+    async def append(self) -> None:
+        """Events of some ordering keys, with garbage and producers' duplicates among them."""
+        pending: set[asyncio.Task[None]] = set()
+        for number in range(EVENTS):
+            key = f"{self.tenant}-k{self.dice.randrange(KEYS)}"
+            kind = "order.closed" if number % 10 == 0 else "order.changed"
+            event = self._event(f"{self.tenant}-{number}", kind, ordering_key=key, data={"n": number})
+            pending.add(asyncio.create_task(self._stage.send(event, key)))
+            if self.dice.random() < 0.05:
+                pending.add(asyncio.create_task(self._stage.send(event, key)))
+            if self.dice.random() < 0.01:
+                pending.add(asyncio.create_task(self._stage.send(self.dice.randbytes(40), key)))
+            await asyncio.sleep(TRAFFIC_S / EVENTS)
+            pending = {task for task in pending if not task.done() or task.exception()}
+        await asyncio.gather(*pending)
+
+    async def change(self) -> None:
+        """Guarantee 7: what was confirmed is seen by every event that is appended afterwards."""
+        for turn in range(4):
+            made = await self._endpoint(f"new{turn}", types=frozenset({f"new.{turn}"}))
+            made.only = {f"{self.tenant}-new{turn}"}
+            await self._stage.send(self._event(f"{self.tenant}-new{turn}", f"new.{turn}"), "new")
+            other = await self._endpoint(f"other{turn}", types=frozenset({f"late.{turn}"}))
+            other.only = set()
+            await self._ask("PATCH", f"/v1/webhooks/{other.endpoint}", {"events": [f"other.{turn}"]})
+            await self._stage.send(self._event(f"{self.tenant}-late{turn}", f"late.{turn}"), "new")
+            gone = await self._endpoint(f"gone{turn}", types=frozenset({f"gone.{turn}"}))
+            await self._ask("DELETE", f"/v1/webhooks/{gone.endpoint}")
+            self._targets.remove(gone)  # a request there is one that nobody should have sent
+            await self._stage.send(self._event(f"{self.tenant}-gone{turn}", f"gone.{turn}"), "gone")
+            await asyncio.sleep(self.dice.random() * TRAFFIC_S / 4)
+
+    async def pause_and_resume(self) -> None:
+        """In some rounds: an endpoint is paused for a while."""
+        if self.dice.random() < 0.3:
+            steady = self._targets[0]
+            await asyncio.sleep(self.dice.random() * TRAFFIC_S)
+            await self._ask("POST", f"/v1/webhooks/{steady.endpoint}/pause")
+            await asyncio.sleep(self.dice.random() * 2)
+            await self._ask("POST", f"/v1/webhooks/{steady.endpoint}/resume")
+
+    async def verdict(self) -> Verdict:
+        """Wait until every delivery has come to an end, and judge."""
+        seen = self._stage.observer.tenants[self.tenant]
+        done = await self._stage.observer.until(lambda: checker.complete(seen, self._targets), SETTLED_S)
+        hits = [hit for manners in self._manners for hit in manners.hits]
+        verdict = checker.judge(seen, self._targets, hits, self._stage.windows)
+        if not done:
+            verdict.broken.insert(0, f"not everything had come to an end after {SETTLED_S:.0f} s")
+        for target in self._targets:
+            await self._ask("DELETE", f"/v1/webhooks/{target.endpoint}")
+        del self._stage.observer.tenants[self.tenant]
+        return verdict
+
+    def _event(self, event_id: str, kind: str, **more: Any) -> dict[str, Any]:
+        return {"type": kind, "id": event_id, "tenant": self.tenant, "data": {}, **more}
+
+    async def _endpoint(
+        self, name: str, *, types: frozenset[str] = frozenset(), fifo: bool = False, **manners: Any
+    ) -> Target:
+        path = f"/{self.tenant}/{name}"
+        body = {
+            "url": self._stage.receiver.url(path), "events": sorted(types) or ["order.*"], "timeout": 1.0,
+            "schedule": [0, 5, 5, 5], "ordering": "fifo" if fifo else "none", "on_exhausted": "skip",
+        }  # fmt: skip
+        made = await self._ask("POST", "/v1/webhooks", body)
+        behaves = Manners(secret=made["secret"], seed=self._seed, **manners)
+        self._stage.receiver.expect(path, behaves)
+        target = Target(made["id"], path, types, fifo=fifo, dead=behaves.dead)
+        self._manners.append(behaves)
+        self._targets.append(target)
+        return target
+
+    async def _ask(self, method: str, path: str, body: Any = None, *, operator: bool = False) -> Any:
+        """Ask the API until it answers; a repetition carries the same Idempotency-Key."""
+        headers = {"idempotency-key": str(UUID(int=self._ids.getrandbits(128)))}
+        said = ""
+        for _ in range(300):
+            try:
+                answer = await self._api.ask(method, path, body, key="" if operator else self._key, headers=headers)
+            except (ClientError, OSError, TimeoutError, ValueError) as error:
+                said = repr(error)
+            else:
+                if answer.status < 400 or (method == "DELETE" and answer.status == 404):
+                    return answer.body
+                said = str(answer)
+                if answer.status == 409 and path == "/v1/tenants":
+                    return answer.body  # an earlier request of ours has come through
+                if answer.status < 500 and answer.status not in (409, 429):
+                    raise AssertionError(f"{method} {path}: {said}")
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"{method} {path}: no good answer within a minute; the last was {said}")
