@@ -97,6 +97,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: SecretText | None = None
     #: sender of e-mail
     mail_from: str | None = None
+    #: seconds without a move, with work waiting, after which a role makes the process not ready; 0 = never
+    watchdog_suspect_seconds: float = 30.0
+    #: seconds of the same after which it counts as stuck and is ended; 0 = never
+    watchdog_stuck_seconds: float = 120.0
+    #: seconds without a step in which tables may be recovered or a group joined; 0 = any
+    watchdog_recovery_seconds: float = 600.0
+    #: seconds after which an event loop that does not turn ends the process; 0 = never
+    watchdog_loop_seconds: float = 60.0
     #: multiplies every retry delay, for tests and demos
     time_scale: float = 1.0
     #: json or console
@@ -221,11 +229,27 @@ def _contradictions(settings: Settings) -> list[str]:
         "letters, digits, '.', '_' and '-'",
     )
     said += _egress_problems(settings)
+    said += _watchdog_problems(settings)
     demand(
         (settings.smtp_url is None) == (settings.mail_from is None),
         "SMTP_URL",
         "goes together with HOOKSTREAM_MAIL_FROM",
     )
+    return said
+
+
+def _watchdog_problems(settings: Settings) -> list[str]:
+    said = [
+        f"{PREFIX}{name.upper()}: 0, or 1 to 86400"
+        for name in Settings.__struct_fields__
+        if name.startswith("watchdog_") and not (getattr(settings, name) == 0 or 1 <= getattr(settings, name) <= 86_400)
+    ]
+    suspect, stuck = settings.watchdog_suspect_seconds, settings.watchdog_stuck_seconds
+    if stuck and not 0 < suspect < stuck:
+        said.append(
+            f"{PREFIX}WATCHDOG_STUCK_SECONDS: greater than {PREFIX}WATCHDOG_SUSPECT_SECONDS, which must not be 0 "
+            "then: a process says that it is not ready before it ends"
+        )
     return said
 
 

@@ -26,7 +26,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from app.adapters.kafka_fetching import Gathering
+from app.adapters.kafka_fetching import Gathering, read_position
 from app.core.positions import COMMIT_MARK
 
 log = structlog.get_logger(__name__)
@@ -192,6 +192,17 @@ class _Consumer(driver.Consumer):
         while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
             await asyncio.sleep(0.02)
         await self.commit_and_end_transactions()
+
+    def progress(self) -> dict[TP, int | None]:
+        """For each partition of the batched topics the lowest offset that is not acknowledged; None: not known yet."""
+        reader = self._thread._consumer if self._thread is not None else None
+        found: dict[TP, int | None] = {}
+        for tp in self.assignment() if reader is not None else ():
+            if tp.topic in self.app.batched_topics:
+                track = self.tracks.get(tp)
+                read = read_position(reader, driver.ensure_aiokafka_TP(tp))
+                found[tp] = min(track.open.values()) if track is not None and track.open else read
+        return found
 
     def _under_way(self) -> bool:
         return not self.app.failed and any(track.open for track in self.tracks.values())

@@ -12,6 +12,7 @@ from faust.types import TP
 
 from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
+from app.core.watchdog import Progress, Report
 from app.ports import Record
 from app.ports.streams import StreamBatch
 
@@ -120,6 +121,15 @@ class FaustStream:
         if app.in_recovery or app.rebalancing or not app.consumer.flow_active:
             return "recovering tables"
         return None if app.consumer.assignments else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """See `app.ports.streams.StreamApp`."""
+        settling = self.ready()
+        if settling is not None:
+            recovered = sum(self.app.tables.recovery.active_offsets.values())
+            return Report(settling=settling, steps=recovered)
+        lows = self.app.consumer.progress()
+        return Report({(place.topic, place.partition): Progress(low) for place, low in lows.items()})
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
         """See `app.ports.streams.StreamApp`."""

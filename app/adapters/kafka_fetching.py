@@ -1,4 +1,6 @@
-"""How long the broker gathers records before it answers a fetch: with few records not at all, with many a moment.
+"""The private side of aiokafka's fetching: where it stands, and how long the broker gathers before it answers.
+
+Gathering: with few records not at all, with many a moment.
 
 aiokafka fixes that for a consumer's life, and has one fetch under way for each broker. With a long wait and one byte,
 every record comes at once and idle costs nothing; but under load each fetch brings a record or two of each partition,
@@ -15,6 +17,14 @@ _BRISK = 4
 #: under load the broker gathers for that long, or until there are so many bytes
 _GATHER_MS = 3
 _GATHER_BYTES = 256 * 1024
+
+
+def read_position(consumer: Any, place: Any) -> int | None:
+    """The offset that an AIOKafkaConsumer hands out next of a partition, without waiting; None: not known (yet)."""
+    subscription = consumer._subscription.subscription
+    assignment = subscription.assignment if subscription is not None else None
+    state = assignment.state_value(place) if assignment is not None else None
+    return int(state.position) if state is not None and state.has_valid_position else None
 
 
 class Gathering:

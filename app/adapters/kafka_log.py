@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.partitioner import murmur2
 
+from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
 from app.core.errors import ConfigError, Defect, HookstreamError
 from app.ports import Headers, Meter
@@ -29,6 +30,8 @@ _ROOM_BYTES = 32 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024
 _BATCH_RECORDS = 1000
 _PARTITION_CACHE = 200_000
+#: the longest that a try may take: a request's timeout, the end of its producer, and the start of another one
+_TRY_S = 90.0
 
 
 class TooLarge(HookstreamError):
@@ -45,12 +48,14 @@ class _Entry(NamedTuple):
 
 
 class _Channel:
-    __slots__ = ("entries", "linger_s", "partition", "task", "topic")
+    __slots__ = ("entries", "linger_s", "partition", "task", "topic", "tried_s")
 
     def __init__(self, topic: str, partition: int, linger_s: float) -> None:
         self.topic = topic
         self.partition = partition
         self.linger_s = linger_s
+        #: when a batch was handed to the producer last, or refused (monotonic)
+        self.tried_s = 0.0
         self.entries: deque[_Entry] = deque()
         self.task: asyncio.Task[None] | None = None
 
@@ -94,6 +99,7 @@ class KafkaLog:
         self._client_id = client_id
         self._meter = meter
         self._linger_s = linger_s or {}
+        self._clock = SystemClock()
         self._producer: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
         self._channels: dict[tuple[str, int], _Channel] = {}
@@ -154,6 +160,15 @@ class KafkaLog:
         self.enqueue(topic, partition, key, value, headers, _resolve(future), _reject(future))
         return future
 
+    def waits_until_s(self) -> float | None:
+        """Until when (monotonic) waiting for acknowledgements is Kafka's doing; None: nothing waits.
+
+        Each try has an answer or an error of aiokafka's by then, and the next try begins. A channel that is silent for
+        longer has lost its way, and is nobody's excuse.
+        """
+        tries = [channel.tried_s for channel in self._channels.values() if channel.entries]
+        return min(tries) + _TRY_S if tries else None
+
     async def room(self) -> None:
         """Return when the buffer has room; callers of `bundle` wait here before they take in more work."""
         await self._room.wait()
@@ -186,6 +201,7 @@ class KafkaLog:
         if self._bytes > _ROOM_BYTES:
             self._room.clear()
         if channel.task is None:
+            channel.tried_s = self._clock.monotonic()
             channel.task = asyncio.create_task(self._drain(channel))
 
     async def _drain(self, channel: _Channel) -> None:
@@ -208,6 +224,7 @@ class KafkaLog:
         limit, backoff = _BATCH_RECORDS, 0.1
         while True:
             producer, given_up = self._alive(), False
+            channel.tried_s = self._clock.monotonic()
             try:
                 count, future = await self._submit(producer, channel, limit)
                 given_up = True

@@ -97,6 +97,11 @@ class KafkaRegistryStore:
         """Whether the partition of commands is still ours."""
         return self._chosen.is_set() and not self._lost
 
+    def assigned_place(self) -> tuple[Place, int | None] | None:
+        """See `app.ports.RegistryStore`."""
+        place = (self._commands, 0)
+        return (place, self._source.position(place)) if self._chosen.is_set() else None
+
     async def poll(self) -> Sequence[Record]:
         """The next commands, at most a hundred."""
         batches = await self._source.poll(timeout_ms=1000, max_records=100)

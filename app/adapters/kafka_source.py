@@ -23,6 +23,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.kafka_errors import reachable
+from app.adapters.kafka_fetching import read_position
 from app.core.errors import Defect
 from app.core.partitions import Committed, Place
 from app.ports import PartitionListener, Record
@@ -97,6 +98,10 @@ class KafkaSource:
     def resume(self, *places: Place) -> None:
         """Fetch these again."""
         self._consumer.resume(*(TopicPartition(*place) for place in places))
+
+    def position(self, place: Place) -> int | None:
+        """See `app.ports.Source`."""
+        return read_position(self._consumer, TopicPartition(*place))
 
     async def rewind(self, place: Place) -> None:
         """Go to the offset that is committed now."""

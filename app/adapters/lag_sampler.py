@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.core.partitions import Place
 from app.core.topics import RUNGS, Names, Topics
+from app.core.watchdog import Span
 from app.ports import Clock, Meter
 
 log = structlog.get_logger(__name__)
 
-_EVERY_S = 5.0
+EVERY_S = 5.0
+
+#: told of each sample of a group; None: Kafka does not answer
+Told = Callable[[str, Mapping[Place, Span] | None], None]
 
 
 class LagSampler:
     """Runs beside the roles; costs two requests for each group and sample, and one fetch for each lagging topic."""
 
     def __init__(
-        self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter
-    ) -> None:
+        self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter, *,
+        every_s: float = EVERY_S, told: Told = lambda group, spans: None,
+    ) -> None:  # fmt: skip
         """`groups` maps each consumer group to its topics."""
         self._bootstrap = bootstrap
         self._groups = groups
         self._rungs = {topics.name(f"{Names.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
+        #: what every role may have to wait for: where it cannot be asked, nobody is to blame
+        self._registry = TopicPartition(topics.name(Names.REGISTRY), 0)
         self._clock = clock
         self._meter = meter
+        self._every_s = every_s
+        self._told = told
 
     async def run(self) -> None:
         """Sample until cancelled; an unreachable broker only pauses it."""
@@ -38,7 +48,11 @@ class LagSampler:
                 await self._with_clients()
             except (KafkaError, OSError) as error:
                 log.info("lag.unknown", error=repr(error))
-            await self._clock.sleep(_EVERY_S)
+            except Exception:  # the watchdog would be blind without a word
+                log.exception("lag.failed")
+            for group in self._groups:
+                self._told(group, None)
+            await self._clock.sleep(self._every_s)
 
     async def _with_clients(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
@@ -52,7 +66,7 @@ class LagSampler:
             while True:
                 for group, names in self._groups.items():
                     await self._sample(admin, reader, group, names)
-                await self._clock.sleep(_EVERY_S)
+                await self._clock.sleep(self._every_s)
         finally:
             await asyncio.gather(admin.close(), reader.stop(), return_exceptions=True)
 
@@ -64,16 +78,13 @@ class LagSampler:
         ]
         if not places:
             return
-        ends = await reader.end_offsets(places)
+        ends = await reader.end_offsets([*places, self._registry])
         committed = await admin.list_consumer_group_offsets(group)
         begins = await reader.beginning_offsets([place for place in places if place not in committed])
+        ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
+        self._told(group, {(place.topic, place.partition): Span(at, ends[place]) for place, at in ats.items()})
         for name in names:
-            behind: dict[TopicPartition, int] = {}
-            for place in places:
-                if place.topic == name:
-                    at = committed[place].offset if place in committed else begins.get(place, 0)
-                    if ends[place] > at:
-                        behind[place] = at
+            behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
             records = sum(ends[place] - at for place, at in behind.items())
             self._meter.gauge("consumer_lag_records", records, group=group, topic=name)
             if name in self._rungs:

@@ -16,11 +16,13 @@ from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings
 from app.wiring.api import Address
-from app.wiring.process import ROLES, Process
+from app.wiring.process import EXIT_STUCK, ROLES, Process
 from app.wiring.topics import topics_of
 
 log = structlog.get_logger(__name__)
 
+#: a process with a stuck role ends in order if it can within that time
+_STUCK_STOP_S = 20.0
 _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -55,12 +57,24 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     process.own_ports.add(port)
     log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
     try:
-        if await _patiently(process, stop):
-            await stop.wait()
+        why = await until_stopped(process, stop) if await _patiently(process, stop) else None
         log.info("process.stopping")
-        return 0 if await process.stop() else 1
+        if why is None:
+            return 0 if await process.stop() else 1
+        log.critical("process.stuck", reason=why, exit_code=EXIT_STUCK)
+        await asyncio.wait([asyncio.create_task(process.stop())], timeout=_STUCK_STOP_S)
+        return EXIT_STUCK
     finally:
         await probes.stop()
+
+
+async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:
+    """Wait for the order to stop (None), or until the process cannot repair one of its roles (why)."""
+    stopped, given_up = asyncio.create_task(stop.wait()), asyncio.create_task(process.given_up())
+    await asyncio.wait([stopped, given_up], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    given_up.cancel()
+    return given_up.result() if given_up.done() and not given_up.cancelled() else None
 
 
 async def _patiently(process: Process, stop: asyncio.Event) -> bool:

@@ -22,9 +22,12 @@ from app.core.errors import Unavailable
 from app.embedded.receiver import Received
 from app.settings import Settings
 from app.wiring.demo import Demo
+from app.wiring.process import EXIT_STUCK
 from app.wiring.service import Service
 
 _ARRIVAL_S = 60.0
+#: roles, connections and the broker have limits of their own; together they cannot take longer
+_STOP_S = 60.0
 
 console = Console()
 
@@ -67,18 +70,22 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
     elsewhere = context.left_open("API_PORT")
     service = Service(settings, ring, say=_say, explicit_replication=explicit, elsewhere=elsewhere)
     work = asyncio.create_task(_serve(service, settings, ring, stop, demo=demo, once=once))
-    stopped = asyncio.create_task(stop.wait())
+    stopped, stuck = asyncio.create_task(stop.wait()), asyncio.create_task(service.given_up())
     try:
-        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([work, stopped, stuck], return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+        if stuck.done() and not stop.is_set():
+            console.print(f"[red]{stuck.result()}[/] and building it anew has not helped: ending", highlight=False)
+            return EXIT_STUCK
         return 0
     finally:
+        stuck.cancel()
         if stop.is_set():
             console.print("stopping …", highlight=False)
-        await service.stop()
+        await asyncio.wait([asyncio.create_task(service.stop())], timeout=_STOP_S)
 
 
 def _on_signal(stop: asyncio.Event) -> None:

@@ -125,6 +125,17 @@ class Ladder(Generic[T]):
             dues[topic] = min(self._held[0][0], dues.get(topic, self._held[0][0]))
         return dues
 
+    def waiting(self, of: Callable[[T], Place]) -> dict[Place, tuple[int, int]]:
+        """For each partition with something in memory, how much it is, and when something of it has to happen next."""
+        full = self._full()
+        found = {
+            place: (len(queue), queue[0][1] if full else queue[0][0]) for place, queue in self._queues.items() if queue
+        }
+        for due_ms, _, item, _ in self._held:
+            number, next_ms = found.get(of(item), (0, due_ms))
+            found[of(item)] = (number + 1, min(next_ms, due_ms))
+        return found
+
     @property
     def held(self) -> int:
         """Records held in memory until their due time."""

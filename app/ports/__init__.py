@@ -173,6 +173,10 @@ class Source(Protocol):
         """Commit offsets with metadata; False: not now (rebalance, outage), and the next commit says it all again."""
         ...
 
+    def position(self, place: Place) -> int | None:
+        """The offset that is read next of a partition, also over what holds no record; None: not known yet."""
+        ...
+
     def pause(self, *places: Place) -> None:
         """Fetch these no more; what was fetched and not polled is dropped and comes again after `resume`."""
         ...
@@ -237,6 +241,10 @@ class RegistryStore(Protocol):
 
     def is_writer(self) -> bool:
         """Whether it still is."""
+        ...
+
+    def assigned_place(self) -> tuple[Place, int | None] | None:
+        """The partition of commands, and the offset that is read next of it; None: another process has it."""
         ...
 
     async def poll(self) -> Sequence[Record]:

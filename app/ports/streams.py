@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.core.errors import HookstreamError
 from app.core.model import EventType
+from app.core.watchdog import Report
 from app.ports import Record
 
 
@@ -74,6 +75,10 @@ class StreamApp(Protocol):
 
     def ready(self) -> str | None:
         """None when tables are recovered and partitions assigned; else why not."""
+        ...
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: the lowest offset that is not acknowledged has gone up."""
         ...
 
 

@@ -16,6 +16,7 @@ from app.core.ladder import HandDown, Ladder, Release
 from app.core.partitions import Committed, Partition, Place
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
+from app.core.watchdog import Progress, Report, progress_of
 from app.ports import BundleLog, Clock, Meter, Record, Source
 from app.roles.commits import Commits
 
@@ -61,6 +62,22 @@ class DelayRole:
     def ready(self) -> str | None:
         """None when a new retry would be released in time; else why not."""
         return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a record was read, released or handed down. What is not due yet is no lag."""
+        waiting = self._ladder.waiting(lambda each: each.partition.place)
+        now_ms = self._clock.now_ms()
+        places = {}
+        for partition in self._partitions.of(self._partitions.places()):
+            number, next_ms = waiting.get(partition.place, (0, 0))
+            read = self._source.position(partition.place)
+            mark = partition.watermark
+            unsettled = mark is not None and mark.open > number  # written, and not acknowledged yet
+            if unsettled or (number and next_ms <= now_ms):
+                places[partition.place] = progress_of(partition, read)
+            elif self._ladder.reading(partition.place):
+                places[partition.place] = Progress(read)
+        return Report(places, settling=self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""

@@ -12,6 +12,7 @@ import structlog
 
 from app.core import positions
 from app.core.fanout import Plan, Planner, Rules, position_key, rejected
+from app.core.watchdog import Report
 from app.ports import Bundle, BundleLog, DirectoryFeed, Meter
 from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, remember
@@ -45,6 +46,10 @@ class FanoutRole:
     def ready(self) -> str | None:
         """None when a new event would be fanned out; else why not."""
         return self._app.ready() if self._app else "starting"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
+        return self._app.report() if self._app else Report(settling="starting")
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""

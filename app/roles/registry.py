@@ -11,6 +11,7 @@ from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect
 from app.core.model import Endpoint
 from app.core.registry import Change, apply, decide, encode, read_command
+from app.core.watchdog import Progress, Report
 from app.ports import Clock, Meter, Record, RegistryStore
 
 log = structlog.get_logger(__name__)
@@ -34,14 +35,25 @@ class RegistryRole:
         self._profiles = profiles
         self._url_problem = url_problem
         self._ready = False
+        self._store: RegistryStore | None = None
+        #: the first command of the transaction under way
+        self._open: int | None = None
 
     def ready(self) -> str | None:
         """None once this process has joined; whether it or another one writes, commands are answered."""
         return None if self._ready else "joining the writers of the registry"
 
+    def report(self) -> Report:
+        """For the watchdog. A move is: a transaction was committed, or commands were read."""
+        held = self._store.assigned_place() if self._store else None
+        if held is None:
+            return Report()  # another process writes, or nobody yet
+        place, read = held
+        return Report({place: Progress(read if self._open is None else self._open, (read or 0,))})
+
     async def run(self) -> None:
         """Work until cancelled. Any failure of a transaction ends the run: the next one starts from the log."""
-        store = self._make_store()
+        store = self._store = self._make_store()
         try:
             await store.start()
             while True:
@@ -51,7 +63,9 @@ class RegistryRole:
                 while store.is_writer():
                     records = await store.poll()
                     if records:
+                        self._open = records[0].offset
                         await self._apply(store, directory, records)
+                        self._open = None
         finally:
             self._ready = False
             await store.stop()

@@ -17,6 +17,7 @@ import structlog
 from app.core import fifo, ordered_record
 from app.core.errors import Defect
 from app.core.ordered_record import Arrival, Instruction
+from app.core.watchdog import Report
 from app.ports import BundleLog, DirectoryFeed, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, remember
@@ -53,6 +54,10 @@ class SequencerRole:
     def ready(self) -> str | None:
         """None when an ordered delivery would be released; else why not."""
         return self._app.ready() if self._app else "starting"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
+        return self._app.report() if self._app else Report(settling="starting")
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""

@@ -15,6 +15,7 @@ from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.keyring import AesKeyRing
 from app.adapters.lag_sampler import LagSampler
+from app.adapters.loop_watch import LoopWatch
 from app.adapters.metrics import PrometheusMeter
 from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
@@ -32,10 +33,13 @@ from app.wiring.fanout import fanout_role
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
+from app.wiring.watchdog import Watchdog, every_s, limits_of
 
 log = structlog.get_logger(__name__)
 
 ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "replay", "api")
+#: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
+EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
 _ATTEMPTS_LINGER_S = 0.005
 
@@ -45,9 +49,9 @@ class Process:
 
     def __init__(
         self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str],
-        address: Address,
+        address: Address, *, stuck_restarts: int = 0,
     ) -> None:  # fmt: skip
-        """`address` is where the role `api` listens."""
+        """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is built anew."""
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
             raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
@@ -78,6 +82,11 @@ class Process:
         self._feed = KafkaDirectoryFeed(
             bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", directory=directory
         )  # fmt: skip
+        self._limits = limits_of(settings)
+        self._supervisor = self._supervise(stuck_restarts)
+        self._loop_watch = LoopWatch(settings.watchdog_loop_seconds, EXIT_STUCK)
+
+    def _supervise(self, stuck_restarts: int) -> Supervisor:
         makers: dict[str, Callable[[], Role]] = {
             "fanout": self._fanout,
             "dispatch": self._dispatch,
@@ -87,10 +96,14 @@ class Process:
             "replay": self._replay,
             "api": self._api,
         }
-        self._supervisor = Supervisor({name: makers[name] for name in roles}, self._clock, self.meter)
+        return Supervisor(
+            {name: makers[name] for name in self._roles}, self._clock, self.meter, stuck_restarts=stuck_restarts,
+            stuck_within_s=10 * max(self._limits.stuck_s, self._limits.settling_s),
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all."""
+        self._loop_watch.start()
         await self._log.start(sorted(self._topics.all_names()))
         await self._sender.start()
         await self._feed.start()
@@ -106,7 +119,12 @@ class Process:
         await self._feed.stop()
         await self._sender.close()
         await self._log.close()
+        self._loop_watch.stop()
         return clean
+
+    async def given_up(self) -> str:
+        """Wait until the process should end, because it cannot repair a role; why."""
+        return await self._supervisor.given_up()
 
     def readiness(self) -> dict[str, str | None]:
         """For each role None, or why it would not act on a new event."""
@@ -118,9 +136,17 @@ class Process:
             "dispatch": [self._topics.name(Names.DELIVERIES)],
             "sequencer": [self._topics.name(Names.DELIVERIES_ORDERED)],
             "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
+            "registry": [self._topics.name(Names.REGISTRY_COMMANDS)],
         }
         mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
-        sampler = LagSampler(self._bootstrap, mine, self._topics, self._clock, self.meter)
+        watchdog = Watchdog(
+            self._limits, self._clock, self._supervisor, {self._group(role): role for role in groups},
+            self._log.waits_until_s,
+        )  # fmt: skip
+        sampler = LagSampler(
+            self._bootstrap, mine, self._topics, self._clock, self.meter, every_s=every_s(self._limits),
+            told=watchdog.look,
+        )  # fmt: skip
         return [asyncio.create_task(sampler.run()), asyncio.create_task(self._watch_loop())]
 
     async def _watch_loop(self) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.keyring import AesKeyRing
-from app.core.errors import HookstreamError
+from app.core.errors import Defect, HookstreamError
 from app.core.topics import Drift, Topics, plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
@@ -19,6 +19,10 @@ from app.wiring.process import ROLES, Process
 from app.wiring.topics import topics_of
 
 log = structlog.get_logger(__name__)
+
+
+#: here everything is in one process: a stuck role alone is built anew, so often before all of it has to end
+STUCK_RESTARTS = 3
 
 
 class Service:
@@ -37,6 +41,7 @@ class Service:
         self._broker: EmbeddedBroker | None = None
         self._guard: asyncio.Task[None] | None = None
         self._process: Process | None = None
+        self._started = asyncio.Event()
         self.bootstrap = settings.bootstrap_servers or ""
         self.topics: Topics
         self.api_url = ""
@@ -54,10 +59,20 @@ class Service:
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
         address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
-        self._process = Process(self._settings, self.bootstrap, self.topics, self._ring, ROLES, address)
+        self._process = Process(
+            self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
+        )  # fmt: skip
         await self._process.start()
+        self._started.set()
         await self._process.until_ready()
         self.api_url = f"http://{address.host}:{address.port}"
+
+    async def given_up(self) -> str:
+        """Wait until the process should end, because it cannot repair a role; why."""
+        await self._started.wait()
+        if self._process is None:
+            raise Defect("the service was not started")
+        return await self._process.given_up()
 
     async def _apply_topics(self) -> None:
         async with KafkaAdmin(self.bootstrap) as admin:

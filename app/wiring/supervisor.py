@@ -1,14 +1,16 @@
-"""Keep the roles of a process running: a role that fails is built anew, the others never notice."""
+"""Keep the roles of a process running: a role that fails or is stuck is built anew, the others never notice."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from math import ceil
+from typing import Any, Protocol
 
 import structlog
 
-from app.core.errors import HookstreamError
+from app.core.errors import Defect, HookstreamError
+from app.core.watchdog import Patience, Report
 from app.ports import Clock, Meter
 
 log = structlog.get_logger(__name__)
@@ -16,6 +18,8 @@ log = structlog.get_logger(__name__)
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
 _HEALTHY_AFTER_S = 60.0
+#: a role that does not stop within that time cannot be replaced
+_STOP_S = 12.0
 
 
 class Role(Protocol):
@@ -29,22 +33,47 @@ class Role(Protocol):
         """None when it would act on a new event; else why not."""
         ...
 
+    def report(self) -> Report:
+        """What the watchdog judges; see the rules of core/watchdog.py."""
+        ...
+
+
+class _Kept:
+    """What is known of one role."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self.role: Role | None = None
+        #: why it ended last; empty: it has not, or has been well since
+        self.reason = ""
+        #: when it will be built anew (monotonic)
+        self.again_s = 0.0
+        #: what the watchdog says of it
+        self.suspicion: str | None = None
+        self.stuck: asyncio.Future[str] | None = None
+
 
 class Supervisor:
     """Runs each role in a task of its own and restarts it with growing pauses."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Role]], clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self, makers: Mapping[str, Callable[[], Role]], clock: Clock, meter: Meter, *,
+        stuck_restarts: int = 0, stuck_within_s: float = 1200.0,
+    ) -> None:  # fmt: skip
+        """A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
         self._makers = makers
         self._clock = clock
         self._meter = meter
-        self._roles: dict[str, Role | None] = dict.fromkeys(makers)
+        self._kept = {name: _Kept(Patience(stuck_restarts, stuck_within_s)) for name in makers}
         self._tasks: list[asyncio.Task[None]] = []
+        self._given_up: asyncio.Future[str] | None = None
 
     def start(self) -> None:
         """Start all roles."""
+        self._given_up = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(self._keep(name), name=name) for name in self._makers]
 
-    async def stop(self, timeout_s: float = 12.0) -> bool:
+    async def stop(self, timeout_s: float = _STOP_S) -> bool:
         """Cancel all and wait (bounded); False when one did not end in time."""
         for task in self._tasks:
             task.cancel()
@@ -55,27 +84,101 @@ class Supervisor:
             log.error("role.did_not_stop", role=task.get_name())
         return not left
 
+    async def given_up(self) -> str:
+        """Wait until a role can only be helped by the end of the process; why. After `start`."""
+        if self._given_up is None:
+            raise Defect("the supervisor was not started")
+        return await asyncio.shield(self._given_up)
+
     def readiness(self) -> dict[str, str | None]:
         """For each role None, or why it is not ready."""
-        return {name: role.ready() if role else "starting" for name, role in self._roles.items()}
+        return {name: self._unready(kept) for name, kept in self._kept.items()}
+
+    def _unready(self, kept: _Kept) -> str | None:
+        if kept.role is not None:
+            why = kept.role.ready()
+            if kept.suspicion is None and why is not None and kept.reason:
+                return f"{why} (ended before: {kept.reason})"
+            return kept.suspicion or why
+        if not kept.reason:
+            return "starting"
+        return f"restarting in {ceil(max(0.0, kept.again_s - self._clock.monotonic()))} s: {kept.reason}"
+
+    def running(self, name: str) -> Role | None:
+        """The present instance of a role; None: between two."""
+        return self._kept[name].role
+
+    def suspect(self, name: str, reason: str | None) -> None:
+        """The watchdog's word on the present instance: why it would not act on a new event; None: it would."""
+        kept = self._kept[name]
+        if reason is not None and kept.suspicion is None:
+            log.warning("role.suspect", role=name, reason=reason)
+            self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
+        elif reason is None and kept.suspicion is not None:
+            log.warning("role.moves_again", role=name)
+        kept.suspicion = reason
+
+    def stuck(self, name: str, reason: str) -> None:
+        """The watchdog's word on the present instance: it has to end."""
+        kept = self._kept[name]
+        given_up = self._given_up is not None and self._given_up.done()
+        if kept.stuck is None or kept.stuck.done() or given_up:
+            return
+        self._meter.count("watchdog_verdicts_total", role=name, verdict="stuck")
+        log.error("role.stuck", role=name, reason=reason)
+        kept.suspicion = f"stuck: {reason}"
+        if kept.patience.gives_up(self._clock.monotonic()):
+            self._give_up(name, reason)
+        else:
+            kept.stuck.set_result(reason)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        if self._given_up is not None and not self._given_up.done():
+            self._given_up.set_result(f"the role {name} is stuck: {reason}")
 
     async def _keep(self, name: str) -> None:
+        kept = self._kept[name]
         backoff_s = _FIRST_BACKOFF_S
         while True:
             begun = self._clock.monotonic()
-            try:
-                role = self._roles[name] = self._makers[name]()
-                await role.run()
-                reason = "it ended by itself"
-            except HookstreamError as error:
-                reason = str(error)
-            except Exception as error:
-                log.exception("role.failed", role=name)
-                reason = repr(error)
-            self._roles[name] = None
-            if self._clock.monotonic() - begun > _HEALTHY_AFTER_S:
+            kept.stuck = asyncio.get_running_loop().create_future()
+            kept.reason = await self._run(name, kept, kept.stuck)
+            stuck = kept.stuck.done()
+            kept.role, kept.suspicion = None, None
+            if not stuck and self._clock.monotonic() - begun > _HEALTHY_AFTER_S:
                 backoff_s = _FIRST_BACKOFF_S
-            log.warning("role.restarting", role=name, reason=reason, in_s=backoff_s)
+            log.warning("role.restarting", role=name, reason=kept.reason, in_s=backoff_s)
             self._meter.count("role_restarts_total", role=name)
+            kept.again_s = self._clock.monotonic() + backoff_s
             await self._clock.sleep(backoff_s)
             backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
+
+    async def _run(self, name: str, kept: _Kept, stuck: asyncio.Future[str]) -> str:
+        """One instance, to its end; why it ended."""
+        try:
+            role = kept.role = self._makers[name]()
+        except Exception as error:
+            return self._reason(name, error)
+        running = asyncio.create_task(role.run(), name=name)
+        try:
+            either: list[asyncio.Future[Any]] = [running, stuck]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running], timeout=_STOP_S)
+            if running.done() and not running.cancelled():
+                running.exception()  # looked at, also when nobody asks any more
+        if not running.done():
+            self._give_up(name, f"{stuck.result()}; and it does not stop")
+            await asyncio.get_running_loop().create_future()  # until the process ends
+        if stuck.done():
+            return f"it was stuck: {stuck.result()}"
+        failure = running.exception() if not running.cancelled() else None
+        return self._reason(name, failure) if failure is not None else "it ended by itself"
+
+    def _reason(self, name: str, error: BaseException) -> str:
+        if isinstance(error, HookstreamError):
+            return str(error)
+        log.error("role.failed", role=name, exc_info=error)
+        return repr(error)

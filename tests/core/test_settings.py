@@ -79,6 +79,10 @@ def test_a_text_becomes_its_value(name: str, text: str, value: Any) -> None:
         ("EGRESS_ALLOW", "10.0.0.0/8,localhost", "'localhost'"),
         ("EGRESS_ALLOW", "10.0.0.1/8", "host bits"),
         ("MAX_IN_FLIGHT", "0", "at least 1"),
+        ("WATCHDOG_LOOP_SECONDS", "0.5", "0, or 1 to 86400"),
+        ("WATCHDOG_RECOVERY_SECONDS", "nan", "0, or 1 to 86400"),
+        ("WATCHDOG_SUSPECT_SECONDS", "-1", "0, or 1 to 86400"),
+        ("WATCHDOG_STUCK_SECONDS", "86401", "0, or 1 to 86400"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: str, sentence: str) -> None:
@@ -93,6 +97,8 @@ def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: st
         ({"MAX_IN_FLIGHT": "10", "MAX_IN_FLIGHT_PER_ENDPOINT": "11"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
         ({"MAX_IN_FLIGHT_PER_ENDPOINT": "0"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
         ({"SMTP_URL": "smtp://x"}, "SMTP_URL"),
+        ({"WATCHDOG_STUCK_SECONDS": "30"}, "WATCHDOG_STUCK_SECONDS"),
+        ({"WATCHDOG_SUSPECT_SECONDS": "0"}, "WATCHDOG_STUCK_SECONDS"),
         ({"MAIL_FROM": "a@b.example"}, "SMTP_URL"),
     ],
 )
@@ -102,6 +108,7 @@ def test_settings_that_contradict_each_other_are_refused(texts: dict[str, str], 
 
 
 def test_settings_that_go_together_are_accepted() -> None:
+    assert settings(WATCHDOG_SUSPECT_SECONDS="0", WATCHDOG_STUCK_SECONDS="0").watchdog_suspect_seconds == 0
     assert settings(SMTP_URL="smtp://x", MAIL_FROM="a@b.example").mail_from == "a@b.example"
     assert settings(MAX_IN_FLIGHT="10", MAX_IN_FLIGHT_PER_ENDPOINT="10").max_in_flight == 10
 

@@ -117,6 +117,9 @@ class MemorySource:
         self._group.committed |= {place: Committed(*position) for place, position in offsets.items()}
         return True
 
+    def position(self, place: Place) -> int | None:
+        return self._positions.get(place)
+
     def pause(self, *places: Place) -> None:
         self.paused |= set(places)
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
+from app.core.watchdog import Report
 from app.ports import Record
 from app.ports.streams import StreamBatch
 from tests.fakes.clock import Pulse
@@ -92,6 +93,9 @@ class MemoryStreamApp:
 
     def ready(self) -> str | None:
         return None if self._running else "recovering"
+
+    def report(self) -> Report:
+        return Report(settling=self.ready())
 
     def give(self, partition: MemoryPartition, *records: Record) -> MemoryBatch:
         """All records of one partition of one poll."""

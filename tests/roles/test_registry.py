@@ -15,6 +15,7 @@ from app.core.commands import Action, Command, CreateEndpoint, PutTenant, Remove
 from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.model import Endpoint, Tenant
+from app.core.partitions import Place
 from app.profiles.catalog import PROFILES
 from app.roles.registry import RegistryRole
 from tests.fakes.clock import FakeClock, Pulse, settle
@@ -52,6 +53,9 @@ class MemoryStore:
 
     def is_writer(self) -> bool:
         return self.elected.is_set()
+
+    def assigned_place(self) -> tuple[Place, int | None] | None:
+        return (("registry.commands", 0), self._polled) if self.elected.is_set() else None
 
     async def poll(self) -> Sequence[MemoryRecord]:
         if self._polled == len(self._commands) and self.elected.is_set():

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
+from app.core.watchdog import Report
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
 from app.roles.api.server import Server
@@ -32,6 +33,10 @@ class ApiRole:
     def ready(self) -> str | None:
         """None while it answers."""
         return None if self._listening else "starting"
+
+    def report(self) -> Report:
+        """For the watchdog: it reads no log, and each request has a time limit of its own."""
+        return Report()
 
     async def run(self) -> None:
         """Serve until cancelled."""

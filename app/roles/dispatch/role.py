@@ -22,6 +22,7 @@ from app.core.model import Delivery, Endpoint
 from app.core.partitions import Committed, Partition, Place
 from app.core.topics import Topics
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
+from app.core.watchdog import Report, progress_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
 from app.profiles.requests import RequestBuilder
 from app.roles.commits import Commits
@@ -69,11 +70,24 @@ class DispatchRole:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_ms = 0.0
         self._widening: asyncio.Task[None] | None = None
+        #: by then (monotonic) every request under way has ended
+        self._answered_by_s = 0.0
         self._failed: asyncio.Future[None] | None = None
 
     def ready(self) -> str | None:
         """None when a new delivery would be sent; else why not."""
         return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a record was read or finished. Requests under way may wait for their timeout."""
+        full = self._has_enough()
+        places = {}
+        for partition in self._partitions.of(self._partitions.places()):
+            waits = full or (partition.watermark is not None and partition.watermark.open)
+            places[partition.place] = progress_of(
+                partition, self._source.position(partition.place), self._answered_by_s if waits else None
+            )
+        return Report(places, settling=self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""
@@ -297,6 +311,7 @@ class DispatchRole:
             self._end(work, endpoint, "dead", "unrepresentable", str(error))
             return True
         try:
+            self._answered_by_s = max(self._answered_by_s, self._clock.monotonic() + request.timeout_s)
             outcome = await self._sender.send(request)
         except Defect as error:  # one delivery that cannot be written must not stop the others
             log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))

@@ -17,6 +17,7 @@ from app.core.commands import AdvanceReplay
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.core.model import Replay
 from app.core.partitions import Committed, Place
+from app.core.watchdog import Report
 from app.ports import CommandSender, Source
 from app.roles.replay.again import Again
 from app.roles.replay.giving import Giving, Leave, Surroundings
@@ -60,6 +61,10 @@ class ReplayRole:
     def ready(self) -> str | None:
         """None once this process has joined; whether it or another one works, replays go on."""
         return None if self._joined else "joining the workers of replays"
+
+    def report(self) -> Report:
+        """For the watchdog: it has no log to finish; its jobs wait for receivers, and begin again where they fail."""
+        return Report()
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""
