@@ -120,13 +120,14 @@ class FaustStream:
             return "starting"
         if app.in_recovery or app.rebalancing or not app.consumer.flow_active:
             return "recovering tables"
-        return None if app.consumer.assignments else "waiting for the assignment of partitions"
+        spare = app.unassigned  # a member with nothing to do, until another one leaves
+        return None if app.consumer.assignments or spare else "waiting for the assignment of partitions"
 
     def report(self) -> Report:
         """See `app.ports.streams.StreamApp`."""
         settling = self.ready()
         if settling is not None:
-            recovered = sum(self.app.tables.recovery.active_offsets.values())
+            recovered = sum(offset or 0 for offset in self.app.tables.recovery.active_offsets.values())
             return Report(settling=settling, steps=recovered)
         lows = self.app.consumer.progress()
         return Report({(place.topic, place.partition): Progress(low) for place, low in lows.items()})

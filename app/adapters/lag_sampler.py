@@ -28,9 +28,9 @@ class LagSampler:
 
     def __init__(
         self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter, *,
-        every_s: float = EVERY_S, told: Told = lambda group, spans: None,
+        partitions: Callable[[str], int], every_s: float = EVERY_S, told: Told = lambda group, spans: None,
     ) -> None:  # fmt: skip
-        """`groups` maps each consumer group to its topics."""
+        """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
         self._bootstrap = bootstrap
         self._groups = groups
         self._rungs = {topics.name(f"{Names.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
@@ -38,6 +38,7 @@ class LagSampler:
         self._registry = TopicPartition(topics.name(Names.REGISTRY), 0)
         self._clock = clock
         self._meter = meter
+        self._partitions = partitions
         self._every_s = every_s
         self._told = told
 
@@ -73,11 +74,7 @@ class LagSampler:
     async def _sample(
         self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer, group: str, names: Sequence[str]
     ) -> None:
-        places = [
-            TopicPartition(name, number) for name in names for number in sorted(reader.partitions_for_topic(name) or ())
-        ]
-        if not places:
-            return
+        places = [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
         ends = await reader.end_offsets([*places, self._registry])
         committed = await admin.list_consumer_group_offsets(group)
         begins = await reader.beginning_offsets([place for place in places if place not in committed])

@@ -22,7 +22,7 @@ from app.wiring.topics import topics_of
 log = structlog.get_logger(__name__)
 
 #: a process with a stuck role ends in order if it can within that time
-_STUCK_STOP_S = 20.0
+_STUCK_STOP_S = 5.0
 _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)
 
 

@@ -159,7 +159,7 @@ class Watch:
         return Healthy() if worst is None else self._name(*worst)
 
     def _name(self, idle_s: float, place: Place, behind: int) -> Verdict:
-        reason = f"{behind} records of {place[0]}, partition {place[1]}, wait and nothing has moved for {idle_s:.0f} s"
+        reason = f"behind by {behind} in {place[0]}, partition {place[1]}, and nothing has moved for {idle_s:.0f} s"
         if self._limits.stuck_s and idle_s >= self._limits.stuck_s:
             return Stuck(reason)
         if self._limits.suspect_s and idle_s >= self._limits.suspect_s:

@@ -144,8 +144,8 @@ class Process:
             self._log.waits_until_s,
         )  # fmt: skip
         sampler = LagSampler(
-            self._bootstrap, mine, self._topics, self._clock, self.meter, every_s=every_s(self._limits),
-            told=watchdog.look,
+            self._bootstrap, mine, self._topics, self._clock, self.meter,
+            partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
         )  # fmt: skip
         return [asyncio.create_task(sampler.run()), asyncio.create_task(self._watch_loop())]
 

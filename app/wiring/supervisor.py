@@ -18,8 +18,9 @@ log = structlog.get_logger(__name__)
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
 _HEALTHY_AFTER_S = 60.0
-#: a role that does not stop within that time cannot be replaced
 _STOP_S = 12.0
+#: a stuck role that does not stop within that time cannot be replaced
+_STUCK_STOP_S = 20.0
 
 
 class Role(Protocol):
@@ -111,6 +112,8 @@ class Supervisor:
     def suspect(self, name: str, reason: str | None) -> None:
         """The watchdog's word on the present instance: why it would not act on a new event; None: it would."""
         kept = self._kept[name]
+        if self._condemned(kept):
+            return
         if reason is not None and kept.suspicion is None:
             log.warning("role.suspect", role=name, reason=reason)
             self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
@@ -121,8 +124,7 @@ class Supervisor:
     def stuck(self, name: str, reason: str) -> None:
         """The watchdog's word on the present instance: it has to end."""
         kept = self._kept[name]
-        given_up = self._given_up is not None and self._given_up.done()
-        if kept.stuck is None or kept.stuck.done() or given_up:
+        if kept.stuck is None or self._condemned(kept):
             return
         self._meter.count("watchdog_verdicts_total", role=name, verdict="stuck")
         log.error("role.stuck", role=name, reason=reason)
@@ -131,6 +133,11 @@ class Supervisor:
             self._give_up(name, reason)
         else:
             kept.stuck.set_result(reason)
+
+    def _condemned(self, kept: _Kept) -> bool:
+        """It is ending; nothing that is seen of it now counts."""
+        ending = kept.stuck is not None and kept.stuck.done()
+        return ending or (self._given_up is not None and self._given_up.done())
 
     def _give_up(self, name: str, reason: str) -> None:
         if self._given_up is not None and not self._given_up.done():
@@ -166,7 +173,7 @@ class Supervisor:
         finally:
             if not running.done():
                 running.cancel()
-                await asyncio.wait([running], timeout=_STOP_S)
+                await asyncio.wait([running], timeout=_STUCK_STOP_S)
             if running.done() and not running.cancelled():
                 running.exception()  # looked at, also when nobody asks any more
         if not running.done():

@@ -48,9 +48,9 @@ class Looks:
 def test_work_without_a_move_is_suspect_and_then_stuck() -> None:
     looks = Looks()
     assert looks.after(25) == Healthy()
-    assert looks.after(5) == Suspect("10 records of events.raw, partition 1, wait and nothing has moved for 30 s")
+    assert looks.after(5) == Suspect("behind by 10 in events.raw, partition 1, and nothing has moved for 30 s")
     assert isinstance(looks.after(85), Suspect)
-    assert looks.after(5) == Stuck("10 records of events.raw, partition 1, wait and nothing has moved for 120 s")
+    assert looks.after(5) == Stuck("behind by 10 in events.raw, partition 1, and nothing has moved for 120 s")
 
 
 @pytest.mark.parametrize("moved", [Progress(11), Progress(10, (1,)), Progress(20)])

@@ -51,6 +51,8 @@ class Service:
         self.prefix = prefix
         self.data_dir = data_dir
         self.roles = roles
+        #: what runs roles: the command, or a program of a test's own
+        self.command: Sequence[str] = (HOOKSTREAM,)
         #: where what it prints goes; None: to the test's own
         self.output: IO[bytes] | None = None
         self._port = free_port()
@@ -58,6 +60,7 @@ class Service:
         self._process: asyncio.subprocess.Process | None = None
         self.environ = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[2]),  # the code beside these tests, wherever they run
             "HOOKSTREAM_BOOTSTRAP_SERVERS": bootstrap,
             "HOOKSTREAM_TOPIC_PREFIX": prefix,
             "HOOKSTREAM_DATA_DIR": str(data_dir),
@@ -96,11 +99,15 @@ class Service:
 
     async def start(self) -> None:
         """Start all roles and wait until they are ready."""
+        await self.spawn()
+        await self.until_ready()
+
+    async def spawn(self) -> None:
+        """Start the process."""
         self._process = await asyncio.create_subprocess_exec(
-            HOOKSTREAM, "run", *self.roles, env=self.environ, start_new_session=True, stdout=self.output,
+            *self.command, "run", *self.roles, env=self.environ, start_new_session=True, stdout=self.output,
             stderr=self.output,
         )  # fmt: skip
-        await self.until_ready()
 
     async def until_ready(self, deadline_s: float = 60) -> None:
         """Poll /readyz: a foreign process leaves no other way."""
@@ -140,6 +147,11 @@ class Service:
         answer = await self.ask("POST", f"/v1/tenants/{tenant}/keys", {"mode": mode, **more})
         assert answer.status == 201, answer
         return str(answer.body["key"])
+
+    async def readiness(self) -> tuple[int, dict[str, str]]:
+        """The status of /readyz, and what it says of each role."""
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self._port}/readyz") as answer:
+            return answer.status, (await answer.json())["roles"]
 
     async def metrics(self) -> str:
         """What /metrics says."""

@@ -94,6 +94,27 @@ async def test_a_record_comes_back_at_its_own_due_time_as_it_was(stage: Stage) -
     assert await stage.offset("5s", 1) == 1
 
 
+async def test_what_is_not_due_is_no_lag_and_what_is_overdue_is(stage: Stage) -> None:
+    await stage.start()
+    stage.put("8h", 8 * 3600)
+    stage.put("8h", 9 * 3600)
+    stage.put("5s", 7)
+    stage.put("1s", 1.5)
+    await settle()
+    places = stage.role.report().places
+    assert (rung("8h"), 0) not in places and (rung("5s"), 0) not in places, "they are waited for on purpose"
+    assert places[rung("1s"), 0].low == 1, "it waits in memory, and reading goes on behind it"
+    assert places[rung("1s"), 1].low == 0
+    stage.log.hold(Names.DELIVERIES)
+    await stage.clock.advance(7)
+    late = stage.role.report().places
+    assert late[rung("5s"), 0].low == late[rung("1s"), 0].low == 0, "released, and not acknowledged"
+    stage.log.release(Names.DELIVERIES)
+    await settle()
+    done = stage.role.report().places
+    assert done[rung("5s"), 0].low == done[rung("1s"), 0].low == 1
+
+
 async def test_records_of_one_rung_come_back_in_the_order_of_their_due_times(stage: Stage) -> None:
     await stage.start()
     for seconds in (1.9, 1.2, 1.0, 1.5):

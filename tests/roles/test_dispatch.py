@@ -127,6 +127,23 @@ async def stage() -> AsyncIterator[Stage]:
     await made.stop()
 
 
+async def test_a_request_under_way_is_waited_for_as_long_as_its_timeout(stage: Stage) -> None:
+    stage.endpoint("a")
+    await stage.start()
+    stage.sender.hold(url_of("a"))
+    stage.put("a")
+    await stage.sender.called(1)
+    waiting = stage.role.report()
+    assert waiting.settling is None
+    assert waiting.places[ZERO].low == 0
+    assert waiting.places[ZERO].waits_until_s == stage.clock.monotonic() + 20
+    assert waiting.places[ONE].waits_until_s is None, "nothing of it is under way"
+    stage.sender.release(url_of("a"))
+    await stage.attempts(1)
+    await settle()
+    assert stage.role.report().places[ZERO].low == 1
+
+
 def delayed(record: MemoryRecord) -> Delivery:
     return delivery_record.decode(record.key, record.value, record.headers)[0]
 

@@ -34,6 +34,8 @@ class MemoryStore:
         self.elected.set()
         self.running = False
         self.elections = 0
+        #: transactions wait for it
+        self.gate: asyncio.Event | None = None
         self.pulse = Pulse()
         self._commands: list[MemoryRecord] = []
         self._polled = 0
@@ -66,6 +68,8 @@ class MemoryStore:
     async def commit(
         self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
     ) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         for key, value in states:
@@ -111,6 +115,10 @@ class Stage:
             await asyncio.gather(self.running, return_exceptions=True)
         assert not self.store.running and self.role.ready() is not None
 
+    def low(self) -> int | None:
+        """From which command on something is left to do."""
+        return self.role.report().places["registry.commands", 0].low
+
     async def endpoint(self, id_: str) -> Endpoint:
         return msgspec.json.decode(self.store.states[f"endpoint/{id_}"], type=Endpoint)
 
@@ -129,6 +137,21 @@ def command(id_: str, action: Action) -> bytes:
 def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
     made = Endpoint(id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
     return msgspec.structs.replace(made, **fields)
+
+
+async def test_a_transaction_under_way_is_not_done_and_one_who_stands_by_has_nothing_to_do(stage: Stage) -> None:
+    assert stage.role.report().places == {}
+    stage.start()
+    gate = stage.store.gate = asyncio.Event()
+    stage.store.give(command("c1", PutTenant(Tenant(id="acme"))))
+    await settle()
+    assert stage.low() == 0
+    gate.set()
+    await stage.store.replied("c1")
+    await settle()
+    assert stage.low() == 1
+    stage.store.elected.clear()
+    assert stage.role.report().places == {}
 
 
 async def test_a_command_becomes_a_state_and_a_reply_in_one_transaction(stage: Stage) -> None:

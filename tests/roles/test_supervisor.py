@@ -149,13 +149,15 @@ async def test_a_role_without_a_move_is_suspect_then_replaced_and_the_reason_is_
     await stage.watch(30, BEHIND)
     assert stage.says is None
     await stage.watch(5, BEHIND)
-    assert stage.says == "9 records of events.raw, partition 0, wait and nothing has moved for 30 s"
+    assert stage.says == "behind by 9 in events.raw, partition 0, and nothing has moved for 30 s"
     assert stage.counted('watchdog_verdicts_total{role="fanout",verdict="suspect"}') == 1
     await stage.watch(85, BEHIND)
     assert len(stage.parts) == 1
     await stage.watch(5, BEHIND)
     assert stage.parts[0].ended
-    assert stage.says is not None and stage.says.startswith("restarting in 1 s: it was stuck: 9 records of events.raw")
+    assert stage.says is not None and stage.says.startswith(
+        "restarting in 1 s: it was stuck: behind by 9 in events.raw"
+    )
     assert stage.counted('watchdog_verdicts_total{role="fanout",verdict="stuck"}') == 1
     await stage.clock.advance(0.5)
     assert len(stage.parts) == 2 and stage.says is None
@@ -192,16 +194,16 @@ async def test_a_role_that_is_stuck_again_and_again_is_given_up() -> None:
     await stage.watch(130, BEHIND)
     assert len(stage.parts) == 2 and not given_up.done()
     await stage.watch(130, BEHIND)
-    assert "the role fanout is stuck: 9 records of events.raw" in await given_up
+    assert "the role fanout is stuck: behind by 9 in events.raw" in await given_up
     assert len(stage.parts) == 2, "it is not built anew"
-    assert stage.says is not None and stage.says.startswith("stuck: 9 records")
+    assert stage.says is not None and stage.says.startswith("stuck: behind by 9")
     await stage.watch(100, BEHIND)
     assert stage.counted('watchdog_verdicts_total{role="fanout",verdict="stuck"}') == 2
     assert await stage.supervisor.stop()
 
 
 async def test_a_stuck_role_that_does_not_stop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.wiring.supervisor._STOP_S", 0.01)
+    monkeypatch.setattr("app.wiring.supervisor._STUCK_STOP_S", 0.01)
     stage = Stage(deaf, restarts=5)
     await stage.start()
     await stage.watch(125, BEHIND)
