@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
 _HEALTHY_AFTER_S = 60.0
+#: so long after an end its reason may be that of a new start which takes its time
+_RECENT_S = 600.0
 _STOP_S = 12.0
 #: a stuck role that does not stop within that time cannot be replaced
 _STUCK_STOP_S = 20.0
@@ -45,7 +47,7 @@ class _Kept:
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
         self.role: Role | None = None
-        #: why it ended last; empty: it has not, or has been well since
+        #: why it ended last; empty: it has not
         self.reason = ""
         #: when it will be built anew (monotonic)
         self.again_s = 0.0
@@ -98,7 +100,8 @@ class Supervisor:
     def _unready(self, kept: _Kept) -> str | None:
         if kept.role is not None:
             why = kept.role.ready()
-            if kept.suspicion is None and why is not None and kept.reason:
+            recent = kept.reason and self._clock.monotonic() - kept.again_s < _RECENT_S
+            if kept.suspicion is None and why is not None and recent:
                 return f"{why} (ended before: {kept.reason})"
             return kept.suspicion or why
         if not kept.reason:

@@ -27,6 +27,7 @@ def starts_a_broker() -> None:
 def environ(data_dir: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "HOME": os.environ.get("HOME", "/"),
         "COLUMNS": "200",
         "HOOKSTREAM_DATA_DIR": str(data_dir),
