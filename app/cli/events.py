@@ -20,7 +20,7 @@ from app.core.ingest import Coordinates, understand
 from app.core.topics import Names
 from app.wiring.topics import topics_of
 
-app = typer.Typer(no_args_is_help=True, help="Append events.")
+app = typer.Typer(no_args_is_help=True, help="Append events, and see which were not delivered.")
 
 
 @app.command("send")

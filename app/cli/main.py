@@ -12,6 +12,7 @@ from app.cli import (
     endpoints,
     event_types,
     events,
+    events_dropped,
     keys,
     ordering,
     receiver,
@@ -39,6 +40,7 @@ app.command("run")(run.run)
 app.command("receiver")(receiver.receiver)
 endpoints.app.add_typer(endpoint_actions.app)
 app.add_typer(endpoints.app, name="endpoints")
+events.app.add_typer(events_dropped.app)
 app.add_typer(events.app, name="events")
 app.add_typer(event_types.app, name="event-types")
 app.add_typer(replay.app, name="replay")

@@ -2,7 +2,11 @@
 
 Rules of this file
 - Pure: the same records over the same tables and directory cause the same outputs with the same ids.
-- Nothing is decided twice: an event's sequence is fixed at its first sight and read from the table ever after.
+- Nothing is decided twice: an event's sequence is fixed at its first sight and read from the table ever after, and a
+  schema is asked before it, not again.
+- A record that is read again is remembered again. After a crash a worker's store may know more than the changelogs, and
+  one of the two changelogs more than the other: what is read again makes them whole, before anything new is numbered.
+  That works because sequences are made safe after the sights that they were given to (roles/fanout.py).
 - What a paused endpoint is not given is put aside in deliveries.dead, as decided: with its sequence, and without the
   producer's duplicates, which nobody could tell later. A disabled endpoint gets nothing.
 """
@@ -10,11 +14,12 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
 
-from app.core import ids, positions, sights
+from app.core import duplicate_record, ids, positions, sights
 from app.core.delivery_record import Header, event_headers, with_delivery
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
@@ -68,6 +73,16 @@ class Rejection(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Drop(msgspec.Struct, frozen=True):
+    """A producer's duplicate."""
+
+    record: RawRecord
+    #: its idempotency key; the event's id where it has none
+    key: str
+    event: Event
+    first: sights.Sight
+
+
 class Plan(msgspec.Struct, kw_only=True):
     """Everything that a batch causes."""
 
@@ -78,13 +93,13 @@ class Plan(msgspec.Struct, kw_only=True):
     #: the same, for paused endpoints: to be put into deliveries.dead
     aside: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
     rejections: list[Rejection] = msgspec.field(default_factory=list)
+    duplicates: list[Drop] = msgspec.field(default_factory=list)
     #: what the tables have to remember
     sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     sequences: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     #: (type, what breaks its schema) of events that were delivered all the same
     warnings: list[tuple[str, str]] = msgspec.field(default_factory=list)
     accepted: int = 0
-    duplicates: int = 0
     unmatched: int = 0
 
 
@@ -120,11 +135,9 @@ class Planner:
             at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
             try:
                 event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
-                self._judge(event)
+                self._event(event, record, positions.replay_of(position, record.offset))
             except MalformedEvent as error:
                 self._plan.rejections.append(Rejection(record, error.reason, error.detail))
-                continue
-            self._event(event, record, positions.replay_of(position, record.offset))
         return self._plan
 
     def _judge(self, event: Event) -> None:
@@ -141,35 +154,42 @@ class Planner:
 
     def _event(self, event: Event, record: RawRecord, replay_id: str) -> None:
         sequence: int | None = None
-        if event.idempotency_key is not None or event.ordering_key is not None:
+        if event.idempotency_key is None and event.ordering_key is None:
+            self._judge(event)
+        else:
             known, sequence = self._known(event, record)
             if not known:
-                self._plan.duplicates += 1
                 return
         self._plan.accepted += 1
         self._deliver(event, record.timestamp, sequence, replay_id)
 
     def _known(self, event: Event, record: RawRecord) -> tuple[bool, int | None]:
         """Whether to process the event, and its sequence."""
-        key = _table_key(event.tenant, event.mode, event.idempotency_key or event.id)
+        name = event.idempotency_key or event.id
+        key = table_key(event.tenant, event.mode, name)
         stored = self._plan.sights.get(key) or self._sight(key)
         match sights.decide(stored, self._partition, record.offset, record.timestamp, self._rules.ttl_ms):
-            case sights.Duplicate():
+            case sights.Duplicate(first=first):
+                self._plan.duplicates.append(Drop(record, name, event, first))
                 return False, None
             case sights.Again(sight=sight):
+                self._plan.sights[key] = stored or b""
+                self._number(event, at_least=sight.sequence)
                 return True, sight.sequence or None
-            case sights.First() as first:
-                number = self._next_sequence(event)
+            case sights.First() as new:
+                self._judge(event)
+                number = self._number(event)
                 sight = sights.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
-                self._plan.sights[key] = first.with_sight(sight)
+                self._plan.sights[key] = new.with_sight(sight)
                 return True, number or None
 
-    def _next_sequence(self, event: Event) -> int:
+    def _number(self, event: Event, at_least: int | None = None) -> int:
+        """Count the event within its ordering key; one that has its number already only keeps the count up with it."""
         if event.ordering_key is None:
             return 0
-        key = _table_key(event.tenant, event.mode, event.ordering_key)
-        stored = self._plan.sequences.get(key) or self._sequence(key)
-        number = int.from_bytes(stored or b"", "big") + 1
+        key = table_key(event.tenant, event.mode, event.ordering_key)
+        stored = int.from_bytes(self._plan.sequences.get(key) or self._sequence(key) or b"", "big")
+        number = stored + 1 if at_least is None else max(stored, at_least)
         self._plan.sequences[key] = number.to_bytes(8, "big")
         return number
 
@@ -217,5 +237,20 @@ def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
     ]
 
 
-def _table_key(tenant: str, mode: str, key: str) -> bytes:
-    return f"{tenant}\0{mode}\0{key}".encode()
+def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
+    """Key and headers of the record for events.duplicates."""
+    said = duplicate_record.DroppedDuplicate(
+        tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
+        topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
+        first_partition=drop.first.partition, first_offset=drop.first.offset,
+        first_timestamp_ms=drop.first.timestamp_ms,
+    )  # fmt: skip
+    return drop.record.key, duplicate_record.write(said)
+
+
+def table_key(tenant: str, mode: str, key: str) -> bytes:
+    """The key of both tables: short, however long the producer's is.
+
+    16 bytes of BLAKE2b: with 10 million keys the chance that any two of them meet is below 10⁻²⁴.
+    """
+    return blake2b(f"{tenant}\0{mode}\0{key}".encode(), digest_size=16).digest()

@@ -32,6 +32,7 @@ class Names:
 
     EVENTS_RAW = "events.raw"
     EVENTS_REJECTED = "events.rejected"
+    EVENTS_DUPLICATES = "events.duplicates"
     REGISTRY_COMMANDS = "registry.commands"
     REGISTRY = "registry"
     REGISTRY_REPLIES = "registry.replies"

@@ -26,6 +26,11 @@ class StreamPartition(Protocol):
         """Whether that offset was written by somebody else than this group's members."""
         ...
 
+    @property
+    def current(self) -> bool:
+        """Whether nothing was assigned anew since; if something was, the tables may be somebody else's."""
+        ...
+
     def read(self, table: str, key: bytes) -> bytes | None:
         """The value in the local store."""
         ...

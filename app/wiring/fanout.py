@@ -13,8 +13,8 @@ from app.roles.fanout import FanoutRole
 from app.settings import Settings
 
 #: the tables, each with the seconds after which its store may forget (None: never). What events.raw still holds
-#: (7 days) has to be known; the changelog's own retention says the same.
-TABLES: dict[str, int | None] = {"idempotency": 8 * 86_400, "ordering": None, "positions": None}
+#: (7 days, and a segment's day) has to be known; the changelog's own retention says the same.
+TABLES: dict[str, int | None] = {"idempotency": 9 * 86_400, "ordering": None, "positions": None}
 
 
 def fanout_role(
@@ -59,4 +59,5 @@ def fanout_role(
         ordered=topics.name(Names.DELIVERIES_ORDERED),
         aside=topics.name(Names.DELIVERIES_DEAD),
         rejected=topics.name(Names.EVENTS_REJECTED),
+        duplicates=topics.name(Names.EVENTS_DUPLICATES),
     )

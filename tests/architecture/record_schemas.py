@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core import commands, ingest, matching, model
+from app.core import commands, duplicate_record, ingest, matching, model
 from app.core.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
@@ -37,6 +37,7 @@ def documents() -> dict[str, str]:
             ("registry.commands", _struct("registry.commands", commands.Command)),
             ("registry.replies", _struct("registry.replies", commands.Reply)),
             ("events.raw", _event()),
+            ("events.duplicates", _duplicate()),
         )
     }
 
@@ -106,6 +107,25 @@ def _event() -> dict[str, Any]:
         "accepted, too."
     )
     return _document("events.raw", description, event)
+
+
+def _duplicate() -> dict[str, Any]:
+    """The headers, as one object of texts."""
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate_record.DroppedDuplicate)}
+    said = sentences(duplicate_record.DroppedDuplicate)
+    properties: dict[str, dict[str, Any]] = {name: {"type": "string"} for name in names.values()}
+    for field, sentence in said.items():
+        properties[names[field]]["description"] = sentence
+    for name in properties:
+        if name.endswith(("-partition", "-offset", "-timestamp")):
+            properties[name]["pattern"] = "^-?[0-9]+$"
+    properties["mode"]["enum"] = ["live", "test"]
+    description = (
+        "The headers of a record of events.duplicates, as one object: names and UTF-8 texts. The value is empty: the "
+        "event's bytes are in events.raw, at the coordinates. The key is the dropped record's."
+    )
+    rest = {"type": "object", "properties": properties, "required": list(properties)}
+    return _document("events.duplicates", description, rest)
 
 
 def _whole(pattern: str) -> str:

@@ -9,7 +9,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from app.core import registry
+from app.core import duplicate_record, registry
 from app.core.attempt import unsent
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
@@ -26,6 +26,11 @@ _ENDPOINT = Endpoint(
     secrets=(_SECRET,), schedule_s=(0, 5),
 )  # fmt: skip
 _ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
+
+_DUPLICATE = duplicate_record.DroppedDuplicate(
+    tenant="acme", mode="test", idempotency_key="k", event_id="e1", topic="events.raw", partition=1, offset=9,
+    timestamp_ms=5, first_partition=1, first_offset=2, first_timestamp_ms=3,
+)  # fmt: skip
 
 _EVENTS: tuple[Any, ...] = (
     {"type": "user.created", "data": {}},
@@ -80,6 +85,13 @@ def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, 
     schema.validate(written)
     for name in {"id", "command_id", "delivery_id"} & set(written):
         assert not schema.is_valid({key: part for key, part in written.items() if key != name})
+
+
+def test_the_headers_of_a_dropped_duplicate_are_valid() -> None:
+    headers = {name: text.decode() for name, text in duplicate_record.write(_DUPLICATE)}
+    schema = _validator("events.duplicates")
+    schema.validate(headers)
+    assert not schema.is_valid({name: text for name, text in headers.items() if name != "first-offset"})
 
 
 @pytest.mark.parametrize("value", _EVENTS, ids=lambda value: json.dumps(value)[:60])

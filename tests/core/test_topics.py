@@ -10,12 +10,14 @@ import yaml
 
 from app.core.errors import ConfigError
 from app.core.topics import RUNGS, Actual, Configure, Create, Drift, Names, Topics, TopicSpec, load, plan
+from app.wiring.fanout import TABLES
 
 FOLDER = Path(__file__).parents[2] / "topics"
 DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}
 DAY_MS = 86_400_000
 ROLES_USE = [
-    Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.REGISTRY_COMMANDS, Names.REGISTRY, Names.REGISTRY_REPLIES,
+    Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.EVENTS_DUPLICATES, Names.REGISTRY_COMMANDS, Names.REGISTRY,
+    Names.REGISTRY_REPLIES,
     Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ATTEMPTS, Names.SEQUENCER_LINES,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
 ]  # fmt: skip
@@ -95,8 +97,20 @@ def test_a_waiting_retry_is_not_cleaned_away() -> None:
 
 
 def test_first_sights_are_known_for_as_long_as_events_can_be_replayed() -> None:
-    table = spec("hookstream.fanout-idempotency-changelog").config
-    assert int(table["retention.ms"]) >= int(spec("events.raw").config["retention.ms"])
+    raw, changelog = (spec(name).config for name in ("events.raw", "hookstream.fanout-idempotency-changelog"))
+    # A segment goes when its youngest record is old enough: its oldest one is older by what a segment spans.
+    oldest_ms = int(raw["retention.ms"]) + int(raw["segment.ms"])
+    cleaners_pause_ms = 3_600_000
+    store_ms = (TABLES["idempotency"] or 0) * 1000
+    assert store_ms == int(changelog["retention.ms"]) >= oldest_ms + cleaners_pause_ms
+    assert TABLES["ordering"] is None
+    assert spec("hookstream.fanout-ordering-changelog").config["cleanup.policy"] == "compact"
+
+
+def test_what_was_dropped_is_kept_like_what_was_rejected() -> None:
+    rejected, duplicates = spec("events.rejected"), spec("events.duplicates")
+    assert duplicates.config["retention.ms"] == rejected.config["retention.ms"] == str(14 * DAY_MS)
+    assert duplicates.partitions == spec("events.raw").partitions
 
 
 def test_no_topic_refuses_what_another_one_let_in() -> None:
@@ -190,7 +204,7 @@ def test_what_was_applied_is_not_planned_again() -> None:
     ("name", "there", "same"),
     [("cleanup.policy", "delete,compact", True), ("cleanup.policy", "compact", False),
      ("min.cleanable.dirty.ratio", "0.10", True), ("min.cleanable.dirty.ratio", "0.5", False),
-     ("retention.ms", "691200000.0", True)],
+     ("retention.ms", "777600000.0", True)],
 )  # fmt: skip
 def test_another_spelling_is_no_difference(name: str, there: str, same: bool) -> None:
     topics = loaded()

@@ -20,6 +20,7 @@ class MemoryPartition:
         self.number = number
         self.start = start
         self.was_reset = was_reset
+        self.current = True
         self.tables: dict[str, dict[bytes, bytes]] = defaultdict(dict)
 
     def read(self, table: str, key: bytes) -> bytes | None:

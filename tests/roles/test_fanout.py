@@ -56,7 +56,7 @@ class Stage:
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
             rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
             schemas=NoSchemas(), deliveries="deliveries", ordered="deliveries.ordered", aside="deliveries.dead",
-            rejected="events.rejected",
+            rejected="events.rejected", duplicates="events.duplicates",
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 
@@ -99,12 +99,12 @@ async def test_a_batch_becomes_deliveries_table_records_and_an_acknowledgement(s
         assert stage.partition.tables[table] == {record.key: record.value for record in stage.log.of(topic)}
 
 
-@pytest.mark.parametrize("last", ["deliveries", "events.rejected", SIGHTS, SEQUENCES, POSITIONS])
+@pytest.mark.parametrize("last", ["deliveries", "events.rejected", "events.duplicates", SIGHTS, SEQUENCES, POSITIONS])
 async def test_a_batch_is_acknowledged_after_the_last_of_its_outputs(stage: Stage, last: str) -> None:
     stage.log.hold(last)
     stage.start()
     broken = MemoryRecord("events.raw", 0, 1, 0, None, b"no event", [])
-    batch = stage.give(event(0, ordering_key="o"), broken)
+    batch = stage.give(event(0, ordering_key="o"), broken, event(2, id="e0"))
     await stage.log.seen("events.rejected", 1)
     await settle()
     assert not batch.acked
@@ -197,6 +197,48 @@ async def test_a_producers_duplicate_is_dropped_also_in_a_later_batch(stage: Sta
     await stage.app.acked(stage.give(event(2, idempotency_key="i")))
     assert {event_id for event_id, _ in stage.deliveries()} == {"e0"}
     assert 'events_ingested_total{result="duplicate"} 2.0' in stage.meter.exposition().decode()
+    told = stage.log.of("events.duplicates")
+    assert [(each.key, each.value, each.partition) for each in told] == [(b"k", b"", 0)] * 2
+    names = ("idempotency-key", "event-id", "duplicate-offset", "first-offset", "tenant", "mode")
+    assert [each.header(name) for name in names for each in told[1:]] == ["i", "e2", "2", "0", "default", "live"]
+
+
+async def test_a_sequence_is_written_when_the_sight_that_has_it_is_safe_and_counted_before(stage: Stage) -> None:
+    stage.log.hold(SIGHTS)
+    stage.start()
+    batches = [stage.give(event(offset, ordering_key="o")) for offset in range(3)]
+    await stage.log.seen("deliveries", 6)
+    await settle()
+    assert [record.header("sequence") for record in stage.log.of("deliveries")[::2]] == ["1", "2", "3"]
+    assert not stage.log.of(SEQUENCES) and not stage.partition.tables["ordering"]
+    stage.log.release(SIGHTS)
+    await stage.app.acked(batches[2])
+    assert [int.from_bytes(record.value or b"", "big") for record in stage.log.of(SEQUENCES)] == [1, 2, 3]
+    assert list(stage.partition.tables["ordering"].values()) == [(3).to_bytes(8, "big")]
+
+
+async def test_after_a_failed_batch_no_later_sequence_is_written(stage: Stage) -> None:
+    stage.log.hold("deliveries")
+    stage.log.fail(SIGHTS, TooLarge("too large"))
+    stage.start()
+    stage.give(event(0, ordering_key="o"))
+    later = stage.give(event(1, ordering_key="o"))
+    with pytest.raises(TooLarge):
+        await stage.app.acked(later)
+    stage.log.release("deliveries")
+    await settle()
+    assert not stage.log.of(SEQUENCES)
+
+
+async def test_a_partition_that_was_assigned_anew_gets_no_late_sequences(stage: Stage) -> None:
+    stage.log.hold(SIGHTS)
+    stage.start()
+    batch = stage.give(event(0, ordering_key="o"))
+    await stage.log.seen(SIGHTS, 1)
+    stage.partition.current = False
+    stage.log.release(SIGHTS)
+    await settle()
+    assert not stage.log.of(SEQUENCES) and not batch.acked
 
 
 async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Stage) -> None:

@@ -1,0 +1,109 @@
+"""`hookstream events rejected` and `duplicates`: what fan-out has not delivered, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka_excerpt import newest
+from app.cli import context
+from app.cli.output import Format, Output, show
+from app.core import duplicate_record
+from app.core.ingest import iso
+from app.core.topics import Names
+from app.ports import Record
+from app.wiring.topics import topics_of
+
+app = typer.Typer()
+
+_SPAN = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+Since = Annotated[str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time (UTC unless it says).")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
+
+
+@app.command("rejected")
+def rejected(
+    tenant: Annotated[str | None, typer.Option(help="Only records whose header `tenant` says so.")] = None,
+    since: Since = "1d",
+    limit: Limit = 100,
+    output: Output = Format.table,
+) -> None:
+    """Show the records that are no events, with the reason (from events.rejected, over Kafka)."""
+
+    def shown(record: Record) -> dict[str, Any] | None:
+        named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
+        if tenant is not None and named.get("tenant") != tenant:
+            return None
+        timestamp = named.get("rejected-timestamp", "")
+        return {
+            "reason": named.get("rejected-reason"), "detail": named.get("rejected-detail"),
+            "tenant": named.get("tenant"), "topic": named.get("rejected-topic"),
+            "partition": _number(named.get("rejected-partition")), "offset": _number(named.get("rejected-offset")),
+            "appended_at": iso(int(timestamp)) if timestamp.isdigit() else None,
+        }  # fmt: skip
+
+    columns = ("appended_at", "partition", "offset", "tenant", "reason", "detail")
+    rows = context.run(_rows(Names.EVENTS_REJECTED, since, limit, shown))
+    show(rows, columns, output, "No record was rejected in that time.")
+
+
+@app.command("duplicates")
+def duplicates(
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    since: Since = "1d",
+    limit: Limit = 100,
+    output: Output = Format.table,
+) -> None:
+    """Show the events that were dropped since their idempotency key had been seen (from events.duplicates, over Kafka).
+
+    The dropped record and the one it repeats are in events.raw, at the partitions and offsets shown.
+    """
+
+    def shown(record: Record) -> dict[str, Any] | None:
+        said = duplicate_record.read(record.headers)
+        if tenant is not None and said.tenant != tenant:
+            return None
+        return {
+            "tenant": said.tenant, "mode": said.mode, "idempotency_key": said.idempotency_key,
+            "event_id": said.event_id, "topic": said.topic, "partition": said.partition, "offset": said.offset,
+            "appended_at": iso(said.timestamp_ms), "first_partition": said.first_partition,
+            "first_offset": said.first_offset, "first_appended_at": iso(said.first_timestamp_ms),
+        }  # fmt: skip
+
+    columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
+    rows = context.run(_rows(Names.EVENTS_DUPLICATES, since, limit, shown))
+    once = {(row["partition"], row["offset"]): row for row in rows}  # what was read again was told again
+    show(list(once.values()), columns, output, "No event was dropped in that time.")
+
+
+async def _rows(
+    topic: str, since: str, limit: int, shown: Callable[[Record], dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+    since_ms = since_of(since, SystemClock().now_ms())
+    name = topics_of(context.settings()).name(topic)
+    return await newest(context.bootstrap(), name, since_ms=since_ms, limit=limit, wanted=shown)
+
+
+def since_of(text: str, now_ms: int) -> int:
+    """Milliseconds since the epoch; raises `typer.BadParameter`."""
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return max(0, now_ms - int(span[1]) * _SECONDS[span[2]] * 1000)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise typer.BadParameter(f"--since {text!r}: write 12h, 7d or 2026-01-31T08:00:00Z") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0, round(moment.timestamp() * 1000))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None

@@ -1,0 +1,28 @@
+"""`--since`: a span of time before now, or a time."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from app.cli.events_dropped import since_of
+
+NOW = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "since_ms"),
+    [
+        ("90s", NOW - 90_000), ("30m", NOW - 1_800_000), ("12h", NOW - 43_200_000), ("7d", NOW - 604_800_000),
+        ("99999999d", 0), ("2026-01-31T08:00:00Z", 1_769_846_400_000), ("2026-01-31T09:00+01:00", 1_769_846_400_000),
+        ("2026-01-31", 1_769_817_600_000), ("1900-01-01", 0),
+    ],
+)  # fmt: skip
+def test_a_span_or_a_time(text: str, since_ms: int) -> None:
+    assert since_of(text, NOW) == since_ms
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "5", "-5m", "5 m", "1w"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        since_of(text, NOW)

@@ -1,0 +1,173 @@
+"""Rule 4 and 5 under attack: two workers that crash, lose the ends of their stores and changelogs, and read again.
+
+Whatever happens, what is delivered is what one undisturbed pass over the log delivers: the same records, with the same
+sequences.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core import positions
+from app.core.delivery_record import decode
+from app.core.directory import Directory
+from app.core.fanout import Plan, Planner, Rules
+from app.core.model import Endpoint
+
+TTL = 100
+RULES = Rules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
+FORWARD = positions.Position(high=0)
+DIRECTORY = Directory()
+DIRECTORY.put_endpoint(
+    Endpoint(id="ep", tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard")
+)
+Writes = list[tuple[bytes, bytes]]
+
+
+class Record(msgspec.Struct, frozen=True):
+    offset: int
+    timestamp: int
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    key: bytes | None = b"k"
+
+
+def log_of(said: list[tuple[str | None, str | None, int]]) -> list[Record]:
+    """(idempotency key, ordering key, milliseconds since the record before)"""
+    clock, log = 1000, []
+    for offset, (key, ordering_key, elapsed) in enumerate(said):
+        clock += elapsed
+        event = {"type": "a.b", "data": offset, "idempotency_key": key, "ordering_key": ordering_key}
+        log.append(Record(offset, clock, json.dumps(event).encode()))
+    return log
+
+
+class Table:
+    """The changelog as Kafka has it, and the stores of two workers, as what was written to them in order."""
+
+    def __init__(self) -> None:
+        self.changelog: Writes = []
+        self.stores: list[Writes] = [[], []]
+        #: how much of the changelog was there when the worker took over for the last time
+        self.seen = [0, 0]
+
+    def take_over(self, worker: int) -> dict[bytes, bytes]:
+        """Recover as Faust does: what the changelog has had since, over what is on the disk."""
+        self.stores[worker] += self.changelog[self.seen[worker] :]
+        self.seen[worker] = len(self.changelog)
+        return dict(self.stores[worker])
+
+    def lose_disk(self, worker: int) -> None:
+        """The folder is gone."""
+        self.stores[worker], self.seen[worker] = [], 0
+
+
+class World:
+    """One partition of events.raw, its tables, what was delivered, and the committed offset."""
+
+    def __init__(self, log: list[Record], data: st.DataObject) -> None:
+        self.log = log
+        self.data = data
+        self.sights, self.counts = Table(), Table()
+        #: offset → the sequences that it was delivered with
+        self.delivered: dict[int, set[int | None]] = {}
+        self.committed = 0
+
+    def work(self, worker: int, sizes: list[int], *, crash: bool) -> None:
+        """Take over and plan batches from the commit on; a crash loses some of what they cause."""
+        sights, counts = self.sights.take_over(worker), self.counts.take_over(worker)
+        plans: list[tuple[int, Plan]] = []
+        at = self.committed
+        for size in sizes:
+            records = self.log[at : at + size]
+            if records:
+                plan = Planner(RULES, 0, DIRECTORY, 0, sights.get, counts.get).plan(records, FORWARD)
+                sights |= plan.sights
+                counts |= plan.sequences
+                at += len(records)
+                plans.append((at, plan))
+        self._write(worker, plans, crash=crash)
+
+    def _write(self, worker: int, plans: list[tuple[int, Plan]], *, crash: bool) -> None:
+        """Each topic and store keeps a beginning of what it was given. That is how app/roles/batches.py writes."""
+
+        def some(number: int) -> int:
+            return self.data.draw(st.integers(0, number)) if crash else number
+
+        sights = [entry for _, plan in plans for entry in plan.sights.items()]
+        kept = some(len(sights))
+        self.sights.changelog += sights[:kept]
+        self.sights.stores[worker] += sights[: some(len(sights))]
+        counts: Writes = []
+        #: (end of a batch, how many counts make it whole; None: its other outputs are not written)
+        batches: list[tuple[int, int | None]] = []
+        silent, asked = False, 0
+        for end, plan in plans:
+            asked += len(plan.sights)
+            arrived = some(len(plan.deliveries))
+            self._deliver(plan, arrived)
+            done = asked <= kept and arrived == len(plan.deliveries)
+            silent |= bool(plan.sequences) and not done
+            if done and not silent:
+                counts += plan.sequences.items()
+            batches.append((end, len(counts) if done and not (silent and plan.sequences) else None))
+        safe = some(len(counts))
+        self.counts.changelog += counts[:safe]
+        self.counts.stores[worker] += counts[: some(len(counts))]
+        ends = [self.committed]
+        for end, wanted in batches:
+            if wanted is None or wanted > safe:
+                break
+            ends.append(end)
+        self.committed = ends[some(len(ends) - 1)]
+
+    def _deliver(self, plan: Plan, number: int) -> None:
+        for key, headers, value in plan.deliveries[:number]:
+            delivery, _ = decode(key, value, headers)
+            offset = json.loads(delivery.body)["data"]
+            self.delivered.setdefault(offset, set()).add(delivery.sequence)
+
+
+class Life(msgspec.Struct, frozen=True):
+    """What a worker does between two starts."""
+
+    worker: int
+    sizes: list[int]
+    #: the disk is lost before
+    blank: bool
+    #: the group is reset by so many records before
+    back: int
+
+
+SAID = st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from(["o", "p", None]), st.integers(-TTL // 2, 2 * TTL))
+LIVES = st.builds(
+    Life, st.integers(0, 1), st.lists(st.integers(1, 3), max_size=4), st.booleans(), st.sampled_from([0, 0, 0, 2, 99])
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(SAID, min_size=1, max_size=10), st.lists(LIVES, max_size=6), st.data())
+def test_what_is_delivered_is_what_one_undisturbed_pass_delivers(
+    said: list[tuple[str | None, str | None, int]], lives: list[Life], data: st.DataObject
+) -> None:
+    log = log_of(said)
+    undisturbed, world = World(log, data), World(log, data)
+    undisturbed.work(0, [len(log)], crash=False)
+    for life in lives:
+        if life.blank:
+            world.sights.lose_disk(life.worker)
+            world.counts.lose_disk(life.worker)
+        world.committed = max(0, world.committed - life.back)
+        world.work(life.worker, life.sizes, crash=True)
+    world.work(data.draw(st.integers(0, 1)), [len(log)], crash=False)
+    assert world.committed == len(log)
+    assert world.delivered == undisturbed.delivered
+    world.committed = 0
+    for table in (world.sights, world.counts):
+        table.lose_disk(1)
+    world.work(1, [3] * len(log), crash=False)
+    assert world.delivered == undisturbed.delivered, "a replay from the changelogs alone"
