@@ -44,6 +44,11 @@ def posted_event_id(tenant: str, mode: str, idempotency_key: str, index: int) ->
     return "evt_" + _digest("posted", tenant, mode, idempotency_key, str(index))
 
 
+def keyed_event_id(tenant: str, mode: str, idempotency_key: str) -> str:
+    """An event that was posted with the field `idempotency_key`, without an id: posted again it is the same one."""
+    return "evt_" + _digest("keyed", tenant, mode, idempotency_key)
+
+
 def recovery_id(endpoint: str, since_ms: int) -> str:
     """The recovery of what an endpoint missed since it was disabled: asked for twice, it is one."""
     return "rpl_" + _digest("recovery", endpoint, str(since_ms))

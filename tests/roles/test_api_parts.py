@@ -41,19 +41,23 @@ def test_a_burst_of_one_second_is_allowed_and_then_the_rate() -> None:
 
 def test_a_key_gives_its_answer_again_and_refuses_another_request() -> None:
     memory = IdempotencyMemory()
-    first = memory.begin("caller", "key", "print", 0)
-    with pytest.raises(ApiError) as under_way:
-        memory.begin("caller", "key", "print", 1)
-    assert under_way.value.status == 409
-    memory.keep(first, (201, {}, b"x"))
-    assert memory.begin("caller", "key", "print", 2).answer == (201, {}, b"x")
+    first, mine = memory.begin("caller", "key", "print", 0)
+    assert mine
+    assert memory.begin("caller", "key", "print", 1) == (first, False) and not first.ended.is_set()
+    memory.keep("caller", "key", first, (201, {}, b"x"))
+    again, mine = memory.begin("caller", "key", "print", 2)
+    assert (again.answer, again.ended.is_set(), mine) == ((201, {}, b"x"), True, False)
     with pytest.raises(ApiError) as other:
         memory.begin("caller", "key", "other", 3)
     assert other.value.status == 422
-    assert memory.begin("somebody", "key", "other", 3).answer is None
-    assert memory.begin("caller", "key", "other", 25 * 3_600_000).answer is None, "a day is over"
-    memory.forget("caller", "key")
-    assert memory.begin("caller", "key", "print", 4).answer is None
+    assert memory.begin("somebody", "key", "other", 3)[1]
+    late, mine = memory.begin("caller", "key", "other", 25 * 3_600_000)
+    assert mine, "a day is over"
+    memory.forget("caller", "key", first)
+    assert not memory.begin("caller", "key", "other", 25 * 3_600_000)[1], "an earlier request forgets itself alone"
+    memory.forget("caller", "key", late)
+    assert late.ended.is_set() and late.answer is None
+    assert memory.begin("caller", "key", "print", 4)[1]
 
 
 @given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=60), st.integers(1, 7))
@@ -140,9 +144,14 @@ def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_
         assert caught.value.status == status, headers
 
 
-def test_the_memory_of_answers_is_bounded_in_bytes() -> None:
+def test_the_memory_of_answers_is_bounded_in_bytes_and_in_requests() -> None:
     memory = IdempotencyMemory()
     for number in range(80):
-        memory.keep(memory.begin("caller", f"k{number}", "print", 0), (200, {}, b"x" * 1024 * 1024))
-    assert memory.begin("caller", "k79", "print", 0).answer is not None
-    assert memory.begin("caller", "k0", "print", 0).answer is None
+        memory.keep("c", f"k{number}", memory.begin("c", f"k{number}", "p", 0)[0], (200, {}, b"x" * 1024 * 1024))
+    assert not memory.begin("c", "k79", "p", 0)[1]
+    assert memory.begin("c", "k0", "p", 0)[1]
+    crowded, _ = memory.begin("c", "crowded", "p", 0)
+    for number in range(10_000):
+        memory.begin("c", f"n{number}", "p", 0)
+    memory.keep("c", "crowded", crowded, (200, {}, b"x" * 100 * 1024 * 1024))
+    assert not memory.begin("c", "n9999", "p", 0)[1], "an answer that is not kept does not crowd out others"

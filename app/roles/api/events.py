@@ -35,11 +35,10 @@ async def create(api: Services, call: Call) -> Answer:
 def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
     """Id, key and value of the record; refused when fan-out would refuse it."""
     caller, place = call.caller, "" if index is None else f"/{index}"
-    key = call.idempotency_key
-    made = ids.posted_event_id(caller.tenant, caller.mode, key, index or 0) if key else api.minter.id("evt")
+    made = _id(api, call, event, index or 0)
     event_id = event.id if event.id is not None else made
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
-    if key and event.idempotency_key is None:
+    if call.idempotency_key and not event.idempotency_key:
         fields["idempotency_key"] = made
     for name in ("created_at", "idempotency_key", "ordering_key", "metadata"):
         if getattr(event, name) is not None:
@@ -53,6 +52,16 @@ def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tup
         raise invalid(FieldError(detail=error.detail, pointer=place + _POINTERS.get(error.reason, ""))) from error
     # Records that share an ordering or idempotency key have to be in one partition: the producers' default key, too.
     return event_id, (event.ordering_key or caller.tenant).encode(), value
+
+
+def _id(api: Services, call: Call, event: EventIn, index: int) -> str:
+    """What is dropped as a duplicate has the id of what it repeats, in whatever process both were posted."""
+    caller = call.caller
+    if event.idempotency_key:
+        return ids.keyed_event_id(caller.tenant, caller.mode, event.idempotency_key)
+    if call.idempotency_key:
+        return ids.posted_event_id(caller.tenant, caller.mode, call.idempotency_key, index)
+    return api.minter.id("evt")
 
 
 _POINTERS = {"bad_type": "/type", "bad_id": "/id", "bad_created_at": "/created_at", "not_json": "/data"}

@@ -1,11 +1,13 @@
 """Idempotency-Key: the same request again gets the same answer, and is not carried out twice.
 
-This memory is one process's. What has to hold across processes and crashes (creating an endpoint, appending an event,
-rotating a secret) is deterministic in the key, and does not depend on it.
+A repetition that comes while the first one is under way waits for its answer. This memory is one process's. What has to
+hold across processes and crashes (creating an endpoint, appending an event, rotating a secret) is deterministic in the
+key, and does not depend on it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 import msgspec
@@ -18,12 +20,15 @@ _KEPT_BYTES = 64 * 1024 * 1024
 _MAX_KEY = 255
 
 
-class Stored(msgspec.Struct):
-    """An answer that was given, or None while the request is under way."""
+class Stored(msgspec.Struct, eq=False):
+    """A request with a key."""
 
     fingerprint: str
     at_ms: int
+    #: None while it is under way, and when it has failed
     answer: tuple[int, dict[str, str], bytes] | None = None
+    #: it is not under way any more
+    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class IdempotencyMemory:
@@ -33,37 +38,38 @@ class IdempotencyMemory:
         self._known: OrderedDict[tuple[str, str], Stored] = OrderedDict()
         self._bytes = 0
 
-    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int) -> Stored:
-        """Its `answer` is there when this is a repetition; raises `ApiError` 400, 409 or 422."""
+    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int) -> tuple[Stored, bool]:
+        """The request that has the key, and whether it is this one; raises `ApiError` 400 or 422.
+
+        This one must end with `keep` or `forget`. Another one may be under way: wait for its `ended`.
+        """
         if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
             raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} visible ASCII characters")
         known = self._known.get((caller, key))
         if known is None or now_ms - known.at_ms > _KEPT_MS:
+            self._drop((caller, key))
             known = self._known[caller, key] = Stored(fingerprint, now_ms)
-            self._known.move_to_end((caller, key))
             while len(self._known) > _KEPT:
                 self._drop(next(iter(self._known)))
-            return known
+            return known, True
         if known.fingerprint != fingerprint:
             raise reused()
-        if known.answer is None:
-            raise ApiError(
-                409, "in_flight", "a request with this Idempotency-Key is under way", headers={"Retry-After": "1"}
-            )
-        return known
+        return known, False
 
-    def keep(self, stored: Stored, answer: tuple[int, dict[str, str], bytes]) -> None:
+    def keep(self, caller: str, key: str, stored: Stored, answer: tuple[int, dict[str, str], bytes]) -> None:
         """The request is done."""
         stored.answer = answer
-        self._bytes += len(answer[2])
-        for place in list(self._known):
-            if self._bytes <= _KEPT_BYTES:
-                break
-            self._drop(place)
+        stored.ended.set()
+        if self._known.get((caller, key)) is stored:
+            self._bytes += len(answer[2])
+        while self._bytes > _KEPT_BYTES and self._known:
+            self._drop(next(iter(self._known)))
 
-    def forget(self, caller: str, key: str) -> None:
-        """The request failed: the next one may try."""
-        self._drop((caller, key))
+    def forget(self, caller: str, key: str, stored: Stored) -> None:
+        """The request failed, or its answer holds for no other: the next one may try."""
+        stored.ended.set()
+        if self._known.get((caller, key)) is stored:
+            self._drop((caller, key))
 
     def _drop(self, place: tuple[str, str]) -> None:
         gone = self._known.pop(place, None)

@@ -46,11 +46,12 @@ _PROBLEMS = {
     401: "There is no key, or none that is valid now.",
     403: "The key is valid, but not for this.",
     404: "There is nothing of that id or name, for this key.",
-    409: "It contradicts the present state, or another request with the same Idempotency-Key.",
+    409: "It contradicts the present state.",
     412: "It has another version than If-Match names.",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
-    422: "The body's JSON says something that is not possible; `errors` points at it.",
+    422: "The body's JSON says something that is not possible (`errors` points at it), or the Idempotency-Key was used "
+    "for another request.",
     429: "Too many requests; `Retry-After` says when there may be more.",
     503: "The service cannot tell or cannot do it now; `Retry-After` says when to try again.",
 }
@@ -115,7 +116,8 @@ def _components() -> Json:
             **{name: _query(name) for name in _QUERY},
             "IdempotencyKey": _header(
                 "Idempotency-Key",
-                "Any text of yours, new for each thing to be done: a repetition with the same key does nothing anew.",
+                "Any text of yours, new for each thing to be done: a repetition with the same key does nothing anew, "
+                "and one that comes while the first is under way gets its answer.",
                 {"type": "string", "minLength": 1, "maxLength": 255},
             ),
             "IfMatch": _header("If-Match", "The ETag of the version to be changed, or `*`.", {"type": "string"}),

@@ -104,18 +104,27 @@ class Server:
         )  # fmt: skip
         if key is None:
             return (await self._answer(route, handler, call))[0]
-        stored = self._memory.begin(caller.id, key, call.fingerprint, self._services.clock.now_ms())
-        if stored.answer is not None:
-            status, headers, body = stored.answer
-            return status, headers | {"Idempotency-Replayed": "true"}, body
+        return await self._once(route, handler, call, key)
+
+    async def _once(self, route: Route, handler: Handler, call: Call, key: str) -> Raw:
+        """Carry out a request that has a key, or give the answer of the one that was there before."""
+        caller = call.caller.id
+        while True:
+            stored, mine = self._memory.begin(caller, key, call.fingerprint, self._services.clock.now_ms())
+            if mine:
+                break
+            await stored.ended.wait()
+            if stored.answer is not None:
+                status, headers, body = stored.answer
+                return status, headers | {"Idempotency-Replayed": "true"}, body
         try:
             answer, transient = await self._answer(route, handler, call)
         except BaseException:
-            self._memory.forget(caller.id, key)
+            self._memory.forget(caller, key, stored)
             raise
-        self._memory.keep(stored, answer)
+        self._memory.keep(caller, key, stored, answer)
         if transient:
-            self._memory.forget(caller.id, key)
+            self._memory.forget(caller, key, stored)
         return answer
 
     async def _answer(self, route: Route, handler: Handler, call: Call) -> tuple[Raw, bool]:
