@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from app.adapters.kafka_fetching import Gathering, read_position
+from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
 
 log = structlog.get_logger(__name__)
@@ -228,6 +229,14 @@ class _BatchSchema(Schema):
 class BatchTable(faust.Table):
     """A table of bytes, read and written for a partition instead of for a Faust event."""
 
+    store_options: StoreOptions
+
+    def _new_store(self) -> Any:
+        store = super()._new_store()
+        if hasattr(store, "rocksdb_options"):
+            store.rocksdb_options = self.store_options
+        return store
+
     def read(self, partition: int, key: bytes) -> bytes | None:
         """The value in this worker's store."""
         store = self.data
@@ -261,6 +270,7 @@ class BatchApp(faust.App):
         self.batched_topics = batched_topics
         #: an agent's body failed: nothing more is committed, the app has to be built anew
         self.failed = False
+        self._memory = SharedMemory()
         super().__init__(*args, **options)
 
     def _new_transport(self) -> Any:
@@ -278,16 +288,11 @@ class BatchApp(faust.App):
 
         A store that was made with a TTL has to be opened with one, and the reverse.
         """
-        options: dict[str, Any] = {
-            "driver": "rocksdict", "block_cache_size": 16 * 1024 * 1024, "write_buffer_size": 4 * 1024 * 1024,
-            "max_write_buffer_number": 2,
-        }  # fmt: skip
-        if ttl_s is not None:
-            options["ttl"] = ttl_s
         table = BatchTable(
-            self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options=options,
+            self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options={"driver": "rocksdict"},
             recovery_buffer_size=1000,
         )  # fmt: skip
+        table.store_options = StoreOptions(self._memory, ttl_s)
         return self.tables.add(table)  # type: ignore[no-any-return]
 
     def start_of(self, partition: TP) -> int:

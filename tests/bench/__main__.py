@@ -12,10 +12,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, pipeline, registry
+from tests.bench import dispatch, fanout, keys, pipeline, registry
 from tests.bench.stage import Run, stage
 
-PARTS = ("dispatch", "fanout", "pipeline", "registry")
+PARTS = ("dispatch", "fanout", "pipeline", "registry", "keys")
 console = Console()
 
 
@@ -44,6 +44,10 @@ async def main(options: argparse.Namespace) -> None:
             found = await registry.measure(ready)
             results["registry"] = found
             _registry(table, found)
+        if "keys" in options.parts:
+            kept = await keys.measure(ready, options.keys)
+            results["keys"] = kept
+            _keys(table, kept)
     console.print(table)
     out = Path(".cache/bench.json")
     out.parent.mkdir(exist_ok=True)
@@ -76,6 +80,17 @@ def _registry(table: Table, found: registry.Report) -> None:
     table.add_row(f"{what}: a process with all roles is ready, and weighs", ready, "", "", "< 10 s")
 
 
+def _keys(table: Table, kept: keys.Report) -> None:
+    what = f"{kept.keys:,} idempotency keys"
+    disk = f"{kept.disk_bytes:.1f} bytes each, compacted {kept.compacted_bytes:.1f}"
+    table.add_row(f"{what}: on disk", disk, "", "", "≤ 64")
+    table.add_row(f"{what}: key and value", f"{kept.state_bytes:.1f} bytes each", "", "", "≤ 64")
+    memory = f"{kept.written_mib:.0f} MiB after writing, {kept.grown_mib:.0f} MiB in all"
+    table.add_row(f"{what}: memory grows by", memory, "", "", "≤ 256 MiB, whatever the number")
+    speed = f"{kept.hits_per_s:,.0f}/s found, {kept.misses_per_s:,.0f}/s not there, {kept.writes_per_s:,.0f}/s written"
+    table.add_row(f"{what}: lookups", speed, "", "", "≥ 20,000/s")
+
+
 def _pipeline(table: Table, report: pipeline.Report) -> None:
     def ages(found: pipeline.Ages | None) -> str:
         return f"p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms" if found else "–"
@@ -100,6 +115,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--profile", action="store_true", help="show where CPU time goes")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="how many idempotency keys (try 10000000)")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if set(given.parts) - set(PARTS):

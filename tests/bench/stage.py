@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.bench.receiver import Tally
 
-#: no single child may run longer
+#: no single child may run longer, unless it is said
 _CHILD_S = 120.0
 
 R = TypeVar("R")
@@ -99,10 +99,10 @@ class Child:
             pin(process.pid, cores)
         return cls(process)
 
-    async def line(self) -> bytes:
+    async def line(self, within_s: float = _CHILD_S) -> bytes:
         """Its next line; fails when it has ended without one."""
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), _CHILD_S)
+        line = await asyncio.wait_for(self._process.stdout.readline(), within_s)
         assert line, f"a child has ended: exit code {await self._process.wait()}"
         return line
 
@@ -181,7 +181,7 @@ async def stage() -> AsyncIterator[Stage]:
             await broker.stop()
 
 
-def answer(result: Run) -> None:
+def answer(result: msgspec.Struct) -> None:
     """A child's last word."""
     sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     sys.stdout.flush()

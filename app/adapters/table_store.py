@@ -1,0 +1,60 @@
+"""How the tables' RocksDB stores are opened: small entries, and one bound on memory for all stores of a process.
+
+Faust opens each partition of each table with caches of its own, and keeps indexes and filters of every open file outside
+of them: memory would grow with partitions and keys. Here they share one cache, which holds indexes and filters, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rocksdict
+from faust.stores.rocksdb import RocksDBOptions
+
+#: blocks, indexes and filters of all stores together
+CACHE_BYTES = 64 * 1024 * 1024
+#: what was written and is not in files yet, of all stores together
+WRITE_BUFFERS_BYTES = 64 * 1024 * 1024
+_WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+#: small, so that the filter of one fits into a shard of the cache: one that does not is read again for every lookup
+_FILE_BYTES = 8 * 1024 * 1024
+_OPEN_FILES = 64
+#: one lookup in a hundred of a key that is not there reads a block in vain
+_FILTER_BITS = 10
+
+
+class SharedMemory:
+    """What the stores of one process share."""
+
+    def __init__(self) -> None:
+        self.cache = rocksdict.Cache(CACHE_BYTES)
+        self.write_buffers = rocksdict.WriteBufferManager(WRITE_BUFFERS_BYTES, False)
+
+
+class StoreOptions(RocksDBOptions):
+    """The options of one table's stores."""
+
+    def __init__(self, shared: SharedMemory, ttl_s: int | None) -> None:
+        """`ttl_s`: what was written so long ago may be forgotten; None: never."""
+        super().__init__(ttl=ttl_s, use_rocksdict=True)
+        self._shared = shared
+
+    def as_options(self) -> Any:
+        """See `RocksDBOptions`."""
+        blocks = rocksdict.BlockBasedOptions()
+        blocks.set_block_cache(self._shared.cache)
+        blocks.set_cache_index_and_filter_blocks(True)
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        blocks.set_bloom_filter(_FILTER_BITS, False)
+        blocks.set_format_version(5)
+        options = rocksdict.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_block_based_table_factory(blocks)
+        options.set_compression_type(rocksdict.DBCompressionType.lz4())
+        options.set_write_buffer_manager(self._shared.write_buffers)
+        options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+        options.set_max_write_buffer_number(2)
+        options.set_target_file_size_base(_FILE_BYTES)
+        options.set_max_open_files(_OPEN_FILES)
+        options.set_max_total_wal_size(4 * _WRITE_BUFFER_BYTES)
+        return options
