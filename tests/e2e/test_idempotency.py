@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from app.adapters.clock import SystemClock
 from tests.conftest import RealBroker
 from tests.e2e.harness import Answer, Service, inbox, producer, read, service
 from tests.e2e.test_api_guarantees import second_api
@@ -109,9 +110,9 @@ async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
         await send(4, acme, key, ("mode", b"test"))
         await kafka.send_and_wait(raw, b"no event", key=b"k", headers=[acme])
         await send(5, acme)
-        assert await delivered(running, {"e5"}) and {
-            event for _, event in await delivered(running, {"e5"})
-        } == {"e0", "e5"}  # fmt: skip
+        assert {event for _, event in await delivered(running, {"e5"})} == {"e0", "e5"}
+        (record, _) = await read(broker.bootstrap, f"{prefix}events.duplicates", lambda found: len(found) == 2)
+        assert (record.key, record.value, record.partition) == (b"k", b"", first.partition)
         told = await running.cli("events", "duplicates", "--tenant", "acme", "--since", "1h", "-o", "json")
         assert [(each["partition"], each["offset"], each["event_id"]) for each in told] == [
             (second.partition, second.offset, "e1"), (third.partition, third.offset, "e2")
@@ -126,5 +127,64 @@ async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
         (rejected,) = await running.cli("events", "rejected", "--tenant", "acme", "-o", "json")
         assert (rejected["reason"], rejected["partition"], rejected["topic"]) == ("not_json", first.partition, raw)
         assert "same" in await running.cli("events", "duplicates")
-        (record, _) = await read(broker.bootstrap, f"{prefix}events.duplicates", lambda found: len(found) == 2)
-        assert (record.key, record.value, record.partition) == (b"k", b"", first.partition)
+
+
+async def test_the_window_survives_a_hand_over_an_empty_disk_a_kill_and_an_old_disk(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    def worker(folder: str) -> Service:
+        return Service(broker.bootstrap, prefix, tmp_path / folder, roles=("fanout",))
+
+    hour_ms, now_ms = 3_600_000, SystemClock().now_ms()
+    async with (
+        service(broker.bootstrap, prefix, tmp_path / "registry", roles=("registry",)) as running,
+        producer(broker.bootstrap) as kafka,
+    ):
+        await running.add("http://127.0.0.1:9/x", events="*")
+
+        async def send(key: str, hours_ago: float = 0) -> None:
+            event = {"type": "a.b", "data": 0, "idempotency_key": key, "ordering_key": "o"}
+            at_ms = round(now_ms - hours_ago * hour_ms)
+            await kafka.send_and_wait(f"{prefix}events.raw", json.dumps(event).encode(), b"k", timestamp_ms=at_ms)
+
+        async def sequences(number: int) -> list[int]:
+            """Those of all deliveries in the order of the log, as soon as one has this number."""
+
+            def of(records: list[Any]) -> list[int]:
+                by_offset = sorted(records, key=lambda record: record.offset)
+                return [int(dict(record.headers)["sequence"]) for record in by_offset]
+
+            records = await read(broker.bootstrap, f"{prefix}deliveries", lambda found: number in of(found))
+            events = {(dict(record.headers)["sequence"], dict(record.headers)["event-id"]) for record in records}
+            assert len(events) == len({sequence for sequence, _ in events}), "two events have one sequence"
+            return of(records)
+
+        first, second = worker("a"), worker("b")
+        await first.start()
+        await send("window over", 25)
+        await send("in the window", 23)
+        assert await sequences(2) == [1, 2]
+        assert await first.stop() == 0
+
+        await second.start()  # all that it knows is in the changelogs
+        await send("in the window")
+        await send("window over")
+        assert await sequences(3) == [1, 2, 3]
+        await send("seen by b alone")
+        assert await sequences(4) == [1, 2, 3, 4]
+        second.kill()
+        await second.ended()
+
+        again = worker("a")  # what it has on its disk is older than the changelogs
+        await again.start()
+        for key in ("in the window", "window over", "seen by b alone", "new"):
+            await send(key)
+        found = await sequences(5)
+        assert (found[:4], found[-1]) == ([1, 2, 3, 4], 5)
+        assert set(found[4:-1]) <= {3, 4}, "what b had not committed is delivered again, as it was"
+        await read(broker.bootstrap, f"{prefix}events.duplicates", lambda found: len(found) >= 4)
+        told = await running.cli("events", "duplicates", "-o", "json")
+        assert Counter(each["idempotency_key"] for each in told) == {
+            "in the window": 2, "window over": 1, "seen by b alone": 1
+        }  # fmt: skip
+        assert await again.stop() == 0
