@@ -35,6 +35,8 @@ def receiver(name: str, secret: str, log: Path) -> Iterator[str]:
     """The URL of a running receiver that knows `secret`; what it complains about goes to the file `log`."""
     if name == "flask":
         command, path = [sys.executable, str(HERE / "serve_flask.py")], "/webhook/voxscriber"
+    elif name.startswith("inbox"):
+        command, path = [sys.executable if name == "inbox.py" else _tool("node"), str(HERE / f"serve_{name}")], "/"
     else:
         install()
         command = [_tool("node"), str(HERE / "serve.js"), name]

@@ -1,0 +1,46 @@
+const crypto = require('crypto');
+
+/** Verifies requests, drops what it has seen, and tells for each ordering key what is missing or late. */
+class Inbox {
+  constructor(secret, { remember = 100000, toleranceS = 300 } = {}) {
+    this.key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+    this.toleranceS = toleranceS;
+    this.remember = remember;
+    this.seen = new Set(); // event ids; in production a table with a unique key
+    this.last = new Map(); // ordering key -> the highest sequence so far; in production a row of the same database
+  }
+
+  /** The status to answer. `headers`: as Node gives them; `body`: a Buffer; `handle(event, verdict)` does the work. */
+  receive(headers, body, handle) {
+    if (!this.verified(headers, body)) return 401;
+    const id = headers['webhook-id'];
+    const key = headers['webhook-ordering-key'];
+    const number = headers['webhook-sequence'];
+    const sequence = key !== undefined && number !== undefined ? Number(number) : null;
+    if (this.seen.has(id)) return 200;
+    handle(JSON.parse(body.toString()), this.judge(key, sequence)); // when it throws, nothing is remembered: answer 500
+    this.seen.add(id);
+    if (this.seen.size > this.remember) this.seen.delete(this.seen.values().next().value);
+    if (sequence !== null) this.last.set(key, Math.max(sequence, this.last.get(key) ?? 0));
+    return 200;
+  }
+
+  judge(key, sequence) {
+    if (sequence === null) return 'without order';
+    const last = this.last.get(key);
+    if (last === undefined || sequence === last + 1) return 'in order';
+    return sequence > last ? `gap of ${sequence - last - 1}` : 'late';
+  }
+
+  verified(headers, body) {
+    const id = headers['webhook-id'] ?? '';
+    const timestamp = headers['webhook-timestamp'] ?? '';
+    if (!/^[0-9]+$/.test(timestamp) || Math.abs(Date.now() / 1000 - Number(timestamp)) > this.toleranceS) return false;
+    const hmac = crypto.createHmac('sha256', this.key).update(`${id}.${timestamp}.`).update(body);
+    const expected = Buffer.from(`v1,${hmac.digest('base64')}`);
+    const given = (headers['webhook-signature'] ?? '').split(' ').map((each) => Buffer.from(each)); // two in a rotation
+    return given.some((each) => each.length === expected.length && crypto.timingSafeEqual(each, expected));
+  }
+}
+
+module.exports = { Inbox };

@@ -1,0 +1,56 @@
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections import OrderedDict
+
+
+class Inbox:
+    """Verifies requests, drops what it has seen, and tells for each ordering key what is missing or late."""
+
+    def __init__(self, secret, remember=100_000, tolerance_s=300):
+        self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        self._tolerance_s = tolerance_s
+        self._remember = remember
+        self._seen = OrderedDict()  # event ids; in production a table with a unique key
+        self._last = {}  # ordering key -> the highest sequence so far; in production a row of the same database
+        self._lock = threading.Lock()
+
+    def receive(self, headers, body, handle):
+        """The status to answer. `headers`: names in lower case; `body`: the raw bytes; `handle(event, verdict)` works."""
+        if not self._verified(headers, body):
+            return 401
+        event_id = headers["webhook-id"]
+        key, number = headers.get("webhook-ordering-key"), headers.get("webhook-sequence")
+        sequence = int(number) if key is not None and number is not None else None
+        with self._lock:
+            if event_id in self._seen:
+                return 200
+            handle(json.loads(body), self._judge(key, sequence))  # when it raises, nothing is remembered: answer 500
+            self._seen[event_id] = True
+            if len(self._seen) > self._remember:
+                self._seen.popitem(last=False)
+            if sequence is not None:
+                self._last[key] = max(sequence, self._last.get(key, 0))
+        return 200
+
+    def _judge(self, key, sequence):
+        if sequence is None:
+            return "without order"
+        last = self._last.get(key)
+        if last is None or sequence == last + 1:
+            return "in order"
+        if sequence > last:
+            return f"gap of {sequence - last - 1}"
+        return "late"
+
+    def _verified(self, headers, body):
+        event_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+        if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > self._tolerance_s:
+            return False
+        signed = f"{event_id}.{timestamp}.".encode() + body
+        expected = "v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256)).decode()
+        given = headers.get("webhook-signature", "").split(" ")  # two during a rotation of the secret
+        return any(hmac.compare_digest(each.encode(), expected.encode()) for each in given)
