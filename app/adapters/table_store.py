@@ -1,7 +1,7 @@
 """How the tables' RocksDB stores are opened: small entries, and one bound on memory for all stores of a process.
 
-Faust opens each partition of each table with caches of its own, and keeps indexes and filters of every open file outside
-of them: memory would grow with partitions and keys. Here they share one cache, which holds indexes and filters, too.
+Faust opens each partition of each table with a cache of its own, and keeps indexes and filters of every open file
+outside of it: memory would grow with partitions and keys. Here they share one cache, which holds those, too.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""kill -9 of the whole service, several times, in the middle of thousands of events and failures: nothing is lost."""
+"""kill -9 of the whole service, several times, in the middle of thousands of events and failures: nothing is lost, and
+every event keeps its number."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.conftest import RealBroker
@@ -27,7 +28,7 @@ async def test_kill_9_loses_nothing(
         wanted = {f"evt_{number}" for number in range(EVENTS)}
         acks = []
         for number in range(EVENTS):
-            event = {"type": "a.b", "id": f"evt_{number}", "data": {"n": number}}
+            event = {"type": "a.b", "id": f"evt_{number}", "data": {"n": number}, "ordering_key": f"o{number % 50}"}
             acks.append(await kafka.send(f"{prefix}events.raw", json.dumps(event).encode(), key=b"k%d" % (number % 50)))
         for ack in acks:
             await ack
@@ -49,6 +50,11 @@ async def test_kill_9_loses_nothing(
         sent = Counter((each.path, each.event_id, each.attempt) for each in box.received)
         duplicates = sum(number - 1 for number in sent.values())
         assert await running.stop() == 0
+    numbers: dict[tuple[str, str], set[str | None]] = defaultdict(set)
+    for each in box.received:
+        numbers[each.headers["webhook-ordering-key"], each.headers["webhook-sequence"]].add(each.event_id)
+    assert all(len(events) == 1 for events in numbers.values()), "two events have one number"
+    assert set(numbers) == {(f"o{key}", str(number)) for key in range(50) for number in range(1, EVENTS // 50 + 1)}
     with capsys.disabled():  # type: ignore[attr-defined]
         print(f"\n{len(KILLS_AT)} kills, {2 * EVENTS} deliveries: 0 lost, {duplicates} requests sent again")
     # At each kill at most: 1,024 requests in flight and those finished in 0.1 s; and of fan-out, which dies with them,

@@ -17,7 +17,7 @@ SCHEDULE = "0,60,120"
 
 async def append(bootstrap: str, prefix: str, event_id: str) -> None:
     async with producer(bootstrap) as kafka:
-        event = {"type": "recording.created", "id": event_id, "data": {"n": 1}}
+        event = {"type": "recording.created", "id": event_id, "data": {"n": 1}, "ordering_key": event_id}
         await kafka.send_and_wait(f"{prefix}events.raw", json.dumps(event).encode(), key=b"k")
 
 
@@ -40,6 +40,8 @@ async def test_500_500_200_is_three_numbered_attempts_at_the_schedules_distances
         await box.until(lambda: len(box.received) == 3)
         assert [each.attempt for each in box.received] == [1, 2, 3]
         assert {each.event_id for each in box.received} == {"evt_retry"}
+        names = ("webhook-sequence", "webhook-ordering-key")
+        assert {tuple(each.headers[name] for name in names) for each in box.received} == {("1", "evt_retry")}
         assert all(each.verified for each in box.received)
         first, second = (after.at_ms - before.at_ms for before, after in pairwise(box.received))
         # 0.6 s and 1.2 s, up to 10 % jitter, and a machine under load
