@@ -1,0 +1,65 @@
+"""The tables' stores on disk: small, whole after being opened again, and with one bound on memory for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.adapters.faust_batches import BatchApp, BatchTable, build_app
+from app.core.fanout import table_key
+from app.core.sights import Sight, encode
+from app.wiring.fanout import TABLES
+
+KEYS = 50_000
+
+
+def app(folder: Path) -> BatchApp:
+    return build_app(
+        group="g", bootstrap="nobody:1", source_topic="none", data_dir=str(folder), store="rocksdb", client_id="test"
+    )
+
+
+def table(of: BatchApp, name: str = "idempotency") -> BatchTable:
+    made = of.batch_table(name, 2, TABLES[name])
+    for partition in range(2):
+        made.data._db_for_partition(partition)
+    return made
+
+
+def value(number: int) -> bytes:
+    return encode((Sight(1, 1_000_000 + number, 1_790_000_000_000 + number, number),))
+
+
+def close(*tables: BatchTable) -> None:
+    for each in tables:
+        for partition in range(2):
+            each.data._db_for_partition(partition).close()
+
+
+def test_a_key_takes_at_most_64_bytes_on_disk_and_is_there_after_a_restart(tmp_path: Path) -> None:
+    first = table(app(tmp_path))
+    first.write(1, {table_key("t", "live", f"k{number}"): value(number) for number in range(KEYS)})
+    first.write(1, {table_key("t", "live", "k0"): None})
+    store = first.data._db_for_partition(1)
+    store.flush()
+    store.compact_range(None, None)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.sst")) <= 64 * KEYS
+    close(first)
+    again = table(app(tmp_path))
+    for number in (1, KEYS // 2, KEYS - 1):
+        assert again.read(1, table_key("t", "live", f"k{number}")) == value(number)
+        assert again.read(0, table_key("t", "live", f"k{number}")) is None, "another partition's"
+    assert again.read(1, table_key("t", "live", "k0")) is None
+    close(again)
+
+
+def test_all_stores_of_a_process_share_their_memory(tmp_path: Path) -> None:
+    whole = app(tmp_path)
+    tables = [table(whole, name) for name in TABLES]
+    for each in tables:
+        each.write(0, {b"k": b"v"})
+    assert len({id(each.data.rocksdb_options._shared) for each in tables}) == 1
+    assert tables[0].data.rocksdb_options.ttl == TABLES["idempotency"]
+    assert [each.read(0, b"k") for each in tables] == [b"v"] * len(tables)
+    shared = tables[0].data.rocksdb_options._shared
+    assert shared.write_buffers.get_usage() > 0, "none of them is written to beside it"
+    close(*tables)
