@@ -6,6 +6,7 @@ import asyncio
 import uuid
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -14,7 +15,11 @@ from app.adapters.kafka_log import KafkaLog
 from app.core.commands import Action, Command, Reply
 from app.core.errors import CommandRefused, Unavailable
 from app.core.registry import encode
-from app.ports import Clock
+from app.ports import Clock, Record
+
+log = structlog.get_logger(__name__)
+
+_reply = msgspec.json.Decoder(Reply)
 
 
 class CommandClient:
@@ -82,6 +87,13 @@ class CommandClient:
                 await asyncio.sleep(0.2)
                 continue
             for record in batches.get(self._place, []):
-                future = self._waiting.get((record.key or b"").decode())
-                if future is not None and not future.done():
-                    future.set_result(msgspec.json.decode(record.value, type=Reply))
+                self._take(record)
+
+    def _take(self, record: Record) -> None:
+        future = self._waiting.get((record.key or b"").decode("utf-8", "replace"))
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(_reply.decode(record.value or b""))
+        except (ValueError, RecursionError) as error:
+            log.error("replies.unreadable", topic=self._place.topic, offset=record.offset, error=str(error))

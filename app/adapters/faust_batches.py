@@ -26,6 +26,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from app.adapters.faust_store import FolderStore
 from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
@@ -240,27 +241,41 @@ class BatchTable(faust.Table):
     def read(self, partition: int, key: bytes) -> bytes | None:
         """The value in this worker's store."""
         store = self.data
-        if not hasattr(store, "_db_for_partition"):
+        if not isinstance(store, FolderStore):
             return store.data.get(key)  # type: ignore[no-any-return]
-        return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
+        try:
+            return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
+        except Exception as error:  # rocksdict knows no other
+            raise store.distrust(partition, error) from error
 
     def write(self, partition: int, items: Mapping[bytes, bytes | None]) -> None:
         """Put items into this worker's store (None removes); the caller appends them to the changelog, awaited."""
-        if not hasattr(self.data, "_db_for_partition"):
+        store = self.data
+        if not isinstance(store, FolderStore):
             for key, value in items.items():
                 if value is None:
-                    self.data.data.pop(key, None)
+                    store.data.pop(key, None)
                 else:
-                    self.data.data[key] = value
+                    store.data[key] = value
             return
-        db = self.data._db_for_partition(partition)
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in items.items():
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        db.write(batch)
+        try:
+            store._db_for_partition(partition).write(batch)
+        except Exception as error:
+            raise store.distrust(partition, error) from error
+
+    def _new_store_by_url(self, url: Any) -> Any:
+        if not str(url).startswith("rocksdb:"):
+            return super()._new_store_by_url(url)
+        return FolderStore(
+            url, self.app, self, table_name=self.name, key_type=self.key_type, key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer, value_type=self.value_type, loop=self.loop, options=self.options,
+        )  # fmt: skip
 
 
 class BatchApp(faust.App):

@@ -77,7 +77,10 @@ class FaustStream:
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
         client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
     ) -> None:  # fmt: skip
-        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(data_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"the folder of the tables cannot be made: {error}") from error
         self.app: BatchApp = build_app(
             group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
             client_id=client_id, session_s=session_s,

@@ -14,6 +14,8 @@ from app.adapters.kafka_errors import reachable
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
 from app.core.registry import apply
+from app.core.topics import Names
+from app.ports import Meter
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,8 @@ class TopicTable:
         self._consumer: AIOKafkaConsumer | None = None
         #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
         self._asker: AIOKafkaConsumer | None = None
+        #: called for each record that is no state, and is passed over
+        self.on_unreadable: Callable[[], None] = lambda: None
         #: the offset up to which everything has been applied
         self.position = 0
         self._moved = asyncio.Condition()
@@ -133,7 +137,11 @@ class TopicTable:
                 await asyncio.sleep(0.2)
                 continue
             for record in records:
-                self._apply((record.key or b"").decode(), record.value)
+                try:
+                    self._apply((record.key or b"").decode(), record.value)
+                except (ValueError, TypeError, RecursionError) as error:
+                    log.error("table.unreadable", topic=self._place.topic, offset=record.offset, error=str(error)[:500])
+                    self.on_unreadable()
             if position != self.position:
                 async with self._moved:
                     self.position = position
@@ -143,17 +151,18 @@ class TopicTable:
 class KafkaDirectoryFeed:
     """`app.ports.DirectoryFeed` over the registry topic."""
 
-    def __init__(self, bootstrap: str, topic: str, *, client_id: str, directory: Directory) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, *, client_id: str, directory: Directory,
+        meter: Meter | None = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self._ready = False
         self._topic = topic
-        self._table = TopicTable(bootstrap, topic, client_id=client_id, apply=self._take)
-
-    def _take(self, key: str, value: bytes | None) -> None:
-        try:
-            apply(self.directory, key, value)
-        except (ValueError, TypeError) as error:
-            log.error("directory.unreadable", key=key, error=str(error))
+        self._table = TopicTable(
+            bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
+        )  # fmt: skip
+        if meter is not None:
+            self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=Names.REGISTRY)
 
     async def start(self, timeout_s: float = 60.0) -> None:
         """Read the whole registry; `Unavailable` when that takes too long."""
@@ -179,7 +188,3 @@ class KafkaDirectoryFeed:
     async def fence(self, since: float | None = None) -> None:
         """See `app.ports.DirectoryFeed`."""
         await self._table.fence(since)
-
-    async def reached(self, position: int) -> None:
-        """See `app.ports.DirectoryFeed`."""
-        await self._table.reached(position)

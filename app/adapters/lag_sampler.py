@@ -47,7 +47,7 @@ class LagSampler:
         while True:
             try:
                 await self._with_clients()
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, ValueError) as error:
                 log.info("lag.unknown", error=repr(error))
             except Exception:  # the watchdog would be blind without a word
                 log.exception("lag.failed")

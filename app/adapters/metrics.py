@@ -34,6 +34,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("build_info", "gauge", ("version", "python", "faust", "aiokafka"), "1; the labels say what is running."),
     Metric("events_ingested_total", "counter", ("result",), "Records of events.raw: accepted, duplicate or invalid."),
     Metric("events_rejected_total", "counter", ("reason",), "Records that are no events, by why."),
+    Metric(
+        "records_unreadable_total",
+        "counter",
+        ("topic",),
+        "Records of our own topics that nobody of us has written, passed over.",
+    ),
     Metric("schema_warnings_total", "counter", (), "Events that break their type's schema and were delivered."),
     Metric("event_fanout_endpoints", "histogram", (), "Endpoints per accepted event, mean of a batch.", _COUNTS),
     Metric("deliveries_total", "counter", ("outcome",), "Deliveries that ended: delivered, dead or cancelled."),

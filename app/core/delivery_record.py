@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import Protocol, cast, get_args
 
 from app.core.errors import Defect
 from app.core.model import Delivery, Event, Format, Mode
 
 Header = tuple[str, bytes]
+
+#: characters of a header's text; what we write is shorter, and an attempt record repeats some of it as JSON
+_LONGEST = 1024
+#: digits of a header's number: what JSON readers and floats can still take
+_DIGITS = 19
+_MODES = frozenset(get_args(Mode))
+_FORMATS = frozenset(get_args(Format))
+#: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
+_LONGEST_WAIT_MS = 9 * 86_400_000
+
+
+class Sized(Protocol):
+    """What a record's size consists of."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Iterable[Header]: ...
+
+
+def size_of(record: Sized) -> int:
+    """Bytes that a record takes in a batch that is not compressed, rounded up."""
+    framing = sum(len(name) + len(text or b"") + 16 for name, text in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + framing
 
 
 def event_headers(
@@ -77,38 +103,73 @@ def encode(delivery: Delivery) -> list[Header]:
 def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) -> tuple[Delivery, int]:
     """The delivery of a record, and the registry position that its reader must have reached (0: any).
 
-    `Defect` when a required header is missing: nobody but us writes these topics.
+    `Defect` when a required header is missing or none that we write: nobody but us should write these topics, but
+    everybody may who can reach Kafka.
     """
     try:
-        named = {name: text.decode() for name, text in headers if text is not None}
-        sequence, arrival = named.get("sequence"), named.get("arrival")
+        named = texts(headers)
         delivery = Delivery(
             id=named["delivery-id"],
-            endpoint_id=(key or b"").decode(),
+            endpoint_id=_short((key or b"").decode()),
             event_id=named["event-id"],
             event_type=named["event-type"],
             tenant=named["tenant"],
-            mode=cast(Mode, named["mode"]),
+            mode=cast(Mode, _one_of(_MODES, named["mode"])),
             created_at=named["created-at"],
             body=value or b"",
-            format=cast(Format, named.get("format", "native")),
-            accepted_at_ms=int(named.get("accepted-at", "0")),
-            attempts=int(named.get("attempts", "0")),
-            due_at_ms=int(named.get("due-at", "0")),
-            sequence=int(sequence) if sequence is not None else None,
+            format=cast(Format, _one_of(_FORMATS, named.get("format", "native"))),
+            accepted_at_ms=_number(named, "accepted-at") or 0,
+            attempts=_number(named, "attempts") or 0,
+            due_at_ms=_number(named, "due-at") or 0,
+            sequence=_number(named, "sequence"),
             ordering_key=named.get("ordering-key"),
             replay_id=named.get("replay-id", ""),
             traceparent=named.get("traceparent"),
-            arrival=int(arrival) if arrival is not None else None,
+            arrival=_number(named, "arrival"),
         )
-        return delivery, int(named.get("registry-position", "0"))
-    except (KeyError, ValueError, UnicodeDecodeError) as error:
+        return delivery, _number(named, "registry-position") or 0
+    except (KeyError, ValueError) as error:
         raise Defect(f"a delivery record is not readable: {error!r}") from error
 
 
-def due_at_ms(headers: Iterable[Header]) -> int:
-    """The `due-at` header alone; 0 when absent or unreadable (then it is due at once)."""
+def texts(headers: Iterable[Header]) -> dict[str, str]:
+    """Headers by name; `ValueError` when one is not UTF-8, or longer than any that we write."""
+    return {name: _short(text.decode()) for name, text in headers if text is not None}
+
+
+def number(text: str) -> int:
+    """A header's number; `ValueError` when we would not have written it."""
+    if not (text.removeprefix("-").isdecimal() and text.isascii() and len(text) <= _DIGITS):
+        raise ValueError(f"{text[:40]!r} is not one of our numbers")
+    return int(text)
+
+
+def _number(named: Mapping[str, str], name: str) -> int | None:
+    text = named.get(name)
+    if text is None:
+        return None
+    value = number(text)
+    if value < 0 and name != "accepted-at":  # a record's timestamp may be
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _short(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ValueError(f"a text of {len(text)} characters")
+    return text
+
+
+def _one_of(known: frozenset[str], text: str) -> str:
+    if text not in known:
+        raise ValueError(f"{text!r} is none of {', '.join(sorted(known))}")
+    return text
+
+
+def due_at_ms(headers: Iterable[Header], now_ms: int) -> int:
+    """The `due-at` header alone; 0 (at once) when it is absent, unreadable or farther ahead than anybody waits."""
     for name, text in headers:
         if name == "due-at":
-            return int(text) if text.isdigit() else 0
+            due_ms = int(text) if text is not None and text.isdigit() and len(text) <= _DIGITS else 0
+            return due_ms if due_ms - now_ms <= _LONGEST_WAIT_MS else 0
     return 0

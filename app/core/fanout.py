@@ -20,13 +20,13 @@ from typing import Protocol
 import msgspec
 
 from app.core import duplicate_record, ids, positions, sights
-from app.core.delivery_record import Header, event_headers, with_delivery
+from app.core.delivery_record import Header, event_headers, size_of, with_delivery
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, data_of, understand
 from app.core.model import Event, EventType
 from app.core.positions import Position
-from app.core.topics import max_message_bytes
+from app.core.topics import GROWTH, max_message_bytes
 
 #: the headers of a delivery that waits for its endpoint's resume
 PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
@@ -62,7 +62,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_rejected_bytes(self) -> int:
         """How much of a rejected record is kept: what surely fits into `events.rejected`."""
-        return max_message_bytes(self.max_event_bytes) - 16_384
+        return max_message_bytes(self.max_event_bytes) - GROWTH
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -188,8 +188,9 @@ class Planner:
         if event.ordering_key is None:
             return 0
         key = table_key(event.tenant, event.mode, event.ordering_key)
-        stored = int.from_bytes(self._plan.sequences.get(key) or self._sequence(key) or b"", "big")
-        number = stored + 1 if at_least is None else max(stored, at_least)
+        stored = self._plan.sequences.get(key) or self._sequence(key) or b""
+        count = int.from_bytes(stored if len(stored) == 8 and stored[0] < 0x80 else b"", "big")
+        number = count + 1 if at_least is None else max(count, at_least)
         self._plan.sequences[key] = number.to_bytes(8, "big")
         return number
 
@@ -219,7 +220,7 @@ def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes 
     """
     record = rejection.record
     key, value, headers = record.key, record.value, list(record.headers)
-    size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") + 16 for name, text in headers)
+    size = size_of(record)
     if size > rules.max_rejected_bytes:
         key, value = (key or b"")[:1024], (value or b"")[: rules.max_event_bytes]
         headers = [("rejected-truncated-from", b"%d" % size)]

@@ -28,6 +28,8 @@ _CLOUDEVENTS = "application/cloudevents"
 _SURELY_SHALLOW = 200
 #: calls by which a later reading may be deeper than this one
 _MARGIN = 200
+#: characters of a time: any number of digits may follow its seconds
+_LONGEST_MOMENT = 64
 #: the end of the year 9999
 _LAST_MS = 253_402_300_799_999
 
@@ -99,13 +101,19 @@ def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Co
 
 
 def data_of(body: bytes, kind: Format) -> bytes:
-    """The bytes of `data` inside an understood event's record value; `null` where a CloudEvent has none."""
-    if kind == "native":
-        return bytes(_native_data.decode(body).data)
-    if kind == "ce-binary":
-        return body or b"null"
-    event = _cloud_event.decode(body)
-    return bytes(event.data) if event.data_base64 is None else b64decode(event.data_base64)
+    """The bytes of `data` inside an event's record value; `null` where a CloudEvent has none.
+
+    `MalformedEvent` when the value is no event: nobody has understood it before.
+    """
+    try:
+        if kind == "native":
+            return bytes(_native_data.decode(body).data)
+        if kind == "ce-binary":
+            return body or b"null"
+        event = _cloud_event.decode(body)
+        return bytes(event.data) if event.data_base64 is None else b64decode(event.data_base64)
+    except (ValueError, RecursionError) as error:
+        raise MalformedEvent("not_an_event", f"the value is no event: {error}") from error
 
 
 def iso(timestamp_ms: int) -> str:
@@ -206,7 +214,7 @@ def _event(
         raise MalformedEvent("bad_id", "id: 1 to 256 visible ASCII characters, since it is sent in a header")
     if tenant is not None and not _TENANT.fullmatch(tenant):
         raise MalformedEvent("bad_tenant", f"tenant {tenant!r}: 1 to 128 of letters, digits, _, . and -")
-    if created_at is not None and not _MOMENT.fullmatch(created_at):
+    if created_at is not None and (len(created_at) > _LONGEST_MOMENT or not _MOMENT.fullmatch(created_at)):
         raise MalformedEvent("bad_created_at", f"created_at {created_at!r} is not an ISO 8601 time")
     if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):
         raise MalformedEvent("bad_key", "idempotency and ordering keys have at most 512 characters")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import msgspec
 
-from app.core.delivery_record import Header
+from app.core.delivery_record import Header, number, texts
 from app.core.errors import Defect
 from app.core.fifo import Outcome
 
@@ -31,6 +31,10 @@ class Instruction(msgspec.Struct, frozen=True):
 
 Ordered = Arrival | Settlement | Instruction
 
+_OUTCOMES = frozenset(get_args(Outcome))
+#: characters of an ordering key, as at intake
+_LONGEST_KEY = 512
+
 
 def settlement(arrival: int, outcome: Outcome, ordering_key: str) -> list[Header]:
     """The headers of a settlement; its key is the endpoint's id."""
@@ -45,10 +49,14 @@ def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[Heade
 def read(headers: Iterable[Header]) -> tuple[str, Ordered]:
     """The ordering key, and what the record says; `Defect` when it is not ours."""
     try:
-        named = {name: text.decode() for name, text in headers if text is not None}
+        named = texts(headers)
         key = named["ordering-key"]
+        if len(key) > _LONGEST_KEY:
+            raise ValueError(f"an ordering key of {len(key)} characters")
         if "settled" in named:
-            return key, Settlement(int(named["settled"]), cast(Outcome, named["outcome"]))
+            if named["outcome"] not in _OUTCOMES:
+                raise ValueError(named["outcome"])
+            return key, Settlement(number(named["settled"]), cast(Outcome, named["outcome"]))
         if "order" in named:
             if named["order"] not in ("skip", "drop"):
                 raise ValueError(named["order"])

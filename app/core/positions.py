@@ -29,17 +29,20 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(Position)
+#: no offset is as large
+_END = 1 << 63
 _encoder = msgspec.json.Encoder()
 
 
 def read(stored: bytes | None) -> Position | None:
-    """The table's value; None: nothing known (a value of another version counts as that)."""
+    """The table's value; None: nothing known (what we cannot have written counts as that)."""
     if stored is None:
         return None
     try:
-        return _decoder.decode(stored)
-    except msgspec.MsgspecError:
+        position = _decoder.decode(stored)
+    except (ValueError, RecursionError):
         return None
+    return position if 0 <= position.high < _END and 0 <= position.replay_until < _END else None
 
 
 def begin(known: Position | None, group: str, partition: int, start: int, *, was_reset: bool) -> Position:

@@ -75,7 +75,7 @@ def read_command(value: bytes | None) -> Command:
     """The command of a record; `CommandRefused("unreadable")` when it is none."""
     try:
         return _command.decode(value or b"")
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandRefused("unreadable", str(error)) from error
 
 
@@ -132,7 +132,10 @@ def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[
 
 
 def apply(directory: Directory, key: str, value: bytes | None) -> None:
-    """Read one record of the registry into a directory; kinds that this version does not know are passed over."""
+    """Read one record of the registry into a directory; kinds that this version does not know are passed over.
+
+    `ValueError` when the value is not one of its kind, or is another entity's than the key says.
+    """
     kind, _, name = key.partition("/")
     reader = _READERS.get(kind)
     if reader is not None:
@@ -153,9 +156,16 @@ def _reader(
         if value is None:
             remove(directory, name)
         else:
-            put(directory, decoder.decode(value))
+            state = decoder.decode(value)
+            if _name_of(state) != name:
+                raise ValueError(f"the value is that of {_name_of(state)}")
+            put(directory, state)
 
     return read
+
+
+def _name_of(state: State) -> str:
+    return f"{state.tenant}/{state.mode}/{state.name}" if isinstance(state, EventType) else state.id
 
 
 _READERS = {

@@ -108,7 +108,7 @@ def released(headers: Sequence[Header], position: int) -> list[Header]:
     `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read
     as far, or it would be put aside once more.
     """
-    kept = [(name, text) for name, text in headers if name not in _ENDED]
+    kept = [(name, text) for name, text in headers if name not in _ENDED and text is not None]
     return [*kept, ("registry-position", b"%d" % position)]
 
 
@@ -272,4 +272,4 @@ class Merge:
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:
     text = headers.get(name, b"")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text is not None and text.isdigit() and len(text) <= 19 else 0

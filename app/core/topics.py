@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: bytes that headers and framing add to an event at most
 _HEADROOM = 65_536
 _SMALLEST_BATCH_LIMIT = 1_048_588
+#: bytes by which a record may grow on its way: headers that say when, why and what
+GROWTH = 16_384
 
 
 class Names:
@@ -82,6 +84,15 @@ class Topics:
     def name(self, logical: str) -> str:
         """The physical name."""
         return self._names[logical]
+
+    @property
+    def max_record_bytes(self) -> int:
+        """A larger delivery is none of ours: it would not fit into the topics that it may have to go on to.
+
+        What a producer compresses may be of any size here.
+        """
+        limits = (spec.config.get("max.message.bytes") for spec in self.specs if spec.logical == Names.DELIVERIES)
+        return int(next(limits, None) or _SMALLEST_BATCH_LIMIT) - GROWTH
 
     def all_names(self) -> list[str]:
         """All physical names."""

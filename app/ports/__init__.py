@@ -207,10 +207,6 @@ class DirectoryFeed(Protocol):
         """
         ...
 
-    async def reached(self, position: int) -> None:
-        """Return when the registry has been read up to `position`."""
-        ...
-
 
 class KeyRing(Protocol):
     """Seal and open signing secrets."""

@@ -48,6 +48,7 @@ class DelayRole:
         self._clock = clock
         self._meter = meter
         self._deliveries = topics.name(Names.DELIVERIES)
+        self._max_record_bytes = topics.max_record_bytes
         self._rung_topic = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
         self._rung_name = {topic: name for name, topic in self._rung_topic.items()}
         self._rung_ms = {
@@ -133,11 +134,17 @@ class DelayRole:
         partition = self._partitions.get(place)
         if partition is None:
             return
-        rung_ms = self._rung_ms[place[0]]
+        rung_ms, now_ms = self._rung_ms[place[0]], self._clock.now_ms()
         for record in records:
             size = len(record.value or b"")
-            if partition.opened(record.offset, size):
-                due_ms = delivery_record.due_at_ms(record.headers)
+            if not partition.opened(record.offset, size):
+                continue
+            if delivery_record.size_of(record) > self._max_record_bytes:
+                log.error("delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be")
+                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_DELAY)
+                partition.finished(record.offset, size)
+            else:
+                due_ms = delivery_record.due_at_ms(record.headers, now_ms)
                 waiting = _Waiting(partition, record, due_ms)
                 self._ladder.add(
                     place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size

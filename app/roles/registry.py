@@ -90,7 +90,7 @@ class RegistryRole:
         try:
             command = read_command(record.value)
         except CommandRefused as error:
-            log.error("registry.unreadable", offset=record.offset, key=key, error=error.detail)
+            log.error("registry.unreadable", offset=record.offset, key=key[:200], error=error.detail)
             self._meter.count("registry_commands_total", result=error.code)
             return None
         try:
@@ -99,6 +99,10 @@ class RegistryRole:
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
+        except Exception as error:  # a command that breaks us must not stop the others: it would come again for ever
+            log.exception("registry.command_failed", offset=record.offset, key=key[:200])
+            self._meter.count("registry_commands_total", result="defect")
+            return Reply(command_id=command.id, ok=False, code="defect", detail=f"it could not be applied: {error!r}")
         for change, value in zip(changes, values, strict=True):
             apply(directory, change.key, value)
             states.append((change.key, value))

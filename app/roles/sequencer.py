@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import structlog
 
-from app.core import fifo, ordered_record
+from app.core import delivery_record, fifo, ordered_record
 from app.core.errors import Defect
 from app.core.ordered_record import Arrival, Instruction
+from app.core.topics import Names
 from app.core.watchdog import Report
 from app.ports import BundleLog, DirectoryFeed, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
@@ -26,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 #: a line at rest is forgotten that long after it came to rest: by then its last record is committed
 _REST_MS = 60_000
+T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 _line = msgspec.msgpack.Decoder(fifo.Line)
 #: key, value and headers of a delivery's record
@@ -38,7 +41,7 @@ class SequencerRole:
 
     def __init__(
         self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, meter: Meter, deliveries: str,
-        dead: str,
+        dead: str, max_record_bytes: int,
     ) -> None:  # fmt: skip
         self._make_app = app
         self._app: StreamApp | None = None
@@ -46,6 +49,7 @@ class SequencerRole:
         self._meter = meter
         self._deliveries = deliveries
         self._dead = dead
+        self._max_record_bytes = max_record_bytes
         self._pipe = BatchPipe(log_)
         self._log = log_
         #: what this worker knows of the partitions that it has now
@@ -94,9 +98,12 @@ class SequencerRole:
 
     def _apply(self, work: _Work, record: Record) -> None:
         try:
-            key, said = ordered_record.read(record.headers)
+            key, said = self._read(record)
         except Defect as error:
-            log.error("sequencer.unreadable", offset=record.offset, error=str(error))
+            log.error(
+                "sequencer.unreadable", partition=work.partition.number, offset=record.offset, error=str(error)
+            )  # fmt: skip
+            self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_ORDERED)
             return
         endpoint = (record.key or b"").decode("utf-8", "replace")
         name = f"{endpoint}\n{key}".encode()
@@ -107,6 +114,14 @@ class SequencerRole:
             self._obey(work, name, record, order)
         if fifo.is_idle(line):
             work.memory.rests(record.timestamp, name, line.applied)
+
+    def _read(self, record: Record) -> tuple[str, ordered_record.Ordered]:
+        key, said = ordered_record.read(record.headers)
+        if isinstance(said, Arrival):  # dispatch would pass over one that it cannot read, and its line wait for ever
+            if delivery_record.size_of(record) > self._max_record_bytes:
+                raise Defect("it is larger than a delivery can be")
+            delivery_record.decode(record.key, record.value, record.headers)
+        return key, said
 
     def _decide(
         self, line: fifo.Line, offset: int, said: ordered_record.Ordered, endpoint: str, key: str
@@ -175,14 +190,17 @@ class _Work:
     def line(self, name: bytes) -> fifo.Line:
         if name in self.lines:
             return self.lines[name] or fifo.Line()
-        stored = self.partition.read("line", name)
-        return _line.decode(stored) if stored is not None else fifo.Line()
+        return _known(_line, self.partition.read("line", name)) or fifo.Line()
 
     def encoded(self) -> dict[bytes, bytes | None]:
         return {name: _encoder.encode(line) if line else None for name, line in self.lines.items()}
 
     def keep(self, name: bytes, offset: int, record: Record) -> None:
-        kept = (record.key or b"", record.value or b"", list(record.headers))
+        kept = (
+            record.key or b"",
+            record.value or b"",
+            [(name, text) for name, text in record.headers if text is not None],
+        )
         self.held[_place(name, offset)] = _encoder.encode(kept)
 
     def forget(self, name: bytes, offset: int) -> None:
@@ -215,7 +233,16 @@ class _Work:
     def _kept(self, name: bytes, offset: int) -> Entry | None:
         place = _place(name, offset)
         stored = self.held[place] if place in self.held else self.partition.read("held", place)
-        return _held.decode(stored) if stored is not None else None
+        return _known(_held, stored)
+
+
+def _known(decoder: msgspec.msgpack.Decoder[T], stored: bytes | None) -> T | None:
+    """A table's value; what we cannot have written counts as nothing."""
+    try:
+        return decoder.decode(stored) if stored is not None else None
+    except (ValueError, RecursionError):
+        log.exception("sequencer.table_unreadable")
+        return None
 
 
 def _place(name: bytes, offset: int) -> bytes:

@@ -9,6 +9,7 @@ import structlog
 
 from app.adapters.clock import SystemClock, SystemDice
 from app.adapters.http_sender import HttpSender
+from app.adapters.kafka_header_names import tolerate
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_registry import KafkaRegistryStore
 from app.adapters.kafka_source import KafkaSource
@@ -78,9 +79,9 @@ class Process:
         self._sender = HttpSender(
             self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port}
         )  # fmt: skip
-        directory = Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ())
         self._feed = KafkaDirectoryFeed(
-            bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", directory=directory
+            bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", meter=self.meter,
+            directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),
         )  # fmt: skip
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
@@ -104,6 +105,7 @@ class Process:
     async def start(self) -> None:
         """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all."""
         self._loop_watch.start()
+        tolerate()
         await self._log.start(sorted(self._topics.all_names()))
         await self._sender.start()
         await self._feed.start()

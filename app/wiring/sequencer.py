@@ -25,5 +25,5 @@ def sequencer_role(
 
     return SequencerRole(
         app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(Names.DELIVERIES),
-        dead=topics.name(Names.DELIVERIES_DEAD),
+        dead=topics.name(Names.DELIVERIES_DEAD), max_record_bytes=topics.max_record_bytes,
     )  # fmt: skip

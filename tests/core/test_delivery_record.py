@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -35,7 +37,7 @@ def test_what_is_written_is_read_back(delivery: Delivery) -> None:
 
 @given(DELIVERIES)
 def test_the_due_time_can_be_read_alone(delivery: Delivery) -> None:
-    assert due_at_ms(encode(delivery)) == delivery.due_at_ms
+    assert due_at_ms(encode(delivery), delivery.due_at_ms) == delivery.due_at_ms
 
 
 def test_a_plain_first_attempt_costs_few_headers() -> None:
@@ -79,7 +81,12 @@ def test_a_missing_header_is_a_defect_that_names_it(missing: str) -> None:
         decode(b"ep_1", b"{}", [pair for pair in encode(DELIVERY) if pair[0] != missing])
 
 
-@pytest.mark.parametrize("broken", [("attempts", b"one"), ("due-at", b""), ("sequence", b"1.5"), ("accepted-at", b"x")])
+@pytest.mark.parametrize(
+    "broken",
+    [("attempts", b"one"), ("due-at", b""), ("sequence", b"1.5"), ("accepted-at", b"x"), ("attempts", b"-5"),
+     ("sequence", b"1" + b"0" * 30), ("registry-position", b"9" * 5000), ("arrival", b" 1"), ("attempts", b"1_0"),
+     ("mode", b"both"), ("format", b"xml"), ("event-id", b"\xff"), ("created-at", b"x" * 1025)],
+)  # fmt: skip
 def test_an_unreadable_header_is_a_defect(broken: tuple[str, bytes]) -> None:
     with pytest.raises(Defect):
         decode(b"ep_1", b"{}", [*encode(DELIVERY), broken])
@@ -88,7 +95,8 @@ def test_an_unreadable_header_is_a_defect(broken: tuple[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("headers", "due"),
     [([], 0), ([("due-at", b"")], 0), ([("due-at", b"soon")], 0), ([("due-at", b"-5")], 0), ([("x", b"1")], 0),
-     ([("x", b"1"), ("due-at", b"5")], 5)],
+     ([("x", b"1"), ("due-at", b"5")], 5), ([("due-at", None)], 0), ([("due-at", b"9" * 5000)], 0),
+     ([("due-at", b"%d" % (8 * 86_400_000))], 8 * 86_400_000), ([("due-at", b"%d" % (10 * 86_400_000))], 0)],
 )  # fmt: skip
-def test_without_a_readable_due_time_a_record_is_due_at_once(headers: list[tuple[str, bytes]], due: int) -> None:
-    assert due_at_ms(headers) == due
+def test_without_a_due_time_that_we_may_have_written_it_is_due_at_once(headers: list[Any], due: int) -> None:
+    assert due_at_ms(headers, 0) == due

@@ -159,6 +159,7 @@ REJECTED: list[tuple[str, bytes | None, Headers]] = [
     ("bad_created_at", native(created_at="yesterday"), []),
     ("bad_created_at", native(created_at="1767323045"), []),
     ("bad_created_at", native(created_at="2026-01-02"), []),
+    ("bad_created_at", native(created_at="2026-01-02T03:04:05." + "1" * 64), []),
     ("bad_created_at", cloud(time="2026-01-02T03"), STRUCTURED),
     ("bad_header", native(), [("anything", b"\xff")]),
     ("unsupported_content", b"<a/>", [("content-type", b"application/cloudevents+avro")]),
@@ -349,3 +350,10 @@ def test_what_is_accepted_can_be_read_from_deeper_calls() -> None:
         accepted += 1
         assert deep(body, 150) == data
     assert accepted, "nothing this deep is accepted: the test tests nothing"
+
+
+@pytest.mark.parametrize("kind", ["native", "ce-structured"])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"{}", b"[" * 100_000, b'{"data":', b'{"type":"a"}'])
+def test_the_data_of_what_is_no_event_is_refused(kind: Any, body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        data_of(body, kind)

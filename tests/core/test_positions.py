@@ -95,7 +95,9 @@ def test_what_is_written_is_read_back(position: Position) -> None:
     assert read(write(position)) == position
 
 
-@pytest.mark.parametrize("stored", [None, b"", b"\xff", b"[]", b"{}", b'{"high":"1"}'])
+@pytest.mark.parametrize(
+    "stored", [None, b"", b"\xff", b"[]", b"{}", b'{"high":"1"}', b'{"high":-1}', b'{"high":1' + b"0" * 30 + b"}"]
+)
 def test_what_cannot_be_read_is_nothing_known(stored: bytes | None) -> None:
     assert read(stored) is None
 

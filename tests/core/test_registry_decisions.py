@@ -219,7 +219,18 @@ def test_records_of_a_later_version_are_passed_over(key: str, value: bytes | Non
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"{", b"[]", b"{}", b'{"id":"c","issued_at_ms":1,"action":{"type":"x"}}', b"\xff"]
+    "value",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"id":"c","issued_at_ms":1,"action":{"type":"x"}}',
+        b"\xff",
+        b'{"id":"\xff"}',
+        b'{"x":' + b"[" * 100_000,
+    ],
 )
 def test_what_is_no_command_is_unreadable(value: bytes | None) -> None:
     with pytest.raises(CommandRefused) as caught:
@@ -323,3 +334,11 @@ def test_replays_leave_with_their_endpoint_and_the_oldest_when_there_are_many() 
         steps += [PAUSE, resume, commands.AdvanceReplay(f"rpl_{number:02}", {}, 0, "done")]
     kept = sorted(alive(*steps).replays)
     assert (len(kept), kept[0], kept[-1]) == (20, "rpl_05", "rpl_24")
+
+
+@pytest.mark.parametrize("key", ["endpoint/ep_2", "tenant/ep_2", "replay/ep_1", "type/acme/live/ep_1"])
+def test_a_state_under_the_key_of_another_is_not_read(key: str) -> None:
+    made = directory(ENDPOINT)
+    with pytest.raises(ValueError, match=r"."):
+        registry.apply(made, key, registry.encode(ENDPOINT))
+    assert made.endpoint("ep_1") == ENDPOINT and made.endpoint("ep_2") is None

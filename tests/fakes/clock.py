@@ -47,15 +47,20 @@ class FakeClock:
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._us = now_ms * 1000
+        self._wall_us = 0
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._serial = 0
         self.auto = False
 
     def now_ms(self) -> int:
-        return self._us // 1000
+        return (self._us + self._wall_us) // 1000
 
     def monotonic(self) -> float:
         return self._us / 1_000_000
+
+    def jump(self, ms: int) -> None:
+        """Somebody sets the wall clock; nobody wakes."""
+        self._wall_us += ms * 1000
 
     async def sleep(self, seconds: float) -> None:
         wake_us = self._us + max(0, round(seconds * 1_000_000))

@@ -29,9 +29,6 @@ class MemoryFeed:
         self.fences.append(since)
         await self._until(lambda: not self.fenced)
 
-    async def reached(self, position: int) -> None:
-        await self._until(lambda: self.position >= position)
-
     async def _until(self, condition: Callable[[], bool]) -> None:
         self.waiting += 1
         self.pulse.beat()

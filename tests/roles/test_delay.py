@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -269,3 +270,15 @@ async def test_nothing_is_polled_while_the_log_has_no_room(stage: Stage) -> None
     stage.log.crowd(False)
     await settle()
     assert len(stage.released()) == 1
+
+
+@pytest.mark.parametrize("due", [b"9" * 5000, b"1" + b"0" * 30, b"-1", b"abc", None])
+async def test_poison_at_the_head_of_a_rung_holds_back_nothing(stage: Stage, due: Any) -> None:
+    await stage.start()
+    stage.log.put(rung("5s"), key=b"ep", value=b"x", headers=[("due-at", due)], partition=0)
+    stage.log.put(rung("5s"), key=b"ep", value=bytes(TOPICS.max_record_bytes), headers=[("due-at", b"1")], partition=0)
+    stage.put("5s", 6)
+    await stage.clock.advance(7)
+    assert [record.value for record in stage.released()] == [b"x", b"v"]
+    assert await stage.offset("5s") == 3
+    assert b'records_unreadable_total{topic="deliveries.delay"} 1.0' in stage.meter.exposition()

@@ -420,6 +420,64 @@ async def test_no_record_is_taken_in_while_the_log_has_no_room(stage: Stage) -> 
     await stage.attempts(3)
 
 
+# --- poison ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [{}, {"arrival": 3, "ordering_key": "k"}])
+async def test_a_delivery_whose_value_is_no_event_is_dead_and_its_line_goes_on(
+    stage: Stage, fields: dict[str, Any]
+) -> None:
+    stage.endpoint("a")
+    await stage.start()
+    stage.put("a", "e1", **fields)
+    record = stage.log.partitions[ZERO][0]
+    stage.log.put(Names.DELIVERIES, key=b"a", value=b"\xff{", headers=record.headers, partition=0)
+    stage.put("a", "e3")
+    attempts = await stage.attempts(3)
+    assert sorted((each["state"], each.get("reason")) for each in attempts)[0] == ("dead", "unreadable")
+    (dead,) = stage.log.of(Names.DELIVERIES_DEAD)
+    assert (dead.value, dead.header("reason")) == (b"\xff{", "unreadable")
+    assert len(stage.log.of(Names.DELIVERIES_ORDERED)) == (2 if fields.get("arrival") else 0)
+    assert await stage.offset() == 3
+
+
+async def test_what_is_no_delivery_is_passed_over_and_counted(stage: Stage) -> None:
+    stage.endpoint("a")
+    await stage.start()
+    stage.put("a", "e1", attempts=-100)
+    stage.put("a", "e2", accepted_at_ms=10**400)
+    stage.put("a", "e3", position=10**30)
+    stage.put("a", "e4", body=b"")
+    headers = stage.log.partitions[ZERO][3].headers
+    stage.log.put(Names.DELIVERIES, key=b"a", value=bytes(TOPICS.max_record_bytes), headers=headers, partition=0)
+    stage.put("a", "e6")
+    attempts = await stage.attempts(2)
+    assert [each["event_id"] for each in attempts] == ["e4", "e6"]
+    assert await stage.offset() == 6
+    assert b'records_unreadable_total{topic="deliveries"} 4.0' in stage.meter.exposition()
+
+
+async def test_a_jump_of_the_wall_clock_holds_back_nothing(stage: Stage) -> None:
+    """Forwards, requests in flight look as if they hung for an hour; back, a rate limit lies an hour ahead."""
+    stage.endpoint("a", rate_limit=10)
+    stage.endpoint("b")
+    stage.sender.hold(url_of("b"))
+    await stage.start()
+    stage.put("a", "a1")
+    stage.put("b", "b1")
+    await stage.sender.called(2)
+    for jump_ms in (3_600_000, -7_200_000):
+        stage.clock.jump(jump_ms)
+        for serial in range(40):
+            stage.put("b", f"b{jump_ms}{serial}")
+        stage.put("a", f"a{jump_ms}")
+        await stage.clock.advance(0.2)
+    stage.sender.release(url_of("b"))
+    await stage.attempts(84)
+    assert len(stage.events("a")) == 3 and len(stage.events("b")) == 81
+    assert stage.log.of(rung("1s")) == stage.log.of(rung("5m")) == []
+
+
 # --- assignments ----------------------------------------------------------------------------------------------------
 
 
@@ -430,6 +488,7 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
         stage.put("b", f"b{serial}", partition=1)
     stage.put("removed", "b3", partition=1)
     stage.group.committed[ONE] = Committed(2, "")
+    stage.feed.fenced = True
     stage.put("a", "a0", position=5)  # the worker has not read the registry so far
     await stage.start()
     await stage.feed.waited_for()
@@ -438,7 +497,7 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
     stage.group.committed[ONE] = Committed(0, "")  # somebody reset the group
     stage.sender.hold(url_of("b"))
     await stage.source.assign(ONE)
-    stage.feed.move(5)
+    stage.feed.open_fence()
     await stage.sender.called(3, url_of("b"))
     assert stage.events("b") == ["b0", "b1", "b2"], "a record of the old assignment was sent"
     assert await stage.offset(ONE) == 0, "the commit passed what is not finished"
@@ -450,12 +509,13 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
 
 
 async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_let_go(stage: Stage) -> None:
+    stage.feed.fenced = True
     stage.put("removed", "e1", position=5)
     stage.put("removed", "e2")
     await stage.start()
     await stage.feed.waited_for()
     await stage.source.revoke(ZERO)
-    stage.feed.move(5)
+    stage.feed.open_fence()
     await stage.clock.advance(1)
     assert stage.log.of(Names.ATTEMPTS) == [], "written for a partition of somebody else"
     assert not stage.group.offset(ZERO)
@@ -465,12 +525,13 @@ async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_le
 
 
 async def test_a_delivery_is_not_sent_before_the_registry_was_read_as_far_as_its_fan_out(stage: Stage) -> None:
+    stage.feed.fenced = True
     stage.put("a", position=9)
     await stage.start()
     await stage.feed.waited_for()
     await stage.clock.advance(2)
     stage.endpoint("a")
-    stage.feed.move(9)
+    stage.feed.open_fence()
     (attempt,) = await stage.attempts(1)
     assert attempt["state"] == "delivered"
 

@@ -270,3 +270,22 @@ async def test_a_candidate_that_is_not_chosen_writes_nothing(stage: Stage) -> No
     stage.store.give(command("c1", CreateEndpoint(endpoint())))
     await settle()
     assert stage.store.transactions == []
+
+
+async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = registry.decide
+
+    def broken(command: Command, *rest: Any) -> Any:
+        return 1 // 0 if command.id == "c1" else decide(command, *rest)
+
+    monkeypatch.setattr("app.roles.registry.decide", broken)
+    stage.start()
+    stage.store.give(
+        b'{"id":"\xff"}', command("c1", CreateEndpoint(endpoint("ep_1"))),
+        command("c2", CreateEndpoint(endpoint("ep_2"))),
+    )  # fmt: skip
+    first, second = await stage.store.replied("c1", "c2")
+    assert (first.ok, first.code, second.ok) == (False, "defect", True)
+    assert set(stage.store.states) == {"endpoint/ep_2"}

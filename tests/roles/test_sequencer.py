@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
+from app.core import delivery_record
 from app.core.fifo import Outcome
-from app.core.model import Endpoint
+from app.core.model import Delivery, Endpoint
 from app.core.ordered_record import instruction, settlement
 from app.roles.sequencer import SequencerRole
 from tests.fakes.clock import FakeClock
@@ -40,7 +41,7 @@ class Stage:
         self.app = MemoryStreamApp()
         role = SequencerRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=PrometheusMeter(), deliveries="deliveries",
-            dead="deliveries.dead",
+            dead="deliveries.dead", max_record_bytes=1_000_000,
         )  # fmt: skip
         self.running = asyncio.create_task(role.run())
 
@@ -54,7 +55,11 @@ class Stage:
         return made
 
     def arrival(self, name: str, key: str = "k", at_ms: int = 0) -> MemoryRecord:
-        headers = [("delivery-id", name.encode()), ("ordering-key", key.encode())]
+        delivery = Delivery(
+            id=name, endpoint_id="ep", event_id=name, event_type="a.b", tenant="acme", mode="live",
+            created_at="2026-01-01T00:00:00Z", body=b"", ordering_key=key,
+        )  # fmt: skip
+        headers = delivery_record.encode(delivery)
         return self._record(headers, name.encode(), at_ms)
 
     def settled(self, offset: int, outcome: Outcome = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
@@ -150,8 +155,39 @@ async def test_what_is_dropped_is_dead_with_its_reason(stage: Stage) -> None:
 
 
 async def test_a_record_that_is_none_of_ours_is_passed_over(stage: Stage) -> None:
-    await stage.give(stage._record([("order", b"explode"), ("ordering-key", b"k")], None, 0), stage.arrival("a"))
-    assert stage.released() == [("a", "1")]
+    key = ("ordering-key", b"k")
+    poison: list[list[tuple[str, Any]]] = [
+        [("order", b"explode"), key],
+        [("settled", b"0"), ("outcome", b"eaten"), key],
+        [("settled", b"9" * 5000), ("outcome", b"delivered"), key],
+        [("ordering-key", b"k" * 600)],
+        [("ordering-key", b"\xff")],
+        [("ordering-key", None)],
+        [key],  # dispatch could not read it: its line would wait for ever
+        [],
+    ]
+    await stage.give(*(stage._record(headers, b"x", 0) for headers in poison))
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    assert stage.released() == [("a", str(len(poison)))]
+
+
+async def test_an_arrival_that_is_too_large_or_has_an_empty_header_blocks_nothing(stage: Stage) -> None:
+    large, hollow = stage.arrival("large"), stage.arrival("hollow")
+    stage.records[0] = large._replace(value=bytes(1_000_000))
+    hollow.headers.append(("foreign", None))  # type: ignore[arg-type]
+    await stage.give(stage.records[0], hollow, stage.arrival("next"))
+    assert stage.released() == [("hollow", "1")]
+    await stage.give(stage.settled(1))
+    assert stage.released()[1:] == [("next", "2")]
+
+
+@pytest.mark.parametrize("table", ["line", "held"])
+async def test_a_table_that_holds_nonsense_counts_as_empty(stage: Stage, table: str) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    kept = stage.partition.tables[table]
+    kept.update(dict.fromkeys(kept, b"\xc1 nonsense"))
+    await stage.give(stage.arrival("c", "other"), stage.settled(0))
+    assert ("c", "2") in stage.released()
 
 
 async def test_lines_at_rest_leave_the_table_after_a_while(stage: Stage) -> None:

@@ -15,12 +15,12 @@ import structlog
 
 from app.core import delivery_record
 from app.core.attempt import sent, unsent
-from app.core.errors import ConfigError, Defect, Unrepresentable
+from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
 from app.core.exchange import Reply
 from app.core.lanes import Full, Lanes, Limits
 from app.core.model import Delivery, Endpoint
 from app.core.partitions import Committed, Partition, Place
-from app.core.topics import Topics
+from app.core.topics import Names, Topics
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.core.watchdog import Report, progress_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
@@ -63,7 +63,7 @@ class DispatchRole:
         self._commits = Commits(source, clock)
         self._partitions = self._commits.partitions
         self._lanes: Lanes[Work] = Lanes(limits)
-        self._limits = limits
+        self._max_record_bytes = topics.max_record_bytes
         self._settler = Settler(log_, topics, clock, meter, self._fail)
         self._idle: list[asyncio.Future[Work]] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -180,13 +180,16 @@ class DispatchRole:
             if not partition.opened(record.offset, size):
                 continue
             try:
+                if delivery_record.size_of(record) > self._max_record_bytes:
+                    raise Defect("it is larger than a delivery can be")
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:
                 log.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
+                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES)
                 partition.finished(record.offset, size)
                 continue
             if position > self._feed.position:
-                await self._feed.reached(position)
+                await self._feed.fence(polled_at)  # not up to `position`: the registry may never get there
             if not self._is_active(delivery.endpoint_id):
                 await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
             if not partition.active:
@@ -197,12 +200,19 @@ class DispatchRole:
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
         if not self._sendable(work, endpoint) or endpoint is None:
             return
-        now_ms = self._clock.now_ms()
         answer = self._lanes.offer(
-            endpoint.id, work, now_ms, cap=endpoint.max_in_flight, rate=endpoint.rate_limit
+            endpoint.id, work, self._lane_ms(), cap=endpoint.max_in_flight, rate=endpoint.rate_limit
         )  # fmt: skip
         if isinstance(answer, Full):
-            self._settler.defer(work, answer.until_ms, "lane_full")
+            self._settler.defer(work, self._due_ms(answer.until_ms), "lane_full")
+
+    def _lane_ms(self) -> float:
+        """The time of the lanes: a jump of the wall clock must not look like a request that hangs for an hour."""
+        return self._clock.monotonic() * 1000
+
+    def _due_ms(self, lane_ms: float) -> int:
+        """A time of the lanes as one of the wall clock."""
+        return self._clock.now_ms() + round(lane_ms - self._lane_ms())
 
     def _sendable(self, work: Work, endpoint: Endpoint | None) -> bool:
         """Whether the endpoint may be called; if not, the delivery ends here."""
@@ -228,7 +238,7 @@ class DispatchRole:
 
     def _pump(self) -> None:
         """Hand what the lanes release to idle workers, or to new ones up to the limit."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._lane_ms()
         while (work := self._lanes.take(now_ms)) is not None:
             if self._idle:
                 self._idle.pop().set_result(work)
@@ -253,7 +263,7 @@ class DispatchRole:
             self._widening = None
         self._pump()
 
-    def _set_alarm(self, now_ms: int) -> None:
+    def _set_alarm(self, now_ms: float) -> None:
         wake_ms = self._lanes.wake_at_ms()
         if wake_ms is None or (self._alarm is not None and self._alarm_ms <= wake_ms):
             return
@@ -275,7 +285,7 @@ class DispatchRole:
                     self._idle.append(waiting)
                     work = await waiting
                 await self._handle(work)
-                work = self._lanes.take(self._clock.now_ms())
+                work = self._lanes.take(self._lane_ms())
                 if self._lanes.waiting:
                     self._pump()
         except Exception as error:  # a worker must not die silently: its delivery would stay open for ever
@@ -289,7 +299,7 @@ class DispatchRole:
                 answered = await self._attempt(work)
         finally:
             work.partition.flying -= 1
-            self._lanes.done(work.delivery.endpoint_id, work, self._clock.now_ms(), answered=answered)
+            self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
 
     async def _attempt(self, work: Work) -> bool:
         """Send once and settle; False when the receiver said nothing at all."""
@@ -309,6 +319,9 @@ class DispatchRole:
             return True
         except Unrepresentable as error:
             self._end(work, endpoint, "dead", "unrepresentable", str(error))
+            return True
+        except MalformedEvent as error:  # somebody else has written it
+            self._end(work, endpoint, "dead", "unreadable", str(error))
             return True
         try:
             self._answered_by_s = max(self._answered_by_s, self._clock.monotonic() + request.timeout_s)
@@ -350,8 +363,8 @@ class DispatchRole:
             self._meter.gauge("waiting_deliveries", self._lanes.waiting)
             self._meter.gauge("inflight_attempts", self._lanes.in_flight)
             if self._lanes.waiting:
-                for work, until_ms in self._lanes.stalled(self._clock.now_ms()):
-                    self._settler.defer(work, until_ms, "lane_stalled")
+                for work, until_ms in self._lanes.stalled(self._lane_ms()):
+                    self._settler.defer(work, self._due_ms(until_ms), "lane_stalled")
                 self._pump()
 
     def _has_failed(self) -> bool:

@@ -67,4 +67,5 @@ class Resume:
     def _released(self, record: replaying.Kept) -> Item:
         named = dict(record.headers)
         headers = replaying.released(record.headers, self._around.feed.position)
-        return Item(self._giving.replay.endpoint_id, named.get("delivery-id", b"").decode(), headers, record.value)
+        delivery_id = named.get("delivery-id") or b""  # whoever wrote it: dispatch passes over what it cannot read
+        return Item(self._giving.replay.endpoint_id, delivery_id.decode("utf-8", "replace"), headers, record.value)

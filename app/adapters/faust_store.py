@@ -1,0 +1,72 @@
+"""RocksDB folders that may be damaged: what cannot be opened or read is put aside, and made again from the changelog.
+
+A folder is only a copy. Faust's store raises when it is damaged, at each start again; the damage may also show only
+when a block is read. Then the folder is marked, and the next start puts it aside.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import structlog
+from faust.stores.rocksdb import Store
+
+from app.core.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+_ASIDE = ".damaged"
+_MARK = ".distrusted"
+
+
+class FolderStore(Store):
+    """Faust's store, which starts whatever is on its disk."""
+
+    def _open_for_partition(self, partition: int) -> Any:
+        path = self.partition_path(partition)
+        mark = _beside(path, _MARK)
+        try:
+            if mark.exists():
+                _put_aside(path, "a block of it could not be read")
+                mark.unlink()
+            try:
+                return super()._open_for_partition(partition)
+            except Exception as error:  # rocksdict knows no other
+                if _is_locked(error):  # by a process that is about to end: Faust tries again
+                    raise
+                _put_aside(path, str(error))
+                return super()._open_for_partition(partition)
+        except OSError as error:
+            raise Unavailable(f"the tables in {path.parent} cannot be used: {error}") from error
+
+    def distrust(self, partition: int, error: Exception) -> Unavailable:
+        """Reading or writing has failed: the next start makes the folder again. The error to raise."""
+        path = self.partition_path(partition)
+        try:
+            _beside(path, _MARK).touch()
+        except OSError as problem:
+            log.warning("store.not_marked", path=str(path), error=str(problem))
+        return Unavailable(f"the table in {path} could not be used: {error}")
+
+
+def _is_locked(error: Exception) -> bool:
+    text = str(error)
+    return text.startswith("IO error") and "lock" in text.lower()
+
+
+def _put_aside(path: Path, reason: str) -> None:
+    """Rename it; one earlier one is kept, no more."""
+    aside = _beside(path, _ASIDE)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    elif aside.exists():
+        aside.unlink()
+    if path.exists():
+        path.rename(aside)
+    log.warning("store.put_aside", path=str(path), to=str(aside), reason=reason, action="made again from the changelog")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
