@@ -41,6 +41,25 @@ class FolderStore(Store):
         except OSError as error:
             raise Unavailable(f"the tables in {path.parent} cannot be used: {error}") from error
 
+    def persisted_offset(self, tp: Any) -> int | None:
+        """How far the folder knows the changelog; None: not at all, as when that cannot be read."""
+        try:
+            known: int | None = super().persisted_offset(tp)
+            return known
+        except Exception as error:  # here an error would come again at each start
+            self._dbs.pop(tp.partition).close()
+            _put_aside(self.partition_path(tp.partition), str(error))
+            return None
+
+    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
+        """Recover."""
+        events = list(batch)
+        try:
+            super().apply_changelog_batch(events, to_key, to_value)
+        except Exception as error:
+            failures = [self.distrust(each, error) for each in {event.message.partition for event in events}]
+            raise failures[0] from error
+
     def distrust(self, partition: int, error: Exception) -> Unavailable:
         """Reading or writing has failed: the next start makes the folder again. The error to raise."""
         path = self.partition_path(partition)

@@ -7,6 +7,8 @@ Rules of this file
 - A record that is read again is remembered again. After a crash a worker's store may know more than the changelogs, and
   one of the two changelogs more than the other: what is read again makes them whole, before anything new is numbered.
   That works because sequences are made safe after the sights that they were given to (roles/fanout.py).
+- Where the table of sequences was lost (disk and changelog), a key that is new to it begins behind its record's
+  offset. No key has had more records than that, so receivers see a gap, and never a number again.
 - What a paused endpoint is not given is put aside in deliveries.dead, as decided: with its sequence, and without the
   producer's duplicates, which nobody could tell later. A disabled endpoint gets nothing.
 """
@@ -35,6 +37,14 @@ PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
 def position_key(partition: int) -> bytes:
     """The key of a partition in the table `positions` (a store in memory holds all partitions in one)."""
     return b"position/%d" % partition
+
+
+def begun_key(partition: int) -> bytes:
+    """The key in the table `ordering` that says whether the table knows its partition from the beginning."""
+    return b"\0begun/%d" % partition
+
+
+BEGUN, BEGUN_LATE = b"\0", b"\1"
 
 
 class RawRecord(Protocol):
@@ -118,8 +128,9 @@ class Planner:
         sight: Lookup,
         sequence: Lookup,
         violation: Callable[[EventType, bytes], str | None] = lambda event_type, data: None,
+        start: int = 0,
     ) -> None:
-        """`violation` says where data breaks its type's schema."""
+        """`violation` says where data breaks its type's schema; `start`: where reading of the partition began."""
         self._rules = rules
         self._partition = partition
         self._directory = directory
@@ -128,6 +139,10 @@ class Planner:
         self._sequence = sequence
         self._violation = violation
         self._plan = Plan()
+        begun = sequence(begun_key(partition))
+        self._late = begun == BEGUN_LATE or (begun is None and start > 0)
+        if begun is None:
+            self._plan.sequences[begun_key(partition)] = BEGUN_LATE if self._late else BEGUN
 
     def plan(self, records: Sequence[RawRecord], position: Position) -> Plan:
         """Plan all records of a batch, in order."""
@@ -174,22 +189,23 @@ class Planner:
                 return False, None
             case sights.Again(sight=sight):
                 self._plan.sights[key] = stored or b""
-                self._number(event, at_least=sight.sequence)
+                self._number(event, record.offset, at_least=sight.sequence)
                 return True, sight.sequence or None
             case sights.First() as new:
                 self._judge(event)
-                number = self._number(event)
+                number = self._number(event, record.offset)
                 sight = sights.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
                 self._plan.sights[key] = new.with_sight(sight)
                 return True, number or None
 
-    def _number(self, event: Event, at_least: int | None = None) -> int:
+    def _number(self, event: Event, offset: int, at_least: int | None = None) -> int:
         """Count the event within its ordering key; one that has its number already only keeps the count up with it."""
         if event.ordering_key is None:
             return 0
         key = table_key(event.tenant, event.mode, event.ordering_key)
         stored = self._plan.sequences.get(key) or self._sequence(key) or b""
-        count = int.from_bytes(stored if len(stored) == 8 and stored[0] < 0x80 else b"", "big")
+        known = len(stored) == 8 and stored[0] < 0x80
+        count = int.from_bytes(stored, "big") if known else offset if self._late else 0
         number = count + 1 if at_least is None else max(count, at_least)
         self._plan.sequences[key] = number.to_bytes(8, "big")
         return number

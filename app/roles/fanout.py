@@ -106,7 +106,7 @@ class FanoutRole:
         planner = Planner(
             self._rules, partition.number, self._feed.directory, self._feed.position,
             sight=lambda key: partition.read("idempotency", key), sequence=self._counts_of(partition).read,
-            violation=self._schemas.violation,
+            violation=self._schemas.violation, start=partition.start,
         )  # fmt: skip
         position = self._position(partition)
         plan = planner.plan(batch.records, position)

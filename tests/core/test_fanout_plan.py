@@ -15,7 +15,7 @@ from app.core import duplicate_record, positions
 from app.core.delivery_record import decode
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.fanout import Plan, Planner, Rejection, Rules, dropped, rejected, table_key
+from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, dropped, rejected, table_key
 from app.core.model import Delivery, Endpoint, EventType, Mode, Status
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
@@ -37,9 +37,11 @@ class Tables(msgspec.Struct):
     sights: dict[bytes, bytes] = {}
     sequences: dict[bytes, bytes] = {}
 
-    def plan(self, where: Directory, records: Sequence[Record], position: positions.Position = FORWARD) -> Plan:
+    def plan(
+        self, where: Directory, records: Sequence[Record], position: positions.Position = FORWARD, start: int = 0
+    ) -> Plan:
         """Plan a batch and remember what it says."""
-        planner = Planner(RULES, 0, where, REGISTRY_POSITION, self.sights.get, self.sequences.get)
+        planner = Planner(RULES, 0, where, REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start)
         plan = planner.plan(records, position)
         self.sights |= plan.sights
         self.sequences |= plan.sequences
@@ -158,7 +160,31 @@ def test_events_without_an_identity_are_never_duplicates() -> None:
     tables = Tables()
     plan = tables.plan(directory(endpoint("ep")), [event(0), event(1), event(2)])
     assert len({each.id for each in deliveries(plan)}) == 3
-    assert tables == Tables()  # and cost no memory
+    assert (tables.sights, set(tables.sequences)) == ({}, {begun_key(0)})  # and cost no memory
+
+
+def test_a_lost_table_of_sequences_never_gives_a_number_again() -> None:
+    where, before = directory(endpoint("ep")), Tables()
+    records = [event(offset, ordering_key="ab"[offset % 2]) for offset in range(20)]
+    given = {each.event_id: each.sequence or 0 for each in deliveries(before.plan(where, records[:14]))}
+    lost = Tables()
+    again = [
+        *deliveries(lost.plan(where, records[10:14], start=10)),
+        *deliveries(lost.plan(where, records[14:], start=10)),
+    ]
+    assert all((each.sequence or 0) >= given.get(each.event_id, 0) for each in again)
+    for key in "ab":
+        numbers = [each.sequence or 0 for each in again if each.ordering_key == key]
+        assert numbers == list(range(numbers[0], numbers[0] + 5)) and numbers[0] > 5
+    fresh = deliveries(lost.plan(where, [event(30, ordering_key="c")], start=0))
+    assert [each.sequence for each in fresh] == [31], "it stays so, also for keys that come later"
+
+
+@pytest.mark.parametrize("stored", [b"", b"\xff" * 8, b"\1" * 9])
+def test_a_sequence_that_nobody_has_written_counts_as_none(stored: bytes) -> None:
+    tables = Tables(sequences={b"default\0live\0a": stored})
+    (delivery,) = deliveries(tables.plan(directory(endpoint("ep")), [event(5, ordering_key="a")]))
+    assert delivery.sequence == 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
