@@ -24,6 +24,7 @@ _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
 _CLOUDEVENTS = "application/cloudevents"
+_HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
 #: brackets that no interpreter's stack is too small for
 _SURELY_SHALLOW = 200
 #: calls by which a later reading may be deeper than this one
@@ -128,10 +129,12 @@ def _second(seconds: int) -> str:
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """The headers that say something to us; what else a producer's tools add may be binary."""
     try:
-        return {name.lower(): (value or b"").decode() for name, value in headers}
+        lower = ((name.lower(), value) for name, value in headers)
+        return {name: (value or b"").decode() for name, value in lower if name in _HEADERS or name.startswith("ce_")}
     except UnicodeDecodeError as error:
-        raise MalformedEvent("bad_header", "a record header is not UTF-8") from error
+        raise MalformedEvent("bad_header", "a record header of ours is not UTF-8") from error
 
 
 def _utf8(value: bytes | None) -> bytes:
