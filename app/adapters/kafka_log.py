@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
-from app.core.errors import ConfigError, Defect, HookstreamError
+from app.core.errors import ConfigError, Defect, HookstreamError, Unavailable
 from app.ports import Headers, Meter
 
 log = structlog.get_logger(__name__)
@@ -223,7 +223,7 @@ class KafkaLog:
     async def _send_some(self, channel: _Channel) -> None:
         limit, backoff = _BATCH_RECORDS, 0.1
         while True:
-            producer, given_up = self._alive(), False
+            producer, given_up, count = self._alive(), False, 0
             channel.tried_s = self._clock.monotonic()
             try:
                 count, future = await self._submit(producer, channel, limit)
@@ -236,6 +236,12 @@ class KafkaLog:
                     self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
                 limit = 1
+            except InvalidTimestampError as error:  # only events.raw minds, and its callers can be told
+                self._note(channel.topic, error)
+                await self._renew(producer, given_up=given_up)
+                for _ in range(count):
+                    self._fail_first(channel, Unavailable("the clock of this process is far ahead of Kafka's"))
+                return
             except KafkaError as error:
                 self._note(channel.topic, error)
                 await self._renew(producer, given_up=given_up)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -18,7 +19,7 @@ from aiokafka.errors import (
 
 from app.adapters import kafka_log
 from app.adapters.kafka_log import KafkaLog, TooLarge
-from app.core.errors import Defect
+from app.core.errors import Defect, Unavailable
 from tests.fakes.clock import settle
 
 #: (the producer's number, the values of a batch) → what becomes of the batch
@@ -171,6 +172,13 @@ async def test_a_record_that_is_too_large_fails_alone(bench: Bench) -> None:
     answers = await asyncio.gather(*await bench.append(*LETTERS), return_exceptions=True)
     assert [type(answer) for answer in answers] == [int, int, TooLarge, int, int]
     assert bench.broker.values == [b"a", b"b", b"d", b"e"]
+
+
+async def test_what_comes_from_a_clock_far_ahead_fails_at_once_and_what_follows_does_not(bench: Bench) -> None:
+    bench.broker.batch_records = 2
+    bench.broker.rule = lambda number, values: InvalidTimestampError() if values == [b"a", b"b"] else None
+    answers = await asyncio.gather(*await bench.append(*LETTERS), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable, int, int, int]
 
 
 @pytest.mark.parametrize("error", [None, MessageSizeTooLargeError()], ids=["acknowledged", "failed"])

@@ -79,34 +79,22 @@ def folders(data_dir: Path, number: int) -> list[Path]:
     return found
 
 
-def scribble(path: Path, begin: int, length: int) -> None:
-    """Overwrite a part of a file with nonsense."""
-    with path.open("r+b") as file:
-        file.seek(begin)
-        file.write(os.urandom(length))
-
-
 def damage(data_dir: Path) -> None:
     """Something else in each partition."""
     for folder in folders(data_dir, 0):
         (folder / "CURRENT").write_bytes(b"nonsense")
+        (folder / "LOCK").write_bytes(b"left behind")
     for folder in folders(data_dir, 1):
         (manifest,) = folder.glob("MANIFEST-*")
         os.truncate(manifest, manifest.stat().st_size // 2)
     for folder in folders(data_dir, 2):
         shutil.rmtree(folder)
         folder.write_bytes(b"a file where a folder was")
-    for folder in folders(data_dir, 3):
-        (folder / "CURRENT").unlink()
-        (folder / "LOCK").write_bytes(b"left behind")
-
-
-def damage_blocks(data_dir: Path) -> int:
-    """What only shows when it is read: the beginning of each file of data."""
-    files = [path for path in data_dir.glob("**/*.db/*.sst") if "idempotency" in str(path)]
-    for path in files:
-        scribble(path, 0, 64)
-    return len(files)
+    files = [path for folder in folders(data_dir, 3) for path in folder.glob("*.sst")]
+    assert files, "what was in the write-ahead log has become files"
+    for path in files:  # shows only when it is read
+        with path.open("r+b") as file:
+            file.write(os.urandom(64))
 
 
 async def empty_changelogs(bootstrap: str, prefix: str) -> None:
@@ -145,25 +133,18 @@ async def test_damaged_and_emptied_tables(broker: RealBroker, prefix: str, tmp_p
         await running.add(f"{base}/standard/ordered", ordering="fifo")
         await traffic.more(240)
         assert await running.stop() == 0
+        await running.start()
+        await traffic.more(24)
+        assert await running.stop() == 0
 
         damage(tmp_path)
         await running.start()
         await traffic.append(0, 60)  # a producer's duplicates
         await traffic.more(60)
-        assert traffic.repeated() == 0, "the changelog still knew what was delivered"
+        assert traffic.repeated() == 0, "the changelogs still knew what was delivered"
         assert traffic.gapless()
-        assert restarts(await running.metrics()) == {}
-        assert len(list(tmp_path.glob("**/*.db.damaged"))) >= 15  # half a MANIFEST may do
-        assert await running.stop() == 0
-
-        await running.start()  # what was in the write-ahead log becomes a file
-        assert await running.stop() == 0
-        assert damage_blocks(tmp_path) >= PARTITIONS
-        await running.start()
-        await traffic.append(0, 60)
-        await traffic.more(60)
-        assert traffic.repeated() == 0
-        assert traffic.gapless()
+        assert len(list(tmp_path.glob("**/*.db.damaged"))) >= 11  # half a MANIFEST may do
+        assert max(restarts(await running.metrics()).values(), default=0) <= 1
         assert await running.stop() == 0
 
         await empty_changelogs(broker.bootstrap, prefix)
