@@ -317,11 +317,9 @@ class DispatchRole:
             log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
             self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
             return True
-        except Unrepresentable as error:
-            self._end(work, endpoint, "dead", "unrepresentable", str(error))
-            return True
-        except MalformedEvent as error:  # somebody else has written it
-            self._end(work, endpoint, "dead", "unreadable", str(error))
+        except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
+            reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
+            self._end(work, endpoint, "dead", reason, str(error))
             return True
         try:
             self._answered_by_s = max(self._answered_by_s, self._clock.monotonic() + request.timeout_s)
