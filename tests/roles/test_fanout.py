@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core import positions
-from app.core.fanout import Rules, position_key
+from app.core.fanout import Rules, begun_key, position_key
 from app.core.model import Endpoint, EventType
 from app.roles import batches as shared_batches
 from app.roles.fanout import FanoutRole
@@ -213,8 +213,10 @@ async def test_a_sequence_is_written_when_the_sight_that_has_it_is_safe_and_coun
     assert not stage.log.of(SEQUENCES) and not stage.partition.tables["ordering"]
     stage.log.release(SIGHTS)
     await stage.app.acked(batches[2])
-    assert [int.from_bytes(record.value or b"", "big") for record in stage.log.of(SEQUENCES)] == [1, 2, 3]
-    assert list(stage.partition.tables["ordering"].values()) == [(3).to_bytes(8, "big")]
+    begun, *counted = stage.log.of(SEQUENCES)
+    assert begun.key == begun_key(0)
+    assert [int.from_bytes(record.value or b"", "big") for record in counted] == [1, 2, 3]
+    assert [*stage.partition.tables["ordering"].values()] == [begun.value, (3).to_bytes(8, "big")]
 
 
 async def test_after_a_failed_batch_no_later_sequence_is_written(stage: Stage) -> None:
