@@ -5,10 +5,10 @@ export PATH
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports bench clean
+.PHONY: help setup run test test-faults check lint types imports bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Install everything that is missing: system packages, .venv, broker jars, npm packages of the tests
 	@scripts/bootstrap
@@ -17,7 +17,10 @@ run: setup ## Start Kafka, all roles and a demo receiver, and send every product
 	@.venv/bin/hookstream up --demo
 
 test: setup check ## Run everything: the checks, and all tests with a real Kafka, real receivers and real processes
-	@$(PY) -m pytest -q tests/integration tests/contracts tests/e2e
+	@$(PY) -m pytest -q tests/integration tests/contracts tests/e2e tests/faults
+
+test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--rounds 200', '--help' for more)
+	@$(PY) -m tests.faults $(ARGS)
 
 check: lint types imports ## Run lint, types, import rules and the unit tests (seconds)
 	@$(PY) -m pytest -q tests/core tests/profiles tests/roles tests/architecture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import json
 import os
 import signal
@@ -30,6 +32,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+#: every process that was started and not seen to end: a test that fails leaves none behind
+_running: set[int] = set()
+
+
+@atexit.register
+def _end_what_is_left() -> None:
+    for pid in _running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Answer(NamedTuple):
@@ -108,6 +121,7 @@ class Service:
             *self.command, "run", *self.roles, env=self.environ, start_new_session=True, stdout=self.output,
             stderr=self.output,
         )  # fmt: skip
+        _running.add(self._process.pid)
 
     async def until_ready(self, deadline_s: float = 60) -> None:
         """Poll /readyz: a foreign process leaves no other way."""
@@ -182,7 +196,9 @@ class Service:
     async def ended(self) -> int:
         """Wait for its end."""
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), 30)
+        code = await asyncio.wait_for(self._process.wait(), 30)
+        _running.discard(self._process.pid)
+        return code
 
     async def stop(self) -> int:
         """SIGTERM; the exit code."""

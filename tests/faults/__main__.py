@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import secrets
 import signal
 import sys
@@ -67,6 +68,7 @@ def main() -> int:
     unknown = set(options.fault) - FAULTS.keys() - RARE.keys()
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}. Known: {', '.join(FAULTS | RARE)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the test's own clients, while the broker is away
     options.seed = secrets.randbelow(10**8) if options.seed is None else options.seed
     options.report.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hookstream-faults-", ignore_cleanup_errors=True) as folder:

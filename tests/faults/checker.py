@@ -16,8 +16,6 @@ from tests.faults.receiver import Hit
 
 #: what ended so long before a fault was committed when it began, and may not be sent again
 COMMITTED_S = 0.6
-#: what a fault has disturbed may be repeated so long after its end: a session of a dead worker, and a rebalance
-AFTERMATH_S = 8.0
 FINAL = {"delivered", "dead", "cancelled"}
 #: kept for the resume of an endpoint: no end
 ASIDE = "paused"
@@ -206,21 +204,19 @@ def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows:
     """What is sent again was in flight, or had just ended, when something went wrong."""
     sent: Counter[tuple[str, int]] = Counter()
     ended: dict[tuple[str, int], float] = {}
-    silent: Counter[tuple[str, int]] = Counter()
+    cut: Counter[tuple[str, int]] = Counter()
     for hit in sorted(hits, key=lambda each: each.started):
         name = (hit.event_id, hit.attempt)
-        disturbed = any(
-            hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended + AFTERMATH_S for window in windows
-        )
+        disturbed = any(hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended for window in windows)
         verdict.bound += disturbed
         if sent[name]:
             known = ended[name]
             explained = any(window.begun - COMMITTED_S <= known for window in windows if window.begun <= hit.started)
-            # a kept connection that died without an answer: the request goes out once more (docs/guarantees.md, 2)
-            on_a_dead_connection = silent[name] == sent[name] == 1
-            verdict.sent_again += explained or not on_a_dead_connection
-            if not explained and not on_a_dead_connection:
+            # a kept connection that died without a byte: the request goes out once more (docs/guarantees.md, 2)
+            by_the_receiver = cut[name] == sent[name] == 1
+            verdict.sent_again += not by_the_receiver
+            if not explained and not by_the_receiver:
                 yield f"{target.path} {hit.event_id}: attempt {hit.attempt} again, and no fault explains it"
         sent[name] += 1
-        silent[name] += hit.status == 0
+        cut[name] += hit.cut
         ended[name] = hit.ended

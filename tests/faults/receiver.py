@@ -31,6 +31,8 @@ class Hit:
     ended: float = 0.0
     #: what was answered; 0: nothing that is HTTP
     status: int = 0
+    #: the receiver has cut the connection without a byte
+    cut: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -121,6 +123,7 @@ class Receiver:
         transport = request.transport
         assert transport is not None
         if kind == "reset":
+            hit.cut = True
             transport.abort()  # type: ignore[attr-defined]
             return web.Response()
         elif kind == "garbage":

@@ -132,7 +132,7 @@ class _Scene:
         made = await self._ask("POST", f"/v1/tenants/{self.tenant}/keys", {"mode": "live"}, operator=True)
         self._key = made["key"]
         await self._endpoint("steady")
-        await self._endpoint("flaky", flaky=0.3)
+        await self._endpoint("flaky", flaky=0.15)
         await self._endpoint("ordered", fifo=True, flaky=0.1, failures=2, takes_s=0.005)
         if self.dice.random() < 0.5:
             await self._endpoint("dead", dead=True, types=frozenset({"order.closed"}))
@@ -201,7 +201,7 @@ class _Scene:
     ) -> Target:
         path = f"/{self.tenant}/{name}"
         body = {
-            "url": self._stage.receiver.url(path), "events": sorted(types) or ["order.*"], "timeout": 1.0,
+            "url": self._stage.receiver.url(path), "events": sorted(types) or ["order.*"], "timeout": 0.7,
             "schedule": [0, 5, 5, 5], "ordering": "fifo" if fifo else "none", "on_exhausted": "skip",
         }  # fmt: skip
         made = await self._ask("POST", "/v1/webhooks", body)

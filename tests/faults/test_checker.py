@@ -1,0 +1,135 @@
+"""The judge finds what it is there to find: each way of breaking a guarantee, made up by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.faults.checker import Target, judge
+from tests.faults.cluster import Window
+from tests.faults.observer import Seen
+from tests.faults.receiver import Hit
+
+EVENTS = ("e1", "e2", "e3")
+
+
+def hit(event: str, at: float, attempt: int = 1, status: int = 200, **more: Any) -> Hit:
+    made = Hit(
+        path="/r/a", event_id=event, attempt=attempt, sequence=int(event[1:]), ordering_key="k", replay="",
+        verified=True, started=at, ended=at + 0.5, status=status,
+    )  # fmt: skip
+    return replace(made, **more)
+
+
+def attempt(event: str, state: str = "delivered", number: int = 1) -> dict[str, Any]:
+    return {
+        "endpoint_id": "ep", "event_id": event, "attempt": number, "state": state, "result": "ok", "started_at": "now",
+    }  # fmt: skip
+
+
+def story() -> tuple[Seen, list[Target], list[Hit], list[Window]]:
+    """A round in which all is well: three events, the second at its second attempt; something happens at 10."""
+    seen = Seen(events=[(0, number, {"id": event, "type": "order.x"}) for number, event in enumerate(EVENTS)])
+    seen.attempts = [attempt("e1"), attempt("e2", "retrying"), attempt("e2", number=2), attempt("e3")]
+    hits = [hit("e1", 1), hit("e2", 2, status=500), hit("e2", 3, attempt=2), hit("e3", 4)]
+    return seen, [Target("ep", "/r/a", fifo=True)], hits, [Window("kill", 10.0, 11.0)]
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    verdict = judge(*story())
+    assert verdict.broken == []
+    assert (verdict.events, verdict.deliveries, verdict.delivered, verdict.lost) == (3, 3, 3, 0)
+
+
+def lose_an_event(seen: Seen, hits: list[Hit]) -> None:
+    seen.attempts.pop()
+    hits.pop()
+
+
+def say_delivered_without_sending(seen: Seen, hits: list[Hit]) -> None:
+    hits.pop()
+
+
+def end_twice(seen: Seen, hits: list[Hit]) -> None:
+    seen.attempts.append(attempt("e3", "dead"))
+
+
+def die_without_a_letter(seen: Seen, hits: list[Hit]) -> None:
+    seen.attempts[-1] = attempt("e3", "dead")
+    hits[-1].status = 500
+
+
+def cancel(seen: Seen, hits: list[Hit]) -> None:
+    seen.attempts[-1] = attempt("e3", "cancelled")
+
+
+def send_again_for_no_reason(seen: Seen, hits: list[Hit]) -> None:
+    hits.append(hit("e1", 5))
+
+
+def send_again_what_was_over_before_the_fault(seen: Seen, hits: list[Hit]) -> None:
+    hits.append(hit("e1", 10.5))
+
+
+def swap_the_order(seen: Seen, hits: list[Hit]) -> None:
+    hits[-1].started = 2.9
+
+
+def lose_a_number(seen: Seen, hits: list[Hit]) -> None:
+    hits[-1].sequence = 4
+
+
+def change_a_number(seen: Seen, hits: list[Hit]) -> None:
+    hits[2].sequence = 7
+
+
+def skip_an_attempt(seen: Seen, hits: list[Hit]) -> None:
+    hits[2].attempt = 3
+
+
+def try_once_too_often(seen: Seen, hits: list[Hit]) -> None:
+    hits += [hit("e2", 5 + number, attempt=3 + number) for number in range(3)]
+
+
+def break_a_signature(seen: Seen, hits: list[Hit]) -> None:
+    hits[0].verified = False
+
+
+def send_to_the_wrong_one(seen: Seen, hits: list[Hit]) -> None:
+    hits.append(hit("e9", 6, sequence=4))
+
+
+def send_to_nobody(seen: Seen, hits: list[Hit]) -> None:
+    hits.append(hit("e1", 6, path="/r/deleted"))
+
+
+@pytest.mark.parametrize(
+    "crime",
+    [
+        lose_an_event, say_delivered_without_sending, end_twice, die_without_a_letter, cancel, send_again_for_no_reason,
+        send_again_what_was_over_before_the_fault, swap_the_order, lose_a_number, change_a_number, skip_an_attempt,
+        try_once_too_often, break_a_signature, send_to_the_wrong_one, send_to_nobody,
+    ],
+)  # fmt: skip
+def test_every_crime_is_found(crime: Callable[[Seen, list[Hit]], None]) -> None:
+    seen, targets, hits, windows = story()
+    crime(seen, hits)
+    assert judge(seen, targets, hits, windows).broken
+
+
+@pytest.mark.parametrize("crime", [lose_an_event, say_delivered_without_sending, die_without_a_letter])
+def test_what_is_lost_is_counted(crime: Callable[[Seen, list[Hit]], None]) -> None:
+    seen, targets, hits, windows = story()
+    crime(seen, hits)
+    assert judge(seen, targets, hits, windows).lost == 1
+
+
+def test_what_was_under_way_when_a_fault_began_may_be_sent_again() -> None:
+    seen, targets, hits, windows = story()
+    hits[-1].started, hits[-1].ended = 9.2, 9.7
+    hits.append(hit("e3", 12))
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and verdict.sent_again == 1 and verdict.bound == 1
