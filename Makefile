@@ -17,7 +17,7 @@ run: setup ## Start Kafka, all roles and a demo receiver, and send every product
 	@.venv/bin/hookstream up --demo
 
 test: setup check ## Run everything: the checks, and all tests with a real Kafka, real receivers and real processes
-	@$(PY) -m pytest -q tests/integration tests/contracts tests/e2e tests/faults
+	@$(PY) -m pytest -q -n 3 --dist loadfile tests/integration tests/contracts tests/e2e tests/faults
 
 test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--rounds 200', '--help' for more)
 	@$(PY) -m tests.faults $(ARGS)

@@ -24,7 +24,8 @@ JAR_CACHE = default_cache(os.environ.get("XDG_CACHE_HOME"))
 
 T = TypeVar("T")
 
-BROKER_USERS = pytest.StashKey[list[str]]()
+#: a test with it has used the real broker
+BROKER_USER = ("broker", "real")
 
 
 @dataclass
@@ -90,14 +91,16 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[BROKER_USERS] = []
-
-
 def pytest_runtest_call(item: pytest.Item) -> None:
     if {"broker", "own_broker", "starts_a_broker"} & set(getattr(item, "fixturenames", ())):
-        item.config.stash[BROKER_USERS].append(item.nodeid)
+        item.user_properties.append(BROKER_USER)  # travels with the report, also from another process
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    terminalreporter.write_line(f"{len(config.stash[BROKER_USERS])} tests used the real broker")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    users = {
+        report.nodeid
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call" and BROKER_USER in report.user_properties
+    }
+    terminalreporter.write_line(f"{len(users)} tests used the real broker")

@@ -269,6 +269,11 @@ class BatchTable(faust.Table):
         except Exception as error:
             raise store.distrust(partition, error) from error
 
+    async def close(self) -> None:
+        """Let go of the folders, also where the app did not stop."""
+        if isinstance(self.data, FolderStore):
+            await self.data.stop()
+
     def _new_store_by_url(self, url: Any) -> Any:
         if not str(url).startswith("rocksdb:"):
             return super()._new_store_by_url(url)

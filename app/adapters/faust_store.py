@@ -22,9 +22,23 @@ _MARK = ".distrusted"
 
 
 class FolderStore(Store):
-    """Faust's store, which starts whatever is on its disk."""
+    """Faust's store, which starts whatever is on its disk, and lets go of it when it is stopped.
+
+    Faust only forgets its databases and hopes that nothing else holds them: the next app of this process would find
+    the folders locked.
+    """
+
+    _closed = False
+
+    async def stop(self) -> None:
+        """Close all; nothing is opened again by a batch that comes late."""
+        self._closed = True
+        while self._dbs:
+            self._dbs.popitem()[1].close()
 
     def _open_for_partition(self, partition: int) -> Any:
+        if self._closed:
+            raise Unavailable(f"the tables in {self.partition_path(partition).parent} are closed")
         path = self.partition_path(partition)
         mark = _beside(path, _MARK)
         try:
@@ -63,6 +77,8 @@ class FolderStore(Store):
     def distrust(self, partition: int, error: Exception) -> Unavailable:
         """Reading or writing has failed: the next start makes the folder again. The error to raise."""
         path = self.partition_path(partition)
+        if self._closed or _is_locked(error):  # says nothing about what is in it
+            return error if isinstance(error, Unavailable) else Unavailable(f"the table in {path} is closed: {error}")
         try:
             _beside(path, _MARK).touch()
         except OSError as problem:

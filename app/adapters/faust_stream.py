@@ -165,6 +165,8 @@ class FaustStream:
             stopping.cancel()
         elif stopping.exception() is not None:
             log.warning("stream.stopped_badly", error=repr(stopping.exception()))
+        for table in self.tables.values():
+            await table.close()
 
     async def _agent(self, stream: Any) -> AsyncIterable[None]:
         handle = self._handle

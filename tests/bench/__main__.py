@@ -101,6 +101,10 @@ def _pipeline(table: Table, report: pipeline.Report) -> None:
         table.add_row("whole pipeline, 10 endpoints per event", f"{ten.per_second:,.0f}/s", "", "", "≥ 8,600/s")
     table.add_row("append → received at 150/s", ages(report.at_150), "", "", "p50 ≤ 3.7 ms, p99 ≤ 25 ms")
     table.add_row("append → received at half load", ages(report.half_load), "", "", "p50 ≤ 10 ms, p99 ≤ 50 ms")
+    if report.one_key and report.many_keys:
+        each = f"{1000 / report.one_key.per_second:.1f} ms for each"
+        table.add_row("fifo, one key, receiver at once", each, "", "", "≤ 15 ms + the receiver's time")
+        table.add_row("fifo, 2,000 keys", f"{report.many_keys.per_second:,.0f}/s", "", "", "")
     alone, beside = report.healthy_alone, report.healthy_beside_hanging
     if alone and beside:
         ratio = f"{beside.p99 / alone.p99:.2f}"

@@ -45,6 +45,8 @@ class Report(msgspec.Struct, kw_only=True):
     half_load: Ages | None = None
     healthy_alone: Ages | None = None
     healthy_beside_hanging: Ages | None = None
+    one_key: Speed | None = None
+    many_keys: Speed | None = None
     retry_late_under_100_ms: float = 0.0
     retries: int = 0
     idle_percent_of_a_core: float = 0.0
@@ -88,20 +90,22 @@ class Bench:
         self._topic = f"{running.prefix}events.raw"
         self._runs = 0
 
-    async def _append(self, tenant: str, number: int) -> asyncio.Future[object]:
+    async def _append(self, tenant: str, number: int, ordering_keys: int = 0) -> asyncio.Future[object]:
         value = event(tenant, number, f"{tenant}{self._runs}")
-        return await self._producer.send(self._topic, value, key=b"k%d" % (number % 200))  # type: ignore[no-any-return]
+        key = b"k%d" % (number % (ordering_keys or 200))
+        headers = [("ordering-key", key)] if ordering_keys else []
+        return await self._producer.send(self._topic, value, key=key, headers=headers)  # type: ignore[no-any-return]
 
     async def _received(self, count: int, seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while (await self._stage.tally()).requests < count:
                 await asyncio.sleep(0.1)
 
-    async def burst(self, tenant: str, events: int, endpoints: int) -> Speed:
-        """As fast as it goes: from the first to the last request."""
+    async def burst(self, tenant: str, events: int, endpoints: int, ordering_keys: int = 0) -> Speed:
+        """As fast as it goes: from the first to the last request. `ordering_keys`: spread over so many."""
         self._runs += 1
         await self._stage.tally(reset=True)
-        acks = [await self._append(tenant, number) for number in range(events)]
+        acks = [await self._append(tenant, number, ordering_keys) for number in range(events)]
         await asyncio.gather(*acks)
         await self._received(events * endpoints)
         tally = await self._stage.tally()
@@ -176,6 +180,8 @@ async def measure(stage: Stage) -> Report:
             report.ten = await bench.burst("ten", 6_000, 10)
             report.at_150 = await bench.steady("one", 150, 12)
             report.half_load = await bench.steady("one", report.one.per_second / 2, 8)
+            report.one_key = await bench.burst("ordered", 1_000, 1, 1)
+            report.many_keys = await bench.burst("ordered", 20_000, 1, 2_000)
             report.retry_late_under_100_ms, report.retries = await bench.retries(3_000)
             report.healthy_alone = await bench.steady("healthy", 40, 12, 8)
             report.healthy_beside_hanging = await bench.steady("mixed", 40, 12, 8)
@@ -188,6 +194,7 @@ async def _register(running: Service, receiver: str, dead: str) -> None:
     await running.add(f"{receiver}/one", tenant="one")
     for number in range(10):
         await running.add(f"{receiver}/ten{number}", tenant="ten")
+    await running.add(f"{receiver}/ordered", tenant="ordered", ordering="fifo")
     await running.add(f"{receiver}/flaky", tenant="retry", schedule="0,2")
     for number in range(8):
         await running.add(f"{receiver}/healthy{number}", tenant="healthy")
