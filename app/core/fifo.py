@@ -4,8 +4,9 @@ Rules of this file (DESIGN guarantee 5)
 - A line is one endpoint and one ordering key. At most one delivery of it is under way; the others wait in the order in
   which they arrived.
 - A settlement names the arrival that it settles. One that is not the arrival under way says nothing new.
-- `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing; it
-  only asks that what is under way be released once more, since its first release may not have been written.
+- `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing. Only
+  the record that let go what is under way asks that it be released once more, since the release may not have been
+  written. Nothing else does: what is under way may be in the midst of its retries.
 - A delivery that has ended as dead blocks its line or not, as the endpoint wants it. A blocked line only grows, until
   somebody skips the dead one, or drops all. Skipping also gives up on what is under way and never comes back.
 
@@ -37,6 +38,8 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     waiting: tuple[int, ...] = ()
     #: the dead arrival that the line waits behind; -1: it is not blocked
     blocked: int = -1
+    #: the record that let go what is under way; -1: none
+    cause: int = -1
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -76,10 +79,11 @@ Order = Release | Repeat | Keep | Forget | GiveUp
 def arrive(line: Line, offset: int, limit: int = MAX_WAITING) -> tuple[Line, list[Order]]:
     """A delivery has arrived at `offset`."""
     if offset <= line.applied:
-        return line, [Keep(offset), *_again(line)] if _is_known(line, offset) else _again(line)
+        again = _again(line, offset)
+        return line, [Keep(offset), *again] if _is_known(line, offset) else again
     line = msgspec.structs.replace(line, applied=offset)
     if line.flying < 0 and line.blocked < 0 and not line.waiting:
-        return msgspec.structs.replace(line, flying=offset), [Keep(offset), Release(offset)]
+        return msgspec.structs.replace(line, flying=offset, cause=offset), [Keep(offset), Release(offset)]
     if len(line.waiting) >= limit:
         return line, [GiveUp(offset, "ordering_limit")]
     return msgspec.structs.replace(line, waiting=(*line.waiting, offset)), [Keep(offset)]
@@ -90,38 +94,38 @@ def settle(
 ) -> tuple[Line, list[Order]]:  # fmt: skip
     """The record at `offset` says what became of the arrival at `settled`."""
     if offset <= line.applied:
-        return line, _again(line)
+        return line, _again(line, offset)
     line = msgspec.structs.replace(line, applied=offset)
     if settled != line.flying:
         return line, []
     if outcome == "dead" and block:
-        return msgspec.structs.replace(line, flying=-1, blocked=settled), []
-    return _next(msgspec.structs.replace(line, flying=-1), [Forget(settled)])
+        return msgspec.structs.replace(line, flying=-1, blocked=settled, cause=-1), []
+    return _next(msgspec.structs.replace(line, flying=-1), offset, [Forget(settled)])
 
 
 def skip(line: Line, offset: int) -> tuple[Line, list[Order]]:
     """Somebody has said at `offset`: go on behind the dead one, or behind what is under way."""
     if offset <= line.applied:
-        return line, _again(line)
+        return line, _again(line, offset)
     line = msgspec.structs.replace(line, applied=offset)
     if line.blocked >= 0:
-        return unblock(line)
+        return unblock(line, offset)
     if line.flying < 0:
         return line, []
-    return _next(msgspec.structs.replace(line, flying=-1), [Forget(line.flying)])
+    return _next(msgspec.structs.replace(line, flying=-1), offset, [Forget(line.flying)])
 
 
-def unblock(line: Line) -> tuple[Line, list[Order]]:
-    """The dead one is not to be waited for (any more)."""
+def unblock(line: Line, offset: int) -> tuple[Line, list[Order]]:
+    """The dead one is not to be waited for (any more), as the record at `offset` shows."""
     if line.blocked < 0:
         return line, []
-    return _next(msgspec.structs.replace(line, blocked=-1), [Forget(line.blocked)])
+    return _next(msgspec.structs.replace(line, blocked=-1), offset, [Forget(line.blocked)])
 
 
 def drop(line: Line, offset: int) -> tuple[Line, list[Order]]:
     """Somebody has said at `offset`: give up everything that waits."""
     if offset <= line.applied:
-        return line, _again(line)
+        return line, _again(line, offset)
     orders: list[Order] = [GiveUp(each, "ordering_dropped") for each in line.waiting]
     if line.blocked >= 0:
         orders.append(Forget(line.blocked))
@@ -133,15 +137,16 @@ def is_idle(line: Line) -> bool:
     return line.flying < 0 and line.blocked < 0 and not line.waiting
 
 
-def _next(line: Line, orders: list[Order]) -> tuple[Line, list[Order]]:
+def _next(line: Line, offset: int, orders: list[Order]) -> tuple[Line, list[Order]]:
     if not line.waiting:
-        return line, orders
+        return msgspec.structs.replace(line, cause=-1), orders
     first, *rest = line.waiting
-    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest)), [*orders, Release(first)]
+    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest), cause=offset), [*orders, Release(first)]
 
 
-def _again(line: Line) -> list[Order]:
-    return [Repeat(line.flying)] if line.flying >= 0 else []
+def _again(line: Line, offset: int) -> list[Order]:
+    """`offset` is read again. Its own record asks, too: the release may have found nothing kept yet."""
+    return [Repeat(line.flying)] if line.flying >= 0 and offset in (line.cause, line.flying) else []
 
 
 def _is_known(line: Line, offset: int) -> bool:

@@ -94,6 +94,8 @@ class FanoutRole:
         """Plan a batch and append what it causes; its acknowledgement follows by itself."""
         await self._pipe.room()
         await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
+        if not batch.partition.current:
+            return  # whoever has the partition now reads it
         plan, position = self._plan(batch)
         counts = self._counts_of(batch.partition)
         counts.plan(plan.sequences)

@@ -73,6 +73,8 @@ class SequencerRole:
 
     async def _handle(self, batch: StreamBatch) -> None:
         await self._pipe.room()
+        if not batch.partition.current:
+            return  # whoever has the partition now reads it
         work = _Work(batch.partition, self._memory(batch.partition))
         for record in batch.records:
             self._apply(work, record)
@@ -127,7 +129,7 @@ class SequencerRole:
         self, line: fifo.Line, offset: int, said: ordered_record.Ordered, endpoint: str, key: str
     ) -> tuple[fifo.Line, list[fifo.Order]]:
         if isinstance(said, Arrival):
-            line, first = fifo.unblock(line) if not self._blocks(endpoint) else (line, [])
+            line, first = fifo.unblock(line, offset) if not self._blocks(endpoint) else (line, [])
             line, orders = fifo.arrive(line, offset)
             return line, [*first, *orders]
         if isinstance(said, Instruction):

@@ -104,6 +104,18 @@ def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str
     assert is_idle(line) == (len(settled) == arrived)
 
 
+def test_what_is_in_the_midst_of_its_retries_is_not_sent_again_for_a_follower_that_is_read_again() -> None:
+    log: list[tuple[Any, ...]] = [
+        (0, "arrive"), (1, "arrive"), (2, "arrive"), (3, "settle", 0, "delivered"), (4, "arrive")
+    ]  # fmt: skip
+    line, _ = run(log)
+    assert line.flying == 1
+    _, orders = run(log[4:], line)
+    assert orders == [[Keep(4)]]
+    _, orders = run(log[3:], line)
+    assert orders == [[Repeat(1)], [Keep(4)]], "the record that let it go asks: the release may not have been written"
+
+
 def test_skipping_also_gives_up_on_what_never_comes_back() -> None:
     line, orders = run([(0, "arrive"), (1, "arrive"), (2, "skip"), (3, "settle", 0, "delivered")])
     assert orders[2:] == [[Forget(0), Release(1)], []]
