@@ -51,6 +51,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("retry_backlog", "gauge", ("tier",), "Records waiting in each rung."),
     Metric("retry_oldest_due_age_seconds", "gauge", ("tier",), "Age of the oldest overdue retry in memory; 0: none."),
     Metric("deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
+    Metric(
+        "deliveries_passed_over_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
+    ),
     Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
     Metric("inflight_attempts", "gauge", (), "HTTP requests in flight."),
     Metric("inflight_limit", "gauge", (), "Their limit."),

@@ -32,7 +32,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: str
     #: from 1, never reset; 0: the delivery ended before any request
     attempt: int
-    #: first | retry | replay: why this attempt was made
+    #: first | retry | replay | manual | test: why this attempt was made
     trigger: str
     #: what became of the delivery: delivered | retrying | dead | cancelled
     state: State
@@ -63,6 +63,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequence: int | None = None
     ordering_key: str | None = None
     replay_id: str | None = None
+    #: the offset of its arrival in deliveries.ordered; absent: it was not ordered
+    arrival: int | None = None
 
 
 def sent(
@@ -80,7 +82,7 @@ def sent(
         tenant=delivery.tenant,
         mode=delivery.mode,
         attempt=delivery.attempts + 1,
-        trigger="retry" if delivery.attempts else "replay" if delivery.replay_id else "first",
+        trigger=_trigger(delivery),
         state=state,
         result=result_of(outcome),
         started_at=iso(started_ms),
@@ -100,6 +102,7 @@ def sent(
         sequence=delivery.sequence,
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival,
     )
 
 
@@ -115,7 +118,7 @@ def unsent(
         tenant=delivery.tenant,
         mode=delivery.mode,
         attempt=delivery.attempts,
-        trigger="retry" if delivery.attempts else "replay" if delivery.replay_id else "first",
+        trigger=_trigger(delivery),
         state=state,
         result=reason,
         started_at=iso(now_ms),
@@ -128,7 +131,14 @@ def unsent(
         sequence=delivery.sequence,
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival,
     )
+
+
+def _trigger(delivery: Delivery) -> str:
+    if delivery.asked is not None:
+        return "manual"
+    return "retry" if delivery.attempts else "replay" if delivery.replay_id else "first"
 
 
 def _ending(verdict: Verdict) -> tuple[State, str | None, str | None]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.model import ApiKey, Endpoint, EventType, Mode, Replay, SealedSecret, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Mode, Replay, SealedSecret, Tenant, Turn
 
 
 class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
@@ -149,6 +149,12 @@ class CancelReplay(msgspec.Struct, frozen=True, tag="replay.cancel"):
     id: str
 
 
+class TakeTurns(msgspec.Struct, frozen=True, tag="turns.take"):
+    """Pass over the copies of these deliveries that wait somewhere from earlier turns."""
+
+    turns: list[Turn]
+
+
 Action = (
     CreateEndpoint
     | UpdateEndpoint
@@ -168,6 +174,7 @@ Action = (
     | PauseReplay
     | ResumeReplay
     | CancelReplay
+    | TakeTurns
 )
 
 

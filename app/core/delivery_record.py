@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol, cast, get_args
 
 from app.core.errors import Defect
-from app.core.model import Delivery, Event, Format, Mode
+from app.core.model import Asked, Delivery, Event, Format, Mode
 
 Header = tuple[str, bytes]
 
@@ -16,6 +16,7 @@ _LONGEST = 1024
 _DIGITS = 19
 _MODES = frozenset(get_args(Mode))
 _FORMATS = frozenset(get_args(Format))
+_ASKED = frozenset(get_args(Asked))
 #: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
 _LONGEST_WAIT_MS = 9 * 86_400_000
 
@@ -97,6 +98,10 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("traceparent", delivery.traceparent.encode()))
     if delivery.arrival is not None:
         headers.append(("arrival", b"%d" % delivery.arrival))
+    if delivery.turn:
+        headers.append(("turn", b"%d" % delivery.turn))
+    if delivery.asked is not None:
+        headers.append(("asked", delivery.asked.encode()))
     return headers
 
 
@@ -126,6 +131,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             replay_id=named.get("replay-id", ""),
             traceparent=named.get("traceparent"),
             arrival=_number(named, "arrival"),
+            turn=_number(named, "turn") or 0,
+            asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
         )
         return delivery, _number(named, "registry-position") or 0
     except (KeyError, ValueError) as error:

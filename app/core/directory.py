@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.matching import includes, prefixes
-from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
 
 Scope = tuple[str, str]
 
@@ -44,6 +44,8 @@ class Directory:
         #: (tenant, mode, name) → the tenant's own event type
         self.event_types: dict[tuple[str, str, str], EventType] = {}
         self.replays: dict[str, Replay] = {}
+        #: delivery id → what was last asked of it while it waited; the latest request last
+        self.turns: dict[str, Turn] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -146,6 +148,15 @@ class Directory:
     def remove_replay(self, replay_id: str) -> None:
         """Forget."""
         self.replays.pop(replay_id, None)
+
+    def put_turn(self, turn: Turn) -> None:
+        """Add or replace."""
+        self.turns.pop(turn.id, None)
+        self.turns[turn.id] = turn
+
+    def remove_turn(self, delivery_id: str) -> None:
+        """Forget."""
+        self.turns.pop(delivery_id, None)
 
 
 #: remembered answers per tenant and mode: types are few, but a producer may invent them

@@ -3,12 +3,14 @@
 Rules of this file (DESIGN guarantee 5)
 - A line is one endpoint and one ordering key. At most one delivery of it is under way; the others wait in the order in
   which they arrived.
-- A settlement names the arrival that it settles. One that is not the arrival under way says nothing new.
+- A settlement names the arrival that it settles. One that is neither the arrival under way nor the dead one that blocks
+  the line says nothing new.
 - `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing. Only
   the record that let go what is under way asks that it be released once more, since the release may not have been
   written. Nothing else does: what is under way may be in the midst of its retries.
 - A delivery that has ended as dead blocks its line or not, as the endpoint wants it. A blocked line only grows, until
-  somebody skips the dead one, or drops all. Skipping also gives up on what is under way and never comes back.
+  somebody skips the dead one, retries it with success, or drops all. Skipping also gives up on what is under way and
+  never comes back.
 
     arrival ──▶ [waiting] ──▶ release ──▶ under way ──▶ settled ──▶ the next one
                                               │ dead, and the endpoint says block
@@ -96,6 +98,8 @@ def settle(
     if offset <= line.applied:
         return line, _again(line, offset)
     line = msgspec.structs.replace(line, applied=offset)
+    if settled == line.blocked and outcome in ("delivered", "cancelled"):  # it was retried after its end
+        return unblock(line, offset)
     if settled != line.flying:
         return line, []
     if outcome == "dead" and block:

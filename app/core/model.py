@@ -202,6 +202,24 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was last asked of a delivery that waited somewhere; the value of `turn/<delivery id>` in registry.
+
+    Its copies of earlier turns are passed over, wherever they wait (core/turns.py).
+    """
+
+    #: the delivery's
+    id: str
+    #: grows: the time of the request, in milliseconds
+    number: int
+    #: copies of earlier turns end as cancelled, since no copy of this turn says so itself
+    cancel: bool = False
+
+
+#: what somebody wants of a delivery: an attempt at once, or its end
+Asked = Literal["retry", "cancel"]
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One event for one endpoint, on its way; a record of `deliveries` and of its delay topics."""
 
@@ -227,3 +245,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     #: the offset of its arrival in deliveries.ordered; None: it was not ordered
     arrival: int | None = None
+    #: counts up with what is asked of it; 0: nothing ever was
+    turn: int = 0
+    #: what this copy was made for; None: the ordinary way, or the retries after a request
+    asked: Asked | None = None

@@ -1,8 +1,8 @@
 """What a command does to the registry: state in, changes or refusal out.
 
-The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>` and `replay/<id>`,
-each with the full state and a version. A command names the version that it was made for (or none: whatever is there);
-another version refuses it, so no update is lost.
+The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>` and
+`turn/<delivery id>`, each with the full state and (but for turns) a version. A command names the version that it was
+made for (or none: whatever is there); another version refuses it, so no update is lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from app.core import registry_replays
+from app.core import registry_replays, turns
 from app.core.commands import (
     AdvanceReplay,
     CancelReplay,
@@ -33,14 +33,15 @@ from app.core.commands import (
     RevokeKey,
     RotateSecret,
     SuspendEndpoint,
+    TakeTurns,
     UpdateEndpoint,
 )
 from app.core.directory import Directory
 from app.core.endpoint_rules import endpoint_problems, event_type_problems, tenant_problems
 from app.core.errors import CommandRefused
-from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant
+from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant, Turn
 
-State = Endpoint | Tenant | ApiKey | EventType | Replay
+State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -127,6 +128,11 @@ def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[
             return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
             return _replays(registry_replays.decide(command.action, directory, now_ms))
+        case TakeTurns(turns=taken):
+            fresh, gone = turns.take(taken, directory.turns, now_ms)
+            return [Change(f"turn/{each.id}", each, 1) for each in fresh] + [
+                Change(f"turn/{each}", None, 0) for each in gone
+            ]
         case _:
             raise CommandRefused("unreadable", f"unknown command {command.action}")
 
@@ -174,6 +180,7 @@ _READERS = {
     "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
     "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
+    "turn": _reader(Turn, Directory.put_turn, Directory.remove_turn),
 }
 
 

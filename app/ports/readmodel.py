@@ -45,6 +45,8 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None = None
     #: partition and offset of its event in events.raw; None: unknown
     source: tuple[int, int] | None = None
+    #: the offset of its arrival in deliveries.ordered; None: it was not ordered
+    arrival: int | None = None
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):

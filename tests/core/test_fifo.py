@@ -120,3 +120,12 @@ def test_skipping_also_gives_up_on_what_never_comes_back() -> None:
     line, orders = run([(0, "arrive"), (1, "arrive"), (2, "skip"), (3, "settle", 0, "delivered")])
     assert orders[2:] == [[Forget(0), Release(1)], []]
     assert (line.flying, line.waiting) == (1, ())
+
+
+def test_a_dead_one_that_is_retried_with_success_unblocks_its_line() -> None:
+    dead: list[tuple[Any, ...]] = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")]
+    for outcome in ("delivered", "cancelled"):
+        line, orders = run([*dead, (3, "settle", 0, outcome)], block=True)
+        assert (line.flying, line.blocked, orders[-1]) == (1, -1, [Forget(0), Release(1)])
+    line, orders = run([*dead, (3, "settle", 0, "dead")], block=True)
+    assert (line.blocked, orders[-1]) == (0, []), "dead again"

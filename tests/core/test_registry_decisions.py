@@ -13,7 +13,7 @@ from app.core import commands, registry
 from app.core.commands import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model import Endpoint, SealedSecret, Tenant
+from app.core.model import Endpoint, SealedSecret, Tenant, Turn
 from app.core.registry import Change
 from app.profiles.catalog import PROFILES
 
@@ -342,3 +342,16 @@ def test_a_state_under_the_key_of_another_is_not_read(key: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         registry.apply(made, key, registry.encode(ENDPOINT))
     assert made.endpoint("ep_1") == ENDPOINT and made.endpoint("ep_2") is None
+
+
+def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
+    where = directory()
+    where.put_turn(Turn(id="dlv_old", number=1))
+    changes = registry.decide(
+        commands.Command(id="c", issued_at_ms=0, action=commands.TakeTurns([Turn(id="dlv_1", number=5, cancel=True)])),
+        where, 11 * 86_400_000, PROFILES,
+    )  # fmt: skip
+    for change in changes:
+        registry.apply(where, change.key, registry.encode(change.value))
+    assert [change.key for change in changes] == ["turn/dlv_1", "turn/dlv_old"]
+    assert where.turns == {"dlv_1": Turn(id="dlv_1", number=5, cancel=True)}

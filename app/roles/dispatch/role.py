@@ -27,6 +27,7 @@ from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Rec
 from app.profiles.requests import RequestBuilder
 from app.roles.commits import Commits
 from app.roles.dispatch.settle import Settler, Work
+from app.roles.dispatch.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class DispatchRole:
         self._log = log_
         self._sender = sender
         self._feed = feed
+        self._turns = Turns(feed)
         self._clock = clock
         self._dice = dice
         self._meter = meter
@@ -215,8 +217,15 @@ class DispatchRole:
         return self._clock.now_ms() + round(lane_ms - self._lane_ms())
 
     def _sendable(self, work: Work, endpoint: Endpoint | None) -> bool:
-        """Whether the endpoint may be called; if not, the delivery ends here."""
-        if endpoint is None:
+        """Whether the endpoint may be called with it; if not, the delivery or this copy of it ends here, or waits."""
+        fate = self._turns.fate(work)
+        if fate == "pass":
+            self._settler.passed_over(work)
+        elif fate == "cancel":
+            self._end(work, endpoint, "cancelled", "cancelled", "it was cancelled on request")
+        elif fate == "held":
+            return False
+        elif endpoint is None:
             self._end(work, None, "cancelled", "endpoint_removed", "the endpoint was removed")
         elif endpoint.status == "disabled":
             self._end(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
@@ -309,6 +318,22 @@ class DispatchRole:
         endpoint = self._feed.directory.endpoint(delivery.endpoint_id)
         if not self._sendable(work, endpoint) or endpoint is None:
             return True
+        self._turns.departs(delivery)
+        try:
+            return await self._send(work, endpoint)
+        finally:
+            self._land(delivery)
+
+    def _land(self, delivery: Delivery) -> None:
+        """Its request is over: what was asked of the delivery meanwhile can be done."""
+        onward, over = self._turns.landed(delivery)
+        for work in over:
+            self._settler.passed_over(work)
+        for work in filter(lambda each: each.partition.active, onward):
+            self._admit(work)
+
+    async def _send(self, work: Work, endpoint: Endpoint) -> bool:
+        delivery = work.delivery
         started_ms = self._clock.now_ms()
         try:
             prepared = self._builder.prepared(endpoint, started_ms)
@@ -336,10 +361,12 @@ class DispatchRole:
         self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
         match verdict:
             case Delivered():
+                self._turns.ended(delivery, "delivered")
                 self._settler.delivered(work, record)
             case RetryAt(due_at_ms=due):
                 self._settler.retry(work, record, due)
             case Dead():
+                self._turns.ended(delivery, "dead")
                 self._settler.dead(work, record, attempts=delivery.attempts + 1)
         return isinstance(outcome, Reply)
 

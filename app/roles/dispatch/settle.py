@@ -58,7 +58,8 @@ class Settler:
         """Attempt again at `due_at_ms`."""
         tier = self._rung(due_at_ms)
         self._meter.count("retry_scheduled_total", tier=tier)
-        waiting = msgspec.structs.replace(work.delivery, attempts=work.delivery.attempts + 1, due_at_ms=due_at_ms)
+        attempts = work.delivery.attempts + 1
+        waiting = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=due_at_ms, asked=None)
         self._write(work, attempt, self._rungs[tier], waiting)
 
     def defer(self, work: Work, due_at_ms: int, reason: str) -> None:
@@ -78,13 +79,18 @@ class Settler:
         if attempt.error:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
-        ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0)
+        ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0, asked=None)
         self._write(work, attempt, self._dead, ended, extra, "aside" if reason == "paused" else "dead")
 
     def cancelled(self, work: Work, attempt: Attempt) -> None:
         """It ends without being sent (endpoint removed or disabled)."""
         self._meter.count("deliveries_total", outcome="cancelled")
         self._write(work, attempt, settled="cancelled")
+
+    def passed_over(self, work: Work) -> None:
+        """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
+        self._meter.count("deliveries_passed_over_total")
+        work.partition.finished(work.offset, len(work.delivery.body))
 
     def _rung(self, due_at_ms: int) -> str:
         return rung_for((due_at_ms - self._clock.now_ms()) / 1000, RUNGS)
