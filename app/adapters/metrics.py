@@ -60,6 +60,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("waiting_deliveries", "gauge", (), "Deliveries waiting in lanes."),
     Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
     Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
+    Metric(
+        "endpoint_health_total", "counter", ("change",), "Changes of endpoints' health: failing, disabled or cleared."
+    ),
+    Metric("notices_total", "counter", ("kind",), "Notices written, by kind; after a crash some are counted twice."),
     Metric("consumer_lag_records", "gauge", ("group", "topic"), "Records that a group has not finished."),
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."

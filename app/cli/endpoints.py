@@ -37,12 +37,16 @@ Schedule = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2,
 Timeout = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
 RateLimit = Annotated[float | None, typer.Option(help="Requests per second.")]
 InFlight = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
+AfterFailures = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
+AfterDays = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
 Signature = Annotated[str | None, typer.Option(help="Send this profile's signature instead of its own.",
                                                autocompletion=completion.wire_formats)]  # fmt: skip
 _COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
 #: what the model calls otherwise than the API
 _KAFKA_NAMES = {"schedule": "schedule_s", "timeout": "timeout_s"}
-_CLEARABLE = ("schedule", "timeout", "rate_limit", "max_in_flight", "signature")
+_CLEARABLE = (
+    "schedule", "timeout", "rate_limit", "max_in_flight", "signature", "disable_after_failures", "disable_after_days"
+)  # fmt: skip
 
 
 @app.command("add")
@@ -67,6 +71,8 @@ def add(
     timeout: Timeout = None,
     rate_limit: RateLimit = None,
     max_in_flight: InFlight = None,
+    disable_after_failures: AfterFailures = None,
+    disable_after_days: AfterDays = None,
     output: Output = Format.table,
 ) -> None:
     """Register an endpoint. Its signing secret is shown once, now."""
@@ -83,6 +89,8 @@ def add(
         "timeout": timeout,
         "rate_limit": rate_limit,
         "max_in_flight": max_in_flight,
+        "disable_after_failures": disable_after_failures,
+        "disable_after_days": disable_after_days,
         "ordering": ordering,
     }
     plain = context.or_fail(lambda: secret_of("secret", secret, secret_file))
@@ -156,10 +164,13 @@ def update(
     timeout: Timeout = None,
     rate_limit: RateLimit = None,
     max_in_flight: InFlight = None,
+    disable_after_failures: AfterFailures = None,
+    disable_after_days: AfterDays = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
-            help="Take back what was set: schedule, timeout, rate-limit, max-in-flight, signature. Repeatable."
+            help="Take back what was set: schedule, timeout, rate-limit, max-in-flight, signature, "
+            "disable-after-failures, disable-after-days. Repeatable."
         ),
     ] = None,
     expect_version: Annotated[int | None, typer.Option(help="Refuse when somebody has changed it meanwhile.")] = None,
@@ -184,6 +195,8 @@ def update(
             "timeout": timeout,
             "rate_limit": rate_limit,
             "max_in_flight": max_in_flight,
+            "disable_after_failures": disable_after_failures,
+            "disable_after_days": disable_after_days,
         }
     ) | _cleared(clear or [])
     if not changes:

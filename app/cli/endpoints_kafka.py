@@ -15,7 +15,7 @@ from app.core.errors import CommandRefused, ConfigError
 from app.core.model import Endpoint, SealedSecret
 from app.profiles.catalog import PROFILES
 
-_INNER = {"secrets", "holds", "created_by", "rotated_by"}
+_INNER = {"epoch", "secrets", "holds", "created_by", "rotated_by"}
 
 
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:

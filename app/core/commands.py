@@ -47,6 +47,17 @@ class SuspendEndpoint(msgspec.Struct, frozen=True, tag="endpoint.suspend"):
     dead_begin: int
     reason: str | None = None
     expected_version: int | None = None
+    #: for this epoch of the endpoint only; in another one nothing changes
+    epoch: int | None = None
+
+
+class MarkFailing(msgspec.Struct, frozen=True, tag="endpoint.failing"):
+    """Show since when an endpoint fails, and when that ends it (None: it does not, any more); only for its epoch."""
+
+    id: str
+    epoch: int
+    failing_since_ms: int | None = None
+    disable_at_ms: int | None = None
 
 
 class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate"):
@@ -160,6 +171,7 @@ Action = (
     | UpdateEndpoint
     | RemoveEndpoint
     | SuspendEndpoint
+    | MarkFailing
     | ReactivateEndpoint
     | CloseHold
     | RecoverEndpoint

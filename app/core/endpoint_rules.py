@@ -122,6 +122,10 @@ def _policy(endpoint: Endpoint) -> Iterator[str]:
         yield "max_in_flight: 1 to 1000"
     if endpoint.rate_limit is not None and not 0.001 <= endpoint.rate_limit <= 100_000:
         yield "rate_limit: 0.001 to 100000 requests per second"
+    if endpoint.disable_after_failures is not None and not 0 <= endpoint.disable_after_failures <= 1_000_000:
+        yield "disable_after_failures: 0 (never) to 1000000"
+    if endpoint.disable_after_days is not None and not 0 <= endpoint.disable_after_days <= 365:
+        yield "disable_after_days: 0 (never) to 365"
 
 
 def _unknown_profile(name: str, profiles: Collection[str]) -> str:

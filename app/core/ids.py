@@ -57,3 +57,13 @@ def recovery_id(endpoint: str, since_ms: int) -> str:
 def asked_replay_id(tenant: str, mode: str, idempotency_key: str) -> str:
     """A replay that was asked for with an Idempotency-Key: asked for again, it is the same one."""
     return "rpl_" + _digest("asked", tenant, mode, idempotency_key)
+
+
+def notice_id(endpoint: str, kind: str, offset: int, at_ms: int) -> str:
+    """A notice that the signal at `offset` led to: read again, it leads to the same one."""
+    return "ntc_" + _digest("notice", endpoint, kind, str(offset), str(at_ms))
+
+
+def health_command_id(endpoint: str, epoch: int, offset: int, index: int) -> str:
+    """A command that the signal at `offset` led to."""
+    return _digest("health", endpoint, str(epoch), str(offset), str(index))

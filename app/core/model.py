@@ -90,6 +90,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_exhausted: Literal["block", "skip"] = "block"
     #: name of the profile whose signature is sent; None: its own
     signature: str | None = None
+    #: failed attempts in a row that disable it; 0: never; None: as the profile says
+    disable_after_failures: int | None = None
+    #: days of only failures that disable it; 0: never; None: as the profile says
+    disable_after_days: float | None = None
+    #: since when it fails, if that has lasted or a warning was given
+    failing_since_ms: int | None = None
+    #: from when on one more failure disables it
+    disable_at_ms: int | None = None
+    #: the version at which it was registered, enabled or given another URL: its health counts from there
+    epoch: int = 1
     #: what it was not given, the latest last
     holds: tuple[Hold, ...] = ()
     #: the Idempotency-Key and the fingerprint of the request that created it

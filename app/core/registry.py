@@ -21,6 +21,7 @@ from app.core.commands import (
     CreateEndpoint,
     CreateKey,
     CreateReplay,
+    MarkFailing,
     PauseReplay,
     PutEventType,
     PutTenant,
@@ -58,6 +59,9 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "tenant",
     "mode",
     "profile",  # its secret was made for the profile: create another endpoint instead
+    "failing_since_ms",
+    "disable_at_ms",
+    "epoch",
     "holds",
     "created_by",
     "rotated_by",
@@ -86,7 +90,7 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
         case CreateEndpoint(endpoint=endpoint):
             if directory.endpoint(endpoint.id) is not None:
                 raise CommandRefused("exists", f"endpoint {endpoint.id} is there already")
-            fresh = msgspec.structs.replace(endpoint, version=1, created_at_ms=now_ms, updated_at_ms=now_ms)
+            fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
             return [_endpoint_change(fresh, profiles)]
         case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
             return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
@@ -98,6 +102,8 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
             return [_put_tenant(command.action, directory, now_ms, profiles)]
         case SuspendEndpoint():
             return _suspend(command.action, directory, now_ms)
+        case MarkFailing():
+            return _mark_failing(command.action, directory, now_ms)
         case ReactivateEndpoint():
             return _reactivate(command.action, directory, now_ms)
         case CloseHold():
@@ -200,7 +206,10 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
     try:
         merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
         merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
-        return _endpoint_change(msgspec.convert(merged, Endpoint, str_keys=True), profiles)
+        fresh = msgspec.convert(merged, Endpoint, str_keys=True)
+        if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
+            fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
+        return _endpoint_change(fresh, profiles)
     except msgspec.ValidationError as error:
         raise CommandRefused("invalid", str(error)) from error
 
@@ -217,9 +226,22 @@ def _changed(old: Endpoint, now_ms: int, **fields: Any) -> Change:
     return Change(f"endpoint/{old.id}", fresh, fresh.version)
 
 
+def _new_epoch(old: Endpoint) -> dict[str, Any]:
+    """The fields of an endpoint whose health begins anew with the next version."""
+    return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None}
+
+
+def _mark_failing(action: MarkFailing, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    marks = {"failing_since_ms": action.failing_since_ms, "disable_at_ms": action.disable_at_ms}
+    if old.epoch != action.epoch or all(getattr(old, name) == value for name, value in marks.items()):
+        return []
+    return [_changed(old, now_ms, **marks)]
+
+
 def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[Change]:
     old = _current(directory, action.id, action.expected_version)
-    if old.status == action.status:
+    if old.status == action.status or action.epoch not in (None, old.epoch):
         return []
     if old.status == "disabled":  # nothing was put aside for it: a resume would have nothing to give
         raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
@@ -229,7 +251,8 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
     else:
         hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
         holds = (*holds, hold)[-MAX_HOLDS:]
-    return [_changed(old, now_ms, status=action.status, status_reason=action.reason, holds=holds)]
+    dated = {} if action.status == "paused" else {"disable_at_ms": None}
+    return [_changed(old, now_ms, status=action.status, status_reason=action.reason, holds=holds, **dated)]
 
 
 def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[Change]:
@@ -242,7 +265,8 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
         holds = (*holds[:-1], hold)
         if hold.kind == "paused":
             replays = _replays(registry_replays.of_hold(old, hold, action.replay_id, "resume", directory, now_ms))
-    return [_changed(old, now_ms, status="active", status_reason=None, holds=holds), *replays]
+    renewed = _new_epoch(old) if old.status == "disabled" else {}
+    return [_changed(old, now_ms, status="active", status_reason=None, holds=holds, **renewed), *replays]
 
 
 def _close_hold(action: CloseHold, directory: Directory, now_ms: int) -> list[Change]:

@@ -45,6 +45,8 @@ class Names:
     DELIVERIES_DELAY = "deliveries.delay"
     DELIVERIES_DEAD = "deliveries.dead"
     ATTEMPTS = "attempts"
+    ENDPOINTS_SIGNALS = "endpoints.signals"
+    NOTICES = "notices"
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

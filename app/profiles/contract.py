@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from app.core.health_rules import DisableRule
+
 HeaderPairs = tuple[tuple[str, str], ...]
 
 
@@ -18,25 +20,6 @@ class EventView(msgspec.Struct, frozen=True):
     created_at: str
     #: the event's data as JSON, byte for byte
     data: bytes
-
-
-class DisableRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When an endpoint is switched off for failing; a profile without a rule has only defaults."""
-
-    #: a 410 disables at once
-    gone_410: bool = False
-    #: failed attempts in a row, over all deliveries
-    consecutive_failures: int | None = None
-    #: days in which every attempt failed, counted from the clock's start
-    failing_days: float | None = None
-    #: the clock starts with that many failed deliveries …
-    onset_failures: int = 1
-    #: … within so many hours (None: however far apart) …
-    onset_window_h: float | None = None
-    #: … of which the first and the last are at least so many hours apart
-    onset_spread_h: float = 0.0
-    #: the owner is told by e-mail when it happens
-    email: bool = False
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

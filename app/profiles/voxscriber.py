@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.core.ecmajson import quote
-from app.profiles.contract import DisableRule, EventView, Profile
+from app.core.health_rules import DisableRule
+from app.profiles.contract import EventView, Profile
 from app.profiles.signatures import hex_signature, text_key
 
 
@@ -18,5 +19,5 @@ PROFILE = Profile(
     headers=hex_signature("X-Webhook-Signature"),
     schedule_s=(0, 60, 300, 1_800, 7_200),
     timeout_s=30,
-    disable=DisableRule(consecutive_failures=5, email=True),
+    disable=DisableRule(consecutive_failures=5),
 )

@@ -95,7 +95,7 @@ class RegistryRole:
             return None
         try:
             changes = decide(command, directory, self._clock.now_ms(), self._profiles)
-            values = [self._checked(change) for change in changes]
+            values = [self._checked(change, directory) for change in changes]
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
@@ -109,9 +109,13 @@ class RegistryRole:
         self._meter.count("registry_commands_total", result="ok")
         return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 
-    def _checked(self, change: Change) -> bytes | None:
-        """The record's value; refused when its URL may not be called, or when it would not fit."""
-        if isinstance(change.value, Endpoint):
+    def _checked(self, change: Change, directory: Directory) -> bytes | None:
+        """The record's value; refused when its new URL may not be called, or when it would not fit.
+
+        A URL that is there already stays: what it was allowed under may have changed, and disabling has to be possible.
+        """
+        known = directory.endpoint(change.value.id) if isinstance(change.value, Endpoint) else None
+        if isinstance(change.value, Endpoint) and (known is None or known.url != change.value.url):
             problem = self._url_problem(change.value.url)
             if problem is not None:
                 raise CommandRefused("invalid", f"url: {problem}")

@@ -31,6 +31,7 @@ from app.roles.replay import Archive
 from app.settings import Settings
 from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
+from app.wiring.health import health_role
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
@@ -38,7 +39,7 @@ from app.wiring.watchdog import Watchdog, every_s, limits_of
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "replay", "api")
+ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "replay", "api")
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
 EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
@@ -94,6 +95,7 @@ class Process:
             "sequencer": self._sequencer,
             "delay": self._delay,
             "registry": self._registry,
+            "health": self._health,
             "replay": self._replay,
             "api": self._api,
         }
@@ -139,6 +141,7 @@ class Process:
             "sequencer": [self._topics.name(Names.DELIVERIES_ORDERED)],
             "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
             "registry": [self._topics.name(Names.REGISTRY_COMMANDS)],
+            "health": [self._topics.name(Names.ENDPOINTS_SIGNALS)],
         }
         mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
         watchdog = Watchdog(
@@ -206,6 +209,11 @@ class Process:
     def _sequencer(self) -> Role:
         return sequencer_role(
             self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter
+        )  # fmt: skip
+
+    def _health(self) -> Role:
+        return health_role(
+            self._settings, self._bootstrap, self._topics, self._group, self._log, self._feed, self.meter
         )  # fmt: skip
 
     def _delay(self) -> Role:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core import commands, duplicate_record, ingest, matching, model
+from app.core import commands, duplicate_record, ingest, matching, model, notices, signals
 from app.core.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
@@ -18,6 +18,8 @@ _KEY_LENGTH = 512
 _REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay)
 _STRUCTS = (
     Attempt,
+    notices.Notice,
+    signals.Signal,
     *_REGISTERED,
     model.SealedSecret,
     model.Hold,
@@ -33,6 +35,8 @@ def documents() -> dict[str, str]:
         f"{topic}.v1.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for topic, schema in (
             ("attempts", _struct("attempts", Attempt)),
+            ("endpoints.signals", _struct("endpoints.signals", signals.Signal)),
+            ("notices", _struct("notices", notices.Notice)),
             ("registry", _registry()),
             ("registry.commands", _struct("registry.commands", commands.Command)),
             ("registry.replies", _struct("registry.replies", commands.Reply)),

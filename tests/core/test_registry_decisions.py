@@ -62,7 +62,7 @@ def test_an_update_changes_the_named_fields_and_the_version(expected: int | None
     changes = {"url": "https://y.example", "events": ["b"], "status": "paused", "schedule_s": [0, 9], "timeout_s": 5}
     after = changed(
         url="https://y.example", events=("b",), status="paused", schedule_s=(0.0, 9.0), timeout_s=5.0, version=4,
-        updated_at_ms=NOW,
+        epoch=4, updated_at_ms=NOW,
     )  # fmt: skip
     assert decide(UpdateEndpoint("ep_1", changes, expected)) == Change("endpoint/ep_1", after, 4)
 
@@ -355,3 +355,48 @@ def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
         registry.apply(where, change.key, registry.encode(change.value))
     assert [change.key for change in changes] == ["turn/dlv_1", "turn/dlv_old"]
     assert where.turns == {"dlv_1": Turn(id="dlv_1", number=5, cancel=True)}
+
+
+# --- health ---------------------------------------------------------------------------------------------------------
+
+MARK = commands.MarkFailing("ep_1", 1, failing_since_ms=700, disable_at_ms=9_000)
+
+
+def test_a_mark_shows_and_hides_since_when_an_endpoint_fails() -> None:
+    shown = decide(MARK).value
+    assert shown == changed(failing_since_ms=700, disable_at_ms=9_000, version=4, updated_at_ms=NOW)
+    hidden = decide(commands.MarkFailing("ep_1", 1), directory(shown)).value
+    assert hidden == changed(version=5, updated_at_ms=NOW)
+
+
+@pytest.mark.parametrize("action", [MARK, msgspec.structs.replace(DISABLE, epoch=1)])
+def test_what_health_has_decided_twice_or_for_another_epoch_changes_nothing(action: Action) -> None:
+    once = decide(action).value
+    assert isinstance(once, Endpoint)
+    for where in (directory(once), directory(changed(epoch=2))):
+        assert registry.decide(commands.Command(id="c", issued_at_ms=1, action=action), where, NOW, PROFILES) == []
+
+
+def test_an_endpoint_that_is_disabled_keeps_since_when_it_failed_and_an_enabled_one_begins_anew() -> None:
+    failing = changed(failing_since_ms=700, disable_at_ms=9_000)
+    disabled = decide(msgspec.structs.replace(DISABLE, epoch=1), directory(failing)).value
+    assert isinstance(disabled, Endpoint)
+    assert (disabled.failing_since_ms, disabled.disable_at_ms, disabled.epoch) == (700, None, 1)
+    enabled = decide(RESUME, directory(disabled)).value
+    assert isinstance(enabled, Endpoint)
+    assert (enabled.status, enabled.failing_since_ms, enabled.epoch) == ("active", None, enabled.version)
+
+
+def test_a_pause_is_no_cure() -> None:
+    failing = changed(failing_since_ms=700, disable_at_ms=9_000)
+    paused = decide(PAUSE, directory(failing)).value
+    assert isinstance(paused, Endpoint)
+    assert (paused.failing_since_ms, paused.disable_at_ms, paused.epoch) == (700, 9_000, 1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"disable_after_failures": -1}, {"disable_after_days": 366}, {"epoch": 7}, {"failing_since_ms": 1}]
+)
+def test_a_rule_has_bounds_and_its_state_is_not_to_be_set(changes: dict[str, Any]) -> None:
+    code, detail = refused(UpdateEndpoint("ep_1", changes))
+    assert code == "invalid" and next(iter(changes)) in detail

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from app.adapters.clock import SystemClock
 from app.core.errors import ConfigError, Defect, Unrepresentable
+from app.core.health_rules import DisableRule
 from app.core.matching import includes
 from app.core.schedule import JITTER
 from app.profiles.catalog import PROFILES, get
-from app.profiles.contract import DisableRule, EventView, Profile
+from app.profiles.contract import EventView, Profile
 
 MINUTE, HOUR = 60.0, 3600.0
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
@@ -46,7 +47,7 @@ def test_schedules_begin_at_once_and_grow(profile: Profile) -> None:
             "voxscriber",
             (0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR),
             30,
-            DisableRule(consecutive_failures=5, email=True),
+            DisableRule(consecutive_failures=5),
         ),
     ],
 )

@@ -53,6 +53,10 @@ class WebhookIn(Input, frozen=True, kw_only=True):
     ordering: Ordering = "none"
     #: what a dead delivery does to those behind it in its ordering key
     on_exhausted: Literal["block", "skip"] = "block"
+    #: failed attempts in a row that disable it; 0: never; null: as the profile says
+    disable_after_failures: int | None = None
+    #: days of only failures that disable it; 0: never; null: as the profile says
+    disable_after_days: float | None = None
 
 
 class WebhookPatch(Input, frozen=True, kw_only=True):
@@ -72,6 +76,8 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
     max_in_flight: int | UnsetType | None = UNSET
     ordering: Ordering | UnsetType = UNSET
     on_exhausted: Literal["block", "skip"] | UnsetType = UNSET
+    disable_after_failures: int | UnsetType | None = UNSET
+    disable_after_days: float | UnsetType | None = UNSET
 
 
 class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +119,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int | None
     ordering: Ordering
     on_exhausted: Literal["block", "skip"]
+    #: failed attempts in a row that disable it; null: none do
+    disable_after_failures: int | None
+    #: days of only failures that disable it; null: none do
+    disable_after_days: float | None
+    #: since when every attempt has failed; null: it works, or the trouble is too young to be told
+    failing_since: str | None
+    #: from then on one more failure disables it; null: there is no such time
+    disable_at: str | None
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
     recoverable: Recoverable | None

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.errors import CommandRefused, ConfigError
+from app.core.health_rules import effective
 from app.core.ids import endpoint_id, recovery_id
 from app.core.ingest import iso
 from app.core.model import Endpoint, SealedSecret
@@ -141,7 +142,8 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
         schedule_s=tuple(body.schedule) if body.schedule is not None else None,
         timeout_s=body.timeout, rate_limit=body.rate_limit, max_in_flight=body.max_in_flight, ordering=body.ordering,
-        on_exhausted=body.on_exhausted,
+        on_exhausted=body.on_exhausted, disable_after_failures=body.disable_after_failures,
+        disable_after_days=body.disable_after_days,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
     )  # fmt: skip
 
@@ -149,6 +151,7 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
 def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
+    rule = effective(profile.disable, endpoint)
     return Webhook(
         id=endpoint.id, url=endpoint.url, events=list(endpoint.events), profile=endpoint.profile,
         status=endpoint.status, status_reason=endpoint.status_reason, mode=endpoint.mode,
@@ -156,10 +159,16 @@ def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
         headers=endpoint.headers, schedule=list(endpoint.schedule_s or profile.schedule_s),
         timeout=endpoint.timeout_s or profile.timeout_s, rate_limit=endpoint.rate_limit,
         max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering, on_exhausted=endpoint.on_exhausted,
+        disable_after_failures=rule.consecutive_failures, disable_after_days=rule.failing_days,
+        failing_since=_moment(endpoint.failing_since_ms), disable_at=_moment(endpoint.disable_at_ms),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
         recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
         updated_at=iso(endpoint.updated_at_ms), secret=secret,
     )  # fmt: skip
+
+
+def _moment(at_ms: int | None) -> str | None:
+    return iso(at_ms) if at_ms is not None else None
 
 
 def _info(secret: SealedSecret, changed_ms: int) -> SecretInfo:

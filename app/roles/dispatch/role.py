@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from app.core import delivery_record
-from app.core.attempt import sent, unsent
+from app.core.attempt import sent
 from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
 from app.core.exchange import Reply
 from app.core.lanes import Full, Lanes, Limits
@@ -130,6 +130,7 @@ class DispatchRole:
     async def assigned(self, places: Mapping[Place, Committed]) -> None:
         """See `app.ports.PartitionListener`."""
         self._partitions.add(places)
+        self._settler.assigned(places)
         self._meter.count("rebalances_total", role="dispatch")
 
     async def revoked(self, places: set[Place]) -> None:
@@ -222,26 +223,18 @@ class DispatchRole:
         if fate == "pass":
             self._settler.passed_over(work)
         elif fate == "cancel":
-            self._end(work, endpoint, "cancelled", "cancelled", "it was cancelled on request")
+            self._settler.ended(work, endpoint, "cancelled", "cancelled", "it was cancelled on request")
         elif fate == "held":
             return False
         elif endpoint is None:
-            self._end(work, None, "cancelled", "endpoint_removed", "the endpoint was removed")
+            self._settler.ended(work, None, "cancelled", "endpoint_removed", "the endpoint was removed")
         elif endpoint.status == "disabled":
-            self._end(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
+            self._settler.ended(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
         elif endpoint.status == "paused":
-            self._end(work, endpoint, "dead", "paused", "the endpoint is paused: kept for its resume")
+            self._settler.ended(work, endpoint, "dead", "paused", "the endpoint is paused: kept for its resume")
         else:
             return True
         return False
-
-    def _end(self, work: Work, endpoint: Endpoint | None, state: str, reason: str, error: str) -> None:
-        now_ms = self._clock.now_ms()
-        if state == "dead":
-            attempt = unsent(work.delivery, endpoint, "dead", reason, error, now_ms)
-            self._settler.dead(work, attempt, attempts=work.delivery.attempts)
-        else:
-            self._settler.cancelled(work, unsent(work.delivery, endpoint, "cancelled", reason, error, now_ms))
 
     # --- sending ------------------------------------------------------------------------------------------------
 
@@ -344,14 +337,14 @@ class DispatchRole:
             return True
         except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
-            self._end(work, endpoint, "dead", reason, str(error))
+            self._settler.ended(work, endpoint, "dead", reason, str(error))
             return True
         try:
             self._answered_by_s = max(self._answered_by_s, self._clock.monotonic() + request.timeout_s)
             outcome = await self._sender.send(request)
         except Defect as error:  # one delivery that cannot be written must not stop the others
             log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
-            self._end(work, endpoint, "dead", "unrepresentable", str(error))
+            self._settler.ended(work, endpoint, "dead", "unrepresentable", str(error))
             return True
         ended_ms = self._clock.now_ms()
         verdict = judge(
@@ -362,12 +355,12 @@ class DispatchRole:
         match verdict:
             case Delivered():
                 self._turns.ended(delivery, "delivered")
-                self._settler.delivered(work, record)
+                self._settler.delivered(work, endpoint, record)
             case RetryAt(due_at_ms=due):
-                self._settler.retry(work, record, due)
+                self._settler.retry(work, endpoint, record, due)
             case Dead():
                 self._turns.ended(delivery, "dead")
-                self._settler.dead(work, record, attempts=delivery.attempts + 1)
+                self._settler.dead(work, endpoint, record)
         return isinstance(outcome, Reply)
 
     def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
 
 from app.core import delivery_record
-from app.core.attempt import Attempt
+from app.core.attempt import Attempt, State, unsent
 from app.core.errors import HookstreamError
 from app.core.fifo import Outcome
-from app.core.model import Delivery
+from app.core.model import Delivery, Endpoint
 from app.core.ordered_record import settlement
-from app.core.partitions import Partition
+from app.core.partitions import Partition, Place
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
 from app.ports import BundleLog, Clock, Meter
+from app.roles.dispatch.telling import Telling
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ class Work:
 
 
 class Settler:
-    """The only writer of attempts, retries and dead letters."""
+    """The only writer of attempts, retries, dead letters and signals."""
 
     def __init__(
         self, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter, on_failure: Callable[[HookstreamError], None]
@@ -44,23 +45,32 @@ class Settler:
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
+        self._telling = Telling(clock)
         self._attempts = topics.name(Names.ATTEMPTS)
         self._ordered = topics.name(Names.DELIVERIES_ORDERED)
         self._dead = topics.name(Names.DELIVERIES_DEAD)
+        self._signals = topics.name(Names.ENDPOINTS_SIGNALS)
         self._rungs = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
 
-    def delivered(self, work: Work, attempt: Attempt) -> None:
+    def assigned(self, places: Iterable[Place]) -> None:
+        """These are ours from now on: what health was told of their endpoints is no longer known."""
+        self._telling.forget(places)
+
+    def delivered(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
         """The receiver has it."""
         self._meter.count("deliveries_total", outcome="delivered")
-        self._write(work, attempt, settled="delivered")
+        self._write(
+            work, attempt, settled="delivered", signal=self._telling.delivered(work.partition.number, endpoint, attempt)
+        )
 
-    def retry(self, work: Work, attempt: Attempt, due_at_ms: int) -> None:
+    def retry(self, work: Work, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
         """Attempt again at `due_at_ms`."""
+        signal = self._telling.failed(work.partition.number, endpoint, attempt)
         tier = self._rung(due_at_ms)
         self._meter.count("retry_scheduled_total", tier=tier)
         attempts = work.delivery.attempts + 1
         waiting = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=due_at_ms, asked=None)
-        self._write(work, attempt, self._rungs[tier], waiting)
+        self._write(work, attempt, self._rungs[tier], waiting, signal=signal)
 
     def defer(self, work: Work, due_at_ms: int, reason: str) -> None:
         """Put off without an attempt (lane full, rate): nothing is counted against the delivery."""
@@ -68,8 +78,22 @@ class Settler:
         waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms)
         self._write(work, None, self._rungs[self._rung(due_at_ms)], waiting)
 
-    def dead(self, work: Work, attempt: Attempt, *, attempts: int) -> None:
-        """No further attempt: put the delivery aside, with `attempts` attempts made in all."""
+    def dead(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
+        """The attempt was the last one: put the delivery aside."""
+        signal = self._telling.failed(work.partition.number, endpoint, attempt)
+        self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
+
+    def ended(self, work: Work, endpoint: Endpoint | None, state: State, reason: str, error: str) -> None:
+        """It ends without a request: dead or cancelled."""
+        attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
+        if state == "dead":
+            signal = self._telling.unsent(endpoint, attempt) if endpoint and reason != "paused" else None
+            self._put_aside(work, attempt, work.delivery.attempts, signal)
+        else:
+            self._meter.count("deliveries_total", outcome="cancelled")
+            self._write(work, attempt, settled="cancelled")
+
+    def _put_aside(self, work: Work, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
         reason = attempt.reason or "unknown"
         self._meter.count("dlq_total", reason=reason)
         self._meter.count("deliveries_total", outcome="dead")
@@ -80,12 +104,7 @@ class Settler:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0, asked=None)
-        self._write(work, attempt, self._dead, ended, extra, "aside" if reason == "paused" else "dead")
-
-    def cancelled(self, work: Work, attempt: Attempt) -> None:
-        """It ends without being sent (endpoint removed or disabled)."""
-        self._meter.count("deliveries_total", outcome="cancelled")
-        self._write(work, attempt, settled="cancelled")
+        self._write(work, attempt, self._dead, ended, extra, "aside" if reason == "paused" else "dead", signal)
 
     def passed_over(self, work: Work) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
@@ -103,8 +122,11 @@ class Settler:
         onward: Delivery | None = None,
         extra: list[tuple[str, bytes]] | None = None,
         settled: Outcome | None = None,
+        signal: bytes | None = None,
     ) -> None:
-        """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line."""
+        """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line. `signal`: what
+        health is told.
+        """
         partition, offset = work.partition, work.offset
         size = len(work.delivery.body)
         partition.settling += 1
@@ -126,4 +148,6 @@ class Settler:
         if settled is not None and delivery.arrival is not None and delivery.ordering_key is not None:
             told = settlement(delivery.arrival, settled, delivery.ordering_key)
             bundle.append(self._ordered, key=key, value=None, headers=told, partition=partition.number)
+        if signal is not None:
+            bundle.append(self._signals, key=key, value=signal, partition=partition.number)
         bundle.close()

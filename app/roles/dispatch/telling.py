@@ -1,0 +1,58 @@
+"""What dispatch tells health: the signals of its attempts, encoded; most successes give none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from app.core.attempt import Attempt
+from app.core.health_rules import effective
+from app.core.model import Endpoint
+from app.core.partitions import Place
+from app.core.signals import Signal, Teller
+from app.ports import Clock
+from app.profiles.catalog import get as profile_of
+
+_encoder = msgspec.json.Encoder()
+
+
+class Telling:
+    """The signals of one worker."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._teller = Teller()
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """What was told of these is no longer known."""
+        self._teller.forget({number for _, number in places})
+
+    def delivered(self, partition: int, endpoint: Endpoint, attempt: Attempt) -> bytes | None:
+        """An attempt has succeeded."""
+        if not self._teller.success(partition, endpoint.id):
+            return None
+        return _encoder.encode(Signal(outcome="ok", epoch=endpoint.epoch, delivery_id=attempt.delivery_id))
+
+    def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt) -> bytes | None:
+        """An attempt has failed."""
+        dead = attempt.state == "dead"
+        always = dead or bool(effective(profile_of(endpoint.profile).disable, endpoint).consecutive_failures)
+        now_s = self._clock.monotonic()
+        if not self._teller.failure(partition, endpoint.id, now_s, always=always):
+            return None
+        return _signal("failed", endpoint, attempt)
+
+    def unsent(self, endpoint: Endpoint, attempt: Attempt) -> bytes:
+        """A delivery has died without a request."""
+        return _signal("unsent", endpoint, attempt)
+
+
+def _signal(outcome: Literal["failed", "unsent"], endpoint: Endpoint, attempt: Attempt) -> bytes:
+    signal = Signal(
+        outcome=outcome, epoch=endpoint.epoch, delivery_id=attempt.delivery_id,
+        event_type=attempt.event_type, result=attempt.result, error=attempt.error or "",
+        dead=attempt.reason if attempt.state == "dead" else None,
+    )  # fmt: skip
+    return _encoder.encode(signal)

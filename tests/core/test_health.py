@@ -1,0 +1,289 @@
+"""Health: the profiles' rules over days of made-up time, the warnings on the way, the same answers when read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.health import Disable, Health, Order, Said, Show, Tell, observe
+from app.core.health_words import plain
+from app.core.model import Endpoint
+from app.core.signals import Signal
+from app.profiles.catalog import PROFILES
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+START = 1_700_000_000_000
+
+
+class Patient:
+    """An endpoint and its state; signals are given by hand."""
+
+    def __init__(self, profile: str, **fields: Any) -> None:
+        self.endpoint = Endpoint(
+            id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile=profile, **fields
+        )  # fmt: skip
+        self.rule = PROFILES[profile].disable
+        self.state: Health | None = None
+        self.offset = -1
+        self.at_ms = START
+        self.given: list[tuple[Signal, int, int]] = []
+
+    def wait(self, ms: float) -> Patient:
+        self.at_ms += round(ms)
+        return self
+
+    def fail(
+        self, delivery: str = "d1", dead: str | None = None, error: str = "the endpoint answered 500"
+    ) -> list[str]:
+        signal = Signal(
+            outcome="failed", epoch=self.endpoint.epoch, delivery_id=f"dlv_{delivery:>8}", result="http_5xx",
+            error=error, dead=dead,
+        )  # fmt: skip
+        return self.give(signal)
+
+    def succeed(self) -> list[str]:
+        return self.give(Signal(outcome="ok", epoch=self.endpoint.epoch, delivery_id="dlv"))
+
+    def give(self, signal: Signal) -> list[str]:
+        """The orders, in short."""
+        self.offset += 1
+        self.given.append((signal, self.offset, self.at_ms))
+        return short(self.orders_of(signal, self.offset, self.at_ms))
+
+    def orders_of(self, signal: Signal, offset: int, at_ms: int) -> tuple[Order, ...]:
+        self.state, said = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
+        return said.orders if said else ()
+
+    def renew(self) -> None:
+        self.endpoint = msgspec.structs.replace(self.endpoint, epoch=self.endpoint.epoch + 3)
+
+
+def short(orders: tuple[Order, ...]) -> list[str]:
+    found = []
+    for order in orders:
+        match order:
+            case Show(failing_since_ms=since):
+                found.append("hide" if since is None else "show")
+            case Disable():
+                found.append("disable")
+            case Tell(notice=notice):
+                percent = notice.data.get("percent")
+                found.append(notice.kind.partition(".")[2] + (f" {percent}" if percent else ""))
+    return found
+
+
+# --- VoxScriber: "After 5 consecutive failures, the webhook is automatically disabled" -------------------------------
+
+
+def test_voxscriber_disables_after_five_failures_in_a_row() -> None:
+    patient = Patient("voxscriber")
+    assert patient.fail() == []
+    assert patient.wait(60_000).fail() == []
+    assert patient.wait(300_000).fail() == ["show", "failing 50"]
+    assert patient.wait(1_800_000).fail() == ["failing 75"]
+    assert patient.wait(7_200_000).fail(dead="exhausted") == ["disable", "disabled", "dead"]
+    assert patient.wait(1).fail("another") == []
+
+
+def test_voxscriber_counts_failures_of_different_deliveries_and_a_success_begins_anew() -> None:
+    patient = Patient("voxscriber")
+    for number in range(4):
+        patient.fail(f"d{number}")
+    assert patient.succeed() == ["hide", "recovered"]
+    for number in range(4):
+        assert "disable" not in patient.wait(2 * HOUR).fail(f"e{number}")
+    assert "disable" in patient.fail("e5")
+
+
+# --- Recall: five days of only failures, and when their clock starts -------------------------------------------------
+
+
+def test_recalls_clock_starts_when_several_deliveries_failed_within_24_hours_and_12_hours_apart() -> None:
+    patient = Patient("recall")
+    patient.fail("d1")
+    patient.wait(11.9 * HOUR).fail("d2")
+    assert patient.state and patient.state.clock_ms == 0
+    patient.wait(0.2 * HOUR).fail("d3")
+    assert patient.state.clock_ms == patient.at_ms
+
+
+def test_recalls_clock_does_not_start_with_one_delivery_or_with_failures_more_than_24_hours_apart() -> None:
+    alone = Patient("recall")
+    for _ in range(8):
+        alone.wait(3 * HOUR).fail("d1")
+    assert alone.state and alone.state.clock_ms == 0, "one delivery is not several"
+    rare = Patient("recall")
+    for number in range(8):
+        rare.wait(25 * HOUR).fail(f"d{number}")
+    assert rare.state and rare.state.clock_ms == 0
+
+
+def test_recall_disables_after_five_days_of_only_failures() -> None:
+    patient = Patient("recall")
+    patient.fail("d1")
+    patient.wait(12 * HOUR).fail("d2")
+    seen = [(hour, patient.wait(HOUR).fail(f"e{hour}")) for hour in range(1, 121)]
+    assert [each for each in seen if each[1]] == [
+        (60, ["failing 50"]), (90, ["failing 75"]), (120, ["disable", "disabled"])
+    ]  # fmt: skip
+    assert patient.state and patient.state.shown == (START, START + 12 * HOUR + 5 * DAY)
+
+
+def test_a_single_success_stops_recalls_clock() -> None:
+    patient = Patient("recall")
+    for number in range(100):
+        patient.wait(HOUR).fail(f"d{number}")
+    patient.succeed()
+    for number in range(5 * 24):
+        assert "disable" not in patient.wait(HOUR).fail(f"e{number}")
+
+
+# --- the others ------------------------------------------------------------------------------------------------------
+
+
+def test_standard_disables_at_once_when_the_receiver_is_gone() -> None:
+    orders = Patient("standard").orders_of(
+        Signal(outcome="failed", epoch=1, delivery_id="d", result="http_4xx", dead="gone"), 0, START
+    )
+    assert short(orders) == ["show", "disable", "disabled", "dead"]
+    disable = orders[1]
+    assert isinstance(disable, Disable) and "410 Gone" in disable.reason
+
+
+def test_standard_disables_after_five_days_from_the_first_failure() -> None:
+    patient = Patient("standard")
+    patient.fail()
+    assert patient.wait(600_000).fail() == ["show"]
+    assert patient.wait(5 * DAY - 600_001).fail() == ["failing 75"], "of two warnings that are due, the later one"
+    assert patient.wait(1).fail() == ["disable", "disabled"]
+
+
+@pytest.mark.parametrize("profile", ["bota", "efficlose"])
+def test_a_profile_without_a_rule_shows_that_an_endpoint_fails_and_leaves_it_on(profile: str) -> None:
+    patient = Patient(profile)
+    told = [patient.wait(HOUR).fail(f"d{number}") for number in range(24 * 30)]
+    assert [each for each in told if each] == [["show"]]
+    assert patient.state and patient.state.shown == (START + HOUR, None)
+    assert patient.succeed() == ["hide"]
+
+
+def test_an_endpoint_has_numbers_of_its_own_and_0_means_never() -> None:
+    own = Patient("bota", disable_after_failures=2)
+    assert [own.fail(), own.fail()] == [["show", "failing 50"], ["disable", "disabled"]]
+    never = Patient("voxscriber", disable_after_failures=0)
+    assert not any("disable" in never.wait(HOUR).fail() for _ in range(200))
+    days = Patient("bota", disable_after_days=1.0)
+    days.fail()
+    assert days.wait(DAY).fail() == ["show", "disable", "disabled"]
+
+
+def test_what_was_not_tried_for_long_begins_anew() -> None:
+    patient = Patient("standard")
+    patient.fail()
+    patient.wait(HOUR).fail()
+    assert patient.wait(10 * DAY + 1).fail() == ["hide"]
+    assert patient.state and patient.state.clock_ms == patient.at_ms
+    assert "disable" in patient.wait(5 * DAY).fail()
+
+
+def test_an_endpoint_that_goes_up_and_down_is_told_of_once_in_an_hour_and_is_still_disabled() -> None:
+    patient = Patient("voxscriber")
+    told = []
+    for _ in range(600):
+        for _ in range(4):
+            told += patient.wait(1500).fail()
+        told += patient.succeed()
+    assert told.count("recovered") == 1 and told.count("show") == 1, "600 times in an hour"
+    assert [patient.fail() for _ in range(5)][-1] == ["show", "disable", "disabled"]
+
+
+def test_dead_deliveries_of_a_day_are_told_at_1_10_100() -> None:
+    patient = Patient("bota")
+    told = [number for number in range(1, 251) if "dead" in patient.wait(1000).fail(f"d{number}", dead="exhausted")]
+    assert told == [1, 10, 100]
+    assert "dead" in patient.wait(DAY).give(Signal(outcome="unsent", epoch=1, delivery_id="d", dead="unreadable"))
+    assert patient.state and patient.state.failures == 250, "what was not sent is no failure of the endpoint"
+
+
+# --- epochs and records that are read again --------------------------------------------------------------------------
+
+
+def test_an_enabled_endpoint_begins_in_health_and_late_signals_of_before_mean_nothing() -> None:
+    patient = Patient("voxscriber")
+    late = Signal(outcome="failed", epoch=1, delivery_id="old")
+    for _ in range(5):
+        patient.fail()
+    patient.renew()
+    for _ in range(10):
+        assert patient.give(late) == []
+    assert [patient.fail() for _ in range(5)][-1] == ["disable", "disabled"]
+
+
+def test_a_disabled_or_removed_endpoint_is_not_judged() -> None:
+    patient = Patient("voxscriber", status="disabled")
+    assert [patient.fail() for _ in range(9)] == [[]] * 9 and patient.state is None
+    signal = Signal(outcome="failed", epoch=1, delivery_id="d")
+    assert observe(Health(), None, patient.rule, signal, 3, START) == (None, None)
+
+
+def test_healthy_endpoints_take_no_room() -> None:
+    patient = Patient("voxscriber")
+    assert patient.succeed() == [] and patient.state is None
+    patient.fail()
+    assert patient.succeed() == [] and patient.state is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ok", "bad", "dead"]), st.integers(0, 2 * DAY)), max_size=40),
+    st.sampled_from(sorted(PROFILES)), st.data(),
+)  # fmt: skip
+def test_reading_again_changes_nothing_and_gives_the_same_orders(
+    script: list[tuple[str, int]], profile: str, data: st.DataObject
+) -> None:
+    patient = Patient(profile, disable_after_failures=3 if profile == "bota" else None)
+    first: list[tuple[Order, ...]] = []
+    for number, (what, ms) in enumerate(script):
+        outcome = "ok" if what == "ok" else "failed"
+        dead = "exhausted" if what == "dead" else None
+        patient.wait(ms)
+        signal = Signal(outcome=outcome, epoch=1, delivery_id=f"d{number}", dead=dead)  # type: ignore[arg-type]
+        patient.given.append((signal, number, patient.at_ms))
+        first.append(patient.orders_of(signal, number, patient.at_ms))
+    state = patient.state
+    if state is None:  # forgotten: nothing was ever told of it
+        return
+    since = data.draw(st.integers(max(0, len(script) - 16), len(script)))
+    again = [patient.orders_of(*patient.given[number]) for number in range(since, len(script))]
+    assert again == first[since:]
+    assert patient.state == state
+    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Health)
+    assert decoded == state
+
+
+def test_orders_are_remembered_with_their_epoch() -> None:
+    patient = Patient("voxscriber")
+    for _ in range(5):
+        patient.fail()
+    assert patient.state is not None
+    assert [each.offset for each in patient.state.said] == [2, 3, 4]
+    assert all(isinstance(each, Said) and each.epoch == 1 for each in patient.state.said)
+    ids = {order.notice.id for each in patient.state.said for order in each.orders if isinstance(order, Tell)}
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize("text", ["a\r\nBcc: x@y", "\x1b[31mred", "‮evil", "x" * 10_000, "a\u2028b"])
+def test_what_others_wrote_is_one_short_line(text: str) -> None:
+    line = plain(text)
+    assert len(line) <= 300 and line.isprintable()
+    patient = Patient("voxscriber")
+    for _ in range(4):
+        patient.fail(error=text)
+    patient.offset += 1
+    orders = patient.orders_of(Signal(outcome="failed", epoch=1, delivery_id="d", error=text), 9, START)
+    disable = next(order for order in orders if isinstance(order, Disable))
+    assert disable.reason.isprintable() and len(disable.reason) < 1024
