@@ -79,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys: SecretText | None = None
     #: SQL read model; unset: SQLite in the data folder
     database_url: SecretText | None = None
+    #: days for which the read model keeps deliveries that change no more; attempts themselves are kept 30 days in Kafka
+    retention_days: float = 30.0
     #: private networks that endpoints may be in, as CIDRs, comma-separated
     egress_allow: tuple[str, ...] = ()
     #: the only ports that endpoints may have, comma-separated; unset: all but those of mail, login and chat servers
@@ -212,6 +214,7 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
     demand(0 < settings.time_scale <= 1000, "TIME_SCALE", "greater than 0, at most 1000")
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
+    demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
     demand(1 <= settings.session_timeout <= 1800, "SESSION_TIMEOUT", "1 to 1800 seconds")
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
@@ -41,9 +42,11 @@ class KafkaSource:
         self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
         session_s: float = 10.0,
         max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
+        together: bool = False,
     ) -> None:  # fmt: skip
         """`session_s`: without heartbeat for so long, and the partitions go to other members.
 
+        `together`: the same partitions of all topics go to the same member.
         `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
         """
         self._bootstrap = bootstrap
@@ -57,7 +60,7 @@ class KafkaSource:
             client_id=client_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
             max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
@@ -98,6 +101,10 @@ class KafkaSource:
     def resume(self, *places: Place) -> None:
         """Fetch these again."""
         self._consumer.resume(*(TopicPartition(*place) for place in places))
+
+    def seek(self, place: Place, offset: int) -> None:
+        """See `app.ports.SeekingSource`."""
+        self._consumer.seek(TopicPartition(*place), offset)
 
     def position(self, place: Place) -> int | None:
         """See `app.ports.Source`."""

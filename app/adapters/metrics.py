@@ -55,6 +55,7 @@ METRICS: tuple[Metric, ...] = (
         "deliveries_passed_over_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
     ),
     Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
+    Metric("projection_age_seconds", "histogram", (), "Age of the oldest record of a transaction of the read model."),
     Metric("inflight_attempts", "gauge", (), "HTTP requests in flight."),
     Metric("inflight_limit", "gauge", (), "Their limit."),
     Metric("waiting_deliveries", "gauge", (), "Deliveries waiting in lanes."),

@@ -60,11 +60,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: from the append of the event to the end of this attempt
     latency_ms: int = 0
     created_at: str = ""
+    #: when the event was appended to events.raw, milliseconds since the epoch
+    accepted_at_ms: int = 0
+    #: where the event is in events.raw: `<partition>:<offset>`
+    source: str | None = None
     sequence: int | None = None
     ordering_key: str | None = None
     replay_id: str | None = None
     #: the offset of its arrival in deliveries.ordered; absent: it was not ordered
     arrival: int | None = None
+    #: what was asked of the delivery by then; 0: nothing ever was
+    turn: int = 0
 
 
 def sent(
@@ -99,10 +105,13 @@ def sent(
         response_body=_text(reply.body) if reply and reply.body else None,
         latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
         created_at=delivery.created_at,
+        accepted_at_ms=delivery.accepted_at_ms,
+        source=delivery.source,
         sequence=delivery.sequence,
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
         arrival=delivery.arrival,
+        turn=delivery.turn,
     )
 
 
@@ -128,10 +137,13 @@ def unsent(
         error=error,
         reason=reason,
         created_at=delivery.created_at,
+        accepted_at_ms=delivery.accepted_at_ms,
+        source=delivery.source,
         sequence=delivery.sequence,
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
         arrival=delivery.arrival,
+        turn=delivery.turn,
     )
 
 

@@ -39,10 +39,12 @@ def size_of(record: Sized) -> int:
 
 
 def event_headers(
-    event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str, position: int
-) -> list[Header]:
+    event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str, position: int,
+    source: tuple[int, int] | None = None,
+) -> list[Header]:  # fmt: skip
     """What all deliveries of one event share; `with_delivery` adds the rest.
 
+    `source` is the event's partition and offset in events.raw.
     `position` is how far the matching directory had read the registry: whoever sends it must have read as far.
     """
     headers = [
@@ -54,6 +56,8 @@ def event_headers(
         ("accepted-at", b"%d" % accepted_at_ms),
         ("registry-position", b"%d" % position),
     ]
+    if source is not None:
+        headers.append(("source", b"%d:%d" % source))
     if event.format != "native":
         headers.append(("format", event.format.encode()))
     if sequence is not None and event.ordering_key is not None:
@@ -96,6 +100,8 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("replay-id", delivery.replay_id.encode()))
     if delivery.traceparent:
         headers.append(("traceparent", delivery.traceparent.encode()))
+    if delivery.source is not None:
+        headers.append(("source", delivery.source.encode()))
     if delivery.arrival is not None:
         headers.append(("arrival", b"%d" % delivery.arrival))
     if delivery.turn:
@@ -133,6 +139,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             arrival=_number(named, "arrival"),
             turn=_number(named, "turn") or 0,
             asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
+            source=named.get("source"),
         )
         return delivery, _number(named, "registry-position") or 0
     except (KeyError, ValueError) as error:

@@ -176,7 +176,7 @@ class Planner:
             if not known:
                 return
         self._plan.accepted += 1
-        self._deliver(event, record.timestamp, sequence, replay_id)
+        self._deliver(event, record, sequence, replay_id)
 
     def _known(self, event: Event, record: RawRecord) -> tuple[bool, int | None]:
         """Whether to process the event, and its sequence."""
@@ -210,13 +210,16 @@ class Planner:
         self._plan.sequences[key] = number.to_bytes(8, "big")
         return number
 
-    def _deliver(self, event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str) -> None:
+    def _deliver(self, event: Event, record: RawRecord, sequence: int | None, replay_id: str) -> None:
         shared: list[Header] | None = None
         for endpoint in self._directory.match(event.tenant, event.mode, event.type):
             if endpoint.status == "disabled":
                 continue
             if shared is None:
-                shared = event_headers(event, accepted_at_ms, sequence, replay_id, self._registry_position)
+                shared = event_headers(
+                    event, record.timestamp, sequence, replay_id, self._registry_position,
+                    source=(self._partition, record.offset),
+                )  # fmt: skip
             delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
             headers = with_delivery(shared, delivery)
             if endpoint.status == "active" and endpoint.ordering == "fifo" and event.ordering_key is not None:

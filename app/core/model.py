@@ -259,3 +259,5 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
     #: what this copy was made for; None: the ordinary way, or the retries after a request
     asked: Asked | None = None
+    #: where its event is in events.raw: `<partition>:<offset>`; None: nobody knows
+    source: str | None = None

@@ -186,6 +186,14 @@ class Source(Protocol):
         ...
 
 
+class SeekingSource(Source, Protocol):
+    """One whose offsets are kept elsewhere: assigned partitions stay paused until they are resumed."""
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Read on from there. Raises what ends the role when the partition is no longer ours."""
+        ...
+
+
 class DirectoryFeed(Protocol):
     """The directory of this process, kept in step with the registry topic."""
 

@@ -6,12 +6,15 @@ events.raw an event is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from app.core.model import Mode
+from app.core.partitions import Place
+from app.core.projecting import Portion
+from app.core.tally import LATENCY_BOUNDS_MS as LATENCY_BOUNDS_MS  # part of what `Hour` means
 
 #: pending: no attempt yet; paused: put aside until its endpoint's resume
 DeliveryState = Literal["pending", "retrying", "delivered", "dead", "cancelled", "paused"]
@@ -92,7 +95,7 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest first."""
+    """Newest first. It may have fewer rows than asked for, even none, with a cursor: rare rows are found in steps."""
 
     rows: Sequence[DeliveryRow]
     #: give it to get the next page; None: this is the last one
@@ -110,10 +113,6 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     #: attempts by duration: how many took at most each of LATENCY_BOUNDS_MS, and one more for all that took longer
     durations: Sequence[int] = ()
-
-
-#: upper bounds of the duration counts, milliseconds
-LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
 
 
 class DeadGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,4 +179,48 @@ class ReadStore(Protocol):
 
     async def updated_at_ms(self) -> int | None:
         """The time of the newest record in it; None: it is empty."""
+        ...
+
+
+class Moved(NamedTuple):
+    """How far a partition is read by a portion."""
+
+    #: the offset that was read first, as the database has it
+    begin: int
+    next: int
+    #: the time of the newest record, milliseconds since the epoch
+    newest_ms: int
+
+
+class ProjectionStore(Protocol):
+    """Write the read model. All raise `Unavailable` with the reason: nothing is written then, and may be tried again.
+
+    Places are logical topic names and partitions.
+    """
+
+    async def prepare(self) -> None:
+        """Create what is not there and migrate what is older."""
+        ...
+
+    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+        """The offset that is read next of each; 0 where nothing has been read."""
+        ...
+
+    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+        """Write all of it with the new offsets, or nothing.
+
+        False: another process has moved one of the partitions (or a rebuild begins): read from its offset again.
+        """
+        ...
+
+    async def prune(self, before_ms: int, *, limit: int) -> int:
+        """Remove at most `limit` deliveries with all that belongs to them, last changed before a time; how many."""
+        ...
+
+    async def clear(self) -> None:
+        """Remove everything, offsets too."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
         ...

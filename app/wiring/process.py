@@ -22,6 +22,7 @@ from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
 from app.core.errors import ConfigError
 from app.core.lanes import Limits
+from app.core.projecting import TOPICS as PROJECTED
 from app.core.topics import RUNGS, Names, Topics
 from app.profiles.catalog import PROFILES
 from app.roles.delay import DelayRole
@@ -32,6 +33,7 @@ from app.settings import Settings
 from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
+from app.wiring.readmodel import projection_role
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
@@ -39,7 +41,7 @@ from app.wiring.watchdog import Watchdog, every_s, limits_of
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "replay", "api")
+ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "replay", "projection", "api")
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
 EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
@@ -97,6 +99,7 @@ class Process:
             "registry": self._registry,
             "health": self._health,
             "replay": self._replay,
+            "projection": self._projection,
             "api": self._api,
         }
         return Supervisor(
@@ -142,6 +145,7 @@ class Process:
             "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
             "registry": [self._topics.name(Names.REGISTRY_COMMANDS)],
             "health": [self._topics.name(Names.ENDPOINTS_SIGNALS)],
+            "projection": [self._topics.name(name) for name in PROJECTED],
         }
         mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
         watchdog = Watchdog(
@@ -246,6 +250,11 @@ class Process:
     def _replay(self) -> Role:
         return replay_role(
             self._settings, self._bootstrap, self._topics, self._group("replay"), self._past(), self._log, self._clock
+        )  # fmt: skip
+
+    def _projection(self) -> Role:
+        return projection_role(
+            self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter
         )  # fmt: skip
 
     def _past(self) -> Archive:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import uvloop
 
 from app.adapters.http_sender import HttpSender
 from app.adapters.http_session_sender import HttpSessionSender
+from app.adapters.sql.database import Database
+from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.writing import SqlProjectionStore
 from app.core.addresses import EgressPolicy
 from tests.contracts.sender_kit import LOCAL, AnySender, Open
 
@@ -32,3 +36,18 @@ async def open_sender(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
             return sender
 
         yield open_one
+
+
+@pytest.fixture
+async def stores(database: Database) -> AsyncIterator[tuple[SqlProjectionStore, SqlReadStore]]:
+    """An empty read model, to write and to ask."""
+    store = SqlProjectionStore(database)
+    await store.prepare()
+    yield store, SqlReadStore(database)
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Empty, on each kind of database."""
+    return Database(None, tmp_path)

@@ -78,6 +78,7 @@ def test_a_delivery_carries_all_that_its_sender_needs() -> None:
     assert delivery == Delivery(
         id=delivery.id, endpoint_id="ep", event_id="e1", event_type="a.b", tenant="acme", mode="test",
         created_at="2026-01-01T00:00:00Z", body=record.value or b"", accepted_at_ms=1000, sequence=1, ordering_key="o",
+        source="0:5",
     )  # fmt: skip
 
 

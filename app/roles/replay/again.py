@@ -117,6 +117,6 @@ class Again:
     def _item(self, waiting: Waiting[Chosen]) -> Item:
         event, accepted_at_ms, sequence = waiting.item
         position = self._giving.around.feed.position
-        shared = event_headers(event, accepted_at_ms, sequence, self._replay.id, position)
+        shared = event_headers(event, accepted_at_ms, sequence, self._replay.id, position, waiting.spot)
         delivery_id = ids.delivery_id(event.tenant, event.id, waiting.endpoint_id, self._replay.id)
         return Item(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), event.body)

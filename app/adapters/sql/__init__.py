@@ -1,0 +1,1 @@
+"""The read model in SQL: SQLite in the data folder, or PostgreSQL."""

@@ -1,0 +1,67 @@
+"""Bring the database to the present schema, one process at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from app.adapters.sql.database import Database
+from app.core.errors import Unavailable
+
+FOLDER = Path(__file__).parent / "migrations"
+#: of all processes that migrate: any number that nobody else has
+_LOCK = 7_230_447_310
+
+
+async def upgrade(database: Database) -> str:
+    """Migrate under a lock; the revision then. Raises `Unavailable`, also when a newer program has made the schema."""
+    async with database.writing() as connection:
+        if not database.is_sqlite:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        return await connection.run_sync(_upgrade)
+
+
+async def revision(database: Database) -> tuple[str | None, str]:
+    """The revision of the database (None: it has none), and that of this program."""
+    async with database.reading() as connection:
+        return await connection.run_sync(_current), _head()
+
+
+def _upgrade(connection: Connection) -> str:
+    there, head = _current(connection), _head()
+    if there == head:
+        return head
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if there is not None and there not in known:
+        raise Unavailable(
+            f"The read model has the schema {there}, which a newer version of Hookstream has made. Update this one, or "
+            "drop its tables: they are made and filled again."
+        )
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return head
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _head() -> str:
+    return str(_scripts().get_current_head())

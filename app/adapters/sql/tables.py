@@ -1,0 +1,146 @@
+"""The read model's tables and their indexes, one for each way in which lists are asked for.
+
+The migrations in `migrations/versions` make them; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text, text
+
+from app.core.tally import LATENCY_BOUNDS_MS
+
+metadata = MetaData()
+
+#: compared byte by byte, everywhere: prefixes are spans, and pages go on where they ended
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+#: how far each partition has been read; its row is locked by whoever writes what the partition says
+offsets = Table(
+    "projection_offsets",
+    metadata,
+    Column("topic", TEXT, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("newest_ms", BigInteger, nullable=False),
+)
+
+#: the columns are the fields of core/standing.py's Standing
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("tenant", TEXT, nullable=False),
+    Column("mode", TEXT, nullable=False),
+    Column("endpoint_id", TEXT, nullable=False),
+    Column("event_id", TEXT, nullable=False),
+    Column("event_type", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("next_attempt_at_ms", BigInteger),
+    Column("status", Integer),
+    Column("result", TEXT),
+    Column("error", TEXT),
+    Column("duration_ms", Double),
+    Column("reason", TEXT),
+    Column("replay_id", TEXT),
+    Column("sequence", BigInteger),
+    Column("ordering_key", TEXT),
+    Column("source_partition", Integer),
+    Column("source_offset", BigInteger),
+    Column("arrival", BigInteger),
+    Column("turn", BigInteger, nullable=False),
+    Column("stage", BigInteger, nullable=False),
+    Column("rank", BigInteger, nullable=False),
+    Column("last_number", BigInteger, nullable=False),
+    Column("last_rank", BigInteger, nullable=False),
+)
+_d = deliveries.c
+_page = (_d.created_at_ms, _d.id)
+Index("deliveries_by_time", _d.tenant, _d.mode, *_page)
+Index("deliveries_by_endpoint", _d.tenant, _d.mode, _d.endpoint_id, *_page)
+Index("deliveries_by_state", _d.tenant, _d.mode, _d.state, *_page)
+Index("deliveries_by_endpoint_state", _d.tenant, _d.mode, _d.endpoint_id, _d.state, *_page)
+Index("deliveries_by_type", _d.tenant, _d.mode, _d.event_type, *_page)
+Index("deliveries_by_event", _d.tenant, _d.mode, _d.event_id, *_page)
+#: the same words as in the questions: SQLite looks no further
+FAILED = text("result <> 'ok'")
+DEAD = text("state = 'dead'")
+REPLAYED = text("replay_id IS NOT NULL")
+Index(
+    "deliveries_by_failure", _d.tenant, _d.mode, _d.result, *_page, sqlite_where=FAILED, postgresql_where=FAILED
+)  # fmt: skip
+Index(
+    "deliveries_by_replay", _d.tenant, _d.mode, _d.replay_id, *_page,
+    sqlite_where=REPLAYED, postgresql_where=REPLAYED,
+)  # fmt: skip
+Index(
+    "deliveries_dead", _d.tenant, _d.mode, _d.updated_at_ms, _d.endpoint_id, _d.reason, _d.result,
+    sqlite_where=DEAD, postgresql_where=DEAD,
+)  # fmt: skip
+Index("deliveries_by_age", _d.updated_at_ms)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("delivery_id", TEXT, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("trigger", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("result", TEXT, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("duration_ms", Double, nullable=False),
+    Column("connect_ms", Double, nullable=False),
+    Column("first_byte_ms", Double, nullable=False),
+    Column("url", TEXT, nullable=False),
+    Column("status", Integer),
+    Column("error", TEXT),
+    Column("next_attempt_at_ms", BigInteger),
+    #: JSON
+    Column("response_headers", TEXT),
+    Column("response_body", TEXT),
+)
+Index("attempts_by_delivery", attempts.c.delivery_id, attempts.c.number)
+
+#: `endpoint_id` empty: the tenant's sum over one partition of `attempts`
+hours = Table(
+    "hours",
+    metadata,
+    Column("tenant", TEXT, primary_key=True),
+    Column("mode", TEXT, primary_key=True),
+    Column("endpoint_id", TEXT, primary_key=True),
+    Column("begins_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("attempts", "failed_attempts", "delivered", "dead", "cancelled")
+    ),
+    *(Column(f"within_{bound}", BigInteger, nullable=False) for bound in (*LATENCY_BOUNDS_MS, "any")),
+)
+Index("hours_by_age", hours.c.begins_ms)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("tenant", TEXT, primary_key=True),
+    Column("id", TEXT, primary_key=True),
+    Column("mode", TEXT, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("endpoint_id", TEXT),
+    Column("summary", TEXT, nullable=False),
+    #: JSON
+    Column("data", TEXT, nullable=False),
+)
+_n = notices.c
+Index("notices_by_time", _n.tenant, _n.mode, _n.at_ms, _n.id)
+Index("notices_by_endpoint", _n.tenant, _n.mode, _n.endpoint_id, _n.at_ms, _n.id)
+Index("notices_by_age", _n.at_ms)
+
+#: in the order in which they may be emptied
+ALL = (offsets, attempts, deliveries, hours, notices)
+DURATION_COLUMNS = tuple(f"within_{bound}" for bound in (*LATENCY_BOUNDS_MS, "any"))
+COUNT_COLUMNS = ("attempts", "failed_attempts", "delivered", "dead", "cancelled", *DURATION_COLUMNS)

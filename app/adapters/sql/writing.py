@@ -1,0 +1,194 @@
+"""Write the read model: rows and offsets in one transaction.
+
+Two processes never write of one delivery at once: all topics have a delivery in the same partition number, and who
+writes holds the offsets of that number, of all topics, from the beginning of the transaction on. Whoever has lost its
+partitions without noticing finds other offsets there than it has read from, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql import tables
+from app.adapters.sql.database import Database
+from app.adapters.sql.migrating import upgrade
+from app.core.partitions import Place
+from app.core.projecting import Portion
+from app.core.standing import Standing
+from app.ports.readmodel import Moved
+
+#: ids of one question; each number of them is a statement of its own, so that the last one is filled up
+_ASKED = 500
+_STANDING = [column.name for column in tables.deliveries.c]
+
+
+class SqlProjectionStore:
+    """`app.ports.readmodel.ProjectionStore` on SQLAlchemy Core."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        delivery = insert(tables.deliveries)
+        self._put_deliveries = delivery.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: delivery.excluded[name] for name in _STANDING if name not in ("id", "tenant", "mode")},
+        )
+        self._put_attempts = insert(tables.attempts).on_conflict_do_nothing()
+        self._put_notices = insert(tables.notices).on_conflict_do_nothing()
+        self._put_offsets = insert(tables.offsets).on_conflict_do_nothing()
+        hour = insert(tables.hours)
+        self._add_hours = hour.on_conflict_do_update(
+            index_elements=[column.name for column in tables.hours.primary_key],
+            set_={name: tables.hours.c[name] + hour.excluded[name] for name in tables.COUNT_COLUMNS},
+        )
+
+    async def prepare(self) -> None:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        await upgrade(self._database)
+
+    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            rows = [
+                {"topic": topic, "partition": number, "next_offset": 0, "newest_ms": 0}
+                for topic, number in sorted(places)
+            ]
+            await connection.execute(self._put_offsets, rows)
+            known = await connection.execute(
+                select(tables.offsets.c.topic, tables.offsets.c.partition, tables.offsets.c.next_offset)
+            )
+            found = {(topic, number): offset for topic, number, offset in known}
+        return {place: found[place] for place in places}
+
+    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            if not await _holds(connection, moved):
+                return False
+            known = await _standings(connection, {fact.id for fact in portion.facts})
+            changed = portion.settle(known)
+            if changed:
+                changed.sort(key=lambda standing: standing.id)
+                await connection.execute(self._put_deliveries, [_row(standing) for standing in changed])
+            if portion.lines:
+                await connection.execute(self._put_attempts, [_line(line) for line in portion.lines])
+            if portion.notices:
+                await connection.execute(self._put_notices, _notices(portion))
+            if counted := _counted(portion):
+                await connection.execute(self._add_hours, counted)
+            await connection.execute(_MOVE, [_move(place, to) for place, to in sorted(moved.items())])
+        return True
+
+    async def prune(self, before_ms: int, *, limit: int) -> int:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        old = select(tables.deliveries.c.id).where(tables.deliveries.c.updated_at_ms < before_ms)
+        async with self._database.writing() as connection:
+            ids = list((await connection.scalars(old.order_by(tables.deliveries.c.updated_at_ms).limit(limit))).all())
+            for some in _chunks(ids):
+                await connection.execute(delete(tables.attempts).where(tables.attempts.c.delivery_id.in_(some)))
+                await connection.execute(
+                    delete(tables.deliveries).where(
+                        tables.deliveries.c.id.in_(some), tables.deliveries.c.updated_at_ms < before_ms
+                    )
+                )
+            await connection.execute(delete(tables.hours).where(tables.hours.c.begins_ms < before_ms))
+            await connection.execute(delete(tables.notices).where(tables.notices.c.at_ms < before_ms))
+        return len(ids)
+
+    async def clear(self) -> None:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            for table in tables.ALL:
+                await connection.execute(delete(table))
+
+    async def close(self) -> None:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        await self._database.close()
+
+
+async def _holds(connection: AsyncConnection, moved: Mapping[Place, Moved]) -> bool:
+    """Lock the partitions, and compare where they are with where we have read from."""
+    columns = tables.offsets.c
+    numbers = sorted({number for _, number in moved})
+    known = await connection.execute(
+        select(columns.topic, columns.partition, columns.next_offset)
+        .where(columns.partition.in_(numbers))
+        .order_by(columns.partition, columns.topic)
+        .with_for_update()
+    )
+    there = {(topic, number): offset for topic, number, offset in known}
+    return all(there.get(place) == to.begin for place, to in moved.items())
+
+
+async def _standings(connection: AsyncConnection, ids: set[str]) -> dict[str, Standing]:
+    known = {}
+    for some in _chunks(sorted(ids)):
+        for row in await connection.execute(_KNOWN, {"ids": some}):
+            standing = Standing(**row._mapping)
+            known[standing.id] = standing
+    return known
+
+
+_KNOWN = select(tables.deliveries).where(tables.deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_MOVE = (
+    update(tables.offsets)
+    .where(tables.offsets.c.topic == bindparam("its_topic"), tables.offsets.c.partition == bindparam("its_number"))
+    .values(next_offset=bindparam("to"), newest_ms=bindparam("newest"))
+)
+
+
+def _move(place: Place, to: Moved) -> dict[str, Any]:
+    return {"its_topic": place[0], "its_number": place[1], "to": to.next, "newest": to.newest_ms}
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(ids), _ASKED):
+        some = list(ids[begin : begin + _ASKED])
+        yield some + some[-1:] * (_ASKED - len(some) if len(some) > 20 else 20 - len(some))
+
+
+def _row(standing: Standing) -> dict[str, Any]:
+    return {name: getattr(standing, name) for name in _STANDING}
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _line(line: msgspec.Struct) -> dict[str, Any]:
+    row = msgspec.structs.asdict(line)
+    headers = row["response_headers"]
+    row["response_headers"] = _encode(headers).decode() if headers else None
+    return row
+
+
+def _notices(portion: Portion) -> list[dict[str, Any]]:
+    return [
+        {
+            "tenant": notice.tenant,
+            "id": notice.id,
+            "mode": notice.mode,
+            "kind": notice.kind,
+            "at_ms": at_ms,
+            "endpoint_id": notice.endpoint_id,
+            "summary": notice.summary,
+            "data": _encode(notice.data).decode(),
+        }
+        for notice, at_ms in portion.notices
+    ]
+
+
+def _counted(portion: Portion) -> list[dict[str, Any]]:
+    return [
+        {
+            **where._asdict(),
+            **{name: getattr(counts, name) for name in tables.COUNT_COLUMNS[:5]},
+            **dict(zip(tables.DURATION_COLUMNS, counts.durations, strict=True)),
+        }
+        for where, counts in portion.tally
+    ]

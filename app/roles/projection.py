@@ -1,0 +1,237 @@
+"""The projection role: what Kafka says of deliveries, as rows that can be searched.
+
+Rules of this file
+- Where it has read to is in the database, in the transaction of the rows: each record is counted once, whatever dies.
+  What is committed to Kafka is for those who measure how far behind it is; nobody reads on from there.
+- A database that cannot be used is waited for, and said in `ready`. Nothing is lost meanwhile: Kafka has it.
+- All that is polled within a moment is one transaction: a delivery and its first attempt are one row written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import structlog
+
+from app.core.errors import Unavailable
+from app.core.partitions import Committed, Place
+from app.core.projecting import TOPICS, Portion
+from app.core.topics import Topics
+from app.core.watchdog import Progress, Report
+from app.ports import Clock, Meter, Record, SeekingSource
+from app.ports.readmodel import Moved, ProjectionStore
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_POLL_MS = 1000
+#: records of one transaction, and how long they are gathered at most
+_MOST = 4000
+_GATHER_S = 0.1
+#: waits between tries while the database is not there
+_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_COMMIT_EVERY_S = 1.0
+_PRUNE_EVERY_S = 60.0
+_PRUNED = 500
+_DAY_MS = 86_400_000
+#: how long a revocation waits for a transaction under way
+_REVOKE_WAIT_S = 3.0
+
+
+class ProjectionRole:
+    """One projection worker."""
+
+    def __init__(
+        self, *, source: SeekingSource, store: ProjectionStore, topics: Topics, clock: Clock, meter: Meter,
+        retention_days: float,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self._store = store
+        self._clock = clock
+        self._meter = meter
+        self._retention_ms = retention_days * _DAY_MS
+        self._logical = {topics.name(name): name for name in TOPICS}
+        self._assigned: set[Place] = set()
+        #: place (of a physical topic) → the offset that is next in the database; one that is not here is not read
+        self._next: dict[Place, int] = {}
+        self._known = False
+        self._writing = asyncio.Lock()
+        self._trouble: str | None = None
+        self._committed_s = 0.0
+
+    def ready(self) -> str | None:
+        """None when a new attempt would be shown; else why not."""
+        if self._trouble is not None:
+            return self._trouble
+        if not self._known:
+            return "waiting for the assignment of partitions"
+        return None if self._next.keys() >= self._assigned else "looking up where to read on"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a record was read or written. Waiting for the database is on purpose."""
+        waits_s = self._clock.monotonic() + 2 * _AGAIN_S[-1] if self._trouble else None
+        busy = self._writing.locked()
+        places = {}
+        for place in self._assigned:
+            low, read = self._next.get(place), self._source.position(place)
+            if low is not None and read is not None and not busy:
+                low = max(low, read)
+            places[place] = Progress(low, (read or 0,), waits_s)
+        return Report(places, settling=None if self._known or self._trouble else self.ready())
+
+    async def run(self) -> None:
+        """Work until cancelled; raises what a restart of the role may repair."""
+        try:
+            await self._patiently(self._store.prepare)
+            await self._source.start(self)
+            pruning = asyncio.create_task(self._prune_loop())
+            try:
+                while True:
+                    await self._turn()
+            finally:
+                pruning.cancel()
+                await asyncio.gather(pruning, return_exceptions=True)
+                await self._source.stop()
+        finally:
+            await self._store.close()
+
+    # --- partitions -------------------------------------------------------------------------------------------------
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`. Reading begins when the database has said where."""
+        self._assigned |= set(places)
+        self._known = True
+        self._meter.count("rebalances_total", role="projection")
+
+    async def revoked(self, places: set[Place]) -> None:
+        """Forget them; a transaction under way may end, and if it cannot, the database refuses it later."""
+        self._assigned -= places
+        try:
+            async with asyncio.timeout(_REVOKE_WAIT_S), self._writing:
+                pass
+        except TimeoutError:
+            pass
+        for place in places:
+            self._next.pop(place, None)
+
+    async def _find_offsets(self) -> None:
+        """Go where the database says, in those partitions that are not read yet."""
+        places = self._assigned - self._next.keys()
+        found = await self._patiently(lambda: self._store.offsets([self._named(place) for place in places]))
+        for place in places & self._assigned:
+            self._next[place] = found[self._named(place)]
+            self._source.seek(place, self._next[place])
+            self._source.resume(place)
+
+    def _named(self, place: Place) -> Place:
+        return self._logical[place[0]], place[1]
+
+    # --- work -------------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        if self._assigned - self._next.keys():
+            await self._find_offsets()
+        batches = await self._gather()
+        if batches:
+            async with self._writing:
+                portion, moved = self._portion(batches)
+                if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
+                    log.warning("projection.moved_elsewhere", places=len(moved))
+                    self._forget()
+                    return
+                self._written(portion, moved)
+        await self._commit()
+
+    async def _gather(self) -> dict[Place, list[Record]]:
+        """Records for one transaction: the first ones, and those of the moment after them."""
+        gathered: dict[Place, list[Record]] = {}
+        until_s, number, timeout_ms = 0.0, 0, _POLL_MS
+        while number < _MOST:
+            polled = await self._source.poll(timeout_ms=timeout_ms, max_records=_MOST - number)
+            now_s = self._clock.monotonic()
+            for place, records in polled.items():
+                gathered.setdefault(place, []).extend(records)
+                number += len(records)
+            if not gathered:
+                break
+            until_s = until_s or now_s + _GATHER_S
+            timeout_ms = round((until_s - now_s) * 1000)
+            if timeout_ms <= 0:
+                break
+        return gathered
+
+    def _portion(self, batches: Mapping[Place, Sequence[Record]]) -> tuple[Portion, dict[Place, Moved]]:
+        portion, moved = Portion(), {}
+        order = {name: rank for rank, name in enumerate(TOPICS)}
+        for place in sorted(batches, key=lambda each: (order[self._logical[each[0]]], each[1])):
+            begin = self._next.get(place)
+            if begin is None or place not in self._assigned:
+                continue
+            records = batches[place]
+            if records[0].offset < begin:
+                raise Unavailable(
+                    f"The read model has read {place[0]}, partition {place[1]}, up to {begin}, and Kafka begins at "
+                    f"{records[0].offset} again: it is of another Kafka. `hookstream readmodel rebuild` makes it anew."
+                )
+            for record in records:
+                portion.take(self._logical[place[0]], record)
+            moved[place] = Moved(begin, records[-1].offset + 1, max(record.timestamp for record in records))
+        return portion, moved
+
+    def _by_name(self, moved: Mapping[Place, Moved]) -> dict[Place, Moved]:
+        return {self._named(place): to for place, to in moved.items()}
+
+    def _written(self, portion: Portion, moved: Mapping[Place, Moved]) -> None:
+        self._next |= {place: to.next for place, to in moved.items() if place in self._next}
+        if portion.unreadable:
+            log.error("projection.unreadable", records=portion.unreadable)
+            self._meter.count("records_unreadable_total", portion.unreadable, topic="projection")
+        if portion.facts:
+            oldest_ms = min(fact.at_ms for fact in portion.facts)
+            self._meter.observe("projection_age_seconds", max(0.0, (self._clock.now_ms() - oldest_ms) / 1000))
+
+    def _forget(self) -> None:
+        """Read all again from where the database says."""
+        self._source.pause(*self._assigned)
+        self._next.clear()
+
+    async def _commit(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s - self._committed_s >= _COMMIT_EVERY_S:
+            self._committed_s = now_s
+            await self._source.commit({place: (to, "") for place, to in self._next.items()})
+
+    async def _prune_loop(self) -> None:
+        """Remove what is too old, a little at a time."""
+        while True:
+            await self._clock.sleep(_PRUNE_EVERY_S)
+            removed = _PRUNED
+            while removed == _PRUNED:
+                before_ms = round(self._clock.now_ms() - self._retention_ms)
+                try:
+                    removed = await self._store.prune(before_ms, limit=_PRUNED)
+                except Unavailable as error:
+                    log.warning("projection.not_pruned", reason=str(error))
+                    break
+                await self._clock.sleep(_GATHER_S)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Until the database does it."""
+        turn = 0
+        while True:
+            try:
+                done = await work()
+            except Unavailable as error:
+                if self._trouble is None:
+                    log.warning("projection.waiting", reason=str(error))
+                self._trouble = str(error)
+                await self._clock.sleep(_AGAIN_S[min(turn, len(_AGAIN_S) - 1)])
+                turn += 1
+            else:
+                if self._trouble is not None:
+                    log.warning("projection.goes_on")
+                self._trouble = None
+                return done

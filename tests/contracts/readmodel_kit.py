@@ -1,0 +1,134 @@
+"""Records for the read model's tests, made with what writes them in production."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.core import delivery_record, ids
+from app.core.attempt import Attempt
+from app.core.ingest import iso
+from app.core.model import Delivery
+from app.core.partitions import Place
+from app.core.projecting import Portion
+from app.core.topics import Names
+from app.ports.readmodel import Moved, ProjectionStore
+from tests.fakes.log import MemoryRecord
+
+#: 2026-01-31T08:00:00Z
+BEGUN_MS = 1_769_846_400_000
+
+
+class Journal:
+    """Topics in memory, and how far a store has them."""
+
+    def __init__(self) -> None:
+        self.records: dict[Place, list[MemoryRecord]] = {}
+        self._read: dict[Place, int] = {}
+
+    def append(
+        self, topic: str, *, at_ms: int, value: bytes | None, key: bytes = b"ep_1",
+        headers: Iterable[tuple[str, bytes]] = (), partition: int = 0,
+    ) -> None:  # fmt: skip
+        there = self.records.setdefault((topic, partition), [])
+        there.append(
+            MemoryRecord(
+                topic=topic,
+                partition=partition,
+                offset=len(there),
+                timestamp=at_ms,
+                key=key,
+                value=value,
+                headers=list(headers),
+            )
+        )
+
+    def handed(self, delivery: Delivery, at_ms: int, partition: int = 0) -> None:
+        """A record of deliveries."""
+        self.append(
+            Names.DELIVERIES, at_ms=at_ms, value=delivery.body, key=delivery.endpoint_id.encode(),
+            headers=delivery_record.encode(delivery), partition=partition,
+        )  # fmt: skip
+
+    def dead(self, delivery: Delivery, at_ms: int, reason: str, partition: int = 0) -> None:
+        """A record of deliveries.dead."""
+        self.append(
+            Names.DELIVERIES_DEAD, at_ms=at_ms, value=delivery.body, key=delivery.endpoint_id.encode(),
+            headers=[*delivery_record.encode(delivery), ("reason", reason.encode())], partition=partition,
+        )  # fmt: skip
+
+    def attempted(self, delivery: Delivery, at_ms: int, number: int = 1, partition: int = 0, **more: Any) -> None:
+        """A record of attempts."""
+        record = attempt(delivery, at_ms, number, **more)
+        self.append(
+            Names.ATTEMPTS, at_ms=at_ms, value=msgspec.json.encode(record), key=delivery.endpoint_id.encode(),
+            partition=partition,
+        )  # fmt: skip
+
+    def noticed(self, at_ms: int, **fields: Any) -> None:
+        """A record of notices."""
+        self.append(Names.NOTICES, at_ms=at_ms, value=msgspec.json.encode(fields), key=b"acme")
+
+    def portion(self, until: Mapping[Place, int] | None = None) -> tuple[Portion, dict[Place, Moved]]:
+        """What has not been read yet."""
+        portion, moved = Portion(), {}
+        for place, records in self.records.items():
+            begin = self._read.get(place, 0)
+            some = records[begin : (until or {}).get(place, len(records))]
+            for record in some:
+                portion.take(place[0], record)
+            if some:
+                moved[place] = Moved(begin, begin + len(some), some[-1].timestamp)
+        return portion, moved
+
+    async def into(self, store: ProjectionStore) -> Portion:
+        """Write what has not been read yet."""
+        portion, moved = self.portion()
+        await store.offsets(moved)
+        assert await store.write(portion, moved)
+        self._read |= {place: to.next for place, to in moved.items()}
+        return portion
+
+    def forget(self) -> None:
+        """Nothing has been read."""
+        self._read.clear()
+
+
+def delivery(number: int = 1, **more: Any) -> Delivery:
+    """A delivery of tenant acme."""
+    fields = {
+        "tenant": "acme", "mode": "live", "endpoint_id": "ep_1", "event_type": "recording.created",
+        "accepted_at_ms": BEGUN_MS + number, "body": b"{}", **more,
+    }  # fmt: skip
+    event_id = fields.pop("event_id", f"evt_{number}")
+    replay_id = fields.get("replay_id", "")
+    made = ids.delivery_id(fields["tenant"], event_id, fields["endpoint_id"], replay_id)
+    return Delivery(
+        id=made, event_id=event_id, created_at=iso(fields["accepted_at_ms"]), source=f"3:{number}", **fields
+    )  # fmt: skip
+
+
+def attempt(about: Delivery, at_ms: int, number: int = 1, **more: Any) -> Attempt:
+    """An attempt of a delivery; a successful one unless it is said."""
+    fields = {
+        "trigger": "first", "state": "delivered", "result": "ok", "status": 200, "started_at": iso(at_ms - 20),
+        "duration_ms": 20.0, "url": "https://example.com/hook", **more,
+    }  # fmt: skip
+    return Attempt(
+        delivery_id=about.id, event_id=about.event_id, event_type=about.event_type, endpoint_id=about.endpoint_id,
+        tenant=about.tenant, mode=about.mode, attempt=number, created_at=about.created_at,
+        accepted_at_ms=about.accepted_at_ms, source=about.source, sequence=about.sequence,
+        ordering_key=about.ordering_key, replay_id=about.replay_id or None, **fields,
+    )  # fmt: skip
+
+
+#: fields of an attempt that failed
+FAILED: dict[str, Any] = {
+    "state": "retrying", "result": "http_5xx", "status": 503, "error": "the endpoint answered 503",
+    "next_attempt_at": iso(BEGUN_MS + 60_000),
+}  # fmt: skip
+DEAD: dict[str, Any] = {
+    "state": "dead", "result": "http_5xx", "status": 503, "error": "the endpoint answered 503", "reason": "exhausted",
+}  # fmt: skip

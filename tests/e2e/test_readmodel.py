@@ -1,0 +1,70 @@
+"""The read model on a real Kafka: what was delivered is found in it, and is the same after its database was deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app.adapters.sql.database import FILE, Database
+from app.adapters.sql.reading import SqlReadStore
+from app.core.errors import Unavailable
+from app.ports.readmodel import DeliveryFilter, DeliveryRow
+from tests.conftest import RealBroker
+from tests.e2e.harness import inbox, pause, producer, service
+
+ACME = DeliveryFilter(tenant="acme", mode="live")
+
+
+async def rows_when(folder: Path, enough: Callable[[Sequence[DeliveryRow]], bool]) -> list[DeliveryRow]:
+    """The newest deliveries, once they satisfy a condition; the process that writes them is a foreign one."""
+    store = SqlReadStore(Database(None, folder))
+    try:
+        for _ in range(600):
+            try:
+                rows = list((await store.deliveries(ACME, limit=100)).rows)
+            except Unavailable:
+                rows = []
+            if enough(rows):
+                return rows
+            await pause(0.05)
+        raise AssertionError(rows)
+    finally:
+        await store.close()
+
+
+async def test_deliveries_are_found_and_found_again_after_a_rebuild(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    settings = {"HOOKSTREAM_TIME_SCALE": "0.01"}
+    async with (
+        service(broker.bootstrap, prefix, tmp_path, settings) as running,
+        inbox("status:503*4,200") as (box, base),
+    ):
+        added = await running.add(f"{base}/standard", tenant="acme", events="recording.*")
+        box.receiver.register("standard", "standard", added["secret"])
+        async with producer(broker.bootstrap) as kafka:
+            for number in range(20):
+                event = {"type": "recording.created", "id": f"evt_{number}", "tenant": "acme", "data": number}
+                await kafka.send_and_wait(f"{prefix}events.raw", json.dumps(event).encode(), key=b"acme")
+
+        def all_delivered(rows: Sequence[DeliveryRow]) -> bool:
+            return len(rows) == 20 and {row.state for row in rows} == {"delivered"}
+
+        before = await rows_when(tmp_path, all_delivered)
+        assert {row.event_id for row in before} == {f"evt_{number}" for number in range(20)}
+        assert all(row.source is not None and row.endpoint_id == added["id"] for row in before)
+        read = SqlReadStore(Database(None, tmp_path))
+        tried = [len(await read.attempts("acme", "live", row.id)) for row in before]
+        assert tried == [row.attempts for row in before] and max(tried) == 2
+        counted = await read.hours("acme", "live", endpoint_id=added["id"], since_ms=0, until_ms=2**53)
+        await read.close()
+
+        assert await running.stop() == 0
+        for path in tmp_path.glob(f"{FILE}*"):
+            path.unlink()
+        await running.start()
+        assert await rows_when(tmp_path, all_delivered) == before
+        read = SqlReadStore(Database(None, tmp_path))
+        assert await read.hours("acme", "live", endpoint_id=added["id"], since_ms=0, until_ms=2**53) == counted
+        await read.close()
