@@ -5,6 +5,7 @@ Adding a setting = adding a field with its `#:` sentence: the loader, `config pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -57,6 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_host: str = "127.0.0.1"
     #: its port; 0 = any
     api_port: int = 8080
+    #: where browsers find the API and the dashboard, such as https://hooks.example.com; unset: where they found it
+    public_url: str | None = None
+    #: origins whose pages may show the portal in a frame, such as https://app.example.com, comma-separated
+    portal_origins: tuple[str, ...] = ()
     #: requests per second that one key may make
     api_rate_limit: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
@@ -231,6 +236,7 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
+    said += _origin_problems(settings)
     said += _egress_problems(settings)
     said += _watchdog_problems(settings)
     demand(
@@ -253,6 +259,20 @@ def _watchdog_problems(settings: Settings) -> list[str]:
             f"{PREFIX}WATCHDOG_STUCK_SECONDS: greater than {PREFIX}WATCHDOG_SUSPECT_SECONDS, which must not be 0 "
             "then: a process says that it is not ready before it ends"
         )
+    return said
+
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
+
+
+def _origin_problems(settings: Settings) -> list[str]:
+    said = [
+        f"{PREFIX}PORTAL_ORIGINS: {origin!r} is not an origin such as https://app.example.com"
+        for origin in settings.portal_origins
+        if not _ORIGIN.fullmatch(origin)
+    ]
+    if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url):
+        said.append(f"{PREFIX}PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
     return said
 
 

@@ -60,9 +60,12 @@ class CommandClient:
         await self._consumer.stop()
         await self._log.close()
 
-    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
-        """Send and wait. Raises `CommandRefused`, or `Unavailable` when no writer answers in time."""
-        command = Command(id=uuid.uuid4().hex, issued_at_ms=self._clock.now_ms(), action=action)
+    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+        """Send and wait; `actor` is who asks, for the audit log.
+
+        Raises `CommandRefused`, or `Unavailable` when no writer answers in time.
+        """
+        command = Command(id=uuid.uuid4().hex, issued_at_ms=self._clock.now_ms(), action=action, actor=actor)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[command.id] = future
         try:

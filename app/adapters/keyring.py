@@ -7,9 +7,11 @@ so a sealed secret that is copied to another endpoint does not open there.
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 import secrets
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +30,7 @@ class AesKeyRing:
         """`ConfigError` lists every entry that is not `ID:BASE64 of 32 bytes`."""
         problems: list[str] = []
         self._keys: dict[str, AESGCM] = {}
+        self._derived_from = b""
         for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
             key_id, _, encoded = entry.partition(":")
             try:
@@ -39,12 +42,17 @@ class AesKeyRing:
             elif key_id in self._keys:
                 problems.append(f"HOOKSTREAM_SECRET_KEYS: the id {key_id} is there twice")
             else:
+                self._derived_from = key if not self._keys else self._derived_from
                 self._keys[key_id] = AESGCM(key)
         if not self._keys and not problems:
             problems.append("HOOKSTREAM_SECRET_KEYS: the ring has no key")
         if problems:
             raise ConfigError(problems)
         self._first = next(iter(self._keys))
+
+    def derive(self, purpose: str) -> bytes:
+        """A secret of 32 bytes for another purpose: every process that has the ring gets the same."""
+        return hmac.new(self._derived_from, purpose.encode(), sha256).digest()
 
     def seal(self, secret: str, owner: str, now_ms: int) -> SealedSecret:
         """Encrypt a secret for its owner."""

@@ -30,7 +30,7 @@ class Session:
 
     async def call(self, action: Action, entity: str) -> Reply:
         """Send a command; returns when its effect is in `directory`."""
-        reply = await self._client.call(action, entity=entity)
+        reply = await self._client.call(action, entity=entity, actor="cli")
         await self._feed.fence()
         return reply
 

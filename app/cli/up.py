@@ -102,6 +102,7 @@ async def _serve(
     try:
         _leave_note(note, service)
         console.print(f"Kafka [bold]{service.bootstrap}[/]  ·  API [bold]{service.api_url}[/]  ·  /readyz /metrics")
+        _tell_dashboard(service.api_url, settings)
         if demo:
             return await _show(service, ring, settings.data_dir, stop, once=once)
         console.print(
@@ -113,6 +114,15 @@ async def _serve(
         return 0
     finally:
         note.unlink(missing_ok=True)
+
+
+def _tell_dashboard(api_url: str, settings: Settings) -> None:
+    token = "HOOKSTREAM_ADMIN_TOKEN" if not context.left_open("ADMIN_TOKEN") else settings.data_dir / "admin.token"
+    console.print(
+        f"Dashboard [bold]{api_url}/ui[/]  ·  sign in with the operator's token: {token}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _leave_note(note: Path, service: Service) -> None:

@@ -197,6 +197,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     issued_at_ms: int
     action: Action
+    #: who asks for it, for the audit log; empty: a role of ours
+    actor: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from app.core.matching import is_event_type, is_pattern
-from app.core.model import Endpoint, EventType, Tenant
+from app.core.model import Brand, Endpoint, EventType, Tenant
 
 #: not `.` or `..`, which would be lost in a path
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
@@ -36,6 +36,12 @@ RESERVED_HEADERS = frozenset(
     ]
 )
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+#: what goes into a Content-Security-Policy has no room for surprises
+_LOGO = re.compile(
+    r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"
+    r"|data:image/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/=]{1,32768}"
+)
 MAX_SCHEDULE = 100
 MAX_DELAY_S = 7 * 86_400.0
 
@@ -52,6 +58,17 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
         problems.append(f"tenant id {tenant.id!r}: 1 to 128 of letters, digits, _, . and -")
     if tenant.profile not in profiles:
         problems.append(_unknown_profile(tenant.profile, profiles))
+    return problems + (_brand_problems(tenant.brand) if tenant.brand else [])
+
+
+def _brand_problems(brand: Brand) -> list[str]:
+    problems = []
+    if len(brand.name) > 64:
+        problems.append("brand: a name has at most 64 characters")
+    if brand.color and not _COLOR.fullmatch(brand.color):
+        problems.append("brand: a color is #rrggbb")
+    if brand.logo and not _LOGO.fullmatch(brand.logo):
+        problems.append("brand: a logo is https://… or data:image/(png|jpeg|webp|svg+xml);base64,…, at most 32 KiB")
     return problems
 
 

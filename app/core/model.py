@@ -112,6 +112,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
+class Brand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a tenant's portal looks."""
+
+    #: empty: the tenant's name
+    name: str = ""
+    #: `#rrggbb`; empty: ours
+    color: str = ""
+    #: https:// or data:image/…; empty: none
+    logo: str = ""
+
+
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The isolation unit; the value of `tenant/<id>` in registry."""
 
@@ -122,6 +133,8 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notify_emails: tuple[str, ...] = ()
     #: endpoints may subscribe to types that no catalogue knows; None: only where the profile is `standard`
     open_catalogue: bool | None = None
+    #: None: as ours
+    brand: Brand | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1
@@ -162,6 +175,28 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change that somebody asked for; the value of `audit/<tenant>/<mode>/<slot>` in registry."""
+
+    tenant: str
+    #: empty: it is about both, such as the tenant itself
+    mode: Mode | Literal[""]
+    #: counts the tenant's and mode's entries, from 1
+    number: int
+    slot: int
+    at_ms: int
+    #: operator, cli, health, the id of a key, or `portal of …`
+    actor: str
+    #: the command's name, such as endpoint.update
+    action: str
+    #: the key of the record that changed, such as endpoint/ep_1
+    entity: str
+    #: of it after the change; 0: removed
+    version: int = 0
+    #: more about it, in words
+    detail: str = ""
 
 
 #: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint

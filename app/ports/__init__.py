@@ -269,8 +269,8 @@ class RegistryStore(Protocol):
 class CommandSender(Protocol):
     """Ask the registry for a change."""
 
-    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
-        """Send and wait for the writer's answer.
+    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+        """Send and wait for the writer's answer; `actor` is who asks, for the audit log.
 
         Raises `CommandRefused`, or `Unavailable` when nobody answers in time; the change may then still be made.
         """

@@ -128,7 +128,7 @@ class HealthRole:
             else:
                 action = self._action(key.decode(), said.epoch, order, places)
                 name = ids.health_command_id(action.id, said.epoch, said.offset, index)
-                command = Command(id=name, issued_at_ms=record.timestamp, action=action)
+                command = Command(id=name, issued_at_ms=record.timestamp, action=action, actor="health")
                 bundle.append(self._commands, key=key, value=encode(command))
 
     def _action(

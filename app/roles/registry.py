@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from app.core.commands import Reply
+from app.core.audit import entry_of
+from app.core.commands import Command, Reply
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect
 from app.core.model import Endpoint
@@ -94,7 +95,7 @@ class RegistryRole:
             self._meter.count("registry_commands_total", result=error.code)
             return None
         try:
-            changes = decide(command, directory, self._clock.now_ms(), self._profiles)
+            changes = self._audited(command, directory, self._clock.now_ms())
             values = [self._checked(change, directory) for change in changes]
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
@@ -108,6 +109,16 @@ class RegistryRole:
             states.append((change.key, value))
         self._meter.count("registry_commands_total", result="ok")
         return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
+
+    def _audited(self, command: Command, directory: Directory, now_ms: int) -> list[Change]:
+        """What the command does, and the entry that says who asked for it."""
+        changes = decide(command, directory, now_ms, self._profiles)
+        if changes:
+            entry = entry_of(command, changes[0].key, changes[0].version, directory, now_ms)
+            if entry is not None:
+                key = f"audit/{entry.tenant}/{entry.mode}/{entry.slot}"
+                return [*changes, Change(key, entry, entry.number)]
+        return changes
 
     def _checked(self, change: Change, directory: Directory) -> bytes | None:
         """The record's value; refused when its new URL may not be called, or when it would not fit.

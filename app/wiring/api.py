@@ -15,16 +15,21 @@ from app.adapters.command_client import CommandClient
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
+from app.adapters.keyring import AesKeyRing
 from app.adapters.minting import RandomMinter
 from app.adapters.web_server import WebServer, add_probes
 from app.core.topics import Names, Topics
-from app.ports import DirectoryFeed, KeyRing, Sender
+from app.ports import DirectoryFeed, Sender
+from app.ports.operations import Operations
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.calls import Services
 from app.roles.api.role import ApiRole
+from app.roles.api.tokens import Tokens
 from app.roles.replay import Archive, Counting
 from app.settings import Settings
+from app.wiring.dashboard import site
+from app.wiring.readmodel import read_store
 
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
@@ -41,8 +46,8 @@ class Address:
 
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
-    keyring: KeyRing, past: Archive, address: Address, exposition: Callable[[], bytes],
-    readiness: Callable[[], Mapping[str, str | None]],
+    keyring: AesKeyRing, past: Archive, address: Address, exposition: Callable[[], bytes],
+    readiness: Callable[[], Mapping[str, str | None]], operations: Operations,
 ) -> ApiRole:  # fmt: skip
     """A fresh role."""
     clock = SystemClock()
@@ -57,18 +62,21 @@ def api_role(
             bootstrap, client_id="hookstream-api", events=topics.name(Names.EVENTS_RAW),
             fanout_group=f"{settings.topic_prefix}hookstream.fanout",
         )  # fmt: skip
+        reads = read_store(settings)
         try:
             await commands.start()
             await ends.start()
             yield Services(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
-                counter=Counting(past), sender=sender, keyring=keyring,
+                counter=Counting(past), reads=reads, sender=sender, keyring=keyring,
                 minter=RandomMinter(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
-                schema_problem=schema_problem,
+                schema_problem=schema_problem, tokens=Tokens(_session_key(settings, keyring)),
+                public_url=settings.public_url or "",
             )  # fmt: skip
         finally:
+            await reads.close()
             await past.reader.close()
             await ends.stop()
             await commands.stop()
@@ -79,7 +87,14 @@ def api_role(
     return ApiRole(
         services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
         operator_token=settings.admin_token.reveal() if settings.admin_token else None,
+        site=lambda services, gate, limiter: site(settings, services, gate, limiter, operations),
     )  # fmt: skip
+
+
+def _session_key(settings: Settings, keyring: AesKeyRing) -> bytes:
+    """What signs sessions: another ring or another operator's token ends them all."""
+    token = settings.admin_token.reveal() if settings.admin_token else ""
+    return keyring.derive(f"sessions/{token}")
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from app.adapters.clock import SystemClock, SystemDice
 from app.adapters.http_sender import HttpSender
 from app.adapters.kafka_header_names import tolerate
 from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_operations import KafkaOperations
 from app.adapters.kafka_registry import KafkaRegistryStore
 from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import KafkaDirectoryFeed
@@ -42,6 +43,16 @@ from app.wiring.watchdog import Watchdog, every_s, limits_of
 log = structlog.get_logger(__name__)
 
 ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "replay", "projection", "api")
+#: role → what its consumer group reads
+GROUPS = {
+    "fanout": [Names.EVENTS_RAW],
+    "dispatch": [Names.DELIVERIES],
+    "sequencer": [Names.DELIVERIES_ORDERED],
+    "delay": [f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS],
+    "registry": [Names.REGISTRY_COMMANDS],
+    "health": [Names.ENDPOINTS_SIGNALS],
+    "projection": list(PROJECTED),
+}
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
 EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
@@ -138,18 +149,10 @@ class Process:
         return {"directory": self._feed.ready()} | self._supervisor.readiness()
 
     def _care(self) -> list[asyncio.Task[None]]:
-        groups = {
-            "fanout": [self._topics.name(Names.EVENTS_RAW)],
-            "dispatch": [self._topics.name(Names.DELIVERIES)],
-            "sequencer": [self._topics.name(Names.DELIVERIES_ORDERED)],
-            "delay": [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS],
-            "registry": [self._topics.name(Names.REGISTRY_COMMANDS)],
-            "health": [self._topics.name(Names.ENDPOINTS_SIGNALS)],
-            "projection": [self._topics.name(name) for name in PROJECTED],
-        }
-        mine = {self._group(role): topics for role, topics in groups.items() if role in self._roles}
+        groups = self._group_topics()
+        mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
         watchdog = Watchdog(
-            self._limits, self._clock, self._supervisor, {self._group(role): role for role in groups},
+            self._limits, self._clock, self._supervisor, {self._group(role): role for role in GROUPS},
             self._log.waits_until_s,
         )  # fmt: skip
         sampler = LagSampler(
@@ -157,6 +160,10 @@ class Process:
             partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
         )  # fmt: skip
         return [asyncio.create_task(sampler.run()), asyncio.create_task(self._watch_loop())]
+
+    def _group_topics(self) -> dict[str, list[str]]:
+        """Each consumer group and its topics."""
+        return {self._group(role): [self._topics.name(each) for each in names] for role, names in GROUPS.items()}
 
     async def _watch_loop(self) -> None:
         """Once a second: how late the event loop is, and what the directory holds."""
@@ -208,6 +215,7 @@ class Process:
         return api_role(
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
             self._past(), self.address, self.meter.exposition, self.readiness,
+            KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
         )  # fmt: skip
 
     def _sequencer(self) -> Role:

@@ -15,7 +15,7 @@ from tests.architecture.field_sentences import sentences
 FOLDER = Path(__file__).parents[2] / "schemas" / "records"
 
 _KEY_LENGTH = 512
-_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay)
+_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay, model.AuditEntry)
 _STRUCTS = (
     Attempt,
     notices.Notice,
@@ -65,7 +65,8 @@ def _registry() -> dict[str, Any]:
     references, components = _components(*_REGISTERED)
     description = (
         "The value of a record of registry. The key says which: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
-        "`type/<tenant>/<mode>/<name>` or `replay/<id>`. A record without a value removes the entity."
+        "`type/<tenant>/<mode>/<name>`, `replay/<id>` or `audit/<tenant>/<mode>/<slot>`. A record without a value "
+        "removes the entity."
     )
     return _document("registry", description, {"anyOf": references, "$defs": components})
 

@@ -134,7 +134,7 @@ class Stage:
     async def _connected(self) -> AsyncIterator[Stage]:
         yield self
 
-    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
         """`app.ports.CommandSender`."""
         await asyncio.sleep(0)
         if self.silent:

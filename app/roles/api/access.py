@@ -55,7 +55,7 @@ class Gate:
         if tenant is None or not _is_name(tenant):
             raise ApiError(400, "invalid_header", f"{_TENANT}: the id of a tenant")
         known: Mode = "test" if mode == "test" else "live"
-        return Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"))
+        return Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"), actor="operator")
 
     def demand(self, access: Access, caller: Caller) -> None:
         """Raises `ApiError` 403."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.core.model import ApiKey, Mode
+from app.core.model import ApiKey, Mode, Scope
 from app.core.topics import Topics
 from app.ports import (
     Clock,
@@ -21,9 +21,11 @@ from app.ports import (
     ReplayReader,
     Sender,
 )
+from app.ports.readmodel import ReadStore
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 from app.roles.api.problems import ApiError
+from app.roles.api.tokens import Tokens
 
 _MAX_PAGE = 100
 
@@ -35,8 +37,15 @@ class Caller(msgspec.Struct, frozen=True):
     id: str
     tenant: str = ""
     mode: Mode = "live"
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[Scope, ...] = ()
     operator: bool = False
+    #: what the audit log says of who asks; empty: the key's id
+    actor: str = ""
+
+    @property
+    def name(self) -> str:
+        """Who asks, as the audit log has it."""
+        return self.actor or self.id
 
     @classmethod
     def of(cls, key: ApiKey) -> Caller:
@@ -95,6 +104,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     #: what a replay may begin with, and what it would deliver
     past: ReplayReader
     counter: ReplayCounter
+    #: what became of deliveries
+    reads: ReadStore
     sender: Sender
     keyring: KeyRing
     minter: Minter
@@ -107,8 +118,17 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: int
     #: what is wrong with a JSON Schema; None: nothing
     schema_problem: Callable[[str], str | None]
+    tokens: Tokens
+    #: where browsers find this service, `https://host`; empty: where they have found it
+    public_url: str
+    #: for whom this is, in the audit log; see `acting`
+    actor: str = ""
+
+    def acting(self, actor: str) -> Services:
+        """The same for one request of somebody."""
+        return msgspec.structs.replace(self, actor=actor)
 
     async def command(self, action: Any, entity: str) -> None:
         """Ask the registry, and return when this process sees what came of it."""
-        await self.commands.call(action, entity=entity)
+        await self.commands.call(action, entity=entity, actor=self.actor)
         await self.feed.fence()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.core.model import Mode, Only, Ordering, ReplayReason, ReplayState, Scope, Status
+from app.core.model import Mode, Only, Ordering, ReplayReason, ReplayState, Status
 
 Url = Annotated[str, Meta(max_length=2048, description="https://…", examples=["https://customer.example/hooks"])]
 Events = Annotated[
@@ -255,54 +255,6 @@ class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):
     example: Any
     mode: Literal["off", "warn", "reject"]
     version: int
-
-
-class TenantIn(Input, frozen=True, kw_only=True):
-    """A tenant to be registered or replaced."""
-
-    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
-    name: Annotated[str, Meta(max_length=256)] = ""
-    profile: str = "standard"
-    notify_emails: Annotated[list[Annotated[str, Meta(max_length=254)]], Meta(max_length=20)] = []
-    #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
-    open_catalogue: bool | None = None
-
-
-class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant."""
-
-    id: str
-    name: str
-    profile: str
-    notify_emails: list[str]
-    open_catalogue: bool
-    version: int
-    created_at: str
-    updated_at: str
-
-
-class KeyIn(Input, frozen=True, kw_only=True):
-    """A key to be made."""
-
-    mode: Mode
-    name: Annotated[str, Meta(max_length=256)] = ""
-    scopes: list[Scope] = msgspec.field(default_factory=lambda: ["read", "write"])
-    #: ISO 8601 with zone; null: never
-    expires_at: str | None = None
-
-
-class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of the API."""
-
-    id: str
-    mode: Mode
-    name: str
-    scopes: list[Scope]
-    last4: str
-    expires_at: str | None
-    created_at: str
-    #: the key itself; only in the answer to its creation
-    key: str | UnsetType = UNSET
 
 
 class ReplayIn(Input, frozen=True, kw_only=True):

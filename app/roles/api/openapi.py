@@ -12,6 +12,7 @@ import msgspec
 from app.profiles.catalog import PROFILES, CatalogueEntry
 from app.profiles.contract import EventView, Profile
 from app.roles.api import contract as c
+from app.roles.api.contract_tenants import TenantOut
 from app.roles.api.routes import ROUTES, Route
 
 Json = dict[str, Any]
@@ -30,6 +31,8 @@ _TAGS = {
     "events": "Events to be delivered.",
     "event-types": "What events exist: the products' catalogues, and types of your own.",
     "replays": "Events given to an endpoint after the fact.",
+    "audit": "Who changed what and when.",
+    "portal-links": "Links with which your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their keys; for the operator.",
     "service": "The service's own state.",
 }
@@ -66,7 +69,7 @@ _DELIVERY_HEADERS = (
     ("traceparent", "W3C trace context, where the producer gave one.", False),
 )
 #: what is shown with an ETag
-_TAGGED = (c.Webhook, c.TenantOut)
+_TAGGED = (c.Webhook, TenantOut)
 _ID, _TIME = "evt_2gJ8pXq7mQ4rT1", "2026-01-15T10:00:00.000Z"
 #: 32 bytes that both kinds of key understand
 _EXAMPLE_SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

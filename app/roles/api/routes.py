@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.roles.api import contract as c
+from app.roles.api import contract_tenants as t
 
 #: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
 Access = Literal["read", "write", "operator", "anyone"]
@@ -81,18 +82,23 @@ ROUTES: tuple[Route, ...] = (
           access="write", gives=c.ReplayOut),
     Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Go on with a replay",
           access="write", gives=c.ReplayOut),
+    Route(method="GET", path="/v1/audit", name="audit.list", summary="List who changed what, the latest first",
+          access="read", gives=c.Page, of=t.AuditOut, query=_PAGE),
+    Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Make a link to the portal of the "
+          "tenant and mode", access="write", takes=t.PortalLinkIn, takes_nothing_too=True, gives=t.PortalLink,
+          status=201),
     Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
-          takes=c.TenantIn, gives=c.TenantOut, status=201),
+          takes=t.TenantIn, gives=t.TenantOut, status=201),
     Route(method="GET", path="/v1/tenants", name="tenants.list", summary="List tenants", access="operator",
-          gives=c.Page, of=c.TenantOut, query=_PAGE),
+          gives=c.Page, of=t.TenantOut, query=_PAGE),
     Route(method="GET", path="/v1/tenants/{id}", name="tenants.get", summary="Show a tenant", access="operator",
-          gives=c.TenantOut),
+          gives=t.TenantOut),
     Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
-          "version)", access="operator", takes=c.TenantIn, gives=c.TenantOut),
+          "version)", access="operator", takes=t.TenantIn, gives=t.TenantOut),
     Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown "
-          "once", access="operator", takes=c.KeyIn, gives=c.KeyOut, status=201),
+          "once", access="operator", takes=t.KeyIn, gives=t.KeyOut, status=201),
     Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
-          access="operator", gives=c.Page, of=c.KeyOut, query=_PAGE),
+          access="operator", gives=c.Page, of=t.KeyOut, query=_PAGE),
     Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",
           access="operator", status=204),
 )  # fmt: skip

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
-from app.roles.api import actions, event_types, events, openapi, replays, tenants, webhooks
+from app.roles.api import actions, audit, event_types, events, openapi, portal, replays, tenants, webhooks
 from app.roles.api.access import Gate
 from app.roles.api.calls import Answer, Call, Caller, Services
 from app.roles.api.idempotency import IdempotencyMemory
@@ -30,14 +30,14 @@ Raw = tuple[int, dict[str, str], bytes]
 
 _MODULES = {
     "webhooks": webhooks, "actions": actions, "events": events, "event_types": event_types, "replays": replays,
-    "tenants": tenants,
+    "tenants": tenants, "audit": audit, "portal": portal,
 }  # fmt: skip
 #: largest body: a batch of events
 MAX_BODY = 8 * 1024 * 1024
 #: a request that takes longer is given up with 503; what it asked for may still happen
 _DEADLINE_S = 75.0
 #: the headers that say how often the caller may ask: every answer has them, whatever came of the request
-_LIMITS = "limits"
+_LIMITS = web.RequestKey("limits", Mapping[str, str])
 _encoder = msgspec.json.Encoder()
 
 
@@ -47,7 +47,7 @@ class Server:
     def __init__(self, services: Services, gate: Gate, per_second: int, version: str) -> None:
         self._services = services
         self._gate = gate
-        self._limiter = RateLimiter(per_second)
+        self.limiter = RateLimiter(per_second)
         self._memory = IdempotencyMemory()
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
@@ -89,9 +89,9 @@ class Server:
         return caller
 
     def _limit(self, caller: str, request: web.Request) -> None:
-        allowed, request[_LIMITS] = self._limiter.take(caller, self._services.clock.monotonic())
+        allowed, request[_LIMITS] = self.limiter.take(caller, self._services.clock.monotonic())
         if not allowed:
-            raise ApiError(429, "too_many_requests", f"at most {self._limiter.per_second} requests per second")
+            raise ApiError(429, "too_many_requests", f"at most {self.limiter.per_second} requests per second")
 
     async def _carry_out(self, route: Route, handler: Handler, request: web.Request, caller: Caller) -> Raw:
         raw = await self._read(request)
@@ -128,7 +128,7 @@ class Server:
         return answer
 
     async def _answer(self, route: Route, handler: Handler, call: Call) -> tuple[Raw, bool]:
-        answer = await handler(self._services, call)
+        answer = await handler(self._services.acting(call.caller.name), call)
         headers = dict(answer.headers)
         body = b""
         if answer.body is not None:
@@ -172,10 +172,12 @@ class Server:
             response = web.Response(
                 status=error.status, body=document(error, request_id), headers=error.headers, content_type=MEDIA_TYPE
             )  # fmt: skip
+        if response.prepared:
+            return response
         response.headers.update(request.get(_LIMITS, {}))
         response.headers["Server"] = "hookstream"
         response.headers["X-Request-Id"] = request_id
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

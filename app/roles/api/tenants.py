@@ -13,7 +13,8 @@ from app.core.errors import CommandRefused
 from app.core.ingest import iso
 from app.core.model import ApiKey, Tenant
 from app.roles.api.calls import Answer, Call, Services
-from app.roles.api.contract import FieldError, KeyIn, KeyOut, TenantIn, TenantOut
+from app.roles.api.contract import FieldError
+from app.roles.api.contract_tenants import KeyIn, KeyOut, TenantIn, TenantOut
 from app.roles.api.pages import page
 from app.roles.api.problems import ApiError, invalid, not_found
 from app.roles.api.subscriptions import is_open
@@ -87,7 +88,7 @@ async def revoke_key(api: Services, call: Call) -> Answer:
 def _tenant(body: TenantIn) -> Tenant:
     return Tenant(
         id=body.id, name=body.name, profile=body.profile, notify_emails=tuple(body.notify_emails),
-        open_catalogue=body.open_catalogue,
+        open_catalogue=body.open_catalogue, brand=body.brand,
     )  # fmt: skip
 
 
@@ -106,8 +107,8 @@ def _answer(api: Services, tenant_id: str) -> Answer:
 def _shown(api: Services, tenant: Tenant) -> TenantOut:
     return TenantOut(
         id=tenant.id, name=tenant.name, profile=tenant.profile, notify_emails=list(tenant.notify_emails),
-        open_catalogue=is_open(api, tenant.id), version=tenant.version, created_at=iso(tenant.created_at_ms),
-        updated_at=iso(tenant.updated_at_ms),
+        open_catalogue=is_open(api, tenant.id), brand=tenant.brand, version=tenant.version,
+        created_at=iso(tenant.created_at_ms), updated_at=iso(tenant.updated_at_ms),
     )  # fmt: skip
 
 

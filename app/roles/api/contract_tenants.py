@@ -1,0 +1,95 @@
+"""What the management API takes and gives about tenants: themselves, their keys, their portal, their audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.core.model import Brand, Mode, Scope
+from app.roles.api.contract import Input, Url
+
+
+class TenantIn(Input, frozen=True, kw_only=True):
+    """A tenant to be registered or replaced."""
+
+    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
+    name: Annotated[str, Meta(max_length=256)] = ""
+    profile: str = "standard"
+    notify_emails: Annotated[list[Annotated[str, Meta(max_length=254)]], Meta(max_length=20)] = []
+    #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
+    open_catalogue: bool | None = None
+    #: how the tenant's portal looks
+    brand: Brand | None = None
+
+
+class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    profile: str
+    notify_emails: list[str]
+    open_catalogue: bool
+    brand: Brand | None
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class PortalLinkIn(Input, frozen=True, kw_only=True):
+    """A link to the portal."""
+
+    #: seconds during which the link and what it opened work: 1 minute to 1 day
+    expires_in: Annotated[int, Meta(ge=60, le=86_400)] = 3600
+    #: where the portal leads back to
+    return_url: Url | None = None
+    #: what its holder may do; default: what you may
+    scopes: list[Scope] | None = None
+
+
+class PortalLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link to the portal: whoever has it may use it."""
+
+    url: str
+    expires_at: str
+
+
+class AuditOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One change that somebody asked for."""
+
+    at: str
+    #: operator, cli, health, the id of a key, or `portal of …`
+    actor: str
+    #: endpoint.update, endpoint.rotate, tenant.put …
+    action: str
+    #: what was changed, such as endpoint/ep_1
+    entity: str
+    #: of it after the change; 0: removed
+    version: int
+    detail: str
+
+
+class KeyIn(Input, frozen=True, kw_only=True):
+    """A key to be made."""
+
+    mode: Mode
+    name: Annotated[str, Meta(max_length=256)] = ""
+    scopes: list[Scope] = msgspec.field(default_factory=lambda: ["read", "write"])
+    #: ISO 8601 with zone; null: never
+    expires_at: str | None = None
+
+
+class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the API."""
+
+    id: str
+    mode: Mode
+    name: str
+    scopes: list[Scope]
+    last4: str
+    expires_at: str | None
+    created_at: str
+    #: the key itself; only in the answer to its creation
+    key: str | UnsetType = UNSET

@@ -1,0 +1,33 @@
+"""Links with which a tenant's own customers open the portal."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from app.core.ingest import iso
+from app.core.model import Scope
+from app.roles.api.calls import Answer, Call, Services
+from app.roles.api.contract import FieldError
+from app.roles.api.contract_tenants import PortalLink, PortalLinkIn
+from app.roles.api.problems import ApiError, invalid
+from app.roles.api.tokens import Grant
+
+
+async def create(api: Services, call: Call) -> Answer:
+    """Sign a link for the caller's tenant and mode; it may do at most what the caller may."""
+    body: PortalLinkIn = call.body or PortalLinkIn()
+    caller = call.caller
+    scopes: tuple[Scope, ...] = tuple(sorted(set(body.scopes or caller.scopes)))
+    if not set(scopes) <= set(caller.scopes):
+        raise ApiError(403, "forbidden", "a link cannot do what the key that makes it cannot")
+    if "read" not in scopes:
+        raise invalid(FieldError(detail="a portal has at least the scope read", pointer="/scopes"))
+    if body.return_url and urlsplit(body.return_url).scheme not in ("https", "http"):
+        raise invalid(FieldError(detail="an https:// address", pointer="/return_url"))
+    until_ms = api.clock.now_ms() + body.expires_in * 1000
+    grant = Grant(
+        kind="portal", id=api.minter.id("pl"), expires_at_ms=until_ms, tenant=caller.tenant, mode=caller.mode,
+        scopes=scopes, key_id="" if caller.actor else caller.id, return_url=body.return_url or "",
+    )  # fmt: skip
+    base = api.public_url or f"http://{call.headers.get('host', 'localhost')}"
+    return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))

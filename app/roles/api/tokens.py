@@ -1,0 +1,84 @@
+"""Grants that this service signs for itself: sessions of the dashboard and links to the portal.
+
+Nothing is kept of them. They end by their time, with the key that they were made with, or with the signing key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+
+from app.core.model import Mode, Scope
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whom a session is of."""
+
+    kind: Literal["operator", "key", "portal"]
+    #: nobody can guess it
+    id: str
+    expires_at_ms: int
+    #: empty: the operator, who may choose
+    tenant: str = ""
+    mode: Mode = "live"
+    scopes: tuple[Scope, ...] = ()
+    #: the key it was made with; without it the grant is void. Empty: the operator's token
+    key_id: str = ""
+    #: portal: where its page leads back to
+    return_url: str = ""
+
+
+_grant = msgspec.json.Decoder(Grant)
+_SIGNATURE = 32
+
+
+class Tokens:
+    """Sign and read grants; time is an argument."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` is secret, and the same in every process."""
+        self._key = key
+
+    def sign(self, grant: Grant) -> str:
+        """The grant as text for a cookie or a path."""
+        payload = msgspec.json.encode(grant)
+        return _text(payload + self._mac("grant", payload))
+
+    def read(self, text: str, now_ms: int) -> Grant | None:
+        """The grant of a text; None: not ours, changed or expired."""
+        raw = _bytes(text)
+        payload, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
+        if not payload or not hmac.compare_digest(signature, self._mac("grant", payload)):
+            return None
+        try:
+            grant = _grant.decode(payload)
+        except msgspec.DecodeError:
+            return None
+        return grant if grant.expires_at_ms > now_ms else None
+
+    def proof(self, purpose: str, subject: str) -> str:
+        """What only we can say about a subject: the value of a form's hidden field."""
+        return _text(self._mac(purpose, subject.encode()))
+
+    def proves(self, purpose: str, subject: str, given: str) -> bool:
+        """Whether it is that value."""
+        return hmac.compare_digest(self.proof(purpose, subject).encode(), given.encode("utf-8", "replace"))
+
+    def _mac(self, purpose: str, payload: bytes) -> bytes:
+        return hmac.new(self._key, purpose.encode() + b"\0" + payload, sha256).digest()
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return b""

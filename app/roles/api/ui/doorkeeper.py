@@ -1,0 +1,39 @@
+"""Failed sign-ins by address, and the sessions that were ended: the memory of one process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class Doorkeeper:
+    """Time is an argument."""
+
+    MAX_FAILURES = 10
+    WINDOW_S = 60.0
+    _REMEMBERED = 10_000
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def may_try(self, address: str, now_s: float) -> bool:
+        """Whether an address has failed less often than allowed, lately."""
+        recent = [at for at in self._failures.get(address, []) if now_s - at < self.WINDOW_S]
+        return len(recent) < self.MAX_FAILURES
+
+    def failed(self, address: str, now_s: float) -> None:
+        """It was a wrong one."""
+        recent = [at for at in self._failures.pop(address, []) if now_s - at < self.WINDOW_S]
+        self._failures[address] = [*recent, now_s][-self.MAX_FAILURES :]
+        while len(self._failures) > self._REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def end(self, session: str) -> None:
+        """Somebody has signed out."""
+        self._ended[session] = None
+        while len(self._ended) > self._REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def has_ended(self, session: str) -> bool:
+        """Whether somebody has signed out of it here."""
+        return session in self._ended

@@ -1,0 +1,36 @@
+"""The headers that keep a page from being framed, scripted, sniffed or leaked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from app.core.model import Brand
+
+
+class Frames(msgspec.Struct, frozen=True):
+    """Who may show the portal in a frame."""
+
+    origins: Sequence[str] = ()
+
+
+def headers_of(brand: Brand | None, frames: Frames, *, portal: bool) -> dict[str, str]:
+    """For one page. Nothing inline runs; nothing is loaded from elsewhere but a brand's logo."""
+    ancestors = " ".join(frames.origins) if portal and frames.origins else "'none'"
+    logo = urlsplit(brand.logo) if brand is not None and brand.logo.startswith("https://") else None
+    images = "'self' data:" + (f" https://{logo.netloc}" if logo is not None else "")
+    policy: Mapping[str, str] = {
+        "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": images,
+        "connect-src": "'self'", "font-src": "'none'", "form-action": "'self'", "base-uri": "'none'",
+        "frame-ancestors": ancestors,
+    }  # fmt: skip
+    headers = {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    }
+    return headers if ancestors != "'none'" else headers | {"X-Frame-Options": "DENY"}

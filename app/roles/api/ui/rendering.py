@@ -1,0 +1,75 @@
+"""Templates to HTML: everything is escaped unless a template of ours says otherwise, and none does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from app.core.ingest import iso
+from app.core.model import Brand
+from app.ports import Clock, DirectoryFeed
+from app.roles.api.ui import words
+from app.roles.api.ui.assets import Assets
+from app.roles.api.ui.visit import Page, Visit
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """All templates, compiled once."""
+
+    def __init__(self, feed: DirectoryFeed, clock: Clock, assets: Assets, *, version: str) -> None:
+        self._feed = feed
+        self._clock = clock
+        self.assets = assets
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        self._environment.filters |= {
+            "json": pretty, "moment": iso, "ms": words.duration, "share": words.share, "state": words.state,
+            "outcome": words.outcome, "number": words.number, "change": words.change,
+        }  # fmt: skip
+        self._environment.globals |= {"asset": assets.address, "version": version}
+
+    def page(self, page: Page, visit: Visit) -> str:
+        """The page; for htmx an error is a notice alone."""
+        name = "notice.html" if visit.partial and page.template == "error.html" else page.template
+        return self._environment.get_template(name).render(self._values(visit) | dict(page.values))
+
+    def part(self, template: str, **values: Any) -> str:
+        """A part of a page, for a stream."""
+        return self._environment.get_template(template).render(values)
+
+    def brand(self, visit: Visit) -> Brand | None:
+        """How the portal of the visit's tenant looks; None: no portal, or as ours."""
+        tenant = self._feed.directory.tenants.get(visit.caller.tenant) if visit.is_portal else None
+        return tenant.brand if tenant is not None else None
+
+    def _values(self, visit: Visit) -> dict[str, Any]:
+        brand = self.brand(visit)
+        tenant = self._feed.directory.tenants.get(visit.caller.tenant)
+        return {
+            "visit": visit, "base": visit.base, "csrf": visit.csrf, "caller": visit.caller, "brand": brand,
+            "tenant_name": (tenant.name if tenant else "") or visit.caller.tenant,
+            "now_ms": self._clock.now_ms(),
+            "done": words.DONE.get(visit.query.get("done", ""), ""), "errors": defaultdict(str),
+        }  # fmt: skip
+
+
+def pretty(value: Any) -> str:
+    """JSON with line breaks; text is taken as it is when it is none."""
+    if isinstance(value, bytes | str):
+        try:
+            return (
+                msgspec.json.format(value, indent=2).decode()
+                if isinstance(value, bytes)
+                else msgspec.json.format(value, indent=2)
+            )
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -1,0 +1,95 @@
+"""What codes mean to people: outcomes of attempts, states, changes, durations."""
+
+from __future__ import annotations
+
+#: what a page says above itself after a form was sent; the address carries only the key
+DONE = {
+    "paused": "Paused. Everything is held back until you resume.",
+    "resumed": "Resumed. What the pause held back is delivered first.",
+    "enabled": "Enabled. Events are delivered from now on.",
+    "disabled": "Disabled. Nothing is delivered and nothing is kept.",
+    "deleted": "Deleted. Deliveries under way are cancelled.",
+    "saved": "Saved.",
+    "recovering": "Recovery has begun: what was missed is being delivered.",
+    "replaying": "The replay has begun.",
+    "sent": "The event is in the log, and on its way to every endpoint that wants it.",
+    "retried": "One more attempt is on its way.",
+    "cancelled": "Cancelled.",
+    "revoked": "Revoked. The key opens nothing from now on.",
+    "redriven": "Dead deliveries are being delivered again.",
+}
+
+#: outcome → (what happened, what to do)
+_OUTCOMES = {
+    "ok": ("Delivered", ""),
+    "timeout": ("No answer in time", "Answer 2xx at once, and do the work afterwards."),
+    "refused": ("Connection refused", "Nothing listens at that address and port: is the receiver running?"),
+    "reset": ("Connection broken off", "The receiver closed the connection before it had answered."),
+    "dns": ("The name cannot be resolved", "Check the host name of the URL."),
+    "tls": ("The certificate is not accepted", "It may be expired, self-signed, or for another name."),
+    "blocked_address": ("The address is not allowed", "Endpoints may not be in private networks."),
+    "connect": ("No connection", "The host cannot be reached: check the address and its firewall."),
+    "protocol": ("What came back is not HTTP", "Check that the URL is that of an HTTP server."),
+    "http_3xx": ("Redirected", "Redirects are not followed: enter the final URL."),
+    "http_4xx": ("Refused by the receiver", "Look at its answer: a path, a signature or a right may be wrong."),
+    "http_429": ("Too many requests", "The receiver asks for less: set a rate limit."),
+    "http_5xx": ("The receiver failed", "Its logs say why."),
+}
+
+_STATES = {
+    "pending": "waiting", "retrying": "will be tried again", "delivered": "delivered", "dead": "given up",
+    "cancelled": "cancelled", "paused": "held back by a pause",
+}  # fmt: skip
+
+_CHANGES = {
+    "endpoint.create": "created the endpoint", "endpoint.update": "changed the endpoint",
+    "endpoint.remove": "deleted the endpoint", "endpoint.suspend": "suspended the endpoint",
+    "endpoint.reactivate": "activated the endpoint", "endpoint.close-hold": "noted the end of a disablement",
+    "endpoint.recover": "recovered what was missed", "endpoint.rotate": "rotated the secret",
+    "tenant.put": "saved the tenant", "key.create": "made a key", "key.revoke": "revoked a key",
+    "type.put": "saved the event type", "type.remove": "removed the event type", "replay.create": "began a replay",
+    "replay.pause": "interrupted a replay", "replay.resume": "went on with a replay",
+    "replay.cancel": "cancelled a replay",
+}  # fmt: skip
+
+
+def outcome(result: str | None) -> tuple[str, str]:
+    """What happened, and what to do about it."""
+    if result is None:
+        return "", ""
+    return _OUTCOMES.get(result) or (result.replace("_", " ").capitalize(), "")
+
+
+def state(name: str) -> str:
+    """A delivery's state."""
+    return _STATES.get(name, name)
+
+
+def change(action: str) -> str:
+    """What somebody did."""
+    return _CHANGES.get(action, action)
+
+
+def number(value: int | float) -> str:
+    """With thin groups of three."""
+    return f"{value:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """Per cent."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent == 100 or percent < 99 else f"{min(percent, 99.9):.1f} %"
+
+
+def duration(ms: float | None) -> str:
+    """Milliseconds as people say them."""
+    if ms is None:
+        return "–"
+    for limit, divisor, unit in ((1000, 1, "ms"), (60_000, 1000, "s"), (3_600_000, 60_000, "min"),
+                                 (86_400_000, 3_600_000, "h")):  # fmt: skip
+        if ms < limit:
+            value = ms / divisor
+            return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+    return f"{ms / 86_400_000:.1f} d"

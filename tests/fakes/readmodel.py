@@ -1,0 +1,95 @@
+"""`app.ports.readmodel.ReadStore` in memory: a test puts rows into its lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.core.matching import includes
+from app.core.model import Mode
+from app.ports.readmodel import (
+    AttemptRow,
+    DeadGroup,
+    DeliveryFilter,
+    DeliveryPage,
+    DeliveryRow,
+    Hour,
+    NoticeRow,
+)
+
+
+class MemoryReads:
+    """Rows as a test has put them."""
+
+    def __init__(self) -> None:
+        self.rows: list[DeliveryRow] = []
+        #: delivery → its attempts
+        self.tries: dict[str, list[AttemptRow]] = {}
+        #: (tenant, mode, endpoint or None) → its hours
+        self.by_hour: dict[tuple[str, str, str | None], list[Hour]] = {}
+        self.groups: dict[tuple[str, str], list[DeadGroup]] = {}
+        self.told: list[NoticeRow] = []
+        #: how often deliveries were asked for
+        self.asked = 0
+
+    async def deliveries(self, which: DeliveryFilter, *, limit: int, cursor: str | None = None) -> DeliveryPage:
+        self.asked += 1
+        begin = _begin(cursor)
+        found = sorted((each for each in self.rows if fits(which, each)), key=lambda each: -each.created_at_ms)
+        more = len(found) > begin + limit
+        return DeliveryPage(rows=found[begin : begin + limit], cursor=str(begin + limit) if more else None)
+
+    async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
+        mine = (each for each in self.rows if (each.tenant, each.mode, each.id) == (tenant, mode, delivery_id))
+        return next(mine, None)
+
+    async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
+        return self.tries.get(delivery_id, []) if await self.delivery(tenant, mode, delivery_id) else []
+
+    async def count(self, which: DeliveryFilter, *, at_most: int) -> int:
+        return min(at_most, sum(fits(which, each) for each in self.rows))
+
+    async def hours(
+        self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
+    ) -> Sequence[Hour]:
+        found = self.by_hour.get((tenant, mode, endpoint_id), [])
+        return [each for each in found if since_ms <= each.begins_ms < until_ms]
+
+    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
+        return [each for each in self.groups.get((tenant, mode), []) if each.last_ms >= since_ms][:limit]
+
+    async def notices(
+        self, tenant: str, mode: Mode, *, endpoint_id: str | None, limit: int, before_ms: int | None = None
+    ) -> Sequence[NoticeRow]:
+        mine = [each for each in self.told if (each.tenant, each.mode) == (tenant, mode)]
+        return [each for each in mine if endpoint_id in (None, each.endpoint_id)][:limit]
+
+    async def updated_at_ms(self) -> int | None:
+        return max((each.updated_at_ms for each in self.rows), default=None)
+
+
+def _begin(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdigit():
+        raise ValueError("the cursor is none of ours")
+    return int(cursor)
+
+
+def fits(which: DeliveryFilter, row: DeliveryRow) -> bool:
+    """Whether a filter lets a row through."""
+    exact = (
+        (which.tenant, row.tenant), (which.mode, row.mode), (which.endpoint_id, row.endpoint_id),
+        (which.event_id, row.event_id), (which.result, row.result), (which.replay_id, row.replay_id),
+    )  # fmt: skip
+    if any(wanted is not None and wanted != has for wanted, has in exact):
+        return False
+    if which.event_type is not None and not includes(which.event_type, row.event_type):
+        return False
+    if which.states and row.state not in which.states:
+        return False
+    if which.status is not None and not (row.status and which.status[0] <= row.status <= which.status[1]):
+        return False
+    if which.any_id is not None and which.any_id not in (row.id, row.event_id):
+        return False
+    since, until = which.since_ms or 0, which.until_ms or 2**62
+    return since <= row.created_at_ms < until
