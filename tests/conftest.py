@@ -17,6 +17,7 @@ import pytest
 from app.core.errors import Defect
 from app.embedded.broker import EmbeddedBroker
 from app.embedded.jars import default_cache
+from tests.postgres import Postgres
 
 #: A Kafka to test with instead of one of our own; read before `clean_environ` hides it.
 GIVEN_BROKER = os.environ.get("HOOKSTREAM_TEST_BOOTSTRAP_SERVERS")
@@ -76,6 +77,18 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
 def own_broker(tmp_path: Path) -> Iterator[RealBroker]:
     """A fresh broker for one test to kill and restart."""
     yield from _broker(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The PostgreSQL that all tests share; take a database of it."""
+    server = Postgres()
+    try:
+        server.create()
+        apart(server.start())
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ Rules of this file
   order give the same standing. Each part of it is therefore a maximum: the fact with the highest rank decides.
 - Delivered stays delivered. Otherwise the newest turn wins (copies of older ones may still wait in the ladder), then
   more attempts made, then the time of the record.
-- A record of `deliveries` without news (a retry that comes back from its delay) changes nothing.
+- A retry that comes back from its delay makes no delivery younger: `updated_at_ms` is left as it is.
 """
 
 from __future__ import annotations
@@ -130,8 +130,7 @@ def learn(standing: Standing, fact: Fact) -> bool:
     """Add a fact; whether something has changed."""
     changed = _more(standing, fact)
     mine = (standing.state == "delivered", standing.turn, standing.stage, standing.rank)
-    tells = fact.is_news or fact.state != standing.state or fact.turn != standing.turn
-    if tells and (fact.state == "delivered", fact.turn, fact.attempts, fact.rank) > mine:
+    if (fact.state == "delivered", fact.turn, fact.attempts, fact.rank) > mine:
         standing.state, standing.reason = fact.state, fact.reason
         standing.turn, standing.stage, standing.rank = fact.turn, fact.attempts, fact.rank
         changed = True

@@ -17,6 +17,7 @@ from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.addresses import EgressPolicy
 from tests.contracts.sender_kit import LOCAL, AnySender, Open
+from tests.postgres import Postgres
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -47,7 +48,10 @@ async def stores(database: Database) -> AsyncIterator[tuple[SqlProjectionStore, 
     await store.close()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """Empty, on each kind of database."""
-    return Database(None, tmp_path)
+    if request.param == "sqlite":
+        return Database(None, tmp_path)
+    server: Postgres = request.getfixturevalue("postgres")
+    return Database(await server.database(), tmp_path)

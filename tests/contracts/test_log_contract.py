@@ -14,7 +14,7 @@ from app.adapters.kafka_log import KafkaLog
 from app.core.errors import HookstreamError
 from app.core.topics import Create, TopicSpec
 from app.ports import Record
-from tests.conftest import BROKER_USERS
+from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
 
@@ -77,7 +77,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         yield Bench(MemoryLog(SystemClock(), partitions=PARTITIONS, max_bytes=MAX_BYTES), "topic")
         return
     bootstrap = request.getfixturevalue("broker").bootstrap
-    request.config.stash[BROKER_USERS].append(request.node.nodeid)
+    request.node.user_properties.append(BROKER_USER)
     topic = f"{prefix}topic"
     spec = TopicSpec(
         logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={"max.message.bytes": str(MAX_BYTES)}

@@ -14,7 +14,7 @@ from app.adapters.kafka_source import KafkaSource
 from app.core.partitions import Committed, Place
 from app.core.topics import Create, TopicSpec
 from app.ports import Log, Record, Source
-from tests.conftest import BROKER_USERS
+from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
 from tests.fakes.source import MemoryGroup
@@ -110,7 +110,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         await running.stop()
         return
     bootstrap = request.getfixturevalue("broker").bootstrap
-    request.config.stash[BROKER_USERS].append(request.node.nodeid)
+    request.node.user_properties.append(BROKER_USER)
     async with KafkaAdmin(bootstrap) as admin:
         spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
         await admin.apply([Create(spec)])

@@ -1,0 +1,146 @@
+"""The tables are what the migrations make, and no question to them looks through one from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, event, text
+
+from app.adapters.sql import migrating, tables
+from app.adapters.sql.database import Database
+from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.writing import SqlProjectionStore
+from app.core.errors import ConfigError, Unavailable
+from app.ports.readmodel import DeliveryFilter
+from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
+
+ACME = DeliveryFilter(tenant="acme", mode="live")
+#: a filter, and the index that answers it
+FILTERS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "by_time"),
+    ({"since_ms": BEGUN_MS, "until_ms": BEGUN_MS + 1000}, "by_time"),
+    ({"event_type": "a.*"}, "by_time"),
+    ({"result": "ok"}, "by_time"),
+    ({"endpoint_id": "ep_1"}, "by_endpoint"),
+    ({"endpoint_id": "ep_1", "event_type": "a.*", "status": (200, 200)}, "by_endpoint"),
+    ({"states": ("dead",)}, "by_state"),
+    ({"states": ("pending", "retrying"), "endpoint_id": "ep_1"}, "by_endpoint_state"),
+    ({"event_type": "a.1"}, "by_type"),
+    ({"event_id": "evt_1"}, "by_event"),
+    ({"any_id": "evt_1"}, "by_event"),
+    ({"result": "timeout"}, "by_failure"),
+    ({"status": (500, 599)}, "by_failure"),
+    ({"status": (404, 404)}, "by_failure"),
+    ({"replay_id": "rpl_1"}, "by_replay"),
+)
+#: in a plan of SQLite, or of PostgreSQL that was told that reading in sequence is dear; `offsets` has a row a partition
+_SCAN = re.compile(
+    r"^SCAN (?!anon_|\(subquery|projection_offsets).*$|Seq Scan on (?!projection_offsets)\S+|"
+    r"Index (Only )?Scan[^\n]*\n(?!\s+Index Cond)",
+    re.MULTILINE,
+)
+_SORT = re.compile(r"USE TEMP B-TREE|-> +(Incremental )?Sort\b")
+
+
+async def test_the_migrations_make_the_tables(database: Database) -> None:
+    await migrating.upgrade(database)
+    assert await migrating.revision(database) == (await migrating.upgrade(database),) * 2
+
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, tables.metadata))
+
+    async with database.reading() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.close()
+
+
+async def test_processes_that_start_together_migrate_one_after_the_other(database: Database) -> None:
+    await asyncio.gather(*(migrating.upgrade(database) for _ in range(4)))
+    await database.close()
+
+
+async def test_a_newer_schema_is_not_touched(database: Database) -> None:
+    await migrating.upgrade(database)
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Unavailable, match="newer version"):
+        await migrating.upgrade(database)
+    await database.close()
+
+
+def test_only_known_databases_are_taken(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="HOOKSTREAM_DATABASE_URL"):
+        Database("mysql://x/y", tmp_path)
+
+
+async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStore, SqlReadStore]) -> None:
+    write, read = stores
+    journal = Journal()
+    for number in range(3000):
+        one = delivery(number, endpoint_id=f"ep_{number % 20}", event_type=f"a.{number % 7}")
+        journal.attempted(one, BEGUN_MS + number, **({}, FAILED, DEAD)[number % 3])
+    await journal.into(write)
+    asked = _statements(read)
+    for fields, index in FILTERS:
+        which = msgspec.structs.replace(ACME, **fields)
+        page = await read.deliveries(which, limit=20)
+        if page.cursor:
+            await read.deliveries(which, limit=20, cursor=page.cursor)
+        await read.count(which, at_most=1000)
+        plans = await _plans(read, asked)
+        # PostgreSQL weighs by what it has counted: any index that keeps the order may be the best one
+        wanted = f"deliveries_{index}|sqlite_autoindex" if read._database.is_sqlite else "deliveries_"
+        assert plans and all(re.search(rf"(INDEX|using) ({wanted})", plan) for plan in plans), plans
+        assert [plan for plan in plans if _SCAN.search(plan) or _SORT.search(plan)] == []
+    await read.delivery("acme", "live", "dlv_1")
+    await read.attempts("acme", "live", "dlv_1")
+    await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53)
+    await read.dead_groups("acme", "live", since_ms=0, limit=20)
+    await read.notices("acme", "live", endpoint_id=None, limit=20)
+    await read.notices("acme", "live", endpoint_id="ep_1", limit=20, before_ms=BEGUN_MS)
+    await write.prune(1, limit=10)
+    others = await _plans(read, asked)
+    assert len(others) >= 9
+    assert [plan for plan in others if _SCAN.search(plan)] == []
+
+
+def _statements(read: SqlReadStore) -> list[tuple[str, Any]]:
+    """Everything that is asked from now on."""
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(read._database.engine.sync_engine, "before_cursor_execute")
+    def on_execute(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        if (
+            statement.startswith(("SELECT", "DELETE"))
+            and "alembic" not in statement
+            and not isinstance(parameters, list)
+        ):
+            asked.append((statement, parameters))
+
+    return asked
+
+
+async def _plans(read: SqlReadStore, asked: list[tuple[str, Any]]) -> list[str]:
+    """Each statement with how the database would go about it."""
+    database = read._database
+    plans = []
+    async with database.reading() as connection:
+        if not database.is_sqlite:
+            await connection.execute(text("ANALYZE"))
+            await connection.execute(text("SET enable_seqscan = off"))
+            await connection.execute(text("SET enable_sort = off"))
+            await connection.execute(text("SET enable_bitmapscan = off"))
+        taken, asked[:] = list(asked), []
+        for statement, parameters in taken:
+            explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+            rows = await connection.exec_driver_sql(explain + statement, parameters)
+            plans.append("\n".join([statement, *(str(row[-1]) for row in rows)]))
+    return plans
