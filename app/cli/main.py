@@ -15,6 +15,7 @@ from app.cli import (
     events_dropped,
     keys,
     ordering,
+    readmodel,
     receiver,
     replay,
     run,
@@ -47,6 +48,7 @@ app.add_typer(replay.app, name="replay")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ordering.app, name="ordering")
+app.add_typer(readmodel.app, name="readmodel")
 app.add_typer(topics.app, name="topics")
 app.add_typer(config, name="config")
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka_replay import KafkaReplayReader
 from app.adapters.kafka_source import KafkaSource
+from app.adapters.metrics import PrometheusMeter
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
@@ -11,6 +18,9 @@ from app.core.topics import Topics
 from app.ports import Clock, Meter
 from app.roles.projection import ProjectionRole
 from app.settings import Settings
+
+#: between two looks at how far it is
+_LOOK_S = 0.3
 
 
 def database_of(settings: Settings) -> Database:
@@ -36,3 +46,79 @@ def projection_role(
         source=source, store=SqlProjectionStore(database_of(settings)), topics=topics, clock=clock, meter=meter,
         retention_days=settings.retention_days,
     )  # fmt: skip
+
+
+class Extent(NamedTuple):
+    """How far the read model has a partition."""
+
+    topic: str
+    partition: int
+    #: the first offset that Kafka has, the one that is read next, and the one that the next record gets
+    begin: int
+    next: int
+    end: int
+
+    @property
+    def behind(self) -> int:
+        """Records that are not in it yet."""
+        return max(0, self.end - max(self.next, self.begin))
+
+
+async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[Extent]:
+    """Of each partition, now. Raises `Unavailable`."""
+    known = await store.read_to()
+    reader = KafkaReplayReader(bootstrap, fanout_group="", events="")
+    found = []
+    try:
+        for logical in TOPICS:
+            numbers = range(next(spec.partitions for spec in topics.specs if spec.logical == logical))
+            oldest = await reader.oldest(topics.name(logical), numbers)
+            ends = await reader.ends(topics.name(logical), numbers)
+            found += [
+                Extent(logical, number, oldest[number].offset, known.get((logical, number), 0), ends[number])
+                for number in numbers
+            ]
+    finally:
+        await reader.close()
+    return found
+
+
+class Rebuild:
+    """Empty the read model and read everything again, in this process and in every other that projects."""
+
+    def __init__(self, settings: Settings, bootstrap: str, topics: Topics) -> None:
+        self._settings = settings
+        self._bootstrap = bootstrap
+        self._topics = topics
+
+    async def run(self, told: Callable[[int, int], None]) -> int:
+        """Until everything is read that there was at the beginning; `told` of how many records of how many. How many.
+
+        Raises `Unavailable`.
+        """
+        store = SqlProjectionStore(database_of(self._settings))
+        await store.prepare()
+        await store.clear()
+        await store.close()
+        group = f"{self._settings.topic_prefix}hookstream.projection"
+        role = projection_role(
+            self._settings, self._bootstrap, self._topics, group, SystemClock(), PrometheusMeter()
+        )  # fmt: skip
+        running = asyncio.create_task(role.run())
+        reads = read_store(self._settings)
+        try:
+            goal = {each[:2]: each for each in await extents(self._bootstrap, self._topics, reads)}
+            total = sum(each.end - each.begin for each in goal.values())
+            left = total
+            while left:
+                await asyncio.wait([running], timeout=_LOOK_S)
+                if running.done():
+                    running.result()
+                known = await reads.read_to()
+                left = sum(max(0, each.end - max(each.begin, known.get(place, 0))) for place, each in goal.items())
+                told(total - left, total)
+            return total
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await reads.close()

@@ -60,6 +60,12 @@ async def test_deliveries_are_found_and_found_again_after_a_rebuild(
         counted = await read.hours("acme", "live", endpoint_id=added["id"], since_ms=0, until_ms=2**53)
         await read.close()
 
+        told = await running.cli("readmodel", "status", "-o", "json")
+        assert told["schema"] == told["program_schema"]
+        assert {each["topic"]: each["behind"] for each in told["topics"]}["attempts"] == 0
+        assert "Read" in await running.cli("readmodel", "rebuild")
+        assert await rows_when(tmp_path, all_delivered) == before, "while the service runs"
+
         assert await running.stop() == 0
         for path in tmp_path.glob(f"{FILE}*"):
             path.unlink()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,7 +105,10 @@ class SqlProjectionStore:
         """See `app.ports.readmodel.ProjectionStore`."""
         async with self._database.writing() as connection:
             for table in tables.ALL:
-                await connection.execute(delete(table))
+                if self._database.is_sqlite:
+                    await connection.execute(delete(table))  # at once: without a condition it is a truncation
+                else:
+                    await connection.execute(text(f"TRUNCATE {table.name}"))
 
     async def close(self) -> None:
         """See `app.ports.readmodel.ProjectionStore`."""

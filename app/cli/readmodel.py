@@ -1,0 +1,95 @@
+"""`hookstream readmodel`: how far the read model is, and how it is made again."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app.adapters.sql import migrating
+from app.cli import context
+from app.cli.output import Format, Output, show, show_one
+from app.core.ingest import iso
+from app.core.projecting import TOPICS
+from app.wiring.readmodel import Rebuild, database_of, extents, read_store
+from app.wiring.topics import topics_of
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The read model: deliveries and attempts in SQL, made from Kafka by the role projection. It can be deleted at "
+    "any time. HOOKSTREAM_DATABASE_URL names a PostgreSQL; without it, it is SQLite in HOOKSTREAM_DATA_DIR.",
+)
+
+
+@app.command("status")
+def status(output: Output = Format.table) -> None:
+    """Show where it is, and how many records are not in it yet. Exit code 1: its schema is not that of this program."""
+    told, is_current = context.run(_status())
+    if output is Format.json:
+        show_one(told, output)
+    else:
+        show_one({name: value for name, value in told.items() if name != "topics"}, output)
+        show(told["topics"], ("topic", "partitions", "read", "behind"), output, "")
+    raise typer.Exit(0 if is_current else 1)
+
+
+async def _status() -> tuple[dict[str, Any], bool]:
+    settings = context.settings()
+    database = database_of(settings)
+    store = read_store(settings)
+    try:
+        there, ours = await migrating.revision(database)
+        told: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
+        if there == ours:
+            newest = await store.updated_at_ms()
+            told["newest_record_at"] = iso(newest) if newest else None
+            found = await extents(context.bootstrap(), topics_of(settings), store)
+            for topic in TOPICS:
+                its = [each for each in found if each.topic == topic]
+                told["topics"].append(
+                    {
+                        "topic": topic,
+                        "partitions": len(its),
+                        "behind": sum(each.behind for each in its),
+                        "read": sum(max(0, each.next - each.begin) for each in its),
+                    }
+                )
+        return told, there == ours
+    finally:
+        await store.close()
+        await database.close()
+
+
+@app.command("upgrade")
+def upgrade() -> None:
+    """Bring its schema to that of this program. The role projection does the same when it starts."""
+
+    async def work() -> str:
+        database = database_of(context.settings())
+        try:
+            return await migrating.upgrade(database)
+        finally:
+            await database.close()
+
+    print(f"The schema is {context.run(work())}.")
+
+
+@app.command("rebuild")
+def rebuild() -> None:
+    """Empty it and read everything again that Kafka has. Lists are incomplete until the end; services may go on.
+
+    Ctrl-C ends the waiting: a running role projection goes on with it.
+    """
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    settings = context.settings()
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("records", total=None)
+        work = Rebuild(settings, context.or_fail(context.bootstrap), context.or_fail(lambda: topics_of(settings)))
+        read = context.run(work.run(lambda done, of: progress.update(bar, completed=done, total=of)))
+    print(f"Read {read} records again.")
