@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from app.core import mail_server
+from app.core.endpoint_rules import is_address
 from app.core.errors import ConfigError
 
 PREFIX = "HOOKSTREAM_"
@@ -100,10 +103,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int = 1024
     #: requests in flight for one endpoint, unless it says otherwise
     max_in_flight_per_endpoint: int = 32
-    #: mail server, smtp://user:password@host:port
+    #: mail server, smtp://user:password@host:port (STARTTLS) or smtps://…; unset: no e-mail
     smtp_url: SecretText | None = None
-    #: sender of e-mail
+    #: sender of e-mail: an address, or `Name <address>`
     mail_from: str | None = None
+    #: seconds in which notices gather for one e-mail
+    notify_digest_seconds: float = 10.0
+    #: seconds between two e-mails for one tenant
+    notify_cooldown_seconds: float = 900.0
     #: seconds without a move, with work waiting, after which a role makes the process not ready; 0 = never
     watchdog_suspect_seconds: float = 30.0
     #: seconds of the same after which it counts as stuck and is ended; 0 = never
@@ -239,11 +246,24 @@ def _contradictions(settings: Settings) -> list[str]:
     said += _origin_problems(settings)
     said += _egress_problems(settings)
     said += _watchdog_problems(settings)
-    demand(
-        (settings.smtp_url is None) == (settings.mail_from is None),
-        "SMTP_URL",
-        "goes together with HOOKSTREAM_MAIL_FROM",
-    )
+    said += _mail_problems(settings)
+    return said
+
+
+def _mail_problems(settings: Settings) -> list[str]:
+    said = []
+    if (settings.smtp_url is None) != (settings.mail_from is None):
+        said.append(f"{PREFIX}SMTP_URL: goes together with {PREFIX}MAIL_FROM")
+    if settings.smtp_url is not None:
+        try:
+            mail_server.read(settings.smtp_url.reveal())
+        except ValueError as error:
+            said.append(f"{PREFIX}SMTP_URL: {error}")
+    if settings.mail_from is not None and not is_address(parseaddr(settings.mail_from)[1]):
+        said.append(f"{PREFIX}MAIL_FROM: an address, or `Name <address>`")
+    for name in ("notify_digest_seconds", "notify_cooldown_seconds"):
+        if not 0 <= getattr(settings, name) <= 86_400:
+            said.append(f"{PREFIX}{name.upper()}: 0 to 86400")
     return said
 
 

@@ -65,6 +65,8 @@ METRICS: tuple[Metric, ...] = (
         "endpoint_health_total", "counter", ("change",), "Changes of endpoints' health: failing, disabled or cleared."
     ),
     Metric("notices_total", "counter", ("kind",), "Notices written, by kind; after a crash some are counted twice."),
+    Metric("notices_waiting", "gauge", (), "Notices that wait for their e-mail."),
+    Metric("mails_total", "counter", ("result",), "E-mails: sent, refused, later (tried again) or given_up."),
     Metric("consumer_lag_records", "gauge", ("group", "topic"), "Records that a group has not finished."),
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."

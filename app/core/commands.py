@@ -37,6 +37,13 @@ class PutTenant(msgspec.Struct, frozen=True, tag="tenant.put"):
     expected_version: int | None = None
 
 
+class Unsubscribe(msgspec.Struct, frozen=True, tag="tenant.unsubscribe"):
+    """Write to an address no more; not there: nothing changes."""
+
+    tenant: str
+    address: str
+
+
 class SuspendEndpoint(msgspec.Struct, frozen=True, tag="endpoint.suspend"):
     """Pause or disable an endpoint from here on; already so: nothing changes."""
 
@@ -177,6 +184,7 @@ Action = (
     | RecoverEndpoint
     | RotateSecret
     | PutTenant
+    | Unsubscribe
     | CreateKey
     | RevokeKey
     | PutEventType

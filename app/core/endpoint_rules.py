@@ -15,6 +15,7 @@ from app.core.model import Brand, Endpoint, EventType, Tenant
 #: not `.` or `..`, which would be lost in a path
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
 #: a customer may not set these: they frame the request, or are ours
 RESERVED_HEADERS = frozenset(
@@ -58,6 +59,9 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
         problems.append(f"tenant id {tenant.id!r}: 1 to 128 of letters, digits, _, . and -")
     if tenant.profile not in profiles:
         problems.append(_unknown_profile(tenant.profile, profiles))
+    for address in tenant.notify_emails:
+        if not is_address(address):
+            problems.append(f"notify_emails: {address[:80]!r} is no e-mail address")
     return problems + (_brand_problems(tenant.brand) if tenant.brand else [])
 
 
@@ -70,6 +74,11 @@ def _brand_problems(brand: Brand) -> list[str]:
     if brand.logo and not _LOGO.fullmatch(brand.logo):
         problems.append("brand: a logo is https://… or data:image/(png|jpeg|webp|svg+xml);base64,…, at most 32 KiB")
     return problems
+
+
+def is_address(text: str) -> bool:
+    """Whether e-mail can be sent there, as far as its form tells; no line break, space or list fits in."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 def event_type_problems(event_type: EventType) -> list[str]:

@@ -278,7 +278,8 @@ class _Step:
             "url": facts.url, "description": self._endpoint.description, "failures": facts.failures,
             "failing_since": facts.since, "disable_at": facts.disable_at,
             "disable_after_failures": self._rule.consecutive_failures, "disable_after_days": self._rule.failing_days,
-            "last_result": self._signal.result, "last_error": words.plain(self._signal.error), **more,
+            "last_result": self._signal.result, "last_status": self._signal.status,
+            "last_error": words.plain(self._signal.error), **more,
         }  # fmt: skip
         self._orders.append(
             Tell(

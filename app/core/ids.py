@@ -6,6 +6,7 @@ All are deterministic functions of what they identify, so that work done twice n
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from hashlib import blake2b
 
 
@@ -67,3 +68,8 @@ def notice_id(endpoint: str, kind: str, offset: int, at_ms: int) -> str:
 def health_command_id(endpoint: str, epoch: int, offset: int, index: int) -> str:
     """A command that the signal at `offset` led to."""
     return _digest("health", endpoint, str(epoch), str(offset), str(index))
+
+
+def mail_id(address: str, notices: Sequence[str]) -> str:
+    """An e-mail about these notices for an address: written again, it is the same one."""
+    return "ntc." + _digest("mail", address, *notices)

@@ -1,7 +1,8 @@
 """Which event types a subscription includes.
 
 A pattern is an exact type, `*`, or a prefix that ends in `.*`. Types are dot-joined segments of [A-Za-z0-9_-].
-Opt-in prefixes of a profile (Bota: `device.`) are included only by patterns that begin with them.
+Opt-in prefixes of a profile (Bota: `device.`) are included only by patterns that begin with them. So are the types of
+the service itself (`hookstream.`), for every profile.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ _TYPE = re.compile(_SEGMENTS)
 _PATTERN = re.compile(rf"\*|{_SEGMENTS}(?:\.\*)?")
 #: longest event type, in characters
 MAX_TYPE_LENGTH = 256
+#: what the types of the service's own events begin with; the API takes no event of such a type
+RESERVED = "hookstream."
 
 
 def is_event_type(text: str) -> bool:
@@ -44,4 +47,4 @@ def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
         and not (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
     ):
         return False
-    return all(pattern.startswith(prefix) for prefix in opt_in if event_type.startswith(prefix))
+    return all(pattern.startswith(prefix) for prefix in (*opt_in, RESERVED) if event_type.startswith(prefix))

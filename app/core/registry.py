@@ -36,6 +36,7 @@ from app.core.commands import (
     RotateSecret,
     SuspendEndpoint,
     TakeTurns,
+    Unsubscribe,
     UpdateEndpoint,
 )
 from app.core.directory import Directory
@@ -101,6 +102,8 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
             return [Change(f"endpoint/{id_}", None, 0), *(Change(f"replay/{each}", None, 0) for each in replays)]
         case PutTenant():
             return [_put_tenant(command.action, directory, now_ms, profiles)]
+        case Unsubscribe(tenant=tenant, address=address):
+            return _unsubscribe(tenant, address, directory, now_ms)
         case SuspendEndpoint():
             return _suspend(command.action, directory, now_ms)
         case MarkFailing():
@@ -338,6 +341,15 @@ def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: 
     created = old.created_at_ms if old else now_ms
     fresh = msgspec.structs.replace(tenant, version=version + 1, created_at_ms=created, updated_at_ms=now_ms)
     return Change(f"tenant/{tenant.id}", fresh, fresh.version)
+
+
+def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[Change]:
+    old = directory.tenants.get(tenant_id)
+    kept = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
+    if old is None or kept == old.notify_emails:
+        return []
+    fresh = msgspec.structs.replace(old, notify_emails=kept, version=old.version + 1, updated_at_ms=now_ms)
+    return [Change(f"tenant/{old.id}", fresh, fresh.version)]
 
 
 def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> Change:

@@ -32,6 +32,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_type: str = ""
     #: the outcome as a closed word, as in the attempt
     result: str = ""
+    #: the HTTP status, where there was one
+    status: int | None = None
     #: why it failed, in one sentence
     error: str = ""
     #: why the delivery is dead, if it is

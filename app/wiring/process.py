@@ -34,6 +34,7 @@ from app.settings import Settings
 from app.wiring.api import Address, api_role
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
+from app.wiring.notifier import notifier_role
 from app.wiring.readmodel import projection_role
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
@@ -42,7 +43,7 @@ from app.wiring.watchdog import Watchdog, every_s, limits_of
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "replay", "projection", "api")
+ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "notifier", "replay", "projection", "api")
 #: role → what its consumer group reads
 GROUPS = {
     "fanout": [Names.EVENTS_RAW],
@@ -51,6 +52,7 @@ GROUPS = {
     "delay": [f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS],
     "registry": [Names.REGISTRY_COMMANDS],
     "health": [Names.ENDPOINTS_SIGNALS],
+    "notifier": [Names.NOTICES],
     "projection": list(PROJECTED),
 }
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
@@ -109,6 +111,7 @@ class Process:
             "delay": self._delay,
             "registry": self._registry,
             "health": self._health,
+            "notifier": self._notifier,
             "replay": self._replay,
             "projection": self._projection,
             "api": self._api,
@@ -226,6 +229,13 @@ class Process:
     def _health(self) -> Role:
         return health_role(
             self._settings, self._bootstrap, self._topics, self._group, self._log, self._feed, self.meter
+        )  # fmt: skip
+
+    def _notifier(self) -> Role:
+        source = self._source("notifier", [self._topics.name(Names.NOTICES)])
+        return notifier_role(
+            self._settings, source, self._topics, self._log, self._feed, self._keyring, self._clock, self.meter,
+            lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
         )  # fmt: skip
 
     def _delay(self) -> Role:

@@ -400,3 +400,21 @@ def test_a_pause_is_no_cure() -> None:
 def test_a_rule_has_bounds_and_its_state_is_not_to_be_set(changes: dict[str, Any]) -> None:
     code, detail = refused(UpdateEndpoint("ep_1", changes))
     assert code == "invalid" and next(iter(changes)) in detail
+
+
+def test_an_address_that_unsubscribes_is_taken_off_its_tenant_alone() -> None:
+    where = directory(Tenant(id="acme", notify_emails=("Ops@x.example", "b@x.example"), version=2))
+    after = decide(commands.Unsubscribe("acme", "ops@X.example"), where)
+    assert after.value == Tenant(id="acme", notify_emails=("b@x.example",), version=3, updated_at_ms=NOW)
+    for tenant, address in (("acme", "c@x.example"), ("other", "b@x.example")):
+        command = commands.Command(id="c", issued_at_ms=1, action=commands.Unsubscribe(tenant, address))
+        assert registry.decide(command, where, NOW, PROFILES) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a@b\r\nBcc: c@d", "a b@c", "a@b,c@d", "<a@b>", "@b", "a@", "a", "x" * 300 + "@b.c"],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    code, detail = refused(PutTenant(Tenant(id="acme", notify_emails=("ok@x.example", address))))
+    assert code == "invalid" and "is no e-mail address" in detail

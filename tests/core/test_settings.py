@@ -100,6 +100,9 @@ def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: st
         ({"WATCHDOG_STUCK_SECONDS": "30"}, "WATCHDOG_STUCK_SECONDS"),
         ({"WATCHDOG_SUSPECT_SECONDS": "0"}, "WATCHDOG_STUCK_SECONDS"),
         ({"MAIL_FROM": "a@b.example"}, "SMTP_URL"),
+        ({"MAIL_FROM": "a@b.example", "SMTP_URL": "mail.example"}, "SMTP_URL"),
+        ({"MAIL_FROM": "nobody", "SMTP_URL": "smtp://x"}, "MAIL_FROM"),
+        ({"NOTIFY_COOLDOWN_SECONDS": "-1"}, "NOTIFY_COOLDOWN_SECONDS"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(texts: dict[str, str], name: str) -> None:
@@ -184,9 +187,10 @@ SECRETS = ("ADMIN_TOKEN", "SECRET_KEYS", "DATABASE_URL", "SMTP_URL")
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_shows_itself(name: str) -> None:
-    loaded = settings(**{"MAIL_FROM": "a@b.example", "SMTP_URL": "smtp://x", name: "hunter2"})
+    text = "smtp://me:hunter2@x" if name == "SMTP_URL" else "hunter2"
+    loaded = settings(**{"MAIL_FROM": "a@b.example", "SMTP_URL": "smtp://x", name: text})
     secret = getattr(loaded, name.lower())
-    assert secret.reveal() == "hunter2"
+    assert secret.reveal() == text
     for shown in (repr(loaded), str(loaded), repr(secret), str(secret), f"{secret}", f"{[secret]}", f"{secret!r:>40}"):
         assert "hunter2" not in shown
         assert "***" in shown

@@ -86,6 +86,16 @@ class FakeClock:
         self._us = end_us
         await settle()
 
+    async def doze(self, seconds: float) -> None:
+        """The machine sleeps for that long: all who should have woken wake once, at its end."""
+        await settle()
+        self._us += round(seconds * 1_000_000)
+        while self._sleepers and self._sleepers[0][0] <= self._us:
+            _, _, sleeper = heappop(self._sleepers)
+            if not sleeper.done():
+                sleeper.set_result(None)
+        await settle()
+
 
 class FixedDice:
     """`app.ports.Dice` that always shows the same."""

@@ -9,6 +9,7 @@ import msgspec
 from app.core import ids
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
+from app.core.matching import RESERVED
 from app.core.topics import Names
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Accepted, AcceptedMany, EventIn, FieldError
@@ -35,6 +36,10 @@ async def create(api: Services, call: Call) -> Answer:
 def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
     """Id, key and value of the record; refused when fan-out would refuse it."""
     caller, place = call.caller, "" if index is None else f"/{index}"
+    if event.type.startswith(RESERVED):
+        raise invalid(
+            FieldError(detail=f"types that begin with {RESERVED} are the service's own", pointer=f"{place}/type")
+        )
     made = _id(api, call, event, index or 0)
     event_id = event.id if event.id is not None else made
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}

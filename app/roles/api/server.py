@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
-from app.roles.api import actions, audit, event_types, events, openapi, portal, replays, tenants, webhooks
+from app.roles.api import actions, audit, event_types, events, openapi, portal, replays, tenants, unsubscribe, webhooks
 from app.roles.api.access import Gate
 from app.roles.api.calls import Answer, Call, Caller, Services
 from app.roles.api.idempotency import IdempotencyMemory
@@ -58,10 +58,16 @@ class Server:
         for route in ROUTES:
             application.router.add_route(route.method, route.path, self._endpoint(route))
         application.router.add_get("/openapi.json", self._describe)
+        for method in ("GET", "POST"):
+            application.router.add_route(method, unsubscribe.PATH, self._unsubscribe)
         return application
 
     async def _describe(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type="application/json")
+
+    async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
+        self._limit(f"stranger {request.remote}", request)
+        return await unsubscribe.answer(self._services, request)
 
     def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         module, _, function = route.name.partition(".")

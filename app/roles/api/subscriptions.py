@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import get_args
 
-from app.core.matching import includes, is_pattern
+from app.core.matching import RESERVED, includes, is_pattern
+from app.core.notices import Kind
 from app.roles.api.calls import Services
 from app.roles.api.contract import FieldError
 from app.roles.api.problems import invalid
@@ -38,7 +40,7 @@ def is_open(api: Services, tenant_id: str) -> bool:
 def types_of(api: Services, tenant: str, mode: str, profile: str) -> list[str]:
     """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
     own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
-    return sorted({*api.catalogue.get(profile, {}), *own})
+    return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(Kind))})
 
 
 def _problem(pattern: str, known: list[str] | None) -> str | None:

@@ -1,0 +1,30 @@
+"""`app.ports.mail.Writer` on Jinja2, with the templates beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.core.letters import Letter
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+class TemplateWriter:
+    """Reads its templates once."""
+
+    def __init__(self) -> None:
+        # The text template holds no markup: what it is given is one line each, without control characters.
+        options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+        loader = FileSystemLoader(_FOLDER)
+        self._text = Environment(loader=loader, autoescape=False, **options).get_template("notices.txt")  # type: ignore[arg-type]
+        self._html = Environment(loader=loader, autoescape=True, **options).get_template("notices.html")  # type: ignore[arg-type]
+
+    def text(self, letter: Letter) -> str:
+        """See `app.ports.mail.Writer`."""
+        return self._text.render(letter=letter)
+
+    def html(self, letter: Letter) -> str:
+        """See `app.ports.mail.Writer`."""
+        return self._html.render(letter=letter)

@@ -1,0 +1,86 @@
+"""`app.ports.mail.Mailer` on aiosmtplib: one connection for each e-mail, and an answer that says what to do next.
+
+A refusal (5xx) of an address or of the content is the end for this address. Everything else is an outage: no
+connection, no TLS, wrong credentials, a sender that the server does not accept, 4xx. It will be tried again, since
+somebody can repair it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import formatdate, parseaddr
+from pathlib import Path
+
+import aiosmtplib
+
+from app.core.health_words import plain
+from app.core.mail_server import MailServer
+from app.ports import Clock
+from app.ports.mail import Handover, Mail
+
+_TIMEOUT_S = 30.0
+#: long enough for a link in a header: a folded one would be none
+_POLICY = SMTP_POLICY.clone(max_line_length=900)
+
+
+class SmtpMailer:
+    """One mail server."""
+
+    def __init__(self, server: MailServer, sender: str, clock: Clock, ca_file: Path | None = None) -> None:
+        """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM)."""
+        self._server = server
+        self._sender = sender
+        self._clock = clock
+        self._tls = ssl.create_default_context()
+        if ca_file is not None:
+            self._tls.load_verify_locations(ca_file)
+
+    async def send(self, mail: Mail) -> Handover:
+        """See `app.ports.mail.Mailer`."""
+        try:
+            message = self._message(mail)
+        except (ValueError, MessageError, UnicodeError) as error:  # an address or a header that cannot be written
+            return Handover("refused", plain(f"it cannot be written: {error}"))
+        try:
+            async with asyncio.timeout(2 * _TIMEOUT_S), self._client() as client:
+                await client.send_message(message, sender=parseaddr(self._sender)[1], recipients=[mail.to])
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            (first, *_) = error.recipients
+            return _judged(first.code, first.message)
+        except (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError) as error:
+            return _judged(error.code, error.message)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            return Handover("later", plain(f"{type(error).__name__}: {error}"))
+        return Handover("sent", "")
+
+    def _client(self) -> aiosmtplib.SMTP:
+        server = self._server
+        return aiosmtplib.SMTP(
+            hostname=server.host, port=server.port, username=server.user, password=server.password,
+            use_tls=server.encryption == "from_the_start",
+            start_tls={"from_the_start": False, "demanded": True, "wanted": None}[server.encryption],
+            tls_context=self._tls, timeout=_TIMEOUT_S,
+        )  # fmt: skip
+
+    def _message(self, mail: Mail) -> EmailMessage:
+        message = EmailMessage(policy=_POLICY)
+        message["From"] = self._sender
+        message["To"] = mail.to
+        message["Subject"] = mail.subject
+        message["Date"] = formatdate(self._clock.now_ms() / 1000)
+        message["Message-ID"] = f"<{mail.id}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
+        message["Auto-Submitted"] = "auto-generated"
+        if mail.unsubscribe is not None:
+            message["List-Unsubscribe"] = f"<{mail.unsubscribe}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        message.set_content(mail.text, cte="quoted-printable")
+        message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+        return message
+
+
+def _judged(code: int, text: str) -> Handover:
+    return Handover("refused" if 500 <= code < 600 else "later", plain(f"{code} {text}"))

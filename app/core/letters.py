@@ -1,0 +1,110 @@
+"""What an e-mail about notices says, and when it goes out. What others wrote in it breaks no line and no header."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from app.core.health_words import plain
+from app.core.hints import hint
+from app.core.notices import Notice
+
+#: notices that one e-mail shows; it says how many more there are
+_SHOWN = 50
+_FIRST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 3600.0
+
+_TITLES = {
+    "endpoint.disabled": "disabled",
+    "endpoint.failing": "failing",
+    "endpoint.recovered": "recovered",
+    "delivery.dead": "with lost deliveries",
+}
+_TO_DO = {
+    "endpoint.disabled": "Mend the receiver, enable the endpoint, and then recover what it has missed. Deliveries that "
+    "waited for it have been cancelled; events of the last 7 days can be recovered.",
+    "endpoint.failing": "Mend the receiver. Failed deliveries are tried again by themselves for as long as their "
+    "schedule lasts.",
+    "endpoint.recovered": "",
+    "delivery.dead": "Mend the receiver, then retry the deliveries, or replay the time in which they failed.",
+}
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a tenant is written to, in seconds."""
+
+    #: what comes within that time after the first notice goes into the same e-mail
+    digest_s: float
+    #: between two e-mails
+    cooldown_s: float
+
+    def due_s(self, first_s: float, sent_s: float | None) -> float:
+        """When to write: the first notice came at `first_s`, the last e-mail went out at `sent_s`."""
+        ready = first_s + self.digest_s
+        return ready if sent_s is None else max(ready, sent_s + self.cooldown_s)
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait after that many failures in a row to hand over an e-mail."""
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20))
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One notice, in words; every text is one line."""
+
+    title: str
+    at: str
+    mode: str
+    endpoint_id: str
+    description: str
+    summary: str
+    #: what the last outcome means
+    meaning: str
+    #: what to do about it
+    advice: str
+    #: what to do with the endpoint
+    next_step: str
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """What the templates are filled with."""
+
+    subject: str
+    tenant: str
+    entries: tuple[Entry, ...]
+    more: int
+    unsubscribe: str | None
+
+
+def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> Letter:
+    """The e-mail about these notices; the gravest first."""
+    rank = {kind: number for number, kind in enumerate(_TITLES)}
+    ordered = sorted(notices, key=lambda each: (rank.get(each.kind, len(rank)), each.at))
+    return Letter(
+        subject=subject(notices), tenant=plain(tenant), entries=tuple(map(_entry, ordered[:_SHOWN])),
+        more=max(0, len(ordered) - _SHOWN), unsubscribe=unsubscribe,
+    )  # fmt: skip
+
+
+def subject(notices: Sequence[Notice]) -> str:
+    """Counts alone: nothing that others wrote."""
+    endpoints = {(each.kind, each.endpoint_id) for each in notices}
+    counts: Counter[str] = Counter(kind for kind, _ in endpoints)
+    parts = [f"{counts[kind]} {title}" for kind, title in _TITLES.items() if counts[kind]]
+    noun = "webhook endpoint" if len({each for _, each in endpoints}) == 1 else "webhook endpoints"
+    return f"{noun}: {', '.join(parts)}".capitalize()
+
+
+def _entry(notice: Notice) -> Entry:
+    status = notice.data.get("last_status")
+    result = notice.data.get("last_result")
+    said = hint(str(result) if result else None, status if isinstance(status, int) else None)
+    helps = said is not None and notice.kind != "endpoint.recovered"
+    return Entry(
+        title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(), at=plain(notice.at), mode=notice.mode,
+        endpoint_id=plain(notice.endpoint_id), description=plain(str(notice.data.get("description") or "")),
+        summary=plain(notice.summary), meaning=said.what if helps and said else "",
+        advice=said.do if helps and said else "", next_step=_TO_DO.get(notice.kind, ""),
+    )  # fmt: skip

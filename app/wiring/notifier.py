@@ -1,0 +1,35 @@
+"""Build the notifier role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.adapters.mail_writer import TemplateWriter
+from app.adapters.smtp import SmtpMailer
+from app.core import mail_server, unsubscribing
+from app.core.letters import Pace
+from app.core.topics import Topics
+from app.ports import Clock, DirectoryFeed, KeyRing, Log, Meter, Source
+from app.roles.notifier import NotifierRole
+from app.settings import Settings
+
+
+def notifier_role(
+    settings: Settings, source: Source, topics: Topics, log: Log, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
+    meter: Meter, base_url: Callable[[], str],
+) -> NotifierRole:  # fmt: skip
+    """A fresh role. `base_url` says where people find the API."""
+
+    def link(tenant: str, address: str) -> str:
+        sealed = keyring.seal(address, unsubscribing.owner(tenant), clock.now_ms())
+        return f"{base_url()}{unsubscribing.PATH}?token={unsubscribing.token(tenant, sealed)}"
+
+    mailer = None
+    if settings.smtp_url is not None and settings.mail_from is not None:
+        server = mail_server.read(settings.smtp_url.reveal())
+        mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file)
+    return NotifierRole(
+        source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateWriter(), link=link, topics=topics,
+        clock=clock, meter=meter,
+        pace=Pace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
+    )  # fmt: skip
