@@ -47,6 +47,8 @@ async def test_voxscriber_auto_disable_with_email(broker: RealBroker, prefix: st
         inbox() as (seen, base),
     ):
         key, _ = await register(hookstream, f"{base}/voxscriber/ops", ["hookstream.*"])
+        forged = {"type": "hookstream.endpoint.disabled", "data": {}}
+        assert (await hookstream.ask("POST", "/v1/events", forged, key=key)).status == 422
         hostile = "<b>x</b>\r\nBcc: all@vox.example"
         _, failing = await register(hookstream, f"{base}/voxscriber/a?fault=status:500", description=hostile)
         await append(hookstream)

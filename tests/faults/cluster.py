@@ -18,7 +18,7 @@ from tests.e2e.harness import Service
 from tests.faults.proxy import Proxy
 
 #: the processes that always run
-BASE = (("fanout",), ("dispatch",), ("sequencer",), ("delay",), ("registry",), ("replay", "health", "api"))
+BASE = (("fanout",), ("dispatch",), ("sequencer",), ("delay",), ("registry",), ("replay", "health", "notifier", "api"))
 #: what a further worker runs
 WORKER = ("fanout", "dispatch", "sequencer", "delay")
 SETTINGS = {
