@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from itertools import takewhile
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -246,6 +247,17 @@ class BatchTable(faust.Table):
         try:
             return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
         except Exception as error:  # rocksdict knows no other
+            raise store.distrust(partition, error) from error
+
+    def scan(self, partition: int, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """The keys of this worker's store that begin so, with their values, ascending."""
+        store = self.data
+        if not isinstance(store, FolderStore):
+            return sorted((key, value) for key, value in store.data.items() if key.startswith(prefix))
+        try:
+            found = store._db_for_partition(partition).items(from_key=prefix)
+            return list(takewhile(lambda item: item[0].startswith(prefix), found))
+        except Exception as error:
             raise store.distrust(partition, error) from error
 
     def write(self, partition: int, items: Mapping[bytes, bytes | None]) -> None:

@@ -43,6 +43,9 @@ class _Partition:
     def read(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].read(self.number, key)
 
+    def scan(self, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        return self._tables[table].scan(self.number, prefix)
+
     def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
         self._tables[table].write(self.number, items)
 
@@ -100,6 +103,13 @@ class FaustStream:
         if known is None or not known.current:
             known = self._partitions[place] = _Partition(self, place)
         return known
+
+    def assigned(self) -> Sequence[_Partition]:
+        """See `app.ports.streams.StreamApp`."""
+        if self.ready() is not None:
+            return []
+        places = [each for each in self.app.consumer.assignment() if each.topic in self.app.batched_topics]
+        return [self.partition(place) for place in sorted(places)]
 
     async def _commit_loop(self) -> None:
         """Commit soon after an acknowledgement, so that a crash repeats what was under way, and little else."""

@@ -60,10 +60,12 @@ class KafkaReading:
 class KafkaReplayReader:
     """`app.ports.ReplayReader` on Kafka; connects when it is asked for the first time."""
 
-    def __init__(self, bootstrap: str, *, fanout_group: str, events: str) -> None:
+    def __init__(
+        self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str
+    ) -> None:  # fmt: skip
         self._bootstrap = bootstrap
-        self._group = fanout_group
-        self._events = events
+        self._fanout = fanout_group, events
+        self._sequencer = sequencer_group, ordered
         #: asks only: behind a long poll a question would wait
         self._asker: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
@@ -110,13 +112,20 @@ class KafkaReplayReader:
 
     async def fanned_out(self) -> Mapping[int, int]:
         """See `app.ports.ReplayReader`."""
+        return await self._committed(*self._fanout)
+
+    async def sequenced(self) -> Mapping[int, int]:
+        """See `app.ports.ReplayReader`."""
+        return await self._committed(*self._sequencer)
+
+    async def _committed(self, group: str, topic: str) -> Mapping[int, int]:
         with reachable(self._bootstrap):
             async with self._connecting:
                 if self._admin is None:
                     admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=_CLIENT)
                     await admin.start()
                     self._admin = admin
-            return await committed(self._admin, self._group, self._events)
+            return await committed(self._admin, group, topic)
 
     async def close(self) -> None:
         """Disconnect (bounded)."""

@@ -44,6 +44,8 @@ class Directory:
         #: (tenant, mode, name) → the tenant's own event type
         self.event_types: dict[tuple[str, str, str], EventType] = {}
         self.replays: dict[str, Replay] = {}
+        #: endpoint → its resumes that have not ended
+        self._resumes: dict[str, set[str]] = {}
         #: delivery id → what was last asked of it while it waited; the latest request last
         self.turns: dict[str, Turn] = {}
         self._audit: dict[Scope, dict[int, AuditEntry]] = {}
@@ -144,11 +146,25 @@ class Directory:
 
     def put_replay(self, replay: Replay) -> None:
         """Add or replace."""
+        self.remove_replay(replay.id)
         self.replays[replay.id] = replay
+        if replay.reason == "resume" and replay.state not in ("done", "cancelled"):
+            self._resumes.setdefault(replay.endpoint_id, set()).add(replay.id)
 
     def remove_replay(self, replay_id: str) -> None:
         """Forget."""
-        self.replays.pop(replay_id, None)
+        old = self.replays.pop(replay_id, None)
+        if old is not None and replay_id in (resumes := self._resumes.get(old.endpoint_id, set())):
+            resumes.remove(replay_id)
+            if not resumes:
+                del self._resumes[old.endpoint_id]
+
+    def brings(self, endpoint_id: str) -> bool:
+        """Whether a resume is going on, or still to come, that brings what is put aside for the endpoint."""
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint is None or endpoint.status == "disabled":
+            return False
+        return endpoint.status == "paused" or endpoint_id in self._resumes
 
     def put_turn(self, turn: Turn) -> None:
         """Add or replace."""

@@ -11,6 +11,7 @@ Rules of this file
   offset. No key has had more records than that, so receivers see a gap, and never a number again.
 - What a paused endpoint is not given is put aside in deliveries.dead, as decided: with its sequence, and without the
   producer's duplicates, which nobody could tell later. A disabled endpoint gets nothing.
+- What has to be in order goes to the sequencer all the same: it alone knows what is ahead, and puts it aside.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ class Planner:
                 )  # fmt: skip
             delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
             headers = with_delivery(shared, delivery)
-            if endpoint.status == "active" and endpoint.ordering == "fifo" and event.ordering_key is not None:
+            if endpoint.ordering == "fifo" and event.ordering_key is not None:
                 self._plan.ordered.append((endpoint.id.encode(), headers, event.body))
             elif endpoint.status == "active":
                 self._plan.deliveries.append((endpoint.id.encode(), headers, event.body))

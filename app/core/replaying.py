@@ -90,11 +90,11 @@ def fate(endpoint: Endpoint | None) -> Fate:
 
 def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
     """Where a resume ends at the latest: what a later pause has put aside belongs to its own resume."""
-    for hold in endpoint.holds:
-        own = (hold.begin, hold.end, hold.dead_begin) == (replay.begin, replay.end, replay.dead_begin)
-        if hold.since_ms >= replay.created_at_ms and not own:
-            return hold.dead_begin
-    return None
+    holds, own = endpoint.holds, (replay.begin, replay.end, replay.dead_begin)
+    # Holds between which nothing happened look alike: better all of their resumes give it than none.
+    mine = [at for at, hold in enumerate(holds) if (hold.begin, hold.end, hold.dead_begin) == own]
+    later = holds[mine[-1] + 1 :] if mine else [each for each in holds if each.since_ms >= replay.created_at_ms]
+    return later[0].dead_begin if later else None
 
 
 def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
@@ -164,9 +164,16 @@ class Window:
 
 
 class OldestFirst:
-    """Records of one partition of deliveries.dead, handed out oldest first."""
+    """Records of one partition of deliveries.dead, handed out oldest first.
 
-    def __init__(self, start: int, capacity: int = _LOOK_AHEAD, capacity_bytes: int = _LOOK_AHEAD_BYTES) -> None:
+    `as_written`: in their own order, whatever their times are. The sequencer has put them there in sequence.
+    """
+
+    def __init__(
+        self, start: int, capacity: int = _LOOK_AHEAD, capacity_bytes: int = _LOOK_AHEAD_BYTES, *,
+        as_written: bool = False,
+    ) -> None:  # fmt: skip
+        self._as_written = as_written
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         #: (accepted, sequence, offset): the sequence tells apart what was accepted in the same millisecond
@@ -197,7 +204,7 @@ class OldestFirst:
 
     def add(self, record: Kept) -> None:
         """A record that waits; records come in the order of their offsets."""
-        named = dict(record.headers)
+        named = {} if self._as_written else dict(record.headers)
         self._open[record.offset] = record
         self._bytes += len(record.value or b"")
         heappush(self._heap, (_number(named, "accepted-at"), _number(named, "sequence"), record.offset))

@@ -349,6 +349,10 @@ class ReplayReader(Protocol):
         """Partition of events.raw → what the fan-out group has committed; a partition without a commit is missing."""
         ...
 
+    async def sequenced(self) -> Mapping[int, int]:
+        """Partition of deliveries.ordered → what the sequencer's group has committed; the same holds."""
+        ...
+
     async def close(self) -> None:
         """Disconnect, within seconds."""
         ...

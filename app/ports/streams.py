@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from app.core.errors import HookstreamError
@@ -33,6 +33,10 @@ class StreamPartition(Protocol):
 
     def read(self, table: str, key: bytes) -> bytes | None:
         """The value in the local store."""
+        ...
+
+    def scan(self, table: str, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
+        """The keys that begin so, with their values, ascending; nothing may be written meanwhile."""
         ...
 
     def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
@@ -76,6 +80,10 @@ class StreamApp(Protocol):
 
         What `handle` raises ends the run; batches that were not acknowledged are not committed.
         """
+        ...
+
+    def assigned(self) -> Sequence[StreamPartition]:
+        """The partitions whose tables are recovered, the same objects as in their batches."""
         ...
 
     def ready(self) -> str | None:

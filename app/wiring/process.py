@@ -223,7 +223,8 @@ class Process:
 
     def _sequencer(self) -> Role:
         return sequencer_role(
-            self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter
+            self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter,
+            self._clock,
         )  # fmt: skip
 
     def _health(self) -> Role:
@@ -277,5 +278,6 @@ class Process:
 
     def _past(self) -> Archive:
         return archive(
-            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self._clock
+            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._group("sequencer"), self._log,
+            self._feed, self._clock,
         )  # fmt: skip

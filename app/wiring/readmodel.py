@@ -67,7 +67,7 @@ class Extent(NamedTuple):
 async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[Extent]:
     """Of each partition, now. Raises `Unavailable`."""
     known = await store.read_to()
-    reader = KafkaReplayReader(bootstrap, fanout_group="", events="")
+    reader = KafkaReplayReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
     found = []
     try:
         for logical in TOPICS:

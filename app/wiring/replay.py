@@ -15,13 +15,19 @@ from app.settings import Settings
 
 
 def archive(
-    settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, log: KafkaLog, feed: DirectoryFeed,
-    clock: Clock,
+    settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaLog,
+    feed: DirectoryFeed, clock: Clock,
 ) -> Archive:  # fmt: skip
     """The log as it was, with connections of its own that nobody has made yet."""
     deliveries = topics.name(Names.DELIVERIES)
     return Archive(
-        reader=KafkaReplayReader(bootstrap, fanout_group=fanout_group, events=topics.name(Names.EVENTS_RAW)),
+        reader=KafkaReplayReader(
+            bootstrap,
+            fanout_group=fanout_group,
+            events=topics.name(Names.EVENTS_RAW),
+            sequencer_group=sequencer_group,
+            ordered=topics.name(Names.DELIVERIES_ORDERED),
+        ),
         feed=feed,
         clock=clock,
         topics=topics,

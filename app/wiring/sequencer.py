@@ -5,14 +5,15 @@ from __future__ import annotations
 from app.adapters.faust_stream import FaustStream
 from app.adapters.kafka_log import KafkaLog
 from app.core.topics import Names, Topics
-from app.ports import DirectoryFeed, Meter
+from app.ports import Clock, DirectoryFeed, Meter
 from app.roles.sequencer import SequencerRole
 from app.settings import Settings
 
 
 def sequencer_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter
-) -> SequencerRole:
+    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter,
+    clock: Clock,
+) -> SequencerRole:  # fmt: skip
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(Names.DELIVERIES_ORDERED)
 
@@ -25,5 +26,5 @@ def sequencer_role(
 
     return SequencerRole(
         app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(Names.DELIVERIES),
-        dead=topics.name(Names.DELIVERIES_DEAD), max_record_bytes=topics.max_record_bytes,
+        ordered=source, dead=topics.name(Names.DELIVERIES_DEAD), clock=clock, max_record_bytes=topics.max_record_bytes,
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from app.adapters.faust_batches import BatchApp, BatchTable, build_app
 from app.core.fanout import table_key
 from app.core.sights import Sight, encode
@@ -12,10 +14,11 @@ from app.wiring.fanout import TABLES
 KEYS = 50_000
 
 
-def app(folder: Path) -> BatchApp:
+def app(folder: Path, store: str = "rocksdb") -> BatchApp:
     return build_app(
-        group="g", bootstrap="nobody:1", source_topic="none", data_dir=str(folder), store="rocksdb", client_id="test"
-    )
+        group="g", bootstrap="nobody:1", source_topic="none", data_dir=str(folder), store=store, client_id="test",
+        session_s=10.0,
+    )  # fmt: skip
 
 
 def table(of: BatchApp, name: str = "idempotency") -> BatchTable:
@@ -63,3 +66,15 @@ def test_all_stores_of_a_process_share_their_memory(tmp_path: Path) -> None:
     shared = tables[0].data.rocksdb_options._shared
     assert shared.write_buffers.get_usage() > 0, "none of them is written to beside it"
     close(*tables)
+
+
+@pytest.mark.parametrize("store", ["rocksdb", "memory"])
+def test_a_scan_finds_the_keys_with_a_prefix_in_their_order_and_no_others(tmp_path: Path, store: str) -> None:
+    whole = app(tmp_path, store)
+    made = whole.batch_table("lines", 2)
+    made.write(1, {b"ep\nb": b"2", b"ep\na": b"1", b"ep": b"0", b"epilogue\na": b"3", b"\xff": b"4", b"ep\nc": b"5"})
+    made.write(1, {b"ep\nc": None})
+    assert made.scan(1, b"ep\n") == [(b"ep\na", b"1"), (b"ep\nb", b"2")]
+    assert made.scan(1, b"nobody\n") == []
+    if store == "rocksdb":
+        close(made)

@@ -16,7 +16,7 @@ from app.core.delivery_record import decode
 from app.core.directory import Directory
 from app.core.errors import Defect
 from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, dropped, rejected, table_key
-from app.core.model import Delivery, Endpoint, EventType, Mode, Status
+from app.core.model import Delivery, Endpoint, EventType, Mode, Ordering, Status
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
 FORWARD = positions.Position(high=0)
@@ -48,10 +48,13 @@ class Tables(msgspec.Struct):
         return plan
 
 
-def endpoint(id_: str, tenant: str = "default", mode: Mode = "live", status: Status = "active") -> Endpoint:
+def endpoint(
+    id_: str, tenant: str = "default", mode: Mode = "live", status: Status = "active", ordering: Ordering = "none"
+) -> Endpoint:
     return Endpoint(
-        id=id_, tenant=tenant, mode=mode, url="https://x.example", events=("*",), profile="standard", status=status
-    )
+        id=id_, tenant=tenant, mode=mode, url="https://x.example", events=("*",), profile="standard", status=status,
+        ordering=ordering,
+    )  # fmt: skip
 
 
 def directory(*endpoints: Endpoint) -> Directory:
@@ -96,6 +99,15 @@ def test_what_a_paused_endpoint_misses_is_put_aside_and_a_disabled_one_misses_it
     assert (key, ("reason", b"paused") in headers) == (b"p", True)
     assert decode(key, value, headers)[0].sequence == 1
     assert plan.unmatched == 0
+
+
+def test_what_has_to_be_in_order_goes_to_the_sequencer_in_a_pause_too() -> None:
+    where = directory(
+        endpoint("p", status="paused", ordering="fifo"), endpoint("d", status="disabled", ordering="fifo")
+    )
+    plan = Tables().plan(where, [event(0, ordering_key="o"), event(1)])
+    assert [key for key, _, _ in plan.ordered] == [b"p"]
+    assert [key for key, _, _ in plan.aside] == [b"p"], "what has no ordering key is put aside at once"
 
 
 @pytest.mark.parametrize("split", range(1, 6))

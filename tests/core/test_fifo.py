@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.fifo import (
+    MAX_WAITING,
     Forget,
     GiveUp,
     Keep,
@@ -16,7 +17,11 @@ from app.core.fifo import (
     Repeat,
     arrive,
     drop,
+    go_on,
     is_idle,
+    let_go,
+    put_aside,
+    retreat,
     settle,
     skip,
 )
@@ -129,3 +134,85 @@ def test_a_dead_one_that_is_retried_with_success_unblocks_its_line() -> None:
         assert (line.flying, line.blocked, orders[-1]) == (1, -1, [Forget(0), Release(1)])
     line, orders = run([*dead, (3, "settle", 0, "dead")], block=True)
     assert (line.blocked, orders[-1]) == (0, []), "dead again"
+
+
+def test_what_comes_back_is_the_head_of_its_line_again_and_nothing_leaves_before_it() -> None:
+    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "aside"), (3, "arrive")])
+    assert (orders[2:], line.waiting, line.flying) == ([[], [Keep(3)]], (0, 1, 3), -1)
+    line, let = go_on(line, 4)
+    assert (line.flying, let) == (0, [Release(0)])
+    assert go_on(line, 4) == (line, [Repeat(0)]), "read again: the release may not have been written"
+    assert go_on(line, 5) == (line, []), "it is under way"
+    line, orders = run([(6, "settle", 0, "delivered")], line)
+    assert orders == [[Forget(0), Release(1)]]
+
+
+def test_a_dead_one_that_is_retried_in_a_pause_is_the_head_of_its_line_again() -> None:
+    line, _ = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "settle", 0, "aside")], block=True)
+    assert (line.blocked, line.waiting) == (-1, (0, 1))
+
+
+def test_what_is_put_aside_never_enters_the_line_and_is_given_up_once() -> None:
+    line, orders = put_aside(Line(), 3)
+    assert (orders, line.applied, is_idle(line)) == ([GiveUp(3, "paused")], 3, True)
+    assert put_aside(line, 3) == (line, [])
+
+
+def test_those_held_retreat_in_their_order_and_leave_the_others() -> None:
+    line, _ = run([(0, "arrive"), (1, "arrive")])
+    for offset in (2, 3):
+        line, _ = arrive(line, offset, hold=True)
+    line, orders = retreat(line)
+    assert orders == [GiveUp(2, "paused"), GiveUp(3, "paused")]
+    assert (line.waiting, line.held, retreat(line)) == ((1,), 0, (line, []))
+
+
+def test_dropping_a_line_drops_those_held_too() -> None:
+    line, _ = arrive(Line(), 0, hold=True)
+    line, orders = drop(line, 1)
+    assert (orders, is_idle(line), line.held) == ([GiveUp(0, "ordering_dropped")], True, 0)
+
+
+def test_a_line_has_room_for_a_bounded_number_of_those_held() -> None:
+    line = Line(waiting=tuple(range(MAX_WAITING)), held=MAX_WAITING, applied=MAX_WAITING - 1)
+    for hold in (True, False):
+        _, orders = arrive(line, MAX_WAITING, hold=hold)
+        assert orders == (
+            [GiveUp(MAX_WAITING, "ordering_limit")] if hold else [Keep(MAX_WAITING), Release(MAX_WAITING)]
+        )
+
+
+@given(st.data())
+def test_those_held_leave_behind_all_others_each_once_whatever_is_read_again(data: st.DataObject) -> None:
+    """A resume brings some while fresh ones are held; then they are let go."""
+    line, brought, fresh, released, settled = Line(), list[int](), list[int](), list[int](), list[int]()
+    before = line
+    for offset in range(data.draw(st.integers(1, 30))):
+        before, kind = line, data.draw(st.sampled_from(("bring", "hold", "settle", "come back", "go on")))
+        if kind in ("bring", "hold"):
+            line, orders = arrive(line, offset, hold=kind == "hold")
+            (fresh if kind == "hold" else brought).append(offset)
+            assert arrive(line, offset, hold=kind == "hold")[0] == line, "reading again changes nothing"
+        elif kind == "go on":
+            line, orders = go_on(line, offset)
+        elif line.flying >= 0:
+            settled += [line.flying] if kind == "settle" else []
+            released = released if kind == "settle" else released[:-1]
+            line, orders = settle(
+                line, offset, line.flying, "aside" if kind == "come back" else "delivered", block=True
+            )
+        else:
+            continue
+        released += [order.offset for order in orders if isinstance(order, Release)]
+        assert len(released) - len(settled) == (line.flying >= 0), "one at a time"
+        assert line.held == len(fresh), "no fresh one leaves"
+        assert before.applied <= line.applied
+    end = 100
+    line, orders = let_go(line, end)
+    while True:
+        released += [order.offset for order in orders if isinstance(order, Release)]
+        if line.flying < 0:
+            break
+        end += 1
+        line, orders = settle(line, end, line.flying, "delivered", block=True)
+    assert released == [*brought, *fresh] and is_idle(line)

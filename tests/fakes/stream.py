@@ -26,6 +26,9 @@ class MemoryPartition:
     def read(self, table: str, key: bytes) -> bytes | None:
         return self.tables[table].get(key)
 
+    def scan(self, table: str, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        return sorted(item for item in self.tables[table].items() if item[0].startswith(prefix))
+
     def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
         for key, value in items.items():
             if value is None:
@@ -64,6 +67,8 @@ class MemoryStreamApp:
         self.pulse = Pulse()
         #: all batches given so far
         self.batches: list[MemoryBatch] = []
+        #: assigned before their first batch
+        self.partitions: list[MemoryPartition] = []
         self._handed = 0
         self._running = False
         self._ended: BaseException | None = None
@@ -91,6 +96,9 @@ class MemoryStreamApp:
                 self._handed += 1
                 await handle(self.batches[self._handed - 1])
             await self.pulse.next()
+
+    def assigned(self) -> list[MemoryPartition]:
+        return list(dict.fromkeys([*self.partitions, *(batch.partition for batch in self.batches)]))
 
     def ready(self) -> str | None:
         return None if self._running else "recovering"

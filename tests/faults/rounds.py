@@ -172,13 +172,15 @@ class _Scene:
             await asyncio.sleep(self.dice.random() * TRAFFIC_S / 4)
 
     async def pause_and_resume(self) -> None:
-        """In some rounds: an endpoint is paused for a while."""
-        if self.dice.random() < 0.3:
-            steady = self._targets[0]
+        """In half of the rounds: an endpoint is paused for a while, as often an ordered one as another."""
+        if self.dice.random() < 0.5:
+            paused = self.dice.choice(
+                [target for target in self._targets if target.path.endswith(("steady", "ordered"))]
+            )
             await asyncio.sleep(self.dice.random() * TRAFFIC_S)
-            await self._ask("POST", f"/v1/webhooks/{steady.endpoint}/pause")
+            await self._ask("POST", f"/v1/webhooks/{paused.endpoint}/pause")
             await asyncio.sleep(self.dice.random() * 2)
-            await self._ask("POST", f"/v1/webhooks/{steady.endpoint}/resume")
+            await self._ask("POST", f"/v1/webhooks/{paused.endpoint}/resume")
 
     async def verdict(self) -> Verdict:
         """Wait until every delivery has come to an end, and judge."""

@@ -12,7 +12,7 @@ import pytest
 
 from app.adapters.keyring import AesKeyRing
 from app.adapters.metrics import PrometheusMeter
-from app.core import delivery_record
+from app.core import delivery_record, ordered_record
 from app.core.errors import Defect, HookstreamError
 from app.core.lanes import Limits
 from app.core.model import Delivery, Endpoint
@@ -286,6 +286,18 @@ async def test_deliveries_of_a_paused_endpoint_are_put_aside_for_its_resume(stag
     assert (attempt["state"], attempt["attempt"]) == ("dead", 3)
     assert stage.sender.requests == []
     assert await stage.offset() == 1
+
+
+async def test_an_ordered_delivery_of_a_paused_endpoint_goes_back_to_its_line_as_it_is(stage: Stage) -> None:
+    stage.endpoint("a", status="paused")
+    await stage.start()
+    stage.put("a", attempts=3, ordering_key="k", arrival=8)
+    (back,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    key, said = ordered_record.read(back.headers)
+    assert (key, said, delayed(back).attempts) == ("k", ordered_record.Settlement(8, "aside"), 3)
+    (attempt,) = await stage.attempts(1)
+    assert (attempt["state"], attempt["reason"]) == ("dead", "paused")
+    assert stage.log.of(Names.DELIVERIES_DEAD) == []
 
 
 @pytest.mark.parametrize("status", ["disabled", None])

@@ -11,8 +11,9 @@ import pytest
 from app.adapters.metrics import PrometheusMeter
 from app.core import delivery_record
 from app.core.fifo import Outcome
-from app.core.model import Delivery, Endpoint
-from app.core.ordered_record import instruction, settlement
+from app.core.gate import State
+from app.core.model import Delivery, Endpoint, Replay, ReplayState
+from app.core.ordered_record import RESUMED, comes_back, instruction, settlement, step
 from app.roles.sequencer import SequencerRole
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
@@ -31,7 +32,8 @@ class Stage:
     """A sequencer with everything around it in memory; records of deliveries.ordered are given by hand."""
 
     def __init__(self, **fields: Any) -> None:
-        self.log = MemoryLog(FakeClock())
+        self.clock = FakeClock()
+        self.log = MemoryLog(self.clock)
         self.feed = MemoryFeed(endpoint(**fields))
         self.partition = MemoryPartition(2)
         self.records: list[MemoryRecord] = []
@@ -41,7 +43,7 @@ class Stage:
         self.app = MemoryStreamApp()
         role = SequencerRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=PrometheusMeter(), deliveries="deliveries",
-            dead="deliveries.dead", max_record_bytes=1_000_000,
+            ordered="deliveries.ordered", dead="deliveries.dead", max_record_bytes=1_000_000, clock=self.clock,
         )  # fmt: skip
         self.running = asyncio.create_task(role.run())
 
@@ -54,13 +56,33 @@ class Stage:
         self.records.append(made)
         return made
 
-    def arrival(self, name: str, key: str = "k", at_ms: int = 0) -> MemoryRecord:
+    def arrival(self, name: str, key: str = "k", at_ms: int = 0, *, resumed: bool = False) -> MemoryRecord:
         delivery = Delivery(
             id=name, endpoint_id="ep", event_id=name, event_type="a.b", tenant="acme", mode="live",
             created_at="2026-01-01T00:00:00Z", body=b"", ordering_key=key,
         )  # fmt: skip
         headers = delivery_record.encode(delivery)
-        return self._record(headers, name.encode(), at_ms)
+        return self._record([*headers, RESUMED] if resumed else headers, name.encode(), at_ms)
+
+    def back(self, name: str, offset: int, *, attempts: int = 0, key: str = "k") -> MemoryRecord:
+        """Dispatch has found the endpoint paused."""
+        delivery = Delivery(
+            id=name, endpoint_id="ep", event_id=name, event_type="a.b", tenant="acme", mode="live", created_at="x",
+            body=b"", ordering_key=key, attempts=attempts, arrival=offset,
+        )  # fmt: skip
+        return self._record([*delivery_record.encode(delivery), *comes_back(offset)], name.encode(), 0)
+
+    def step(self, to: State, stint: str = "") -> MemoryRecord:
+        return self._record(step(to, stint), None, 0)
+
+    def resume(self, state: ReplayState) -> None:
+        """The registry's record of it; the endpoint is active."""
+        self.feed.directory.put_endpoint(endpoint())
+        self.feed.directory.put_replay(
+            Replay(
+                id="rpl", tenant="t", mode="live", endpoint_id="ep", reason="resume", begin={}, end={}, state=state
+            )
+        )  # fmt: skip
 
     def settled(self, offset: int, outcome: Outcome = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
         return self._record(settlement(offset, outcome, key), None, at_ms)
@@ -139,7 +161,7 @@ async def test_what_is_given_up_is_dead_before_the_tables_forget_it(stage: Stage
     assert stage.released()[-1] == ("c", "4")
 
 
-@pytest.mark.parametrize("fields", [{"on_exhausted": "skip"}, {"status": "disabled"}, {"status": "paused"}])
+@pytest.mark.parametrize("fields", [{"on_exhausted": "skip"}, {"status": "disabled"}])
 async def test_a_dead_one_is_passed_over_where_nothing_may_block(fields: dict[str, Any]) -> None:
     stage = Stage(**fields)
     await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
@@ -196,3 +218,112 @@ async def test_lines_at_rest_leave_the_table_after_a_while(stage: Stage) -> None
     assert len(stage.partition.tables["line"]) == 2
     await stage.give(stage.arrival("y", "other", at_ms=61_000))
     assert len(stage.partition.tables["line"]) == 1
+
+
+# --- pause and resume -----------------------------------------------------------------------------------------------
+
+
+async def test_what_arrives_in_a_pause_is_put_aside_and_what_comes_back_waits_in_its_line_as_it_is(
+    stage: Stage,
+) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    stage.feed.directory.put_endpoint(endpoint(status="paused"))
+    await stage.give(stage.back("a", 0, attempts=2), stage.arrival("c"), stage.arrival("x", "other"))
+    assert stage.dead() == [("c", "paused"), ("x", "paused")] and stage.released() == [("a", "0")]
+    stage.resume("running")
+    await stage.give(stage.arrival("d"), stage.step("aside", "s"))
+    assert stage.dead()[2:] == [("d", "paused")]
+    assert stage.released()[1:] == [("a", "0")], "it goes on when the resume begins"
+    again = stage.log.of("deliveries")[-1]
+    assert (again.header("attempts"), again.header("settled"), again.header("resumed")) == ("2", None, None)
+
+
+async def test_a_resume_goes_before_what_is_held_until_the_gate_is_opened(stage: Stage) -> None:
+    stage.feed.directory.put_endpoint(endpoint(status="paused"))
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    stage.resume("running")
+    await stage.give(stage.step("aside", "s"), stage.arrival("a", resumed=True), stage.step("held", "s"))
+    await stage.give(stage.arrival("c"), stage.arrival("x", "other"), stage.arrival("b", resumed=True))
+    assert stage.released() == [("a", "3")], "nothing of another key leaves either: it may have to wait, too"
+    await stage.give(stage.settled(3), stage.step("open", "s"))
+    assert stage.released()[1:] == [("b", "7"), ("x", "6")]
+    await stage.give(stage.settled(7), stage.settled(6, key="other"))
+    assert stage.released()[3:] == [("c", "5")]
+    assert all(each.header("resumed") is None for each in stage.log.of("deliveries"))
+
+
+async def test_what_a_gate_has_let_go_is_let_go_again_when_its_record_is_read_again(stage: Stage) -> None:
+    stage.resume("running")
+    await stage.give(stage.step("aside", "s"), stage.step("held", "s"), stage.arrival("a"), stage.arrival("b"))
+    stage.log.hold("deliveries")
+    stage.app.give(stage.partition, stage.step("open", "s"))
+    await stage.app.pulse.until(lambda: b"ep\nk" in stage.partition.tables["line"])
+    await stage.stop()
+    stage.log.release("deliveries")
+    before = len(stage.released())
+    stage.start()
+    await stage.give(*stage.records)
+    assert stage.released()[before:] == [("a", "2")]
+
+
+async def test_one_that_comes_back_though_its_line_has_gone_on_is_not_lost(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.settled(0, "dead"), stage._record(instruction("skip", "k"), None, 0))
+    stage.feed.directory.put_endpoint(endpoint(status="paused"))
+    await stage.give(stage.back("a", 0, attempts=4))  # it was retried on request
+    assert stage.dead() == [("a", "paused")]
+    assert stage.log.of("deliveries.dead")[0].header("arrival") is None, "its resume brings it as a new arrival"
+
+
+async def test_an_older_versions_settlement_of_what_it_has_put_aside_itself_lets_the_line_go_on(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "aside"))
+    assert stage.released() == [("a", "0"), ("b", "1")]
+
+
+async def test_a_delivery_is_judged_by_a_directory_that_knows_what_its_fan_out_knew(stage: Stage) -> None:
+    late = stage.arrival("a")
+    late.headers.append(("registry-position", b"7"))
+    stage.feed.fenced = True
+    stage.app.give(stage.partition, late)
+    await stage.feed.waited_for()
+    assert stage.released() == []
+    stage.feed.move(7)
+    stage.feed.open_fence()
+    await stage.log.seen("deliveries", 1)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "disabled", "removed"])
+async def test_a_gate_that_nobody_opens_is_opened_by_the_sequencer_itself(stage: Stage, how: str) -> None:
+    stage.resume("running")
+    await stage.give(stage.step("aside", "s"), stage.step("held", "s"), stage.arrival("a"))
+    await stage.stop()
+    stage.start()
+    stage.app.partitions.append(stage.partition)  # and no record comes
+    await stage.clock.advance(3)
+    assert stage.log.of("deliveries.ordered") == []
+    if how == "removed":
+        stage.feed.directory.remove_endpoint("ep")
+    elif how == "disabled":
+        stage.feed.directory.put_endpoint(endpoint(status="disabled"))
+    else:
+        stage.resume("cancelled")
+    await stage.clock.advance(1)
+    assert stage.log.of("deliveries.ordered") == [], "what the resume has appended is read before"
+    await stage.clock.advance(1)
+    (asked,) = stage.log.of("deliveries.ordered")
+    assert (asked.key, asked.partition) == (b"ep", 2)
+    await stage.give(stage._record(list(asked.headers), None, 0))
+    assert stage.released() == [("a", "2")]
+    await stage.clock.advance(3)
+    assert len(stage.log.of("deliveries.ordered")) == 1
+
+
+async def test_a_removed_endpoints_lines_leave_the_table_also_those_that_were_blocked(stage: Stage) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
+    stage.feed.directory.remove_endpoint("ep")
+    await stage.give(stage.step("open"))
+    assert stage.released()[1:] == [("b", "1")]
+    await stage.give(stage.settled(1, "cancelled"))
+    assert stage.partition.tables["held"] == {}
+    stage.feed.directory.put_endpoint(endpoint())
+    await stage.give(stage.arrival("x", "other", at_ms=61_000))
+    assert list(stage.partition.tables["line"]) == [b"ep\nother"], "neither its lines nor its gate"

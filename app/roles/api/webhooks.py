@@ -12,7 +12,9 @@ from app.core.health_rules import effective
 from app.core.ids import endpoint_id, recovery_id
 from app.core.ingest import iso
 from app.core.model import Endpoint, SealedSecret
+from app.core.ordered_record import step
 from app.core.registry import last_disablement
+from app.core.topics import Names
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.roles.api.calls import Answer, Call, Services
@@ -92,6 +94,8 @@ async def delete(api: Services, call: Call) -> Answer:
     """Remove; deliveries under way are cancelled."""
     endpoint = owned(api, call)
     await api.command(RemoveEndpoint(endpoint.id, call.expected_version()), endpoint.id)
+    ordered, key = api.topics.name(Names.DELIVERIES_ORDERED), endpoint.id.encode()
+    await api.log.append(ordered, key=key, value=None, headers=step("open"))  # its lines are not needed any more
     return Answer()
 
 

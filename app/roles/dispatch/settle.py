@@ -12,7 +12,7 @@ from app.core.attempt import Attempt, State, unsent
 from app.core.errors import HookstreamError
 from app.core.fifo import Outcome
 from app.core.model import Delivery, Endpoint
-from app.core.ordered_record import settlement
+from app.core.ordered_record import comes_back, settlement
 from app.core.partitions import Partition, Place
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
@@ -95,8 +95,13 @@ class Settler:
 
     def _put_aside(self, work: Work, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
         reason = attempt.reason or "unknown"
-        self._meter.count("dlq_total", reason=reason)
         self._meter.count("deliveries_total", outcome="dead")
+        if reason == "paused" and work.delivery.arrival is not None and work.delivery.ordering_key is not None:
+            # Its resume finds it in its line: behind it nothing leaves.
+            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, asked=None)
+            self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
+            return
+        self._meter.count("dlq_total", reason=reason)
         extra = [("reason", reason.encode()), ("last-result", attempt.result.encode())]
         if attempt.status is not None:
             extra.append(("last-status", b"%d" % attempt.status))
@@ -104,7 +109,7 @@ class Settler:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0, asked=None)
-        self._write(work, attempt, self._dead, ended, extra, "aside" if reason == "paused" else "dead", signal)
+        self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
     def passed_over(self, work: Work) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""

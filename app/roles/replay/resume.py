@@ -1,15 +1,27 @@
-"""Resume: what a pause has held back goes on, oldest first."""
+"""Resume: what a pause has held back goes on, oldest first; what has to be in order overtakes nothing.
+
+For an ordered endpoint the sequencer goes on putting aside what arrives, while the job brings what was put aside.
+When the job has caught up it has the sequencer hold what arrives instead, brings the rest, and has the gate opened.
+"""
 
 from __future__ import annotations
 
+import asyncio
+
 from app.core import replaying
+from app.core.ordered_record import RESUMED
 from app.core.topics import Names
 from app.ports import Reading
-from app.roles.replay.giving import Giving, Item
+from app.roles.replay.giving import Giving, Item, Leave
 from app.roles.replay.selecting import POLL_MS, POLLED
+from app.roles.replay.stint import Stint
 
 #: what was on its way when the endpoint was resumed is put aside within that time
 _QUIET_S = 2.0
+#: between two looks whether more was put aside
+_AGAIN_S = 0.2
+#: to have the gate opened when the work ends
+_FAREWELL_S = 1.0
 
 
 class Resume:
@@ -22,40 +34,85 @@ class Resume:
         self._number = giving.around.archive.partition_of(giving.replay.endpoint_id)
         self._key = giving.replay.endpoint_id.encode()
         self._dead = giving.around.topics.name(Names.DELIVERIES_DEAD)
+        self._ordered = False
 
     async def run(self) -> None:
         """Until nothing more comes; raises `Leave`."""
+        self._ordered = self._giving.endpoint().ordering == "fifo"
         start = max(self._giving.done.get(self._number, 0), self._giving.replay.dead_begin or 0)
-        queue = replaying.OldestFirst(start)
+        queue = replaying.OldestFirst(start, as_written=self._ordered)
         reading = await self._around.reader.open(self._dead, {self._number: start})
         try:
-            # What was read up to an end that was asked for when nothing had come for a while was all.
-            found_s = asked_s = self._clock.monotonic()
-            end = await self._dead_end()
-            while True:
-                await self._read_ahead(queue, reading, end)
-                if queue.waiting:
-                    taken = queue.take(await self._giving.slots())
-                    await self._giving.append([self._released(record) for record in taken])
-                    for record in taken:
-                        queue.done(record)
-                    found_s = self._clock.monotonic()
-                self._giving.done = {self._number: queue.low}
-                if not queue.waiting:
-                    if asked_s >= found_s + _QUIET_S:
-                        return
-                    await self._clock.sleep(found_s + _QUIET_S - self._clock.monotonic())
-                    asked_s, end = self._clock.monotonic(), await self._dead_end()
+            if self._ordered:
+                await self._behind_a_gate(queue, reading)
+            else:
+                await self._until_quiet(queue, reading)
         finally:
             await reading.close()
 
+    async def _until_quiet(self, queue: replaying.OldestFirst, reading: Reading) -> None:
+        # What was read up to an end that was asked for when nothing had come for a while was all.
+        found_s = asked_s = self._clock.monotonic()
+        end = await self._dead_end()
+        while True:
+            if await self._give(queue, reading, end):
+                found_s = self._clock.monotonic()
+            if self._giving.endpoint().ordering == "fifo":
+                raise Leave("parked")  # and begin again, in order
+            if asked_s >= found_s + _QUIET_S:
+                return
+            await self._clock.sleep(found_s + _QUIET_S - self._clock.monotonic())
+            asked_s, end = self._clock.monotonic(), await self._dead_end()
+
+    async def _behind_a_gate(self, queue: replaying.OldestFirst, reading: Reading) -> None:
+        stint = Stint(self._giving)
+        try:
+            await stint.say("aside")
+            # what is not ordered follows the rule of the other endpoints
+            quiet_s = self._clock.monotonic() + _QUIET_S
+            while True:
+                at_s = self._clock.monotonic()
+                await self._give(queue, reading, await self._dead_end())
+                if at_s >= quiet_s:
+                    break
+                await self._clock.sleep(_AGAIN_S)
+            if self._until() is not None:
+                return  # the next resume brings the rest, and opens the gate
+            await stint.heard(await stint.say("held"))
+            await self._give(queue, reading, await self._dead_end())
+            if self._until() is None:
+                await stint.heard(await stint.say("open"))
+        except (Leave, asyncio.CancelledError):
+            try:
+                await asyncio.wait_for(stint.give_up(), _FAREWELL_S)
+            except TimeoutError:
+                pass  # the sequencer does it by itself, a little later
+            raise
+
+    async def _give(self, queue: replaying.OldestFirst, reading: Reading, end: int) -> bool:
+        """Everything that was put aside before `end`; whether there was anything."""
+        found = False
+        while True:
+            await self._read_ahead(queue, reading, end)
+            self._giving.done = {self._number: queue.low}
+            if not queue.waiting:
+                return found
+            taken = queue.take(await self._giving.slots())
+            await self._giving.append([self._released(record) for record in taken])
+            for record in taken:
+                queue.done(record)
+            found = True
+
+    def _until(self) -> int | None:
+        return replaying.aside_until(self._giving.endpoint(), self._giving.replay)
+
     async def _dead_end(self) -> int:
         end = (await self._around.reader.ends(self._dead, [self._number]))[self._number]
-        until = replaying.aside_until(self._giving.endpoint(), self._giving.replay)
+        until = self._until()
         return end if until is None else min(end, until)
 
     async def _read_ahead(self, queue: replaying.OldestFirst, reading: Reading, end: int) -> None:
-        until = replaying.aside_until(self._giving.endpoint(), self._giving.replay)
+        until = self._until()
         while not queue.full and queue.position < end:
             self._giving.look()
             batches = await reading.poll((self._number,), timeout_ms=POLL_MS, max_records=POLLED)
@@ -67,5 +124,7 @@ class Resume:
     def _released(self, record: replaying.Kept) -> Item:
         named = dict(record.headers)
         headers = replaying.released(record.headers, self._around.feed.position)
+        if self._ordered and "ordering-key" in named:
+            headers.append(RESUMED)
         delivery_id = named.get("delivery-id") or b""  # whoever wrote it: dispatch passes over what it cannot read
         return Item(self._giving.replay.endpoint_id, delivery_id.decode("utf-8", "replace"), headers, record.value)

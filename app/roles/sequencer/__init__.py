@@ -1,0 +1,5 @@
+"""The sequencer role."""
+
+from app.roles.sequencer.role import SequencerRole
+
+__all__ = ["SequencerRole"]

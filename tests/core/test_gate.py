@@ -1,0 +1,120 @@
+"""The gate of an endpoint: which way an arrival goes, and whose steps move it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.core.directory import Directory
+from app.core.gate import Gate, Step, arrive, comes_back, obey, prefix
+from app.core.model import Endpoint, Replay
+
+OPEN, ASIDE, HELD = Gate(), Gate(3, "aside", "s"), Gate(3, "held", "s")
+
+
+def directory(resume: str | None = None, **fields: Any) -> Directory:
+    known = Directory()
+    endpoint = {"ordering": "fifo", **fields}
+    known.put_endpoint(
+        Endpoint(id="ep", tenant="t", mode="live", url="https://e.x", events=("*",), profile="standard", **endpoint)
+    )
+    if resume is not None:
+        known.put_replay(_resume(resume))
+    return known
+
+
+def _resume(state: Any, replay_id: str = "rpl", reason: Any = "resume") -> Replay:
+    return Replay(
+        id=replay_id, tenant="t", mode="live", endpoint_id="ep", reason=reason, begin={}, end={}, state=state
+    )  # fmt: skip
+
+
+ACTIVE, PAUSED, DISABLED, GONE = directory(), directory(status="paused"), directory(status="disabled"), Directory()
+RESUMED = directory("running")
+AGAIN = directory("running", status="paused")
+
+
+@pytest.mark.parametrize(
+    ("gate", "known", "way", "move", "state"),
+    [
+        (OPEN, ACTIVE, "enter", "none", "open"),
+        (OPEN, RESUMED, "enter", "none", "open"),  # nothing was put aside here
+        (OPEN, PAUSED, "aside", "none", "aside"),
+        (OPEN, DISABLED, "enter", "none", "open"),  # dispatch cancels it
+        (OPEN, GONE, "enter", "none", "open"),
+        (OPEN, directory(status="paused", ordering="none"), "enter", "none", "open"),
+        (ASIDE, PAUSED, "aside", "none", "aside"),
+        (ASIDE, RESUMED, "aside", "none", "aside"),
+        (ASIDE, ACTIVE, "hold", "none", "held"),  # nobody would bring it
+        (ASIDE, DISABLED, "hold", "none", "held"),
+        (ASIDE, directory("running", ordering="none"), "hold", "none", "held"),
+        (HELD, RESUMED, "hold", "none", "held"),
+        (HELD, AGAIN, "aside", "retreat", "aside"),
+        (HELD, GONE, "hold", "none", "held"),
+    ],
+)
+def test_an_arrival_goes_where_a_resume_finds_it_or_behind_what_one_brings(
+    gate: Gate, known: Directory, way: str, move: str, state: str
+) -> None:
+    moved, found, does = arrive(gate, 9, "ep", known, resumed=False)
+    assert (found, does, moved.state) == (way, move, state)
+    assert arrive(gate, 9, "ep", known, resumed=True) == (gate, "enter", "none")
+
+
+def test_a_pause_ends_the_stint_of_a_resume() -> None:
+    moved, _, _ = arrive(HELD, 9, "ep", AGAIN, resumed=False)
+    assert obey(moved, 10, Step("open", "s"), "ep", AGAIN) == (moved, "none")
+
+
+def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
+    assert comes_back(OPEN, 9, "ep", PAUSED) == (Gate(9, "aside"), True)
+    assert comes_back(HELD, 9, "ep", AGAIN) == (HELD, True)
+    for known in (ACTIVE, RESUMED, DISABLED, GONE):
+        assert comes_back(OPEN, 9, "ep", known) == (OPEN, False)
+
+
+def test_a_resume_goes_through_its_steps() -> None:
+    gate, move = obey(OPEN, 4, Step("aside", "a"), "ep", RESUMED)
+    assert (gate, move) == (Gate(4, "aside", "a"), "retreat, go on")
+    gate, move = obey(gate, 5, Step("held", "a"), "ep", RESUMED)
+    assert (gate, move) == (Gate(5, "held", "a"), "none")
+    assert obey(gate, 4, Step("aside", "a"), "ep", RESUMED) == (gate, "none"), "read again"
+    assert obey(gate, 6, Step("open", "a"), "ep", RESUMED) == (Gate(6), "let go")
+
+
+def test_a_worker_that_was_replaced_moves_nothing() -> None:
+    gate, _ = obey(HELD, 4, Step("aside", "new"), "ep", RESUMED)
+    for to in ("held", "open"):
+        assert obey(gate, 5, Step(to, "s"), "ep", RESUMED) == (gate, "none")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stint", ["", "s"])
+def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(stint: str) -> None:
+    for known in (PAUSED, RESUMED, AGAIN):
+        assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (ASIDE, "none")
+    for known in (ACTIVE, DISABLED, GONE):
+        assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (Gate(5), "let go")
+
+
+def test_only_a_removed_endpoint_has_its_lines_let_go_though_its_gate_is_open() -> None:
+    assert obey(OPEN, 5, Step("open"), "ep", ACTIVE) == (OPEN, "none")
+    assert obey(OPEN, 5, Step("open"), "ep", GONE) == (Gate(5), "let go")
+
+
+def test_the_directory_knows_for_whom_something_is_still_brought() -> None:
+    known = directory("pending")
+    assert known.brings("ep") and not known.brings("another")
+    for state in ("running", "paused"):
+        known.put_replay(_resume(state))
+        assert known.brings("ep")
+    known.put_replay(_resume("pending", "second"))
+    known.put_replay(_resume("done"))
+    assert known.brings("ep")
+    known.remove_replay("second")
+    known.put_replay(_resume("running", "third", "replay"))
+    assert not known.brings("ep")
+
+
+def test_gates_of_one_partition_are_told_from_those_of_another() -> None:
+    assert not (prefix(12) + b"ep").startswith(prefix(1))
