@@ -70,7 +70,8 @@ class CommandClient:
         self._waiting[command.id] = future
         try:
             await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
-            reply = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for forgets a cancellation that comes with the answer
+                reply = await future
         except TimeoutError as error:
             raise Unavailable(
                 f"no registry answered within {timeout_s:.0f} s: is a `hookstream up` or `hookstream run registry` "

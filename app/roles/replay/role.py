@@ -193,7 +193,8 @@ class _Turn:
                 why = leave.why
             except asyncio.CancelledError:
                 try:
-                    await asyncio.wait_for(self._tell(commands, "running"), _FAREWELL_S)
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await self._tell(commands, "running")
                 except TimeoutError:
                     pass  # then the next worker repeats a second's deliveries
                 raise
