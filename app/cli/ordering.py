@@ -31,7 +31,7 @@ def show_(
     blocked: Annotated[bool, typer.Option("--blocked", help="Only lines that wait behind a dead delivery.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Show an endpoint's lines that are not at rest: what is under way, how many wait, and whether it is blocked."""
+    """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
 
     async def work() -> list[dict[str, Any]]:
         log = KafkaLog(context.bootstrap(), client_id="hookstream-cli")
@@ -79,6 +79,8 @@ def _is_of(name: bytes, endpoint_id: str) -> bool:
 def _shown(name: bytes, value: bytes) -> dict[str, Any]:
     line = msgspec.msgpack.decode(value, type=Line)
     state = "blocked" if line.blocked >= 0 else "under way" if line.flying >= 0 else "at rest"
+    if state == "at rest" and line.waiting:
+        state = "stopped"
     return {
         "ordering_key": name.partition(b"\n")[2].decode("utf-8", "replace"), "state": state,
         "waiting": len(line.waiting),

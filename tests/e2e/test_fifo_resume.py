@@ -68,14 +68,14 @@ async def act(running: Service, key: str, endpoint: str, action: str) -> None:
     assert answer.status == 200, answer
 
 
-async def resumed(running: Service, number: int) -> None:
+async def resumed(running: Service, number: int, deadline_s: float = 60) -> None:
     """Wait until so many resumes are done."""
 
     def there(records: list[Any]) -> bool:
         said = [json.loads(each.value) for each in records if each.key.startswith(b"replay/") and each.value]
         return len({each["id"] for each in said if each.get("state") == "done"}) >= number
 
-    await read(running.bootstrap, f"{running.prefix}registry", there)
+    await read(running.bootstrap, f"{running.prefix}registry", there, deadline_s)
 
 
 async def more(box: Inbox, number: int) -> None:
@@ -133,3 +133,59 @@ async def test_nothing_overtakes_a_resume_under_traffic(
         with capsys.disabled():
             print(f"\n3 resumes under traffic, 2 kills: {traffic.appended} events, {len(box.received)} requests")
         assert disorder(box, traffic.appended) == []
+
+
+async def test_pauses_and_resumes_in_quick_succession_keep_the_order(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    async with (
+        service(broker.bootstrap, prefix, tmp_path) as running,
+        inbox("status:500*30,200") as (box, base),
+        producer(broker.bootstrap) as kafka,
+    ):
+        endpoint, key = await ordered(running, f"{base}/standard/a", schedule=[0, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+        traffic = Traffic(kafka, prefix)
+        for between_s in (0.0, 0.3, 0.1, 1.0, 2.5, 0.0, 0.5):
+            await act(running, key, endpoint, "pause")
+            await pause(between_s / 2)
+            await act(running, key, endpoint, "resume")
+            await pause(between_s)
+        await resumed(running, 7)
+        await traffic.stop()
+        await box.until(lambda: len({e.event_id for e in box.received if e.status == 200}) >= traffic.appended, 60)
+        assert disorder(box, traffic.appended) == []
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for each in box.received:
+            numbers[each.event_id or ""].append(each.attempt or 0)
+        assert all(made == sorted(made) for made in numbers.values()), "attempts go on where they were"
+        assert max(max(made) for made in numbers.values()) > 1
+
+
+async def test_a_cancelled_resume_holds_nothing_back(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+    async with (
+        service(broker.bootstrap, prefix, tmp_path) as running,
+        inbox() as (box, base),
+        producer(broker.bootstrap) as kafka,
+    ):
+        endpoint, key = await ordered(running, f"{base}/standard/a", rate_limit=20)
+        await act(running, key, endpoint, "pause")
+        await events(kafka, prefix, 0, 400)
+        await act(running, key, endpoint, "resume")
+        await more(box, 10)
+        listed = await running.ask("GET", "/v1/replays", key=key)
+        (replay,) = listed.body["data"]
+        cancelled = await running.ask("POST", f"/v1/replays/{replay['id']}/cancel", key=key)
+        assert cancelled.status == 200, cancelled
+        await events(kafka, prefix, 400, 440)
+        await box.until(lambda: {f"evt_{number}" for number in range(400, 440)} <= set(box.ids()), 60)
+        assert all(sequences == sorted(sequences) for sequences in first_sights(box).values())
+        assert len(set(box.ids())) < 440, "what the resume has not brought stays where it is"
+
+
+async def events(kafka: AIOKafkaProducer, prefix: str, first: int, last: int) -> None:
+    """Append events over all keys."""
+    for number in range(first, last):
+        key = f"k{number % KEYS}"
+        event = {"type": "a.b", "id": f"evt_{number}", "data": {}, "ordering_key": key}
+        await kafka.send(f"{prefix}events.raw", json.dumps(event).encode(), key=key.encode())
+    await kafka.flush()

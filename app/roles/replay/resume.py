@@ -71,20 +71,21 @@ class Resume:
             # what is not ordered follows the rule of the other endpoints
             quiet_s = self._clock.monotonic() + _QUIET_S
             while True:
-                at_s = self._clock.monotonic()
+                at_s, until = self._clock.monotonic(), self._until()
                 await self._give(queue, reading, await self._dead_end())
+                if until is not None:
+                    return  # the next resume brings the rest, and opens the gate
                 if at_s >= quiet_s:
                     break
                 await self._clock.sleep(_AGAIN_S)
-            if self._until() is not None:
-                return  # the next resume brings the rest, and opens the gate
             await stint.heard(await stint.say("held"))
             await self._give(queue, reading, await self._dead_end())
             if self._until() is None:
                 await stint.heard(await stint.say("open"))
         except (Leave, asyncio.CancelledError):
             try:
-                await asyncio.wait_for(stint.give_up(), _FAREWELL_S)
+                async with asyncio.timeout(_FAREWELL_S):
+                    await stint.give_up()
             except TimeoutError:
                 pass  # the sequencer does it by itself, a little later
             raise
