@@ -210,6 +210,7 @@ class ProjectionStore(Protocol):
         """Write all of it with the new offsets, or nothing.
 
         False: another process has moved one of the partitions (or a rebuild begins): read from its offset again.
+        Raises `Defect` when the database does not take a value in it.
         """
         ...
 

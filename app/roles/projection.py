@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from app.core.errors import Unavailable
+from app.core.errors import Defect, Unavailable
 from app.core.partitions import Committed, Place
 from app.core.projecting import TOPICS, Portion
 from app.core.topics import Topics
@@ -137,13 +137,48 @@ class ProjectionRole:
         batches = await self._gather()
         if batches:
             async with self._writing:
-                portion, moved = self._portion(batches)
-                if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
-                    log.warning("projection.moved_elsewhere", places=len(moved))
-                    self._forget()
-                    return
-                self._written(portion, moved)
+                try:
+                    goes_on = await self._write(batches)
+                except Defect as error:
+                    log.error("projection.refused", error=str(error))
+                    goes_on = await self._one_by_one(batches)
+            if not goes_on:
+                log.warning("projection.moved_elsewhere")
+                self._forget()
+                return
         await self._commit()
+
+    async def _write(self, batches: Mapping[Place, Sequence[Record]]) -> bool:
+        """One transaction; False: somebody else has moved one of the partitions."""
+        portion, moved = self._portion(batches)
+        if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
+            return False
+        self._written(portion, moved)
+        return True
+
+    async def _one_by_one(self, batches: Mapping[Place, Sequence[Record]]) -> bool:
+        """Whatever it is that the database does not take, it is in one record: pass over that one."""
+        for place, records in batches.items():
+            for record in records:
+                try:
+                    goes_on = await self._write({place: [record]})
+                except Defect as error:
+                    log.error("projection.unreadable", place=place, offset=record.offset, error=str(error))
+                    self._meter.count("records_unreadable_total", topic="projection")
+                    goes_on = await self._pass_over(place, record)
+                if not goes_on:
+                    return False
+        return True
+
+    async def _pass_over(self, place: Place, record: Record) -> bool:
+        begin = self._next.get(place)
+        if begin is None:
+            return True
+        moved = {place: Moved(begin, record.offset + 1, record.timestamp)}
+        written = await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved)))
+        if written:
+            self._written(Portion(), moved)
+        return written
 
     async def _gather(self) -> dict[Place, list[Record]]:
         """Records for one transaction: the first ones, and those of the moment after them."""

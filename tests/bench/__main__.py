@@ -12,10 +12,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, keys, pipeline, registry
+from tests.bench import dispatch, fanout, keys, pipeline, readmodel, registry
 from tests.bench.stage import Run, stage
 
-PARTS = ("dispatch", "fanout", "pipeline", "registry", "keys")
+PARTS = ("dispatch", "fanout", "pipeline", "registry", "keys", "readmodel")
 console = Console()
 
 
@@ -48,6 +48,10 @@ async def main(options: argparse.Namespace) -> None:
             kept = await keys.measure(ready, options.keys)
             results["keys"] = kept
             _keys(table, kept)
+        if "readmodel" in options.parts:
+            shown = await readmodel.measure(ready, options.attempts, lambda line: console.print(line, style="dim"))
+            results["readmodel"] = shown
+            _readmodel(table, shown)
     console.print(table)
     out = Path(".cache/bench.json")
     out.parent.mkdir(exist_ok=True)
@@ -91,6 +95,34 @@ def _keys(table: Table, kept: keys.Report) -> None:
     table.add_row(f"{what}: lookups", speed, "", "", "≥ 20,000/s")
 
 
+def _readmodel(table: Table, shown: readmodel.Report) -> None:
+    for flow in shown.flows:
+        what = f"read model, {flow.database}"
+        table.add_row(f"{what}: attempts taken", f"{flow.attempts_per_s:,.0f}/s ({flow.cpu_us:.0f} µs CPU)", "", "", "")
+        ages = f"p50 {flow.visible_p50_ms:.0f} ms, p99 {flow.visible_p99_ms:.0f} ms"
+        table.add_row(f"{what}: acknowledged → visible at 1,000/s", ages, "", "", "p99 < 1 s")
+    small = {found.database: found for found in shown.lists if found.attempts <= readmodel.SMALL}
+    for found in shown.lists:
+        for name, answer in found.answers.items():
+            base = small[found.database].answers[name]
+            times = f"{answer.median_ms:.1f} ms, slowest {answer.slowest_ms:.0f} ms"
+            what = f"{found.database}, {found.attempts:,} attempts: {name}"
+            table.add_row(
+                what,
+                times,
+                f"{readmodel.SMALL:,}: {base.median_ms:.1f} ms",
+                f"{answer.median_ms / base.median_ms:.1f}",
+                "no growth",
+            )
+        table.add_row(
+            f"{found.database}, {found.attempts:,}: scans in {len(found.plans)} plans",
+            str(len(found.scans)),
+            "",
+            "",
+            "0",
+        )
+
+
 def _pipeline(table: Table, report: pipeline.Report) -> None:
     def ages(found: pipeline.Ages | None) -> str:
         return f"p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms" if found else "–"
@@ -120,6 +152,7 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--profile", action="store_true", help="show where CPU time goes")
     parser.add_argument("--keys", type=int, default=1_000_000, help="how many idempotency keys (try 10000000)")
+    parser.add_argument("--attempts", type=int, default=100_000, help="in the read model's lists (try 5000000)")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if set(given.parts) - set(PARTS):

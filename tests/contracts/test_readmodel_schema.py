@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 
 from app.adapters.sql import migrating, tables
 from app.adapters.sql.database import Database
@@ -19,6 +19,7 @@ from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.errors import ConfigError, Unavailable
 from app.ports.readmodel import DeliveryFilter
+from tests.contracts.query_plans import SCAN, SORT, plans_of, statements
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 ACME = DeliveryFilter(tenant="acme", mode="live")
@@ -40,13 +41,6 @@ FILTERS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"status": (404, 404)}, "by_failure"),
     ({"replay_id": "rpl_1"}, "by_replay"),
 )
-#: in a plan of SQLite, or of PostgreSQL that was told that reading in sequence is dear; `offsets` has a row a partition
-_SCAN = re.compile(
-    r"^SCAN (?!anon_|\(subquery|projection_offsets).*$|Seq Scan on (?!projection_offsets)\S+|"
-    r"Index (Only )?Scan[^\n]*\n(?!\s+Index Cond)",
-    re.MULTILINE,
-)
-_SORT = re.compile(r"USE TEMP B-TREE|-> +(Incremental )?Sort\b")
 
 
 async def test_the_migrations_make_the_tables(database: Database) -> None:
@@ -88,18 +82,18 @@ async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStor
         one = delivery(number, endpoint_id=f"ep_{number % 20}", event_type=f"a.{number % 7}")
         journal.attempted(one, BEGUN_MS + number, **({}, FAILED, DEAD)[number % 3])
     await journal.into(write)
-    asked = _statements(read)
+    asked = statements(read)
     for fields, index in FILTERS:
         which = msgspec.structs.replace(ACME, **fields)
         page = await read.deliveries(which, limit=20)
         if page.cursor:
             await read.deliveries(which, limit=20, cursor=page.cursor)
         await read.count(which, at_most=1000)
-        plans = await _plans(read, asked)
+        plans = await plans_of(read, asked)
         # PostgreSQL weighs by what it has counted: any index that keeps the order may be the best one
         wanted = f"deliveries_{index}|sqlite_autoindex" if read._database.is_sqlite else "deliveries_"
         assert plans and all(re.search(rf"(INDEX|using) ({wanted})", plan) for plan in plans), plans
-        assert [plan for plan in plans if _SCAN.search(plan) or _SORT.search(plan)] == []
+        assert [plan for plan in plans if SCAN.search(plan) or SORT.search(plan)] == []
     await read.delivery("acme", "live", "dlv_1")
     await read.attempts("acme", "live", "dlv_1")
     await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53)
@@ -107,40 +101,6 @@ async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStor
     await read.notices("acme", "live", endpoint_id=None, limit=20)
     await read.notices("acme", "live", endpoint_id="ep_1", limit=20, before_ms=BEGUN_MS)
     await write.prune(1, limit=10)
-    others = await _plans(read, asked)
+    others = await plans_of(read, asked)
     assert len(others) >= 9
-    assert [plan for plan in others if _SCAN.search(plan)] == []
-
-
-def _statements(read: SqlReadStore) -> list[tuple[str, Any]]:
-    """Everything that is asked from now on."""
-    asked: list[tuple[str, Any]] = []
-
-    @event.listens_for(read._database.engine.sync_engine, "before_cursor_execute")
-    def on_execute(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        if (
-            statement.startswith(("SELECT", "DELETE"))
-            and "alembic" not in statement
-            and not isinstance(parameters, list)
-        ):
-            asked.append((statement, parameters))
-
-    return asked
-
-
-async def _plans(read: SqlReadStore, asked: list[tuple[str, Any]]) -> list[str]:
-    """Each statement with how the database would go about it."""
-    database = read._database
-    plans = []
-    async with database.reading() as connection:
-        if not database.is_sqlite:
-            await connection.execute(text("ANALYZE"))
-            await connection.execute(text("SET enable_seqscan = off"))
-            await connection.execute(text("SET enable_sort = off"))
-            await connection.execute(text("SET enable_bitmapscan = off"))
-        taken, asked[:] = list(asked), []
-        for statement, parameters in taken:
-            explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
-            rows = await connection.exec_driver_sql(explain + statement, parameters)
-            plans.append("\n".join([statement, *(str(row[-1]) for row in rows)]))
-    return plans
+    assert [plan for plan in others if SCAN.search(plan)] == []

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.core.errors import ConfigError, Unavailable
+from app.core.errors import ConfigError, Defect, Unavailable
 
 #: SQLite's file in the data folder
 FILE = "readmodel.sqlite3"
@@ -81,10 +81,15 @@ class _Errors:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DataError | IntegrityError) or type(error) is StatementError:
+            raise Defect(f"The read model's database has refused a value: {_said(error)}") from error
         if isinstance(error, SQLAlchemyError | asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-            cause = getattr(error, "orig", None) or error
-            said = " ".join(str(cause).split())[:300] or type(cause).__name__
-            raise Unavailable(f"The read model's database ({self._name}) cannot be used: {said}") from error
+            raise Unavailable(f"The read model's database ({self._name}) cannot be used: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:300] or type(cause).__name__
 
 
 def _as_wanted(engine: AsyncEngine) -> None:

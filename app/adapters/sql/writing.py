@@ -7,11 +7,23 @@ partitions without noticing finds other offsets there than it has read from, and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,19 +45,16 @@ class SqlProjectionStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        insert = sqlite.insert if database.is_sqlite else postgresql.insert
-        delivery = insert(tables.deliveries)
-        self._put_deliveries = delivery.on_conflict_do_update(
-            index_elements=["id"],
-            set_={name: delivery.excluded[name] for name in _STANDING if name not in ("id", "tenant", "mode")},
+        put = _Put.sqlite if database.is_sqlite else _Put.postgresql
+        self._put_deliveries = put(
+            tables.deliveries,
+            lambda new: {name: new[name] for name in _STANDING if name not in ("id", "tenant", "mode")},
         )
-        self._put_attempts = insert(tables.attempts).on_conflict_do_nothing()
-        self._put_notices = insert(tables.notices).on_conflict_do_nothing()
-        self._put_offsets = insert(tables.offsets).on_conflict_do_nothing()
-        hour = insert(tables.hours)
-        self._add_hours = hour.on_conflict_do_update(
-            index_elements=[column.name for column in tables.hours.primary_key],
-            set_={name: tables.hours.c[name] + hour.excluded[name] for name in tables.COUNT_COLUMNS},
+        self._put_attempts = put(tables.attempts)
+        self._put_notices = put(tables.notices)
+        self._put_offsets = put(tables.offsets)
+        self._add_hours = put(
+            tables.hours, lambda new: {name: tables.hours.c[name] + new[name] for name in tables.COUNT_COLUMNS}
         )
 
     async def prepare(self) -> None:
@@ -59,7 +68,7 @@ class SqlProjectionStore:
                 {"topic": topic, "partition": number, "next_offset": 0, "newest_ms": 0}
                 for topic, number in sorted(places)
             ]
-            await connection.execute(self._put_offsets, rows)
+            await self._put_offsets(connection, rows)
             known = await connection.execute(
                 select(tables.offsets.c.topic, tables.offsets.c.partition, tables.offsets.c.next_offset)
             )
@@ -75,13 +84,13 @@ class SqlProjectionStore:
             changed = portion.settle(known)
             if changed:
                 changed.sort(key=lambda standing: standing.id)
-                await connection.execute(self._put_deliveries, [_row(standing) for standing in changed])
+                await self._put_deliveries(connection, [_row(standing) for standing in changed])
             if portion.lines:
-                await connection.execute(self._put_attempts, [_line(line) for line in portion.lines])
+                await self._put_attempts(connection, [_line(line) for line in portion.lines])
             if portion.notices:
-                await connection.execute(self._put_notices, _notices(portion))
+                await self._put_notices(connection, _notices(portion))
             if counted := _counted(portion):
-                await connection.execute(self._add_hours, counted)
+                await self._add_hours(connection, counted)
             await connection.execute(_MOVE, [_move(place, to) for place, to in sorted(moved.items())])
         return True
 
@@ -113,6 +122,50 @@ class SqlProjectionStore:
     async def close(self) -> None:
         """See `app.ports.readmodel.ProjectionStore`."""
         await self._database.close()
+
+
+class _Put:
+    """Insert rows; what is there already stays, or is changed."""
+
+    def __init__(self, statement: Any, columns: Sequence[str] | None) -> None:
+        self._statement = statement
+        #: the statement takes each column as one array; None: row by row
+        self._columns = columns
+
+    @classmethod
+    def sqlite(cls, table: Table, change: _Change | None = None) -> _Put:
+        """The driver does many rows in one go."""
+        return cls(_conflict(sqlite.insert(table), table, change), None)
+
+    @classmethod
+    def postgresql(cls, table: Table, change: _Change | None = None) -> _Put:
+        """One statement for all rows: half the time of one for each."""
+        names = [column.name for column in table.c]
+        arrays = [
+            func.unnest(bindparam(f"all_{column.name}", type_=postgresql.ARRAY(_PLAIN[type(column.type)])))
+            for column in table.c
+        ]
+        insert = postgresql.insert(table).from_select(names, select(*arrays))
+        return cls(_conflict(insert, table, change), names)
+
+    async def __call__(self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._columns is None:
+            await connection.execute(self._statement, rows)
+        else:
+            await connection.execute(
+                self._statement, {f"all_{name}": [row[name] for row in rows] for name in self._columns}
+            )
+
+
+_Change = Callable[[Any], dict[str, Any]]
+_PLAIN: dict[type[Any], Any] = {Text: Text(), BigInteger: BigInteger(), Integer: Integer(), Double: Double()}
+
+
+def _conflict(insert: Any, table: Table, change: _Change | None) -> Any:
+    if change is None:
+        return insert.on_conflict_do_nothing()
+    keys = [column.name for column in table.primary_key]
+    return insert.on_conflict_do_update(index_elements=keys, set_=change(insert.excluded))
 
 
 async def _holds(connection: AsyncConnection, moved: Mapping[Place, Moved]) -> bool:

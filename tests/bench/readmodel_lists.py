@@ -1,0 +1,178 @@
+"""What lists cost beside few and beside many attempts, and how the database goes about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from app.adapters.sql.database import Database
+from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.writing import SqlProjectionStore
+from app.core.projecting import Portion
+from app.ports.readmodel import DeliveryFilter, Moved
+from tests.contracts.query_plans import SCAN, plans_of, statements
+
+BEGUN_MS = 1_769_846_400_000
+_BATCH = 250_000
+_ENDPOINTS = 500
+_TENANTS = 5
+_ROUNDS = 15
+_PARTITIONS = 12
+#: of a hundred deliveries: one dies, one waits for its retry
+_DEAD, _RETRYING = 7, 13
+
+ACME = DeliveryFilter(tenant="t0", mode="live")
+QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("first page", {}),
+    ("one endpoint", {"endpoint_id": "ep_0"}),
+    ("one endpoint, dead", {"endpoint_id": "ep_0", "states": ("dead",)}),
+    ("dead", {"states": ("dead",)}),
+    ("waiting", {"states": ("pending", "retrying")}),
+    ("one type", {"event_type": "recording.3"}),
+    ("types by prefix", {"event_type": "recording.*"}),
+    ("status 5xx", {"status": (500, 599)}),
+    ("a status that never was", {"status": (418, 418)}),
+    ("a type that never was, by prefix", {"event_type": "none.*"}),
+    ("one event", {"event_id": "evt_5"}),
+    ("an id", {"any_id": "evt_5"}),
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A question's times."""
+
+    median_ms: float
+    slowest_ms: float
+
+
+class Lists(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on one database."""
+
+    database: str
+    attempts: int
+    answers: dict[str, Answer]
+    #: statements that would look through a table
+    scans: list[str]
+    plans: list[str]
+
+
+async def measure(database: Database, sizes: Sequence[int], said: Callable[[str], None]) -> list[Lists]:
+    """Fill to each size, and ask."""
+    write, read = SqlProjectionStore(database), SqlReadStore(database)
+    await write.prepare()
+    await _count_hours(write)
+    done, found = 0, []
+    for size in sizes:
+        begun, already = time.perf_counter(), done
+        while done < size:
+            await _fill(database, done, min(size, done + _BATCH))
+            done = min(size, done + _BATCH)
+            said(f"{database.name}: {done:,} attempts, {(done - already) / (time.perf_counter() - begun):,.0f}/s")
+        if not database.is_sqlite:
+            async with database.writing() as connection:
+                await connection.exec_driver_sql("ANALYZE")
+        asked = statements(read)
+        answers = {name: await _timed(lambda ask=ask: ask(read)) for name, ask in _questions().items()}
+        plans = await plans_of(read, asked)
+        scans = sorted({plan for plan in plans if SCAN.search(plan)})
+        found.append(
+            Lists(
+                database="SQLite" if database.is_sqlite else "PostgreSQL",
+                attempts=done,
+                answers=answers,
+                scans=scans,
+                plans=sorted(set(plans)),
+            )
+        )
+    await write.close()
+    return found
+
+
+def _questions() -> dict[str, Callable[[SqlReadStore], Awaitable[object]]]:
+    asked: dict[str, Callable[[SqlReadStore], Awaitable[object]]] = {}
+    for name, fields in QUESTIONS:
+        which = msgspec.structs.replace(ACME, **fields)
+        asked[name] = lambda read, which=which: read.deliveries(which, limit=50)
+    asked["a page in the middle"] = _middle
+    asked["count up to 1,000"] = lambda read: read.count(ACME, at_most=1000)
+    asked["attempts of one"] = lambda read: read.attempts("t0", "live", _id(5))
+    asked["a tenant's day by hours"] = lambda read: read.hours(
+        "t0", "live", endpoint_id=None, since_ms=BEGUN_MS, until_ms=BEGUN_MS + 86_400_000
+    )
+    asked["dead ones by reason"] = lambda read: read.dead_groups("t0", "live", since_ms=0, limit=20)
+    return asked
+
+
+async def _middle(read: SqlReadStore) -> object:
+    half = await read.deliveries(msgspec.structs.replace(ACME, until_ms=BEGUN_MS + 50_000), limit=1)
+    return await read.deliveries(ACME, limit=50, cursor=half.cursor)
+
+
+async def _timed(ask: Callable[[], Awaitable[object]]) -> Answer:
+    times = []
+    for _ in range(_ROUNDS):
+        begun = time.perf_counter()
+        await ask()
+        times.append((time.perf_counter() - begun) * 1000)
+    return Answer(median(times), max(times))
+
+
+def _id(number: int) -> str:
+    return f"dlv_{10**10 + number * _SPREAD % 2**32}"
+
+
+async def _fill(database: Database, begin: int, end: int) -> None:
+    """Rows made inside the database: the role's way takes an hour for millions. Ids are spread as real ones are."""
+    async with database.writing() as connection:
+        for table, columns in (("deliveries", _DELIVERY), ("attempts", _ATTEMPT)):
+            names = ", ".join(f'"{name}"' for name in columns)
+            made = ", ".join(columns.values())
+            await connection.exec_driver_sql(
+                f"INSERT INTO {table} ({names}) SELECT {made} FROM ({_numbers(database, begin, end)}) AS numbers"
+            )
+
+
+def _numbers(database: Database, begin: int, end: int) -> str:
+    if database.is_sqlite:
+        more = f"SELECT n + 1 FROM c WHERE n < {end - 1}"
+        return f"WITH RECURSIVE c(n) AS (VALUES ({begin}) UNION ALL {more}) SELECT n FROM c"
+    return f"SELECT CAST(g AS bigint) AS n FROM generate_series({begin}, {end - 1}) AS g"
+
+
+#: large enough, and prime to 2**32: each number once, in no order
+_SPREAD = 2_654_435_761
+_ID = f"'dlv_' || CAST({10**10} + n * {_SPREAD} % {2**32} AS TEXT)"
+_STATE = f"CASE n % 100 WHEN {_DEAD} THEN 'dead' WHEN {_RETRYING} THEN 'retrying' ELSE 'delivered' END"
+_IS_OK = f"n % 100 NOT IN ({_DEAD}, {_RETRYING})"
+_STATUS = f"CASE WHEN {_IS_OK} THEN 200 ELSE 503 END"
+_RESULT = f"CASE WHEN {_IS_OK} THEN 'ok' ELSE 'http_5xx' END"
+_DELIVERY = {
+    "id": _ID, "tenant": f"'t' || CAST(n % {_TENANTS} AS TEXT)", "mode": "'live'",
+    "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)", "event_id": "'evt_' || CAST(n AS TEXT)",
+    "event_type": "'recording.' || CAST(n % 11 AS TEXT)", "state": _STATE, "attempts": "1",
+    "created_at_ms": f"{BEGUN_MS} + n", "updated_at_ms": f"{BEGUN_MS} + n + 20", "status": _STATUS, "result": _RESULT,
+    "duration_ms": "20.0", "reason": f"CASE n % 100 WHEN {_DEAD} THEN 'exhausted' END", "source_partition": "n % 12",
+    "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({BEGUN_MS} + n)", "last_number": "1",
+    "last_rank": f"4 * ({BEGUN_MS} + n)",
+}  # fmt: skip
+_ATTEMPT = {
+    "partition": "n % 12", "offset": "n", "delivery_id": _ID, "number": "1", "trigger": "'first'", "state": _STATE,
+    "result": _RESULT, "started_at_ms": f"{BEGUN_MS} + n", "duration_ms": "20.0", "connect_ms": "1.0",
+    "first_byte_ms": "19.0", "url": "'https://customer.example/hooks/receiver'", "status": _STATUS,
+    "response_body": """'{"received":true}'""",
+}  # fmt: skip
+
+
+async def _count_hours(write: SqlProjectionStore) -> None:
+    """A day of all endpoints."""
+    portion = Portion()
+    for number in range(_ENDPOINTS * 24 * _PARTITIONS):
+        at_ms = BEGUN_MS + number % 24 * 3_600_000
+        endpoint, part = f"ep_{number // 24 % _ENDPOINTS}", number % _PARTITIONS
+        portion.tally.attempt(f"t{number % _TENANTS}", "live", endpoint, at_ms, part, ok=True, duration_ms=20.0)
+    await write.offsets([("bench", 0)])
+    assert await write.write(portion, {("bench", 0): Moved(0, 1, BEGUN_MS)})

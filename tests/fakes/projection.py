@@ -1,0 +1,81 @@
+"""A read model that only remembers what was written: `app.ports.readmodel.ProjectionStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from app.core.errors import Defect, Unavailable
+from app.core.partitions import Place
+from app.core.projecting import Portion
+from app.ports.readmodel import Moved
+from tests.fakes.clock import Pulse
+from tests.fakes.source import MemoryGroup, MemorySource
+
+
+class MemoryProjection:
+    """What has been written, and offsets; a test may break it."""
+
+    def __init__(self) -> None:
+        self.next: dict[Place, int] = {}
+        #: ids of deliveries, one for each fact
+        self.written: list[str] = []
+        self.transactions = 0
+        self.pruned: list[int] = []
+        self.unavailable: str | None = None
+        #: a delivery that the database does not take
+        self.poison: str | None = None
+        self.is_closed = False
+        self.pulse = Pulse()
+
+    def _look(self) -> None:
+        self.pulse.beat()
+        if self.unavailable is not None:
+            raise Unavailable(self.unavailable)
+
+    async def prepare(self) -> None:
+        self._look()
+
+    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+        self._look()
+        return {place: self.next.setdefault(place, 0) for place in places}
+
+    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+        self._look()
+        if any(self.next.get(place) != to.begin for place, to in moved.items()):
+            return False
+        if self.poison in [fact.id for fact in portion.facts]:
+            raise Defect("no value for us")
+        self.next |= {place: to.next for place, to in moved.items()}
+        self.written += [fact.id for fact in portion.facts]
+        self.transactions += 1
+        self.pulse.beat()
+        return True
+
+    async def prune(self, before_ms: int, *, limit: int) -> int:
+        self._look()
+        self.pruned.append(before_ms)
+        return limit if len(self.pruned) == 1 else 0
+
+    async def clear(self) -> None:
+        self.next.clear()
+        self.written.clear()
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class SeekingMemorySource(MemorySource):
+    """`app.ports.SeekingSource`: what is assigned stays paused until it is resumed."""
+
+    def __init__(self, group: MemoryGroup) -> None:
+        super().__init__(group)
+        self.sought: list[tuple[Place, int]] = []
+
+    async def assign(self, *places: Place) -> None:
+        await super().assign(*places)
+        self.paused |= set(places)
+
+    def seek(self, place: Place, offset: int) -> None:
+        assert place in self._positions
+        self._positions[place] = offset
+        self.sought.append((place, offset))

@@ -1,0 +1,186 @@
+"""The projection role on fakes: it reads on from the database's offsets, waits for it, and counts nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from app.adapters.metrics import PrometheusMeter
+from app.core.errors import Unavailable
+from app.core.projecting import TOPICS as PROJECTED
+from app.core.topics import Names
+from app.roles.projection import ProjectionRole
+from app.settings import Settings
+from app.wiring.topics import topics_of
+from tests.contracts.readmodel_kit import BEGUN_MS, attempt, delivery
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.log import MemoryLog
+from tests.fakes.projection import MemoryProjection, SeekingMemorySource
+from tests.fakes.source import MemoryGroup
+
+TOPICS = topics_of(Settings(topic_prefix="p.", partitions=2, replication_factor=1))
+PLACES = [(f"p.{name}", number) for name in PROJECTED for number in range(2)]
+ATTEMPTS = (Names.ATTEMPTS, 0)
+
+
+class Stage:
+    """A projection worker with everything around it in memory."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.log = MemoryLog(self.clock, partitions=2)
+        self.store = MemoryProjection()
+        self.group = MemoryGroup(self.log, [f"p.{name}" for name in PROJECTED], self.clock)
+        self.meter = PrometheusMeter()
+        self.begin()
+
+    def begin(self) -> None:
+        """A fresh worker."""
+        self.source = SeekingMemorySource(self.group)
+        self.role = ProjectionRole(
+            source=self.source, store=self.store, topics=TOPICS, clock=self.clock, meter=self.meter, retention_days=1
+        )  # fmt: skip
+        self.running = asyncio.create_task(self.role.run())
+
+    async def start(self) -> None:
+        await settle()
+        await self.source.assign(*PLACES)
+        await self.turn(1.2)  # it notices after its poll
+
+    async def turn(self, seconds: float = 0.3) -> None:
+        """Let it read what there is, and write it."""
+        for _ in range(3):
+            await settle()
+            await self.clock.advance(seconds / 3)
+        await settle()
+
+    async def stop(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    async def attempted(self, *numbers: int) -> list[str]:
+        made = [delivery(number) for number in numbers]
+        for each in made:
+            value = msgspec.json.encode(attempt(each, BEGUN_MS))
+            await self.log.append("p.attempts", key=b"ep_1", value=value, partition=0)
+        return [each.id for each in made]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.stop()
+
+
+async def test_what_is_polled_together_is_one_transaction(stage: Stage) -> None:
+    await stage.start()
+    ids = await stage.attempted(1, 2, 3)
+    await stage.turn()
+    assert stage.store.written == ids and stage.store.transactions == 1
+    assert stage.role.ready() is None
+
+
+async def test_it_reads_on_from_the_database_not_from_the_group(stage: Stage) -> None:
+    ids = await stage.attempted(1, 2, 3, 4)
+    stage.store.next[ATTEMPTS] = 2
+    await stage.start()
+    await stage.turn()
+    assert stage.store.written == ids[2:]
+    assert (("p.attempts", 0), 2) in stage.source.sought
+    await stage.turn(3)
+    assert stage.group.offset(("p.attempts", 0)) == 4, "for those who measure the lag"
+
+
+async def test_a_database_that_is_away_is_waited_for_and_said(stage: Stage) -> None:
+    await stage.start()
+    stage.store.unavailable = "the disk is full"
+    ids = await stage.attempted(1, 2)
+    await stage.turn()
+    assert stage.store.written == [] and stage.role.ready() == "the disk is full"
+    held = stage.role.report().places["p.attempts", 0]
+    assert held.waits_until_s is not None and held.waits_until_s > stage.clock.monotonic()
+    assert held.low == 0, "what is not written is not done"
+    stage.store.unavailable = None
+    await stage.turn(10)
+    assert stage.store.written == ids and stage.role.ready() is None
+
+
+async def test_it_waits_for_the_database_at_its_start(stage: Stage) -> None:
+    await stage.stop()
+    stage.store.unavailable = "it starts"
+    stage.begin()
+    await settle()
+    assert stage.role.ready() == "it starts" and not stage.source.running
+    stage.store.unavailable = None
+    await stage.turn(6)
+    assert stage.source.running
+    assert stage.role.ready() == "waiting for the assignment of partitions"
+
+
+async def test_who_has_lost_its_place_reads_again_from_where_the_database_is(stage: Stage) -> None:
+    await stage.start()
+    await stage.attempted(1, 2)
+    await stage.turn()
+    stage.store.next[ATTEMPTS] = 1  # a rebuild, or another process
+    stage.store.written.clear()
+    ids = await stage.attempted(3)
+    await stage.turn()
+    await stage.turn(3)
+    assert stage.store.written == [delivery(2).id, *ids]
+
+
+async def test_a_partition_that_was_revoked_is_not_written(stage: Stage) -> None:
+    await stage.start()
+    stage.store.unavailable = "gone"
+    await stage.attempted(1)
+    await stage.turn()
+    revoking = asyncio.create_task(stage.source.revoke(*PLACES))
+    await settle()
+    async with asyncio.timeout(10):
+        await revoking
+    await stage.source.assign(("p.deliveries", 1))
+    stage.store.unavailable = None
+    stage.store.next[ATTEMPTS] = 1  # its next owner has written it
+    await stage.turn(10)
+    assert stage.store.written == []
+
+
+async def test_a_record_that_the_database_does_not_take_is_passed_over(stage: Stage) -> None:
+    await stage.start()
+    stage.store.poison = delivery(2).id
+    one, _, three = await stage.attempted(1, 2, 3)
+    await stage.turn()
+    assert stage.store.written == [one, three] and stage.store.next[ATTEMPTS] == 3
+    assert b'records_unreadable_total{topic="projection"} 1.0' in stage.meter.exposition()
+
+
+async def test_offsets_of_another_kafka_are_noticed(stage: Stage) -> None:
+    await stage.attempted(1)
+    await stage.start()
+    await stage.turn()
+    stage.source._positions["p.attempts", 0] = 0  # what Kafka's client does where an offset is out of range
+    stage.store.next[ATTEMPTS] = stage.role._next["p.attempts", 0] = 5
+    await stage.attempted(2)
+    await stage.turn()
+    with pytest.raises(Unavailable, match="rebuild"):
+        await stage.running
+
+
+async def test_what_is_old_is_pruned_a_little_at_a_time(stage: Stage) -> None:
+    await stage.start()
+    stage.store.pruned.clear()
+    await stage.turn(61)
+    await stage.turn(1)
+    await stage.turn(1)
+    assert len(stage.store.pruned) == 2, "again at once while there is more"
+    assert abs(stage.store.pruned[0] - (stage.clock.now_ms() - 86_400_000)) < 60_000
+
+
+async def test_it_leaves_in_order(stage: Stage) -> None:
+    await stage.start()
+    await stage.stop()
+    assert not stage.source.running and stage.store.is_closed
