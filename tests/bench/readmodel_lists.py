@@ -22,8 +22,8 @@ _ENDPOINTS = 500
 _TENANTS = 5
 _ROUNDS = 15
 _PARTITIONS = 12
-#: of a hundred deliveries: one dies, one waits for its retry
-_DEAD, _RETRYING = 7, 13
+#: of so many deliveries one dies, and one waits for its retry: those of every tenant and endpoint alike
+_CYCLE, _DEAD, _RETRYING = 97, 7, 13
 
 ACME = DeliveryFilter(tenant="t0", mode="live")
 QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -146,8 +146,8 @@ def _numbers(database: Database, begin: int, end: int) -> str:
 #: large enough, and prime to 2**32: each number once, in no order
 _SPREAD = 2_654_435_761
 _ID = f"'dlv_' || CAST({10**10} + n * {_SPREAD} % {2**32} AS TEXT)"
-_STATE = f"CASE n % 100 WHEN {_DEAD} THEN 'dead' WHEN {_RETRYING} THEN 'retrying' ELSE 'delivered' END"
-_IS_OK = f"n % 100 NOT IN ({_DEAD}, {_RETRYING})"
+_STATE = f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'dead' WHEN {_RETRYING} THEN 'retrying' ELSE 'delivered' END"
+_IS_OK = f"n % {_CYCLE} NOT IN ({_DEAD}, {_RETRYING})"
 _STATUS = f"CASE WHEN {_IS_OK} THEN 200 ELSE 503 END"
 _RESULT = f"CASE WHEN {_IS_OK} THEN 'ok' ELSE 'http_5xx' END"
 _DELIVERY = {
@@ -155,7 +155,7 @@ _DELIVERY = {
     "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)", "event_id": "'evt_' || CAST(n AS TEXT)",
     "event_type": "'recording.' || CAST(n % 11 AS TEXT)", "state": _STATE, "attempts": "1",
     "created_at_ms": f"{BEGUN_MS} + n", "updated_at_ms": f"{BEGUN_MS} + n + 20", "status": _STATUS, "result": _RESULT,
-    "duration_ms": "20.0", "reason": f"CASE n % 100 WHEN {_DEAD} THEN 'exhausted' END", "source_partition": "n % 12",
+    "duration_ms": "20.0", "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END", "source_partition": "n % 12",
     "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({BEGUN_MS} + n)", "last_number": "1",
     "last_rank": f"4 * ({BEGUN_MS} + n)",
 }  # fmt: skip
