@@ -155,7 +155,8 @@ _DELIVERY = {
     "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)", "event_id": "'evt_' || CAST(n AS TEXT)",
     "event_type": "'recording.' || CAST(n % 11 AS TEXT)", "state": _STATE, "attempts": "1",
     "created_at_ms": f"{BEGUN_MS} + n", "updated_at_ms": f"{BEGUN_MS} + n + 20", "status": _STATUS, "result": _RESULT,
-    "duration_ms": "20.0", "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END", "source_partition": "n % 12",
+    "duration_ms": "20.0", "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END",
+    "source_partition": "n % 12",
     "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({BEGUN_MS} + n)", "last_number": "1",
     "last_rank": f"4 * ({BEGUN_MS} + n)",
 }  # fmt: skip
