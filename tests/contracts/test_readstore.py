@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import event
 
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
@@ -324,3 +326,31 @@ async def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
             await work
     await read.close()
     await far.close()
+
+
+async def test_a_full_disk_and_a_lock_are_said_and_nothing_is_half_written(tmp_path: Path) -> None:
+    database = Database(None, tmp_path)
+    write, read = SqlProjectionStore(database), SqlReadStore(database)
+    await write.prepare()
+    limits = {"max_page_count": 100, "busy_timeout": 1}
+
+    @event.listens_for(database.engine.sync_engine, "checkout")
+    def on_checkout(raw: Any, *rest: Any) -> None:
+        for name, value in limits.items():
+            raw.cursor().execute(f"PRAGMA {name}={value}")
+
+    journal = Journal()
+    for number in range(2000):
+        journal.attempted(delivery(number), BEGUN_MS)
+    portion, moved = journal.portion()
+    await write.offsets(moved)
+    with pytest.raises(Unavailable, match="full"):
+        await write.write(portion, moved)
+    assert (await read.deliveries(ACME, limit=1)).rows == []
+    limits["max_page_count"] = 1_000_000
+    async with database.writing():
+        with pytest.raises(Unavailable, match="locked"):
+            await write.write(*journal.portion())
+    assert await write.write(*journal.portion())
+    assert await read.count(ACME, at_most=9999) == 2000
+    await write.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.sql.database import FILE, Database
 from app.adapters.sql.reading import SqlReadStore
 from app.core.errors import Unavailable
 from app.ports.readmodel import DeliveryFilter, DeliveryRow
 from tests.conftest import RealBroker
-from tests.e2e.harness import inbox, pause, producer, service
+from tests.e2e.harness import Service, inbox, pause, producer, service
+from tests.postgres import Postgres
 
 ACME = DeliveryFilter(tenant="acme", mode="live")
 
@@ -74,3 +78,80 @@ async def test_deliveries_are_found_and_found_again_after_a_rebuild(
         read = SqlReadStore(Database(None, tmp_path))
         assert await read.hours("acme", "live", endpoint_id=added["id"], since_ms=0, until_ms=2**53) == counted
         await read.close()
+
+
+async def test_postgresql_may_go_and_a_worker_may_be_killed_and_nothing_is_lost_or_counted_twice(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    own = Postgres()
+    own.create()
+    await own.start()
+    url = await own.database()
+    settings = {"HOOKSTREAM_DATABASE_URL": url}
+    read = SqlReadStore(Database(url, tmp_path))
+    try:
+        async with service(broker.bootstrap, prefix, tmp_path, settings) as running, inbox() as (box, base):
+            added = await running.add(f"{base}/standard", tenant="acme", events="*")
+            box.receiver.register("standard", "standard", added["secret"])
+            await _send(broker, prefix, range(50))
+            await _until(read, 50)
+            own.stop()
+            await _send(broker, prefix, range(50, 150))
+            await box.until(lambda: len(set(box.ids())) == 150)
+            await _said(running, "projection", "cannot be used")
+            await own.start()
+            await _until(read, 150)
+            await _said(running, "projection", None)
+            sending = asyncio.create_task(_send(broker, prefix, range(150, 600)))
+            await box.until(lambda: len(set(box.ids())) >= 200)
+            running.kill()
+            await running.ended()
+            await sending
+            await running.start()
+            await box.until(lambda: len(set(box.ids())) == 600)
+            await _until(read, 600)
+        made = await attempts_in(broker, f"{prefix}attempts")
+        (hour, *more) = await read.hours("acme", "live", endpoint_id=added["id"], since_ms=0, until_ms=2**53)
+        assert sum(each.attempts for each in (hour, *more)) == made >= 600
+        assert sum(each.delivered for each in (hour, *more)) == 600
+    finally:
+        await read.close()
+        own.remove()
+
+
+async def _send(broker: RealBroker, prefix: str, numbers: range) -> None:
+    async with producer(broker.bootstrap) as kafka:
+        for number in numbers:
+            event = {"type": "a.b", "id": f"evt_{number}", "tenant": "acme", "data": number}
+            await kafka.send_and_wait(f"{prefix}events.raw", json.dumps(event).encode(), key=b"acme")
+
+
+async def _until(read: SqlReadStore, delivered: int) -> None:
+    """Look until so many are shown as delivered, and no more."""
+    which = DeliveryFilter(tenant="acme", mode="live", states=("delivered",))
+    async with asyncio.timeout(60):
+        while await read.count(which, at_most=10_000) < delivered:
+            await pause(0.1)
+    assert await read.count(which, at_most=10_000) == delivered
+
+
+async def _said(running: Service, role: str, words: str | None) -> None:
+    """Look at /readyz until it says that of a role."""
+    async with asyncio.timeout(30):
+        while True:
+            _, roles = await running.readiness()
+            if (words is None and roles[role] == "ready") or (words is not None and words in roles[role]):
+                return
+            await pause(0.1)
+
+
+async def attempts_in(broker: RealBroker, topic: str) -> int:
+    """How many records of attempts Kafka has."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap)
+    await consumer.start()
+    try:
+        numbers = await consumer._client.fetch_all_metadata()
+        places = [TopicPartition(topic, number) for number in numbers.partitions_for_topic(topic)]
+        return sum((await consumer.end_offsets(places)).values())
+    finally:
+        await consumer.stop()
