@@ -62,13 +62,13 @@ def arrive(gate: Gate, offset: int, endpoint_id: str, directory: Directory, *, r
         return gate, "enter", "none"
     endpoint = directory.endpoint(endpoint_id)
     paused = endpoint is not None and endpoint.status == "paused"
-    wanted = endpoint is not None and endpoint.ordering == "fifo" and directory.brings(endpoint_id)
+    wanted = _is_wanted(endpoint_id, directory)
     if gate.state == "open":
         if not (paused and wanted):
             return gate, "enter", "none"
         return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "none"
     if not wanted:
-        return msgspec.structs.replace(gate, applied=offset, state="held"), "hold", "none"
+        return Gate(offset, "held"), "hold", "none"
     if gate.state == "held" and paused:  # a pause may last longer than lines have room
         return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "retreat"
     return gate, "aside" if gate.state == "aside" else "hold", "none"
@@ -91,6 +91,8 @@ def obey(gate: Gate, offset: int, step: Step, endpoint_id: str, directory: Direc
     if offset <= gate.applied:
         return gate, "none"
     if step.to == "aside":
+        if not _is_wanted(endpoint_id, directory):  # it has ended meanwhile, and nobody would bring what is held
+            return gate, "none"
         return Gate(offset, "aside", step.stint), "retreat, go on"
     if step.stint != gate.stint and step.stint:
         return gate, "none"
@@ -102,3 +104,9 @@ def obey(gate: Gate, offset: int, step: Step, endpoint_id: str, directory: Direc
     if gate.state == "open" and directory.endpoint(endpoint_id) is not None:
         return gate, "none"
     return Gate(offset), "let go"
+
+
+def _is_wanted(endpoint_id: str, directory: Directory) -> bool:
+    """Whether what is put aside now is brought back, in order."""
+    endpoint = directory.endpoint(endpoint_id)
+    return endpoint is not None and endpoint.ordering == "fifo" and directory.brings(endpoint_id)

@@ -92,9 +92,16 @@ def test_a_worker_that_was_replaced_moves_nothing() -> None:
 @pytest.mark.parametrize("stint", ["", "s"])
 def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(stint: str) -> None:
     for known in (PAUSED, RESUMED, AGAIN):
+        held, _, _ = arrive(HELD, 4, "ep", ACTIVE, resumed=False)  # when nothing was to come
+        assert obey(held, 5, Step("open", stint), "ep", known) == (held, "none")
         assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (ASIDE, "none")
     for known in (ACTIVE, DISABLED, GONE):
         assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (Gate(5), "let go")
+
+
+@pytest.mark.parametrize("known", [ACTIVE, DISABLED, GONE, directory("running", ordering="none")])
+def test_the_begin_of_a_resume_that_has_ended_meanwhile_puts_nothing_aside(known: Directory) -> None:
+    assert obey(HELD, 5, Step("aside", "late"), "ep", known) == (HELD, "none")
 
 
 def test_only_a_removed_endpoint_has_its_lines_let_go_though_its_gate_is_open() -> None:

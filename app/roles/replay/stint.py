@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core import ordered_record
+from app.core.delivery_record import Header
 from app.core.gate import State
 from app.core.topics import Names
 from app.roles.replay.giving import Giving
@@ -25,7 +26,9 @@ class Stint:
 
     async def say(self, to: State) -> int:
         """Move the gate; the offset of the record that does."""
-        headers = ordered_record.step(to, self._name)
+        return await self._append(ordered_record.step(to, self._name))
+
+    async def _append(self, headers: list[Header]) -> int:
         ack = await self._around.log.append(
             self._ordered, key=self._endpoint.encode(), value=None, headers=headers, partition=self._number
         )
@@ -40,4 +43,4 @@ class Stint:
     async def give_up(self) -> None:
         """The work has ended before its end: open the gate, unless the resume goes on, or another one is to come."""
         if not self._around.feed.directory.brings(self._endpoint):
-            await self.say("open")
+            await self._append(ordered_record.step("open"))
