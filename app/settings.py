@@ -244,6 +244,7 @@ def _contradictions(settings: Settings) -> list[str]:
         "letters, digits, '.', '_' and '-'",
     )
     said += _origin_problems(settings)
+    said += _database_problems(settings)
     said += _egress_problems(settings)
     said += _watchdog_problems(settings)
     said += _mail_problems(settings)
@@ -294,6 +295,13 @@ def _origin_problems(settings: Settings) -> list[str]:
     if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url):
         said.append(f"{PREFIX}PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
     return said
+
+
+def _database_problems(settings: Settings) -> list[str]:
+    url = settings.database_url.reveal() if settings.database_url else "sqlite:///"
+    if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        return []
+    return [f"{PREFIX}DATABASE_URL: postgresql://user:password@host:port/database, or sqlite:///path"]
 
 
 def _egress_problems(settings: Settings) -> list[str]:

@@ -21,6 +21,7 @@ from app.core.errors import ConfigError, Unavailable
 from app.ports.readmodel import DeliveryFilter
 from tests.contracts.query_plans import SCAN, SORT, plans_of, statements
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
+from tests.postgres import Postgres
 
 ACME = DeliveryFilter(tenant="acme", mode="live")
 #: a filter, and the index that answers it
@@ -73,6 +74,22 @@ async def test_a_newer_schema_is_not_touched(database: Database) -> None:
 def test_only_known_databases_are_taken(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="HOOKSTREAM_DATABASE_URL"):
         Database("mysql://x/y", tmp_path)
+
+
+async def test_a_url_may_name_a_file_or_how_to_encrypt(tmp_path: Path, postgres: Postgres) -> None:
+    named = Database(f"sqlite:///{tmp_path}/other.sqlite3", tmp_path / "unused")
+    await migrating.upgrade(named)
+    assert (tmp_path / "other.sqlite3").exists() and not (tmp_path / "unused").exists()
+    await named.close()
+    url = await postgres.database()
+    plain = Database(f"{url}?sslmode=disable", tmp_path)
+    await migrating.upgrade(plain)
+    await plain.close()
+    sealed = Database(f"{url.replace('hookstream@', 'hookstream:hidden@')}?sslmode=require", tmp_path)
+    with pytest.raises(Unavailable, match="PostgreSQL") as refused:
+        await migrating.upgrade(sealed)
+    assert "hidden" not in str(refused.value)
+    await sealed.close()
 
 
 async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStore, SqlReadStore]) -> None:

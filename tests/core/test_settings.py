@@ -96,6 +96,7 @@ def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: st
         ({"MAX_IN_FLIGHT": "10"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
         ({"MAX_IN_FLIGHT": "10", "MAX_IN_FLIGHT_PER_ENDPOINT": "11"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
         ({"MAX_IN_FLIGHT_PER_ENDPOINT": "0"}, "MAX_IN_FLIGHT_PER_ENDPOINT"),
+        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL"),
         ({"SMTP_URL": "smtp://x"}, "SMTP_URL"),
         ({"WATCHDOG_STUCK_SECONDS": "30"}, "WATCHDOG_STUCK_SECONDS"),
         ({"WATCHDOG_SUSPECT_SECONDS": "0"}, "WATCHDOG_STUCK_SECONDS"),
@@ -187,7 +188,8 @@ SECRETS = ("ADMIN_TOKEN", "SECRET_KEYS", "DATABASE_URL", "SMTP_URL")
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_shows_itself(name: str) -> None:
-    text = "smtp://me:hunter2@x" if name == "SMTP_URL" else "hunter2"
+    urls = {"SMTP_URL": "smtp://me:hunter2@x", "DATABASE_URL": "postgresql://me:hunter2@x/y"}
+    text = urls.get(name, "hunter2")
     loaded = settings(**{"MAIL_FROM": "a@b.example", "SMTP_URL": "smtp://x", name: text})
     secret = getattr(loaded, name.lower())
     assert secret.reveal() == text

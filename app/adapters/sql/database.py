@@ -121,6 +121,9 @@ def _postgresql(url: str) -> Any:
         raise ConfigError(
             [f"HOOKSTREAM_DATABASE_URL: {parsed.drivername} is not known: postgresql://… or sqlite:///path"]
         )
+    mode = parsed.query.get("sslmode")  # as libpq names it; the driver takes the same words under another name
+    if mode is not None:
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     return parsed.set(drivername="postgresql+asyncpg")
 
 
