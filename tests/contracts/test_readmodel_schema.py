@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,22 @@ async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStor
     others = await plans_of(read, asked)
     assert len(others) >= 9
     assert [plan for plan in others if SCAN.search(plan)] == []
+
+
+async def test_postgresql_keeps_no_plan_that_was_made_for_an_empty_table(tmp_path: Path, postgres: Postgres) -> None:
+    database = Database(await postgres.database(), tmp_path, connections=1)
+    write = SqlProjectionStore(database)
+    await write.prepare()
+    journal, numbers = Journal(), count()
+    for size in (*[5] * 10, 12_000, *[5] * 10):
+        for number in islice(numbers, size):
+            journal.attempted(delivery(number), BEGUN_MS)
+        await journal.into(write)
+    async with database.reading() as connection:
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    async with database.reading() as connection:
+        read = "SELECT seq_tup_read, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'deliveries'"
+        read_in_sequence, inserted = (await connection.execute(text(read))).one()
+    assert inserted > 12_000
+    assert read_in_sequence < 12_000, "of 120,000, if each of the last ten had looked through all before it"
+    await database.close()

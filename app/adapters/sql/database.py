@@ -41,7 +41,8 @@ class Database:
                 _postgresql(url or ""), pool_size=connections, pool_pre_ping=True,
                 connect_args={
                     "timeout": _CONNECT_S, "command_timeout": _STATEMENT_S,
-                    "server_settings": {"application_name": "hookstream"},
+                    # a plan that was made for an empty table must not be kept while it fills
+                    "server_settings": {"application_name": "hookstream", "plan_cache_mode": "force_custom_plan"},
                 },
             )  # fmt: skip
 
