@@ -13,7 +13,8 @@ help: ## Show this list
 setup: ## Install everything that is missing: system packages, .venv, broker jars, npm packages of the tests
 	@scripts/bootstrap
 
-run: setup ## Start Kafka, all roles and a demo receiver, and send every product's example events (Ctrl-C stops)
+run: ## Start Kafka, all roles and a demo receiver, and send every product's example events (Ctrl-C stops)
+	@scripts/bootstrap run
 	@.venv/bin/hookstream up --demo
 
 test: setup check ## Run everything: the checks, and all tests with a real Kafka, real receivers and real processes

@@ -23,6 +23,8 @@ from app.adapters.clock import SystemClock
 from app.embedded.receiver import DemoReceiver, Received
 from app.embedded.receiver_faults import FaultScript
 
+#: whose pages may show the portal in a frame
+PORTAL_ORIGIN = "http://localhost:9"
 ADMIN_TOKEN = "op_0123456789abcdef0123456789"
 HOOKSTREAM = str(Path(sys.executable).parent / "hookstream")
 
@@ -82,6 +84,7 @@ class Service:
             "HOOKSTREAM_METRICS_PORT": str(self._port),
             "HOOKSTREAM_API_PORT": str(self._api_port),
             "HOOKSTREAM_ADMIN_TOKEN": ADMIN_TOKEN,
+            "HOOKSTREAM_PORTAL_ORIGINS": PORTAL_ORIGIN,
             "HOOKSTREAM_ALLOW_HTTP": "true",
             "HOOKSTREAM_EGRESS_ALLOW": "127.0.0.0/8",
             "HOOKSTREAM_SECRET_KEYS": "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
