@@ -88,6 +88,15 @@ async def test_no_page_of_another_tenant_or_mode_exists_for_a_key(stage: Stage) 
     assert not stage.actors
 
 
+@pytest.mark.parametrize("tenant", ["a%22b", "a%0d%0aX-Evil:%201", "%3Cb%3E", "a%2Fb", "%C3%A4", "x" * 129])
+async def test_what_can_be_no_tenant_has_no_pages_even_for_the_operator(stage: Stage, tenant: str) -> None:
+    async with browser(stage, OPERATOR) as operator:
+        for entry in entries("read", "write"):
+            status, _, headers = await ask(operator, entry, address(entry, f"/ui/t/{tenant}/live"))
+            assert status == 404 and "X-Evil" not in headers, entry.path
+    assert not stage.actors
+
+
 async def test_a_portal_is_of_one_tenant_and_mode_and_nothing_else(stage: Stage) -> None:
     portal = await portal_of(stage)
     async with browser(stage) as customer:

@@ -15,7 +15,8 @@ from app.roles.api.routes import Access
 
 _ASK = {"WWW-Authenticate": 'Bearer realm="hookstream"'}
 _TENANT, _MODE = "Hookstream-Tenant", "Hookstream-Mode"
-_is_name = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
+#: whether a text can be the id of a tenant
+is_name = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 OPERATOR = Caller("operator", operator=True)
 
 
@@ -52,7 +53,7 @@ class Gate:
             if tenant not in (None, caller.tenant) or mode not in (None, caller.mode):
                 raise ApiError(403, "forbidden", "the key belongs to another tenant or mode than the header names")
             return caller
-        if tenant is None or not _is_name(tenant):
+        if tenant is None or not is_name(tenant):
             raise ApiError(400, "invalid_header", f"{_TENANT}: the id of a tenant")
         known: Mode = "test" if mode == "test" else "live"
         return Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"), actor="operator")

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from app.core.errors import CommandRefused, Unavailable
 from app.core.model import Mode
+from app.roles.api.access import is_name
 from app.roles.api.calls import Caller
 from app.roles.api.limits import RateLimiter
 from app.roles.api.problems import ApiError, refused
@@ -209,7 +210,7 @@ def _placed(entry: Entry, visit: Visit) -> Visit:
             raise ApiError(403, "forbidden", "this page is for the operator")
         return visit
     tenant, mode = visit.path.get("tenant", caller.tenant), visit.path.get("mode", caller.mode)
-    if mode not in ("live", "test") or not tenant:
+    if mode not in ("live", "test") or not is_name(tenant):
         raise ApiError(404, "not_found", "there is no such page")
     if caller.operator:
         known: Mode = "test" if mode == "test" else "live"
