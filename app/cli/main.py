@@ -8,8 +8,10 @@ import typer
 
 from app.cli import (
     context,
+    deliveries,
     endpoint_actions,
     endpoints,
+    event_show,
     event_types,
     events,
     events_dropped,
@@ -19,6 +21,7 @@ from app.cli import (
     receiver,
     replay,
     run,
+    stats,
     tenants,
     topics,
     up,
@@ -38,11 +41,14 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("run")(run.run)
+app.command("stats")(stats.stats)
 app.command("receiver")(receiver.receiver)
 endpoints.app.add_typer(endpoint_actions.app)
 app.add_typer(endpoints.app, name="endpoints")
 events.app.add_typer(events_dropped.app)
+events.app.add_typer(event_show.app)
 app.add_typer(events.app, name="events")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(event_types.app, name="event-types")
 app.add_typer(replay.app, name="replay")
 app.add_typer(tenants.app, name="tenants")

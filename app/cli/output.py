@@ -20,8 +20,8 @@ class Format(StrEnum):
     table = "table"
 
 
-#: columns whose values people copy
-_IDS = ("id", "endpoint", "name")
+#: columns whose values people copy, or look for
+_WHOLE = ("id", "endpoint", "name", "state")
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="json for programs, table for people.")]
 
@@ -38,7 +38,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Form
     table = Table()
     for column in columns:
         # an id is for copying: it is never cut short
-        table.add_column(column, overflow="fold", no_wrap=column in _IDS)
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table)

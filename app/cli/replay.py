@@ -5,13 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from app.adapters.clock import SystemClock
 from app.cli import completion, context, replay_progress
+from app.cli.acting import ModeOption, Tenant
+from app.cli.acting import address as address_of
 from app.cli.api_choice import Address
-from app.cli.api_session import ask, the_api, uses_api
+from app.cli.api_session import ask, uses_api
 from app.cli.inputs import list_of, only_given
 from app.cli.output import Format, Output, show, show_one
 from app.core import moments
@@ -23,13 +24,6 @@ app = typer.Typer(
 )
 
 
-class Mode(StrEnum):
-    """The value of `--mode`."""
-
-    live = "live"
-    test = "test"
-
-
 class Only(StrEnum):
     """The value of `--only`."""
 
@@ -39,11 +33,6 @@ class Only(StrEnum):
 
 
 Id = Annotated[str, typer.Argument(help="The replay's id.")]
-Tenant = Annotated[
-    str | None,
-    typer.Option(metavar="T", help="Act for this tenant, with the operator's token; else the key says whose it is."),
-]
-ModeOption = Annotated[Mode | None, typer.Option(help="With --tenant.", show_default="live")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it has ended.")]
 
 
@@ -89,7 +78,7 @@ def start(
             "only": only.value, "rate": rate, "dry_run": dry_run or None,
         }
     )  # fmt: skip
-    address = _address(tenant, mode)
+    address = address_of(tenant, mode)
     try:
         made = _asked(address, body)
     except CommandRefused as error:
@@ -107,7 +96,7 @@ def start(
 @uses_api
 def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
     """Show the replays of the key's tenant and mode."""
-    found = ask(_address(tenant, mode), lambda api: api.all("replays"))
+    found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
     show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
 
 
@@ -121,7 +110,7 @@ def show_command(
     output: Output = Format.table,
 ) -> None:
     """Show one replay: its state, and how many deliveries it has appended."""
-    address = _address(tenant, mode)
+    address = address_of(tenant, mode)
     found = ask(address, lambda api: api.get("replays", replay_id))
     _follow(address, found, wait=follow, output=output)
 
@@ -130,29 +119,21 @@ def show_command(
 @uses_api
 def pause(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
     """Append nothing more of a replay until `replay resume`; what it has appended is delivered."""
-    _act(replay_id, "pause", _address(tenant, mode), output)
+    _act(replay_id, "pause", address_of(tenant, mode), output)
 
 
 @app.command("resume")
 @uses_api
 def resume(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
     """Go on with a replay where it was paused."""
-    _act(replay_id, "resume", _address(tenant, mode), output)
+    _act(replay_id, "resume", address_of(tenant, mode), output)
 
 
 @app.command("cancel")
 @uses_api
 def cancel(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
     """Append nothing more of a replay; what it has appended is delivered."""
-    _act(replay_id, "cancel", _address(tenant, mode), output)
-
-
-def _address(tenant: str | None, mode: Mode | None) -> Address:
-    if tenant is None:
-        if mode is not None:
-            raise typer.BadParameter("--mode belongs to --tenant: a key has its mode")
-        return the_api()
-    return msgspec.structs.replace(the_api(operator=True), acting_for=(tenant, (mode or Mode.live).value))
+    _act(replay_id, "cancel", address_of(tenant, mode), output)
 
 
 def _asked(address: Address, body: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from app.adapters.command_client import CommandClient
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_records import KafkaRecords
 from app.adapters.keyring import AesKeyRing
 from app.adapters.minting import RandomMinter
 from app.adapters.web_server import WebServer, add_probes
@@ -63,12 +64,13 @@ def api_role(
             fanout_group=f"{settings.topic_prefix}hookstream.fanout",
         )  # fmt: skip
         reads = read_store(settings)
+        records = KafkaRecords(bootstrap, client_id="hookstream-api")
         try:
             await commands.start()
             await ends.start()
             yield Services(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
-                counter=Counting(past), reads=reads, sender=sender, keyring=keyring,
+                counter=Counting(past), reads=reads, records=records, sender=sender, keyring=keyring,
                 minter=RandomMinter(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
@@ -76,6 +78,7 @@ def api_role(
                 public_url=settings.public_url or "",
             )  # fmt: skip
         finally:
+            await records.stop()
             await reads.close()
             await past.reader.close()
             await ends.stop()

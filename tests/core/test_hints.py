@@ -24,8 +24,8 @@ def reasons_in_the_code() -> set[str]:
     found = set()
     for path in (APP / "roles" / "dispatch").glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        found |= set(re.findall(r'self\._settler\.ended\(work, \w+, "\w+", "(\w+)"', text))
-        found |= set(re.findall(r'reason = "(\w+)"', text)) | set(re.findall(r'else "(unreadable)"', text))
+        found |= set(re.findall(r'\.ended\(work, \w+, "\w+", "(\w+)"', text))
+        found |= set(re.findall(r'reason = "(\w+)" if', text)) | set(re.findall(r'else "(unreadable)"', text))
     return found
 
 

@@ -22,6 +22,7 @@ from app.ports import (
     Sender,
 )
 from app.ports.readmodel import ReadStore
+from app.ports.records import RecordReader
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 from app.roles.api.problems import ApiError
@@ -104,8 +105,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     #: what a replay may begin with, and what it would deliver
     past: ReplayReader
     counter: ReplayCounter
-    #: what became of deliveries
+    #: what became of deliveries, and single records of Kafka
     reads: ReadStore
+    records: RecordReader
     sender: Sender
     keyring: KeyRing
     minter: Minter

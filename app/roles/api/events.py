@@ -11,6 +11,7 @@ from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
 from app.core.matching import RESERVED
 from app.core.topics import Names
+from app.roles.api import event_story
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Accepted, AcceptedMany, EventIn, FieldError
 from app.roles.api.problems import ApiError, invalid
@@ -31,6 +32,11 @@ async def create(api: Services, call: Call) -> Answer:
     await asyncio.gather(*acks)
     accepted = [Accepted(id=id_) for id_, _, _ in records]
     return Answer(body=AcceptedMany(data=accepted) if many else accepted[0])
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One event, and why each endpoint got it or did not."""
+    return Answer(body=await event_story.told(api, call))
 
 
 def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:

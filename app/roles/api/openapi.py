@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from app.ports.readmodel import DeliveryState
 from app.profiles.catalog import PROFILES, CatalogueEntry
 from app.profiles.contract import EventView, Profile
 from app.roles.api import contract as c
@@ -30,18 +31,37 @@ _TAGS = {
     "webhooks": "Endpoints: where events are sent, which of them, signed with what, and how they are tried again.",
     "events": "Events to be delivered.",
     "event-types": "What events exist: the products' catalogues, and types of your own.",
+    "deliveries": "What became of events: every delivery with its attempts, to be retried or cancelled.",
+    "stats": "How deliveries went.",
     "replays": "Events given to an endpoint after the fact.",
     "audit": "Who changed what and when.",
     "portal-links": "Links with which your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their keys; for the operator.",
     "service": "The service's own state.",
 }
+_TEXT: Json = {"type": "string", "minLength": 1, "maxLength": 256}
+_NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999_999}
 #: the query parameters that operations name
 _QUERY: Mapping[str, tuple[str, Json]] = {
     "limit": ("Entries of a page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
     "cursor": ("`next_cursor` of the page before.", {"type": "string"}),
     "status": ("Only endpoints in that state.", {"enum": ["active", "paused", "disabled"]}),
     "profile": ("Only event types of that product's catalogue.", {"enum": list(PROFILES)}),
+    "endpoint": ("Only of that endpoint.", _TEXT),
+    "event": ("Only of the event of that id.", _TEXT),
+    "type": ("Only of that event type, or of all with a prefix such as `recording.*`.", _TEXT),
+    "state": ("Only in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".", _TEXT),
+    "http_status": (
+        "HTTP status of the last attempt, or its class: `503`, `5xx`.",
+        {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"},
+    ),
+    "result": ("Outcome of the last attempt: `timeout`, `refused`, `http_5xx` …", _TEXT),
+    "since": ("From then on: ISO 8601 with zone, or a time ago such as `2h`.", _TEXT),
+    "until": ("Before that time, written alike.", _TEXT),
+    "replay": ("Only those that the replay of that id made.", _TEXT),
+    "id": ("Only the delivery of that id, or those of the event of that id.", _TEXT),
+    "partition": ("Partition of events.raw in which the event is; with `offset`.", _NUMBER),
+    "offset": ("Its offset there.", _NUMBER),
 }
 _PATH = {"id": "Its id.", "name": "Its name, such as `recording.created`.", "key": "The key's id (not the key)."}
 _PROBLEMS = {
@@ -186,7 +206,7 @@ def _operation(route: Route) -> Json:
         case "read" | "write":
             operation["security"] = [{"key": [route.access]}]
     parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
-    parameters += [_reference(name, "parameters") for name in route.query]
+    parameters += [_reference(_component(name, route), "parameters") for name in route.query]
     if route.method == "POST":
         parameters.append(_reference("IdempotencyKey", "parameters"))
     if _is_conditional(route):
@@ -205,6 +225,11 @@ def _operation(route: Route) -> Json:
     return operation
 
 
+def _component(parameter: str, route: Route) -> str:
+    """The component of a query parameter: endpoints have another `status` than deliveries."""
+    return "http_status" if parameter == "status" and "deliveries" in route.path else parameter
+
+
 def _path_parameter(name: str) -> Json:
     schema: Json = {"type": "string", "minLength": 1}
     return {"name": name, "in": "path", "required": True, "description": _PATH[name], "schema": schema}
@@ -212,7 +237,13 @@ def _path_parameter(name: str) -> Json:
 
 def _query(name: str) -> Json:
     description, schema = _QUERY[name]
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+    return {
+        "name": name.removeprefix("http_"),
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
 
 
 def _header(name: str, description: str, schema: Json, always: bool = False) -> Json:

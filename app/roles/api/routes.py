@@ -8,6 +8,8 @@ import msgspec
 
 from app.roles.api import contract as c
 from app.roles.api import contract_tenants as t
+from app.roles.api import delivery_contract as d
+from app.roles.api.delivery_filters import QUERY
 
 #: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
 Access = Literal["read", "write", "operator", "anyone"]
@@ -33,6 +35,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _PAGE = ("limit", "cursor")
+_SPAN = ("since", "until")
 
 ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is "
@@ -60,8 +63,27 @@ ROUTES: tuple[Route, ...] = (
           gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
           "while disabled", access="write", gives=c.ReplayOut, status=202),
+    Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
+          "deliveries of an endpoint, newest first", access="read", gives=c.Page, of=d.DeliveryOut,
+          query=(*QUERY[1:], *_PAGE)),
+    Route(method="GET", path="/v1/webhooks/{id}/stats", name="stats.of_webhook", summary="Show success rates, counts "
+          "and latencies of an endpoint", access="read", gives=d.StatsOut, query=_SPAN),
     Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "
           "1,000", access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202),
+    Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
+          "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since")),
+    Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
+          access="read", gives=c.Page, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
+    Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
+          "and its request", access="read", gives=d.DeliveryDetail),
+    Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all deliveries that "
+          "match, or count them", access="write", takes=d.RetryIn, gives=d.RetriedOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Attempt a delivery at once, "
+          "whatever has become of it", access="write", gives=d.AskedOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="End a delivery that waits "
+          "for an attempt", access="write", gives=d.AskedOut, status=202),
+    Route(method="GET", path="/v1/stats", name="stats.get", summary="Show success rates, counts and latencies",
+          access="read", gives=d.StatsOut, query=_SPAN),
     Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
           gives=c.Page, of=c.EventTypeOut, query=(*_PAGE, "profile")),
     Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",

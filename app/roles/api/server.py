@@ -15,7 +15,21 @@ import structlog
 from aiohttp import web
 
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
-from app.roles.api import actions, audit, event_types, events, openapi, portal, replays, tenants, unsubscribe, webhooks
+from app.roles.api import (
+    actions,
+    audit,
+    deliveries,
+    event_types,
+    events,
+    openapi,
+    portal,
+    replays,
+    retries,
+    stats,
+    tenants,
+    unsubscribe,
+    webhooks,
+)
 from app.roles.api.access import Gate
 from app.roles.api.calls import Answer, Call, Caller, Services
 from app.roles.api.idempotency import IdempotencyMemory
@@ -30,7 +44,7 @@ Raw = tuple[int, dict[str, str], bytes]
 
 _MODULES = {
     "webhooks": webhooks, "actions": actions, "events": events, "event_types": event_types, "replays": replays,
-    "tenants": tenants, "audit": audit, "portal": portal,
+    "tenants": tenants, "audit": audit, "portal": portal, "deliveries": deliveries, "retries": retries, "stats": stats,
 }  # fmt: skip
 #: largest body: a batch of events
 MAX_BODY = 8 * 1024 * 1024
