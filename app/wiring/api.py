@@ -32,6 +32,7 @@ from app.settings import Settings
 from app.wiring.dashboard import site
 from app.wiring.readmodel import read_store
 
+_CLIENT = "hookstream-api"
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 
@@ -57,14 +58,11 @@ def api_role(
     async def services() -> AsyncIterator[Services]:
         commands = CommandClient(
             bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
-            client_id="hookstream-api", clock=clock,
+            client_id=_CLIENT, clock=clock,
         )  # fmt: skip
-        ends = KafkaEnds(
-            bootstrap, client_id="hookstream-api", events=topics.name(Names.EVENTS_RAW),
-            fanout_group=f"{settings.topic_prefix}hookstream.fanout",
-        )  # fmt: skip
+        ends = _ends(settings, bootstrap, topics)
         reads = read_store(settings)
-        records = KafkaRecords(bootstrap, client_id="hookstream-api")
+        records = KafkaRecords(bootstrap, client_id=_CLIENT)
         try:
             await commands.start()
             await ends.start()
@@ -91,6 +89,13 @@ def api_role(
         services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
         operator_token=settings.admin_token.reveal() if settings.admin_token else None,
         site=lambda services, gate, limiter: site(settings, services, gate, limiter, operations),
+    )  # fmt: skip
+
+
+def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
+    return KafkaEnds(
+        bootstrap, client_id=_CLIENT, events=topics.name(Names.EVENTS_RAW),
+        fanout_group=f"{settings.topic_prefix}hookstream.fanout",
     )  # fmt: skip
 
 

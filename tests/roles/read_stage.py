@@ -22,12 +22,13 @@ from app.roles.api import server
 from app.roles.api.calls import Call, Caller, Services
 from app.roles.api.problems import ApiError
 from app.roles.api.routes import ROUTES
+from app.roles.api.tokens import Tokens
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
-from tests.fakes.read_store import MemoryReadStore
+from tests.fakes.readmodel import MemoryReads
 from tests.fakes.records import MemoryRecords
 from tests.roles.replay_stage import MemoryReader
 
@@ -44,7 +45,7 @@ class Stage:
         self.clock.auto = True
         self.log = MemoryLog(self.clock, partitions=2)
         self.feed = MemoryFeed()
-        self.reads = MemoryReadStore()
+        self.reads = MemoryReads()
         self.records = MemoryRecords(self.log)
         self.commands: list[Action] = []
         self.services = Services(
@@ -53,6 +54,7 @@ class Stage:
             sender=cast(Any, None), keyring=KEYRING, minter=cast(Any, None), clock=self.clock, topics=TOPICS,
             builder=RequestBuilder(KEYRING.open, 1.0), catalogue={}, max_event_bytes=10_000,
             partition_for=lambda topic, key: crc32(key) % 2, schema_problem=lambda text: None,
+            tokens=Tokens(b""), public_url="",
         )  # fmt: skip
         self.endpoint()
 
@@ -74,7 +76,7 @@ class Stage:
             return error.status, error.code
         raise AssertionError(f"it was not refused: {given}")
 
-    async def call(self, action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
         """`app.ports.CommandSender`, on the registry's own decisions."""
         self.commands.append(action)
         command = Command(id="c", issued_at_ms=0, action=action)
@@ -112,7 +114,12 @@ class Stage:
             updated_at_ms=accepted, status=500, result="http_5xx", error="the endpoint answered 500",
             reason="exhausted", source=(event.partition, event.offset) if event is not None else None,
         )  # fmt: skip
-        return self.reads.put(msgspec.structs.replace(made, **fields))
+        return self.put(msgspec.structs.replace(made, **fields))
+
+    def put(self, row: DeliveryRow) -> DeliveryRow:
+        """A delivery as it stands from now on."""
+        self.reads.rows = [each for each in self.reads.rows if each.id != row.id] + [row]
+        return row
 
     def attempt(self, row: DeliveryRow, number: int, **fields: Any) -> None:
         """An attempt of it."""
@@ -122,7 +129,7 @@ class Stage:
             url="https://ep.example/", status=500, error="the endpoint answered 500",
             response_headers={"server": "x"}, response_body="oops",
         )  # fmt: skip
-        self.reads.attempt_rows.append(msgspec.structs.replace(made, **fields))
+        self.reads.tries.setdefault(row.id, []).append(msgspec.structs.replace(made, **fields))
 
     def duplicate(self, event: MemoryRecord, first: MemoryRecord) -> None:
         """Fan-out has told that an event was dropped."""

@@ -93,8 +93,8 @@ async def test_what_is_somebody_elses_does_not_exist(stage: Stage, name: str, te
 async def test_a_delivery_is_shown_with_its_attempts_hints_and_request(stage: Stage) -> None:
     stage.endpoint(headers={"x-token": "t0p", "traceparent": "mine"})
     row = stage.row(stage.event(), status=401, result="http_4xx", sequence=3, ordering_key="k")
-    stage.attempt(row, 2, status=401, result="http_4xx", state="dead")
     stage.attempt(row, 1, next_attempt_at_ms=5_000)
+    stage.attempt(row, 2, status=401, result="http_4xx", state="dead")
     found = await stage.ask("deliveries.get", of=row.id)
     assert (found["state"], found["attempt_count"], found["reason"]) == ("dead", 2, "exhausted")
     assert "signature" in found["hint"]["do"]
@@ -125,7 +125,7 @@ async def test_a_body_that_kafka_keeps_no_longer_is_null_with_a_note(stage: Stag
 
 async def test_a_place_that_holds_another_event_now_is_not_believed(stage: Stage) -> None:
     row = msgspec.structs.replace(stage.row(stage.event("somebody's")), event_id="e1")
-    stage.reads.put(row)
+    stage.put(row)
     stage.attempt(row, 1)
     assert (await stage.ask("deliveries.get", of=row.id))["request"]["body"] is None
     assert await stage.refused("retries.retry", of=row.id) == (409, "event_gone")
@@ -146,12 +146,13 @@ async def test_statistics_are_sums_by_hour_with_rates_and_latencies(stage: Stage
     hour = 3_600_000
     now = stage.clock.now_ms() // hour * hour
     durations = [0, 0, 0, 0, 10] + [0] * 8
-    for endpoint, begins in (("ep", now - hour), ("ep", now), ("other", now)):
-        stage.reads.put_hour(
-            "acme", "live", endpoint,
-            Hour(begins_ms=begins, attempts=10, failed_attempts=2, delivered=7, dead=1, durations=durations),
-        )  # fmt: skip
-    stage.reads.updated = now
+    one_hour = Hour(begins_ms=now, attempts=10, failed_attempts=2, delivered=7, dead=1, durations=durations)
+    before = msgspec.structs.replace(one_hour, begins_ms=now - hour)
+    both = Hour(
+        begins_ms=now, attempts=20, failed_attempts=4, delivered=14, dead=2, durations=[2 * each for each in durations]
+    )  # fmt: skip
+    stage.reads.by_hour = {("acme", "live", None): [before, both], ("acme", "live", "other"): [one_hour]}
+    stage.row(None)
     everything = await stage.ask("stats.get")
     assert (everything["attempts"], everything["failed_attempts"], everything["success_rate"]) == (30, 6, 0.8)
     assert (everything["delivered"], everything["dead"], everything["delivery_success_rate"]) == (21, 3, 0.875)

@@ -37,6 +37,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog
 from tests.fakes.readmodel import MemoryReads
+from tests.fakes.records import MemoryRecords
 from tests.fakes.sender import ScriptedSender
 
 OPERATOR = "op_of_these_tests"
@@ -101,6 +102,7 @@ class Stage:
         topics = topics_of(settings)
         return Services(
             feed=self.feed, commands=self, log=self.log, ends=self, past=self, counter=self, reads=self.reads,  # type: ignore[arg-type]
+            records=MemoryRecords(self.log),
             sender=self.sender, keyring=self.ring, minter=CountingMinter(), clock=self.clock, topics=topics,
             builder=RequestBuilder(self.ring.open, 1.0), catalogue=load_catalogue(CATALOGUE),
             partition_for=lambda topic, key: 0, max_event_bytes=65_536, schema_problem=schema_problem,
