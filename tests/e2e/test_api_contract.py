@@ -256,7 +256,7 @@ async def test_a_list_has_nothing_of_somebody_else(api: Api, alfa: Party, bravo:
         for suffix in ("", "?limit=100", f"?cursor={page['next_cursor'] or ''}"):
             answer = await asyncio.to_thread(api.ask, "GET", path + suffix, key)
             assert answer.status_code < 500
-            for thing in bravo.things[kind(path)].values():
+            for thing in bravo.things["webhooks" if name == "audit.list" else kind(path)].values():
                 assert thing not in answer.text, caller
 
 
