@@ -74,7 +74,7 @@ async def test_from_the_first_sign_in_to_a_customers_portal(shared: Service) -> 
         await create_endpoint(page, tenant, customer)
         endpoint = page.url
         await send_test(page, customer)
-        await see_it_fail(page, tenant, customer)
+        await see_it_fail_and_retry(page, tenant, customer)
         await rotate_pause_and_resume(page, endpoint, customer)
         await replay(page, customer)
         await page.goto(f"{tenant}/audit")
@@ -119,7 +119,7 @@ async def send_test(page: Page, customer: Receiver) -> None:
     assert len(customer.requests) == 2
 
 
-async def see_it_fail(page: Page, tenant: str, customer: Receiver) -> None:
+async def see_it_fail_and_retry(page: Page, tenant: str, customer: Receiver) -> None:
     await page.goto(f"{tenant}/events/new?type=user.created")
     await page.get_by_label("Data, as JSON").fill(EVENT)
     await page.get_by_role("button", name="Send").click()
@@ -129,10 +129,21 @@ async def see_it_fail(page: Page, tenant: str, customer: Receiver) -> None:
     await seen(page, "The receiver failed")
     await page.get_by_text("What came back").click()
     await seen(page, "<script>alert('it broke')</script>")
+    customer.broken = False
+    await page.get_by_role("button", name="Retry now").click()
+    await seen(page, "One more attempt is on its way.")
+    await customer.got(4)
+    async with asyncio.timeout(20):
+        while not await page.locator("main .head .chip", has_text="delivered").count():
+            await page.wait_for_timeout(150)
+            await page.reload()
+    await seen(page, re.compile(r"2\. Delivered"))
+    await page.locator("dl a code").first.click()
+    await seen(page, "It is subscribed to the event's type")
+    await seen(page, "<b>a@example.com</b>")
 
 
 async def rotate_pause_and_resume(page: Page, endpoint: str, customer: Receiver) -> None:
-    customer.broken = False
     await page.goto(endpoint)
     await page.get_by_role("button", name="Rotate secret").click()
     await page.get_by_role("dialog").get_by_role("button", name="Yes").click()

@@ -26,7 +26,6 @@ class MemoryReads:
         self.tries: dict[str, list[AttemptRow]] = {}
         #: (tenant, mode, endpoint or None) → its hours
         self.by_hour: dict[tuple[str, str, str | None], list[Hour]] = {}
-        self.groups: dict[tuple[str, str], list[DeadGroup]] = {}
         self.told: list[NoticeRow] = []
         #: how often deliveries were asked for
         self.asked = 0
@@ -55,7 +54,17 @@ class MemoryReads:
         return [each for each in found if since_ms <= each.begins_ms < until_ms]
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
-        return [each for each in self.groups.get((tenant, mode), []) if each.last_ms >= since_ms][:limit]
+        alike: dict[tuple[str, str, str], list[int]] = {}
+        for each in self.rows:
+            if (each.tenant, each.mode, each.state) == (tenant, mode, "dead") and each.updated_at_ms >= since_ms:
+                name = (each.endpoint_id, each.reason or "", each.result or "")
+                alike.setdefault(name, []).append(each.updated_at_ms)
+        found = [
+            DeadGroup(endpoint_id=name[0], reason=name[1], result=name[2], count=len(times), first_ms=min(times),
+                      last_ms=max(times))
+            for name, times in alike.items()
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: -each.count)[:limit]
 
     async def notices(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, limit: int, before_ms: int | None = None

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from app.core.exchange import Reply, Timing
 from app.core.model import Brand, EventType, Replay, Tenant
-from app.ports.readmodel import AttemptRow, DeadGroup, DeliveryRow, Hour, NoticeRow
+from app.ports.readmodel import AttemptRow, DeliveryRow, Hour, NoticeRow
 from app.roles.api.tokens import Grant, Tokens
 from app.roles.api.ui.screens import SCREENS, Entry
 from tests.roles.ui_stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage
@@ -287,16 +287,15 @@ def hostile(stage: Stage) -> None:
     row = DeliveryRow(id="dl_1", tenant="acme", mode="live", state="dead", attempts=1, updated_at_ms=now, status=500,
                       result=SCRIPT, error=SCRIPT, reason=SCRIPT, ordering_key=SCRIPT, duration_ms=3.0,
                       replay_id=SCRIPT, **common)  # type: ignore[arg-type] # fmt: skip
-    stage.reads.rows = [row, msgspec.structs.replace(row, id="dl_2", endpoint_id=SCRIPT)]
+    for each in (row, msgspec.structs.replace(row, id="dl_2", endpoint_id=SCRIPT),
+                 msgspec.structs.replace(row, id="dl_3", event_id="evt_x")):  # fmt: skip
+        stage.reads.rows.append(each)
     stage.reads.tries["dl_1"] = [
         AttemptRow(delivery_id="dl_1", number=1, trigger=SCRIPT, state="dead", result=SCRIPT, started_at_ms=now,
                    duration_ms=1, error=SCRIPT, response_headers={SCRIPT: SCRIPT}, response_body=SCRIPT, status=500)
     ]  # fmt: skip
-    stage.reads.groups["acme", "live"] = [
-        DeadGroup(endpoint_id=SCRIPT, reason=SCRIPT, result=SCRIPT, count=1, first_ms=now, last_ms=now)
-    ]
     stage.reads.by_hour["acme", "live", None] = [Hour(begins_ms=now // 3_600_000 * 3_600_000, attempts=3)]
-    stage.reads.told = [
+    stage.reads.told += [
         NoticeRow(id="n", tenant="acme", mode="live", kind="x", at_ms=now, endpoint_id=None, summary=SCRIPT, data={})
     ]
 
@@ -304,7 +303,7 @@ def hostile(stage: Stage) -> None:
 async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> None:
     hostile(stage)
     portal = await portal_of(stage)
-    ids = {"/deliveries/{id}": "dl_1", "/event-types/{name}": "own.type"}
+    ids = {"/deliveries/{id}": "dl_1", "/events/{id}": "evt_x", "/event-types/{name}": "own.type"}
     seen = 0
     async with browser(stage, OPERATOR) as operator:
         for base in (LIVE, portal):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from asyncio import timeout
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
-from app.ports.readmodel import LATENCY_BOUNDS_MS, AttemptRow, DeadGroup, DeliveryRow, Hour
-from app.roles.api.ui.hours import percentile, summary
+from app.core import delivery_record
+from app.core.model import Delivery
+from app.ports.readmodel import AttemptRow, DeliveryRow, Hour
+from app.roles.api.ui.hours import summary
 from tests.fakes.clock import settle
 from tests.roles.ui_stage import KEYS, Browser, Stage, browser, open_stage
 
@@ -45,6 +49,20 @@ def row(id_: str, at_ms: int, **fields: Any) -> DeliveryRow:
                        updated_at_ms=at_ms, duration_ms=12, **given)  # fmt: skip
 
 
+def accepted(stage: Stage, id_: str, **fields: Any) -> None:
+    """A delivery whose event is in the log."""
+    value = {"type": "ping", "id": f"evt_of_{id_}", "tenant": "acme", "data": {"text": "<b>x"}}
+    event = stage.log.put("events.raw", value=msgspec.json.encode(value))
+    made = row(id_, stage.clock.now_ms(), **fields)
+    stage.reads.rows = [each for each in stage.reads.rows if each.id != id_]
+    stage.reads.rows.append(msgspec.structs.replace(made, source=(event.partition, event.offset)))
+
+
+def appended(stage: Stage) -> list[Delivery]:
+    """What was appended to `deliveries`."""
+    return [delivery_record.decode(each.key, each.value, each.headers)[0] for each in stage.log.of("deliveries")]
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [("", {"dl_0", "dl_1", "dl_2"}), ("state=dead", {"dl_1"}), ("state=dead,retrying", {"dl_1", "dl_2"}),
@@ -66,10 +84,13 @@ async def test_a_filter_that_cannot_be_is_explained(acme: Browser, query: str) -
 
 
 async def test_the_next_page_goes_on_with_the_same_filter(stage: Stage, acme: Browser) -> None:
-    stage.reads.rows = [row(f"dl_{each}", each, state="dead") for each in range(60)]
+    stage.reads.rows.clear()
+    for each in range(60):
+        stage.reads.rows.append(row(f"dl_{each}", each, state="dead"))
     _, page, _ = await acme.get(f"{LIVE}/deliveries?state=dead")
-    assert page.count("data-id=") == 50 and 'href="?state=dead&amp;cursor=50"' in page
-    _, page, _ = await acme.get(f"{LIVE}/deliveries?state=dead&cursor=50")
+    onward = re.search(r'href="(\?state=dead&amp;cursor=[^"]+)"', page)
+    assert page.count("data-id=") == 50 and onward
+    _, page, _ = await acme.get(f"{LIVE}/deliveries{onward[1].replace('&amp;', '&')}")
     assert page.count("data-id=") == 10 and "cursor=" not in page.partition("<main")[2]
 
 
@@ -90,37 +111,59 @@ async def test_a_delivery_shows_each_attempt_and_what_came_back(stage: Stage, ac
     assert (await acme.get(f"{LIVE}/deliveries/dl_9"))[0] == 404
 
 
-async def test_dead_letters_are_grouped_and_lead_to_a_replay(stage: Stage, acme: Browser) -> None:
-    now = stage.clock.now_ms()
-    stage.reads.groups["acme", "live"] = [
-        DeadGroup(endpoint_id="ep_1", reason="exhausted", result="http_5xx", count=12, first_ms=now, last_ms=now)
-    ]
+async def test_a_delivery_is_retried_and_cancelled(stage: Stage, acme: Browser) -> None:
+    accepted(stage, "dl_1", state="dead")
+    status, page, _ = await acme.get(f"{LIVE}/deliveries/dl_1")
+    assert status == 200 and "Retry now" in page and "/cancel" not in page
+    assert (await acme.post(f"{LIVE}/deliveries/dl_1/retry"))[0] == 303
+    assert [each.id for each in appended(stage)] == ["dl_1"]
+    accepted(stage, "dl_2", state="retrying")
+    assert "/deliveries/dl_2/cancel" in (await acme.get(f"{LIVE}/deliveries/dl_2"))[1]
+    assert (await acme.post(f"{LIVE}/deliveries/dl_2/cancel"))[0] == 303
+    stage.endpoint(status="disabled")
+    status, page, _ = await acme.post(f"{LIVE}/deliveries/dl_1/retry")
+    assert status == 409 and "the endpoint is disabled: enable it first" in page
+
+
+async def test_dead_letters_are_grouped_and_a_group_is_retried(stage: Stage, acme: Browser) -> None:
+    for number in range(3):
+        accepted(stage, f"dl_{number}", state="dead", status=500, reason="exhausted")
+    stage.reads.rows.append(row("dl_gone", stage.clock.now_ms(), state="dead", status=500, reason="exhausted"))
     status, page, _ = await acme.get(f"{LIVE}/dead")
-    assert status == 200 and ">12</a>" in page and "replays/new?only=failed&amp;endpoint=ep_1&amp;from=7d" in page
+    assert status == 200 and ">4</a>" in page and "exhausted" in page
+    form = {"endpoint": "ep_1", "result": "http_5xx", "since": "7d"}
+    status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)
+    assert status == 200 and "3 attempts are on the way." in page and "1 not: event gone." in page
+    assert {each.id for each in appended(stage)} == {"dl_0", "dl_1", "dl_2"}
     await stage.clock.advance(60)
     assert "Nothing was given up" in (await acme.get(f"{LIVE}/dead?since=30s"))[1]
 
 
+async def test_an_event_shows_its_data_and_why_each_endpoint_got_it_or_not(stage: Stage, acme: Browser) -> None:
+    stage.endpoint(id_="ep_2", events=("other.type",))
+    accepted(stage, "dl_1")
+    status, page, _ = await acme.get(f"{LIVE}/events/evt_of_dl_1")
+    assert status == 200 and "&lt;b&gt;" in page and "<b>x" not in page
+    assert "Its subscription does not include the event" in page and "deliveries/dl_1" in page
+    assert (await acme.get(f"{LIVE}/events/evt_of_dl_9"))[0] == 404
+
+
 async def test_the_overview_counts_the_last_day(stage: Stage, acme: Browser) -> None:
     begin = stage.clock.now_ms() // HOUR * HOUR
-    stage.reads.by_hour["acme", "live", None] = [
+    for hour in (
         Hour(begins_ms=begin - 30 * HOUR, attempts=99),
         Hour(begins_ms=begin - HOUR, attempts=8, failed_attempts=2, delivered=6, durations=[6, 2] + [0] * 11),
         Hour(begins_ms=begin, attempts=2, failed_attempts=0, delivered=2, dead=1, durations=[2] + [0] * 12),
-    ]
+    ):
+        stage.reads.by_hour.setdefault(("acme", "live", None), []).append(hour)
     _, page, _ = await acme.get(f"{LIVE}/overview")
     for text in ("80 %", ">8</b> delivered", ">1</b> given up", "10 in all, 2 failed"):
         assert text in page, text
 
 
-def test_percentiles_are_bounds_of_the_counted_durations() -> None:
-    counts = [0] * (len(LATENCY_BOUNDS_MS) + 1)
-    assert percentile(counts, 0.5) is None
-    counts[1], counts[3] = 98, 2
-    assert (percentile(counts, 0.5), percentile(counts, 0.99)) == (10, 50)
-    counts[-1] = 1000
-    assert percentile(counts, 0.5) is None, "longer than the last bound"
-    assert summary([], 0, 3).points == [[0, 3600, 7200], [0, 0, 0], [0, 0, 0]]
+def test_hours_without_anything_are_filled_in() -> None:
+    empty = summary([], 0, 3)
+    assert empty.points == [[0, 3600, 7200], [0, 0, 0], [0, 0, 0]] and empty.p95_ms is None
 
 
 async def test_the_tail_shows_new_rows_to_all_who_look_with_one_question(stage: Stage, acme: Browser) -> None:

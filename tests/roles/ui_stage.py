@@ -21,7 +21,6 @@ from app.core.directory import Directory
 from app.core.model import ApiKey, Endpoint, Mode, Scope, Tenant
 from app.core.registry import apply, decide, encode
 from app.core.replay_choice import Counts
-from app.core.replay_stretch import Oldest
 from app.ports.operations import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
@@ -39,6 +38,7 @@ from tests.fakes.log import MemoryLog
 from tests.fakes.readmodel import MemoryReads
 from tests.fakes.records import MemoryRecords
 from tests.fakes.sender import ScriptedSender
+from tests.roles.replay_stage import MemoryReader
 
 OPERATOR = "op_of_these_tests"
 KEYS = {("acme", "live"): "sk_live_acme", ("acme", "test"): "sk_test_acme", ("other", "live"): "sk_live_other"}
@@ -101,8 +101,8 @@ class Stage:
     def _services(self, settings: Settings) -> Services:
         topics = topics_of(settings)
         return Services(
-            feed=self.feed, commands=self, log=self.log, ends=self, past=self, counter=self, reads=self.reads,  # type: ignore[arg-type]
-            records=MemoryRecords(self.log),
+            feed=self.feed, commands=self, log=self.log, ends=self, past=MemoryReader(self.log, self.clock),
+            counter=self, reads=self.reads, records=MemoryRecords(self.log),  # type: ignore[arg-type]
             sender=self.sender, keyring=self.ring, minter=CountingMinter(), clock=self.clock, topics=topics,
             builder=RequestBuilder(self.ring.open, 1.0), catalogue=load_catalogue(CATALOGUE),
             partition_for=lambda topic, key: 0, max_event_bytes=65_536, schema_problem=schema_problem,
@@ -122,21 +122,13 @@ class Stage:
         self.actors.append(actor)
         return Reply(command_id="c", ok=True)
 
-    async def ends(self, topic: str, partitions: object = None) -> Mapping[int, int]:
-        """`app.ports.Ends` and `app.ports.ReplayReader`."""
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """`app.ports.Ends`."""
         return {0: 10}
 
     async def fanned_out(self) -> Mapping[int, int]:
         """`app.ports.Ends`."""
         return {0: 10}
-
-    async def oldest(self, topic: str, partitions: object) -> Mapping[int, Any]:
-        """`app.ports.ReplayReader`."""
-        return {0: Oldest(0, None)}
-
-    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
-        """`app.ports.ReplayReader`."""
-        return 0
 
     async def count(self, replay: object, *, within_s: float) -> Counts:
         """`app.ports.ReplayCounter`."""

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from app.core import moments
 from app.core.errors import Unavailable
 from app.ports.readmodel import DeadGroup
+from app.roles.api import retries
+from app.roles.api.delivery_contract import RetriedOut, RetryIn
 from app.roles.api.ui.deliveries import urls
-from app.roles.api.ui.visit import Desk, Page, Result, Visit
+from app.roles.api.ui.visit import Desk, Page, Result, Visit, body_of
 
 _MOST = 100
+#: a thousand deliveries each
+_ROUNDS = 5
 
 
 async def list_(desk: Desk, visit: Visit) -> Result:
     """The largest group first."""
-    now_ms = desk.api.clock.now_ms()
-    since, wrong = visit.query.get("since", "7d"), ""
+    return await _page(desk, visit, visit.query.get("since", "7d"))
+
+
+async def retry(desk: Desk, visit: Visit) -> Result:
+    """Attempt a whole group once more, and say what could not be."""
+    since = visit.field("since", "7d")
+    values = {name: visit.field(name) or None for name in ("endpoint", "result")} | {"since": since, "state": ["dead"]}
+    retried, skipped, cursor = 0, Counter[str](), None
+    for _ in range(_ROUNDS):
+        body = body_of(RetryIn, values | {"cursor": cursor})
+        answer: RetriedOut = (await retries.retry_many(desk.api, visit.call(body))).body
+        retried, cursor = retried + answer.retried, answer.next_cursor
+        skipped.update(answer.skipped)
+        if cursor is None:
+            break
+    return await _page(desk, visit, since, answer={"retried": retried, "skipped": skipped, "more": cursor is not None})
+
+
+async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, Any] | None = None) -> Page:
+    now_ms, wrong, caller = desk.api.clock.now_ms(), "", visit.caller
     try:
         since_ms = moments.moment(since, now_ms)
-    except ValueError as error:
-        since_ms, wrong = moments.moment("7d", now_ms), str(error)
+    except (ValueError, OverflowError) as error:
+        since, since_ms, wrong = "7d", moments.moment("7d", now_ms), str(error)
     groups: Sequence[DeadGroup] = ()
     has_reads = True
     try:
-        groups = await desk.api.reads.dead_groups(
-            visit.caller.tenant, visit.caller.mode, since_ms=since_ms, limit=_MOST
-        )
+        groups = await desk.api.reads.dead_groups(caller.tenant, caller.mode, since_ms=since_ms, limit=_MOST)
     except Unavailable:
         has_reads = False
-    values = {"has_reads": has_reads, "groups": groups, "names": urls(desk, visit), "since": since, "wrong": wrong}
+    values = {"has_reads": has_reads, "groups": groups, "names": urls(desk, visit), "since": since, "wrong": wrong,
+              "answer": answer}  # fmt: skip
     return Page(template="dead.html", values=values)

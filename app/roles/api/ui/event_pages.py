@@ -36,6 +36,12 @@ async def type_(desk: Desk, visit: Visit) -> Result:
     return Page(template="event_type.html", values={"type": shown, "subscribed": subscribed})
 
 
+async def show(desk: Desk, visit: Visit) -> Result:
+    """One event: its payload, and why each endpoint got it or did not."""
+    event = (await events.get(desk.api, visit.call())).body
+    return Page(template="event.html", values={"event": event})
+
+
 async def blank(desk: Desk, visit: Visit) -> Result:
     """The form for an event, with an example where the type has one."""
     wanted = visit.query.get("type", "")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.core.errors import Unavailable
+from app.core.histogram import quantile, summed
 from app.ports.readmodel import LATENCY_BOUNDS_MS, Hour
 from app.roles.api.ui.visit import Desk, Visit
 
@@ -47,29 +48,18 @@ def summary(found: Sequence[Hour], begin_ms: int, hours: int) -> Summary:
     by_begin = {each.begins_ms: each for each in found}
     begins = [begin_ms + number * HOUR_MS for number in range(hours)]
     rows = [by_begin.get(each, Hour(begins_ms=each)) for each in begins]
-    counts = [sum(each) for each in zip(*(row.durations for row in rows if row.durations), strict=True)]
+    counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)
+    p50, p95, p99 = (quantile(counts, LATENCY_BOUNDS_MS, share) for share in (0.5, 0.95, 0.99))
     return Summary(
         attempts=sum(row.attempts for row in rows), failed=sum(row.failed_attempts for row in rows),
         delivered=sum(row.delivered for row in rows), dead=sum(row.dead for row in rows),
-        p50_ms=percentile(counts, 0.5), p95_ms=percentile(counts, 0.95), p99_ms=percentile(counts, 0.99),
+        p50_ms=p50, p95_ms=p95, p99_ms=p99,
         points=[
             [each / 1000 for each in begins],
             [row.attempts - row.failed_attempts for row in rows],
             [row.failed_attempts for row in rows],
         ],
     )  # fmt: skip
-
-
-def percentile(counts: Sequence[int], share: float) -> float | None:
-    """The bound under which that share of the durations lies; None: there are none, or it took longer than the last."""
-    wanted, seen = share * sum(counts), 0
-    if not wanted:
-        return None
-    for bound, count in zip(LATENCY_BOUNDS_MS, counts, strict=False):
-        seen += count
-        if seen >= wanted:
-            return float(bound)
-    return None
 
 
 def as_json(day: Summary) -> str:

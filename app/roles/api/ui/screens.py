@@ -78,6 +78,7 @@ SCREENS: tuple[Entry, ...] = (
     _get("/event-types/{name}", event_pages.type_),
     _get("/events/new", event_pages.blank, "write"),
     _post("/events", event_pages.append),
+    _get("/events/{id}", event_pages.show),
     _get("/replays", replay_pages.list_),
     _get("/replays/new", replay_pages.blank, "write"),
     _post("/replays", replay_pages.create),
@@ -87,6 +88,8 @@ SCREENS: tuple[Entry, ...] = (
     _get("/deliveries", deliveries.list_),
     _get("/deliveries/live", deliveries.live),
     _get("/deliveries/{id}", deliveries.show),
+    _post("/deliveries/{id}/{action:retry|cancel}", deliveries.act),
     _get("/dead", dead_letters.list_),
+    _post("/dead/retry", dead_letters.retry),
     _get("/audit", audit_page.list_),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.core.hints import hint
+
 #: what a page says above itself after a form was sent; the address carries only the key
 DONE = {
     "paused": "Paused. Everything is held back until you resume.",
@@ -19,21 +21,21 @@ DONE = {
     "redriven": "Dead deliveries are being delivered again.",
 }
 
-#: outcome → (what happened, what to do)
+#: an outcome in two or three words; what to do about it is said by core/hints.py
 _OUTCOMES = {
-    "ok": ("Delivered", ""),
-    "timeout": ("No answer in time", "Answer 2xx at once, and do the work afterwards."),
-    "refused": ("Connection refused", "Nothing listens at that address and port: is the receiver running?"),
-    "reset": ("Connection broken off", "The receiver closed the connection before it had answered."),
-    "dns": ("The name cannot be resolved", "Check the host name of the URL."),
-    "tls": ("The certificate is not accepted", "It may be expired, self-signed, or for another name."),
-    "blocked_address": ("The address is not allowed", "Endpoints may not be in private networks."),
-    "connect": ("No connection", "The host cannot be reached: check the address and its firewall."),
-    "protocol": ("What came back is not HTTP", "Check that the URL is that of an HTTP server."),
-    "http_3xx": ("Redirected", "Redirects are not followed: enter the final URL."),
-    "http_4xx": ("Refused by the receiver", "Look at its answer: a path, a signature or a right may be wrong."),
-    "http_429": ("Too many requests", "The receiver asks for less: set a rate limit."),
-    "http_5xx": ("The receiver failed", "Its logs say why."),
+    "ok": "Delivered",
+    "timeout": "No answer in time",
+    "refused": "Connection refused",
+    "reset": "Connection broken off",
+    "dns": "The name cannot be resolved",
+    "tls": "The certificate is not accepted",
+    "connect": "No connection",
+    "blocked_address": "The address is not allowed",
+    "protocol": "What came back is not HTTP",
+    "http_3xx": "Redirected",
+    "http_4xx": "Refused by the receiver",
+    "http_429": "Too many requests",
+    "http_5xx": "The receiver failed",
 }
 
 _STATES = {
@@ -53,11 +55,12 @@ _CHANGES = {
 }  # fmt: skip
 
 
-def outcome(result: str | None) -> tuple[str, str]:
+def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
     """What happened, and what to do about it."""
     if result is None:
         return "", ""
-    return _OUTCOMES.get(result) or (result.replace("_", " ").capitalize(), "")
+    known = hint(result, status) if result != "ok" else None
+    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize(), known.do if known is not None else ""
 
 
 def state(name: str) -> str:
