@@ -52,6 +52,7 @@ class KafkaRegistryStore:
         self._producer: AIOKafkaProducer | None = None
         self._chosen = asyncio.Event()
         self._lost = False
+        self._joined = False
 
     async def start(self) -> None:
         """Join the writers' group."""
@@ -97,6 +98,10 @@ class KafkaRegistryStore:
         """Whether the partition of commands is still ours."""
         return self._chosen.is_set() and not self._lost
 
+    def stands_by(self) -> bool:
+        """See `app.ports.RegistryStore`."""
+        return self._joined and not self._chosen.is_set()
+
     def assigned_place(self) -> tuple[Place, int | None] | None:
         """See `app.ports.RegistryStore`."""
         place = (self._commands, 0)
@@ -127,6 +132,7 @@ class KafkaRegistryStore:
 
     async def assigned(self, places: Mapping[Place, Committed]) -> None:
         """See `app.ports.PartitionListener`."""
+        self._joined = True
         if places:
             self._chosen.set()
 

@@ -247,6 +247,10 @@ class RegistryStore(Protocol):
         """Whether it still is."""
         ...
 
+    def stands_by(self) -> bool:
+        """Whether it has joined, and another process was chosen."""
+        ...
+
     def assigned_place(self) -> tuple[Place, int | None] | None:
         """The partition of commands, and the offset that is read next of it; None: another process has it."""
         ...

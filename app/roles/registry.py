@@ -42,7 +42,8 @@ class RegistryRole:
 
     def ready(self) -> str | None:
         """None once this process has joined; whether it or another one writes, commands are answered."""
-        return None if self._ready else "joining the writers of the registry"
+        standing_by = self._store is not None and self._store.stands_by()
+        return None if self._ready or standing_by else "joining the writers of the registry"
 
     def report(self) -> Report:
         """For the watchdog. A move is: a transaction was committed, or commands were read."""

@@ -91,7 +91,7 @@ class Cluster:
     @property
     def api(self) -> Service:
         """The process with the management API."""
-        return self.processes["replay+api"]
+        return self.processes["+".join(BASE[-1])]
 
     def _service(self, name: str, roles: Sequence[str]) -> Service:
         made = Service(self.through, self.prefix, self._folder / name, SETTINGS, roles)

@@ -21,7 +21,14 @@ PARTITIONS = 4
 KEYS = 12
 CHANGELOGS = [
     f"hookstream.{table}-changelog"
-    for table in ("fanout-idempotency", "fanout-ordering", "fanout-positions", "sequencer-line", "sequencer-held")
+    for table in (
+        "fanout-idempotency",
+        "fanout-ordering",
+        "fanout-positions",
+        "sequencer-line",
+        "sequencer-held",
+        "health-state",
+    )
 ]
 
 
@@ -75,7 +82,7 @@ class Traffic:
 def folders(data_dir: Path, number: int) -> list[Path]:
     """The RocksDB folders of one partition, of all tables."""
     found = sorted(data_dir.glob(f"**/*-{number}.db"))
-    assert len(found) == 5, found
+    assert len(found) == 6, found
     return found
 
 

@@ -56,6 +56,9 @@ class MemoryStore:
     def is_writer(self) -> bool:
         return self.elected.is_set()
 
+    def stands_by(self) -> bool:
+        return self.running and not self.elected.is_set()
+
     def assigned_place(self) -> tuple[Place, int | None] | None:
         return (("registry.commands", 0), self._polled) if self.elected.is_set() else None
 
@@ -270,6 +273,7 @@ async def test_a_candidate_that_is_not_chosen_writes_nothing(stage: Stage) -> No
     stage.store.give(command("c1", CreateEndpoint(endpoint())))
     await settle()
     assert stage.store.transactions == []
+    assert stage.role.ready() is None, "another one writes"
 
 
 async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
