@@ -8,10 +8,10 @@ from app.cli import context
 from app.cli.output import Format, Output, show
 from app.settings import PREFIX, Settings
 
-config = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
+app = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
 
 
-@config.command("print")
+@app.command("print")
 def print_config(output: Output = Format.table) -> None:
     """Show every setting with its value; secrets stay hidden."""
 
@@ -27,7 +27,7 @@ def print_config(output: Output = Format.table) -> None:
     context.guarded(work)
 
 
-@config.command("check")
+@app.command("check")
 def check() -> None:
     """Say everything that is wrong with the settings, at once; exit code 2 then."""
 

@@ -1,65 +1,66 @@
-"""The command `hookstream`."""
+"""The command `hookstream`: only what the words on the command line need is loaded, since libraries take their time."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
-from app.cli import (
-    context,
-    deliveries,
-    endpoint_actions,
-    endpoints,
-    event_show,
-    event_types,
-    events,
-    events_dropped,
-    keys,
-    ordering,
-    readmodel,
-    receiver,
-    replay,
-    run,
-    stats,
-    tenants,
-    topics,
-    up,
-)
-from app.cli.configuration import config
+from app.cli import context
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
-    "With --url, commands go through the management API of a service anywhere:  hookstream endpoints list "
-    "--url https://hooks.example.com --key-file live.key.  ~/.config/hookstream/config.toml keeps addresses and keys "
-    "as [profile.NAME]; --as NAME chooses one.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable, 70 stuck and "
-    "ended by its watchdog.",
-)
-app.command("up")(up.up)
-app.command("run")(run.run)
-app.command("stats")(stats.stats)
-app.command("receiver")(receiver.receiver)
-endpoints.app.add_typer(endpoint_actions.app)
-app.add_typer(endpoints.app, name="endpoints")
-events.app.add_typer(events_dropped.app)
-events.app.add_typer(event_show.app)
-app.add_typer(events.app, name="events")
-app.add_typer(deliveries.app, name="deliveries")
-app.add_typer(event_types.app, name="event-types")
-app.add_typer(replay.app, name="replay")
-app.add_typer(tenants.app, name="tenants")
-app.add_typer(keys.app, name="keys")
-app.add_typer(ordering.app, name="ordering")
-app.add_typer(readmodel.app, name="readmodel")
-app.add_typer(topics.app, name="topics")
-app.add_typer(config, name="config")
+#: command → its module, which has a function of the same name
+_COMMANDS = ("up", "run", "stats", "receiver")
+#: group → its modules, each with an `app`; the first one is the group, the others add to it
+_GROUPS = {
+    "endpoints": ("endpoints", "endpoint_actions"),
+    "events": ("events", "events_dropped", "event_show"),
+    "deliveries": ("deliveries",),
+    "event-types": ("event_types",),
+    "replay": ("replay",),
+    "tenants": ("tenants",),
+    "keys": ("keys",),
+    "ordering": ("ordering",),
+    "readmodel": ("readmodel",),
+    "topics": ("topics",),
+    "config": ("configuration",),
+}
 
 
-@app.callback()
+def program(words: Sequence[str]) -> typer.Typer:
+    """The program for a command line; for one that names no command, with all of them."""
+    made = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
+        "With --url, commands go through the management API of a service anywhere:  hookstream endpoints list "
+        "--url https://hooks.example.com --key-file live.key.  ~/.config/hookstream/config.toml keeps addresses and "
+        "keys as [profile.NAME]; --as NAME chooses one.\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable, 70 stuck "
+        "and ended by its watchdog.",
+    )
+    made.callback()(before)
+    named = next((word for word in words if not word.startswith("-")), "")
+    known = named in _COMMANDS or named in _GROUPS
+    for name in _COMMANDS:
+        if name == named or not known:
+            made.command(name)(getattr(_module(name), name))
+    for name, (first, *more) in _GROUPS.items():
+        if name == named or not known:
+            group = _module(first).app
+            for module in more:
+                group.add_typer(_module(module).app)
+            made.add_typer(group, name=name)
+    return made
+
+
+def _module(name: str) -> Any:
+    return import_module(f"app.cli.{name}")
+
+
 def before(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries say, too.")] = False,
 ) -> None:
@@ -70,4 +71,4 @@ def before(
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    program(sys.argv[1:])()

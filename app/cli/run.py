@@ -15,7 +15,7 @@ from app.adapters.web_server import WebServer, add_probes, web_application
 from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings
-from app.wiring.api import Address
+from app.wiring.address import Address
 from app.wiring.process import EXIT_STUCK, ROLES, Process
 from app.wiring.topics import topics_of
 

@@ -29,21 +29,12 @@ from app.roles.api.role import ApiRole
 from app.roles.api.tokens import Tokens
 from app.roles.replay import Archive, Counting
 from app.settings import Settings
+from app.wiring.address import Address
 from app.wiring.dashboard import site
 from app.wiring.readmodel import read_store
 
 _CLIENT = "hookstream-api"
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
-
-
-class Address:
-    """Where the API listens; a restart of the role keeps the port that it had."""
-
-    def __init__(self, host: str, port: int, *, elsewhere: bool) -> None:
-        self.host = host
-        self.port = port
-        #: the port was not asked for: if it is taken, any free one will do
-        self.elsewhere = elsewhere
 
 
 def api_role(

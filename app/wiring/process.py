@@ -31,11 +31,9 @@ from app.roles.dispatch import DispatchRole
 from app.roles.registry import RegistryRole
 from app.roles.replay import Archive
 from app.settings import Settings
-from app.wiring.api import Address, api_role
+from app.wiring.address import Address
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
-from app.wiring.notifier import notifier_role
-from app.wiring.readmodel import projection_role
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
@@ -215,6 +213,8 @@ class Process:
         )
 
     def _api(self) -> Role:
+        from app.wiring.api import api_role  # its libraries take time, and most processes do without them
+
         return api_role(
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
             self._past(), self.address, self.meter.exposition, self.readiness,
@@ -234,6 +234,8 @@ class Process:
 
     def _notifier(self) -> Role:
         source = self._source("notifier", [self._topics.name(Names.NOTICES)])
+        from app.wiring.notifier import notifier_role
+
         return notifier_role(
             self._settings, source, self._topics, self._log, self._feed, self._keyring, self._clock, self.meter,
             lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
@@ -272,6 +274,8 @@ class Process:
         )  # fmt: skip
 
     def _projection(self) -> Role:
+        from app.wiring.readmodel import projection_role
+
         return projection_role(
             self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter
         )  # fmt: skip

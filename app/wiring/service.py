@@ -14,7 +14,7 @@ from app.core.errors import Defect, HookstreamError
 from app.core.topics import Drift, Topics, plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
-from app.wiring.api import Address
+from app.wiring.address import Address
 from app.wiring.process import ROLES, Process
 from app.wiring.topics import topics_of
 

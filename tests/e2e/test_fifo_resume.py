@@ -22,7 +22,7 @@ REST = ("fanout", "dispatch", "delay", "registry", "api")
 class Traffic:
     """Events over all keys, some hundred a second, until it is told to stop."""
 
-    def __init__(self, kafka: AIOKafkaProducer, prefix: str, per_second: int = 300) -> None:
+    def __init__(self, kafka: AIOKafkaProducer, prefix: str, per_second: int = 150) -> None:
         self._kafka = kafka
         self._topic = f"{prefix}events.raw"
         self._every_s = 1 / per_second

@@ -16,7 +16,6 @@ ROUNDS = (
     ("kill dispatch", "kill fanout"),
     ("three workers",),
     ("broker killed", "kill sequencer"),
-    ("network gone",),
 )
 
 
