@@ -102,7 +102,7 @@ class Stage:
     async def send(self, event: dict[str, Any] | bytes, key: str) -> None:
         """Append to events.raw around the proxy; the broker may be away meanwhile."""
         value = event if isinstance(event, bytes) else json.dumps(event).encode()
-        for _ in range(300):
+        for _ in range(900):
             try:
                 await self._producer.send_and_wait(f"{self.cluster.prefix}events.raw", value, key=key.encode())
             except KafkaError:
@@ -218,7 +218,7 @@ class _Scene:
         """Ask the API until it answers; a repetition carries the same Idempotency-Key."""
         headers = {"idempotency-key": str(UUID(int=self._ids.getrandbits(128)))}
         said = ""
-        for _ in range(300):
+        for _ in range(900):  # the broker may be away for a minute
             try:
                 answer = await self._api.ask(method, path, body, key="" if operator else self._key, headers=headers)
             except (ClientError, OSError, TimeoutError, ValueError) as error:
@@ -232,4 +232,4 @@ class _Scene:
                 if answer.status < 500 and answer.status not in (409, 429):
                     raise AssertionError(f"{method} {path}: {said}")
             await asyncio.sleep(0.2)
-        raise AssertionError(f"{method} {path}: no good answer within a minute; the last was {said}")
+        raise AssertionError(f"{method} {path}: no good answer within minutes; the last was {said}")
