@@ -104,8 +104,10 @@ class DemoReceiver:
     async def stop(self) -> None:
         """Close the listener and every connection."""
         self._server.close()
-        for connection in list(self._connections):
-            connection.transport.abort()
+        for _ in range(3):  # what was accepted just now is known a turn of the loop later, and ends another one later
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
         await self._server.wait_closed()
 
     @property

@@ -57,6 +57,6 @@ async def test_kill_9_loses_nothing(
     assert set(numbers) == {(f"o{key}", str(number)) for key in range(50) for number in range(1, EVENTS // 50 + 1)}
     with capsys.disabled():  # type: ignore[attr-defined]
         print(f"\n{len(KILLS_AT)} kills, {2 * EVENTS} deliveries: 0 lost, {duplicates} requests sent again")
-    # At each kill at most: 1,024 requests in flight and those finished in 0.1 s; and of fan-out, which dies with them,
-    # what is under way (up to 5,000 events) and what was acknowledged in 0.1 s, twice, since two endpoints match.
-    assert duplicates < 0.8 * 2 * EVENTS
+    # At each kill at most 1,024 requests in flight and those finished in 0.1 s; and of fan-out, which dies with them,
+    # what is under way, which is everything here, twice, since two endpoints match.
+    assert duplicates <= 2 * EVENTS + len(KILLS_AT) * (1024 + 500)

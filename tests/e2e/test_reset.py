@@ -55,11 +55,13 @@ async def test_a_reset_with_the_stock_tool_is_a_replay(broker: RealBroker, prefi
         box.received.clear()
         await running.start()
         await append(EVENTS, EVENTS + 10)
-        await box.until(lambda: len(box.received) >= 2 * (EVENTS + 10), deadline_s=60)
+        everything = {(path, f"evt_{number}") for path, _ in before for number in range(EVENTS + 10)}
+        await box.until(lambda: {(each.path, each.event_id) for each in box.received} >= everything, deadline_s=60)
         again = [each for each in box.received if "webhook-replay" in each.headers]
         new = [each for each in box.received if "webhook-replay" not in each.headers]
         assert {(each.path, each.event_id): each.headers["webhook-sequence"] for each in again} == before
-        assert max(Counter((each.path, each.event_id) for each in again).values()) == 1
+        times = Counter((each.path, each.event_id) for each in again)
+        assert sum(times.values()) - len(times) <= EVENTS, "a rebalance may repeat a batch, and no more"
         assert {each.event_id for each in new} == {f"evt_{number}" for number in range(EVENTS, EVENTS + 10)}
         for key in {each.headers["webhook-ordering-key"] for each in again}:
             line = [
@@ -67,5 +69,6 @@ async def test_a_reset_with_the_stock_tool_is_a_replay(broker: RealBroker, prefi
                 for each in box.received
                 if each.path == "/standard/ordered" and each.headers["webhook-ordering-key"] == key
             ]
-            assert line == sorted(line), "in order, also while replaying"
+            firsts = list(dict.fromkeys(line))
+            assert firsts == sorted(firsts), "in order, also while replaying"
         assert await running.stop() == 0
