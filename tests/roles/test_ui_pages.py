@@ -64,6 +64,15 @@ async def test_a_form_that_is_wrong_says_so_beside_the_field_and_keeps_what_was_
     assert not stage.feed.directory.endpoints("acme", "live")
 
 
+async def test_an_endpoint_that_fails_says_since_when_and_what_comes_of_it(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    assert "failing since" not in (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
+    stage.endpoint(failing_since_ms=1_700_000_000_000, disable_at_ms=1_700_400_000_000)
+    page = (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
+    assert "failing since" in page and "2023-11-14T22:13:20" in page
+    assert "it is disabled" in page and 'data-countdown="2023-11-19T13:20:00' in page
+
+
 async def test_the_buttons_pause_resume_disable_enable_recover_and_delete(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     here = f"{LIVE}/endpoints/ep_1"
