@@ -13,7 +13,7 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from time import monotonic
 from typing import Any, NamedTuple
@@ -228,10 +228,16 @@ class _BatchSchema(Schema):
         return message.value
 
 
+#: (what is there, what a changelog record says) → whether the record counts
+Supersedes = Callable[[bytes | None, bytes | None], bool]
+
+
 class BatchTable(faust.Table):
     """A table of bytes, read and written for a partition instead of for a Faust event."""
 
     store_options: StoreOptions
+    #: whether a changelog record may replace what is there (None: nothing is, or it is to be removed); None: always
+    supersedes: Supersedes | None = None
 
     def _new_store(self) -> Any:
         store = super()._new_store()
@@ -281,6 +287,24 @@ class BatchTable(faust.Table):
         except Exception as error:
             raise store.distrust(partition, error) from error
 
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Recover, without what a worker that was replaced has written late."""
+        super().apply_changelog_batch(batch if self.supersedes is None else self._in_time(batch, self.supersedes))
+
+    def _in_time(self, batch: Iterable[Any], supersedes: Supersedes) -> list[Any]:
+        kept: list[Any] = []
+        seen: dict[tuple[int, bytes], bytes | None] = {}
+        for event in batch:
+            message = event.message
+            place = message.partition, message.key
+            known = seen[place] if place in seen else self.read(*place)
+            if supersedes(known, message.value or None):
+                seen[place] = message.value or None
+                kept.append(event)
+            else:
+                log.warning("table.late_record", table=self.name, partition=message.partition, offset=message.offset)
+        return kept
+
     async def close(self) -> None:
         """Let go of the folders, also where the app did not stop."""
         if isinstance(self.data, FolderStore):
@@ -315,7 +339,9 @@ class BatchApp(faust.App):
         """A topic whose stream gives batches."""
         return self.topic(name, schema=_BatchSchema(), allow_empty=True)
 
-    def batch_table(self, name: str, partitions: int, ttl_s: int | None = None) -> BatchTable:
+    def batch_table(
+        self, name: str, partitions: int, ttl_s: int | None = None, supersedes: Supersedes | None = None
+    ) -> BatchTable:  # fmt: skip
         """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
 
         A store that was made with a TTL has to be opened with one, and the reverse.
@@ -325,6 +351,7 @@ class BatchApp(faust.App):
             recovery_buffer_size=1000,
         )  # fmt: skip
         table.store_options = StoreOptions(self._memory, ttl_s)
+        table.supersedes = supersedes
         return self.tables.add(table)  # type: ignore[no-any-return]
 
     def start_of(self, partition: TP) -> int:

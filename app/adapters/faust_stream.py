@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from app.adapters.faust_batches import BatchApp, build_app
+from app.adapters.faust_batches import BatchApp, Supersedes, build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.core.watchdog import Progress, Report
 from app.ports import Record
@@ -79,6 +79,7 @@ class FaustStream:
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
         client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
+        supersedes: Mapping[str, Supersedes] | None = None,
     ) -> None:  # fmt: skip
         try:
             Path(data_dir).mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,10 @@ class FaustStream:
             group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
             client_id=client_id, session_s=session_s,
         )  # fmt: skip
-        self.tables = {name: self.app.batch_table(name, partitions, ttl_s) for name, ttl_s in tables.items()}
+        self.tables = {
+            name: self.app.batch_table(name, partitions, ttl_s, (supersedes or {}).get(name))
+            for name, ttl_s in tables.items()
+        }
         self._topic = self.app.batch_topic(source_topic)
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
 from app.embedded.receiver import Received
 from tests.conftest import RealBroker
-from tests.e2e.harness import Inbox, Service, inbox, pause, producer, service
+from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service
 
 KEYS = 20
 
@@ -99,3 +100,26 @@ async def test_a_dead_one_blocks_its_key_or_is_passed_over(broker: RealBroker, p
         assert all(
             in_order(requests) or requests[0].status == 500 for requests in by_key(box, "/standard/skip").values()
         )
+
+
+async def test_what_a_replaced_worker_writes_late_stops_no_line(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    running = Service(broker.bootstrap, prefix, tmp_path)
+    await running.cli("topics", "apply")
+    await running.start()
+    async with inbox() as (box, base), producer(broker.bootstrap) as kafka:
+        await running.add(f"{base}/standard/a", ordering="fifo")
+        await append(running, 0, 40, keys=2)
+        await box.until(lambda: len(set(box.ids())) == 40)
+        assert await running.stop() == 0
+        changelog = f"{prefix}hookstream.sequencer-line-changelog"
+        records = await read(broker.bootstrap, changelog, lambda seen: len({each.key for each in seen}) == 2)
+        early = {each.key: each for each in reversed(records) if each.value}
+        for each in early.values():  # as from a worker that stood still since then
+            await kafka.send_and_wait(changelog, each.value, key=each.key, partition=each.partition)
+        shutil.rmtree(tmp_path / "lines")
+        await running.start()
+        await append(running, 40, 60, keys=2)
+        await box.until(lambda: len(set(box.ids())) == 60)
+        assert await running.stop() == 0

@@ -1,0 +1,52 @@
+"""Which of two values of a table's key is the later one: a worker that was replaced may write to the changelog last.
+
+A worker that stood still (a stopped process, a broker that was away) sends what it had in hand when it wakes up. By
+then another one may have written newer values. Both derive from the same log, so the offset, or the count, that a value
+has come to says which is later. What is older than what a recovery has read already is passed over.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+_decoder = msgspec.msgpack.Decoder(list[object])
+
+
+def later_state(old: bytes | None, new: bytes | None) -> bool:
+    """Of a value that begins with the last offset applied: whether `new` may replace `old`."""
+    known, fresh = _fields(old), _fields(new)
+    return known is None or fresh is None or _applied(fresh) >= _applied(known)
+
+
+def later_line(old: bytes | None, new: bytes | None) -> bool:
+    """The same of lines and gates. Only what is at rest is removed: the removal of anything else is an old one."""
+    known = _fields(old)
+    if known is not None and new is None:
+        return not _under_way(known)
+    return later_state(old, new)
+
+
+def later_count(old: bytes | None, new: bytes | None) -> bool:
+    """Of a count of eight bytes (sequences): whether `new` may replace `old`."""
+    return old is None or new is None or len(old) != len(new) or new >= old
+
+
+def _fields(value: bytes | None) -> list[object] | None:
+    try:
+        return _decoder.decode(value) if value else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _applied(fields: list[object]) -> int:
+    return fields[0] if fields and isinstance(fields[0], int) else -1
+
+
+def _under_way(fields: list[object]) -> bool:
+    """A line with a delivery in flight, waiting or blocked, or a gate that is shut."""
+    if len(fields) < 2:
+        return False
+    if isinstance(fields[1], str):
+        return fields[1] in ("aside", "held")
+    busy = any(isinstance(each, int) and each >= 0 for each in (fields[1], *fields[3:4]))
+    return busy or bool(fields[2] if len(fields) > 2 else False)

@@ -1,0 +1,48 @@
+"""What a worker that was replaced writes late does not count in a recovery."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.fifo import Line
+from app.core.gate import Gate
+from app.core.health import Health
+from app.core.recovery import later_count, later_line, later_state
+
+encode = msgspec.msgpack.encode
+
+
+def test_a_line_never_goes_back() -> None:
+    new, old = encode(Line(applied=1047)), encode(Line(applied=842, flying=524, waiting=(545, 568)))
+    assert not later_line(new, old), "it would wait for ever for what has been settled"
+    assert later_line(old, new)
+    assert later_line(None, old)
+
+
+@pytest.mark.parametrize("busy", [Line(5, flying=3), Line(5, waiting=(4,)), Line(5, blocked=2), Gate(5, "aside", "s")])
+def test_only_what_is_at_rest_is_removed(busy: Line | Gate) -> None:
+    assert not later_line(encode(busy), None)
+
+
+@pytest.mark.parametrize("resting", [Line(5), Gate(5)])
+def test_what_is_at_rest_is_removed(resting: Line | Gate) -> None:
+    assert later_line(encode(resting), None)
+
+
+def test_the_health_of_an_endpoint_never_goes_back_and_may_be_forgotten() -> None:
+    assert not later_state(encode(Health(applied=9)), encode(Health(applied=8, failures=3)))
+    assert later_state(encode(Health(applied=9)), encode(Health(applied=9)))
+    assert later_state(encode(Health(applied=9)), None)
+
+
+@given(st.integers(0, 2**63), st.integers(0, 2**63))
+def test_a_count_never_goes_back(known: int, said: int) -> None:
+    assert later_count(known.to_bytes(8, "big"), said.to_bytes(8, "big")) == (said >= known)
+
+
+@given(st.binary(max_size=20) | st.none(), st.binary(max_size=20) | st.none())
+def test_anything_can_be_compared(old: bytes | None, new: bytes | None) -> None:
+    later_line(old, new), later_state(old, new), later_count(old, new)
