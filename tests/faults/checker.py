@@ -16,6 +16,8 @@ from tests.faults.receiver import Hit
 
 #: what ended so long before a fault was committed when it began, and may not be sent again
 COMMITTED_S = 0.6
+#: what was handled while a fault lasted reaches receivers so long afterwards: a dead session, a rebalance
+AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
 #: kept for the resume of an endpoint: no end
 ASIDE = "paused"
@@ -52,6 +54,8 @@ class Verdict:
     #: how many could have been sent again: what was in flight or had just ended when a fault began or lasted
     bound: int = 0
     dropped: int = 0
+    #: given up in one run of attempts and delivered in another, which a fault had begun: that it is delivered counts
+    ended_twice: int = 0
     broken: list[str] = field(default_factory=list)
 
 
@@ -117,9 +121,14 @@ def _states(
 ) -> Iterator[str]:  # fmt: skip
     """Exactly one final state for each delivery, and it says what the receiver and the dead letters say."""
     taken = {hit.event_id for hit in hits if hit.succeeded}
+    runs = Counter((hit.event_id, hit.attempt) for hit in hits)
+    twice = {event for (event, _), times in runs.items() if times > 1}
     letters = {event for event, endpoint, reason in seen.dead if endpoint == target.endpoint and reason != ASIDE}
     for event in sorted(expected):
         states = ended.get((target.endpoint, event), set())
+        if states == {"dead", "delivered"} and event in twice:  # whether a fault explains it, `_repetitions` judges
+            verdict.ended_twice += 1
+            states = {"delivered"}
         if len(states) != 1:
             verdict.lost += not states
             made = [
@@ -207,7 +216,9 @@ def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows:
     cut: Counter[tuple[str, int]] = Counter()
     for hit in sorted(hits, key=lambda each: each.started):
         name = (hit.event_id, hit.attempt)
-        disturbed = any(hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended for window in windows)
+        disturbed = any(
+            hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended + AFTERMATH_S for window in windows
+        )
         verdict.bound += disturbed
         if sent[name]:
             known = ended[name]

@@ -9,7 +9,18 @@ from typing import Any
 
 from tests.faults.rounds import Round
 
-_COLUMNS = ("rounds", "kills", "events", "deliveries", "lost", "sent again", "bound", "worst round", "broken")
+_COLUMNS = (
+    "rounds",
+    "kills",
+    "events",
+    "deliveries",
+    "lost",
+    "sent again",
+    "bound",
+    "worst round",
+    "ended twice",
+    "broken",
+)
 
 
 def line(played: Round, number: int, total: int) -> str:
@@ -48,6 +59,8 @@ def _row(name: str, rounds: list[dict[str, Any]]) -> str:
     worst = max((each["verdict"]["sent_again"] / max(1, each["verdict"]["deliveries"]) for each in rounds), default=0)
     cells = [
         len(rounds), sum(each["kills"] for each in rounds), total("events"), total("deliveries"), total("lost"),
-        total("sent_again"), total("bound"), f"{worst:.1%}", sum(bool(each["verdict"]["broken"]) for each in rounds),
+        total("sent_again"), total("bound"), f"{worst:.1%}",
+        sum(each["verdict"].get("ended_twice", 0) for each in rounds),
+        sum(bool(each["verdict"]["broken"]) for each in rounds),
     ]  # fmt: skip
     return f"| {name} | " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |"

@@ -132,4 +132,17 @@ def test_what_was_under_way_when_a_fault_began_may_be_sent_again() -> None:
     hits[-1].started, hits[-1].ended = 9.2, 9.7
     hits.append(hit("e3", 12))
     verdict = judge(seen, targets, hits, windows)
-    assert verdict.broken == [] and verdict.sent_again == 1 and verdict.bound == 1
+    assert verdict.broken == [] and verdict.sent_again == 1 and verdict.bound == 2
+
+
+def test_what_a_fault_has_run_twice_may_be_given_up_once_and_delivered_once() -> None:
+    seen, targets, hits, windows = story()
+    targets[0].attempts = 2
+    hits[-1:] = [
+        hit("e3", 9.0, status=500), hit("e3", 9.5, attempt=2, status=500), hit("e3", 12, status=500),
+        hit("e3", 13, attempt=2),
+    ]  # fmt: skip
+    seen.attempts[-1:] = [attempt("e3", "dead", 2), attempt("e3", "delivered", 2)]
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and verdict.ended_twice == 1 and verdict.delivered == 3
+    assert judge(seen, targets, hits, []).broken, "nothing explains it"
