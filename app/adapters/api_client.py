@@ -179,7 +179,7 @@ class ApiClient:
                 return None
             try:
                 return msgspec.json.decode(answer.body)
-            except msgspec.DecodeError as error:
+            except ValueError as error:
                 raise self._foreign("an answer that is not JSON") from error
         if 300 <= answer.status < 400:
             place = answer.headers.get("Location", "elsewhere")

@@ -28,7 +28,7 @@ def read(file: str) -> list[bytes]:
         if text.lstrip().startswith(b"["):
             return [bytes(each) for each in msgspec.json.decode(text, type=list[msgspec.Raw])]
         msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except ValueError:
         return [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     return [text.strip()]
 
@@ -36,7 +36,7 @@ def read(file: str) -> list[bytes]:
 def _line(number: int, line: bytes) -> bytes:
     try:
         msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise typer.BadParameter(f"line {number} is not JSON: {error}") from error
     return line.strip()
 

@@ -98,7 +98,7 @@ def _read(file: str) -> list[Any]:
         return []
     try:
         whole = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except ValueError:
         return [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     return whole if isinstance(whole, list) else [whole]
 
@@ -106,7 +106,7 @@ def _read(file: str) -> list[Any]:
 def _line(number: int, line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise typer.BadParameter(f"line {number} is not JSON: {error}") from error
 
 

@@ -49,7 +49,7 @@ def json_of(name: str, given: str) -> msgspec.Raw:
     text = bytes_of(given[1:]) if given.startswith("@") else given.encode()
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise typer.BadParameter(f"{name} is not JSON: {error}. Write JSON, or @FILE") from error
     return msgspec.Raw(text.strip())
 

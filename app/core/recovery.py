@@ -34,7 +34,7 @@ def later_count(old: bytes | None, new: bytes | None) -> bool:
 def _fields(value: bytes | None) -> list[object] | None:
     try:
         return _decoder.decode(value) if value else None
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

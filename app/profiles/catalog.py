@@ -80,7 +80,7 @@ def _read(path: Path) -> CatalogueEntry:
     try:
         schema = path.read_bytes()
         said = _file.decode(schema)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError([f"event catalogue: {path}: {error}"]) from error
     if not said.examples:
         raise ConfigError([f"event catalogue: {path} has no example"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 
 from app.cli.api_choice import Address, Flags, Running, choose
 from app.cli.event_batches import BATCH, BATCH_BYTES, batches, read
+from app.cli.inputs import json_of
 from app.core.errors import ConfigError
 from app.settings import SecretText
 
@@ -181,6 +183,16 @@ def test_events_are_kept_byte_for_byte(tmp_path: Path) -> None:
     assert read(str(file)) == [one]
     file.write_bytes(b" \n")
     assert read(str(file)) == []
+
+
+@pytest.mark.parametrize(("text", "line"), [(b'{"a":"\xff"}', 1), (b'{"a":1}\n{"a":"\xff"}', 2), (b'{"\xff":1}', 1)])
+def test_what_is_not_utf_8_is_named_and_no_traceback(tmp_path: Path, text: bytes, line: int) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(text)
+    with pytest.raises(BadParameter, match=f"line {line} is not JSON"):
+        read(str(file))
+    with pytest.raises(BadParameter, match="--data is not JSON"):
+        json_of("--data", f"@{file}")
 
 
 def test_batches_hold_what_one_request_may() -> None:

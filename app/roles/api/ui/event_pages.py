@@ -57,7 +57,7 @@ async def append(desk: Desk, visit: Visit) -> Result:
         try:
             data = msgspec.json.decode(form["data"], type=msgspec.Raw)
             msgspec.json.decode(form["data"])
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
         body = body_of(EventIn, {"type": form["type"], "data": data, "ordering_key": form["ordering_key"] or None})
         answer = await events.create(desk.api, visit.call(body, key=form["key"]))

@@ -17,7 +17,7 @@ async def send(desk: Desk, visit: Visit) -> Result:
     if data:
         try:
             msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
     body = TestIn(type=visit.field("type") or None, data=msgspec.Raw(data.encode()) if data else msgspec.UNSET)
     answer = await actions.test(desk.api, visit.call(body))
