@@ -44,6 +44,12 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: bytes = b""
 
 
+#: turns of the loop after which a connection that was accepted before the listener closed is known
+_ACCEPTING = 3
+#: and after which every one has ended, but for a TLS handshake that nobody goes on with
+_ENDING = 20
+
+
 class DemoReceiver:
     """`POST /<profile>[/<anything>]` takes webhooks; `GET /` lists the last 1,000, `GET /stats` counts all.
 
@@ -103,11 +109,18 @@ class DemoReceiver:
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
-        self._server.close()
-        for _ in range(3):  # what was accepted just now is known a turn of the loop later, and ends another one later
-            for connection in list(self._connections):
-                connection.transport.abort()
+        loop = asyncio.get_running_loop()
+        for listener in self._server.sockets:
+            loop.remove_reader(listener.fileno())
+        for _ in range(_ACCEPTING):  # asyncio forgets a connection whose listener closes in the midst of its acceptance
             await asyncio.sleep(0)
+        self._server.close()
+        for _ in range(_ENDING):
+            for connection in self._connections:
+                connection.abort()
+            await asyncio.sleep(0)
+            if not self._connections:
+                break
         await self._server.wait_closed()
 
     @property

@@ -63,11 +63,11 @@ class ReceiverProtocol(asyncio.Protocol):
         self._owed = 0
         self._paused = False
         self.transport: asyncio.Transport
+        connections.add(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
         self.transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left."""
@@ -75,6 +75,11 @@ class ReceiverProtocol(asyncio.Protocol):
         self._owed = 0
         if self._timer is not None:
             self._timer.cancel()
+
+    def abort(self) -> None:
+        """End it at once, where it has come so far that it can be."""
+        if hasattr(self, "transport"):
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """More bytes of a request."""
