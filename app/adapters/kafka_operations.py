@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,12 +46,15 @@ class KafkaOperations:
                 await reader.start()
                 places = [TopicPartition(name, number) for name, each in actual.items()
                           for number in range(each.partitions)]  # fmt: skip
+                # assigned: one request brings the metadata of all topics, not one for each; paused: nothing is read
+                reader.assign(places)
+                reader.pause(*places)
                 ends = await reader.end_offsets(places)
-                groups = [row for group, names in self._groups.items()
-                          for row in await self._group(client, group, names, ends)]  # fmt: skip
+                found = await asyncio.gather(*(self._group(client, *group, ends) for group in self._groups.items()))
             finally:
                 await reader.stop()
                 await client.close()
+        groups = [row for rows in found for row in rows]
         return ClusterState(topics=self._topic_rows(actual, ends), groups=groups, at_ms=self._clock.now_ms())
 
     def _topic_rows(self, actual: Mapping[str, Actual], ends: Mapping[TopicPartition, int]) -> list[TopicState]:

@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, keys, pipeline, readmodel, registry
+from tests.bench import dispatch, fanout, keys, pages, pipeline, readmodel, registry
 from tests.bench.stage import Run, stage
 
 PARTS = ("dispatch", "fanout", "pipeline", "registry", "keys", "readmodel")
@@ -52,6 +52,8 @@ async def main(options: argparse.Namespace) -> None:
             shown = await readmodel.measure(ready, options.attempts, lambda line: console.print(line, style="dim"))
             results["readmodel"] = shown
             _readmodel(table, shown)
+            for seen in shown.pages:
+                _pages(table, seen)
     console.print(table)
     out = Path(".cache/bench.json")
     out.parent.mkdir(exist_ok=True)
@@ -121,6 +123,12 @@ def _readmodel(table: Table, shown: readmodel.Report) -> None:
             "",
             "0",
         )
+
+
+def _pages(table: Table, shown: pages.Pages) -> None:
+    for name, answer in shown.answers.items():
+        what = f"{shown.database}, {shown.attempts:,} attempts: page {name}"
+        table.add_row(what, f"{answer.median_ms:.0f} ms, slowest {answer.slowest_ms:.0f} ms", "", "", "< 200 ms")
 
 
 def _pipeline(table: Table, report: pipeline.Report) -> None:

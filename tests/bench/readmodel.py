@@ -21,7 +21,8 @@ from app.core import delivery_record
 from app.core.errors import Unavailable
 from app.core.partitions import Place
 from app.core.topics import Names
-from tests.bench import readmodel_lists
+from tests.bench import pages, readmodel_lists
+from tests.bench.pages import Pages
 from tests.bench.readmodel_lists import Lists
 from tests.bench.stage import Stage, pin
 from tests.contracts.readmodel_kit import FAILED, attempt, delivery
@@ -52,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     flows: list[Flow]
     lists: list[Lists]
+    pages: list[Pages]
 
 
 async def measure(stage: Stage, attempts: int, said: Callable[[str], None]) -> Report:
@@ -63,10 +65,12 @@ async def measure(stage: Stage, attempts: int, said: Callable[[str], None]) -> R
         await server.start()
         flows = [await _flow(stage, None), await _flow(stage, await server.database())]
         sizes = [attempts] if attempts <= SMALL else [SMALL, attempts]
-        lists = []
+        lists, seen = [], []
         for url in (None, await server.database()):
-            lists += await readmodel_lists.measure(Database(url, Path(stage.folder())), sizes, said)
-        return Report(flows=flows, lists=lists)
+            folder = Path(stage.folder())
+            lists += await readmodel_lists.measure(Database(url, folder), sizes, said)
+            seen.append(await pages.measure(stage, url, folder, attempts, said))
+        return Report(flows=flows, lists=lists, pages=seen)
     finally:
         server.remove()
 

@@ -16,7 +16,11 @@ from app.core.projecting import Portion
 from app.ports.readmodel import DeliveryFilter, Moved
 from tests.contracts.query_plans import SCAN, plans_of, statements
 
-BEGUN_MS = 1_769_846_400_000
+_HOUR_MS = 3_600_000
+#: the day that the hours of now end: what pages show of "the last 24 hours"
+BEGUN_MS = int(time.time() * 1000) // _HOUR_MS * _HOUR_MS - 23 * _HOUR_MS
+#: from one delivery to the next: five million fill that day
+_APART_MS = 16
 _BATCH = 250_000
 _ENDPOINTS = 500
 _TENANTS = 5
@@ -99,7 +103,7 @@ def _questions() -> dict[str, Callable[[SqlReadStore], Awaitable[object]]]:
         asked[name] = lambda read, which=which: read.deliveries(which, limit=50)
     asked["a page in the middle"] = _middle
     asked["count up to 1,000"] = lambda read: read.count(ACME, at_most=1000)
-    asked["attempts of one"] = lambda read: read.attempts("t0", "live", _id(5))
+    asked["attempts of one"] = lambda read: read.attempts("t0", "live", id_of(5))
     asked["a tenant's day by hours"] = lambda read: read.hours(
         "t0", "live", endpoint_id=None, since_ms=BEGUN_MS, until_ms=BEGUN_MS + 86_400_000
     )
@@ -108,7 +112,7 @@ def _questions() -> dict[str, Callable[[SqlReadStore], Awaitable[object]]]:
 
 
 async def _middle(read: SqlReadStore) -> object:
-    half = await read.deliveries(msgspec.structs.replace(ACME, until_ms=BEGUN_MS + 50_000), limit=1)
+    half = await read.deliveries(msgspec.structs.replace(ACME, until_ms=BEGUN_MS + 50_000 * _APART_MS), limit=1)
     return await read.deliveries(ACME, limit=50, cursor=half.cursor)
 
 
@@ -121,7 +125,8 @@ async def _timed(ask: Callable[[], Awaitable[object]]) -> Answer:
     return Answer(median(times), max(times))
 
 
-def _id(number: int) -> str:
+def id_of(number: int) -> str:
+    """The id of the delivery with that number."""
     return f"dlv_{10**10 + number * _SPREAD % 2**32}"
 
 
@@ -147,6 +152,7 @@ def _numbers(database: Database, begin: int, end: int) -> str:
 _SPREAD = 2_654_435_761
 _ID = f"'dlv_' || CAST({10**10} + n * {_SPREAD} % {2**32} AS TEXT)"
 _STATE = f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'dead' WHEN {_RETRYING} THEN 'retrying' ELSE 'delivered' END"
+_AT = f"{BEGUN_MS} + {_APART_MS} * n"
 _IS_OK = f"n % {_CYCLE} NOT IN ({_DEAD}, {_RETRYING})"
 _STATUS = f"CASE WHEN {_IS_OK} THEN 200 ELSE 503 END"
 _RESULT = f"CASE WHEN {_IS_OK} THEN 'ok' ELSE 'http_5xx' END"
@@ -154,15 +160,15 @@ _DELIVERY = {
     "id": _ID, "tenant": f"'t' || CAST(n % {_TENANTS} AS TEXT)", "mode": "'live'",
     "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)", "event_id": "'evt_' || CAST(n AS TEXT)",
     "event_type": "'recording.' || CAST(n % 11 AS TEXT)", "state": _STATE, "attempts": "1",
-    "created_at_ms": f"{BEGUN_MS} + n", "updated_at_ms": f"{BEGUN_MS} + n + 20", "status": _STATUS, "result": _RESULT,
+    "created_at_ms": _AT, "updated_at_ms": f"{_AT} + 20", "status": _STATUS, "result": _RESULT,
     "duration_ms": "20.0", "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END",
     "source_partition": "n % 12",
-    "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({BEGUN_MS} + n)", "last_number": "1",
-    "last_rank": f"4 * ({BEGUN_MS} + n)",
+    "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({_AT})", "last_number": "1",
+    "last_rank": f"4 * ({_AT})",
 }  # fmt: skip
 _ATTEMPT = {
     "partition": "n % 12", "offset": "n", "delivery_id": _ID, "number": "1", "trigger": "'first'", "state": _STATE,
-    "result": _RESULT, "started_at_ms": f"{BEGUN_MS} + n", "duration_ms": "20.0", "connect_ms": "1.0",
+    "result": _RESULT, "started_at_ms": _AT, "duration_ms": "20.0", "connect_ms": "1.0",
     "first_byte_ms": "19.0", "url": "'https://customer.example/hooks/receiver'", "status": _STATUS,
     "response_body": """'{"received":true}'""",
 }  # fmt: skip
@@ -172,7 +178,7 @@ async def _count_hours(write: SqlProjectionStore) -> None:
     """A day of all endpoints."""
     portion = Portion()
     for number in range(_ENDPOINTS * 24 * _PARTITIONS):
-        at_ms = BEGUN_MS + number % 24 * 3_600_000
+        at_ms = BEGUN_MS + number % 24 * _HOUR_MS
         endpoint, part = f"ep_{number // 24 % _ENDPOINTS}", number % _PARTITIONS
         portion.tally.attempt(f"t{number % _TENANTS}", "live", endpoint, at_ms, part, ok=True, duration_ms=20.0)
     await write.offsets([("bench", 0)])

@@ -93,6 +93,22 @@ def complete(seen: Seen, targets: Sequence[Target]) -> bool:
     return all((target.endpoint, event) in ended for target in targets for event in wanted(target, events))
 
 
+def shown(seen: Seen, targets: Sequence[Target], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Where the read model's deliveries are not those that should be there, or stand otherwise than Kafka says."""
+    events, ended = accepted(seen), finals(seen)
+    states: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in rows:
+        states[row["endpoint"], row["event_id"]].append(row["state"])
+    for target in targets:
+        for event in sorted(wanted(target, events)):
+            name = (target.endpoint, event)
+            said, known = states.pop(name, []), ended.get(name, set())
+            best = "delivered" if "delivered" in known else next(iter(known), "none")
+            if said != [best]:
+                yield f"{target.path} {event}: {best}, and the read model says {said or 'nothing'}"
+    yield from (f"the read model has {name}, which nobody should have got" for name in states)
+
+
 def judge(seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: Sequence[Window]) -> Verdict:
     """All of it."""
     events, ended = accepted(seen), finals(seen)

@@ -18,7 +18,10 @@ from tests.e2e.harness import Service
 from tests.faults.proxy import Proxy
 
 #: the processes that always run
-BASE = (("fanout",), ("dispatch",), ("sequencer",), ("delay",), ("registry",), ("replay", "health", "notifier", "api"))
+BASE = (
+    ("fanout",), ("dispatch",), ("sequencer",), ("delay",), ("registry",), ("projection",),
+    ("replay", "health", "notifier", "api"),
+)  # fmt: skip
 #: what a further worker runs
 WORKER = ("fanout", "dispatch", "sequencer", "delay")
 SETTINGS = {
@@ -94,7 +97,8 @@ class Cluster:
         return self.processes["+".join(BASE[-1])]
 
     def _service(self, name: str, roles: Sequence[str]) -> Service:
-        made = Service(self.through, self.prefix, self._folder / name, SETTINGS, roles)
+        settings = SETTINGS | {"HOOKSTREAM_DATABASE_URL": f"sqlite:///{self._folder / 'readmodel.sqlite3'}"}
+        made = Service(self.through, self.prefix, self._folder / name, settings, roles)
         made.output = self._outputs
         return made
 

@@ -190,10 +190,31 @@ class _Scene:
         verdict = checker.judge(seen, self._targets, hits, self._stage.windows)
         if not done:
             verdict.broken.insert(0, f"not everything had come to an end after {SETTLED_S:.0f} s")
+        if done:
+            verdict.broken += await self._shown()
         for target in self._targets:
             await self._ask("DELETE", f"/v1/webhooks/{target.endpoint}")
         del self._stage.observer.tenants[self.tenant]
         return verdict
+
+    async def _shown(self) -> list[str]:
+        """Where the read model disagrees with Kafka, when it has had the time to read on."""
+        seen = self._stage.observer.tenants[self.tenant]
+        end = asyncio.get_running_loop().time() + SETTLED_S
+        while True:
+            wrong = list(checker.shown(seen, self._targets, await self._rows()))
+            if not wrong or asyncio.get_running_loop().time() > end:
+                return wrong
+            await asyncio.sleep(0.2)
+
+    async def _rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        path: str | None = "/v1/deliveries?limit=100"
+        while path:
+            page = await self._ask("GET", path)
+            rows += page["data"]
+            path = page["next_cursor"] and f"/v1/deliveries?limit=100&cursor={page['next_cursor']}"
+        return rows
 
     def _event(self, event_id: str, kind: str, **more: Any) -> dict[str, Any]:
         return {"type": kind, "id": event_id, "tenant": self.tenant, "data": {}, **more}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.checker import Target, judge
+from tests.faults.checker import Target, judge, shown
 from tests.faults.cluster import Window
 from tests.faults.observer import Seen
 from tests.faults.receiver import Hit
@@ -125,6 +125,21 @@ def test_what_is_lost_is_counted(crime: Callable[[Seen, list[Hit]], None]) -> No
     seen, targets, hits, windows = story()
     crime(seen, hits)
     assert judge(seen, targets, hits, windows).lost == 1
+
+
+def test_the_read_model_is_compared_with_what_came_of_each_delivery() -> None:
+    seen, targets, _, _ = story()
+    rows = [{"endpoint": "ep", "event_id": event, "state": "delivered"} for event in EVENTS]
+    assert not list(shown(seen, targets, rows))
+    for wrong in (
+        rows[:2],
+        [*rows, rows[0]],
+        [*rows[:2], {**rows[2], "state": "retrying"}],
+        [*rows, {**rows[0], "endpoint": "other"}],
+    ):
+        assert len(list(shown(seen, targets, wrong))) == 1
+    seen.attempts.append(attempt("e3", "dead"))
+    assert not list(shown(seen, targets, rows)), "of two ends the better one counts"
 
 
 def test_what_was_under_way_when_a_fault_began_may_be_sent_again() -> None:
