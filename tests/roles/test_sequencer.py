@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core import delivery_record
 from app.core.fifo import Outcome
-from app.core.gate import State
+from app.core.gate import Gate, State, prefix
 from app.core.model import Delivery, Endpoint, Replay, ReplayState
 from app.core.ordered_record import RESUMED, comes_back, instruction, settlement, step
 from app.roles.sequencer import SequencerRole
@@ -210,6 +211,12 @@ async def test_a_table_that_holds_nonsense_counts_as_empty(stage: Stage, table: 
     kept.update(dict.fromkeys(kept, b"\xc1 nonsense"))
     await stage.give(stage.arrival("c", "other"), stage.settled(0))
     assert ("c", "2") in stage.released()
+
+
+async def test_a_gate_whose_name_is_no_text_stops_nothing(stage: Stage) -> None:
+    stage.partition.tables["line"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(Gate(5, "aside", "s"))}
+    await stage.give(stage.arrival("a"))
+    assert stage.released() == [("a", "0")]
 
 
 async def test_lines_at_rest_leave_the_table_after_a_while(stage: Stage) -> None:

@@ -43,7 +43,7 @@ class Memory:
         for name, stored in partition.scan("line", self._gates):
             known = _known(_gate, stored)
             if known is not None:
-                self.gates[name.removeprefix(self._gates).decode()] = known
+                self.gates[self._endpoint(name)] = known
                 if known.state == "open":
                     self.resting.append((0, name, known.applied))
 
@@ -53,7 +53,10 @@ class Memory:
 
     def endpoint_of(self, name: bytes) -> str | None:
         """The endpoint, where the name is that of a gate."""
-        return name.removeprefix(self._gates).decode() if name.startswith(self._gates) else None
+        return self._endpoint(name) if name.startswith(self._gates) else None
+
+    def _endpoint(self, name: bytes) -> str:
+        return name.removeprefix(self._gates).decode(errors="replace")  # a poisoned changelog is no reason to stop
 
     def rests(self, at_ms: int, name: bytes, applied: int) -> None:
         """Nothing of the line is under way; or nobody is kept out by the gate."""
