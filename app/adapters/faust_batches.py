@@ -238,6 +238,8 @@ class BatchTable(faust.Table):
     store_options: StoreOptions
     #: whether a changelog record may replace what is there (None: nothing is, or it is to be removed); None: always
     supersedes: Supersedes | None = None
+    #: seconds after which a folder that knows nothing newer is made again from the changelog; None: never
+    trusted_s: float | None = None
 
     def _new_store(self) -> Any:
         store = super()._new_store()
@@ -282,6 +284,7 @@ class BatchTable(faust.Table):
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        store.stamp(partition, batch)
         try:
             store._db_for_partition(partition).write(batch)
         except Exception as error:
@@ -294,15 +297,15 @@ class BatchTable(faust.Table):
     def _in_time(self, batch: Iterable[Any], supersedes: Supersedes) -> list[Any]:
         kept: list[Any] = []
         seen: dict[tuple[int, bytes], bytes | None] = {}
-        for event in batch:
+        for event in (events := list(batch)):
             message = event.message
             place = message.partition, message.key
             known = seen[place] if place in seen else self.read(*place)
             if supersedes(known, message.value or None):
                 seen[place] = message.value or None
                 kept.append(event)
-            else:
-                log.warning("table.late_record", table=self.name, partition=message.partition, offset=message.offset)
+        if len(kept) < len(events):  # most are its own: it has gone beyond them since its last recovery
+            log.info("table.older_records", table=self.name, passed_over=len(events) - len(kept))
         return kept
 
     async def close(self) -> None:
@@ -343,9 +346,7 @@ class BatchApp(faust.App):
         self, name: str, partitions: int, ttl_s: int | None = None, supersedes: Supersedes | None = None
     ) -> BatchTable:  # fmt: skip
         """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
-
-        A store that was made with a TTL has to be opened with one, and the reverse.
-        """
+        A store that was made with a TTL has to be opened with one, and the reverse."""
         table = BatchTable(
             self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options={"driver": "rocksdict"},
             recovery_buffer_size=1000,

@@ -2,6 +2,9 @@
 
 A folder is only a copy. Faust's store raises when it is damaged, at each start again; the damage may also show only
 when a block is read. Then the folder is marked, and the next start puts it aside.
+
+A folder may also be outdated: its partition was elsewhere for so long that the changelog, compacted meanwhile, no
+longer says what was removed. So a table may trust its folders only for some time after they last knew everything.
 """
 
 from __future__ import annotations
@@ -13,12 +16,18 @@ from typing import Any
 import structlog
 from faust.stores.rocksdb import Store
 
+from app.adapters.clock import SystemClock
 from app.core.errors import Unavailable
+from app.ports import Clock
 
 log = structlog.get_logger(__name__)
 
 _ASIDE = ".damaged"
 _MARK = ".distrusted"
+#: when (milliseconds) the folder last knew everything
+_KNOWN_KEY = b"__hookstream\0known_at__"
+#: it is written down again after that time
+_STAMP_MS = 10_000
 
 
 class FolderStore(Store):
@@ -29,6 +38,12 @@ class FolderStore(Store):
     """
 
     _closed = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._clock: Clock = SystemClock()
+        #: partition → when its folder last knew everything, as far as that is certain
+        self._known_ms: dict[int, int] = {}
 
     async def stop(self) -> None:
         """Close all; nothing is opened again by a batch that comes late."""
@@ -56,14 +71,48 @@ class FolderStore(Store):
             raise Unavailable(f"the tables in {path.parent} cannot be used: {error}") from error
 
     def persisted_offset(self, tp: Any) -> int | None:
-        """How far the folder knows the changelog; None: not at all, as when that cannot be read."""
+        """How far the folder knows the changelog; None, or -1 where it was put aside: not at all.
+
+        With None Faust would go on where an earlier recovery of this process has ended.
+        """
         try:
             known: int | None = super().persisted_offset(tp)
-            return known
+            outdated = self._is_outdated(tp.partition, known)
         except Exception as error:  # here an error would come again at each start
             self._dbs.pop(tp.partition).close()
             _put_aside(self.partition_path(tp.partition), str(error))
-            return None
+            known, outdated = -1, False
+        if outdated:
+            self._dbs.pop(tp.partition).close()
+            _put_aside(self.partition_path(tp.partition), "it is older than what the changelog still says of removals")
+            known = -1
+        if self._trusted_ms is not None:  # nothing is written before all has been read that was there by now
+            self._known_ms[tp.partition] = self._clock.now_ms() - _STAMP_MS
+        return known
+
+    @property
+    def _trusted_ms(self) -> float | None:
+        seconds: float | None = self.table.trusted_s
+        return None if seconds is None else seconds * 1000
+
+    def _is_outdated(self, partition: int, known: int | None) -> bool:
+        trusted_ms = self._trusted_ms
+        if trusted_ms is None:
+            return False
+        said = self._db_for_partition(partition).get(_KNOWN_KEY)
+        if said is None:
+            return known is not None
+        return abs(self._clock.now_ms() - int(said)) > trusted_ms
+
+    def stamp(self, partition: int, batch: Any) -> None:
+        """The owner of the partition writes `batch`. One that stood still for too long may be the owner no more."""
+        trusted_ms, known_ms = self._trusted_ms, self._known_ms.get(partition)
+        if trusted_ms is None or known_ms is None:
+            return
+        now_ms = self._clock.now_ms()
+        if _STAMP_MS <= now_ms - known_ms <= trusted_ms:
+            batch.put(_KNOWN_KEY, b"%d" % now_ms)
+            self._known_ms[partition] = now_ms
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
         """Recover."""

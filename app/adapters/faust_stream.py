@@ -79,8 +79,9 @@ class FaustStream:
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
         client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
-        supersedes: Mapping[str, Supersedes] | None = None,
+        supersedes: Mapping[str, Supersedes] | None = None, trusted_s: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
+        """`supersedes`, `trusted_s`: of tables, see `BatchTable` and `FolderStore`."""
         try:
             Path(data_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -93,6 +94,8 @@ class FaustStream:
             name: self.app.batch_table(name, partitions, ttl_s, (supersedes or {}).get(name))
             for name, ttl_s in tables.items()
         }
+        for name, seconds in (trusted_s or {}).items():
+            self.tables[name].trusted_s = seconds
         self._topic = self.app.batch_topic(source_topic)
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from app.core.errors import ConfigError
+from app.core.recovery import TRUSTED_S
 from app.core.topics import RUNGS, Actual, Configure, Create, Drift, Names, Topics, TopicSpec, load, plan
 from app.wiring.fanout import TABLES
 
@@ -234,3 +235,8 @@ def test_too_few_replicas_are_drift_and_more_are_fine(replicas: int, drifts: boo
     steps = plan(topics, actual(topics, deliveries=there))
     assert [type(step) for step in steps] == [Drift] * drifts
     assert all(f"{replicas} replicas instead of 3" in step.sentence() for step in steps)
+
+
+def test_folders_are_trusted_for_less_time_than_a_changelog_stays_whole() -> None:
+    whole_ms = int(spec("hookstream.sequencer-line-changelog").config["min.compaction.lag.ms"])
+    assert whole_ms >= TRUSTED_S * 1000 + 600_000

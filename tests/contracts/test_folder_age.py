@@ -1,0 +1,100 @@
+"""Folders of tables on a real RocksDB: an outdated one is made again, as removals are not told for ever."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+from faust.types import TP
+
+from app.adapters.faust_batches import BatchTable, build_app
+from app.core.fifo import Line
+from app.core.recovery import TRUSTED_S, later_line
+from tests.fakes.clock import FakeClock
+
+LINE = b"ep\nk"
+PLACE = TP("hookstream.sequencer-line-changelog", 0)
+BUSY = msgspec.msgpack.encode(Line(applied=10, flying=10))
+
+
+@asynccontextmanager
+async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TRUSTED_S) -> AsyncIterator[BatchTable]:
+    """A process that has the partition; recovery is up to the test."""
+    app = build_app(
+        group="hookstream.sequencer", bootstrap="localhost:1", source_topic="deliveries.ordered",
+        data_dir=str(folder), store="rocksdb", client_id="c", session_s=10.0,
+    )  # fmt: skip
+    table = app.batch_table("line", 1, None, later_line)
+    table.trusted_s = trusted_s
+    table.data._clock = clock
+    yield table
+    await table.close()
+
+
+def removal(offset: int) -> Any:
+    return SimpleNamespace(message=SimpleNamespace(tp=PLACE, partition=0, offset=offset, key=LINE, value=None))
+
+
+async def test_a_line_whose_removal_alone_is_left_in_the_changelog_is_not_taken_for_one_under_way(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    async with worker(tmp_path, clock) as table:
+        table.persisted_offset(PLACE)
+        table.write(0, {LINE: BUSY})
+    await clock.advance(7200)  # another worker has settled it; what it wrote before the removal was compacted
+    async with worker(tmp_path, clock) as table:
+        table.persisted_offset(PLACE)
+        table.apply_changelog_batch([removal(90)])
+        assert table.read(0, LINE) is None, "it would wait for ever"
+
+
+async def test_a_folder_that_was_left_a_moment_ago_is_gone_on_with(tmp_path: Path) -> None:
+    clock = FakeClock()
+    for _ in range(3):
+        async with worker(tmp_path, clock) as table:
+            table.persisted_offset(PLACE)
+            table.write(0, {b"ep\nother": BUSY})
+            await clock.advance(TRUSTED_S - 60)
+            table.write(0, {LINE: BUSY})
+        await clock.advance(TRUSTED_S - 60)
+    async with worker(tmp_path, clock) as table:
+        table.persisted_offset(PLACE)
+        assert table.read(0, LINE) == BUSY
+
+
+async def test_a_worker_that_stood_still_for_too_long_does_not_make_its_folder_young_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with worker(tmp_path, clock) as table:
+        table.persisted_offset(PLACE)
+        table.write(0, {LINE: BUSY})
+        await clock.advance(7200)
+        table.write(0, {b"ep\nother": BUSY})
+    async with worker(tmp_path, clock) as table:
+        table.persisted_offset(PLACE)
+        assert table.read(0, LINE) is None
+
+
+async def test_a_table_whose_keys_are_never_removed_keeps_its_folder(tmp_path: Path) -> None:
+    clock = FakeClock()
+    for _ in range(2):
+        async with worker(tmp_path, clock, trusted_s=None) as table:
+            assert table.persisted_offset(PLACE) is None
+            table.write(0, {LINE: BUSY})
+        await clock.advance(1_000_000)
+    async with worker(tmp_path, clock, trusted_s=None) as table:
+        assert table.read(0, LINE) == BUSY
+
+
+async def test_a_folder_that_was_put_aside_is_recovered_from_the_beginning(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with worker(tmp_path, clock) as table:
+        table.data.set_persisted_offset(PLACE, 90)
+        assert table.persisted_offset(PLACE) == -1, "with None Faust goes on where it has been before"
+        table.data._db_for_partition(0).put(table.data.offset_key, b"no number")
+        table.write(0, {LINE: BUSY})
+        assert table.persisted_offset(PLACE) == -1
