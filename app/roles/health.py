@@ -88,6 +88,8 @@ class HealthRole:
                 said.append((record, orders))
         disables = any(isinstance(order, Disable) for _, each in said for order in each.orders)
         places = await self._places(batch.partition) if disables else None
+        if not batch.partition.current:
+            return  # while that was awaited: whoever has the partition now reads it
         with self._pipe.outputs(batch) as bundle:
             for record, each in said:
                 self._obey(bundle, record, each, places)

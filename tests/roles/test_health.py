@@ -21,7 +21,7 @@ from app.core.topics import Names
 from app.roles.health import TABLE, HealthRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryPartition, MemoryStreamApp
@@ -180,3 +180,19 @@ async def test_a_table_entry_that_cannot_be_read_counts_as_nothing(stage: Stage)
     stage.partition.tables[TABLE][b"ep"] = b"\xc1"
     await stage.give(*(stage.signal() for _ in range(5)))
     assert stage.kinds()[-1] == "endpoint.disabled"
+
+
+async def test_what_was_read_before_the_partition_moved_is_not_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def moved_meanwhile(*_: Any) -> None:
+        stage.partition.current = False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.feed, "fence", moved_meanwhile)
+        stage.app.give(stage.partition, stage.signal())
+        await settle()
+    assert not stage.app.batches[0].acked
+    other = MemoryPartition(3)
+    await stage.app.acked(stage.app.give(other, stage.signal()))
+    assert (stage.partition.tables[TABLE], len(other.tables[TABLE])) == ({}, 1)

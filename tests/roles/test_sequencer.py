@@ -334,3 +334,21 @@ async def test_a_removed_endpoints_lines_leave_the_table_also_those_that_were_bl
     stage.feed.directory.put_endpoint(endpoint())
     await stage.give(stage.arrival("x", "other", at_ms=61_000))
     assert list(stage.partition.tables["line"]) == [b"ep\nother"], "neither its lines nor its gate"
+
+
+async def test_what_was_decided_before_the_partition_moved_is_not_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.give(stage.arrival("a"), stage.arrival("b"))
+    before, append = dict(stage.partition.tables["line"]), stage.log.append
+
+    async def moved_meanwhile(topic: str, **record: Any) -> asyncio.Future[int]:
+        if topic == "deliveries.dead":
+            stage.partition.current = False
+        return await append(topic, **record)
+
+    monkeypatch.setattr(stage.log, "append", moved_meanwhile)
+    stage.app.give(stage.partition, stage._record([*instruction("drop", "k")], None, 0))
+    await stage.app.acked(stage.app.give(MemoryPartition(3), stage.arrival("c", "other")))  # after the first
+    assert stage.dead() == [("b", "ordering_dropped")]
+    assert stage.partition.tables["line"] == before

@@ -125,6 +125,8 @@ class SequencerRole:
         # First: once the tables have forgotten what was given up, nobody else would write it.
         acks = [await self._append(self._dead, batch.partition, entry) for entry in work.given_up]
         await asyncio.gather(*acks)
+        if not batch.partition.current:
+            return  # while that was awaited: the tables are no longer ours, or were read anew
         with self._pipe.outputs(batch) as bundle:
             for key, value, headers in work.released:
                 bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=batch.partition.number)
