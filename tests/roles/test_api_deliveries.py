@@ -161,6 +161,7 @@ async def test_statistics_are_sums_by_hour_with_rates_and_latencies(stage: Stage
     assert everything["as_of"] is not None
     one = await stage.ask("stats.of_webhook", of="other")
     assert (one["attempts"], len(one["hours"])) == (10, 1)
+    assert (await stage.ask("stats.get", until="begin"))["until"] == "1970-01-01T00:00:00.000Z"
     nothing = await stage.ask("stats.get", since="begin", until="1970-01-01T01:00:00Z")
     assert (nothing["success_rate"], nothing["delivery_success_rate"]) == (None, None)
     assert nothing["latency_ms"] == {"p50": None, "p95": None, "p99": None}

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import CommandRefused
 from app.core.model import ApiKey
+from app.roles.api import server
 from app.roles.api.access import Gate
 from app.roles.api.calls import Call, Caller
 from app.roles.api.contract import WebhookIn
@@ -19,6 +21,7 @@ from app.roles.api.idempotency import IdempotencyMemory
 from app.roles.api.limits import RateLimiter
 from app.roles.api.pages import page
 from app.roles.api.problems import ApiError, refused, unfit
+from app.roles.api.routes import ROUTES
 from tests.fakes.feed import MemoryFeed
 
 
@@ -155,3 +158,10 @@ def test_the_memory_of_answers_is_bounded_in_bytes_and_in_requests() -> None:
         memory.begin("c", f"n{number}", "p", 0)
     memory.keep("c", "crowded", crowded, (200, {}, b"x" * 100 * 1024 * 1024))
     assert not memory.begin("c", "n9999", "p", 0)[1], "an answer that is not kept does not crowd out others"
+
+
+@pytest.mark.parametrize("query", ["state=dead&state=cancelled", "state=dead&state=dead"])
+def test_a_parameter_that_is_given_twice_is_refused_and_not_half_obeyed(query: str) -> None:
+    route = next(each for each in ROUTES if each.name == "deliveries.list")
+    with pytest.raises(ApiError, match="state: give it once"):
+        server._query(route, make_mocked_request("GET", f"/v1/deliveries?{query}"))

@@ -68,9 +68,9 @@ def span(api: Services, call: Call, *, default_ms: int, longest_ms: int) -> tupl
     """`since` and `until` of a query, milliseconds; raises `ApiError` 400."""
     now_ms = api.clock.now_ms()
     try:
-        until = moment("until", call.query.get("until"), now_ms) or now_ms
+        until = moment("until", call.query.get("until", "now"), now_ms) or 0
         since = moment("since", call.query.get("since"), now_ms)
-        since = until - default_ms if since is None else since
+        since = max(0, until - default_ms) if since is None else since
         if since > until:
             raise Unfit("since", "it is after until")
         if until - since > longest_ms:

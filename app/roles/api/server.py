@@ -207,6 +207,9 @@ def _query(route: Route, request: web.Request) -> Mapping[str, str]:
     if unknown:
         known = ", ".join(route.query) or "none"
         raise ApiError(400, "invalid_query", f"unknown parameter {', '.join(unknown)}; this operation takes {known}")
+    twice = sorted({name for name in request.query if len(request.query.getall(name)) > 1})
+    if twice:
+        raise ApiError(400, "invalid_query", f"parameter {', '.join(twice)}: give it once")
     return dict(request.query)
 
 
