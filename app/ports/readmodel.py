@@ -87,11 +87,16 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: tuple[int, int] | None = None
     #: outcome of the last attempt: timeout, refused, http_5xx …
     result: str | None = None
+    #: why it is dead or cancelled
+    reason: str | None = None
     replay_id: str | None = None
     #: an id of a delivery or an event, whole
     any_id: str | None = None
+    #: when the event was accepted
     since_ms: int | None = None
     until_ms: int | None = None
+    #: when it became what it is
+    changed_since_ms: int | None = None
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):

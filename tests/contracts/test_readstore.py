@@ -137,6 +137,8 @@ def _mixed() -> Journal:
         {"result": "timeout"},
         {"result": "ok"},
         {"result": "timeout", "endpoint_id": "ep_3"},
+        {"result": "http_5xx", "reason": "exhausted"},
+        {"endpoint_id": "ep_2", "states": ("dead",), "changed_since_ms": BEGUN_MS + 2020},
         {"replay_id": "rpl_1"},
         {"event_id": "evt_7"},
         {"any_id": "evt_7"},
@@ -163,7 +165,7 @@ async def test_a_filter_finds_what_it_says_and_nothing_else(stores: Stores, fiel
 def _fits(row: object, which: DeliveryFilter) -> bool:
     """The same filter, in other words."""
     said = msgspec.structs.asdict(row)  # type: ignore[arg-type]
-    for name in ("endpoint_id", "event_id", "result", "replay_id"):
+    for name in ("endpoint_id", "event_id", "result", "reason", "replay_id"):
         if getattr(which, name) is not None and getattr(which, name) != said[name]:
             return False
     pattern = which.event_type
@@ -176,6 +178,8 @@ def _fits(row: object, which: DeliveryFilter) -> bool:
     if which.status and not (said["status"] is not None and which.status[0] <= said["status"] <= which.status[1]):
         return False
     if which.any_id and which.any_id not in (said["id"], said["event_id"]):
+        return False
+    if said["updated_at_ms"] < (which.changed_since_ms or 0):
         return False
     return (which.since_ms or 0) <= said["created_at_ms"] < (which.until_ms or 2**53)
 

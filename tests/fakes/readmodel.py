@@ -89,6 +89,7 @@ def fits(which: DeliveryFilter, row: DeliveryRow) -> bool:
     exact = (
         (which.tenant, row.tenant), (which.mode, row.mode), (which.endpoint_id, row.endpoint_id),
         (which.event_id, row.event_id), (which.result, row.result), (which.replay_id, row.replay_id),
+        (which.reason, row.reason),
     )  # fmt: skip
     if any(wanted is not None and wanted != has for wanted, has in exact):
         return False
@@ -99,6 +100,8 @@ def fits(which: DeliveryFilter, row: DeliveryRow) -> bool:
     if which.status is not None and not (row.status and which.status[0] <= row.status <= which.status[1]):
         return False
     if which.any_id is not None and which.any_id not in (row.id, row.event_id):
+        return False
+    if which.changed_since_ms is not None and row.updated_at_ms < which.changed_since_ms:
         return False
     since, until = which.since_ms or 0, which.until_ms or 2**62
     return since <= row.created_at_ms < until

@@ -202,6 +202,14 @@ async def test_the_search_finds_by_url_and_status(stage: Stage, acme: Browser) -
     assert status == 200 and "one.example" in part and "two.example" not in part and "<html" not in part
     assert "one.example" not in (await acme.get(f"{LIVE}/endpoints?status=paused"))[1]
     assert "Nothing fits" in (await acme.get(f"{LIVE}/endpoints?q=three"))[1]
+    # the browser's button back: htmx puts what comes into the place of the whole page
+    again = {"HX_Request": "true", "HX_History_Restore_Request": "true"}
+    assert "<html" in (await acme.get(f"{LIVE}/endpoints?q=ONE", **again))[1]
+
+
+async def test_a_slash_too_many_leads_to_the_dashboard(acme: Browser) -> None:
+    status, _, headers = await acme.get("/ui/")
+    assert (status, headers["Location"]) == (303, "/ui")
 
 
 async def test_assets_are_kept_for_ever_and_change_their_address_with_their_content(stage: Stage) -> None:

@@ -135,8 +135,57 @@ async def test_dead_letters_are_grouped_and_a_group_is_retried(stage: Stage, acm
     status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)
     assert status == 200 and "3 attempts are on the way." in page and "1 not: event gone." in page
     assert {each.id for each in appended(stage)} == {"dl_0", "dl_1", "dl_2"}
+    assert f'method="get" action="{LIVE}/dead"' in page, "the address is now that of the form that was sent"
     await stage.clock.advance(60)
     assert "Nothing was given up" in (await acme.get(f"{LIVE}/dead?since=30s"))[1]
+
+
+async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage, acme: Browser) -> None:
+    now, day = stage.clock.now_ms(), 24 * HOUR
+    stage.reads.rows.clear()
+    for id_, reason, created, updated in (
+        ("dl_late", "exhausted", now - 3 * day, now), ("dl_before", "exhausted", now - 3 * day, now - 2 * day),
+        ("dl_gone", "gone", now, now),
+    ):  # fmt: skip
+        accepted(stage, id_, state="dead", status=500, reason=reason)
+        made = stage.reads.rows.pop()
+        stage.reads.rows.append(msgspec.structs.replace(made, created_at_ms=created, updated_at_ms=updated))
+    _, page, _ = await acme.get(f"{LIVE}/dead?since=24h")
+    assert page.count("Attempt 1 deliveries once more?") == 2
+    form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_5xx", "since": "24h"}
+    assert all(f'name="{name}" value="{value}"' in page for name, value in form.items())
+    status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)
+    assert status == 200 and "1 attempt is on the way." in page
+    assert [each.id for each in appended(stage)] == ["dl_late"]
+
+
+async def test_a_filter_by_what_is_in_no_list_stays_in_the_form(acme: Browser) -> None:
+    _, page, _ = await acme.get(f"{LIVE}/deliveries?state=dead,retrying&endpoint=ep_gone")
+    assert "<option selected>dead,retrying</option>" in page and "<option selected>ep_gone</option>" in page
+
+
+async def test_deliveries_are_reached_from_an_endpoints_page_also_after_a_form(stage: Stage, acme: Browser) -> None:
+    for _, page, _ in (
+        await acme.get(f"{LIVE}/endpoints/ep_1"), await acme.post(f"{LIVE}/endpoints/ep_1/rotate", {"key": "k"})
+    ):  # fmt: skip
+        assert f'href="{LIVE}/deliveries/dl_1"' in page
+
+
+async def test_an_event_without_deliveries_is_found_at_the_place_that_the_address_names(
+    stage: Stage, acme: Browser
+) -> None:
+    value = {"type": "ping", "id": "evt_alone", "tenant": "acme", "data": 1}
+    event = stage.log.put("events.raw", value=msgspec.json.encode(value))
+    assert (await acme.get(f"{LIVE}/events/evt_alone"))[0] == 404
+    at = f"partition={event.partition}&offset={event.offset}"
+    assert (await acme.get(f"{LIVE}/events/evt_alone?{at}"))[0] == 200
+    assert (await acme.get(f"{LIVE}/events/evt_alone?partition=1"))[0] == 400
+
+
+async def test_the_id_of_an_event_may_have_a_slash(stage: Stage, acme: Browser) -> None:
+    stage.reads.rows.append(msgspec.structs.replace(row("dl_5", 1), event_id="rec_1/created"))
+    _, page, _ = await acme.get(f"{LIVE}/deliveries/dl_5")
+    assert f'href="{LIVE}/events/rec_1%2Fcreated"' in page
 
 
 async def test_an_event_shows_its_data_and_why_each_endpoint_got_it_or_not(stage: Stage, acme: Browser) -> None:

@@ -98,7 +98,7 @@ def _all(which: DeliveryFilter, used: frozenset[str] = frozenset()) -> tuple[Con
     """Everything that is asked for but tenant, mode, times and `used`."""
     said: list[Condition] = [
         _d[name] == getattr(which, name)
-        for name in ("event_id", "replay_id", "endpoint_id", "result")
+        for name in ("event_id", "replay_id", "endpoint_id", "result", "reason")
         if getattr(which, name) and name not in used
     ]
     if which.states and "states" not in used:
@@ -107,6 +107,8 @@ def _all(which: DeliveryFilter, used: frozenset[str] = frozenset()) -> tuple[Con
         said.append(_type(which.event_type))
     if which.status is not None:
         said.append(_d.status.between(*which.status))
+    if which.changed_since_ms is not None:
+        said.append(_d.updated_at_ms >= which.changed_since_ms)
     return tuple(said)
 
 

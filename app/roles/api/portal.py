@@ -22,7 +22,7 @@ async def create(api: Services, call: Call) -> Answer:
         raise ApiError(403, "forbidden", "a link cannot do what the key that makes it cannot")
     if "read" not in scopes:
         raise invalid(FieldError(detail="a portal has at least the scope read", pointer="/scopes"))
-    if body.return_url and urlsplit(body.return_url).scheme not in ("https", "http"):
+    if body.return_url and not _is_page(body.return_url):
         raise invalid(FieldError(detail="an https:// address", pointer="/return_url"))
     until_ms = api.clock.now_ms() + body.expires_in * 1000
     grant = Grant(
@@ -31,3 +31,11 @@ async def create(api: Services, call: Call) -> Answer:
     )  # fmt: skip
     base = api.public_url or f"http://{call.headers.get('host', 'localhost')}"
     return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))
+
+
+def _is_page(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.netloc)

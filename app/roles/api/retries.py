@@ -14,7 +14,7 @@ from app.core.commands import TakeTurns
 from app.core.ingest import iso
 from app.core.model import Delivery, Turn
 from app.core.topics import Names
-from app.ports.readmodel import DeliveryRow
+from app.ports.readmodel import DeliveryFilter, DeliveryRow
 from app.roles.api import bodies, delivery_filters
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
@@ -59,11 +59,15 @@ async def retry_many(api: Services, call: Call) -> Answer:
             dry_run=True, matched=count, matched_more=count >= _COUNTED, retried=0, skipped={}, next_cursor=None
         )  # fmt: skip
         return Answer(body=counted, transient=True)
+    return Answer(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
+
+
+async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, cursor: str | None) -> RetriedOut:
+    """Retry what a filter lets through; raises `ApiError` 422 for a cursor that is none."""
     rows: list[DeliveryRow] = []
-    cursor = body.cursor
-    while len(rows) < body.limit:
+    while len(rows) < limit:
         try:
-            found = await api.reads.deliveries(which, limit=min(_PAGE, body.limit - len(rows)), cursor=cursor)
+            found = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
         except ValueError as error:
             raise invalid(FieldError(detail="cursor: take it from next_cursor as it is", pointer="/cursor")) from error
         rows += found.rows
@@ -72,11 +76,10 @@ async def retry_many(api: Services, call: Call) -> Answer:
             break
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
     refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
-    done = RetriedOut(
+    return RetriedOut(
         dry_run=False, matched=None, matched_more=False, retried=len(rows) - len(refusals),
         skipped=dict(Counter(refusals.values())), next_cursor=cursor,
     )  # fmt: skip
-    return Answer(body=done)
 
 
 async def cancel(api: Services, call: Call) -> Answer:

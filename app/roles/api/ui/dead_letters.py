@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from app.core import moments
 from app.core.errors import Unavailable
 from app.ports.readmodel import DeadGroup
-from app.roles.api import retries
-from app.roles.api.delivery_contract import RetriedOut, RetryIn
+from app.roles.api import delivery_filters, retries
+from app.roles.api.delivery_contract import RetryIn
 from app.roles.api.ui.deliveries import urls
 from app.roles.api.ui.visit import Desk, Page, Result, Visit, body_of
 
 _MOST = 100
-#: a thousand deliveries each
+#: deliveries of a round, and rounds of a request
+_ROUND = 1000
 _ROUNDS = 5
 
 
@@ -28,10 +31,13 @@ async def retry(desk: Desk, visit: Visit) -> Result:
     """Attempt a whole group once more, and say what could not be."""
     since = visit.field("since", "7d")
     values = {name: visit.field(name) or None for name in ("endpoint", "result")} | {"since": since, "state": ["dead"]}
+    asked = delivery_filters.of_body(desk.api, visit.call(), body_of(RetryIn, values))
+    # the page groups by why they died, and looks at when they died: not at when the event was accepted
+    reason = visit.field("reason") or None
+    which = msgspec.structs.replace(asked, reason=reason, since_ms=None, changed_since_ms=asked.since_ms)
     retried, skipped, cursor = 0, Counter[str](), None
     for _ in range(_ROUNDS):
-        body = body_of(RetryIn, values | {"cursor": cursor})
-        answer: RetriedOut = (await retries.retry_many(desk.api, visit.call(body))).body
+        answer = await retries.retry_those(desk.api, which, limit=_ROUND, cursor=cursor)
         retried, cursor = retried + answer.retried, answer.next_cursor
         skipped.update(answer.skipped)
         if cursor is None:

@@ -38,7 +38,8 @@ async def type_(desk: Desk, visit: Visit) -> Result:
 
 async def show(desk: Desk, visit: Visit) -> Result:
     """One event: its payload, and why each endpoint got it or did not."""
-    event = (await events.get(desk.api, visit.call())).body
+    query = {name: visit.query[name] for name in ("partition", "offset", "since") if visit.query.get(name)}
+    event = (await events.get(desk.api, msgspec.structs.replace(visit.call(), query=query))).body
     return Page(template="event.html", values={"event": event})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -46,7 +46,8 @@ class Site:
     def add_to(self, application: web.Application) -> None:
         """All routes below `/ui` and `/portal`."""
         router = application.router
-        router.add_get("/", self._to_ui)
+        for path in ("/", "/ui/"):
+            router.add_get(path, self._to_ui)
         router.add_get("/ui/assets/{name}", self._serve(None, self._asset, ""))
         for entry in SCREENS:
             for prefix in ("/ui/t/{tenant}/{mode}", "/portal/{token}") if entry.scoped else ("/ui",):
@@ -107,7 +108,7 @@ class Site:
             grant=grant, caller=caller or Caller(f"stranger {request.remote}"), base=base,
             csrf=self._desk.api.tokens.proof("form", grant.id) if grant is not None else "",
             path=dict(request.match_info), query=dict(request.query), here=request.path_qs, host=request.host,
-            address=request.remote or "", partial=request.headers.get("HX-Request") == "true",
+            address=request.remote or "", partial=_is_partial(request),
             cookies=dict(request.cookies), last_event_id=request.headers.get("Last-Event-ID", "")[:64],
         )  # fmt: skip
 
@@ -146,7 +147,7 @@ class Site:
                     title, detail = "This link has expired", "Ask for a new one where you found it."
                     values = {"title": title, "detail": detail, "code": 401}
                     return Page(template="error.html", status=401, values=values)
-                return Go(to="/ui/sign-in?next=" + quote(visit.here, safe=""))
+                return Go(to="/ui/sign-in" + (f"?next={quote(failure.page, safe='')}" if failure.page else ""))
             case ApiError():
                 error = failure
             case CommandRefused():
@@ -193,6 +194,11 @@ class Site:
 class _NotSignedIn(Exception):
     """Nobody, or nobody any more."""
 
+    def __init__(self, page: str) -> None:
+        super().__init__(page)
+        #: where to come back to; empty: a form was sent, and where that goes to is no page
+        self.page = page
+
 
 _TITLES = {
     403: "You may not do that", 404: "There is nothing here", 412: "Somebody else was faster",
@@ -203,7 +209,7 @@ _TITLES = {
 def _placed(entry: Entry, visit: Visit) -> Visit:
     """The visit with the tenant and mode of its address; somebody else's do not exist."""
     if visit.grant is None:
-        raise _NotSignedIn
+        raise _NotSignedIn(visit.here if entry.method == "GET" else "")
     caller = visit.caller
     if not entry.scoped:
         if not caller.operator:
@@ -222,13 +228,19 @@ def _placed(entry: Entry, visit: Visit) -> Visit:
     return msgspec.structs.replace(visit, caller=caller)
 
 
+def _is_partial(request: web.Request) -> bool:
+    """Whether htmx asks for a part of a page; when somebody goes back it asks for the whole one."""
+    headers = request.headers
+    return headers.get("HX-Request") == "true" and headers.get("HX-History-Restore-Request") != "true"
+
+
 def _same_origin(request: web.Request) -> bool:
     """Whether a browser sent it from a page of ours; what says nothing is judged by the form's token alone."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin")
-    return origin is None or origin == "null" or urlsplit(origin).netloc == request.host
+    return origin in (None, "null", f"http://{request.host}", f"https://{request.host}")
 
 
 async def _stream(
