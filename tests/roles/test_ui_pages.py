@@ -116,6 +116,8 @@ async def test_a_test_event_shows_what_the_receiver_did(stage: Stage, acme: Brow
 
 async def test_a_rotation_shows_the_new_secret_once_and_counts_the_old_one_down(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
+    for nonsense in ("²", "9" * 5000):
+        assert (await acme.post(f"{LIVE}/endpoints/ep_1/rotate", {"overlap": nonsense}))[0] == 422
     status, page, _ = await acme.post(f"{LIVE}/endpoints/ep_1/rotate", {"overlap": "3600"})
     found = stage.feed.directory.endpoint("ep_1")
     assert status == 200 and found is not None and len(found.secrets) == 2

@@ -40,7 +40,9 @@ async def act(desk: Desk, visit: Visit) -> Result:
 
 async def rotate(desk: Desk, visit: Visit) -> Result:
     """A new secret, on the page that comes back and on no other; the earlier one signs along for a while."""
-    values = {"overlap": int(visit.field("overlap", "86400"))} if visit.field("overlap").isdigit() else {}
+    overlap = visit.field("overlap")
+    is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
+    values = {"overlap": int(overlap) if is_number else overlap} if overlap else {}
     answer = await actions.rotate(desk.api, visit.call(body_of(RotateIn, values), key=visit.field("key")))
     return await page_of(desk, visit, answer.body, fresh="rotated")
 
