@@ -57,27 +57,39 @@ class LagSampler:
 
     async def _with_clients(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
-        reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, client_id="hookstream-lag", group_id=None, enable_auto_commit=False,
-            max_partition_fetch_bytes=1024,
+        asker, reader = (
+            AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, client_id="hookstream-lag", group_id=None, enable_auto_commit=False,
+                max_partition_fetch_bytes=1024,
+            )
+            for _ in range(2)
         )  # fmt: skip
         try:
             await admin.start()
+            await asker.start()
             await reader.start()
+            # assigned: metadata of all topics comes at once and stays, not one after the other; paused: nothing is read
+            asked = [place for names in self._groups.values() for place in self._places(names)]
+            asker.assign([*asked, self._registry])
+            asker.pause(*asked, self._registry)
             while True:
                 for group, names in self._groups.items():
-                    await self._sample(admin, reader, group, names)
+                    await self._sample(admin, asker, reader, group, names)
                 await self._clock.sleep(self._every_s)
         finally:
-            await asyncio.gather(admin.close(), reader.stop(), return_exceptions=True)
+            await asyncio.gather(admin.close(), asker.stop(), reader.stop(), return_exceptions=True)
+
+    def _places(self, names: Sequence[str]) -> list[TopicPartition]:
+        return [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
 
     async def _sample(
-        self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer, group: str, names: Sequence[str]
-    ) -> None:
-        places = [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
-        ends = await reader.end_offsets([*places, self._registry])
+        self, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer, reader: AIOKafkaConsumer, group: str,
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
+        places = self._places(names)
+        ends = await asker.end_offsets([*places, self._registry])
         committed = await admin.list_consumer_group_offsets(group)
-        begins = await reader.beginning_offsets([place for place in places if place not in committed])
+        begins = await asker.beginning_offsets([place for place in places if place not in committed])
         ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
         self._told(group, {(place.topic, place.partition): Span(at, ends[place]) for place, at in ats.items()})
         for name in names:
