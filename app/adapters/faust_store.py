@@ -97,7 +97,10 @@ class FolderStore(Store):
 
     def _is_outdated(self, partition: int, known: int | None) -> bool:
         trusted_ms = self._trusted_ms
-        if trusted_ms is None:
+        recently_ms = self._known_ms.get(partition)
+        if trusted_ms is None or (recently_ms is not None and self._clock.now_ms() - recently_ms <= trusted_ms):
+            # In a rebalance Faust may still have records of the recovery before in hand: it would pass over all that is
+            # older than these, in an empty folder, too.
             return False
         said = self._db_for_partition(partition).get(_KNOWN_KEY)
         if said is None:

@@ -90,10 +90,18 @@ async def test_a_table_whose_keys_are_never_removed_keeps_its_folder(tmp_path: P
         assert table.read(0, LINE) == BUSY
 
 
+async def test_two_rebalances_in_a_row_empty_no_folder_that_is_being_recovered(tmp_path: Path) -> None:
+    async with worker(tmp_path, FakeClock()) as table:
+        assert table.persisted_offset(PLACE) is None
+        table.data.set_persisted_offset(PLACE, 90)  # a part of the changelog was read
+        assert table.persisted_offset(PLACE) == 90
+
+
 async def test_a_folder_that_was_put_aside_is_recovered_from_the_beginning(tmp_path: Path) -> None:
     clock = FakeClock()
     async with worker(tmp_path, clock) as table:
         table.data.set_persisted_offset(PLACE, 90)
+    async with worker(tmp_path, clock) as table:
         assert table.persisted_offset(PLACE) == -1, "with None Faust goes on where it has been before"
         table.data._db_for_partition(0).put(table.data.offset_key, b"no number")
         table.write(0, {LINE: BUSY})
