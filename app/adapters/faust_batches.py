@@ -13,7 +13,7 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from time import monotonic
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from app.adapters.faust_store import FolderStore
 from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
+from app.core.recovery import PLAIN, Recovery, Supersedes
 
 log = structlog.get_logger(__name__)
 
@@ -228,18 +229,11 @@ class _BatchSchema(Schema):
         return message.value
 
 
-#: (what is there, what a changelog record says) → whether the record counts
-Supersedes = Callable[[bytes | None, bytes | None], bool]
-
-
 class BatchTable(faust.Table):
     """A table of bytes, read and written for a partition instead of for a Faust event."""
 
     store_options: StoreOptions
-    #: whether a changelog record may replace what is there (None: nothing is, or it is to be removed); None: always
-    supersedes: Supersedes | None = None
-    #: seconds after which a folder that knows nothing newer is made again from the changelog; None: never
-    trusted_s: float | None = None
+    recovery = PLAIN
 
     def _new_store(self) -> Any:
         store = super()._new_store()
@@ -292,12 +286,13 @@ class BatchTable(faust.Table):
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Recover, without what a worker that was replaced has written late."""
-        super().apply_changelog_batch(batch if self.supersedes is None else self._in_time(batch, self.supersedes))
+        supersedes = self.recovery.supersedes
+        super().apply_changelog_batch(batch if supersedes is None else self._in_time(list(batch), supersedes))
 
-    def _in_time(self, batch: Iterable[Any], supersedes: Supersedes) -> list[Any]:
+    def _in_time(self, events: Sequence[Any], supersedes: Supersedes) -> list[Any]:
         kept: list[Any] = []
         seen: dict[tuple[int, bytes], bytes | None] = {}
-        for event in (events := list(batch)):
+        for event in events:
             message = event.message
             place = message.partition, message.key
             known = seen[place] if place in seen else self.read(*place)
@@ -343,16 +338,18 @@ class BatchApp(faust.App):
         return self.topic(name, schema=_BatchSchema(), allow_empty=True)
 
     def batch_table(
-        self, name: str, partitions: int, ttl_s: int | None = None, supersedes: Supersedes | None = None
+        self, name: str, partitions: int, ttl_s: int | None = None, recovery: Recovery = PLAIN
     ) -> BatchTable:  # fmt: skip
         """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
-        A store that was made with a TTL has to be opened with one, and the reverse."""
+
+        A store that was made with a TTL has to be opened with one, and the reverse.
+        """
         table = BatchTable(
             self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options={"driver": "rocksdict"},
             recovery_buffer_size=1000,
         )  # fmt: skip
         table.store_options = StoreOptions(self._memory, ttl_s)
-        table.supersedes = supersedes
+        table.recovery = recovery
         return self.tables.add(table)  # type: ignore[no-any-return]
 
     def start_of(self, partition: TP) -> int:

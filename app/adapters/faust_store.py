@@ -78,13 +78,12 @@ class FolderStore(Store):
         try:
             known: int | None = super().persisted_offset(tp)
             outdated = self._is_outdated(tp.partition, known)
+            wrong = "it is older than what the changelog still says of removals" if outdated else None
         except Exception as error:  # here an error would come again at each start
+            known, wrong = -1, str(error)
+        if wrong is not None:
             self._dbs.pop(tp.partition).close()
-            _put_aside(self.partition_path(tp.partition), str(error))
-            known, outdated = -1, False
-        if outdated:
-            self._dbs.pop(tp.partition).close()
-            _put_aside(self.partition_path(tp.partition), "it is older than what the changelog still says of removals")
+            _put_aside(self.partition_path(tp.partition), wrong)
             known = -1
         if self._trusted_ms is not None:  # nothing is written before all has been read that was there by now
             self._known_ms[tp.partition] = self._clock.now_ms() - _STAMP_MS
@@ -92,7 +91,7 @@ class FolderStore(Store):
 
     @property
     def _trusted_ms(self) -> float | None:
-        seconds: float | None = self.table.trusted_s
+        seconds: float | None = self.table.recovery.trusted_s
         return None if seconds is None else seconds * 1000
 
     def _is_outdated(self, partition: int, known: int | None) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from app.adapters.faust_batches import BatchApp, Supersedes, build_app
+from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
+from app.core.recovery import PLAIN, Recovery
 from app.core.watchdog import Progress, Report
 from app.ports import Record
 from app.ports.streams import StreamBatch
@@ -79,9 +80,9 @@ class FaustStream:
     def __init__(
         self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
         client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
-        supersedes: Mapping[str, Supersedes] | None = None, trusted_s: Mapping[str, float] | None = None,
+        recovery: Mapping[str, Recovery] | None = None,
     ) -> None:  # fmt: skip
-        """`supersedes`, `trusted_s`: of tables, see `BatchTable` and `FolderStore`."""
+        """`tables` maps names to how long they remember, in seconds; `recovery`: of those that need more than that."""
         try:
             Path(data_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -91,11 +92,9 @@ class FaustStream:
             client_id=client_id, session_s=session_s,
         )  # fmt: skip
         self.tables = {
-            name: self.app.batch_table(name, partitions, ttl_s, (supersedes or {}).get(name))
+            name: self.app.batch_table(name, partitions, ttl_s, (recovery or {}).get(name, PLAIN))
             for name, ttl_s in tables.items()
         }
-        for name, seconds in (trusted_s or {}).items():
-            self.tables[name].trusted_s = seconds
         self._topic = self.app.batch_topic(source_topic)
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()

@@ -10,11 +10,28 @@ in the folder would seem to be under way. So a folder is trusted for less time t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import msgspec
 
 #: seconds for which the folder of a table whose keys are removed may be behind (min.compaction.lag.ms is longer)
 TRUSTED_S = 2_700.0
+#: (what is there, what a changelog record says; None: nothing, or its removal) → whether the record counts
+Supersedes = Callable[[bytes | None, bytes | None], bool]
 
+
+class Recovery(NamedTuple):
+    """How a table is made again from its changelog."""
+
+    #: None: every record counts
+    supersedes: Supersedes | None = None
+    #: seconds after which a folder that knows nothing newer is put aside; None: never
+    trusted_s: float | None = None
+
+
+#: nothing that needs care
+PLAIN = Recovery()
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 

@@ -7,7 +7,7 @@ from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.core.fanout import Rules
-from app.core.recovery import later_count
+from app.core.recovery import Recovery, later_count
 from app.core.topics import Names, Topics
 from app.ports import Meter
 from app.roles.fanout import FanoutRole
@@ -41,7 +41,7 @@ def fanout_role(
             client_id="hookstream-fanout",
             agent="fanout",
             tables=TABLES,
-            supersedes={"ordering": later_count},
+            recovery={"ordering": Recovery(later_count)},
             session_s=settings.session_timeout,
         )
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from app.adapters.faust_stream import FaustStream
 from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
-from app.core.recovery import TRUSTED_S, later_state
+from app.core.recovery import TRUSTED_S, Recovery, later_state
 from app.core.topics import Names, Topics
 from app.ports import DirectoryFeed, Ends, Meter
 from app.roles.health import HealthRole
@@ -27,7 +27,7 @@ def health_role(
             group=group("health"), bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "health"), store=settings.table_store, client_id="hookstream-health",
             agent="health", tables={"state": None}, session_s=settings.session_timeout,
-            supersedes={"state": later_state}, trusted_s={"state": TRUSTED_S},
+            recovery={"state": Recovery(later_state, TRUSTED_S)},
         )  # fmt: skip
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.adapters.faust_stream import FaustStream
 from app.adapters.kafka_log import KafkaLog
-from app.core.recovery import TRUSTED_S, later_line
+from app.core.recovery import TRUSTED_S, Recovery, later_line
 from app.core.topics import Names, Topics
 from app.ports import Clock, DirectoryFeed, Meter
 from app.roles.sequencer import SequencerRole
@@ -23,7 +23,7 @@ def sequencer_role(
             group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
             agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
-            supersedes={"line": later_line}, trusted_s={"line": TRUSTED_S},
+            recovery={"line": Recovery(later_line, TRUSTED_S)},
         )  # fmt: skip
 
     return SequencerRole(

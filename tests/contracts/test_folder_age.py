@@ -13,7 +13,7 @@ from faust.types import TP
 
 from app.adapters.faust_batches import BatchTable, build_app
 from app.core.fifo import Line
-from app.core.recovery import TRUSTED_S, later_line
+from app.core.recovery import TRUSTED_S, Recovery, later_line
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"
@@ -28,8 +28,7 @@ async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TR
         group="hookstream.sequencer", bootstrap="localhost:1", source_topic="deliveries.ordered",
         data_dir=str(folder), store="rocksdb", client_id="c", session_s=10.0,
     )  # fmt: skip
-    table = app.batch_table("line", 1, None, later_line)
-    table.trusted_s = trusted_s
+    table = app.batch_table("line", 1, None, Recovery(later_line, trusted_s))
     table.data._clock = clock
     yield table
     await table.close()
