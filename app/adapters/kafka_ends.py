@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -50,6 +50,14 @@ class KafkaEnds:
         with reachable(self._bootstrap):
             done = await committed(self._admin, self._fanout_group, self._events)
         return {number: done.get(number, 0) for number in await self.ends(self._events)}
+
+
+def attend(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+    """Have one request bring the metadata of all their topics, and keep it, before a consumer that reads nothing is
+    asked for offsets; by itself it asks for topics one after the other, 0.1 s each.
+    """
+    consumer.assign(list(places))
+    consumer.pause(*places)
 
 
 async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka_ends import attend
 from app.adapters.kafka_errors import reachable
 from app.core.topics import Actual, Topics, plan
 from app.ports import Clock
@@ -46,9 +47,7 @@ class KafkaOperations:
                 await reader.start()
                 places = [TopicPartition(name, number) for name, each in actual.items()
                           for number in range(each.partitions)]  # fmt: skip
-                # assigned: one request brings the metadata of all topics, not one for each; paused: nothing is read
-                reader.assign(places)
-                reader.pause(*places)
+                attend(reader, places)
                 ends = await reader.end_offsets(places)
                 found = await asyncio.gather(*(self._group(client, *group, ends) for group in self._groups.items()))
             finally:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.adapters.kafka_ends import attend
 from app.core.partitions import Place
 from app.core.topics import RUNGS, Names, Topics
 from app.core.watchdog import Span
@@ -68,10 +69,8 @@ class LagSampler:
             await admin.start()
             await asker.start()
             await reader.start()
-            # assigned: metadata of all topics comes at once and stays, not one after the other; paused: nothing is read
             asked = [place for names in self._groups.values() for place in self._places(names)]
-            asker.assign([*asked, self._registry])
-            asker.pause(*asked, self._registry)
+            attend(asker, [*asked, self._registry])
             while True:
                 for group, names in self._groups.items():
                     await self._sample(admin, asker, reader, group, names)
