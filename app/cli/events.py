@@ -13,7 +13,6 @@ from app.cli import completion, context, event_batches
 from app.cli.api_choice import Address
 from app.cli.api_session import api_or_kafka, ask, uses_api
 from app.cli.endpoints import check_reach
-from app.cli.inputs import bytes_of
 from app.cli.output import Format, Output, show
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
@@ -93,20 +92,14 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _read(file: str) -> list[Any]:
-    text = context.or_fail(lambda: bytes_of(file))
-    if not text.strip():
-        return []
-    try:
-        whole = msgspec.json.decode(text)
-    except ValueError:
-        return [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return whole if isinstance(whole, list) else [whole]
+    events = context.or_fail(lambda: event_batches.read(file))
+    return [_decoded(number, event) for number, event in enumerate(events, 1)]
 
 
-def _line(number: int, line: bytes) -> Any:
+def _decoded(number: int, event: bytes) -> Any:
     try:
-        return msgspec.json.decode(line)
-    except ValueError as error:
+        return msgspec.json.decode(event)
+    except ValueError as error:  # an array is cut into events without a look at its text's encoding
         raise typer.BadParameter(f"line {number} is not JSON: {error}") from error
 
 
