@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -33,6 +34,7 @@ class Renderer:
         self._environment.filters |= {
             "json": pretty, "moment": iso, "ms": words.duration, "share": words.share, "state": words.state,
             "outcome": words.outcome, "number": words.number, "change": words.change,
+            "urlencode": _quoted,
         }  # fmt: skip
         self._environment.globals |= {"asset": assets.address, "version": version}
 
@@ -59,6 +61,11 @@ class Renderer:
             "now_ms": self._clock.now_ms(),
             "done": words.DONE.get(visit.query.get("done", ""), ""), "errors": defaultdict(str),
         }  # fmt: skip
+
+
+def _quoted(value: object) -> str:
+    """Jinja's own leaves slashes, and an id that has one is no longer one part of a path."""
+    return quote(str(value), safe="")
 
 
 def pretty(value: Any) -> str:
