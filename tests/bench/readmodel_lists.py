@@ -80,7 +80,7 @@ async def measure(database: Database, sizes: Sequence[int], said: Callable[[str]
             async with database.writing() as connection:
                 await connection.exec_driver_sql("ANALYZE")
         asked = statements(read)
-        answers = {name: await _timed(lambda ask=ask: ask(read)) for name, ask in _questions().items()}
+        answers = {name: await timed(lambda ask=ask: ask(read)) for name, ask in _questions().items()}
         plans = await plans_of(read, asked)
         scans = sorted({plan for plan in plans if SCAN.search(plan)})
         found.append(
@@ -116,7 +116,8 @@ async def _middle(read: SqlReadStore) -> object:
     return await read.deliveries(ACME, limit=50, cursor=half.cursor)
 
 
-async def _timed(ask: Callable[[], Awaitable[object]]) -> Answer:
+async def timed(ask: Callable[[], Awaitable[object]]) -> Answer:
+    """Ask again and again."""
     times = []
     for _ in range(_ROUNDS):
         begun = time.perf_counter()

@@ -322,7 +322,8 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
                 path = path if entry.path in ids else address(entry, base)
                 for query in ("", "?q=%22%3E%3Cscript%3E", "?since=%3Cscript%3E&state=%3Cscript%3E&type=%3Cscript%3E"):
                     status, text, _ = await operator.get(path + query)
-                    assert status in (200, 400, 422), (status, path)
+                    wrong_since = entry.path == "/events/{id}" and "since" in query  # which is obeyed there
+                    assert status == 400 if wrong_since else status in (200, 422), (status, path)
                     assert "<script>" not in text and "<img src=x" not in text and "'49" not in text, path
                     seen += text.count("&lt;script&gt;")
     assert seen > 40, "the scripts are there as text"
