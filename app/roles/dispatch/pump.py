@@ -1,0 +1,148 @@
+"""From the lanes to the workers: offer deliveries, hand out what the lanes release, give back what they cannot hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.core.lanes import Full, Lanes, Limits
+from app.ports import Clock, Meter
+from app.roles.dispatch.sending import Sending
+from app.roles.dispatch.settle import Settler, Work
+
+_SWEEP_EVERY_S = 1.0
+#: a loop that is late by more than this has no CPU to spare
+_PATIENCE_S = 0.003
+
+
+class Pump:
+    """The lanes of one dispatch worker, and the tasks that work them off."""
+
+    def __init__(
+        self, *, sending: Sending, settler: Settler, clock: Clock, meter: Meter, limits: Limits,
+        on_failure: Callable[[Exception], None],
+    ) -> None:  # fmt: skip
+        self._sending = sending
+        self._settler = settler
+        self._clock = clock
+        self._meter = meter
+        self._on_failure = on_failure
+        self._lanes: Lanes[Work] = Lanes(limits)
+        self._idle: list[asyncio.Future[Work]] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_ms = 0.0
+        self._widening: asyncio.Task[None] | None = None
+
+    def saturated(self) -> bool:
+        """Whether the lanes hold as much as they may."""
+        return self._lanes.saturated()
+
+    def clear(self) -> None:
+        """Forget what waits: nothing new begins."""
+        self._lanes.clear()
+
+    async def stop(self) -> None:
+        """End what is under way, wherever it is."""
+        for timer in (self._alarm, self._widening):
+            if timer is not None:
+                timer.cancel()
+        for task in self._workers:
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def admit(self, work: Work) -> None:
+        """Into the lane of its endpoint, if it may be sent and there is room; `pump` must follow."""
+        endpoint = self._sending.sendable(work)
+        if endpoint is None:
+            return
+        answer = self._lanes.offer(
+            endpoint.id, work, self._lane_ms(), cap=endpoint.max_in_flight, rate=endpoint.rate_limit
+        )  # fmt: skip
+        if isinstance(answer, Full):
+            self._settler.defer(work, self._due_ms(answer.until_ms), "lane_full")
+
+    def _lane_ms(self) -> float:
+        """The time of the lanes: a jump of the wall clock must not look like a request that hangs for an hour."""
+        return self._clock.monotonic() * 1000
+
+    def _due_ms(self, lane_ms: float) -> int:
+        """A time of the lanes as one of the wall clock."""
+        return self._clock.now_ms() + round(lane_ms - self._lane_ms())
+
+    def pump(self) -> None:
+        """Hand what the lanes release to idle workers, or to new ones up to the limit."""
+        now_ms = self._lane_ms()
+        while (work := self._lanes.take(now_ms)) is not None:
+            if self._idle:
+                self._idle.pop().set_result(work)
+            else:
+                task = asyncio.create_task(self._worker(work))
+                self._workers.add(task)
+                task.add_done_callback(self._workers.discard)
+        self._set_alarm(now_ms)
+        if self._widening is None and self._lanes.too_narrow():
+            self._widening = asyncio.create_task(self._widen())
+
+    async def _widen(self) -> None:
+        """More requests at once, as long as the event loop is on time, which it is not when the CPU is used up."""
+        try:
+            while self._lanes.too_narrow():
+                begun = self._clock.monotonic()
+                await self._clock.sleep(_PATIENCE_S)
+                if self._clock.monotonic() - begun < 2 * _PATIENCE_S:
+                    self._lanes.widen()
+                    break
+        finally:
+            self._widening = None
+        self.pump()
+
+    def _set_alarm(self, now_ms: float) -> None:
+        wake_ms = self._lanes.wake_at_ms()
+        if wake_ms is None or (self._alarm is not None and self._alarm_ms <= wake_ms):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_ms = wake_ms
+        self._alarm = asyncio.create_task(self._ring((wake_ms - now_ms) / 1000))
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._alarm = None
+        self.pump()
+
+    async def _worker(self, work: Work | None) -> None:
+        try:
+            while True:
+                if work is None:
+                    waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
+                    self._idle.append(waiting)
+                    work = await waiting
+                await self._handle(work)
+                work = self._lanes.take(self._lane_ms())
+                if self._lanes.waiting:
+                    self.pump()
+        except Exception as error:  # a worker must not die silently: its delivery would stay open for ever
+            self._on_failure(error)
+
+    async def _handle(self, work: Work) -> None:
+        answered = True
+        work.partition.flying += 1
+        try:
+            if work.partition.active:
+                answered = await self._sending.attempt(work)
+        finally:
+            work.partition.flying -= 1
+            self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
+
+    async def sweep_loop(self) -> None:
+        """Give back what waits behind endpoints that have slowed down."""
+        while True:
+            await self._clock.sleep(_SWEEP_EVERY_S)
+            self._lanes.narrow()
+            self._meter.gauge("waiting_deliveries", self._lanes.waiting)
+            self._meter.gauge("inflight_attempts", self._lanes.in_flight)
+            if self._lanes.waiting:
+                for work, until_ms in self._lanes.stalled(self._lane_ms()):
+                    self._settler.defer(work, self._due_ms(until_ms), "lane_stalled")
+                self.pump()

@@ -1,0 +1,135 @@
+"""One delivery: may it be sent, build its request, send it, judge the outcome, and have it settled and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from app.core.attempt import sent
+from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.exchange import Reply
+from app.core.model import Delivery, Endpoint
+from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
+from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
+from app.profiles.requests import RequestBuilder
+from app.roles.dispatch.settle import Settler, Work
+from app.roles.dispatch.turns import Turns
+
+log = structlog.get_logger(__name__)
+
+#: until then an operator may have repaired the key ring; nothing is counted against the delivery
+_SECRET_WAIT_MS = 30_000
+
+
+class Sending:
+    """Sends single deliveries; `again` takes those that waited for the end of a request and go on."""
+
+    def __init__(
+        self, *, sender: Sender, feed: DirectoryFeed, keyring: KeyRing, settler: Settler, clock: Clock, dice: Dice,
+        meter: Meter, time_scale: float, again: Callable[[Work], None],
+    ) -> None:  # fmt: skip
+        self._sender = sender
+        self._feed = feed
+        self._turns = Turns(feed)
+        self._builder = RequestBuilder(keyring.open, time_scale)
+        self._settler = settler
+        self._clock = clock
+        self._dice = dice
+        self._meter = meter
+        self._again = again
+        #: by then (monotonic) every request under way has ended
+        self.answered_by_s = 0.0
+
+    def is_active(self, endpoint_id: str) -> bool:
+        """Whether the directory knows the endpoint, and it takes deliveries."""
+        endpoint = self._feed.directory.endpoint(endpoint_id)
+        return endpoint is not None and endpoint.status == "active"
+
+    def sendable(self, work: Work) -> Endpoint | None:
+        """The endpoint, when it may be called with it; if not, the delivery or this copy of it ends here, or waits."""
+        endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
+        fate = self._turns.fate(work)
+        if fate == "pass":
+            self._settler.passed_over(work)
+        elif fate == "cancel":
+            self._settler.ended(work, endpoint, "cancelled", "cancelled", "it was cancelled on request")
+        elif fate == "held":
+            return None
+        elif endpoint is None:
+            self._settler.ended(work, None, "cancelled", "endpoint_removed", "the endpoint was removed")
+        elif endpoint.status == "disabled":
+            self._settler.ended(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
+        elif endpoint.status == "paused":
+            self._settler.ended(work, endpoint, "dead", "paused", "the endpoint is paused: kept for its resume")
+        else:
+            return endpoint
+        return None
+
+    async def attempt(self, work: Work) -> bool:
+        """Send once and settle; False when the receiver said nothing at all."""
+        delivery = work.delivery
+        if not self.is_active(delivery.endpoint_id):
+            await self._feed.fence()
+        endpoint = self.sendable(work)
+        if endpoint is None:
+            return True
+        self._turns.departs(delivery)
+        try:
+            return await self._send(work, endpoint)
+        finally:
+            self._land(delivery)
+
+    def _land(self, delivery: Delivery) -> None:
+        """Its request is over: what was asked of the delivery meanwhile can be done."""
+        onward, over = self._turns.landed(delivery)
+        for work in over:
+            self._settler.passed_over(work)
+        for work in filter(lambda each: each.partition.active, onward):
+            self._again(work)
+
+    async def _send(self, work: Work, endpoint: Endpoint) -> bool:
+        delivery = work.delivery
+        started_ms = self._clock.now_ms()
+        try:
+            prepared = self._builder.prepared(endpoint, started_ms)
+            request = self._builder.request(delivery, endpoint, prepared, started_ms)
+        except (ConfigError, Defect) as error:  # no key opens its secret, or it has none that is valid
+            log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
+            self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
+            return True
+        except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
+            reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
+            self._settler.ended(work, endpoint, "dead", reason, str(error))
+            return True
+        try:
+            self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
+            outcome = await self._sender.send(request)
+        except Defect as error:  # one delivery that cannot be written must not stop the others
+            log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
+            self._settler.ended(work, endpoint, "dead", "unrepresentable", str(error))
+            return True
+        ended_ms = self._clock.now_ms()
+        verdict = judge(
+            outcome, attempt=delivery.attempts + 1, policy=prepared.policy, now_ms=ended_ms, dice=self._dice.roll()
+        )
+        record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
+        self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
+        match verdict:
+            case Delivered():
+                self._turns.ended(delivery, "delivered")
+                self._settler.delivered(work, endpoint, record)
+            case RetryAt(due_at_ms=due):
+                self._settler.retry(work, endpoint, record, due)
+            case Dead():
+                self._turns.ended(delivery, "dead")
+                self._settler.dead(work, endpoint, record)
+        return isinstance(outcome, Reply)
+
+    def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:
+        turn = "retry" if delivery.attempts else "first"
+        self._meter.count("attempts_total", result=result, attempt=turn)
+        self._meter.observe("attempt_duration_seconds", total_ms / 1000, phase="total")
+        if result == "ok" and delivery.accepted_at_ms:
+            seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
+            self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if turn == "first" else "any")
