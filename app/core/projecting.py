@@ -4,12 +4,15 @@ Rules of this file
 - Anybody who can reach Kafka may have written a record: what no database would take (a NUL in a text, a number of
   twenty digits, a name of a megabyte) is unreadable here, or repaired, and never stops the role.
 - Only `attempts` is counted, by the records' own timestamps: no worker's clock decides on the hour.
+- A write that has failed is repeated with the same portion: `settle` changes nothing that it reads, so that it returns
+  the same rows each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from copy import copy
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -86,6 +89,33 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, object] = {}
 
 
+class Request(NamedTuple):
+    """A request that was made and is counted."""
+
+    fact: Fact
+    #: partition of `attempts`
+    part: int
+    ok: bool
+    duration_ms: float
+
+
+class End(NamedTuple):
+    """A record of `attempts` that ends a delivery and is counted; its coordinates are its key."""
+
+    fact: Fact
+    part: int
+    offset: int
+    #: whether a request was made, so that the record is a `Line`, too
+    requested: bool
+
+
+class Settlement(NamedTuple):
+    """What one write adds to the rows that are there."""
+
+    changed: list[Standing]
+    tally: Tally
+
+
 class Portion:
     """What the records of one poll add, in one transaction."""
 
@@ -94,9 +124,8 @@ class Portion:
         self.lines: list[Line] = []
         #: with the time
         self.notices: list[tuple[Notice, int]] = []
-        self.tally = Tally()
-        #: facts of `attempts` that end a delivery, with the partition that they are counted in
-        self.ends: list[tuple[Fact, int]] = []
+        self.requests: list[Request] = []
+        self.ends: list[End] = []
         self.unreadable = 0
 
     def take(self, topic: str, record: Read) -> None:
@@ -106,22 +135,36 @@ class Portion:
         except (Defect, ValueError, RecursionError, OverflowError):
             self.unreadable += 1
 
-    def settle(self, known: dict[str, Standing]) -> list[Standing]:
-        """Add the facts to the standings that are known, and count the ends; what has changed."""
+    def settle(self, current: Mapping[str, Standing]) -> Settlement:
+        """The rows of the facts, given the current ones, and what is counted. The same answer to the same question."""
+        return Settlement(self._changed(current), self._tally(current))
+
+    def _changed(self, current: Mapping[str, Standing]) -> list[Standing]:
+        standings: dict[str, Standing] = {}
         changed: dict[str, Standing] = {}
-        delivered = {id for id, standing in known.items() if standing.state == "delivered"}
         for fact in self.facts:
-            standing = known.get(fact.id)
+            standing = standings.get(fact.id)
+            if standing is None and fact.id in current:
+                standing = standings[fact.id] = copy(current[fact.id])
             if standing is None:
-                known[fact.id] = changed[fact.id] = begun(fact)
+                standings[fact.id] = changed[fact.id] = begun(fact)
             elif learn(standing, fact):
                 changed[fact.id] = standing
-        for fact, part in self.ends:
+        return list(changed.values())
+
+    def _tally(self, current: Mapping[str, Standing]) -> Tally:
+        tally = Tally()
+        for fact, part, ok, duration_ms in self.requests:
+            tally.attempt(
+                fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms
+            )  # fmt: skip
+        delivered = {id for id, standing in current.items() if standing.state == "delivered"}
+        for fact, part, _, _ in self.ends:
             if fact.state != "delivered" or fact.id not in delivered:
-                self.tally.end(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, fact.state)
+                tally.end(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, fact.state)
             if fact.state == "delivered":
                 delivered.add(fact.id)
-        return list(changed.values())
+        return tally
 
 
 def _take_delivery(portion: Portion, record: Read) -> None:
@@ -181,17 +224,15 @@ def _take_attempt(portion: Portion, record: Read) -> None:
     if requested and last is not None:
         portion.lines.append(_line(said, record, state, last))
     if said.trigger != "test":
-        _count(portion, said, fact, record.partition, requested=requested)
+        _count(portion, said, fact, record, requested=requested)
 
 
-def _count(portion: Portion, said: Attempt, fact: Fact, part: int, *, requested: bool) -> None:
+def _count(portion: Portion, said: Attempt, fact: Fact, record: Read, *, requested: bool) -> None:
     if requested:
-        portion.tally.attempt(
-            fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part,
-            ok=said.state == "delivered", duration_ms=said.duration_ms,
-        )  # fmt: skip
+        ok = said.state == "delivered"
+        portion.requests.append(Request(fact, record.partition, ok, said.duration_ms))
     if fact.state in ("delivered", "dead", "cancelled"):
-        portion.ends.append((fact, part))
+        portion.ends.append(End(fact, record.partition, record.offset, requested))
 
 
 def _ending(said: Attempt) -> tuple[State, str | None]:

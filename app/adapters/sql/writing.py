@@ -33,6 +33,7 @@ from app.adapters.sql.migrating import upgrade
 from app.core.partitions import Place
 from app.core.projecting import Portion
 from app.core.standing import Standing
+from app.core.tally import Tally
 from app.ports.readmodel import Moved
 
 #: ids of one question; each number of them is a statement of its own, so that the last one is filled up
@@ -80,8 +81,8 @@ class SqlProjectionStore:
         async with self._database.writing() as connection:
             if not await _holds(connection, moved):
                 return False
-            known = await _standings(connection, {fact.id for fact in portion.facts})
-            changed = portion.settle(known)
+            current = await _standings(connection, {fact.id for fact in portion.facts})
+            changed, tally = portion.settle(current)
             if changed:
                 changed.sort(key=lambda standing: standing.id)
                 await self._put_deliveries(connection, [_row(standing) for standing in changed])
@@ -89,7 +90,7 @@ class SqlProjectionStore:
                 await self._put_attempts(connection, [_line(line) for line in portion.lines])
             if portion.notices:
                 await self._put_notices(connection, _notices(portion))
-            if counted := _counted(portion):
+            if counted := _counted(tally):
                 await self._add_hours(connection, counted)
             await connection.execute(_MOVE, [_move(place, to) for place, to in sorted(moved.items())])
         return True
@@ -239,12 +240,12 @@ def _notices(portion: Portion) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(portion: Portion) -> list[dict[str, Any]]:
+def _counted(tally: Tally) -> list[dict[str, Any]]:
     return [
         {
             **where._asdict(),
             **{name: getattr(counts, name) for name in tables.COUNT_COLUMNS[:5]},
             **dict(zip(tables.DURATION_COLUMNS, counts.durations, strict=True)),
         }
-        for where, counts in portion.tally
+        for where, counts in tally
     ]
