@@ -15,9 +15,10 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.patience import PATIENCE_S
+
 #: Debian's package installs servers beside each other, outside of PATH
 _FOLDERS = "/usr/lib/postgresql/*/bin"
-_START_S = 30.0
 
 
 class Postgres:
@@ -50,7 +51,7 @@ class Postgres:
                 [self._programs / "postgres", "-D", self._folder / "data", *options],
                 stdout=subprocess.DEVNULL, stderr=log, user=self._user, cwd="/",
             )  # fmt: skip
-        async with asyncio.timeout(_START_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     await (await asyncpg.connect(self.url("postgres"), timeout=5)).close()

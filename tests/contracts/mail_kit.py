@@ -12,6 +12,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
+from tests.patience import PATIENCE_S
+
 
 class Postbox:
     """An aiosmtpd handler that keeps what it takes."""
@@ -36,7 +38,7 @@ class Postbox:
             self.changed.set()
         return self.at_data
 
-    async def until(self, condition: Callable[[], bool], deadline_s: float = 60) -> None:
+    async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Wait until the condition holds; looked at after each e-mail."""
         async with asyncio.timeout(deadline_s):
             while not condition():

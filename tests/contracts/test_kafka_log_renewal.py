@@ -21,6 +21,7 @@ from app.adapters import kafka_log
 from app.adapters.kafka_log import KafkaLog, TooLarge
 from app.core.errors import Defect, Unavailable
 from tests.fakes.clock import settle
+from tests.patience import PATIENCE_S
 
 #: (the producer's number, the values of a batch) → what becomes of the batch
 Rule = Callable[[int, list[bytes]], Exception | None]
@@ -193,7 +194,7 @@ async def test_room_opens_again_when_what_filled_it_is_over(
     await settle()
     assert not waiting.done() and not big.done()
     bench.broker.open.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
     assert isinstance(big.exception(), TooLarge) if error else big.result() == 0
 

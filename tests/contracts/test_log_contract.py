@@ -17,6 +17,7 @@ from app.ports import Record
 from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 3
 MAX_BYTES = 100_000
@@ -68,7 +69,7 @@ class Ending:
 
     async def come(self) -> None:
         """Wait for either."""
-        await self._pulse.until(lambda: bool(self.done or self.failures), 20)
+        await self._pulse.until(lambda: bool(self.done or self.failures))
 
 
 @pytest.fixture(params=["memory", "kafka"])
@@ -188,5 +189,5 @@ async def test_a_bundle_with_a_record_that_is_too_large_fails_and_is_never_done(
 
 
 async def test_there_is_room_when_nothing_waits(bench: Bench) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await bench.log.room()

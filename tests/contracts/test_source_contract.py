@@ -18,9 +18,9 @@ from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
 from tests.fakes.source import MemoryGroup
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
-PATIENCE_S = 30
 
 
 class Heard:

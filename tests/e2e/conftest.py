@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import HOOKSTREAM, Service
+from tests.patience import LOOKS, PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,11 @@ def shared(broker: RealBroker, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yield running
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
 
 
 def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    for _ in range(LOOKS):
         assert process.poll() is None, "the service has ended"
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
@@ -39,4 +40,4 @@ def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, ConnectionError):
             pass
         time.sleep(0.1)  # a foreign process leaves no other way than to ask again
-    raise AssertionError("the service was not ready within a minute")
+    raise AssertionError("the service was not ready in time")

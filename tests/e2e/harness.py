@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from app.adapters.clock import SystemClock
 from app.embedded.receiver import DemoReceiver, Received
 from app.embedded.receiver_faults import FaultScript
+from tests.patience import PATIENCE_S
 
 #: whose pages may show the portal in a frame
 PORTAL_ORIGIN = "http://localhost:9"
@@ -99,7 +100,7 @@ class Service:
             HOOKSTREAM, *arguments, env=self.environ,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+        out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
         assert process.returncode == expect, f"exit code {process.returncode}\n{out.decode()}\n{err.decode()}"
         text = out.decode() if expect == 0 else err.decode()
         try:
@@ -126,7 +127,7 @@ class Service:
         )  # fmt: skip
         _running.add(self._process.pid)
 
-    async def until_ready(self, deadline_s: float = 60) -> None:
+    async def until_ready(self, deadline_s: float = PATIENCE_S) -> None:
         """Poll /readyz: a foreign process leaves no other way."""
         async with asyncio.timeout(deadline_s), aiohttp.ClientSession() as http:
             while True:
@@ -199,7 +200,7 @@ class Service:
     async def ended(self) -> int:
         """Wait for its end."""
         assert self._process is not None
-        code = await asyncio.wait_for(self._process.wait(), 30)
+        code = await asyncio.wait_for(self._process.wait(), PATIENCE_S)
         _running.discard(self._process.pid)
         return code
 
@@ -241,7 +242,7 @@ class Inbox:
         self.received.append(received)
         self._changed.set()
 
-    async def until(self, condition: Callable[[], bool], deadline_s: float = 30) -> None:
+    async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Wait until the condition holds; looked at after each request."""
         async with asyncio.timeout(deadline_s):
             while not condition():
@@ -275,7 +276,9 @@ async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         await client.stop()
 
 
-async def read(bootstrap: str, topic: str, until: Callable[[list[Any]], bool], deadline_s: float = 30) -> list[Any]:
+async def read(
+    bootstrap: str, topic: str, until: Callable[[list[Any]], bool], deadline_s: float = PATIENCE_S
+) -> list[Any]:
     """The records of a topic from its beginning, as soon as they satisfy `until`."""
     client = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
     await client.start()

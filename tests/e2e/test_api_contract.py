@@ -24,6 +24,7 @@ from schemathesis.core import NOT_SET
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import ADMIN_TOKEN, inbox, service
+from tests.patience import LOOKS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -100,7 +101,7 @@ class Api:
 
     def until(self, key: str, path: str, condition: Callable[[Any], bool]) -> Any:
         """The entries of a list that is not empty, once it satisfies a condition."""
-        for _ in range(300):
+        for _ in range(LOOKS):
             page = self.done("GET", path, key)
             if page["data"] and condition(page):
                 return page["data"]

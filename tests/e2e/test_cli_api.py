@@ -23,6 +23,7 @@ from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.settings import SecretText
 from tests.conftest import RealBroker
 from tests.e2e.harness import ADMIN_TOKEN, HOOKSTREAM, Service, free_port, inbox, pause
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -45,7 +46,7 @@ async def hookstream(
         HOOKSTREAM, *words, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
     ended = Ended(process.returncode or 0, out.decode(), err.decode())
     assert expect in (None, ended.code), ended
     return ended
@@ -226,7 +227,7 @@ async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: 
         HOOKSTREAM, "up", env=environ | kafka, stdout=subprocess.PIPE, start_new_session=True
     )
     try:
-        await asyncio.wait_for(_until_ready(up), 60)
+        await asyncio.wait_for(_until_ready(up), PATIENCE_S)
         assert (tmp_path / "data" / "admin.token").stat().st_mode & 0o777 == 0o600
         await hookstream("tenants", "add", "acme", "-o", "json", environ=environ)
         made = await hookstream("keys", "create", "--tenant", "acme", "--mode", "test", "-o", "json", environ=environ)
@@ -239,7 +240,7 @@ async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: 
         assert [(each["id"], each["tenant"]) for each in over_kafka.json()] == [(endpoint.json()["id"], "acme")]
     finally:
         up.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(up.wait(), 30) == 0
+        assert await asyncio.wait_for(up.wait(), PATIENCE_S) == 0
 
 
 async def _until_ready(up: asyncio.subprocess.Process) -> None:

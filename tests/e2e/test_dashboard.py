@@ -14,6 +14,7 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.browsing import barriers, chrome, person, sign_in
 from tests.e2e.harness import PORTAL_ORIGIN, Service
+from tests.patience import PATIENCE_S
 
 EVENT = '{"id": 7, "email": "<b>a@example.com</b>"}'
 
@@ -38,7 +39,7 @@ class Receiver:
 
     async def got(self, number: int) -> None:
         """Wait for that many requests in all."""
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(PATIENCE_S), self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= number)
 
 
@@ -54,12 +55,12 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 async def seen(page: Page, text: str | re.Pattern[str]) -> None:
     """The page's content says it."""
-    await expect(page.get_by_role("main")).to_contain_text(text, timeout=15_000)
+    await expect(page.get_by_role("main")).to_contain_text(text, timeout=PATIENCE_S * 1000)
 
 
 async def listed(page: Page, state: str) -> None:
     """The read model follows by a moment: look again until a delivery has that state."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await page.locator("#tail-rows .chip", has_text=state).count():
             await page.wait_for_timeout(150)
             await page.reload()
@@ -133,7 +134,7 @@ async def see_it_fail_and_retry(page: Page, tenant: str, customer: Receiver) -> 
     await page.get_by_role("button", name="Retry now").click()
     await seen(page, "One more attempt is on its way.")
     await customer.got(4)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await page.locator("main .head .chip", has_text="delivered").count():
             await page.wait_for_timeout(150)
             await page.reload()
@@ -163,7 +164,7 @@ async def replay(page: Page, customer: Receiver) -> None:
     await seen(page, "1 delivery would be made")
     await page.get_by_role("button", name="Begin the replay").click()
     await customer.got(before + 1)
-    await expect(page.locator('[data-replay-state="done"]')).to_be_visible(timeout=15_000)
+    await expect(page.locator('[data-replay-state="done"]')).to_be_visible(timeout=PATIENCE_S * 1000)
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
@@ -192,7 +193,7 @@ async def test_the_tail_shows_what_comes_while_one_looks(shared: Service) -> Non
         for event_type in ("user.created", "ping"):
             body = {"type": event_type, "data": {"a": 1}}
             assert (await shared.ask("POST", "/v1/events", body, key=key)).status == 202
-        await expect(page.locator("#tail-rows tr")).to_have_count(1, timeout=15_000)
+        await expect(page.locator("#tail-rows tr")).to_have_count(1, timeout=PATIENCE_S * 1000)
         await expect(page.locator("#tail-rows tr")).to_contain_text("ping")
 
 

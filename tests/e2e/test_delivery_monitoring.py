@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import ADMIN_TOKEN, Inbox, Service, inbox, pause
+from tests.patience import LOOKS
 
 Json = dict[str, Any]
 
@@ -50,7 +51,7 @@ class Customer:
 
     async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
         """The answer of a GET, once it satisfies a condition; the read model follows what happens."""
-        for _ in range(400):
+        for _ in range(LOOKS):
             answer = await self._service.ask("GET", path, key=self.key)
             if answer.status == 200 and condition(answer.body):
                 return answer.body
@@ -81,7 +82,7 @@ def bodies(box: Inbox) -> list[Any]:
 
 async def passed_over(service: Service, more_than: int = -1) -> int:
     """How many waiting copies were passed over, once that are more."""
-    for _ in range(400):
+    for _ in range(LOOKS):
         found = re.search(r"^hookstream_deliveries_passed_over_total (\S+)", await service.metrics(), re.MULTILINE)
         number = int(float(found[1])) if found else 0
         if number > more_than:

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service
+from tests.patience import PATIENCE_S
 
 KEYS = 20
 REST = ("fanout", "dispatch", "delay", "registry", "api")
@@ -68,7 +69,7 @@ async def act(running: Service, key: str, endpoint: str, action: str) -> None:
     assert answer.status == 200, answer
 
 
-async def resumed(running: Service, number: int, deadline_s: float = 60) -> None:
+async def resumed(running: Service, number: int, deadline_s: float = PATIENCE_S) -> None:
     """Wait until so many resumes are done."""
 
     def there(records: list[Any]) -> bool:
@@ -129,7 +130,7 @@ async def test_nothing_overtakes_a_resume_under_traffic(
                 await victim.start()
             await resumed(rest, turn + 1)
         await traffic.stop()
-        await box.until(lambda: len(set(box.ids())) >= traffic.appended, deadline_s=60)
+        await box.until(lambda: len(set(box.ids())) >= traffic.appended)
         with capsys.disabled():
             print(f"\n3 resumes under traffic, 2 kills: {traffic.appended} events, {len(box.received)} requests")
         assert disorder(box, traffic.appended) == []
@@ -152,7 +153,7 @@ async def test_pauses_and_resumes_in_quick_succession_keep_the_order(
             await pause(between_s)
         await resumed(running, 7)
         await traffic.stop()
-        await box.until(lambda: len({e.event_id for e in box.received if e.status == 200}) >= traffic.appended, 60)
+        await box.until(lambda: len({e.event_id for e in box.received if e.status == 200}) >= traffic.appended)
         assert disorder(box, traffic.appended) == []
         numbers: dict[str, list[int]] = defaultdict(list)
         for each in box.received:
@@ -177,7 +178,7 @@ async def test_a_cancelled_resume_holds_nothing_back(broker: RealBroker, prefix:
         cancelled = await running.ask("POST", f"/v1/replays/{replay['id']}/cancel", key=key)
         assert cancelled.status == 200, cancelled
         await events(kafka, prefix, 400, 440)
-        await box.until(lambda: {f"evt_{number}" for number in range(400, 440)} <= set(box.ids()), 60)
+        await box.until(lambda: {f"evt_{number}" for number in range(400, 440)} <= set(box.ids()))
         assert all(sequences == sorted(sequences) for sequences in first_sights(box).values())
         assert len(set(box.ids())) < 440, "what the resume has not brought stays where it is"
 

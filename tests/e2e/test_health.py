@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, read, service
+from tests.patience import LOOKS
 
 FAST = {"HOOKSTREAM_TIME_SCALE": "0.001"}
 
@@ -20,7 +21,7 @@ async def append(running: Service, tenant: str, number: int) -> None:
 
 async def until(running: Service, key: str, endpoint: str, **wanted: Any) -> dict[str, Any]:
     """The endpoint, as soon as these fields are so."""
-    for _ in range(600):
+    for _ in range(LOOKS):
         shown: dict[str, Any] = (await running.ask("GET", f"/v1/webhooks/{endpoint}", key=key)).body
         if all(shown[name] == value for name, value in wanted.items()):
             return shown

@@ -36,7 +36,7 @@ async def test_good_endpoints_are_not_delayed(broker: RealBroker, prefix: str, t
             return sorted(each.at_ms - appended[each.event_id or ""] for each in box.received[begun:])
 
         alone = await run("good")
-        await running.add(f"{hanging}/standard/hangs", events="both")
+        await running.add(f"{hanging}/standard/hangs", events="both", timeout="60")
         await running.add(f"http://127.0.0.1:{free_port()}/standard", events="both")
         beside = await run("both")
     line = " · ".join(
@@ -45,5 +45,6 @@ async def test_good_endpoints_are_not_delayed(broker: RealBroker, prefix: str, t
     )
     with capsys.disabled():  # type: ignore[attr-defined]
         print(f"\neight good endpoints: {line}")
-    # not a measure of speed: a delay by the hanging one would be 30,000 ms, by a retry 1,000
-    assert beside[int(len(beside) * 0.99)] < 1000
+    # Speed is measured in `make bench`. What waited for the hanging endpoint would have waited for its 60 s timeout.
+    assert beside[-1] < 50_000
+    assert max(each.attempt or 0 for each in box.received) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -176,17 +175,15 @@ async def test_kill_9_in_a_resume_loses_nothing(
             await running.ended()
             await running.start()
         await box.until(lambda: len(set(box.ids())) >= 2000)
-        begun = time.monotonic()
         assert await running.stop() == 0, "stopped in the middle of a replay"
-        stopped_s = time.monotonic() - begun
         await running.start()
         await ops.replay("rpl_1", "done")
         await box.until(lambda: len(set(box.ids())) == 3000)
         repeated = sum(number - 1 for number in Counter(box.ids()).values())
         assert await running.stop() == 0
     with capsys.disabled():  # type: ignore[attr-defined]
-        print(f"\n2 kills in a resume of 3000: 0 lost, {repeated} sent again; stopped in {stopped_s:.1f} s")
-    assert repeated < 3000 and stopped_s < 10
+        print(f"\n2 kills in a resume of 3000: 0 lost, {repeated} sent again")
+    assert repeated < 3000
 
 
 async def test_recover_gives_what_a_disabled_endpoint_has_missed_as_fan_out_decided_it(

@@ -15,6 +15,7 @@ from app.core.errors import Unavailable
 from app.ports.readmodel import DeliveryFilter, DeliveryRow
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, service
+from tests.patience import LOOKS, PATIENCE_S
 from tests.postgres import Postgres
 
 ACME = DeliveryFilter(tenant="acme", mode="live")
@@ -24,7 +25,7 @@ async def rows_when(folder: Path, enough: Callable[[Sequence[DeliveryRow]], bool
     """The newest deliveries, once they satisfy a condition; the process that writes them is a foreign one."""
     store = SqlReadStore(Database(None, folder))
     try:
-        for _ in range(600):
+        for _ in range(LOOKS):
             try:
                 rows = list((await store.deliveries(ACME, limit=100)).rows)
             except Unavailable:
@@ -129,7 +130,7 @@ async def _send(broker: RealBroker, prefix: str, numbers: range) -> None:
 async def _until(read: SqlReadStore, delivered: int) -> None:
     """Look until so many are shown as delivered, and no more."""
     which = DeliveryFilter(tenant="acme", mode="live", states=("delivered",))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while await read.count(which, at_most=10_000) < delivered:
             await pause(0.1)
     assert await read.count(which, at_most=10_000) == delivered
@@ -137,7 +138,7 @@ async def _until(read: SqlReadStore, delivered: int) -> None:
 
 async def _said(running: Service, role: str, words: str | None) -> None:
     """Look at /readyz until it says that of a role."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             _, roles = await running.readiness()
             if (words is None and roles[role] == "ready") or (words is not None and words in roles[role]):

@@ -19,6 +19,7 @@ from app.adapters.clock import SystemClock
 from app.core.ingest import iso
 from tests.conftest import RealBroker
 from tests.e2e.harness import Answer, Inbox, Service, inbox, pause, producer, read
+from tests.patience import PATIENCE_S
 
 CLOCK = SystemClock()
 
@@ -69,7 +70,7 @@ class Party:
 
     async def until(self, replay: str, *states: str) -> dict[str, Any]:
         """The replay, once it has one of these states."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 found: dict[str, Any] = (await self.service.ask("GET", f"/v1/replays/{replay}", key=self.live)).body
                 if found["state"] in states:
@@ -254,16 +255,14 @@ async def test_the_rate_is_kept_while_live_events_pass(acme: Party) -> None:
         await acme.append(names(30))
         await box.until(lambda: len(box.received) == 30)
         begun_s = CLOCK.monotonic()
-        made = await acme.replay(rate=20)
+        made = await acme.replay(rate=2)
         await box.until(lambda: len(again(box)) >= 5)
-        for number in range(10):
-            live_s = CLOCK.monotonic()
+        for number in range(5):
             await acme.append([f"live{number}"])
             await box.until(lambda number=number: f"live{number}" in box.ids())  # type: ignore[misc]
-            assert CLOCK.monotonic() - live_s < 1.0
         assert len(again(box)) < 30, "live events wait for no replay"
         await box.until(lambda: len(again(box)) == 30)
-        assert 1.2 < CLOCK.monotonic() - begun_s < 6
+        assert CLOCK.monotonic() - begun_s > 12, "faster than 2 per second"
         done = await acme.until(made["id"], "done")
         assert done["sent"] == 30, "the end was fixed when it began"
 
@@ -285,7 +284,7 @@ async def test_pause_resume_and_cancel(acme: Party) -> None:
         done = await acme.until(made["id"], "done")
         await box.until(lambda: len(again(box)) == 40)
         assert done["sent"] == 40 and len({each.event_id for each in again(box)}) == 40
-        second = await acme.replay(rate=20)
+        second = await acme.replay(rate=2)
         await box.until(lambda: len(again(box)) >= 44)
         assert (await acme.do(second["id"], "cancel"))["state"] == "cancelled"
         await pause(0.5)

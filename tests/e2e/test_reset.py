@@ -11,6 +11,7 @@ from pathlib import Path
 from app.embedded.jars import find_java, resolve
 from tests.conftest import JAR_CACHE, RealBroker
 from tests.e2e.harness import Service, inbox, producer
+from tests.patience import PATIENCE_S
 
 EVENTS = 200
 
@@ -23,7 +24,7 @@ async def stock_tool(*arguments: str) -> str:
         str(java), "-cp", ":".join(map(str, jars)), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
         *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, out.decode()
     return out.decode()
 
@@ -56,7 +57,7 @@ async def test_a_reset_with_the_stock_tool_is_a_replay(broker: RealBroker, prefi
         await running.start()
         await append(EVENTS, EVENTS + 10)
         everything = {(path, f"evt_{number}") for path, _ in before for number in range(EVENTS + 10)}
-        await box.until(lambda: {(each.path, each.event_id) for each in box.received} >= everything, deadline_s=60)
+        await box.until(lambda: {(each.path, each.event_id) for each in box.received} >= everything)
         again = [each for each in box.received if "webhook-replay" in each.headers]
         new = [each for each in box.received if "webhook-replay" not in each.headers]
         assert {(each.path, each.event_id): each.headers["webhook-sequence"] for each in again} == before

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import JAR_CACHE
 from tests.e2e.harness import HOOKSTREAM
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("starts_a_broker")
 
@@ -41,7 +42,7 @@ async def cli(data_dir: Path, *arguments: str, expect: int = 0) -> str:
     process = await asyncio.create_subprocess_exec(
         HOOKSTREAM, *arguments, env=environ(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), 120)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == expect, out.decode() + err.decode()
     return out.decode()
 
@@ -56,7 +57,7 @@ class Up:
     async def until(self, pattern: str) -> str:
         """Read lines until one matches."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE_S):
             while line := (await self.process.stdout.readline()).decode():
                 self.lines.append(line)
                 if re.search(pattern, line):
@@ -103,7 +104,7 @@ async def state(data_dir: Path) -> str:
         return json.dumps(sorted(each["id"] for each in listed))
     finally:
         up.process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(up.process.wait(), 30)
+        await asyncio.wait_for(up.process.wait(), PATIENCE_S)
 
 
 async def test_ctrl_c_leaves_no_process_and_no_lock_and_endpoints_are_remembered(tmp_path: Path) -> None:
@@ -133,8 +134,8 @@ async def test_ctrl_c_leaves_no_process_and_no_lock_and_endpoints_are_remembered
     children = family(up.process.pid)
     assert any("java" in child.name() for child in children)
     up.process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(up.process.wait(), 30) == 0
-    assert not psutil.wait_procs(children, timeout=5)[1], "a process was left behind"
+    assert await asyncio.wait_for(up.process.wait(), PATIENCE_S) == 0
+    assert not psutil.wait_procs(children, timeout=PATIENCE_S)[1], "a process was left behind"
     assert not (tmp_path / "up.json").exists()
     again = await start(tmp_path)
     try:
@@ -152,7 +153,7 @@ async def test_ctrl_c_leaves_no_process_and_no_lock_and_endpoints_are_remembered
         assert (tmp_path / "secret.keys").stat().st_mode & 0o777 == 0o600
     finally:
         again.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(again.process.wait(), 30) == 0
+        assert await asyncio.wait_for(again.process.wait(), PATIENCE_S) == 0
 
 
 async def test_kill_9_of_up_takes_kafka_along_and_the_next_start_works(tmp_path: Path) -> None:
@@ -161,11 +162,11 @@ async def test_kill_9_of_up_takes_kafka_along_and_the_next_start_works(tmp_path:
     children = family(up.process.pid)
     up.process.kill()
     await up.process.wait()
-    assert not psutil.wait_procs(children, timeout=20)[1], "Kafka was left behind"
+    assert not psutil.wait_procs(children, timeout=PATIENCE_S)[1], "Kafka was left behind"
     again = await start(tmp_path)
     await again.until("Ready")
     again.process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(again.process.wait(), 30) == 0
+    assert await asyncio.wait_for(again.process.wait(), PATIENCE_S) == 0
 
 
 async def test_a_killed_broker_is_started_again(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ async def test_a_killed_broker_is_started_again(tmp_path: Path) -> None:
     await cli(tmp_path, "events", "send", str(event))
     await up.until(r"standard\s+ping .*signature valid")
     up.process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(up.process.wait(), 40) == 0
+    assert await asyncio.wait_for(up.process.wait(), PATIENCE_S) == 0
 
 
 async def test_unknown_settings_stop_the_start_with_all_errors(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, read, service
+from tests.patience import PATIENCE_S
 
 LIMITS = {"HOOKSTREAM_WATCHDOG_SUSPECT_SECONDS": "1", "HOOKSTREAM_WATCHDOG_STUCK_SECONDS": "2"}
 EVENT = b'{"type": "a.b", "data": {}}'
@@ -57,7 +58,7 @@ async def test_a_stuck_role_says_why_on_readyz_and_then_ends_the_process_with_co
     ):
         assert (await running.readiness())[0] == 200
         await kafka.send_and_wait(f"{prefix}events.raw", EVENT, partition=2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (said := await running.readiness())[0] == 200:
                 await pause(0.05)
         status, roles = said
@@ -104,7 +105,7 @@ async def stays_ready(running: Service, seconds: float) -> None:
 
 async def says(running: Service, metric: str) -> None:
     """Wait for the sample that says it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while metric not in await running.metrics():
             await pause(0.1)
 

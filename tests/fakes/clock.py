@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from tests.patience import PATIENCE_S
+
 #: loop passes after which everything that follows from one event has happened
 _SETTLED = 30
 
@@ -35,7 +37,7 @@ class Pulse:
             if not each.done():
                 each.set_result(None)
 
-    async def until(self, condition: Callable[[], bool], deadline_s: float = 5) -> None:
+    async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Return when `condition` holds; looked at again at each beat."""
         async with asyncio.timeout(deadline_s):
             while not condition():

@@ -20,12 +20,12 @@ from tests.faults.cluster import Cluster, Window
 from tests.faults.faults import FAULTS, RARE
 from tests.faults.observer import Observer
 from tests.faults.receiver import Manners, Receiver
+from tests.patience import LOOKS, PATIENCE_S
 
 EVENTS = 600
 KEYS = 12
 #: seconds that the appending takes
 TRAFFIC_S = 4.0
-SETTLED_S = 90.0
 _ALL = FAULTS | RARE
 
 
@@ -79,7 +79,7 @@ class Stage:
             await asyncio.sleep(scene.dice.uniform(0.2, 0.6) * TRAFFIC_S)
             for name in faults:
                 await self._hurt(name, scene.dice)
-            await asyncio.wait_for(traffic, SETTLED_S)
+            await asyncio.wait_for(traffic, PATIENCE_S)
         finally:
             traffic.cancel()
             await asyncio.gather(traffic, return_exceptions=True)
@@ -102,7 +102,7 @@ class Stage:
     async def send(self, event: dict[str, Any] | bytes, key: str) -> None:
         """Append to events.raw around the proxy; the broker may be away meanwhile."""
         value = event if isinstance(event, bytes) else json.dumps(event).encode()
-        for _ in range(900):
+        for _ in range(LOOKS):
             try:
                 await self._producer.send_and_wait(f"{self.cluster.prefix}events.raw", value, key=key.encode())
             except KafkaError:
@@ -185,11 +185,11 @@ class _Scene:
     async def verdict(self) -> Verdict:
         """Wait until every delivery has come to an end, and judge."""
         seen = self._stage.observer.tenants[self.tenant]
-        done = await self._stage.observer.until(lambda: checker.complete(seen, self._targets), SETTLED_S)
+        done = await self._stage.observer.until(lambda: checker.complete(seen, self._targets), PATIENCE_S)
         hits = [hit for manners in self._manners for hit in manners.hits]
         verdict = checker.judge(seen, self._targets, hits, self._stage.windows)
         if not done:
-            verdict.broken.insert(0, f"not everything had come to an end after {SETTLED_S:.0f} s")
+            verdict.broken.insert(0, f"not everything had come to an end after {PATIENCE_S:.0f} s")
         if done:
             verdict.broken += await self._shown()
         for target in self._targets:
@@ -200,7 +200,7 @@ class _Scene:
     async def _shown(self) -> list[str]:
         """Where the read model disagrees with Kafka, when it has had the time to read on."""
         seen = self._stage.observer.tenants[self.tenant]
-        end = asyncio.get_running_loop().time() + SETTLED_S
+        end = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             wrong = list(checker.shown(seen, self._targets, await self._rows()))
             if not wrong or asyncio.get_running_loop().time() > end:
@@ -239,7 +239,7 @@ class _Scene:
         """Ask the API until it answers; a repetition carries the same Idempotency-Key."""
         headers = {"idempotency-key": str(UUID(int=self._ids.getrandbits(128)))}
         said = ""
-        for _ in range(900):  # the broker may be away for a minute
+        for _ in range(LOOKS):  # the broker may be away for a minute
             try:
                 answer = await self._api.ask(method, path, body, key="" if operator else self._key, headers=headers)
             except (ClientError, OSError, TimeoutError, ValueError) as error:

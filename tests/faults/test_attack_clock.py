@@ -18,6 +18,7 @@ from aiokafka.errors import InvalidTimestampError
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer
+from tests.patience import PATIENCE_S
 
 HOUR_S = 3600.0
 YEAR_MS = 365 * 86_400_000
@@ -29,6 +30,7 @@ true_ns = time.time_ns
 time.time_ns = lambda: true_ns() + int(struct.unpack("<d", shift[:8])[0] * 1e9)
 time.time = lambda: time.time_ns() / 1e9
 from app.cli.main import main
+from tests.patience import PATIENCE_S
 main()
 """
 
@@ -83,12 +85,12 @@ class Traffic:
             )
             self.ids.append(id_)
 
-    async def arrive(self, deadline_s: float) -> None:
+    async def arrive(self, deadline_s: float = PATIENCE_S) -> None:
         """Wait until all endpoints that answer have all of them."""
         for path in ("/standard/free", "/standard/rated", "/standard/ordered"):
             await self.good.until(lambda path=path: set(self.good.ids(path)) >= set(self.ids), deadline_s)  # type: ignore[misc]
 
-    async def settle(self, deadline_s: float) -> None:
+    async def settle(self, deadline_s: float = PATIENCE_S) -> None:
         """Wait until the one that fails at first has all, too."""
         wanted = set(self.ids)
         await self.flaky.until(
@@ -143,34 +145,34 @@ async def test_an_hour_forwards_and_back(broker: RealBroker, prefix: str, tmp_pa
         aged = len(flaky.received)
         traffic = Traffic(running, good, flaky, kafka)
         await traffic.append(30)
-        await traffic.arrive(10)
+        await traffic.arrive()
         await flaky.until(lambda: len(flaky.received) >= aged + 30)
         assert max(each.attempt or 0 for each in flaky.received) == 1, "the retries are due in ten minutes"
         running.jump(HOUR_S + 5)  # beyond what Kafka accepts as a producer's timestamp
         await flaky.until(
-            lambda: sum(each.attempt == 2 for each in flaky.received) >= 30, 10
+            lambda: sum(each.attempt == 2 for each in flaky.received) >= 30
         )  # now they are due, each once
         await traffic.append(30)
-        await traffic.arrive(10)
+        await traffic.arrive()
         signed = int(good.received[-1].headers["webhook-timestamp"])
         assert abs(signed - time.time() - running.shift_s) < 30, "signatures are made with the wall clock"
         running.jump(-HOUR_S - 5)
         await traffic.append(30)
-        await traffic.arrive(10)  # nothing is held back for an hour
+        await traffic.arrive()  # nothing is held back for an hour
         running.jump(-HOUR_S)
         await traffic.append(30)
-        await traffic.arrive(10)
+        await traffic.arrive()
         posted = await running.ask("POST", "/v1/events", {"type": "a.b", "id": "posted", "data": {}}, key=key)
         assert posted.status == 202, posted
         traffic.ids.append("posted")
-        await traffic.arrive(10)
+        await traffic.arrive()
         used, begun = running.cpu_s(), time.monotonic()
         await pause(2)
         assert running.cpu_s() - used < 0.3 * (time.monotonic() - begun), "it circles"
         for _ in range(8):  # what waits comes when its time has come, in however many steps
             running.jump(HOUR_S / 2)
             await pause(0.3)
-        await traffic.settle(20)
+        await traffic.settle()
         attempts = Counter(each.event_id for each in flaky.received)
         assert max(attempts.values()) <= 8
         assert max(Counter((each.path, each.event_id) for each in good.received).values()) == 1

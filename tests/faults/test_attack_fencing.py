@@ -18,6 +18,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, producer
 from tests.e2e.test_reset import stock_tool
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
 
@@ -127,7 +128,7 @@ async def invade(bootstrap: str, group: str, topic: str) -> None:
     )  # fmt: skip
     await invader.start()
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while not invader.assignment():
                 await invader.getmany(timeout_ms=100)
     finally:

@@ -32,6 +32,7 @@ from app.wiring.fanout import fanout_role
 from app.wiring.supervisor import Supervisor
 from app.wiring.topics import topics_of
 from tests.conftest import RealBroker
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
 
@@ -60,7 +61,7 @@ class Bench:
         running = Supervisor({"fanout": make or (lambda: self.role(folder))}, SystemClock(), self.meter)
         running.start()
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(PATIENCE_S):
                 while running.readiness()["fanout"] is not None:
                     await SystemClock().sleep(0.02)
             yield running
@@ -98,7 +99,7 @@ class Bench:
         places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         ends = await consumer.end_offsets(places)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 for place in places:
                     while (await consumer.committed(place) or 0) < ends[place]:
                         await SystemClock().sleep(0.1)
@@ -113,7 +114,7 @@ class Tap:
         self._bench = bench
         self.records: list[dict[str, str]] = []
 
-    async def until(self, condition: Callable[[], bool], deadline_s: float = 30) -> None:
+    async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Read until the condition holds."""
         consumer = AIOKafkaConsumer(
             self._bench.topics.name(Names.DELIVERIES), bootstrap_servers=self._bench.bootstrap,

@@ -222,7 +222,7 @@ async def test_delay(bench: Bench) -> None:
     outcome = await bench.post("/bota")
     assert isinstance(outcome, Reply)
     assert outcome.status == 200
-    assert 100 <= outcome.timing.first_byte_ms < 2000
+    assert outcome.timing.first_byte_ms >= 100
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("hang", "timeout"), ("reset", "reset"), ("garbage", "protocol")])

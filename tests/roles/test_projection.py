@@ -20,6 +20,7 @@ from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog
 from tests.fakes.projection import MemoryProjection, SeekingMemorySource
 from tests.fakes.source import MemoryGroup
+from tests.patience import PATIENCE_S
 
 TOPICS = topics_of(Settings(topic_prefix="p.", partitions=2, replication_factor=1))
 PLACES = [(f"p.{name}", number) for name in PROJECTED for number in range(2)]
@@ -140,7 +141,7 @@ async def test_a_partition_that_was_revoked_is_not_written(stage: Stage) -> None
     await stage.turn()
     revoking = asyncio.create_task(stage.source.revoke(*PLACES))
     await settle()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await revoking
     await stage.source.assign(("p.deliveries", 1))
     stage.store.unavailable = None

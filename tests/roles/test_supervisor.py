@@ -14,6 +14,7 @@ from app.core.watchdog import Limits, Progress, Report, Span
 from app.wiring.supervisor import Supervisor
 from app.wiring.watchdog import Watchdog, every_s
 from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE_S
 
 PLACE: Place = ("events.raw", 0)
 
@@ -207,7 +208,7 @@ async def test_a_stuck_role_that_does_not_stop_is_given_up(monkeypatch: pytest.M
     stage = Stage(deaf, restarts=5)
     await stage.start()
     await stage.watch(125, BEHIND)
-    assert "and it does not stop" in await asyncio.wait_for(stage.supervisor.given_up(), 5)
+    assert "and it does not stop" in await asyncio.wait_for(stage.supervisor.given_up(), PATIENCE_S)
     assert len(stage.parts) == 1 and not stage.parts[0].ended
     assert await stage.supervisor.stop()
 
