@@ -67,6 +67,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     portal_origins: tuple[str, ...] = ()
     #: requests per second that one key may make
     api_rate_limit: int = 500
+    #: connections to the API at once; beyond it the one that has waited longest is closed
+    api_connections: int = 2000
+    #: the same for one address; behind a proxy that is the proxy's address; 0 = no limit
+    api_connections_per_address: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
     metrics_port: int = 9400
     #: put before every topic and group name, for example `acme.`
@@ -220,7 +224,6 @@ def _contradictions(settings: Settings) -> list[str]:
 
     for name in ("kafka_port", "api_port", "metrics_port"):
         demand(0 <= getattr(settings, name) <= 65535, name.upper(), "a port is 0 to 65535")
-    demand(1 <= settings.api_rate_limit <= 1_000_000, "API_RATE_LIMIT", "1 to 1000000")
     demand(1 <= settings.partitions <= 1000, "PARTITIONS", "1 to 1000")
     demand(1 <= settings.replication_factor <= 10, "REPLICATION_FACTOR", "1 to 10")
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
@@ -243,11 +246,23 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
+    said += _api_problems(settings)
     said += _origin_problems(settings)
     said += _database_problems(settings)
     said += _egress_problems(settings)
     said += _watchdog_problems(settings)
     said += _mail_problems(settings)
+    return said
+
+
+def _api_problems(settings: Settings) -> list[str]:
+    said = []
+    if not 1 <= settings.api_rate_limit <= 1_000_000:
+        said.append(f"{PREFIX}API_RATE_LIMIT: 1 to 1000000")
+    if not 16 <= settings.api_connections <= 1_000_000:
+        said.append(f"{PREFIX}API_CONNECTIONS: 16 to 1000000")
+    if not 0 <= settings.api_connections_per_address <= settings.api_connections:
+        said.append(f"{PREFIX}API_CONNECTIONS_PER_ADDRESS: 0 to {PREFIX}API_CONNECTIONS")
     return said
 
 

@@ -75,6 +75,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
     Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles found suspect or stuck by the watchdog."),
     Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be repeated."),
+    Metric(
+        "api_connections_closed_total",
+        "counter",
+        ("reason",),
+        "Connections that the listener closed: head_timeout, idle, unread, displaced, refused or exhausted.",
+    ),
     Metric("event_loop_lag_seconds", "gauge", (), "How late the event loop was at its last check."),
 )
 

@@ -17,6 +17,7 @@ import uvloop
 
 from app import settings as settings_module
 from app.adapters import logs
+from app.adapters.descriptors import raise_descriptor_limit
 from app.adapters.keyring import AesKeyRing, operator_token_in, ring_in
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.embedded.jars import default_cache
@@ -114,6 +115,8 @@ def serve(work: Coroutine[Any, Any, int]) -> NoReturn:
     The service has stopped everything of its own by then; Faust and aiokafka may keep a thread or a task that does not
     listen to its cancellation, and waiting for it would mean waiting for ever.
     """
+
+    raise_descriptor_limit()
 
     async def whole() -> None:
         # The collector's defaults are for small programs: it would look at every waiting delivery again and again.

@@ -11,7 +11,7 @@ import typer
 
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing
-from app.adapters.web_server import WebServer, add_probes, web_application
+from app.adapters.web_server import PROBE_LIMITS, WebServer, add_probes, web_application
 from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings
@@ -51,7 +51,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
         settings.metrics_port, add_probes(web_application(), process.meter.exposition, process.readiness),
-        setting="HOOKSTREAM_METRICS_PORT",
+        setting="HOOKSTREAM_METRICS_PORT", limits=PROBE_LIMITS,
     )  # fmt: skip
     port = await probes.start()
     process.own_ports.add(port)

@@ -17,8 +17,10 @@ from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_records import KafkaRecords
 from app.adapters.keyring import AesKeyRing
+from app.adapters.listener import OnClosed
 from app.adapters.minting import RandomMinter
 from app.adapters.web_server import WebServer, add_probes
+from app.core.connection_book import ConnectionLimits
 from app.core.topics import Names, Topics
 from app.ports import DirectoryFeed, Sender
 from app.ports.operations import Operations
@@ -40,7 +42,7 @@ CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
     keyring: AesKeyRing, past: Archive, address: Address, exposition: Callable[[], bytes],
-    readiness: Callable[[], Mapping[str, str | None]], operations: Operations,
+    readiness: Callable[[], Mapping[str, str | None]], operations: Operations, on_closed: OnClosed,
 ) -> ApiRole:  # fmt: skip
     """A fresh role."""
     clock = SystemClock()
@@ -74,7 +76,7 @@ def api_role(
             await commands.stop()
 
     def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
-        return _listening(address, add_probes(application, exposition, readiness))
+        return _listening(address, add_probes(application, exposition, readiness), _limits(settings), on_closed)
 
     return ApiRole(
         services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
@@ -96,10 +98,17 @@ def _session_key(settings: Settings, keyring: AesKeyRing) -> bytes:
     return keyring.derive(f"sessions/{token}")
 
 
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(total=settings.api_connections, per_address=settings.api_connections_per_address)
+
+
 @asynccontextmanager
-async def _listening(address: Address, application: web.Application) -> AsyncIterator[int]:
+async def _listening(
+    address: Address, application: web.Application, limits: ConnectionLimits, on_closed: OnClosed
+) -> AsyncIterator[int]:
     server = WebServer(
-        address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere
+        address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere,
+        limits=limits, on_closed=on_closed,
     )  # fmt: skip
     address.port = await server.start()
     try:

@@ -219,6 +219,7 @@ class Process:
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
             self._past(), self.address, self.meter.exposition, self.readiness,
             KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
+            lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
         )  # fmt: skip
 
     def _sequencer(self) -> Role:
