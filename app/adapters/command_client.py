@@ -7,9 +7,10 @@ import uuid
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_log import KafkaLog
 from app.core.commands import Action, Command, Reply
@@ -31,14 +32,7 @@ class CommandClient:
         self._place = TopicPartition(replies, 0)
         self._clock = clock
         self._log = KafkaLog(bootstrap, client_id=client_id)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            client_id=client_id,
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="latest",
-        )
+        self._consumer = consumer(bootstrap, client_id=client_id, auto_offset_reset="latest")
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._task: asyncio.Task[None] | None = None
 

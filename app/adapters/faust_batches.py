@@ -28,6 +28,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from app.adapters.faust_store import FolderStore
+from app.adapters.kafka_clients import ISOLATION_LEVEL
 from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
@@ -77,6 +78,7 @@ class Polled(NamedTuple):
 class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = ISOLATION_LEVEL  # Faust's own choice depends on its transactions
         # Faust fixes 1500 ms; a partition that is not part of the fetch under way waits that long for its turn.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.core.errors import Defect
 
@@ -19,9 +20,7 @@ class KafkaEnds:
         self._events = events
         self._fanout_group = fanout_group
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, client_id=client_id, group_id=None, enable_auto_commit=False
-        )  # fmt: skip
+        self._consumer = consumer(bootstrap, client_id=client_id)
 
     async def start(self) -> None:
         """Connect."""
@@ -52,12 +51,12 @@ class KafkaEnds:
         return {number: done.get(number, 0) for number in await self.ends(self._events)}
 
 
-def attend(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+def attend(asker: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
     """Have one request bring the metadata of all their topics, and keep it, before a consumer that reads nothing is
     asked for offsets; by itself it asks for topics one after the other, 0.1 s each.
     """
-    consumer.assign(list(places))
-    consumer.pause(*places)
+    asker.assign(list(places))
+    asker.pause(*places)
 
 
 async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:

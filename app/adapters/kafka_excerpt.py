@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.core.errors import ConfigError
 from app.ports import Record
@@ -22,18 +23,15 @@ async def newest(
 
     Raises `Unavailable`, and `ConfigError` where the topic does not exist.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, client_id="hookstream-cli", group_id=None, enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )  # fmt: skip
+    reader = consumer(bootstrap, client_id="hookstream-cli")
     # (timestamp, partition, offset) differs for all records, so that the rest is never compared
     kept: list[tuple[tuple[int, int, int], T]] = []
     with reachable(bootstrap):
-        await consumer.start()
+        await reader.start()
         try:
-            left = await _begin(consumer, topic, since_ms)
+            left = await _begin(reader, topic, since_ms)
             while left:
-                for place, records in (await consumer.getmany(*left, timeout_ms=500)).items():
+                for place, records in (await reader.getmany(*left, timeout_ms=500)).items():
                     for record in records:
                         made = wanted(record) if record.offset < left[place] else None
                         if made is not None:
@@ -41,24 +39,24 @@ async def newest(
                             heappush(kept, entry)
                             if len(kept) > limit:
                                 heappop(kept)
-                left = {place: end for place, end in left.items() if await consumer.position(place) < end}
+                left = {place: end for place, end in left.items() if await reader.position(place) < end}
         finally:
-            await consumer.stop()
+            await reader.stop()
     return [made for _, made in sorted(kept, key=lambda each: each[0])]
 
 
-async def _begin(consumer: AIOKafkaConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
+async def _begin(reader: AIOKafkaConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
     """Go to where the time begins; partition → its end, where there is something to read."""
-    known = await consumer._client.fetch_all_metadata()
+    known = await reader._client.fetch_all_metadata()
     numbers = known.partitions_for_topic(topic)
     if not numbers:
         raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
     places = [TopicPartition(topic, number) for number in sorted(numbers)]
-    ends = await consumer.end_offsets(places)
-    starts = await consumer.offsets_for_times(dict.fromkeys(places, since_ms))
+    ends = await reader.end_offsets(places)
+    starts = await reader.offsets_for_times(dict.fromkeys(places, since_ms))
     begins = {place: start.offset for place, start in starts.items() if start is not None}
     left = {place: int(ends[place]) for place, start in begins.items() if start < ends[place]}
-    consumer.assign(list(left))
+    reader.assign(list(left))
     for place in left:
-        consumer.seek(place, begins[place])
+        reader.seek(place, begins[place])
     return left

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import attend
 from app.adapters.kafka_errors import reachable
 from app.core.topics import Actual, Topics, plan
@@ -37,10 +38,7 @@ class KafkaOperations:
         async with KafkaAdmin(self._bootstrap) as admin:
             actual = await admin.actual(self._topics)
         client = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-operations")
-        reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, client_id="hookstream-operations", group_id=None,
-            enable_auto_commit=False,
-        )  # fmt: skip
+        reader = consumer(self._bootstrap, client_id="hookstream-operations")
         with reachable(self._bootstrap):
             await client.start()
             try:

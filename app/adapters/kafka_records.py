@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.core.errors import Unavailable
 from app.ports import Record
@@ -39,15 +40,15 @@ class KafkaRecords:
             return {}
         async with self._turn:
             with reachable(self._bootstrap):
-                consumer = await self._connected()
+                reader = await self._connected()
                 places = {number: TopicPartition(topic, number) for number in wanted}
-                begins = await consumer.beginning_offsets(list(places.values()))
-                ends = await consumer.end_offsets(list(places.values()))
+                begins = await reader.beginning_offsets(list(places.values()))
+                ends = await reader.end_offsets(list(places.values()))
                 left = {
                     place: [each for each in wanted[number] if begins[place] <= each < ends[place]]
                     for number, place in places.items()
                 }
-                return await self._fetch(consumer, {place: offsets for place, offsets in left.items() if offsets})
+                return await self._fetch(reader, {place: offsets for place, offsets in left.items() if offsets})
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -57,42 +58,45 @@ class KafkaRecords:
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, client_id=self._client_id, group_id=None, enable_auto_commit=False,
-                auto_offset_reset="earliest", max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=100,
+            reader = consumer(
+                self._bootstrap, client_id=self._client_id, max_partition_fetch_bytes=_FETCH_BYTES,
+                fetch_max_wait_ms=100,
             )  # fmt: skip
             try:
-                await consumer.start()
+                await reader.start()
             except BaseException:
-                await consumer.stop()
+                await reader.stop()
                 raise
-            self._consumer = consumer
+            self._consumer = reader
         return self._consumer
 
     async def _fetch(
-        self, consumer: AIOKafkaConsumer, left: dict[TopicPartition, list[int]]
+        self, reader: AIOKafkaConsumer, left: dict[TopicPartition, list[int]]
     ) -> dict[tuple[int, int], Record]:
         found: dict[tuple[int, int], Record] = {}
-        consumer.assign(list(left))
+        reader.assign(list(left))
         for place, offsets in left.items():
-            consumer.seek(place, offsets[0])
+            reader.seek(place, offsets[0])
+        positions: dict[TopicPartition, int] = {}
         idle = 0
         while left:
             idle += 1
             if idle > _PATIENCE:
                 raise Unavailable("Kafka does not give the records that it has")
-            for place, records in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
-                idle = 0
+            for place, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
                 wanted = set(left[place])
                 found |= {(place.partition, each.offset): each for each in records if each.offset in wanted}
             for place in list(left):
-                at = await consumer.position(place)
+                at = await reader.position(place)
+                if at != positions.get(place):  # over markers and aborted records, too
+                    idle = 0
+                positions[place] = at
                 rest = [each for each in left[place] if each >= at]
                 if not rest:
                     del left[place]
-                    consumer.pause(place)
+                    reader.pause(place)
                 elif rest[0] - at > _NEIGHBOURS:
-                    consumer.seek(place, rest[0])
+                    reader.seek(place, rest[0])
                     left[place] = rest
                 else:
                     left[place] = rest

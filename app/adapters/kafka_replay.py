@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from app.adapters.command_client import CommandClient
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import committed
 from app.adapters.kafka_errors import reachable
 from app.core.replay_stretch import Oldest
@@ -73,17 +74,17 @@ class KafkaReplayReader:
 
     async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaReading:
         """See `app.ports.ReplayReader`."""
-        consumer = self._consumer()
+        reader = self._consumer()
         try:
             with reachable(self._bootstrap):
-                await consumer.start()
-                consumer.assign([TopicPartition(topic, number) for number in starts])
+                await reader.start()
+                reader.assign([TopicPartition(topic, number) for number in starts])
                 for number, offset in starts.items():
-                    consumer.seek(TopicPartition(topic, number), offset)
+                    reader.seek(TopicPartition(topic, number), offset)
         except BaseException:
-            await _bounded(consumer.stop())
+            await _bounded(reader.stop())
             raise
-        return KafkaReading(consumer, topic)
+        return KafkaReading(reader, topic)
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """See `app.ports.ReplayReader`."""
@@ -150,16 +151,10 @@ class KafkaReplayReader:
             return self._asker
 
     def _consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            client_id=_CLIENT,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=500,
+        return consumer(
+            self._bootstrap, client_id=_CLIENT, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=500,
             metadata_max_age_ms=60_000,
-        )
+        )  # fmt: skip
 
 
 @asynccontextmanager

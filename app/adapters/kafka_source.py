@@ -1,6 +1,6 @@
 """Read partitions as a member of a consumer group, with commits that carry metadata.
 
-A thin skin over AIOKafkaConsumer: what it adds is the committed metadata at assignment (aiokafka gives only the
+A thin skin over aiokafka's consumer: what it adds is the committed metadata at assignment (aiokafka gives only the
 offset), errors of ours, and callbacks that cannot be swallowed.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_fetching import read_position
 from app.core.errors import Defect
@@ -54,12 +55,10 @@ class KafkaSource:
         self._listener: PartitionListener | None = None
         self.failure: BaseException | None = None
         self.hold = hold
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group,
+        self._consumer = consumer(
+            bootstrap,
             client_id=client_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            group=group,
             partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,

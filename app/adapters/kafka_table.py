@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.adapters.clock import SystemClock
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
@@ -70,16 +71,9 @@ class TopicTable:
                 await asyncio.gather(stopping, return_exceptions=True)
 
     def _client(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=500,
-            metadata_max_age_ms=60_000,
-        )
+        return consumer(
+            self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000
+        )  # fmt: skip
 
     async def fence(self, since: float | None = None) -> None:
         """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import attend
 from app.core.partitions import Place
 from app.core.topics import RUNGS, Names, Topics
@@ -59,12 +60,8 @@ class LagSampler:
     async def _with_clients(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
         asker, reader = (
-            AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, client_id="hookstream-lag", group_id=None, enable_auto_commit=False,
-                max_partition_fetch_bytes=1024,
-            )
-            for _ in range(2)
-        )  # fmt: skip
+            consumer(self._bootstrap, client_id="hookstream-lag", max_partition_fetch_bytes=1024) for _ in range(2)
+        )
         try:
             await admin.start()
             await asker.start()

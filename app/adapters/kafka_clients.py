@@ -1,0 +1,27 @@
+"""The one place where consumers are made: what all of them have in common.
+
+Every consumer reads committed records only. Anybody may write to our topics within a transaction, so the records of an
+aborted one must be seen by nobody, and where a log ends is its last stable offset for everybody: lag, fences, replays.
+Markers of transactions take an offset and are no records; see `Track`, `Watermark` and `Partitions.read_to`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+#: also of Faust's consumer
+ISOLATION_LEVEL = "read_committed"
+
+
+def consumer(bootstrap: str, *, client_id: str, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
+    """A consumer of committed records, not started; it commits nothing by itself. `options` are aiokafka's."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        client_id=client_id,
+        group_id=group,
+        enable_auto_commit=False,
+        isolation_level=ISOLATION_LEVEL,
+        **{"auto_offset_reset": "earliest", **options},
+    )
