@@ -13,13 +13,11 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
 import faust
-import rocksdict
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
@@ -27,12 +25,12 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from app.adapters.faust_store import FolderStore
+from app.adapters.faust_tables import BatchTable
 from app.adapters.kafka_clients import ISOLATION_LEVEL
 from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
-from app.core.recovery import PLAIN, Recovery, Supersedes
+from app.core.recovery import PLAIN, Recovery
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +56,11 @@ class Track:
             self.open.clear()
         self.open[last] = first
         self.next = last + 1
+
+    def read_to(self, position: int) -> None:
+        """Reading has come to `position`, and everything below it was handed out; markers of transactions are done."""
+        if not self.open and (self.next is None or position > self.next):
+            self.next = position
 
     def finished(self, last: int) -> None:
         """A batch is finished; unknown ones (of an earlier assignment) are nothing."""
@@ -141,6 +144,7 @@ class _Consumer(driver.Consumer):
         if records is None or self.should_stop or not self.flow_active:
             return
         batched = self.app.batched_topics
+        self._pass_markers(records, active)
         self._gathering.polled(self._thread._consumer, sum(map(len, records.values())))
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -156,6 +160,14 @@ class _Consumer(driver.Consumer):
             else:
                 for record in batch:
                     yield tp, self._to_message(tp, record)
+
+    def _pass_markers(self, records: Mapping[TP, Any], active: Collection[TP] | None) -> None:
+        """Where a poll has brought no record, reading may have gone on over markers of transactions."""
+        for tp in self.assignment():
+            if tp.topic in self.app.batched_topics and (active is None or tp in active) and not records.get(tp):
+                position = read_position(self._thread._consumer, driver.ensure_aiokafka_TP(tp))
+                if position is not None:
+                    self.tracks.setdefault(tp, Track()).read_to(position)
 
     async def perform_seek(self) -> None:
         """Go to the committed offsets, with no fetch under way and nothing of before left."""
@@ -190,7 +202,18 @@ class _Consumer(driver.Consumer):
         track = self.tracks.get(tp)
         offset = track.committable() if track else None
         committed = self._committed_offset.get(tp)
-        return offset if offset is not None and (committed is None or offset > committed) else None
+        return offset if offset is not None and offset > (committed or 0) else None
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
+        return (tp for tp in self.tracks if topics is None or tp in topics or tp.topic in topics)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        before = {tp: self._committed_offset.get(tp) for tp in offsets}
+        committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not committed:  # Faust counts it as committed all the same, and would not say it again
+            mine = self.assignment()
+            self._committed_offset.update({tp: offset for tp, offset in before.items() if tp in mine})
+        return committed
 
     async def wait_empty(self) -> None:
         """Wait (bounded) for batches under way, then commit what is safe."""
@@ -229,94 +252,6 @@ class _BatchSchema(Schema):
     def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
         """The batch itself."""
         return message.value
-
-
-class BatchTable(faust.Table):
-    """A table of bytes, read and written for a partition instead of for a Faust event."""
-
-    store_options: StoreOptions
-    recovery = PLAIN
-
-    def _new_store(self) -> Any:
-        store = super()._new_store()
-        if hasattr(store, "rocksdb_options"):
-            store.rocksdb_options = self.store_options
-        return store
-
-    def read(self, partition: int, key: bytes) -> bytes | None:
-        """The value in this worker's store."""
-        store = self.data
-        if not isinstance(store, FolderStore):
-            return store.data.get(key)  # type: ignore[no-any-return]
-        try:
-            return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
-        except Exception as error:  # rocksdict knows no other
-            raise store.distrust(partition, error) from error
-
-    def scan(self, partition: int, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        """The keys of this worker's store that begin so, with their values, ascending."""
-        store = self.data
-        if not isinstance(store, FolderStore):
-            return sorted((key, value) for key, value in store.data.items() if key.startswith(prefix))
-        try:
-            found = store._db_for_partition(partition).items(from_key=prefix)
-            return list(takewhile(lambda item: item[0].startswith(prefix), found))
-        except Exception as error:
-            raise store.distrust(partition, error) from error
-
-    def write(self, partition: int, items: Mapping[bytes, bytes | None]) -> None:
-        """Put items into this worker's store (None removes); the caller appends them to the changelog, awaited."""
-        store = self.data
-        if not isinstance(store, FolderStore):
-            for key, value in items.items():
-                if value is None:
-                    store.data.pop(key, None)
-                else:
-                    store.data[key] = value
-            return
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for key, value in items.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        store.stamp(partition, batch)
-        try:
-            store._db_for_partition(partition).write(batch)
-        except Exception as error:
-            raise store.distrust(partition, error) from error
-
-    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Recover, without what a worker that was replaced has written late."""
-        supersedes = self.recovery.supersedes
-        super().apply_changelog_batch(batch if supersedes is None else self._in_time(list(batch), supersedes))
-
-    def _in_time(self, events: Sequence[Any], supersedes: Supersedes) -> list[Any]:
-        kept: list[Any] = []
-        seen: dict[tuple[int, bytes], bytes | None] = {}
-        for event in events:
-            message = event.message
-            place = message.partition, message.key
-            known = seen[place] if place in seen else self.read(*place)
-            if supersedes(known, message.value or None):
-                seen[place] = message.value or None
-                kept.append(event)
-        if len(kept) < len(events):  # most are its own: it has gone beyond them since its last recovery
-            log.info("table.older_records", table=self.name, passed_over=len(events) - len(kept))
-        return kept
-
-    async def close(self) -> None:
-        """Let go of the folders, also where the app did not stop."""
-        if isinstance(self.data, FolderStore):
-            await self.data.stop()
-
-    def _new_store_by_url(self, url: Any) -> Any:
-        if not str(url).startswith("rocksdb:"):
-            return super()._new_store_by_url(url)
-        return FolderStore(
-            url, self.app, self, table_name=self.name, key_type=self.key_type, key_serializer=self.key_serializer,
-            value_serializer=self.value_serializer, value_type=self.value_type, loop=self.loop, options=self.options,
-        )  # fmt: skip
 
 
 class BatchApp(faust.App):

@@ -53,6 +53,8 @@ class KafkaRegistryStore:
         self._chosen = asyncio.Event()
         self._lost = False
         self._joined = False
+        #: the offset that is committed
+        self._next = 0
 
     async def start(self) -> None:
         """Join the writers' group."""
@@ -110,7 +112,19 @@ class KafkaRegistryStore:
     async def poll(self) -> Sequence[Record]:
         """The next commands, at most a hundred."""
         batches = await self._source.poll(timeout_ms=1000, max_records=100)
-        return [record for records in batches.values() for record in records]
+        records = [record for each in batches.values() for record in each]
+        if not records:
+            await self._pass_markers()
+        return records
+
+    async def _pass_markers(self) -> None:
+        """Commit what was read beyond the last command: markers of others' transactions, which are no commands."""
+        place = (self._commands, 0)
+        position = self._source.position(place)
+        if position is None or position <= self._next or not self.is_writer():
+            return
+        if await self._source.commit({place: (position, "")}):
+            self._next = position
 
     async def commit(
         self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
@@ -127,13 +141,15 @@ class KafkaRegistryStore:
                 for command_id, reply in replies:
                     await producer.send(self._replies, key=command_id.encode(), value=reply)
                 await producer.send_offsets_to_transaction({place: OffsetAndMetadata(next_offset, "")}, self._group)
+            self._next = next_offset
         except KafkaError as error:
             raise Unavailable(f"the registry could not be written: {error!r}") from error
 
     async def assigned(self, places: Mapping[Place, Committed]) -> None:
         """See `app.ports.PartitionListener`."""
         self._joined = True
-        if places:
+        for committed in places.values():
+            self._next = committed.offset or 0
             self._chosen.set()
 
     async def revoked(self, places: set[Place]) -> None:

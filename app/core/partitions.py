@@ -59,6 +59,15 @@ class Partition:
         self.open_bytes += size
         return True
 
+    def read_to(self, position: int) -> None:
+        """See `Watermark.read_to`; to be called when every record that was polled has been `opened`."""
+        if self.watermark is None:
+            if position > 0:
+                self.watermark = Watermark(position)
+                self._on_finish()
+        elif self.watermark.read_to(position):
+            self._on_finish()
+
     def finished(self, offset: int, size: int) -> None:
         """Everything that the record caused is acknowledged."""
         if self.watermark is not None:
@@ -111,6 +120,13 @@ class Partitions:
     def of(self, places: Iterable[Place]) -> list[Partition]:
         """Those of `places` that are ours."""
         return [self._by_place[place] for place in places if place in self._by_place]
+
+    def read_to(self, position: Callable[[Place], int | None]) -> None:
+        """Every record that was polled has been `opened`; `position` says what is read next of a partition."""
+        for place, partition in self._by_place.items():
+            read = position(place)
+            if read is not None:
+                partition.read_to(read)
 
     def commits(self) -> dict[Place, tuple[int, str]]:
         """What has to be committed now."""

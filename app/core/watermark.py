@@ -53,6 +53,18 @@ class Watermark:
         self.open += 1
         return True
 
+    def read_to(self, position: int) -> bool:
+        """Reading has come to `position`, and everything below it was handed out; whether `committable` has moved.
+
+        The last records may be markers of transactions, which are never handed out. While something is open nothing
+        changes: the gap is passed when the last open offset is finished.
+        """
+        if self.open or position <= self.next:
+            return False
+        self._low = self.next = position
+        self._done = {done for done in self._done if done >= position}
+        return True
+
     def finished(self, offset: int) -> None:
         """Everything that `offset` caused is acknowledged."""
         if offset >= self._low and offset not in self._done:

@@ -119,6 +119,7 @@ class DelayRole:
             await self._log.room()
             for place, records in (await self._source.poll(timeout_ms=self._patience_ms())).items():
                 self._take_in(place, records)
+            self._partitions.read_to(self._source.position)
             for order in self._ladder.step(self._clock.now_ms()):
                 self._obey(order)
             self._steer()

@@ -167,6 +167,7 @@ class NotifierRole:
                 for record in records:
                     if partition is not None and partition.active:
                         await self._take_in(partition, record)
+            self._partitions.read_to(self._source.position)
             self._meter.gauge("notices_waiting", self._partitions.open)
 
     async def _take_in(self, partition: Partition, record: Record) -> None:

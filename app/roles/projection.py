@@ -237,7 +237,9 @@ class ProjectionRole:
         now_s = self._clock.monotonic()
         if now_s - self._committed_s >= _COMMIT_EVERY_S:
             self._committed_s = now_s
-            await self._source.commit({place: (to, "") for place, to in self._next.items()})
+            # Between two polls everything that was polled is written: what was read beyond it are no records.
+            reached = {place: max(to, self._source.position(place) or 0) for place, to in self._next.items()}
+            await self._source.commit({place: (to, "") for place, to in reached.items()})
 
     async def _prune_loop(self) -> None:
         """Remove what is too old, a little at a time."""

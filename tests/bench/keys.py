@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from app.adapters.faust_batches import BatchTable, build_app
+from app.adapters.faust_batches import build_app
+from app.adapters.faust_tables import BatchTable
 from app.core.fanout import table_key
 from app.core.sights import Sight, encode
 from app.wiring.fanout import TABLES

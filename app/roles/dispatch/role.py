@@ -146,6 +146,7 @@ class DispatchRole:
             for partition, records in taken:
                 if partition is not None:
                     await self._take_in(partition, records, polled_at)
+            self._partitions.read_to(self._source.position)
             self._pump.pump()
 
     def _has_enough(self) -> bool:
