@@ -67,7 +67,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("notices_total", "counter", ("kind",), "Notices written, by kind; after a crash some are counted twice."),
     Metric("notices_waiting", "gauge", (), "Notices that wait for their e-mail."),
     Metric("mails_total", "counter", ("result",), "E-mails: sent, refused, later (tried again) or given_up."),
-    Metric("consumer_lag_records", "gauge", ("group", "topic"), "Records that a group has not finished."),
+    Metric("consumer_lag_records", "gauge", ("group", "topic"), "Committed records that a group has not finished."),
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."
     ),

@@ -105,3 +105,35 @@ def test_a_log_that_has_lost_its_beginning_forgets_what_was_finished_there() -> 
     assert not mark.opened(21)
     assert mark.committable == 22
     assert not Watermark(5, {7, 8}).opened(8)
+
+
+def test_markers_behind_the_last_record_are_passed_when_nothing_is_open() -> None:
+    mark = Watermark(5, {6})
+    assert mark.opened(5)
+    assert not mark.opened(6)
+    assert not mark.read_to(9), "5 is not finished"
+    assert mark.committable == 5
+    mark.finished(5)
+    assert mark.committable == 7
+    assert mark.read_to(9)
+    assert (mark.committable, mark.next, mark.metadata()) == (9, 9, "")
+    assert not mark.read_to(9) and not mark.read_to(3)
+    assert mark.opened(9)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60), st.randoms())
+def test_no_record_is_lost_between_markers(entries: list[tuple[bool, bool]], dice: random.Random) -> None:
+    """(is a record, a poll ends here) for each offset: only what is finished is committed, and in the end all of it."""
+    mark, unfinished = Watermark(0), []
+    for offset, (is_record, ends) in enumerate(entries):
+        if is_record and mark.opened(offset):
+            unfinished.append(offset)
+        if ends:
+            mark.read_to(offset + 1)
+        if unfinished and dice.random() < 0.5:
+            mark.finished(unfinished.pop(dice.randrange(len(unfinished))))
+        assert mark.committable <= min(unfinished, default=len(entries))
+    for offset in unfinished:
+        mark.finished(offset)
+    mark.read_to(len(entries))
+    assert mark.committable == len(entries)

@@ -139,7 +139,7 @@ async def test_neither_a_transactions_marker_nor_a_distant_retry_is_work_without
         await box.until(lambda: len(box.received) == 1)
         assert len(await read(broker.bootstrap, f"{prefix}deliveries.delay.30m", bool)) == 1
         await stays_ready(running, 3)
-        await says(running, f'lag_records{{group="{prefix}hookstream.fanout",topic="{prefix}events.raw"}} 1.0')
+        await says(running, f'lag_records{{group="{prefix}hookstream.fanout",topic="{prefix}events.raw"}} 0.0')
         await says(running, f'topic="{prefix}deliveries.delay.30m"}} 1.0')
         assert "watchdog_verdicts_total{" not in await running.metrics()
 
