@@ -14,7 +14,7 @@ from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_log import KafkaLog
 from app.core.commands import Action, Command, Reply
-from app.core.errors import CommandRefused, Unavailable
+from app.core.errors import CommandRefused, TooLarge, Unavailable
 from app.core.registry import encode
 from app.ports import Clock, Record
 
@@ -66,6 +66,8 @@ class CommandClient:
             await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
             async with asyncio.timeout(timeout_s):  # wait_for forgets a cancellation that comes with the answer
                 reply = await future
+        except TooLarge as error:
+            raise CommandRefused("invalid", f"the command is larger than Kafka takes: {error}") from error
         except TimeoutError as error:
             raise Unavailable(
                 f"no registry answered within {timeout_s:.0f} s: is a `hookstream up` or `hookstream run registry` "

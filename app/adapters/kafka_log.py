@@ -20,7 +20,7 @@ from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
-from app.core.errors import ConfigError, Defect, HookstreamError, Unavailable
+from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
 from app.ports import Headers, Meter
 
 log = structlog.get_logger(__name__)
@@ -30,12 +30,10 @@ _ROOM_BYTES = 32 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024
 _BATCH_RECORDS = 1000
 _PARTITION_CACHE = 200_000
+#: a record of that topic in a smaller form: value and headers; None: there is none
+Reduce = Callable[[str, bytes | None, Headers], tuple[bytes | None, list[tuple[str, bytes]]] | None]
 #: the longest that a try may take: a request's timeout, the end of its producer, and the start of another one
 _TRY_S = 90.0
-
-
-class TooLarge(HookstreamError):
-    """The broker refuses the record for its size: `max.message.bytes` of the topic is below our limit."""
 
 
 class _Entry(NamedTuple):
@@ -92,13 +90,17 @@ class KafkaLog:
     """`app.ports.Log`, and `bundle` for callers on the hot path."""
 
     def __init__(
-        self, bootstrap: str, *, client_id: str, meter: Meter | None = None, linger_s: dict[str, float] | None = None
-    ) -> None:
-        """`linger_s` names topics whose records may gather for a moment (nobody waits for them)."""
+        self, bootstrap: str, *, client_id: str, meter: Meter | None = None, linger_s: dict[str, float] | None = None,
+        reduce: Reduce = lambda topic, value, headers: None,
+    ) -> None:  # fmt: skip
+        """`linger_s` names topics whose records may gather for a moment (nobody waits for them); `reduce` makes a
+        record smaller that a topic refuses for its size.
+        """
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._meter = meter
         self._linger_s = linger_s or {}
+        self._reduce = reduce
         self._clock = SystemClock()
         self._producer: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
@@ -194,8 +196,8 @@ class KafkaLog:
         if channel is None:
             channel = _Channel(topic, partition, self._linger_s.get(topic, 0.0))
             self._channels[topic, partition] = channel
-        size = 100 + len(value or b"") + len(key or b"")
         owned = headers if type(headers) is list else list(headers)
+        size = _size(key, value, owned)
         channel.entries.append(_Entry(key, value, owned, acked, failed, size))
         self._bytes += size
         if self._bytes > _ROOM_BYTES:
@@ -231,7 +233,7 @@ class KafkaLog:
                 offset = (await future).offset
             except (MessageSizeTooLargeError, RecordTooLargeError) as error:
                 await self._renew(producer, given_up=given_up)
-                if limit == 1:
+                if limit == 1 and not self._reduced(channel):
                     size = channel.entries[0].size
                     self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
@@ -266,6 +268,21 @@ class KafkaLog:
         if count == 0:
             raise Defect("a batch refused its first record")
         return count, await producer.send_batch(builder, channel.topic, partition=channel.partition)
+
+    def _reduced(self, channel: _Channel) -> bool:
+        """Put a smaller form into the place of the first record; False: there is none."""
+        entry = channel.entries[0]
+        smaller = self._reduce(channel.topic, entry.value, entry.headers)
+        if smaller is None:
+            return False
+        value, headers = smaller
+        log.error("log.record_reduced", topic=channel.topic, size=entry.size, action="its detail is left out")
+        if self._meter:
+            self._meter.count("records_reduced_total", topic=channel.topic)
+        self._bytes -= entry.size
+        channel.entries[0] = entry._replace(value=value, headers=headers, size=_size(entry.key, value, headers))
+        self._bytes += channel.entries[0].size
+        return True
 
     def _acknowledge(self, channel: _Channel, count: int, offset: int) -> None:
         entries = channel.entries
@@ -334,6 +351,10 @@ class KafkaLog:
             await _stop(producer)
             raise
         return producer
+
+
+def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> int:
+    return 100 + len(value or b"") + len(key or b"") + sum([len(text or b"") + 40 for _, text in headers])
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import TopicTable
 from app.core.directory import Directory
-from app.core.errors import Unavailable
+from app.core.errors import TooLarge, Unavailable
 from app.core.partitions import Committed, Place
 from app.core.registry import apply
 from app.ports import Record
@@ -129,20 +130,25 @@ class KafkaRegistryStore:
     async def commit(
         self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
     ) -> None:
-        """Write it all or nothing; raises `Unavailable` when it cannot be told which (start again from the log)."""
+        """See `app.ports.RegistryStore`."""
         producer = self._producer
         if producer is None or self._lost:
             raise Unavailable("the registry has another writer")
         place = TopicPartition(self._commands, 0)
+        sent: list[asyncio.Future[Any]] = []
         try:
             async with producer.transaction():
                 for key, value in states:
-                    await producer.send(self._registry, key=key.encode(), value=value)
+                    sent.append(await producer.send(self._registry, key=key.encode(), value=value))
                 for command_id, reply in replies:
-                    await producer.send(self._replies, key=command_id.encode(), value=reply)
+                    sent.append(await producer.send(self._replies, key=command_id.encode(), value=reply))
+                await asyncio.gather(*sent)  # aiokafka commits a transaction without the records that were refused
                 await producer.send_offsets_to_transaction({place: OffsetAndMetadata(next_offset, "")}, self._group)
             self._next = next_offset
         except KafkaError as error:
+            failures = [error, *(each.exception() for each in sent if each.done() and not each.cancelled())]
+            if any(isinstance(each, MessageSizeTooLargeError | RecordTooLargeError) for each in failures):
+                raise TooLarge(f"a record of the registry: {error!r}") from error
             raise Unavailable(f"the registry could not be written: {error!r}") from error
 
     async def assigned(self, places: Mapping[Place, Committed]) -> None:

@@ -110,10 +110,13 @@ class KafkaSource:
         return read_position(self._consumer, TopicPartition(*place))
 
     async def rewind(self, place: Place) -> None:
-        """Go to the offset that is committed now."""
+        """Go to the offset that is committed now; to the beginning where there is none."""
         partition = TopicPartition(*place)
-        if await self._consumer.committed(partition) is not None:
-            await self._consumer.seek_to_committed(partition)
+        offset = await self._consumer.committed(partition)
+        if offset is None:
+            await self._consumer.seek_to_beginning(partition)
+        else:
+            self._consumer.seek(partition, offset)
 
     def assignment(self) -> set[Place]:
         """The partitions that are ours now."""

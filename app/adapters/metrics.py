@@ -81,6 +81,7 @@ METRICS: tuple[Metric, ...] = (
         ("reason",),
         "Connections that the listener closed: head_timeout, idle, unread, displaced, refused or exhausted.",
     ),
+    Metric("records_reduced_total", "counter", ("topic",), "Records that a topic took only without their detail."),
     Metric("event_loop_lag_seconds", "gauge", (), "How late the event loop was at its last check."),
 )
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from app.core.clipping import clip, clip_headers
 from app.core.exchange import Outcome, Refusal, Reply
 from app.core.ingest import iso
 from app.core.model import Delivery, Endpoint
@@ -17,8 +18,16 @@ from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 
 #: what the attempt made of its delivery
 State = Literal["delivered", "retrying", "dead", "cancelled"]
-#: characters of a response body that an attempt record keeps
+#: what an attempt record keeps of a response's body: so many bytes of it, as a text of so many bytes in JSON
 BODY_KEPT = 2048
+BODY_BUDGET = 6144
+#: of its headers, in bytes of JSON: all, the value of one, the name of one; and how many
+HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, HEADERS_KEPT = 8192, 4096, 256, 100
+#: of a sentence that may quote the receiver, or the event's data, in bytes of JSON
+ERROR_BUDGET = 1024
+
+#: what of a response did not fit
+Cut = Literal["error", "headers", "body", "record"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +66,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     response_headers: dict[str, str] | None = None
     #: the beginning of the response's body, as text
     response_body: str | None = None
+    #: what was cut to fit: error | headers | body; record: everything of the receiver was left out
+    cut: tuple[Cut, ...] = ()
     #: from the append of the event to the end of this attempt
     latency_ms: int = 0
     created_at: str = ""
@@ -79,72 +90,40 @@ def sent(
     """The record of an attempt for which a request was made."""
     reply = outcome if isinstance(outcome, Reply) else None
     state, next_at, reason = _ending(verdict)
-    error = None if state == "delivered" else _in_words(outcome)
+    words = "" if state == "delivered" else _in_words(outcome)
+    error = clip(words, ERROR_BUDGET)
+    headers, body, cut = _response(reply, state) if reply else (None, None, ())
     return Attempt(
-        delivery_id=delivery.id,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        endpoint_id=delivery.endpoint_id,
-        tenant=delivery.tenant,
-        mode=delivery.mode,
-        attempt=delivery.attempts + 1,
-        trigger=_trigger(delivery),
-        state=state,
-        result=result_of(outcome),
-        started_at=iso(started_ms),
-        duration_ms=round(outcome.timing.total_ms, 3),
-        profile=endpoint.profile,
-        url=endpoint.url,
-        status=reply.status if reply else None,
-        error=error,
-        reason=reason,
-        next_attempt_at=next_at,
-        connect_ms=round(outcome.timing.connect_ms, 3),
-        first_byte_ms=round(outcome.timing.first_byte_ms, 3),
-        response_headers=dict(reply.headers) if reply and state != "delivered" else None,
-        response_body=_text(reply.body) if reply and reply.body else None,
+        delivery_id=delivery.id, event_id=delivery.event_id, event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id, tenant=delivery.tenant, mode=delivery.mode,
+        attempt=delivery.attempts + 1, trigger=_trigger(delivery), state=state, result=result_of(outcome),
+        started_at=iso(started_ms), duration_ms=round(outcome.timing.total_ms, 3), profile=endpoint.profile,
+        url=endpoint.url, status=reply.status if reply else None, error=error or None, reason=reason,
+        next_attempt_at=next_at, connect_ms=round(outcome.timing.connect_ms, 3),
+        first_byte_ms=round(outcome.timing.first_byte_ms, 3), response_headers=headers, response_body=body,
+        cut=cut if error == words else ("error", *cut),
         latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
-        created_at=delivery.created_at,
-        accepted_at_ms=delivery.accepted_at_ms,
-        source=delivery.source,
-        sequence=delivery.sequence,
-        ordering_key=delivery.ordering_key,
-        replay_id=delivery.replay_id or None,
-        arrival=delivery.arrival,
-        turn=delivery.turn,
-    )
+        created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
+        sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival, turn=delivery.turn,
+    )  # fmt: skip
 
 
 def unsent(
     delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int
 ) -> Attempt:
     """The record of a delivery that ended without a request; its number is that of the last attempt made."""
+    words = clip(error, ERROR_BUDGET)
     return Attempt(
-        delivery_id=delivery.id,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        endpoint_id=delivery.endpoint_id,
-        tenant=delivery.tenant,
-        mode=delivery.mode,
-        attempt=delivery.attempts,
-        trigger=_trigger(delivery),
-        state=state,
-        result=reason,
-        started_at=iso(now_ms),
-        duration_ms=0.0,
-        profile=endpoint.profile if endpoint else "",
-        url=endpoint.url if endpoint else "",
-        error=error,
-        reason=reason,
-        created_at=delivery.created_at,
-        accepted_at_ms=delivery.accepted_at_ms,
-        source=delivery.source,
-        sequence=delivery.sequence,
-        ordering_key=delivery.ordering_key,
-        replay_id=delivery.replay_id or None,
-        arrival=delivery.arrival,
-        turn=delivery.turn,
-    )
+        delivery_id=delivery.id, event_id=delivery.event_id, event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id, tenant=delivery.tenant, mode=delivery.mode,
+        attempt=delivery.attempts, trigger=_trigger(delivery), state=state, result=reason,
+        started_at=iso(now_ms), duration_ms=0.0, profile=endpoint.profile if endpoint else "",
+        url=endpoint.url if endpoint else "", error=words, reason=reason, cut=() if words == error else ("error",),
+        created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
+        sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival, turn=delivery.turn,
+    )  # fmt: skip
 
 
 def _trigger(delivery: Delivery) -> str:
@@ -168,5 +147,18 @@ def _in_words(outcome: Outcome) -> str:
     return outcome.detail if isinstance(outcome, Refusal) else f"the endpoint answered {outcome.status}"
 
 
-def _text(body: bytes) -> str:
-    return body[:BODY_KEPT].decode("utf-8", "replace")
+def _response(reply: Reply, state: State) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...]]:
+    """Headers and body of a response as an attempt keeps them, and what of them was cut."""
+    cut: list[Cut] = []
+    headers = None
+    if state != "delivered":
+        headers, shortened = clip_headers(
+            reply.headers, entries=HEADERS_KEPT, name=NAME_BUDGET, value=VALUE_BUDGET, total=HEADERS_BUDGET
+        )
+        if shortened:
+            cut.append("headers")
+    text = reply.body[:BODY_KEPT].decode("utf-8", "replace")
+    body = clip(text, BODY_BUDGET)
+    if reply.truncated or len(reply.body) > BODY_KEPT or body != text:
+        cut.append("body")
+    return headers, body or None, tuple(cut)

@@ -10,6 +10,8 @@ from app.core.model import Asked, Delivery, Event, Format, Mode
 
 Header = tuple[str, bytes]
 
+#: the header of a delivery whose event did not fit into a topic: how many bytes were left out
+OMITTED = "body-omitted"
 #: characters of a header's text; what we write is shorter, and an attempt record repeats some of it as JSON
 _LONGEST = 1024
 #: digits of a header's number: what JSON readers and floats can still take
@@ -108,6 +110,8 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("turn", b"%d" % delivery.turn))
     if delivery.asked is not None:
         headers.append(("asked", delivery.asked.encode()))
+    if delivery.omitted:
+        headers.append((OMITTED, b"%d" % delivery.omitted))
     return headers
 
 
@@ -140,6 +144,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             turn=_number(named, "turn") or 0,
             asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
             source=named.get("source"),
+            omitted=_number(named, OMITTED) or 0,
         )
         return delivery, _number(named, "registry-position") or 0
     except (KeyError, ValueError) as error:

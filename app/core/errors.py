@@ -5,6 +5,7 @@ HookstreamError
 ├── MalformedEvent     the producer: a record of events.raw is not an event (goes to events.rejected)
 ├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
 ├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
+├── TooLarge           the operator: a topic takes only smaller records than its declaration says
 ├── Unavailable        the environment: broker, Java, Maven or another process is not there (says the way out)
 └── Defect             us: an invariant does not hold
 
@@ -55,6 +56,10 @@ class Unrepresentable(HookstreamError):
 
 class Unavailable(HookstreamError):
     """Something outside is not there; the message names the ways on."""
+
+
+class TooLarge(HookstreamError):
+    """Kafka refuses a record for its size: the `max.message.bytes` of its topic is below what is declared."""
 
 
 class Defect(HookstreamError):

@@ -31,6 +31,8 @@ from app.core.model import Event, EventType
 from app.core.positions import Position
 from app.core.topics import GROWTH, max_message_bytes
 
+#: bytes of a producer's key that a record about it repeats: compressed, a key may be larger than our topics take
+MAX_KEY_BYTES = 1024
 #: the headers of a delivery that waits for its endpoint's resume
 PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
 
@@ -242,7 +244,7 @@ def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes 
     key, value, headers = record.key, record.value, list(record.headers)
     size = size_of(record)
     if size > rules.max_rejected_bytes:
-        key, value = (key or b"")[:1024], (value or b"")[: rules.max_event_bytes]
+        key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[: rules.max_event_bytes]
         headers = [("rejected-truncated-from", b"%d" % size)]
     return key, value, headers + _why(rejection, rules.topic, partition)
 
@@ -259,14 +261,14 @@ def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
 
 
 def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
-    """Key and headers of the record for events.duplicates."""
+    """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
     said = duplicate_record.DroppedDuplicate(
         tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
         topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
         first_partition=drop.first.partition, first_offset=drop.first.offset,
         first_timestamp_ms=drop.first.timestamp_ms,
     )  # fmt: skip
-    return drop.record.key, duplicate_record.write(said)
+    return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate_record.write(said)
 
 
 def table_key(tenant: str, mode: str, key: str) -> bytes:

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.core import health_words as words
+from app.core.clipping import clip
 from app.core.health_rules import DAY_MS, DisableRule, Failure, begins, effective
 from app.core.ids import notice_id
 from app.core.ingest import iso
@@ -36,6 +37,8 @@ _LASTING_MS = 600_000
 _QUIET_MS = 3_600_000
 #: batches of orders that a state remembers, for what is read again
 _REMEMBERED = 16
+#: of a text in a notice, in bytes of JSON: a state remembers 16 batches of notices
+_TEXT = 2048
 
 
 class Transition(NamedTuple):
@@ -237,7 +240,7 @@ class _Step:
                 self._tell("endpoint.failing", words.failing(self._facts(), percent), percent=percent)
             case "disable":
                 reason = words.disabled(self._facts(), gone=sight == "gone")
-                self._orders.append(Disable(reason))
+                self._orders.append(Disable(clip(reason, _TEXT)))
                 self._tell("endpoint.disabled", reason, gone=int(sight == "gone"))
             case "tell_recovery":
                 self._tell("endpoint.recovered", words.recovered(self._facts()))
@@ -281,12 +284,13 @@ class _Step:
             "last_result": self._signal.result, "last_status": self._signal.status,
             "last_error": words.plain(self._signal.error), **more,
         }  # fmt: skip
+        data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
         self._orders.append(
             Tell(
                 Notice(
                     id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms), tenant=self._endpoint.tenant,
                     mode=self._endpoint.mode, kind=kind, at=iso(self._at_ms), endpoint_id=self._endpoint.id,
-                    summary=summary, data=data,
+                    summary=clip(summary, 2 * _TEXT), data=data,
                 )
             )
         )  # fmt: skip

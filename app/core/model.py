@@ -296,3 +296,5 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     asked: Asked | None = None
     #: where its event is in events.raw: `<partition>:<offset>`; None: nobody knows
     source: str | None = None
+    #: bytes of the event that a topic did not take; 0: it is whole
+    omitted: int = 0

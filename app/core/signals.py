@@ -41,10 +41,14 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(Signal)
+#: bytes of a signal; ours are shorter, and notices repeat some of its texts
+_LONGEST = 65_536
 
 
 def read(value: bytes | None) -> Signal:
     """The signal of a record; `Defect` when it is none."""
+    if len(value or b"") > _LONGEST:
+        raise Defect(f"a record of endpoints.signals has {len(value or b'')} bytes")
     try:
         return _decoder.decode(value or b"")
     except (ValueError, RecursionError) as error:

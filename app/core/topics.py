@@ -41,6 +41,7 @@ class Names:
     DELIVERIES = "deliveries"
     DELIVERIES_ORDERED = "deliveries.ordered"
     SEQUENCER_LINES = "hookstream.sequencer-line-changelog"
+    SEQUENCER_HELD = "hookstream.sequencer-held-changelog"
     #: followed by `.<rung>`
     DELIVERIES_DELAY = "deliveries.delay"
     DELIVERIES_DEAD = "deliveries.dead"
@@ -93,8 +94,16 @@ class Topics:
 
         What a producer compresses may be of any size here.
         """
-        limits = (spec.config.get("max.message.bytes") for spec in self.specs if spec.logical == Names.DELIVERIES)
-        return int(next(limits, None) or _SMALLEST_BATCH_LIMIT) - GROWTH
+        return self.limit(Names.DELIVERIES) - GROWTH
+
+    def logical(self, name: str) -> str | None:
+        """The reverse of `name`; None: it is none of these."""
+        return next((spec.logical for spec in self.specs if spec.name == name), None)
+
+    def limit(self, logical: str) -> int:
+        """The `max.message.bytes` of a topic as it is declared, else Kafka's default."""
+        limits = (spec.config.get("max.message.bytes") for spec in self.specs if spec.logical == logical)
+        return int(next(limits, None) or _SMALLEST_BATCH_LIMIT)
 
     def all_names(self) -> list[str]:
         """All physical names."""

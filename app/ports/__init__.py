@@ -264,8 +264,8 @@ class RegistryStore(Protocol):
     ) -> None:
         """Write states, replies and the commands' offset in one transaction.
 
-        Raises `Unavailable` when the outcome is unknown or another writer has taken over; then the state in memory is
-        not to be trusted either.
+        Raises `TooLarge` when nothing was written, because a topic refuses a record for its size; `Unavailable` when
+        the outcome is unknown or another writer has taken over. Then the state in memory is not to be trusted either.
         """
         ...
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from app.core.errors import Unrepresentable
 from app.core.exchange import PreparedRequest
 from app.core.ingest import data_of
 from app.core.model import Delivery, Endpoint, SealedSecret
@@ -17,6 +18,10 @@ from app.profiles.contract import EventView, Profile
 USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
 _REMEMBERED = 10_000
 _FOREVER = 1 << 62
+_OMITTED = (
+    "the event has {} bytes, more than Kafka's topics took: set their max.message.bytes as `hookstream topics plan` "
+    "says, then retry the delivery"
+)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +61,8 @@ class RequestBuilder:
     def request(self, delivery: Delivery, endpoint: Endpoint, prepared: Prepared, now_ms: int) -> PreparedRequest:
         """The request of the next attempt; raises `Unrepresentable` when the profile cannot carry the data."""
         profile = prepared.profile
+        if delivery.omitted:
+            raise Unrepresentable("", _OMITTED.format(delivery.omitted))
         body = profile.envelope(
             EventView(
                 id=delivery.event_id,

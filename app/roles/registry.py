@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from app.core.audit import entry_of
+from app.core.clipping import clip
 from app.core.commands import Command, Reply
 from app.core.directory import Directory
-from app.core.errors import CommandRefused, Defect
+from app.core.errors import CommandRefused, Defect, TooLarge
 from app.core.model import Endpoint
 from app.core.registry import Change, apply, decide, encode, read_command
 from app.core.watchdog import Progress, Report
@@ -20,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 #: a state must fit into a record, and a hundred of them into a transaction
 _MAX_STATE_BYTES = 256 * 1024
+#: of a command's and an entity's name, in characters
+_MAX_NAME = 1024
+#: of what a reply says is wrong, in bytes of JSON; it may quote the command
+_MAX_DETAIL = 8192
 
 
 class RegistryRole:
@@ -39,6 +44,10 @@ class RegistryRole:
         self._store: RegistryStore | None = None
         #: the first command of the transaction under way
         self._open: int | None = None
+        #: commands whose result Kafka has refused for its size; they are answered so when they are read again
+        self._too_large: set[int] = set()
+        #: below that offset each command has a transaction of its own, to learn which of them is too large
+        self._alone_until = 0
 
     def ready(self) -> str | None:
         """None once this process has joined; whether it or another one writes, commands are answered."""
@@ -54,7 +63,9 @@ class RegistryRole:
         return Report({place: Progress(read if self._open is None else self._open, (read or 0,))})
 
     async def run(self) -> None:
-        """Work until cancelled. Any failure of a transaction ends the run: the next one starts from the log."""
+        """Work until cancelled. A failure of a transaction ends the run, save for a record's size: the next one starts
+        from the log.
+        """
         store = self._store = self._make_store()
         try:
             await store.start()
@@ -64,13 +75,27 @@ class RegistryRole:
                 self._ready = True
                 while store.is_writer():
                     records = await store.poll()
-                    if records:
-                        self._open = records[0].offset
-                        await self._apply(store, directory, records)
-                        self._open = None
+                    if records and not await self._applied(store, directory, records):
+                        break  # the directory is ahead of the log: read both again
         finally:
             self._ready = False
             await store.stop()
+
+    async def _applied(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> bool:
+        """Apply what was read; False: a record was too large for its topic, and nothing from there on was written."""
+        alone = records[0].offset < self._alone_until
+        for some in [[record] for record in records] if alone else [list(records)]:
+            self._open = some[0].offset
+            try:
+                await self._apply(store, directory, some)
+            except TooLarge as error:
+                log.error("registry.too_large", first=some[0].offset, last=some[-1].offset, error=str(error))
+                if len(some) == 1:
+                    self._too_large.add(some[0].offset)
+                self._alone_until = records[-1].offset + 1
+                return False
+            self._open = None
+        return True
 
     async def _apply(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> None:
         states: list[tuple[str, bytes | None]] = []
@@ -91,20 +116,25 @@ class RegistryRole:
         """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
         try:
             command = read_command(record.value)
+            if len(command.id) > _MAX_NAME:
+                raise CommandRefused("unreadable", "the command's id is too long")
         except CommandRefused as error:
             log.error("registry.unreadable", offset=record.offset, key=key[:200], error=error.detail)
             self._meter.count("registry_commands_total", result=error.code)
             return None
         try:
+            if record.offset in self._too_large:
+                raise CommandRefused("invalid", "the result is larger than Kafka's topic for the registry takes")
             changes = self._audited(command, directory, self._clock.now_ms())
             values = [self._checked(change, directory) for change in changes]
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
-            return Reply(command_id=command.id, ok=False, code=error.code, detail=error.detail)
+            return Reply(command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL))
         except Exception as error:  # a command that breaks us must not stop the others: it would come again for ever
             log.exception("registry.command_failed", offset=record.offset, key=key[:200])
             self._meter.count("registry_commands_total", result="defect")
-            return Reply(command_id=command.id, ok=False, code="defect", detail=f"it could not be applied: {error!r}")
+            words = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
+            return Reply(command_id=command.id, ok=False, code="defect", detail=words)
         for change, value in zip(changes, values, strict=True):
             apply(directory, change.key, value)
             states.append((change.key, value))
@@ -131,6 +161,8 @@ class RegistryRole:
             problem = self._url_problem(change.value.url)
             if problem is not None:
                 raise CommandRefused("invalid", f"url: {problem}")
+        if len(change.key) > _MAX_NAME:
+            raise CommandRefused("invalid", f"its name is longer than {_MAX_NAME} characters")
         value = encode(change.value)
         if value is not None and len(value) > _MAX_STATE_BYTES:
             raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -24,6 +25,7 @@ from app.core.directory import Directory
 from app.core.errors import ConfigError
 from app.core.lanes import Limits
 from app.core.projecting import TOPICS as PROJECTED
+from app.core.reduction import reduced_for
 from app.core.topics import RUNGS, Names, Topics
 from app.profiles.catalog import PROFILES
 from app.roles.delay import DelayRole
@@ -82,7 +84,7 @@ class Process:
         self._dice = SystemDice()
         self._log = KafkaLog(
             bootstrap, client_id="hookstream", meter=self.meter,
-            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
+            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S}, reduce=partial(reduced_for, topics),
         )  # fmt: skip
         self._policy = EgressPolicy(
             allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http,

@@ -18,8 +18,8 @@ from aiokafka.errors import (
 )
 
 from app.adapters import kafka_log
-from app.adapters.kafka_log import KafkaLog, TooLarge
-from app.core.errors import Defect, Unavailable
+from app.adapters.kafka_log import KafkaLog
+from app.core.errors import Defect, TooLarge, Unavailable
 from tests.fakes.clock import settle
 from tests.patience import PATIENCE_S
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from zlib import crc32
 
-from app.core.errors import HookstreamError
+from app.core.errors import HookstreamError, TooLarge
 from app.core.partitions import Place
 from app.ports import Clock, Headers
 from tests.fakes.clock import Pulse
@@ -28,10 +28,6 @@ class MemoryRecord(NamedTuple):
     def header(self, name: str) -> str | None:
         """The header of that name, as text."""
         return next((text.decode() for key, text in self.headers if key == name), None)
-
-
-class TooLarge(HookstreamError):
-    """The record is larger than the topics allow."""
 
 
 class MemoryBundle:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
-from app.core.errors import HookstreamError
+from app.core.errors import HookstreamError, TooLarge
 from app.core.topics import RUNGS, Names
 from app.roles import delay
 from app.roles.delay import DelayRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
-from tests.fakes.log import MemoryLog, MemoryRecord, TooLarge
+from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup
 
 TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1))

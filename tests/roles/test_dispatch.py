@@ -13,7 +13,8 @@ import pytest
 from app.adapters.keyring import AesKeyRing
 from app.adapters.metrics import PrometheusMeter
 from app.core import delivery_record, ordered_record
-from app.core.errors import Defect, HookstreamError
+from app.core.errors import Defect, HookstreamError, TooLarge
+from app.core.exchange import Reply, Timing
 from app.core.lanes import Limits
 from app.core.model import Delivery, Endpoint
 from app.core.partitions import Committed
@@ -24,7 +25,7 @@ from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, FixedDice, settle
 from tests.fakes.feed import MemoryFeed
-from tests.fakes.log import MemoryLog, MemoryRecord, TooLarge
+from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.sender import ScriptedSender, refusal, reply
 from tests.fakes.source import MemoryGroup
 
@@ -738,3 +739,26 @@ async def test_an_offset_is_finished_when_the_signal_is_acknowledged(stage: Stag
     assert await stage.offset() == 0
     stage.log.release(Names.ENDPOINTS_SIGNALS)
     assert await stage.offset() == 1
+
+
+async def test_what_a_hostile_receiver_answers_fits_into_the_attempt_and_says_that_it_was_cut(stage: Stage) -> None:
+    stage.endpoint("a")
+    flood = tuple((f"x-{n}", "\ufffd" * 7800) for n in range(100))
+    answer = Reply(status=500, headers=flood, body=b"\xff" * 65_536, truncated=False, timing=Timing())
+    stage.sender.script(url_of("a"), answer, 200)
+    await stage.start()
+    stage.put("a")
+    (attempt,) = await stage.attempts(1)
+    assert attempt["cut"] == ["headers", "body"]
+    assert len(stage.log.of(Names.ATTEMPTS)[0].value or b"") < 20_000
+    assert stage.running is not None and not stage.running.done()
+
+
+async def test_a_delivery_whose_event_was_left_out_dies_and_says_why(stage: Stage) -> None:
+    stage.endpoint("a")
+    await stage.start()
+    stage.put("a", omitted=300_000, body=b"")
+    (attempt,) = await stage.attempts(1)
+    assert (attempt["state"], attempt["reason"]) == ("dead", "unrepresentable")
+    assert "max.message.bytes" in attempt["error"]
+    assert stage.sender.requests == []

@@ -11,13 +11,14 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core import positions
+from app.core.errors import TooLarge
 from app.core.fanout import Rules, begun_key, position_key
 from app.core.model import Endpoint, EventType
 from app.roles import batches as shared_batches
 from app.roles.fanout import FanoutRole
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
-from tests.fakes.log import MemoryLog, MemoryRecord, TooLarge
+from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryBatch, MemoryPartition, MemoryStreamApp
 
 SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "positions-changelog"

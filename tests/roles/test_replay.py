@@ -16,11 +16,10 @@ from app.core.commands import (
     RemoveEndpoint,
     Reply,
 )
-from app.core.errors import CommandRefused
+from app.core.errors import CommandRefused, TooLarge
 from app.core.model import EventType
 from app.core.topics import Names
 from app.roles.replay import selecting
-from tests.fakes.log import TooLarge
 from tests.roles.replay_stage import NUMBER, WORKER, Stage
 
 

@@ -69,9 +69,10 @@ async def put_aside(api: Services, row: DeliveryRow) -> Delivery | None:
         if ("delivery-id", row.id.encode()) not in record.headers:
             return None
         try:
-            return delivery_record.decode(record.key, record.value, record.headers)[0]
+            delivery = delivery_record.decode(record.key, record.value, record.headers)[0]
         except Defect:
             return None
+        return None if delivery.omitted else delivery
 
     found, _ = await search(api, topic, [number], row.updated_at_ms - _CLOCKS_MS, wanted, most=5_000)
     return found

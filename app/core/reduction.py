@@ -1,0 +1,99 @@
+"""What is left of a record that its topic refuses for its size: less detail, but the record.
+
+No record of ours is too large for a topic as it is declared (tests/core/test_record_sizes.py). A topic may have been
+given a lower `max.message.bytes` by hand; then a record of it gets a second, small form. A delivery loses its event's
+bytes, which are still in events.raw: dispatch ends it as dead and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from app.core.attempt import Attempt
+from app.core.clipping import clip
+from app.core.delivery_record import OMITTED, Header
+from app.core.notices import Notice
+from app.core.topics import RUNGS, Names, Topics
+
+#: value and headers
+Reduced = tuple[bytes | None, list[Header]]
+_Reduce = Callable[[bytes | None, list[Header]], Reduced | None]
+
+#: of a text that others have written, in bytes of JSON
+_TEXT = 200
+_encode = msgspec.json.Encoder().encode
+_attempt = msgspec.json.Decoder(Attempt)
+_notice = msgspec.json.Decoder(Notice)
+_held = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[tuple[str, bytes]]])
+
+
+def reduced(logical: str, value: bytes | None, headers: Iterable[Header]) -> Reduced | None:
+    """The small form of a record of the topic with that logical name; None: it has none, or the record is it."""
+    reduce = _KINDS.get(logical)
+    if reduce is None:
+        return None
+    before = value, list(headers)
+    try:
+        after = reduce(*before)
+    except (ValueError, RecursionError):
+        return None
+    return None if after == before else after
+
+
+def reduced_for(topics: Topics, name: str, value: bytes | None, headers: Iterable[Header]) -> Reduced | None:
+    """The same for a topic's physical name."""
+    logical = topics.logical(name)
+    return None if logical is None else reduced(logical, value, headers)
+
+
+def _attempt_record(value: bytes | None, headers: list[Header]) -> Reduced:
+    attempt = _attempt.decode(value or b"")
+    small = msgspec.structs.replace(
+        attempt, response_headers=None, response_body=None, error=_short(attempt.error), url=clip(attempt.url, _TEXT),
+        cut=("record",),
+    )  # fmt: skip
+    return _encode(small), headers
+
+
+def _delivery(value: bytes | None, headers: list[Header]) -> Reduced | None:
+    if not value:
+        return None
+    return b"", [*(each for each in headers if each[0] != "last-error"), (OMITTED, b"%d" % len(value))]
+
+
+def _held_delivery(value: bytes | None, headers: list[Header]) -> Reduced | None:
+    key, body, own = _held.decode(value or b"")
+    small = _delivery(body, own)
+    return None if small is None else (msgspec.msgpack.encode((key, *small)), headers)
+
+
+def _rejected(value: bytes | None, headers: list[Header]) -> Reduced:
+    ours = [each for each in headers if each[0].startswith("rejected-")]
+    size = len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers if (name, text) not in ours)
+    if not any(name == "rejected-truncated-from" for name, _ in ours):
+        ours.append(("rejected-truncated-from", b"%d" % size))
+    return b"", ours
+
+
+def _notice_record(value: bytes | None, headers: list[Header]) -> Reduced:
+    notice = _notice.decode(value or b"")
+    data = {name: clip(each, _TEXT) if isinstance(each, str) else each for name, each in notice.data.items()}
+    return _encode(msgspec.structs.replace(notice, summary=clip(notice.summary, _TEXT), data=data)), headers
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else clip(text, _TEXT)
+
+
+_KINDS: dict[str, _Reduce] = {
+    Names.ATTEMPTS: _attempt_record,
+    Names.DELIVERIES: _delivery,
+    Names.DELIVERIES_ORDERED: _delivery,
+    Names.DELIVERIES_DEAD: _delivery,
+    **{f"{Names.DELIVERIES_DELAY}.{name}": _delivery for name, _ in RUNGS},
+    Names.SEQUENCER_HELD: _held_delivery,
+    Names.EVENTS_REJECTED: _rejected,
+    Names.NOTICES: _notice_record,
+}

@@ -1,0 +1,153 @@
+"""On a broker whose topics take less than they are declared to: records lose detail, roles go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.adapters.clock import SystemClock
+from app.adapters.command_client import CommandClient
+from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka_registry import KafkaRegistryStore
+from app.adapters.metrics import PrometheusMeter
+from app.core import delivery_record
+from app.core.attempt import Attempt, sent
+from app.core.commands import CreateEndpoint, PutTenant
+from app.core.errors import CommandRefused
+from app.core.exchange import Reply, Timing
+from app.core.model import Delivery, Endpoint, Tenant
+from app.core.reduction import reduced_for
+from app.core.topics import Create, Names, Topics, TopicSpec
+from app.core.verdict import RetryAt
+from app.ports import Record
+from app.profiles.catalog import PROFILES
+from app.roles.registry import RegistryRole
+from tests.conftest import BROKER_USER
+
+MAX_BYTES = 20_000
+ENDPOINT = Endpoint(id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
+DELIVERY = Delivery(
+    id="dlv_1", endpoint_id="ep", event_id="evt_1", event_type="a.b", tenant="acme", mode="live",
+    created_at="2026-01-01T00:00:00Z", body=b"x" * 50_000, source="0:7",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topics]:
+    """A broker, and topics on it that take little."""
+    bootstrap: str = request.getfixturevalue("broker").bootstrap
+    request.node.user_properties.append(BROKER_USER)
+    names = [
+        Names.ATTEMPTS, Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.REGISTRY_COMMANDS, Names.REGISTRY,
+        Names.REGISTRY_REPLIES,
+    ]  # fmt: skip
+    limits = {Names.REGISTRY_COMMANDS: 1_000_000}
+    topics = Topics(
+        TopicSpec(
+            logical=name, name=prefix + name, partitions=1, replication=1,
+            config={"max.message.bytes": str(limits.get(name, MAX_BYTES))},
+        )
+        for name in names
+    )  # fmt: skip
+    async with KafkaAdmin(bootstrap) as admin:
+        await admin.apply([Create(spec) for spec in topics.specs])
+    return bootstrap, topics
+
+
+async def read(bootstrap: str, topic: str) -> Sequence[Record]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, 0)
+        consumer.assign([place])
+        end = (await consumer.end_offsets([place]))[place]
+        records: list[Record] = []
+        while await consumer.position(place) < end:
+            records += (await consumer.getmany(place, timeout_ms=1000)).get(place, [])
+        return records
+    finally:
+        await consumer.stop()
+
+
+@pytest.fixture
+async def log(narrow: tuple[str, Topics]) -> AsyncIterator[tuple[KafkaLog, PrometheusMeter]]:
+    bootstrap, topics = narrow
+    meter = PrometheusMeter()
+    made = KafkaLog(bootstrap, client_id="test", meter=meter, reduce=partial(reduced_for, topics))
+    await made.start(topics.all_names())
+    yield made, meter
+    await made.close()
+
+
+async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
+    narrow: tuple[str, Topics], log: tuple[KafkaLog, PrometheusMeter]
+) -> None:
+    bootstrap, topics = narrow
+    writer, meter = log
+    reply = Reply(status=500, headers=(("x", "\x01" * 4000),), body=b"\x01" * 2048, truncated=False, timing=Timing())
+    attempt = sent(DELIVERY, ENDPOINT, reply, RetryAt(1), started_ms=1, ended_ms=1)
+    attempt = msgspec.structs.replace(attempt, response_body="\x01" * 4000)
+    done, failed = asyncio.Event(), asyncio.Event()
+    bundle = writer.bundle(done.set, lambda error: failed.set())
+    bundle.append(topics.name(Names.ATTEMPTS), key=b"ep", value=msgspec.json.encode(attempt))
+    for name in (Names.DELIVERIES, Names.DELIVERIES_DEAD):
+        bundle.append(topics.name(name), key=b"ep", value=DELIVERY.body, headers=delivery_record.encode(DELIVERY))
+    bundle.append(topics.name(Names.DELIVERIES), key=b"ep", value=b"behind it")
+    bundle.close()
+    async with asyncio.timeout(60):
+        await done.wait()
+    assert not failed.is_set()
+    (record,) = await read(bootstrap, topics.name(Names.ATTEMPTS))
+    small = msgspec.json.decode(record.value or b"", type=Attempt)
+    assert (small.delivery_id, small.status, small.cut, small.response_body) == ("dlv_1", 500, ("record",), None)
+    first, second = await read(bootstrap, topics.name(Names.DELIVERIES))
+    left, _ = delivery_record.decode(first.key, first.value, first.headers)
+    assert (left.id, left.body, left.omitted, left.source) == ("dlv_1", b"", 50_000, "0:7")
+    assert second.value == b"behind it"
+    exposed = meter.exposition().decode()
+    assert f'records_reduced_total{{topic="{topics.name(Names.ATTEMPTS)}"}} 1.0' in exposed
+
+
+async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller_and_the_others_go_on(
+    narrow: tuple[str, Topics],
+) -> None:
+    bootstrap, topics = narrow
+    commands, replies = topics.name(Names.REGISTRY_COMMANDS), topics.name(Names.REGISTRY_REPLIES)
+    stores: list[KafkaRegistryStore] = []
+
+    def store() -> KafkaRegistryStore:
+        stores.append(
+            KafkaRegistryStore(
+                bootstrap, group=f"{commands}.group", commands=commands, registry=topics.name(Names.REGISTRY),
+                replies=replies, client_id="test",
+            )
+        )  # fmt: skip
+        return stores[-1]
+
+    role = RegistryRole(store=store, clock=SystemClock(), meter=PrometheusMeter(), profiles=PROFILES)
+    running = asyncio.create_task(role.run())
+    client = CommandClient(bootstrap, commands=commands, replies=replies, client_id="test", clock=SystemClock())
+    await client.start()
+    big = msgspec.structs.replace(ENDPOINT, metadata={f"k{n}": "v" * 500 for n in range(48)})
+    try:
+        answers = await asyncio.gather(
+            client.call(PutTenant(Tenant(id="acme")), entity="tenant", timeout_s=120),
+            client.call(CreateEndpoint(big), entity="ep", timeout_s=120),
+            client.call(PutTenant(Tenant(id="other")), entity="tenant", timeout_s=120),
+            return_exceptions=True,
+        )
+        assert [type(answer).__name__ for answer in answers] == ["Reply", "CommandRefused", "Reply"]
+        assert isinstance(answers[1], CommandRefused) and answers[1].code == "invalid"
+        with pytest.raises(CommandRefused, match="larger than Kafka takes"):
+            await client.call(PutTenant(Tenant(id="acme", name="x" * 1_100_000)), entity="tenant", timeout_s=120)
+        assert not running.done() and len(stores) == 1, "the role was never built anew"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await client.stop()

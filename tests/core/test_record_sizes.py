@@ -1,0 +1,318 @@
+"""No record of ours is too large for its topic, whatever producers, receivers, tenants and strangers write.
+
+Sizes are compared with `max.message.bytes` as topics/*.yaml declares it, which is the contract of all writers. Inputs
+are as large as our readers let through, made of the characters that grow most on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.adapters.metrics import PrometheusMeter
+from app.core import delivery_record, fanout, fifo, positions, registry, signals
+from app.core.attempt import Attempt, sent
+from app.core.commands import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
+from app.core.delivery_record import Header, size_of
+from app.core.directory import Directory
+from app.core.errors import Defect
+from app.core.exchange import Outcome, Refusal, Reply, Timing
+from app.core.fanout import Planner, Rules
+from app.core.health import Health, Tell, observe
+from app.core.health_rules import DisableRule
+from app.core.model import ApiKey, Delivery, Endpoint, Tenant, Turn
+from app.core.partitions import Committed, Partition
+from app.core.reduction import reduced
+from app.core.signals import Signal
+from app.core.topics import RUNGS, Names
+from app.core.verdict import Dead, Delivered, RetryAt, Verdict
+from app.profiles.catalog import PROFILES
+from app.roles.dispatch.settle import Settler, Work
+from app.roles.registry import RegistryRole
+from app.roles.sequencer.work import _entry
+from app.settings import Settings
+from app.wiring.topics import topics_of
+from tests.fakes.clock import FakeClock
+from tests.fakes.log import MemoryRecord
+
+MAX_EVENT = 1_500_000
+TOPICS = topics_of(Settings(max_event_bytes=MAX_EVENT))
+#: what a record's own frame and that of its batch take
+FRAME = 200
+NOW_MS = 1_800_000_000_000
+#: escapes of two and six bytes, two to four bytes of UTF-8, and half a character
+WORST = st.sampled_from(["a", '"', "\x00", "é", "\ufffd", "😀"])
+HALF = st.sampled_from(["\ud800", "\udcff", "\x00"])
+
+
+def long_text(most: int, characters: st.SearchStrategy[str] = WORST) -> st.SearchStrategy[str]:
+    """As long as it may be, more often than not."""
+    return st.builds(lambda character, length: character * length, characters, st.just(most) | st.integers(0, most))
+
+
+def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> None:
+    size = size_of(MemoryRecord(logical, 0, 0, 0, key, value, list(headers))) + FRAME
+    assert size <= TOPICS.limit(logical), f"{size} bytes for {logical}"
+
+
+SHORT = long_text(1024)
+DELIVERIES = st.builds(
+    Delivery, id=SHORT, endpoint_id=SHORT, event_id=SHORT, event_type=SHORT, tenant=SHORT,
+    mode=st.just("live"), created_at=SHORT, body=st.just(b"x" * MAX_EVENT), accepted_at_ms=st.just(10**18),
+    attempts=st.just(10**18), sequence=st.just(10**18), ordering_key=long_text(512), replay_id=SHORT,
+    traceparent=SHORT, arrival=st.just(10**18), turn=st.just(10**18), source=SHORT,
+)  # fmt: skip
+REPLIES = st.builds(
+    Reply, status=st.just(500), body=st.binary(max_size=10) | st.sampled_from([b"\xff" * 65_536, b"\0" * 65_536]),
+    headers=st.lists(st.tuples(*[long_text(7_800, WORST | HALF)] * 2), max_size=4).map(lambda some: tuple(some * 50)),
+    truncated=st.booleans(), timing=st.just(Timing()),
+)  # fmt: skip
+REFUSALS = st.builds(Refusal, kind=st.just("tls"), detail=long_text(1_000_000, WORST | HALF), timing=st.just(Timing()))
+OUTCOMES: st.SearchStrategy[Outcome] = REPLIES | REFUSALS
+VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from([Delivered(), RetryAt(NOW_MS + 5000), Dead("exhausted")])
+ENDPOINT = Endpoint(
+    id="ep", tenant="acme", mode="live", url="https://x.example/" + "y" * 2000, events=("*",), profile="standard",
+    description="\x00" * 1024,
+)  # fmt: skip
+
+
+class CheckedLog:
+    """A `BundleLog` that holds every record against its topic."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def bundle(self, then: Callable[[], None], failed: Callable[[Any], None]) -> CheckedLog:
+        return self
+
+    def append(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Iterable[Header] = (),
+        partition: int | None = None,
+    ) -> None:  # fmt: skip
+        logical = TOPICS.logical(topic)
+        assert logical is not None
+        fits(logical, key, value, list(headers))
+        self.written.append(logical)
+
+    def close(self) -> None:
+        """Nothing is acknowledged."""
+
+
+def settler(log: CheckedLog) -> Settler:
+    return Settler(cast(Any, log), TOPICS, FakeClock(), PrometheusMeter(), lambda error: None)
+
+
+def work_of(delivery: Delivery) -> Work:
+    return Work(delivery, Partition(("deliveries", 0), Committed(0, ""), lambda: None), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(DELIVERIES, OUTCOMES, VERDICTS, st.text(max_size=3) | long_text(300_000, WORST | HALF))
+def test_what_dispatch_writes(delivery: Delivery, outcome: Outcome, verdict: Verdict, words: str) -> None:
+    log = CheckedLog()
+    settle = settler(log)
+    attempt = sent(delivery, ENDPOINT, outcome, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
+    settle.delivered(work_of(delivery), ENDPOINT, attempt)
+    settle.retry(work_of(delivery), ENDPOINT, attempt, NOW_MS + 10**7)
+    settle.defer(work_of(delivery), NOW_MS, "lane_full")
+    settle.dead(work_of(delivery), ENDPOINT, attempt)
+    settle.ended(work_of(delivery), ENDPOINT, "dead", "unrepresentable", words)
+    settle.ended(work_of(delivery), ENDPOINT, "dead", "paused", words)
+    assert {Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ENDPOINTS_SIGNALS} <= set(
+        log.written
+    )
+
+
+# --- fan-out ------------------------------------------------------------------------------------------------------
+
+NAME, KEY = long_text(256, st.just("n")), long_text(512)
+
+
+@st.composite
+def raw_records(draw: st.DrawFn, offset: int) -> MemoryRecord:
+    """Events as large as they may be, and what is none; keys of a producer that compresses."""
+    event = {
+        "type": draw(NAME) or "a",
+        "id": draw(NAME) or "e",
+        "data": None,
+        "idempotency_key": draw(KEY),
+        "ordering_key": draw(KEY),
+    }
+    value = msgspec.json.encode(event)
+    room = MAX_EVENT - len(value) - len('"pad":"",')
+    padded = b'{"pad":"' + b"p" * max(0, room) + b'",' + value[1:]
+    value = draw(st.sampled_from([value, padded, b"\xff" * 3_000_000, b"\xff" * MAX_EVENT, b"{}"]))
+    headers = draw(st.sampled_from([[], [("traceparent", b"x" * 100_000)], [("other", b"\xff" * 2_000_000)]]))
+    key = draw(st.sampled_from([None, b"k", b"k" * 5_000_000]))
+    return MemoryRecord("events.raw", 0, offset, NOW_MS, key, value, headers)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(["active", "paused"]), st.sampled_from(["none", "fifo"]))
+def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> None:
+    directory = Directory()
+    directory.put_endpoint(msgspec.structs.replace(ENDPOINT, tenant="default", status=status, ordering=ordering))
+    rules = Rules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT)
+    records = [data.draw(raw_records(offset)) for offset in range(2)]
+    records.append(records[0]._replace(offset=2))  # a duplicate
+    tables: dict[bytes, bytes] = {}
+    plan = Planner(rules, 0, directory, 10**18, tables.get, tables.get).plan(
+        records, positions.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
+    )
+    for logical, some in (
+        (Names.DELIVERIES, plan.deliveries),
+        (Names.DELIVERIES_ORDERED, plan.ordered),
+        (Names.DELIVERIES_DEAD, plan.aside),
+    ):
+        for key, headers, value in some:
+            fits(logical, key, value, headers)
+    for rejection in plan.rejections:
+        rejected_key, rejected_value, headers = fanout.rejected(rejection, rules, 0)
+        fits(Names.EVENTS_REJECTED, rejected_key, rejected_value, headers)
+    for drop in plan.duplicates:
+        dropped_key, headers = fanout.dropped(drop, rules, 0)
+        fits(Names.EVENTS_DUPLICATES, dropped_key, b"", headers)
+    for name, table in (("idempotency", plan.sights), ("ordering", plan.sequences)):
+        for key, value in table.items():
+            fits(f"hookstream.fanout-{name}-changelog", key, value)
+
+
+# --- sequencer ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(DELIVERIES)
+def test_what_the_sequencer_writes(delivery: Delivery) -> None:
+    headers = delivery_record.encode(delivery)
+    record = MemoryRecord(Names.DELIVERIES_ORDERED, 0, 0, NOW_MS, delivery.endpoint_id.encode(), delivery.body, headers)
+    room = TOPICS.max_record_bytes - size_of(record)  # a larger one is passed over
+    record = record._replace(value=delivery.body + b"x" * room)
+    entry = _entry(record)
+    fits(Names.SEQUENCER_HELD, b"n" * 4096, msgspec.msgpack.encode(entry))
+    key, value, own = entry
+    fits(Names.DELIVERIES, key, value, [*own, ("arrival", b"9" * 19)])
+    fits(
+        Names.DELIVERIES_DEAD, key, value, [*own, ("reason", b"ordering_dropped"), ("last-result", b"ordering_dropped")]
+    )
+
+
+def test_the_longest_line() -> None:
+    waiting = tuple(range(10**18, 10**18 + fifo.MAX_WAITING))
+    line = fifo.Line(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
+    fits(Names.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
+
+
+# --- health -------------------------------------------------------------------------------------------------------
+
+SIGNALS = st.builds(
+    Signal, outcome=st.sampled_from(["ok", "failed", "unsent"]), epoch=st.just(1), delivery_id=long_text(20_000),
+    event_type=long_text(20_000), result=long_text(20_000), status=st.just(500), error=long_text(20_000),
+    dead=st.none() | long_text(20_000),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(SIGNALS, min_size=1, max_size=60),
+    st.sampled_from([DisableRule(consecutive_failures=3), DisableRule(failing_days=0.001)]),
+)
+def test_what_health_writes(some: list[Signal], rule: DisableRule) -> None:
+    state: Health | None = None
+    for offset, signal in enumerate(some):
+        state, emitted = observe(state, ENDPOINT, rule, signal, offset, NOW_MS + offset * 86_400_000)
+        for order in emitted.orders if emitted else ():
+            if isinstance(order, Tell):
+                fits(Names.NOTICES, b"acme", msgspec.json.encode(order.notice))
+            else:
+                fits(Names.REGISTRY_COMMANDS, b"ep", msgspec.json.encode(order))
+        fits("hookstream.health-state-changelog", b"ep", msgspec.msgpack.encode(state))
+
+
+def test_a_signal_that_is_larger_than_ours_is_none() -> None:
+    with pytest.raises(Defect, match="bytes"):
+        signals.read(msgspec.json.encode(Signal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000)))
+
+
+# --- registry -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def actions(draw: st.DrawFn) -> Action:
+    text = draw(long_text(400_000))
+    return cast(Action, draw(st.sampled_from([
+        CreateEndpoint(msgspec.structs.replace(ENDPOINT, id=text)),
+        CreateEndpoint(msgspec.structs.replace(ENDPOINT, profile=text)),
+        CreateEndpoint(msgspec.structs.replace(ENDPOINT, metadata={text: text})),
+        CreateEndpoint(msgspec.structs.replace(ENDPOINT, events=(text,) * 2)),
+        CreateEndpoint(msgspec.structs.replace(ENDPOINT, created_by=(text, text))),
+        UpdateEndpoint(text, {}), UpdateEndpoint("ep", {text: 1}), UpdateEndpoint("ep", {"url": text}),
+        CreateKey(ApiKey(id=text, tenant=text, mode="live", digest="d", last4="l")),
+        PutTenant(Tenant(id="acme", notify_emails=(text,) * 2)), PutTenant(Tenant(id="acme", name=text)),
+        TakeTurns([Turn(id=text, number=1)]),
+    ])))  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(actions(), st.sampled_from(["c", "c" * 1024, "\x00" * 1024, "c" * 500_000]), long_text(400_000))
+def test_what_the_registry_writes(action: Action, command_id: str, actor: str) -> None:
+    role = RegistryRole(store=cast(Any, None), clock=FakeClock(), meter=PrometheusMeter(), profiles=PROFILES)
+    directory = Directory()
+    directory.put_endpoint(ENDPOINT)
+    value = registry.encode(Command(id=command_id, issued_at_ms=1, action=action, actor=actor))
+    states: list[tuple[str, bytes | None]] = []
+    reply = role._decide(directory, MemoryRecord("c", 0, 0, 0, b"k", value, []), "k", states)
+    for key, state in states:
+        fits(Names.REGISTRY, key.encode(), state)
+    if reply is not None:
+        fits(Names.REGISTRY_REPLIES, reply.command_id.encode(), registry.encode(reply))
+
+
+# --- a topic that takes less than it is declared to -----------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(DELIVERIES, REPLIES)
+def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply: Reply) -> None:
+    verdict = RetryAt(NOW_MS)
+    attempt = sent(delivery, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
+    small = reduced(Names.ATTEMPTS, msgspec.json.encode(attempt), [])
+    assert small is not None and small[0] is not None
+    read = msgspec.json.decode(small[0], type=Attempt)
+    assert (read.delivery_id, read.state, read.status, read.cut) == (delivery.id, "retrying", 500, ("record",))
+    assert len(small[0]) < 60_000 and reduced(Names.ATTEMPTS, small[0], small[1]) is None
+    headers = delivery_record.encode(delivery)
+    for logical in (
+        Names.DELIVERIES,
+        Names.DELIVERIES_DEAD,
+        *(f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS),
+    ):
+        left = reduced(logical, delivery.body, headers)
+        assert left is not None
+        again, _ = delivery_record.decode(b"ep", *left)
+        assert (again.id, again.body, again.omitted, again.source) == (delivery.id, b"", MAX_EVENT, delivery.source)
+        assert reduced(logical, *left) is None
+
+
+def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
+    ours = [("rejected-reason", b"not_json")]
+    assert reduced(Names.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
+        b"", [*ours, ("rejected-truncated-from", b"15")],
+    )  # fmt: skip
+    held = reduced(Names.SEQUENCER_HELD, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
+    assert held is not None
+    entry = msgspec.msgpack.decode(held[0] or b"")
+    assert entry == [b"ep", b"", [["delivery-id", b"d"], ["body-omitted", b"4"]]]
+
+
+@pytest.mark.parametrize("logical", [Names.REGISTRY, "nothing", Names.ATTEMPTS, Names.SEQUENCER_HELD, Names.NOTICES])
+def test_what_has_no_small_form_is_left_to_fail(logical: str) -> None:
+    assert reduced(logical, b"\xff", []) is None
+
+
+def test_every_topic_has_a_limit() -> None:
+    assert {TOPICS.limit(spec.logical) for spec in TOPICS.specs} == {1_048_588, MAX_EVENT + 65_536}
