@@ -20,7 +20,7 @@ ROLES_USE = [
     Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.EVENTS_DUPLICATES, Names.REGISTRY_COMMANDS, Names.REGISTRY,
     Names.REGISTRY_REPLIES, Names.ENDPOINTS_SIGNALS, Names.NOTICES,
     Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ATTEMPTS, Names.SEQUENCER_LINES,
-    Names.NOTICES,
+    Names.SEQUENCER_HELD,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
 ]  # fmt: skip
 
