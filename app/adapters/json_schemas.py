@@ -1,110 +1,144 @@
-"""Judge events by the JSON Schemas of their types (2020-12). Nothing is ever fetched for a `$ref`."""
+"""Judge events by the JSON Schemas of their types (2020-12), with work that is bounded before it is done.
+
+- Patterns run on an engine that is linear in its input; one that it cannot have makes the schema unusable.
+- The validator is asked whether data is valid only when core/schema_cost.py has counted what that costs at most.
+- It is asked where and how data is invalid only when that is cheap: the error of a union holds those of all branches.
+- Nothing is ever fetched for a `$ref`.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import NoReturn
 
 import jsonschema_rs
 import orjson
 
 from app.core.model import EventType
+from app.core.schema_cost import CostBound, TooCostly
+from app.core.schema_graph import BadSchema, Graph
+from app.core.schema_rules import Violation, check
 
-#: compiled schemas kept
+#: compiled schemas kept, and the bytes of their text and patterns
 _KEPT = 2000
-#: evaluations that one look at a value may cost; a schema of a kilobyte can ask for billions
-_MAX_COST = 10_000
+_KEPT_BYTES = 64 * 1024 * 1024
+#: bytes that a compiled pattern may have; the sizes in between say how costly it is
+_PATTERN_SIZES = (1_000, 2_500, 5_000, 10_000, 30_000, 100_000, 262_144)
+_LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZES[-1], dfa_size_limit=131_072)
+#: units × bytes of data up to which a violation is located: its errors quote the data again and again
+_LOCATED = 5_000_000
+_UNIONS = (b'"anyOf"', b'"oneOf"', b'"not"', b'"if"', b'"unevaluated', b'"propertyNames"')
+#: characters of an error's text
+_SHOWN = 500
 
 
-def schema_problem(schema: str) -> str | None:
-    """What is wrong with a schema, in one sentence; None: nothing."""
+def schema_problem(schema: str) -> BadSchema | None:
+    """What is wrong with a schema, and where; None: nothing."""
     try:
-        parsed = orjson.loads(schema)
-        problem = _Cost(parsed).problem()
-        if problem is None:
-            _compile(schema)
-        return problem
-    except (jsonschema_rs.ValidationError, ValueError) as error:
-        return str(getattr(error, "message", error)).splitlines()[0]
-    except RecursionError:
-        return "nested too deeply"
+        _Compiled(schema)
+    except BadSchema as error:
+        return error
+    return None
 
 
 class JsonSchemas:
     """`app.ports.streams.SchemaJudge`, with a memory of compiled schemas."""
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[str, Any] = OrderedDict()
+        self._compiled: OrderedDict[str, _Compiled | BadSchema] = OrderedDict()
+        self._bytes = 0
 
-    def violation(self, event_type: EventType, data: bytes) -> str | None:
+    def violation(self, event_type: EventType, data: bytes) -> Violation | None:
         """Where and how `data` breaks the type's schema, or that it cannot be judged; None: it does not break it."""
         if event_type.schema is None:
             return None
+        compiled = self._of(event_type.schema)
+        if isinstance(compiled, BadSchema):
+            return Violation("schema_unusable", f"the schema of its type cannot be used: {compiled}"[:_SHOWN])
         try:
-            error = next(iter(self._validator(event_type.schema).iter_errors(orjson.loads(data))), None)
+            return compiled.violation(data)
         except (jsonschema_rs.ValidationError, ValueError) as failure:  # infinite numbers, depths that only we bear
-            return f"data: cannot be judged by its schema: {str(failure).splitlines()[0]}"
-        if error is None:
+            return Violation("schema", f"data: cannot be judged by its schema: {_first_line(failure)}")
+
+    def _of(self, schema: str) -> _Compiled | BadSchema:
+        compiled = self._compiled.get(schema)
+        if compiled is None:
+            try:
+                compiled = _Compiled(schema)
+            except BadSchema as error:
+                compiled = error
+            self._compiled[schema] = compiled
+            self._bytes += _size(schema, compiled)
+            while len(self._compiled) > _KEPT or (self._bytes > _KEPT_BYTES and len(self._compiled) > 1):
+                self._bytes -= _size(*self._compiled.popitem(last=False))
+        else:
+            self._compiled.move_to_end(schema)
+        return compiled
+
+
+class _Compiled:
+    """A schema that can be used."""
+
+    def __init__(self, schema: str) -> None:
+        """`BadSchema` when it cannot."""
+        try:
+            parsed = orjson.loads(schema)
+            graph = Graph(parsed)
+            sizes = check(graph, _pattern_bytes)
+            self._validator = jsonschema_rs.Draft202012Validator(parsed, retriever=_refuse, pattern_options=_LINEAR)
+        except jsonschema_rs.ValidationError as error:
+            raise BadSchema(_pointer(error.instance_path), _first_line(error)) from error
+        except (jsonschema_rs.ReferencingError, ValueError) as error:
+            raise BadSchema("", _first_line(error)) from error
+        except RecursionError as error:
+            raise BadSchema("", "nested too deeply") from error
+        self._cost = CostBound(graph, sizes)
+        self._simple = not any(word in schema.encode() for word in _UNIONS)
+        self.bytes = 20 * len(schema) + sum(sizes.values())
+
+    def violation(self, data: bytes) -> Violation | None:
+        """See `JsonSchemas`; raises what the validator raises."""
+        value = orjson.loads(data)
+        try:
+            units = self._cost.check(data, value)
+        except TooCostly:
+            return Violation("schema_too_costly", f"validating its {len(data)} bytes could cost too much work")
+        if self._validator.is_valid(value):
             return None
-        pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in error.instance_path)
-        return f"data{pointer}: {error.message}"
-
-    def _validator(self, schema: str) -> Any:
-        if schema not in self._compiled:
-            self._compiled[schema] = _compile(schema)
-            if len(self._compiled) > _KEPT:
-                self._compiled.popitem(last=False)
-        return self._compiled[schema]
+        if not self._simple and units * len(data) > _LOCATED:
+            return Violation("schema", "data: it does not satisfy the schema; it would cost too much to say where")
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return Violation("schema", f"data{_pointer(error.instance_path)}: {error.message}"[:_SHOWN])
+        return None
 
 
-class _Cost:
-    """Counts how often a schema could be evaluated for one value, through its references."""
-
-    def __init__(self, schema: Any) -> None:
-        self._root = schema
-        self._known: dict[str, int] = {}
-        self._strange: str | None = None
-
-    def problem(self) -> str | None:
-        """What speaks against it."""
-        cost = self._of(self._root)
-        if self._strange is not None:
-            return f"{self._strange}: a reference is `#` or begins with `#/`"
-        return f"it could cost {cost} evaluations for one value; the limit is {_MAX_COST}" if cost > _MAX_COST else None
-
-    def _of(self, schema: Any) -> int:
-        if isinstance(schema, list):
-            return sum(self._of(each) for each in schema)
-        if not isinstance(schema, dict):
-            return 1
-        if "$dynamicRef" in schema or "$recursiveRef" in schema:
-            self._strange = "$dynamicRef"
-        return 1 + sum(self._referred(value) if name == "$ref" else self._of(value) for name, value in schema.items())
-
-    def _referred(self, target: Any) -> int:
-        if not isinstance(target, str) or not (target == "#" or target.startswith("#/")):
-            self._strange = str(target)[:100]
-            return 1
-        if target not in self._known:
-            self._known[target] = 1  # a schema that refers to itself goes down the value with each round
-            self._known[target] = self._of(self._at(target))
-        return self._known[target]
-
-    def _at(self, target: str) -> Any:
-        found = self._root
-        for step in target[2:].split("/") if len(target) > 2 else ():
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, dict) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
-                found = found[int(name)]
-            else:
-                raise ValueError(f"{target} leads nowhere")
-        return found
+def _size(schema: str, compiled: _Compiled | BadSchema) -> int:
+    return compiled.bytes if isinstance(compiled, _Compiled) else len(schema)
 
 
-def _compile(schema: str) -> Any:
-    return jsonschema_rs.Draft202012Validator(orjson.loads(schema), retriever=_refuse)
+@lru_cache(4096)
+def _pattern_bytes(pattern: str) -> int | None:
+    """The smallest size that a compiled pattern fits into; None: there is none, or no linear engine can have it."""
+    for size in _PATTERN_SIZES:
+        options = jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=_PATTERN_SIZES[-1])
+        try:
+            jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=options)
+        except (jsonschema_rs.ValidationError, ValueError):
+            continue
+        return size
+    return None
+
+
+def _pointer(path: list[str | int]) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "message", error))
+    return text.splitlines()[0][:_SHOWN] if text else type(error).__name__
 
 
 def _refuse(uri: str) -> NoReturn:

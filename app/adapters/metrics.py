@@ -40,7 +40,12 @@ METRICS: tuple[Metric, ...] = (
         ("topic",),
         "Records of our own topics that nobody of us has written, passed over.",
     ),
-    Metric("schema_warnings_total", "counter", (), "Events that break their type's schema and were delivered."),
+    Metric(
+        "schema_warnings_total",
+        "counter",
+        (),
+        "Events that break their type's schema, or could not be held against it, and were delivered.",
+    ),
     Metric("event_fanout_endpoints", "histogram", (), "Endpoints per accepted event, mean of a batch.", _COUNTS),
     Metric("deliveries_total", "counter", ("outcome",), "Deliveries that ended: delivered, dead or cancelled."),
     Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),

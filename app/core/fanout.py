@@ -29,6 +29,7 @@ from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, data_of, understand
 from app.core.model import Event, EventType
 from app.core.positions import Position
+from app.core.schema_rules import Violation
 from app.core.topics import GROWTH, max_message_bytes
 
 #: bytes of a producer's key that a record about it repeats: compressed, a key may be larger than our topics take
@@ -110,8 +111,8 @@ class Plan(msgspec.Struct, kw_only=True):
     #: what the tables have to remember
     sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     sequences: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    #: (type, what breaks its schema) of events that were delivered all the same
-    warnings: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    #: (type, how it breaks its schema) of events that were delivered all the same
+    warnings: list[tuple[str, Violation]] = msgspec.field(default_factory=list)
     accepted: int = 0
     unmatched: int = 0
 
@@ -130,7 +131,7 @@ class Planner:
         registry_position: int,
         sight: Lookup,
         sequence: Lookup,
-        violation: Callable[[EventType, bytes], str | None] = lambda event_type, data: None,
+        violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
         start: int = 0,
     ) -> None:
         """`violation` says where data breaks its type's schema; `start`: where reading of the partition began."""
@@ -167,7 +168,7 @@ class Planner:
         if problem is None:
             return
         if known.enforce == "reject":
-            raise MalformedEvent("schema", problem)
+            raise MalformedEvent(problem.reason, problem.detail)
         self._plan.warnings.append((event.type, problem))
 
     def _event(self, event: Event, record: RawRecord, replay_id: str) -> None:

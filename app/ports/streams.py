@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.core.errors import HookstreamError
 from app.core.model import EventType
+from app.core.schema_rules import Violation
 from app.core.watchdog import Report
 from app.ports import Record
 
@@ -98,6 +99,6 @@ class StreamApp(Protocol):
 class SchemaJudge(Protocol):
     """Judge events by the schemas of their types."""
 
-    def violation(self, event_type: EventType, data: bytes) -> str | None:
-        """Where and how `data` (JSON) breaks the type's schema; None: it does not."""
+    def violation(self, event_type: EventType, data: bytes) -> Violation | None:
+        """Where and how `data` (JSON) breaks the type's schema, or why that is not found out; None: it does not."""
         ...

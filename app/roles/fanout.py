@@ -160,7 +160,7 @@ class FanoutRole:
             if number:
                 self._meter.count("events_ingested_total", number, result=result)
         for event_type, problem in plan.warnings:
-            log.warning("fanout.schema", type=event_type, problem=problem)
+            log.warning("fanout.schema", type=event_type, reason=problem.reason, problem=problem.detail)
         if plan.warnings:
             self._meter.count("schema_warnings_total", len(plan.warnings))
         if plan.accepted:

@@ -11,8 +11,9 @@ from app.core.clipping import clip
 from app.core.commands import Command, Reply
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect, TooLarge
-from app.core.model import Endpoint
+from app.core.model import Endpoint, EventType
 from app.core.registry import Change, apply, decide, encode, read_command
+from app.core.schema_graph import BadSchema
 from app.core.watchdog import Progress, Report
 from app.ports import Clock, Meter, Record, RegistryStore
 
@@ -33,13 +34,17 @@ class RegistryRole:
     def __init__(
         self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str],
         url_problem: Callable[[str], str | None] = lambda url: None,
+        schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
     ) -> None:  # fmt: skip
-        """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy."""
+        """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
+        what is wrong with a JSON Schema.
+        """
         self._make_store = store
         self._clock = clock
         self._meter = meter
         self._profiles = profiles
         self._url_problem = url_problem
+        self._schema_problem = schema_problem
         self._ready = False
         self._store: RegistryStore | None = None
         #: the first command of the transaction under way
@@ -152,7 +157,7 @@ class RegistryRole:
         return changes
 
     def _checked(self, change: Change, directory: Directory) -> bytes | None:
-        """The record's value; refused when its new URL may not be called, or when it would not fit.
+        """The record's value; refused when its new URL may not be called, its schema used, or when it would not fit.
 
         A URL that is there already stays: what it was allowed under may have changed, and disabling has to be possible.
         """
@@ -163,6 +168,10 @@ class RegistryRole:
                 raise CommandRefused("invalid", f"url: {problem}")
         if len(change.key) > _MAX_NAME:
             raise CommandRefused("invalid", f"its name is longer than {_MAX_NAME} characters")
+        if isinstance(change.value, EventType) and change.value.schema is not None:
+            bad = self._schema_problem(change.value.schema)
+            if bad is not None:
+                raise CommandRefused("invalid", f"schema: {bad}")
         value = encode(change.value)
         if value is not None and len(value) > _MAX_STATE_BYTES:
             raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")

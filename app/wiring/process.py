@@ -10,6 +10,7 @@ import structlog
 
 from app.adapters.clock import SystemClock, SystemDice
 from app.adapters.http_sender import HttpSender
+from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_header_names import tolerate
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_operations import KafkaOperations
@@ -268,7 +269,7 @@ class Process:
 
         return RegistryRole(
             store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
-            url_problem=lambda url: check_url(url, self._policy),
+            url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
         )  # fmt: skip
 
     def _replay(self) -> Role:

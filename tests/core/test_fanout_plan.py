@@ -17,6 +17,7 @@ from app.core.directory import Directory
 from app.core.errors import Defect
 from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, dropped, rejected, table_key
 from app.core.model import Delivery, Endpoint, EventType, Mode, Ordering, Status
+from app.core.schema_rules import Violation
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
 FORWARD = positions.Position(high=0)
@@ -151,14 +152,15 @@ def test_a_key_takes_16_bytes_however_long_it_is_and_names_do_not_run_together()
 
 def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
     where = directory(endpoint("ep"))
-    stricter = EventType(tenant="default", mode="live", name="a.b", schema=msgspec.Raw(b"{}"), enforce="reject")
+    stricter = EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce="reject")
     tables = Tables()
     tables.plan(where, [event(0, id="x", ordering_key="o")])
     where.put_event_type(stricter)
 
     def plan(*records: Record) -> Plan:
+        violation = Violation("schema", "data: too strict")
         planner = Planner(
-            RULES, 0, where, 0, tables.sights.get, tables.sequences.get, lambda event_type, data: "data: too strict"
+            RULES, 0, where, 0, tables.sights.get, tables.sequences.get, lambda event_type, data: violation
         )
         return planner.plan(records, FORWARD)
 
@@ -167,6 +169,23 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
     assert [each.record.offset for each in again.rejections] == [1, 2]
     (count,) = again.sequences.values()
     assert int.from_bytes(count, "big") == 1, "what was rejected has no number"
+
+
+@pytest.mark.parametrize("reason", ["schema", "schema_too_costly", "schema_unusable"])
+def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_mode(reason: Any) -> None:
+    violation = Violation(reason, "why")
+
+    def plan(enforce: Any) -> Plan:
+        where = directory(endpoint("ep"))
+        where.put_event_type(EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce=enforce))
+        return Planner(RULES, 0, where, 0, lambda key: None, lambda key: None, lambda *_: violation).plan(
+            [event(0)], FORWARD
+        )
+
+    warned, rejected = plan("warn"), plan("reject")
+    assert (len(warned.deliveries), warned.warnings) == (1, [("a.b", violation)])
+    assert (len(rejected.deliveries), [each.reason for each in rejected.rejections]) == (0, [reason])
+    assert (len(plan("off").deliveries), plan("off").warnings) == (1, [])
 
 
 def test_events_without_an_identity_are_never_duplicates() -> None:

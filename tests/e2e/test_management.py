@@ -294,8 +294,9 @@ async def test_a_tenants_own_type_with_a_schema_is_enforced(shared: Service) -> 
         assert (await shared.ask("PUT", "/v1/event-types/order.paid", warn, key=key)).body["version"] == 2
         lax = await send(shared, key, "order.paid", {"n": "three"})
         await box.until(lambda: lax in box.ids())
-    remote = {"schema": {"$ref": "http://127.0.0.1:9/"}, "mode": "off"}
-    assert (await shared.ask("PUT", "/v1/event-types/a.b", remote, key=key)).status == 422
+    for bad, pointer in (({"$ref": "http://127.0.0.1:9/"}, "/schema/$ref"), ({"pattern": "(?!x)"}, "/schema/pattern")):
+        put = await shared.ask("PUT", "/v1/event-types/a.b", {"schema": bad, "mode": "off"}, key=key)
+        assert put.status == 422 and put.body["errors"][0]["pointer"] == pointer
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from app.core.errors import Unavailable
 from app.core.model import Endpoint, Replay
 from app.core.registry import apply, decide, encode
 from app.core.replay_stretch import Oldest
+from app.core.schema_rules import Violation
 from app.core.topics import Names
 from app.roles.replay import Archive, ReplayRole, Surroundings
 from app.settings import Settings
@@ -130,7 +131,7 @@ class Stage:
         self.past = Archive(
             reader=self.reader, feed=self.feed, clock=self.clock, topics=TOPICS, partition_of=lambda endpoint: NUMBER,
             changelog=CHANGELOG, max_event_bytes=10_000,
-            violation=lambda event_type, data: "it is wrong" if b"wrong" in data else None,
+            violation=lambda event_type, data: Violation("schema", "it is wrong") if b"wrong" in data else None,
         )  # fmt: skip
         self.role = ReplayRole(self.source, Surroundings(self.past, self.log, self._connected))
         self.running = asyncio.create_task(self.role.run())

@@ -9,12 +9,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.adapters.json_schemas import schema_problem
 from app.adapters.metrics import PrometheusMeter
 from app.core import registry
-from app.core.commands import Action, Command, CreateEndpoint, PutTenant, RemoveEndpoint, Reply, UpdateEndpoint
+from app.core.commands import (
+    Action,
+    Command,
+    CreateEndpoint,
+    PutEventType,
+    PutTenant,
+    RemoveEndpoint,
+    Reply,
+    UpdateEndpoint,
+)
 from app.core.directory import Directory
 from app.core.errors import Unavailable
-from app.core.model import Endpoint, Tenant
+from app.core.model import Endpoint, EventType, Tenant
 from app.core.partitions import Place
 from app.profiles.catalog import PROFILES
 from app.roles.registry import RegistryRole
@@ -106,6 +116,7 @@ class Stage:
         self.role = RegistryRole(
             store=lambda: self.store, clock=self.clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: "private network" if "internal" in url else None,
+            schema_problem=schema_problem,
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 
@@ -190,6 +201,7 @@ async def test_a_command_sees_those_before_it_in_the_same_transaction(stage: Sta
         (CreateEndpoint(endpoint()), "exists"),
         (UpdateEndpoint("ep", {"events": []}), "invalid"),
         (UpdateEndpoint("ep", {"url": "https://internal.example/"}), "invalid"),
+        (PutEventType(EventType(name="a.b", tenant="t", mode="live", schema='{"pattern": "(?!x)"}')), "invalid"),
         (CreateEndpoint(endpoint("ep2", url="https://internal.example/")), "invalid"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.core.model import ApiKey, Mode, Scope
+from app.core.schema_graph import BadSchema
 from app.core.topics import Topics
 from app.ports import (
     Clock,
@@ -118,8 +119,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     #: the partition of a key, as all our records have it
     partition_for: Callable[[str, bytes], int]
     max_event_bytes: int
-    #: what is wrong with a JSON Schema; None: nothing
-    schema_problem: Callable[[str], str | None]
+    #: what is wrong with a JSON Schema, and where; None: nothing
+    schema_problem: Callable[[str], BadSchema | None]
     tokens: Tokens
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str

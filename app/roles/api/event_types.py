@@ -38,7 +38,7 @@ async def put(api: Services, call: Call) -> Answer:
     schema = None if body.schema is None else msgspec.json.encode(body.schema).decode()
     problem = api.schema_problem(schema) if schema is not None else None
     if problem is not None:
-        raise invalid(FieldError(detail=problem, pointer="/schema"))
+        raise invalid(FieldError(detail=problem.detail, pointer=f"/schema{problem.pointer}"))
     name, tenant = call.path["name"], call.caller.tenant
     event_type = EventType(
         name=name, tenant=tenant, mode=call.caller.mode, description=body.description, schema=schema,

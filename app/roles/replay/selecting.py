@@ -14,6 +14,7 @@ from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, data_of, understand
 from app.core.model import Endpoint, Event, EventType, Replay
 from app.core.replay_choice import Piece
+from app.core.schema_rules import Violation
 from app.core.topics import Names, Topics
 from app.ports import Clock, DirectoryFeed, Reading, Record, ReplayReader
 
@@ -40,7 +41,7 @@ class Archive(NamedTuple):
     changelog: str
     max_event_bytes: int
     #: where data breaks its type's schema
-    violation: Callable[[EventType, bytes], str | None]
+    violation: Callable[[EventType, bytes], Violation | None]
 
     @property
     def directory(self) -> Directory:
