@@ -107,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int = 1024
     #: requests in flight for one endpoint, unless it says otherwise
     max_in_flight_per_endpoint: int = 32
+    #: hours that a delivery waits for an attempt that its endpoint cannot take; or as long as its schedule, if longer
+    max_wait_hours: float = 24.0
     #: mail server, smtp://user:password@host:port (STARTTLS) or smtps://…; unset: no e-mail
     smtp_url: SecretText | None = None
     #: sender of e-mail: an address, or `Name <address>`
@@ -231,6 +233,7 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
     demand(1 <= settings.session_timeout <= 1800, "SESSION_TIMEOUT", "1 to 1800 seconds")
+    demand(0 < settings.max_wait_hours <= 144, "MAX_WAIT_HOURS", "greater than 0, at most 144")
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(
         1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,

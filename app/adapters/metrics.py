@@ -64,6 +64,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("inflight_attempts", "gauge", (), "HTTP requests in flight."),
     Metric("inflight_limit", "gauge", (), "Their limit."),
     Metric("waiting_deliveries", "gauge", (), "Deliveries waiting in lanes."),
+    Metric("circuits_open", "gauge", (), "Endpoints whose circuit is open or half-open, in this process."),
+    Metric(
+        "circuit_transitions_total",
+        "counter",
+        ("to",),
+        "Circuits that became open (again, after a failed probe), half_open or closed.",
+    ),
     Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
     Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
     Metric(

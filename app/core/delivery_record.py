@@ -94,6 +94,8 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("attempts", b"%d" % delivery.attempts))
     if delivery.due_at_ms:
         headers.append(("due-at", b"%d" % delivery.due_at_ms))
+    if delivery.waiting_since_ms:
+        headers.append(("waiting-since", b"%d" % delivery.waiting_since_ms))
     if delivery.sequence is not None:
         headers.append(("sequence", b"%d" % delivery.sequence))
     if delivery.ordering_key is not None:
@@ -136,6 +138,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             accepted_at_ms=_number(named, "accepted-at") or 0,
             attempts=_number(named, "attempts") or 0,
             due_at_ms=_number(named, "due-at") or 0,
+            waiting_since_ms=_number(named, "waiting-since") or 0,
             sequence=_number(named, "sequence"),
             ordering_key=named.get("ordering-key"),
             replay_id=named.get("replay-id", ""),

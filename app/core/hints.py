@@ -108,6 +108,11 @@ _REASONS = {
         "The endpoint was disabled before it could be sent.", "Enable the endpoint, then retry or recover."
     ),
     "cancelled": Hint("It was cancelled on request.", "Retry it if it is wanted after all."),
+    "overloaded": Hint(
+        "The endpoint could not take the delivery for as long as a delivery waits: it was silent or too slow, or its "
+        "rate limit is too low.",
+        "Bring the receiver back, give it more room, or raise its limits; then retry.",
+    ),
     "paused": Hint("The endpoint is paused; the delivery is kept.", "Resume the endpoint: it gets it then."),
     "unrepresentable": Hint(
         "The profile's format cannot carry this event's data unchanged.",

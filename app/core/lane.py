@@ -98,6 +98,10 @@ class Lane(Generic[T]):
         silence = self.silence_ms(now_ms)
         return max(service, silence / self.limit) if silence >= _HANGS_MS else service
 
+    def is_behind(self, now_ms: float) -> bool:
+        """Whether deliveries wait for it, here or in the ladder."""
+        return bool(self.queue) or max(self.far_ms, self.virtual_ms) > now_ms
+
     def is_shut(self) -> bool:
         """Whether its circuit is open, and what waits first is none of those that pass it."""
         circuit = self.circuit

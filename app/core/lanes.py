@@ -204,7 +204,7 @@ class Lanes(Generic[T]):
         elif answered:
             changed = circuit.answered()
         else:
-            changed = circuit.failed(item, max(begun_ms, lane.answered_ms), now_ms, backlog=bool(lane.queue))
+            changed = circuit.failed(item, max(begun_ms, lane.answered_ms), now_ms, backlog=lane.is_behind(now_ms))
         if changed:
             self._changed(lane, circuit)
 
@@ -236,7 +236,7 @@ class Lanes(Generic[T]):
             if len(lane.queue) * service <= 2 * self._limits.max_wait_ms:
                 continue
             enough = int(self._limits.max_wait_ms / service)
-            keep = enough if lane.interval_ms else max(lane.limit, enough)
+            keep = enough + 1 if lane.interval_ms else max(lane.limit, enough)  # with a rate, its next slot is taken
             while len(lane.queue) > keep:
                 item = lane.queue.pop()
                 self.waiting -= 1

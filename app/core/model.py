@@ -57,6 +57,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dead_begin: int = 0
 
 
+class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that is silent, and is called only by a probe now and then."""
+
+    #: the beginning of the silence
+    since_ms: int
+    #: when the next probe is due; in the past: the next delivery is the probe, or it is under way
+    probe_at_ms: int
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A registered receiver URL with its subscription, secret and policy; the value of `endpoint/<id>` in registry."""
 
@@ -98,6 +107,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failing_since_ms: int | None = None
     #: from when on one more failure disables it
     disable_at_ms: int | None = None
+    #: its circuit, while it is open; None: it is closed
+    circuit: OpenCircuit | None = None
     #: the version at which it was registered, enabled or given another URL: its health counts from there
     epoch: int = 1
     #: what it was not given, the latest last
@@ -284,6 +295,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: not before that time; 0: at once
     due_at_ms: int = 0
+    #: since when it waits for its next attempt, which its endpoint could not take; 0: it does not
+    waiting_since_ms: int = 0
     sequence: int | None = None
     ordering_key: str | None = None
     replay_id: str = ""

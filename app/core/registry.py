@@ -63,6 +63,7 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "profile",  # its secret was made for the profile: create another endpoint instead
     "failing_since_ms",
     "disable_at_ms",
+    "circuit",
     "epoch",
     "holds",
     "created_by",
@@ -239,7 +240,7 @@ def _changed(old: Endpoint, now_ms: int, **fields: Any) -> Change:
 
 def _new_epoch(old: Endpoint) -> dict[str, Any]:
     """The fields of an endpoint whose health begins anew with the next version."""
-    return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None}
+    return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None, "circuit": None}
 
 
 def _mark_failing(action: MarkFailing, directory: Directory, now_ms: int) -> list[Change]:

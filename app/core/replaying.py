@@ -34,7 +34,8 @@ _LOOK_AHEAD = 2000
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
-    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "registry-position", "arrival")
+    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "waiting-since",
+     "registry-position", "arrival")
 )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ import msgspec
 from app.core.errors import CommandRefused
 from app.core.model import Delivery, Turn
 
-#: longer than any copy waits in the ladder (delivery_record.due_at_ms)
-KEPT_MS = 10 * 86_400_000
+#: longer than any copy waits in the ladder (delivery_record.due_at_ms), and for its endpoint (waiting.MOST_MS)
+KEPT_MS = 16 * 86_400_000
 #: they are in the memory of every process
 MAX_TURNS = 50_000
 #: of one command

@@ -213,6 +213,7 @@ class Process:
                 in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
             ),
             time_scale=self._settings.time_scale,
+            least_wait_ms=round(self._settings.max_wait_hours * 3_600_000),
         )
 
     def _api(self) -> Role:

@@ -1,4 +1,4 @@
-"""A backlog behind one endpoint on a virtual clock: real lanes, circuit, schedule and ladder; the receiver is a function.
+"""A backlog behind one endpoint on a virtual clock: real lanes, circuit, schedule and ladder, and a receiver.
 
 `python -m tests.core.backlog` plays the days that docs/guarantees.md (section 6) reports.
 """

@@ -184,6 +184,16 @@ def test_a_rate_limit_spaces_requests() -> None:
     assert len(take_all(lanes, 100)) == 1
 
 
+def test_what_waits_for_the_next_slot_of_a_low_rate_limit_is_not_shed() -> None:
+    """It was, once a second, so that an endpoint with a limit of less than 0.25/s got hardly anything after a burst."""
+    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes.offer("a", next(SERIAL), 0, rate=0.1)
+    assert len(take_all(lanes)) == 1
+    assert lanes.offer("a", next(SERIAL), 8500, rate=0.1) is None
+    assert lanes.stalled(9000) == []
+    assert len(take_all(lanes, 10_000)) == 1
+
+
 def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
     lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
     fill(lanes, "a", 5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import commands, registry
+from app.core import commands, registry, turns
 from app.core.commands import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
@@ -349,7 +349,7 @@ def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     where.put_turn(Turn(id="dlv_old", number=1))
     changes = registry.decide(
         commands.Command(id="c", issued_at_ms=0, action=commands.TakeTurns([Turn(id="dlv_1", number=5, cancel=True)])),
-        where, 11 * 86_400_000, PROFILES,
+        where, turns.KEPT_MS + 2, PROFILES,
     )  # fmt: skip
     for change in changes:
         registry.apply(where, change.key, registry.encode(change.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -47,12 +47,14 @@ def rung(name: str) -> str:
 class Stage:
     """A dispatch worker with everything around it in memory."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, sender: Callable[[FakeClock], ScriptedSender] | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=2)
         self.group = MemoryGroup(self.log, [Names.DELIVERIES], self.clock)
         self.source = self.group.member()
-        self.sender = ScriptedSender()
+        self.sender = sender(self.clock) if sender else ScriptedSender()
         self.feed = MemoryFeed()
         self.meter = PrometheusMeter()
         self.role = DispatchRole(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from app.core import waiting
 from app.core.lanes import Full, Lanes, Limits
+from app.core.model import Endpoint
+from app.core.partitions import Place
 from app.ports import Clock, Meter
 from app.roles.dispatch.sending import Sending
 from app.roles.dispatch.settle import Settler, Work
@@ -33,6 +36,8 @@ class Pump:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_ms = 0.0
         self._widening: asyncio.Task[None] | None = None
+        #: partition → endpoints whose circuit was changed here
+        self._changed: dict[int, set[str]] = {}
 
     def saturated(self) -> bool:
         """Whether the lanes hold as much as they may."""
@@ -56,11 +61,47 @@ class Pump:
         endpoint = self._sending.sendable(work)
         if endpoint is None:
             return
+        delivery = work.delivery
         answer = self._lanes.offer(
-            endpoint.id, work, self._lane_ms(), cap=endpoint.max_in_flight, rate=endpoint.rate_limit
+            endpoint.id, work, self._lane_ms(), cap=endpoint.max_in_flight, rate=endpoint.rate_limit,
+            epoch=endpoint.epoch, open_since_ms=self._open_since_ms(endpoint), again=delivery.waiting_since_ms > 0,
+            urgent=delivery.asked is not None,
         )  # fmt: skip
-        if isinstance(answer, Full):
-            self._settler.defer(work, self._due_ms(answer.until_ms), "lane_full")
+        if answer is not None:
+            self._put_off(work, answer, answer.why)
+        if self._lanes.changes:
+            self._circuits(work.partition.number)
+
+    def _open_since_ms(self, endpoint: Endpoint) -> float | None:
+        """Since when the registry calls the endpoint's circuit open, as a time of the lanes."""
+        if endpoint.circuit is None:
+            return None
+        return self._lane_ms() - (self._clock.now_ms() - endpoint.circuit.since_ms)
+
+    def _put_off(self, work: Work, full: Full, reason: str) -> None:
+        """Defer it, or end it where it has waited for too long."""
+        if not work.partition.active:
+            return  # its next owner has it
+        now_ms = self._clock.now_ms()
+        since_ms = min(work.delivery.waiting_since_ms or now_ms, now_ms)
+        due_ms = waiting.due_ms(self._due_ms(full.until_ms), since_ms, self._sending.wait_limit_ms(work), now_ms)
+        if due_ms is None:
+            self._sending.overloaded(work, since_ms)
+        else:
+            self._settler.defer(work, due_ms, reason, since_ms=since_ms)
+
+    def _circuits(self, number: int) -> None:
+        """Tell of the circuits that have changed, which are those of endpoints in one partition."""
+        for change in self._lanes.changes:
+            self._meter.count("circuit_transitions_total", to=change.to)
+            self._changed.setdefault(number, set()).add(change.endpoint_id)
+        self._lanes.changes.clear()
+
+    def assigned(self, places: Iterable[Place]) -> None:
+        """These are ours from now on: somebody else may have changed the circuits of their endpoints."""
+        for _, number in places:
+            for endpoint_id in self._changed.pop(number, ()):
+                self._lanes.forget_circuit(endpoint_id)
 
     def _lane_ms(self) -> float:
         """The time of the lanes: a jump of the wall clock must not look like a request that hangs for an hour."""
@@ -126,7 +167,7 @@ class Pump:
             self._on_failure(error)
 
     async def _handle(self, work: Work) -> None:
-        answered = True
+        answered: bool | None = None
         work.partition.flying += 1
         try:
             if work.partition.active:
@@ -134,6 +175,8 @@ class Pump:
         finally:
             work.partition.flying -= 1
             self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
+            if self._lanes.changes:
+                self._circuits(work.partition.number)
 
     async def sweep_loop(self) -> None:
         """Give back what waits behind endpoints that have slowed down."""
@@ -142,7 +185,8 @@ class Pump:
             self._lanes.narrow()
             self._meter.gauge("waiting_deliveries", self._lanes.waiting)
             self._meter.gauge("inflight_attempts", self._lanes.in_flight)
+            self._meter.gauge("circuits_open", self._lanes.circuits_open)
             if self._lanes.waiting:
-                for work, until_ms in self._lanes.stalled(self._lane_ms()):
-                    self._settler.defer(work, self._due_ms(until_ms), "lane_stalled")
+                for work, full in self._lanes.stalled(self._lane_ms()):
+                    self._put_off(work, full, "lane_stalled" if full.why == "lane_full" else full.why)
                 self.pump()

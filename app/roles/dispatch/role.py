@@ -43,6 +43,7 @@ class DispatchRole:
     def __init__(
         self, *, source: Source, log_: BundleLog, sender: Sender, feed: DirectoryFeed, keyring: KeyRing,
         topics: Topics, clock: Clock, dice: Dice, meter: Meter, limits: Limits, time_scale: float = 1.0,
+        least_wait_ms: int = 86_400_000,
     ) -> None:  # fmt: skip
         self._source = source
         self._log = log_
@@ -55,7 +56,7 @@ class DispatchRole:
         self._settler = Settler(log_, topics, clock, meter, self._fail)
         self._sending = Sending(
             sender=sender, feed=feed, keyring=keyring, settler=self._settler, clock=clock, dice=dice, meter=meter,
-            time_scale=time_scale, again=self._admit,
+            time_scale=time_scale, least_wait_ms=least_wait_ms, again=self._admit,
         )  # fmt: skip
         self._pump = Pump(
             sending=self._sending, settler=self._settler, clock=clock, meter=meter, limits=limits,
@@ -115,6 +116,7 @@ class DispatchRole:
         """See `app.ports.PartitionListener`."""
         self._partitions.add(places)
         self._settler.assigned(places)
+        self._pump.assigned(places)
         self._meter.count("rebalances_total", role="dispatch")
 
     async def revoked(self, places: set[Place]) -> None:

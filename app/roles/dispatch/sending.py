@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import structlog
 
+from app.core import waiting
 from app.core.attempt import sent
+from app.core.circuit import heard
 from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
-from app.core.exchange import Reply
+from app.core.ingest import iso
 from app.core.model import Delivery, Endpoint
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
+from app.profiles.catalog import get as profile_of
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.settle import Settler, Work
 from app.roles.dispatch.turns import Turns
@@ -27,7 +30,7 @@ class Sending:
 
     def __init__(
         self, *, sender: Sender, feed: DirectoryFeed, keyring: KeyRing, settler: Settler, clock: Clock, dice: Dice,
-        meter: Meter, time_scale: float, again: Callable[[Work], None],
+        meter: Meter, time_scale: float, least_wait_ms: int, again: Callable[[Work], None],
     ) -> None:  # fmt: skip
         self._sender = sender
         self._feed = feed
@@ -37,6 +40,8 @@ class Sending:
         self._clock = clock
         self._dice = dice
         self._meter = meter
+        self._time_scale = time_scale
+        self._least_wait_ms = least_wait_ms
         self._again = again
         #: by then (monotonic) every request under way has ended
         self.answered_by_s = 0.0
@@ -66,14 +71,27 @@ class Sending:
             return endpoint
         return None
 
-    async def attempt(self, work: Work) -> bool:
-        """Send once and settle; False when the receiver said nothing at all."""
+    def wait_limit_ms(self, work: Work) -> int:
+        """For how long the delivery may wait for an attempt."""
+        endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
+        schedule = () if endpoint is None else endpoint.schedule_s or profile_of(endpoint.profile).schedule_s
+        return waiting.limit_ms(schedule, scale=self._time_scale, least_ms=self._least_wait_ms)
+
+    def overloaded(self, work: Work, since_ms: int) -> None:
+        """It has waited for too long."""
+        endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
+        error = f"it waited since {iso(since_ms)} for its endpoint, which could not take it"
+        self._turns.ended(work.delivery, "dead")
+        self._settler.ended(work, endpoint, "dead", "overloaded", error)
+
+    async def attempt(self, work: Work) -> bool | None:
+        """Send once and settle; False when the receiver said nothing at all, None when nothing was sent."""
         delivery = work.delivery
         if not self.is_active(delivery.endpoint_id):
             await self._feed.fence()
         endpoint = self.sendable(work)
         if endpoint is None:
-            return True
+            return None
         self._turns.departs(delivery)
         try:
             return await self._send(work, endpoint)
@@ -88,7 +106,7 @@ class Sending:
         for work in filter(lambda each: each.partition.active, onward):
             self._again(work)
 
-    async def _send(self, work: Work, endpoint: Endpoint) -> bool:
+    async def _send(self, work: Work, endpoint: Endpoint) -> bool | None:
         delivery = work.delivery
         started_ms = self._clock.now_ms()
         try:
@@ -97,18 +115,18 @@ class Sending:
         except (ConfigError, Defect) as error:  # no key opens its secret, or it has none that is valid
             log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
             self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
-            return True
+            return None
         except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
             self._settler.ended(work, endpoint, "dead", reason, str(error))
-            return True
+            return None
         try:
             self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
             outcome = await self._sender.send(request)
         except Defect as error:  # one delivery that cannot be written must not stop the others
             log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
             self._settler.ended(work, endpoint, "dead", "unrepresentable", str(error))
-            return True
+            return None
         ended_ms = self._clock.now_ms()
         verdict = judge(
             outcome, attempt=delivery.attempts + 1, policy=prepared.policy, now_ms=ended_ms, dice=self._dice.roll()
@@ -124,7 +142,7 @@ class Sending:
             case Dead():
                 self._turns.ended(delivery, "dead")
                 self._settler.dead(work, endpoint, record)
-        return isinstance(outcome, Reply)
+        return heard(outcome)
 
     def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:
         turn = "retry" if delivery.attempts else "first"

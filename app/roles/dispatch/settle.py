@@ -69,13 +69,19 @@ class Settler:
         tier = self._rung(due_at_ms)
         self._meter.count("retry_scheduled_total", tier=tier)
         attempts = work.delivery.attempts + 1
-        waiting = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=due_at_ms, asked=None)
+        waiting = msgspec.structs.replace(
+            work.delivery, attempts=attempts, due_at_ms=due_at_ms, waiting_since_ms=0, asked=None
+        )
         self._write(work, attempt, self._rungs[tier], waiting, signal=signal)
 
-    def defer(self, work: Work, due_at_ms: int, reason: str) -> None:
-        """Put off without an attempt (lane full, rate): nothing is counted against the delivery."""
+    def defer(self, work: Work, due_at_ms: int, reason: str, *, since_ms: int | None = None) -> None:
+        """Put off without an attempt (lane full, rate): nothing is counted against the delivery.
+
+        `since_ms`: since when it waits for its endpoint; None: as before.
+        """
         self._meter.count("deferred_total", reason=reason)
-        waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms)
+        since_ms = work.delivery.waiting_since_ms if since_ms is None else since_ms
+        waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms, waiting_since_ms=since_ms)
         self._write(work, None, self._rungs[self._rung(due_at_ms)], waiting)
 
     def dead(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
@@ -98,7 +104,7 @@ class Settler:
         self._meter.count("deliveries_total", outcome="dead")
         if reason == "paused" and work.delivery.arrival is not None and work.delivery.ordering_key is not None:
             # Its resume finds it in its line: behind it nothing leaves.
-            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, asked=None)
+            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, asked=None)
             self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
             return
         self._meter.count("dlq_total", reason=reason)
@@ -108,7 +114,9 @@ class Settler:
         if attempt.error:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
-        ended = msgspec.structs.replace(work.delivery, attempts=attempts, due_at_ms=0, asked=None)
+        ended = msgspec.structs.replace(
+            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None
+        )  # fmt: skip
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
     def passed_over(self, work: Work) -> None:
