@@ -67,6 +67,8 @@ class Cluster:
         self.direct = f"127.0.0.1:{direct}"
         self.through = f"127.0.0.1:{outside}"
         self.prefix = "f."
+        #: of the round that is played
+        self.tenant = ""
         self.processes: dict[str, Service] = {}
         self.kills = 0
         #: processes that ended without being told to

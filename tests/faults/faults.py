@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from tests.faults.cluster import BASE, Cluster
+from tests.faults.upstream import transactional_producers
 
 Fault = Callable[[Cluster, Random], Awaitable[None]]
 
@@ -166,6 +167,7 @@ FAULTS: dict[str, Fault] = {
     "disk full": disk_full,
     "network cut": network_cut,
     "network gone": network_gone,
+    "transactional producers": transactional_producers,
 }
 #: takes a minute: drawn for one round in `RARELY`
 RARE: dict[str, Fault] = {"broker away 60 s": broker_away}

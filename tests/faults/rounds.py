@@ -74,6 +74,7 @@ class Stage:
         played = Round(seed, tuple(faults))
         kills = self.cluster.kills
         await scene.prepare()
+        self.cluster.tenant = scene.tenant
         traffic = asyncio.gather(scene.append(), scene.change(), scene.pause_and_resume())
         try:
             await asyncio.sleep(scene.dice.uniform(0.2, 0.6) * TRAFFIC_S)
