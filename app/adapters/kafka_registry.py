@@ -38,6 +38,7 @@ class KafkaRegistryStore:
         commands: str,
         registry: str,
         replies: str,
+        audit: str,
         client_id: str,
         session_s: float = 10.0,
     ) -> None:
@@ -46,6 +47,7 @@ class KafkaRegistryStore:
         self._client_id = client_id
         self._registry = registry
         self._replies = replies
+        self._audit = audit
         self._commands = commands
         self._source = KafkaSource(
             bootstrap, group=group, client_id=client_id, topics=[commands], session_s=session_s, hold=True
@@ -128,8 +130,9 @@ class KafkaRegistryStore:
             self._next = position
 
     async def commit(
-        self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
-    ) -> None:
+        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]], next_offset: int,
+    ) -> None:  # fmt: skip
         """See `app.ports.RegistryStore`."""
         producer = self._producer
         if producer is None or self._lost:
@@ -140,6 +143,8 @@ class KafkaRegistryStore:
             async with producer.transaction():
                 for key, value in states:
                     sent.append(await producer.send(self._registry, key=key.encode(), value=value))
+                for tenant, entry in entries:
+                    sent.append(await producer.send(self._audit, key=tenant.encode(), value=entry))
                 for command_id, reply in replies:
                     sent.append(await producer.send(self._replies, key=command_id.encode(), value=reply))
                 await asyncio.gather(*sent)  # aiokafka commits a transaction without the records that were refused

@@ -11,6 +11,9 @@ from app.adapters.kafka_compacted import latest
 from app.adapters.kafka_log import KafkaLog
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
+from app.cli.registry_session import session
+from app.core import audit
+from app.core.errors import CommandRefused
 from app.core.fifo import Line
 from app.core.ordered_record import instruction
 from app.core.topics import Names
@@ -61,10 +64,20 @@ def drop(endpoint_id: Endpoint, ordering_key: Key, output: Output = Format.table
 
 
 async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key: str) -> dict[str, Any]:
-    ordered = topics_of(context.settings()).name(Names.DELIVERIES_ORDERED)
+    async with session() as registry:
+        endpoint = registry.directory.endpoint(endpoint_id)
+    if endpoint is None:
+        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
+    topics, now_ms = topics_of(context.settings()), registry.clock.now_ms()
+    ordered, audited = topics.name(Names.DELIVERIES_ORDERED), topics.name(Names.AUDIT)
+    entry = audit.action(
+        endpoint.tenant, endpoint.mode, now_ms, actor="cli", action=f"ordering.{wanted}",
+        entity=f"endpoint/{endpoint_id}", detail=f"ordering key {ordering_key}",
+    )  # fmt: skip
     log = KafkaLog(context.bootstrap(), client_id="hookstream-cli")
-    await log.start([ordered])
+    await log.start([ordered, audited])
     try:
+        await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))
         headers = instruction(wanted, ordering_key)
         await (await log.append(ordered, key=endpoint_id.encode(), value=None, headers=headers))
     finally:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.matching import includes, prefixes
-from app.core.model import ApiKey, AuditEntry, Endpoint, EventType, Replay, Tenant, Turn
+from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
 
 Scope = tuple[str, str]
 
@@ -48,7 +48,6 @@ class Directory:
         self._resumes: dict[str, set[str]] = {}
         #: delivery id → what was last asked of it while it waited; the latest request last
         self.turns: dict[str, Turn] = {}
-        self._audit: dict[Scope, dict[int, AuditEntry]] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -174,23 +173,6 @@ class Directory:
     def remove_turn(self, delivery_id: str) -> None:
         """Forget."""
         self.turns.pop(delivery_id, None)
-
-    def put_audit(self, entry: AuditEntry) -> None:
-        """Add, in the place of the one that had its slot."""
-        self._audit.setdefault((entry.tenant, entry.mode), {})[entry.slot] = entry
-
-    def remove_audit(self, name: str) -> None:
-        """Forget; `name` is `<tenant>/<mode>/<slot>`."""
-        tenant, mode, slot = name.rsplit("/", 2)
-        self._audit.get((tenant, mode), {}).pop(int(slot), None)
-
-    def audit(self, tenant: str, mode: str) -> list[AuditEntry]:
-        """What was changed of a tenant and mode, the latest first."""
-        return sorted(self._audit.get((tenant, mode), {}).values(), key=lambda each: each.number, reverse=True)
-
-    def audit_number(self, tenant: str, mode: str) -> int:
-        """The number of the latest entry; 0: there is none."""
-        return max((each.number for each in self._audit.get((tenant, mode), {}).values()), default=0)
 
     def scopes(self) -> list[Scope]:
         """The tenants and modes that have endpoints."""

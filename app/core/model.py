@@ -188,28 +188,6 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change that somebody asked for; the value of `audit/<tenant>/<mode>/<slot>` in registry."""
-
-    tenant: str
-    #: empty: it is about both, such as the tenant itself
-    mode: Mode | Literal[""]
-    #: counts the tenant's and mode's entries, from 1
-    number: int
-    slot: int
-    at_ms: int
-    #: operator, cli, health, the id of a key, or `portal of …`
-    actor: str
-    #: the command's name, such as endpoint.update
-    action: str
-    #: the key of the record that changed, such as endpoint/ep_1
-    entity: str
-    #: of it after the change; 0: removed
-    version: int = 0
-    #: more about it, in words
-    detail: str = ""
-
-
 #: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint
 Only = Literal["all", "failed", "missing"]
 ReplayReason = Literal["resume", "recover", "replay"]

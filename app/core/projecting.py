@@ -1,4 +1,4 @@
-"""What the records of `attempts`, `deliveries`, `deliveries.dead` and `notices` add to the read model.
+"""What the records of `attempts`, `deliveries`, `deliveries.dead`, `notices` and `audit` add to the read model.
 
 Rules of this file
 - Anybody who can reach Kafka may have written a record: what no database would take (a NUL in a text, a number of
@@ -18,6 +18,7 @@ import msgspec
 
 from app.core import delivery_record
 from app.core.attempt import Attempt
+from app.core.audit import AuditEntry
 from app.core.delivery_record import Header
 from app.core.errors import Defect
 from app.core.moments import BEGIN, moment
@@ -26,7 +27,7 @@ from app.core.tally import Tally
 from app.core.topics import Names
 
 #: the topics that are read, in the order in which their records of one poll are taken
-TOPICS = (Names.DELIVERIES, Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.NOTICES)
+TOPICS = (Names.DELIVERIES, Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.NOTICES, Names.AUDIT)
 
 #: characters of what rows are found by; ours are shorter, and an index takes no more
 _LONGEST = 300
@@ -89,6 +90,15 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, object] = {}
 
 
+class AuditLine(NamedTuple):
+    """An entry of the audit log; its coordinates in `audit` are its key."""
+
+    partition: int
+    offset: int
+    at_ms: int
+    entry: AuditEntry
+
+
 class Request(NamedTuple):
     """A request that was made and is counted."""
 
@@ -124,6 +134,7 @@ class Portion:
         self.lines: list[Line] = []
         #: with the time
         self.notices: list[tuple[Notice, int]] = []
+        self.audit: list[AuditLine] = []
         self.requests: list[Request] = []
         self.ends: list[End] = []
         self.unreadable = 0
@@ -203,6 +214,7 @@ def _take_dead(portion: Portion, record: Read) -> None:
 
 _attempts = msgspec.json.Decoder(Attempt)
 _notices = msgspec.json.Decoder(Notice)
+_audit = msgspec.json.Decoder(AuditEntry)
 
 
 def _take_attempt(portion: Portion, record: Read) -> None:
@@ -261,11 +273,19 @@ def _take_notice(portion: Portion, record: Read) -> None:
     portion.notices.append((said, max(0, at_ms)))
 
 
+def _take_audit(portion: Portion, record: Read) -> None:
+    entry = _audit.decode(_without_nul(record.value or b""))
+    for text in (entry.tenant, entry.actor, entry.action):
+        _name(text)
+    portion.audit.append(AuditLine(record.partition, record.offset, max(0, record.timestamp), entry))
+
+
 _TAKERS: dict[str, Callable[[Portion, Read], None]] = {
     Names.DELIVERIES: _take_delivery,
     Names.DELIVERIES_DEAD: _take_dead,
     Names.ATTEMPTS: _take_attempt,
     Names.NOTICES: _take_notice,
+    Names.AUDIT: _take_audit,
 }
 
 

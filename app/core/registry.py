@@ -1,7 +1,7 @@
 """What a command does to the registry: state in, changes or refusal out.
 
 The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>`,
-`turn/<delivery id>` and `audit/<tenant>/<mode>/<slot>`, each with the full state and (but for the last two) a version.
+and `turn/<delivery id>`, each with the full state and (but for the last one) a version.
 A command names the version that it was made for (or none: whatever is there); another version refuses it, so no update
 is lost.
 """
@@ -42,9 +42,9 @@ from app.core.commands import (
 from app.core.directory import Directory
 from app.core.endpoint_rules import endpoint_problems, event_type_problems, tenant_problems
 from app.core.errors import CommandRefused
-from app.core.model import ApiKey, AuditEntry, Endpoint, EventType, Hold, Replay, Tenant, Turn
+from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant, Turn
 
-State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn | AuditEntry
+State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -185,8 +185,6 @@ def _name_of(state: State) -> str:
     match state:
         case EventType():
             return f"{state.tenant}/{state.mode}/{state.name}"
-        case AuditEntry():
-            return f"{state.tenant}/{state.mode}/{state.slot}"
         case _:
             return state.id
 
@@ -198,7 +196,6 @@ _READERS = {
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
     "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
     "turn": _reader(Turn, Directory.put_turn, Directory.remove_turn),
-    "audit": _reader(AuditEntry, Directory.put_audit, Directory.remove_audit),
 }
 
 

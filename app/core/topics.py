@@ -48,6 +48,7 @@ class Names:
     ATTEMPTS = "attempts"
     ENDPOINTS_SIGNALS = "endpoints.signals"
     NOTICES = "notices"
+    AUDIT = "audit"
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -147,6 +147,24 @@ class NoticeRow(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, object]
 
 
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of `audit`."""
+
+    #: its place in the log: larger is later
+    position: int
+    tenant: str
+    #: empty: it is about both modes
+    mode: Mode | Literal[""]
+    at_ms: int
+    actor: str
+    action: str
+    entity: str
+    version: int = 0
+    detail: str = ""
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+
+
 class ReadStore(Protocol):
     """Ask the read model. Raises `Unavailable` when it cannot be asked."""
 
@@ -180,6 +198,10 @@ class ReadStore(Protocol):
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, limit: int, before_ms: int | None = None
     ) -> Sequence[NoticeRow]:
         """Newest first."""
+        ...
+
+    async def audit(self, tenant: str, mode: Mode, *, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        """What was done in a tenant and mode, and to the tenant itself, the latest first; `before`: a position."""
         ...
 
     async def updated_at_ms(self) -> int | None:
@@ -219,8 +241,10 @@ class ProjectionStore(Protocol):
         """
         ...
 
-    async def prune(self, before_ms: int, *, limit: int) -> int:
-        """Remove at most `limit` deliveries with all that belongs to them, last changed before a time; how many."""
+    async def prune(self, before_ms: int, *, audit_before_ms: int, limit: int) -> int:
+        """Remove at most `limit` deliveries with all that belongs to them, last changed before a time, and entries of
+        the audit log before another; the number of deliveries.
+        """
         ...
 
     async def clear(self) -> None:

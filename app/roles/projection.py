@@ -37,6 +37,8 @@ _COMMIT_EVERY_S = 1.0
 _PRUNE_EVERY_S = 60.0
 _PRUNED = 500
 _DAY_MS = 86_400_000
+#: as long as the topic keeps them
+_AUDIT_MS = 365 * _DAY_MS
 #: how long a revocation waits for a transaction under way
 _REVOKE_WAIT_S = 3.0
 
@@ -249,7 +251,9 @@ class ProjectionRole:
             while removed == _PRUNED:
                 before_ms = round(self._clock.now_ms() - self._retention_ms)
                 try:
-                    removed = await self._store.prune(before_ms, limit=_PRUNED)
+                    removed = await self._store.prune(
+                        before_ms, audit_before_ms=min(before_ms, self._clock.now_ms() - _AUDIT_MS), limit=_PRUNED
+                    )
                 except Unavailable as error:
                     log.warning("projection.not_pruned", reason=str(error))
                     break

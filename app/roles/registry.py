@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from app.core.audit import entry_of
+from app.core import audit
+from app.core.audit import AuditEntry, entry_of
 from app.core.clipping import clip
 from app.core.commands import Command, Reply
 from app.core.directory import Directory
@@ -104,20 +105,24 @@ class RegistryRole:
 
     async def _apply(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> None:
         states: list[tuple[str, bytes | None]] = []
+        entries: list[AuditEntry] = []
         replies: list[tuple[str, bytes]] = []
         for record in records:
             key = (record.key or b"").decode("utf-8", "replace")
-            reply = self._decide(directory, record, key, states)
+            reply = self._decide(directory, record, key, states, entries)
             if reply is not None:
                 body = encode(reply)
                 if body is None:
                     raise Defect("a reply has no body")
                 replies.append((reply.command_id, body))
-        await store.commit(states, replies, records[-1].offset + 1)
+        await store.commit(
+            states, [(entry.tenant, audit.encode(entry)) for entry in entries], replies, records[-1].offset + 1
+        )
 
     def _decide(
-        self, directory: Directory, record: Record, key: str, states: list[tuple[str, bytes | None]]
-    ) -> Reply | None:
+        self, directory: Directory, record: Record, key: str, states: list[tuple[str, bytes | None]],
+        entries: list[AuditEntry],
+    ) -> Reply | None:  # fmt: skip
         """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
         try:
             command = read_command(record.value)
@@ -130,8 +135,9 @@ class RegistryRole:
         try:
             if record.offset in self._too_large:
                 raise CommandRefused("invalid", "the result is larger than Kafka's topic for the registry takes")
-            changes = self._audited(command, directory, self._clock.now_ms())
+            changes = decide(command, directory, self._clock.now_ms(), self._profiles)
             values = [self._checked(change, directory) for change in changes]
+            entry = self._entry(command, changes, directory)
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
             return Reply(command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL))
@@ -140,21 +146,20 @@ class RegistryRole:
             self._meter.count("registry_commands_total", result="defect")
             words = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
             return Reply(command_id=command.id, ok=False, code="defect", detail=words)
+        if entry is not None:
+            entries.append(entry)
         for change, value in zip(changes, values, strict=True):
             apply(directory, change.key, value)
             states.append((change.key, value))
         self._meter.count("registry_commands_total", result="ok")
         return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 
-    def _audited(self, command: Command, directory: Directory, now_ms: int) -> list[Change]:
-        """What the command does, and the entry that says who asked for it."""
-        changes = decide(command, directory, now_ms, self._profiles)
-        if changes:
-            entry = entry_of(command, changes[0].key, changes[0].version, directory, now_ms)
-            if entry is not None:
-                key = f"audit/{entry.tenant}/{entry.mode}/{entry.slot}"
-                return [*changes, Change(key, entry, entry.number)]
-        return changes
+    def _entry(self, command: Command, changes: Sequence[Change], directory: Directory) -> AuditEntry | None:
+        """The record of who asked for the changes; the first one is the entity's that the command names."""
+        if not changes:
+            return None
+        first = changes[0]
+        return entry_of(command, first.key, first.value, first.version, directory, self._clock.now_ms())
 
     def _checked(self, change: Change, directory: Directory) -> bytes | None:
         """The record's value; refused when its new URL may not be called, its schema used, or when it would not fit.

@@ -264,6 +264,7 @@ class Process:
                 commands=self._topics.name(Names.REGISTRY_COMMANDS),
                 registry=self._topics.name(Names.REGISTRY),
                 replies=self._topics.name(Names.REGISTRY_REPLIES),
+                audit=self._topics.name(Names.AUDIT),
                 client_id="hookstream-registry",
                 session_s=self._settings.session_timeout,
             )

@@ -8,16 +8,17 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core import commands, duplicate_record, ingest, matching, model, notices, signals
+from app.core import audit, commands, duplicate_record, ingest, matching, model, notices, signals
 from app.core.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "records"
 
 _KEY_LENGTH = 512
-_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay, model.AuditEntry)
+_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay)
 _STRUCTS = (
     Attempt,
+    audit.AuditEntry,
     notices.Notice,
     signals.Signal,
     *_REGISTERED,
@@ -37,6 +38,7 @@ def documents() -> dict[str, str]:
             ("attempts", _struct("attempts", Attempt)),
             ("endpoints.signals", _struct("endpoints.signals", signals.Signal)),
             ("notices", _struct("notices", notices.Notice)),
+            ("audit", _struct("audit", audit.AuditEntry)),
             ("registry", _registry()),
             ("registry.commands", _struct("registry.commands", commands.Command)),
             ("registry.replies", _struct("registry.replies", commands.Reply)),
@@ -65,8 +67,8 @@ def _registry() -> dict[str, Any]:
     references, components = _components(*_REGISTERED)
     description = (
         "The value of a record of registry. The key says which: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
-        "`type/<tenant>/<mode>/<name>`, `replay/<id>` or `audit/<tenant>/<mode>/<slot>`. A record without a value "
-        "removes the entity."
+        "`type/<tenant>/<mode>/<name>`, or `replay/<id>`. A record without a value removes the "
+        "entity."
     )
     return _document("registry", description, {"anyOf": references, "$defs": components})
 

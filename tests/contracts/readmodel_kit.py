@@ -9,6 +9,7 @@ import msgspec
 
 from app.core import delivery_record, ids
 from app.core.attempt import Attempt
+from app.core.audit import AuditEntry
 from app.core.ingest import iso
 from app.core.model import Delivery
 from app.core.partitions import Place
@@ -70,6 +71,15 @@ class Journal:
     def noticed(self, at_ms: int, **fields: Any) -> None:
         """A record of notices."""
         self.append(Names.NOTICES, at_ms=at_ms, value=msgspec.json.encode(fields), key=b"acme")
+
+    def audited(self, at_ms: int, **fields: Any) -> None:
+        """A record of audit."""
+        named = {
+            "tenant": "acme", "mode": "live", "actor": "key_1", "action": "endpoint.update", "entity": "endpoint/ep_1",
+            **fields,
+        }  # fmt: skip
+        entry = AuditEntry(at=iso(at_ms), **named)
+        self.append(Names.AUDIT, at_ms=at_ms, value=msgspec.json.encode(entry), key=entry.tenant.encode())
 
     def portion(self, until: Mapping[Place, int] | None = None) -> tuple[Portion, dict[Place, Moved]]:
         """What has not been read yet."""

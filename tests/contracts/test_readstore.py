@@ -274,6 +274,26 @@ async def test_notices_are_paged(stores: Stores) -> None:
     assert [each.id for each in await read.notices("acme", "live", endpoint_id="ep_1", limit=9)] == ["n3", "n1"]
 
 
+async def test_the_audit_log_is_paged_and_nobodys_traffic_removes_an_entry(stores: Stores) -> None:
+    write, read = stores
+    journal = Journal()
+    for number in range(6):
+        journal.audited(BEGUN_MS + number, mode=("live", "test", "")[number % 3], entity=f"endpoint/ep_{number}")
+    for number in range(300):
+        journal.audited(BEGUN_MS + 6, tenant="other", entity=f"endpoint/ep_{number}")
+    journal.audited(BEGUN_MS + 7, after={"url": "https://b.example/"}, before={"url": "https://a.example/"})
+    journal.append(Names.AUDIT, at_ms=BEGUN_MS, value=b"nonsense")
+    assert (await journal.into(write)).unreadable == 1
+    newest = await read.audit("acme", "live", limit=3)
+    assert [each.entity for each in newest] == ["endpoint/ep_1", "endpoint/ep_5", "endpoint/ep_3"]
+    assert (newest[0].before, newest[0].after) == ({"url": "https://a.example/"}, {"url": "https://b.example/"})
+    assert (newest[0].at_ms, newest[0].actor, newest[1].mode) == (BEGUN_MS + 7, "key_1", "")
+    older = await read.audit("acme", "live", limit=9, before=newest[-1].position)
+    assert [each.entity for each in older] == ["endpoint/ep_2", "endpoint/ep_0"]
+    await write.prune(BEGUN_MS + 100, audit_before_ms=BEGUN_MS + 3, limit=10)
+    assert [each.entity for each in await read.audit("acme", "live", limit=9)] == [each.entity for each in newest]
+
+
 async def test_old_deliveries_are_pruned_with_their_attempts(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
@@ -281,9 +301,9 @@ async def test_old_deliveries_are_pruned_with_their_attempts(stores: Stores) -> 
     for number, each in enumerate(many):
         journal.attempted(each, BEGUN_MS + number * 1000)
     await journal.into(write)
-    assert await write.prune(BEGUN_MS + 20_000, limit=15) == 15
-    assert await write.prune(BEGUN_MS + 20_000, limit=15) == 5
-    assert await write.prune(BEGUN_MS + 20_000, limit=15) == 0
+    assert await write.prune(BEGUN_MS + 20_000, audit_before_ms=0, limit=15) == 15
+    assert await write.prune(BEGUN_MS + 20_000, audit_before_ms=0, limit=15) == 5
+    assert await write.prune(BEGUN_MS + 20_000, audit_before_ms=0, limit=15) == 0
     assert set(await ids_of(read, ACME)) == {each.id for each in many[20:]}
     assert await read.attempts("acme", "live", many[0].id) == []
     assert len(await read.attempts("acme", "live", many[25].id)) == 1

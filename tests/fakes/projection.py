@@ -51,7 +51,7 @@ class MemoryProjection:
         self.pulse.beat()
         return True
 
-    async def prune(self, before_ms: int, *, limit: int) -> int:
+    async def prune(self, before_ms: int, *, audit_before_ms: int, limit: int) -> int:
         self._look()
         self.pruned.append(before_ms)
         return limit if len(self.pruned) == 1 else 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.core.audit import AuditEntry
 from app.core.matching import includes
 from app.core.model import Mode
+from app.core.moments import moment
 from app.ports.readmodel import (
     AttemptRow,
+    AuditRow,
     DeadGroup,
     DeliveryFilter,
     DeliveryPage,
@@ -27,6 +30,7 @@ class MemoryReads:
         #: (tenant, mode, endpoint or None) → its hours
         self.by_hour: dict[tuple[str, str, str | None], list[Hour]] = {}
         self.told: list[NoticeRow] = []
+        self.entries: list[AuditRow] = []
         #: how often deliveries were asked for
         self.asked = 0
 
@@ -71,6 +75,21 @@ class MemoryReads:
     ) -> Sequence[NoticeRow]:
         mine = [each for each in self.told if (each.tenant, each.mode) == (tenant, mode)]
         return [each for each in mine if endpoint_id in (None, each.endpoint_id)][:limit]
+
+    async def audit(self, tenant: str, mode: Mode, *, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        mine = [each for each in self.entries if each.tenant == tenant and each.mode in (mode, "")]
+        earlier = [each for each in mine if before is None or each.position < before]
+        return sorted(earlier, key=lambda each: -each.position)[:limit]
+
+    def audited(self, entry: AuditEntry) -> None:
+        """What `projection` makes of a record of `audit`."""
+        self.entries.append(
+            AuditRow(
+                position=len(self.entries), tenant=entry.tenant, mode=entry.mode, at_ms=moment(entry.at, 0),
+                actor=entry.actor, action=entry.action, entity=entry.entity, version=entry.version,
+                detail=entry.detail, before=entry.before, after=entry.after,
+            )
+        )  # fmt: skip
 
     async def updated_at_ms(self) -> int | None:
         return max((each.updated_at_ms for each in self.rows), default=None)

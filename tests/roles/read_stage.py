@@ -65,7 +65,7 @@ class Stage:
         handler = getattr(server._MODULES[module], function + "_" if function == "list" else function)
         taken = None if body is None else msgspec.json.decode(json.dumps(body).encode(), type=route.takes)
         call = Call(caller=caller, path={"id": of}, query=query, headers={}, body=taken)
-        answer = await handler(self.services, call)
+        answer = await handler(self.services.acting(caller.name), call)
         return json.loads(msgspec.json.encode(answer.body))
 
     async def refused(self, name: str, body: Any = None, **more: Any) -> tuple[int, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from app.core.audit import AuditEntry
 from app.core.commands import TakeTurns
 from app.core.model import Turn
 from app.core.topics import Names
@@ -153,3 +155,44 @@ async def test_what_does_not_wait_cannot_be_cancelled(stage: Stage, state: Any, 
     row = stage.row(stage.event(), state=state)
     assert await stage.refused("retries.cancel", of=row.id) == (409, code)
     assert not stage.appended() and not stage.commands
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+def audited(stage: Stage) -> list[AuditEntry]:
+    """The entries of the audit log, the latest last."""
+    return [msgspec.json.decode(each.value or b"", type=AuditEntry) for each in stage.log.of(Names.AUDIT)]
+
+
+@pytest.mark.parametrize(("name", "state"), [("retry", "dead"), ("cancel", "retrying")])
+async def test_a_retry_and_a_cancellation_are_in_the_audit_log_before_they_are_carried_out(
+    stage: Stage, name: str, state: Any
+) -> None:
+    row = stage.row(stage.event(), state=state)
+    stage.log.hold(Names.AUDIT)
+    asking = asyncio.create_task(stage.ask(f"retries.{name}", of=row.id))
+    await stage.log.seen(Names.AUDIT, 1)
+    assert not stage.appended() and not stage.commands, "nobody can act without a trace"
+    stage.log.release(Names.AUDIT)
+    await asking
+    (entry,) = audited(stage)
+    assert (entry.tenant, entry.mode, entry.actor) == ("acme", "live", "k")
+    assert (entry.action, entry.entity) == (f"delivery.{name}", f"delivery/{row.id}")
+    assert entry.before == {"state": state}
+
+
+async def test_many_retries_are_one_entry_with_the_filter(stage: Stage) -> None:
+    for number in range(3):
+        stage.row(stage.event(f"e{number}"))
+    await stage.ask("retries.retry_many", {"dry_run": True})
+    assert not audited(stage), "a count changes nothing"
+    await stage.ask("retries.retry_many", {"state": ["dead"]})
+    (entry,) = audited(stage)
+    assert entry.action == "deliveries.retry" and "dead" in str(entry.after)
+
+
+async def test_what_is_refused_leaves_no_entry(stage: Stage) -> None:
+    row = stage.row(stage.event(), state="delivered")
+    assert await stage.refused("retries.cancel", of=row.id) == (409, "ended")
+    assert not audited(stage)

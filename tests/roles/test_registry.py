@@ -47,6 +47,8 @@ class MemoryStore:
         #: transactions wait for it
         self.gate: asyncio.Event | None = None
         self.pulse = Pulse()
+        #: of the audit log: (tenant, value)
+        self.entries: list[tuple[str, bytes]] = []
         self._commands: list[MemoryRecord] = []
         self._polled = 0
 
@@ -79,12 +81,14 @@ class MemoryStore:
         return records
 
     async def commit(
-        self, states: Sequence[tuple[str, bytes | None]], replies: Sequence[tuple[str, bytes]], next_offset: int
-    ) -> None:
+        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]], next_offset: int,
+    ) -> None:  # fmt: skip
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
+        self.entries += entries
         for key, value in states:
             if value is None:
                 del self.states[key]
@@ -215,6 +219,21 @@ async def test_a_refusal_is_answered_and_changes_nothing(stage: Stage, action: A
     assert (refused.ok, refused.code, refused.version) == (False, code, 0) and refused.detail
     assert after.ok and after.version == 2
     assert set(stage.store.states) == set(before)
+
+
+async def test_what_a_person_changes_is_in_the_audit_log_in_the_same_transaction(stage: Stage) -> None:
+    stage.start()
+    by_somebody = Command(id="c2", issued_at_ms=0, action=UpdateEndpoint("ep", {"description": "new"}), actor="key_1")
+    stage.store.give(command("c1", CreateEndpoint(endpoint())), msgspec.json.encode(by_somebody))
+    await stage.store.replied("c1", "c2")
+    ((tenant, value),) = stage.store.entries
+    entry = msgspec.json.decode(value)
+    assert (tenant, entry["actor"], entry["action"]) == ("acme", "key_1", "endpoint.update")
+    assert entry["after"] == {"description": "new"} and entry["version"] == 2
+    refused = Command(id="c3", issued_at_ms=0, action=UpdateEndpoint("gone", {}), actor="key_1")
+    stage.store.give(msgspec.json.encode(refused))
+    await stage.store.replied("c3")
+    assert len(stage.store.entries) == 1
 
 
 async def test_a_state_over_256_kib_is_refused(stage: Stage) -> None:

@@ -114,11 +114,12 @@ class Stage:
         command = Command(id="c", issued_at_ms=0, action=action, actor=actor)
         directory, now_ms = self.feed.directory, self.clock.now_ms()
         changes = decide(command, directory, now_ms, PROFILES)
-        entry = entry_of(command, changes[0].key, changes[0].version, directory, now_ms) if changes else None
+        first = changes[0] if changes else None
+        entry = first and entry_of(command, first.key, first.value, first.version, directory, now_ms)
         for change in changes:
             apply(directory, change.key, encode(change.value))
         if entry is not None:
-            self.feed.directory.put_audit(entry)
+            self.reads.audited(entry)
         self.actors.append(actor)
         return Reply(command_id="c", ok=True)
 

@@ -15,6 +15,7 @@ from app.core.model import Mode
 from app.core.partitions import Place
 from app.ports.readmodel import (
     AttemptRow,
+    AuditRow,
     DeadGroup,
     DeliveryFilter,
     DeliveryPage,
@@ -27,6 +28,7 @@ _d = tables.deliveries.c
 _a = tables.attempts.c
 _h = tables.hours.c
 _n = tables.notices.c
+_u = tables.audit.c
 #: attempts of one delivery that are shown; a schedule has about ten
 _ATTEMPTS = 1000
 #: dead deliveries that groups are made of
@@ -128,6 +130,18 @@ class SqlReadStore:
         async with self._database.reading() as connection:
             return [_notice(row) for row in await connection.execute(query)]
 
+    async def audit(self, tenant: str, mode: Mode, *, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        """See `app.ports.readmodel.ReadStore`. One index span for each of the two modes, merged."""
+        rows: list[AuditRow] = []
+        async with self._database.reading() as connection:
+            for each in (mode, ""):
+                query = select(tables.audit).where(_u.tenant == tenant, _u.mode == each)
+                if before is not None:
+                    query = query.where(_u.offset < before)
+                query = query.order_by(_u.offset.desc()).limit(limit)
+                rows += [_audited(row) for row in await connection.execute(query)]
+        return sorted(rows, key=lambda row: -row.position)[:limit]
+
     async def updated_at_ms(self) -> int | None:
         """See `app.ports.readmodel.ReadStore`."""
         async with self._database.reading() as connection:
@@ -180,4 +194,12 @@ def _notice(row: Row[Any]) -> NoticeRow:
     return NoticeRow(
         id=row.id, tenant=row.tenant, mode=row.mode, kind=row.kind, at_ms=row.at_ms, endpoint_id=row.endpoint_id,
         summary=row.summary, data=msgspec.json.decode(row.data),
+    )  # fmt: skip
+
+
+def _audited(row: Row[Any]) -> AuditRow:
+    before, after = (None if text is None else msgspec.json.decode(text) for text in (row.before, row.after))
+    return AuditRow(
+        position=row.offset, tenant=row.tenant, mode=row.mode, at_ms=row.at_ms, actor=row.actor, action=row.action,
+        entity=row.entity, version=row.version, detail=row.detail, before=before, after=after,
     )  # fmt: skip

@@ -140,7 +140,29 @@ Index("notices_by_time", _n.tenant, _n.mode, _n.at_ms, _n.id)
 Index("notices_by_endpoint", _n.tenant, _n.mode, _n.endpoint_id, _n.at_ms, _n.id)
 Index("notices_by_age", _n.at_ms)
 
+#: pages follow the order of the log, within a tenant and mode
+audit = Table(
+    "audit",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("mode", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", TEXT, nullable=False),
+    Column("action", TEXT, nullable=False),
+    Column("entity", TEXT, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("detail", TEXT, nullable=False),
+    #: JSON
+    Column("before", TEXT),
+    Column("after", TEXT),
+)
+_u = audit.c
+Index("audit_by_tenant", _u.tenant, _u.mode, _u.offset)
+Index("audit_by_age", _u.at_ms)
+
 #: in the order in which they may be emptied
-ALL = (offsets, attempts, deliveries, hours, notices)
+ALL = (offsets, attempts, deliveries, hours, notices, audit)
 DURATION_COLUMNS = tuple(f"within_{bound}" for bound in (*LATENCY_BOUNDS_MS, "any"))
 COUNT_COLUMNS = ("attempts", "failed_attempts", "delivered", "dead", "cancelled", *DURATION_COLUMNS)

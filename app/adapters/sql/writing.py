@@ -31,7 +31,7 @@ from app.adapters.sql import tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrating import upgrade
 from app.core.partitions import Place
-from app.core.projecting import Portion
+from app.core.projecting import AuditLine, Portion
 from app.core.standing import Standing
 from app.core.tally import Tally
 from app.ports.readmodel import Moved
@@ -53,6 +53,7 @@ class SqlProjectionStore:
         )
         self._put_attempts = put(tables.attempts)
         self._put_notices = put(tables.notices)
+        self._put_audit = put(tables.audit)
         self._put_offsets = put(tables.offsets)
         self._add_hours = put(
             tables.hours, lambda new: {name: tables.hours.c[name] + new[name] for name in tables.COUNT_COLUMNS}
@@ -90,12 +91,14 @@ class SqlProjectionStore:
                 await self._put_attempts(connection, [_line(line) for line in portion.lines])
             if portion.notices:
                 await self._put_notices(connection, _notices(portion))
+            if portion.audit:
+                await self._put_audit(connection, [_audited(line) for line in portion.audit])
             if counted := _counted(tally):
                 await self._add_hours(connection, counted)
             await connection.execute(_MOVE, [_move(place, to) for place, to in sorted(moved.items())])
         return True
 
-    async def prune(self, before_ms: int, *, limit: int) -> int:
+    async def prune(self, before_ms: int, *, audit_before_ms: int, limit: int) -> int:
         """See `app.ports.readmodel.ProjectionStore`."""
         old = select(tables.deliveries.c.id).where(tables.deliveries.c.updated_at_ms < before_ms)
         async with self._database.writing() as connection:
@@ -109,6 +112,7 @@ class SqlProjectionStore:
                 )
             await connection.execute(delete(tables.hours).where(tables.hours.c.begins_ms < before_ms))
             await connection.execute(delete(tables.notices).where(tables.notices.c.at_ms < before_ms))
+            await connection.execute(delete(tables.audit).where(tables.audit.c.at_ms < audit_before_ms))
         return len(ids)
 
     async def clear(self) -> None:
@@ -222,6 +226,16 @@ def _line(line: msgspec.Struct) -> dict[str, Any]:
     headers = row["response_headers"]
     row["response_headers"] = _encode(headers).decode() if headers else None
     return row
+
+
+def _audited(line: AuditLine) -> dict[str, Any]:
+    entry = line.entry
+    before, after = (None if fields is None else _encode(fields).decode() for fields in (entry.before, entry.after))
+    return {
+        "partition": line.partition, "offset": line.offset, "tenant": entry.tenant, "mode": entry.mode,
+        "at_ms": line.at_ms, "actor": entry.actor, "action": entry.action, "entity": entry.entity,
+        "version": entry.version, "detail": entry.detail, "before": before, "after": after,
+    }  # fmt: skip
 
 
 def _notices(portion: Portion) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from app.core.registry import last_disablement
 from app.core.topics import Names
 from app.core.verdict import Dead, Delivered, Verdict, result_of
 from app.profiles.catalog import PROFILES
-from app.roles.api import replays
+from app.roles.api import audit, replays
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError, Phases, RotateIn, TestIn, TestOut, TestRequest, TestResponse
 from app.roles.api.problems import ApiError, invalid
@@ -97,6 +97,7 @@ async def test(api: Services, call: Call) -> Answer:
         raise invalid(FieldError(detail=error.detail, pointer=f"/data{error.pointer}")) from error
     except (ConfigError, Defect) as error:
         raise ApiError(409, "secret_unreadable", f"the endpoint's secret cannot be used: {error}") from error
+    await audit.record(api, endpoint, "endpoint.test", f"endpoint/{endpoint.id}", detail=delivery.event_type)
     outcome = await api.sender.send(request)
     ended_ms = api.clock.now_ms()
     ok = result_of(outcome) == "ok"

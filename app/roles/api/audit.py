@@ -1,34 +1,71 @@
-"""Who changed what: the latest entries of the caller's tenant and mode."""
+"""The audit log: what was done in the caller's tenant and mode, and entries for what is no change of the registry."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from app.core import audit
 from app.core.ingest import iso
-from app.core.model import AuditEntry
+from app.core.model import Mode
+from app.core.topics import Names
+from app.ports.readmodel import AuditRow
+from app.roles.api import pages
 from app.roles.api.calls import Answer, Call, Services
+from app.roles.api.contract import Page
 from app.roles.api.contract_tenants import AuditOut
-from app.roles.api.pages import page
+from app.roles.api.problems import ApiError
 
 
 async def list_(api: Services, call: Call) -> Answer:
     """The latest first, with what was changed of the tenant itself."""
-    return Answer(body=page(call, entries(api, call), _order, shown))
+    rows, cursor = await entries(api, call)
+    return Answer(body=Page(data=[shown(row) for row in rows], next_cursor=cursor))
 
 
-def entries(api: Services, call: Call) -> list[AuditEntry]:
-    """What the caller may see, the latest first."""
-    tenant = call.caller.tenant
-    found = [*api.feed.directory.audit(tenant, call.caller.mode), *api.feed.directory.audit(tenant, "")]
-    return sorted(found, key=_order)
+async def entries(api: Services, call: Call) -> tuple[list[AuditRow], str | None]:
+    """A page of what the caller may see, and the cursor of the next one."""
+    after, limit = pages.after(call.query.get("cursor")), call.limit()
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is")
+    rows = list(
+        await api.reads.audit(
+            call.caller.tenant, call.caller.mode, limit=limit + 1, before=None if after is None else int(after)
+        )
+    )
+    more = len(rows) > limit
+    return rows[:limit], pages.cursor(str(rows[limit - 1].position)) if more else None
 
 
-def shown(entry: AuditEntry) -> AuditOut:
+def shown(row: AuditRow) -> AuditOut:
     """What a customer sees of an entry."""
     return AuditOut(
-        at=iso(entry.at_ms), actor=entry.actor, action=entry.action, entity=entry.entity, version=entry.version,
-        detail=entry.detail,
+        at=iso(row.at_ms), actor=row.actor, action=row.action, entity=row.entity, version=row.version,
+        detail=row.detail, before=None if row.before is None else dict(row.before),
+        after=None if row.after is None else dict(row.after),
     )  # fmt: skip
 
 
-def _order(entry: AuditEntry) -> str:
-    """Ascending is: the latest first."""
-    return f"{10**15 - entry.at_ms:016}/{10**9 - entry.number:010}/{entry.mode}"
+class Owned(Protocol):
+    """What belongs to a tenant and mode."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def mode(self) -> Mode: ...
+
+
+async def record(
+    api: Services, of: Owned, action: str, entity: str, *, detail: str = "",
+    before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Append an entry and wait for its acknowledgement; called before the action, so that none is without a trace.
+
+    An action that then fails has its entry all the same: the entry says what was asked.
+    """
+    entry = audit.action(
+        of.tenant, of.mode, api.clock.now_ms(), actor=api.actor, action=action, entity=entity, detail=detail,
+        before=before, after=after,
+    )  # fmt: skip
+    topic = api.topics.name(Names.AUDIT)
+    await (await api.log.append(topic, key=of.tenant.encode(), value=audit.encode(entry)))

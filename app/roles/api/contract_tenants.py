@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -57,18 +57,22 @@ class PortalLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One change that somebody asked for."""
+    """One action that somebody asked for."""
 
     at: str
     #: operator, cli, health, the id of a key, or `portal of …`
     actor: str
-    #: endpoint.update, endpoint.rotate, tenant.put …
+    #: endpoint.update, endpoint.rotate, tenant.put, delivery.retry …
     action: str
-    #: what was changed, such as endpoint/ep_1
+    #: what it was done to, such as endpoint/ep_1
     entity: str
-    #: of it after the change; 0: removed
+    #: of it after the change; 0: removed, or it has none
     version: int
     detail: str
+    #: the fields that changed, as they were; null: it was created, or nothing of it changed. Secrets are never shown
+    before: dict[str, Any] | None
+    #: the same fields afterwards; null: it was removed, or nothing of it changed
+    after: dict[str, Any] | None
 
 
 class KeyIn(Input, frozen=True, kw_only=True):

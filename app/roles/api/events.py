@@ -11,7 +11,7 @@ from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, understand
 from app.core.matching import RESERVED
 from app.core.topics import Names
-from app.roles.api import event_story
+from app.roles.api import audit, event_story
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Accepted, AcceptedMany, EventIn, FieldError
 from app.roles.api.problems import ApiError, invalid
@@ -25,6 +25,11 @@ async def create(api: Services, call: Call) -> Answer:
     given: list[EventIn] = call.body if many else [call.body]
     if not 1 <= len(given) <= _MAX_BATCH:
         raise invalid(FieldError(detail=f"an array holds 1 to {_MAX_BATCH} events", pointer=""))
+    if call.caller.actor:  # a person, not a service with its key
+        await audit.record(
+            api, call.caller, "event.send", f"event/{given[0].id or given[0].type}",
+            detail=f"{len(given)} of type {given[0].type}" if many else given[0].type,
+        )  # fmt: skip
     topic = api.topics.name(Names.EVENTS_RAW)
     headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
     records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]

@@ -16,18 +16,20 @@ T = TypeVar("T")
 
 def page(call: Call, entries: Sequence[T], key: Callable[[T], str], show: Callable[[T], Any]) -> Page:
     """The page of `entries` (ascending by `key`) that the call asks for."""
-    limit, after = call.limit(), _after(call.query.get("cursor"))
-    begin = bisect_right(entries, after, key=key) if after is not None else 0
+    limit, begin_after = call.limit(), after(call.query.get("cursor"))
+    begin = bisect_right(entries, begin_after, key=key) if begin_after is not None else 0
     chosen = entries[begin : begin + limit]
     more = begin + limit < len(entries)
-    return Page(data=[show(entry) for entry in chosen], next_cursor=_cursor(key(chosen[-1])) if more else None)
+    return Page(data=[show(entry) for entry in chosen], next_cursor=cursor(key(chosen[-1])) if more else None)
 
 
-def _cursor(key: str) -> str:
+def cursor(key: str) -> str:
+    """The key of the last entry of a page, as an opaque text."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _after(cursor: str | None) -> str | None:
+def after(cursor: str | None) -> str | None:
+    """The key that a cursor names; None: the first page."""
     if cursor is None:
         return None
     try:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from app.core.ingest import iso
 from app.core.model import Scope
+from app.roles.api import audit
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.contract_tenants import PortalLink, PortalLinkIn
@@ -28,6 +29,10 @@ async def create(api: Services, call: Call) -> Answer:
     grant = Grant(
         kind="portal", id=api.minter.id("pl"), expires_at_ms=until_ms, tenant=caller.tenant, mode=caller.mode,
         scopes=scopes, key_id="" if caller.actor else caller.id, return_url=body.return_url or "",
+    )  # fmt: skip
+    await audit.record(
+        api, caller, "portal-link.create", f"portal-link/{grant.id}",
+        after={"scopes": scopes, "expires_at": iso(until_ms), "return_url": grant.return_url},
     )  # fmt: skip
     base = api.public_url or f"http://{call.headers.get('host', 'localhost')}"
     return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))

@@ -15,7 +15,7 @@ from app.core.ingest import iso
 from app.core.model import Delivery, Turn
 from app.core.topics import Names
 from app.ports.readmodel import DeliveryFilter, DeliveryRow
-from app.roles.api import bodies, delivery_filters
+from app.roles.api import audit, bodies, delivery_filters
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.deliveries import delivery_of, known, source_of
@@ -43,7 +43,10 @@ _WHY: dict[Refusal, str] = {
 async def retry(api: Services, call: Call) -> Answer:
     """One more attempt at once, whatever has become of the delivery."""
     row = await known(api, call)
-    refusal = _refusal(api, row) or (await _retried(api, [row])).get(row.id)
+    refusal = _refusal(api, row)
+    if refusal is None:
+        await audit.record(api, row, "delivery.retry", f"delivery/{row.id}", before={"state": row.state})
+    refusal = refusal or (await _retried(api, [row])).get(row.id)
     if refusal is not None:
         raise ApiError(409, refusal, _WHY[refusal])
     return Answer(body=AskedOut(id=row.id, asked="retry", was=row.state, attempt=row.attempts + 1))
@@ -64,6 +67,8 @@ async def retry_many(api: Services, call: Call) -> Answer:
 
 async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, cursor: str | None) -> RetriedOut:
     """Retry what a filter lets through; raises `ApiError` 422 for a cursor that is none."""
+    asked = {name: value for name, value in msgspec.to_builtins(which).items() if value not in (None, [], ())}
+    await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
     rows: list[DeliveryRow] = []
     while len(rows) < limit:
         try:
@@ -89,6 +94,7 @@ async def cancel(api: Services, call: Call) -> Answer:
         raise ApiError(409, "paused", _WHY["paused"])
     if row.state not in _WAITING:
         raise ApiError(409, "ended", f"the delivery has ended as {row.state}")
+    await audit.record(api, row, "delivery.cancel", f"delivery/{row.id}", before={"state": row.state})
     turn = _turn(api, row)
     if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
         await api.command(TakeTurns([Turn(id=row.id, number=turn, cancel=True)]), row.endpoint_id)

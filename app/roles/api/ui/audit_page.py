@@ -1,14 +1,25 @@
-"""Who changed what."""
+"""Who did what."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
+from app.core.errors import Unavailable
 from app.roles.api import audit
 from app.roles.api.ui.visit import Desk, Page, Result, Visit
 
 
 async def list_(desk: Desk, visit: Visit) -> Result:
-    """The latest changes of the tenant and mode."""
-    found = audit.entries(desk.api, visit.call())
+    """The latest actions in the tenant and mode."""
+    call = msgspec.structs.replace(visit.call(), query={"limit": "50", "cursor": visit.query["cursor"]}
+                                   if visit.query.get("cursor") else {"limit": "50"})  # fmt: skip
+    values: dict[str, Any] = {"entries": (), "cursor": None, "has_reads": True}
+    try:
+        values["entries"], values["cursor"] = await audit.entries(desk.api, call)
+    except Unavailable:
+        values["has_reads"] = False
     names = {each.id: each.name or f"…{each.last4}" for each in desk.api.feed.directory.keys.values()
              if each.tenant == visit.caller.tenant}  # fmt: skip
-    return Page(template="audit.html", values={"entries": found, "keys": names})
+    return Page(template="audit.html", values=values | {"keys": names})

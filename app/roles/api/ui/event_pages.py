@@ -8,7 +8,7 @@ import msgspec
 
 from app.core.matching import includes
 from app.profiles.catalog import PROFILES
-from app.roles.api import event_types, events
+from app.roles.api import audit, event_types, events
 from app.roles.api.contract import EventIn, FieldError
 from app.roles.api.problems import ApiError, invalid
 from app.roles.api.ui import endpoint_form
@@ -61,6 +61,8 @@ async def append(desk: Desk, visit: Visit) -> Result:
         except ValueError as error:
             raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
         body = body_of(EventIn, {"type": form["type"], "data": data, "ordering_key": form["ordering_key"] or None})
+        if not visit.caller.actor:  # events.create takes a key for a service: here a person has it
+            await audit.record(desk.api, visit.caller, "event.send", f"event/{form['type']}")
         answer = await events.create(desk.api, visit.call(body, key=form["key"]))
     except ApiError as error:
         return _form(desk, visit, form, error)

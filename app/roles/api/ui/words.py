@@ -51,7 +51,11 @@ _CHANGES = {
     "tenant.put": "saved the tenant", "key.create": "made a key", "key.revoke": "revoked a key",
     "type.put": "saved the event type", "type.remove": "removed the event type", "replay.create": "began a replay",
     "replay.pause": "interrupted a replay", "replay.resume": "went on with a replay",
-    "replay.cancel": "cancelled a replay",
+    "replay.cancel": "cancelled a replay", "endpoint.test": "sent a test to the endpoint",
+    "delivery.retry": "retried a delivery", "delivery.cancel": "cancelled a delivery",
+    "deliveries.retry": "retried deliveries", "event.send": "sent an event",
+    "portal-link.create": "created a portal link", "ordering.skip": "skipped a dead delivery of an ordering key",
+    "ordering.drop": "dropped what waited in an ordering key", "tenant.unsubscribe": "unsubscribed an address",
 }  # fmt: skip
 
 

@@ -1,0 +1,22 @@
+"""Every operation that changes something is in the audit log; a new one has to be sorted in here."""
+
+from __future__ import annotations
+
+from app.roles.api.routes import ROUTES
+
+#: by the registry's writer, in the transaction of the change (tests/core/test_audit.py, tests/roles/test_registry.py)
+BY_THE_REGISTRY = {
+    "webhooks.create", "webhooks.patch", "webhooks.delete", "actions.pause", "actions.resume", "actions.disable",
+    "actions.enable", "actions.rotate", "actions.recover", "event_types.put", "event_types.delete", "replays.create",
+    "replays.cancel", "replays.pause", "replays.resume", "tenants.create", "tenants.put", "tenants.create_key",
+    "tenants.revoke_key",
+}  # fmt: skip
+#: by the handler (tests/roles/test_api_retries.py, tests/e2e/test_audit.py)
+BY_THE_API = {"actions.test", "retries.retry_many", "retries.retry", "retries.cancel", "portal.create"}
+#: a key that appends events is a service at work: only those that a person sends are entries
+BY_THE_API_FOR_PEOPLE = {"events.create"}
+
+
+def test_each_operation_that_changes_something_has_an_entry() -> None:
+    changing = {route.name for route in ROUTES if route.method != "GET"}
+    assert changing == BY_THE_REGISTRY | BY_THE_API | BY_THE_API_FOR_PEOPLE
