@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.adapters.metrics import PrometheusMeter
-from app.core import delivery_record, fanout, fifo, positions, registry, signals
+from app.core import audit, delivery_record, fanout, fifo, positions, registry, signals
 from app.core.attempt import Attempt, sent
+from app.core.audit import AuditEntry
 from app.core.commands import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
 from app.core.delivery_record import Header, size_of
 from app.core.directory import Directory
@@ -265,7 +266,10 @@ def test_what_the_registry_writes(action: Action, command_id: str, actor: str) -
     directory.put_endpoint(ENDPOINT)
     value = registry.encode(Command(id=command_id, issued_at_ms=1, action=action, actor=actor))
     states: list[tuple[str, bytes | None]] = []
-    reply = role._decide(directory, MemoryRecord("c", 0, 0, 0, b"k", value, []), "k", states)
+    entries: list[AuditEntry] = []
+    reply = role._decide(directory, MemoryRecord("c", 0, 0, 0, b"k", value, []), "k", states, entries)
+    for entry in entries:
+        fits(Names.AUDIT, entry.tenant.encode(), audit.encode(entry))
     for key, state in states:
         fits(Names.REGISTRY, key.encode(), state)
     if reply is not None:

@@ -18,7 +18,7 @@ DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) 
 DAY_MS = 86_400_000
 ROLES_USE = [
     Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.EVENTS_DUPLICATES, Names.REGISTRY_COMMANDS, Names.REGISTRY,
-    Names.REGISTRY_REPLIES, Names.ENDPOINTS_SIGNALS, Names.NOTICES,
+    Names.REGISTRY_REPLIES, Names.ENDPOINTS_SIGNALS, Names.NOTICES, Names.AUDIT,
     Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ATTEMPTS, Names.SEQUENCER_LINES,
     Names.SEQUENCER_HELD,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
