@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from math import inf
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -23,6 +24,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from app.adapters.clock import SystemClock
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_fetching import read_position
@@ -32,6 +34,7 @@ from app.ports import PartitionListener, Record
 
 log = structlog.get_logger(__name__)
 
+_clock = SystemClock()
 _COMMIT_S = 3.0
 _STOP_S = 4.0
 
@@ -55,6 +58,9 @@ class KafkaSource:
         self._listener: PartitionListener | None = None
         self.failure: BaseException | None = None
         self.hold = hold
+        self._session_s = session_s
+        #: when the group counted us as a member for certain (monotonic)
+        self._member_s = -inf
         self._consumer = consumer(
             bootstrap,
             client_id=client_id,
@@ -75,6 +81,25 @@ class KafkaSource:
         self._consumer.subscribe(self._topics, listener=_Bridge(self))
         with reachable(self._bootstrap):
             await self._consumer.start()
+        self._listen()
+
+    def _listen(self) -> None:
+        """Learn of each heartbeat that the group has answered; aiokafka tells nobody."""
+        coordinator = self._consumer._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def heard() -> bool:
+            sent_s = _clock.monotonic()
+            alive: bool = await beat()
+            if alive:
+                self._member_s = max(self._member_s, sent_s)
+            return alive
+
+        coordinator._do_heartbeat = heard
+
+    def lease_s(self) -> float:
+        """See `app.ports.Source`."""
+        return self._member_s + self._session_s
 
     async def stop(self) -> None:
         """Leave the group (bounded); commit before: nothing is committed here."""
@@ -170,11 +195,14 @@ class _Bridge(ConsumerRebalanceListener):
         self._source = source
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if self._source._consumer._coordinator.generation < 0:  # thrown out: others have had them for a while
+            self._source._member_s = -inf
         await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
         places = [(place.topic, place.partition) for place in sorted(assigned)]
+        self._source._member_s = _clock.monotonic()
         self._source.pause(*places)
 
         async def tell() -> None:

@@ -57,6 +57,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("retry_oldest_due_age_seconds", "gauge", ("tier",), "Age of the oldest overdue retry in memory; 0: none."),
     Metric("deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
     Metric(
+        "attempts_reassigned_total",
+        "counter",
+        (),
+        "Failed attempts whose worker had lost the partition meanwhile: they decide nothing.",
+    ),
+    Metric(
         "deliveries_passed_over_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
     ),
     Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),

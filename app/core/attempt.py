@@ -18,6 +18,8 @@ from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 
 #: what the attempt made of its delivery
 State = Literal["delivered", "retrying", "dead", "cancelled"]
+#: the reason of a failed attempt that decides nothing (`reassigned`)
+REASSIGNED = "reassigned"
 #: what an attempt record keeps of a response's body: so many bytes of it, as a text of so many bytes in JSON
 BODY_KEPT = 2048
 BODY_BUDGET = 6144
@@ -57,9 +59,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int | None = None
     #: why it failed, in one sentence
     error: str | None = None
-    #: why the delivery is dead or cancelled
+    #: why the delivery is dead or cancelled; reassigned: it is attempted again by another worker
     reason: str | None = None
-    #: ISO 8601; present while state is retrying
+    #: ISO 8601; present while state is retrying, unless it was reassigned
     next_attempt_at: str | None = None
     connect_ms: float = 0.0
     first_byte_ms: float = 0.0
@@ -82,6 +84,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     arrival: int | None = None
     #: what was asked of the delivery by then; 0: nothing ever was
     turn: int = 0
+
+    @property
+    def made_a_request(self) -> bool:
+        """Not so of a delivery that ended without one, whose result is the reason."""
+        return self.result != self.reason
 
 
 def sent(
@@ -124,6 +131,13 @@ def unsent(
         sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
         arrival=delivery.arrival, turn=delivery.turn,
     )  # fmt: skip
+
+
+def reassigned(attempt: Attempt) -> Attempt:
+    """The record of an attempt that ended when its worker had the partition no more: whoever has it now attempts it
+    again, under the same number, and decides what follows.
+    """
+    return msgspec.structs.replace(attempt, state="retrying", reason=REASSIGNED, next_attempt_at=None)
 
 
 def _trigger(delivery: Delivery) -> str:

@@ -19,7 +19,9 @@ class Committed(NamedTuple):
 
 
 class Partition:
-    """One partition during one assignment; work that outlives the assignment finds `active` False."""
+    """One partition during one assignment. Nothing new begins where `active` is False; where `ours` is False somebody
+    else may have it already: what happens to work under way is recorded, and nothing is scheduled.
+    """
 
     __slots__ = (
         "_on_finish",
@@ -28,6 +30,7 @@ class Partition:
         "flying",
         "number",
         "open_bytes",
+        "ours",
         "place",
         "settling",
         "watermark",
@@ -38,6 +41,7 @@ class Partition:
         self.place = place
         self.number = place[1]
         self.active = True
+        self.ours = True
         #: bytes of the values that are open
         self.open_bytes = 0
         #: deliveries in flight
@@ -111,7 +115,7 @@ class Partitions:
         for place in places:
             partition = self._by_place.pop(place, None)
             if partition is not None:
-                partition.active = False
+                partition.active = partition.ours = False
 
     def places(self) -> set[Place]:
         """Which are ours."""
@@ -122,10 +126,13 @@ class Partitions:
         return [self._by_place[place] for place in places if place in self._by_place]
 
     def read_to(self, position: Callable[[Place], int | None]) -> None:
-        """Every record that was polled has been `opened`; `position` says what is read next of a partition."""
+        """Every record that was polled has been `opened`; `position` says what is read next of a partition.
+
+        Not so of one that is being revoked: what was polled of it last may be left to its next owner.
+        """
         for place, partition in self._by_place.items():
             read = position(place)
-            if read is not None:
+            if read is not None and partition.active:
                 partition.read_to(read)
 
     def commits(self) -> dict[Place, tuple[int, str]]:

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from app.core import delivery_record
-from app.core.attempt import Attempt
+from app.core.attempt import REASSIGNED, Attempt
 from app.core.audit import AuditEntry
 from app.core.delivery_record import Header
 from app.core.errors import Defect
@@ -222,8 +222,7 @@ def _take_attempt(portion: Portion, record: Read) -> None:
     number = _number(said.attempt, _LARGEST)
     state, reason = _ending(said)
     next_ms = moment(said.next_attempt_at, 0) if said.next_attempt_at and state == "retrying" else None
-    #: a record without a request says why in the place of the result
-    requested = said.result != said.reason
+    requested = said.made_a_request
     last = None
     if requested or number == 0:
         last = Last(
@@ -231,7 +230,9 @@ def _take_attempt(portion: Portion, record: Read) -> None:
             error=_text(said.error) if said.error else None, next_attempt_at_ms=next_ms,
             duration_ms=said.duration_ms if requested else None,
         )  # fmt: skip
-    fact = _fact(said.delivery_id, said, record, kind="attempt", state=state, attempts=number, reason=reason, last=last)
+    # What was reassigned decides nothing: it yields to whatever the partition's owner says of the same attempt.
+    stage = max(0, number - 1) if reason == REASSIGNED else number
+    fact = _fact(said.delivery_id, said, record, kind="attempt", state=state, attempts=stage, reason=reason, last=last)
     portion.facts.append(fact)
     if requested and last is not None:
         portion.lines.append(_line(said, record, state, last))

@@ -173,6 +173,12 @@ class Source(Protocol):
         """Commit offsets with metadata; False: not now (rebalance, outage), and the next commit says it all again."""
         ...
 
+    def lease_s(self) -> float:
+        """Until then (`Clock.monotonic`) the group has given our partitions to nobody else, whatever this process has
+        missed meanwhile: it counts from the last answer. Past it, the next answer tells.
+        """
+        ...
+
     def position(self, place: Place) -> int | None:
         """The offset that is read next of a partition, also over what holds no record; None: not known yet."""
         ...

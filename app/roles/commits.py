@@ -9,6 +9,7 @@ from app.ports import Clock, Source
 
 #: what a crash repeats of the finished is what this time brings
 _COMMIT_AFTER_S = 0.1
+_ASK_S = 0.05
 
 
 class Commits:
@@ -20,6 +21,15 @@ class Commits:
         #: something was finished since the last commit
         self._unsaved = asyncio.Event()
         self.partitions = Partitions(self._unsaved.set)
+
+    def sure(self) -> bool:
+        """Whether nobody else can have our partitions; a process that stood still does not know it at first."""
+        return self._clock.monotonic() < self._source.lease_s()
+
+    async def certainty(self) -> None:
+        """Return when the group has answered: what was taken from us meanwhile is marked by then."""
+        while not self.sure():
+            await self._clock.sleep(_ASK_S)
 
     async def run(self) -> None:
         """Commit until cancelled; at rest it does nothing."""

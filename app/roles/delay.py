@@ -120,6 +120,7 @@ class DelayRole:
             for place, records in (await self._source.poll(timeout_ms=self._patience_ms())).items():
                 self._take_in(place, records)
             self._partitions.read_to(self._source.position)
+            await self._commits.certainty()
             for order in self._ladder.step(self._clock.now_ms()):
                 self._obey(order)
             self._steer()

@@ -14,7 +14,7 @@ from app.adapters.kafka_source import KafkaSource
 from app.core.partitions import Committed, Place
 from app.core.topics import Create, TopicSpec
 from app.ports import Log, Record, Source
-from tests.conftest import BROKER_USER
+from tests.conftest import BROKER_USER, RealBroker
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
 from tests.fakes.source import MemoryGroup
@@ -226,3 +226,40 @@ async def test_a_commit_for_a_partition_of_somebody_else_is_refused(bench: Bench
     await one.has(PARTITIONS // 2)
     assert not await first.commit(dict.fromkeys(two.mine, (0, "")))
     assert await first.commit(dict.fromkeys(one.mine, (0, "")))
+
+
+async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_be_replaced(
+    broker: RealBroker, prefix: str
+) -> None:
+    """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
+    topic = f"{prefix}topic"
+    async with KafkaAdmin(broker.bootstrap) as admin:
+        await admin.apply([Create(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
+
+    def member() -> KafkaSource:
+        return KafkaSource(broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=6)
+
+    class Told(Heard):
+        async def revoked(self, places: set[Place]) -> None:
+            in_time.append(first.lease_s() > clock.monotonic())
+            await super().revoked(places)
+
+    in_time: list[bool] = []
+    clock, first, second, one, two = SystemClock(), member(), member(), Told(), Heard()
+    await first.start(one)
+    await one.has(1)
+    lease = first.lease_s()
+    async with asyncio.timeout(PATIENCE_S):
+        while first.lease_s() <= lease:  # heartbeats renew it
+            await asyncio.sleep(0.1)
+    in_time.clear()  # the first assignment is preceded by a revocation of nothing
+    await first._consumer._coordinator._stop_heartbeat_task()
+    await second.start(two)
+    await two.has(1)
+    assert first.lease_s() <= clock.monotonic() < second.lease_s(), "both would have worked on the partition"
+    assert one.mine, "the first one does not know it yet"
+    first._consumer._coordinator._start_heartbeat_task()
+    await one.pulse.until(lambda: bool(one.lost), PATIENCE_S)
+    assert in_time == [False], "it was told like a member that gives its partitions back in time"
+    await first.stop()
+    await second.stop()

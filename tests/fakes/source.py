@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from math import inf
 
 from app.core.partitions import Committed, Place
 from app.ports import Clock, PartitionListener
@@ -68,6 +69,8 @@ class MemorySource:
         #: records that were handed out
         self.polled = 0
         self.running = False
+        #: see `app.ports.Source.lease_s`
+        self.lease = inf
 
     @property
     def assignment(self) -> set[Place]:
@@ -116,6 +119,9 @@ class MemorySource:
             return False
         self._group.committed |= {place: Committed(*position) for place, position in offsets.items()}
         return True
+
+    def lease_s(self) -> float:
+        return self.lease
 
     def position(self, place: Place) -> int | None:
         return self._positions.get(place)

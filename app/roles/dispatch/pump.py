@@ -10,6 +10,7 @@ from app.core.lanes import Full, Lanes, Limits
 from app.core.model import Endpoint
 from app.core.partitions import Place
 from app.ports import Clock, Meter
+from app.roles.commits import Commits
 from app.roles.dispatch.sending import Sending
 from app.roles.dispatch.settle import Settler, Work
 
@@ -22,10 +23,11 @@ class Pump:
     """The lanes of one dispatch worker, and the tasks that work them off."""
 
     def __init__(
-        self, *, sending: Sending, settler: Settler, clock: Clock, meter: Meter, limits: Limits,
+        self, *, sending: Sending, commits: Commits, settler: Settler, clock: Clock, meter: Meter, limits: Limits,
         on_failure: Callable[[Exception], None],
     ) -> None:  # fmt: skip
         self._sending = sending
+        self._commits = commits
         self._settler = settler
         self._clock = clock
         self._meter = meter
@@ -170,6 +172,7 @@ class Pump:
         answered: bool | None = None
         work.partition.flying += 1
         try:
+            await self._commits.certainty()
             if work.partition.active:
                 answered = await self._sending.attempt(work)
         finally:

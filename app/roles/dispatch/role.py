@@ -53,14 +53,14 @@ class DispatchRole:
         self._commits = Commits(source, clock)
         self._partitions = self._commits.partitions
         self._max_record_bytes = topics.max_record_bytes
-        self._settler = Settler(log_, topics, clock, meter, self._fail)
+        self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits)
         self._sending = Sending(
             sender=sender, feed=feed, keyring=keyring, settler=self._settler, clock=clock, dice=dice, meter=meter,
             time_scale=time_scale, least_wait_ms=least_wait_ms, again=self._admit,
         )  # fmt: skip
         self._pump = Pump(
-            sending=self._sending, settler=self._settler, clock=clock, meter=meter, limits=limits,
-            on_failure=self._fail,
+            sending=self._sending, commits=self._commits, settler=self._settler, clock=clock, meter=meter,
+            limits=limits, on_failure=self._fail,
         )  # fmt: skip
         self._failed: asyncio.Future[None] | None = None
 
@@ -103,6 +103,7 @@ class DispatchRole:
         self._pump.clear()
         await self._until_settled(self._partitions.places())
         await self._pump.stop()
+        await self._settler.stop()
         try:
             await self._commits.commit()
         finally:
@@ -122,10 +123,15 @@ class DispatchRole:
     async def revoked(self, places: set[Place]) -> None:
         """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
         leaving = self._partitions.of(places)
+        in_time = self._commits.sure()
         for partition in leaving:
             partition.active = False
-        await self._until_settled(places)
-        await self._commits.commit()
+            partition.ours = in_time
+        if in_time:
+            await self._until_settled(places)
+            for partition in leaving:
+                partition.ours = False  # from now on the commit does not say what is scheduled
+            await self._commits.commit()
         self._partitions.remove(places)
 
     async def _until_settled(self, places: set[Place]) -> None:
@@ -145,6 +151,7 @@ class DispatchRole:
             polled_at = self._clock.monotonic()
             # Told apart before the first wait: the same place may be another assignment afterwards.
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
+            await self._commits.certainty()
             for partition, records in taken:
                 if partition is not None:
                     await self._take_in(partition, records, polled_at)

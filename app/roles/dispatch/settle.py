@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 import structlog
 
 from app.core import delivery_record
-from app.core.attempt import Attempt, State, unsent
+from app.core.attempt import Attempt, State, reassigned, unsent
 from app.core.errors import HookstreamError
 from app.core.fifo import Outcome
 from app.core.model import Delivery, Endpoint
@@ -17,6 +19,7 @@ from app.core.partitions import Partition, Place
 from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
 from app.ports import BundleLog, Clock, Meter
+from app.roles.commits import Commits
 from app.roles.dispatch.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -39,8 +42,14 @@ class Settler:
     """The only writer of attempts, retries, dead letters and signals."""
 
     def __init__(
-        self, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter, on_failure: Callable[[HookstreamError], None]
-    ) -> None:
+        self, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter,
+        on_failure: Callable[[HookstreamError], None], commits: Commits,
+    ) -> None:  # fmt: skip
+        self._sure = commits.sure
+        self._certainty = commits.certainty
+        #: what waits until it is certain whose the partitions are
+        self._unsure: list[Callable[[], None]] = []
+        self._asking: asyncio.Task[None] | None = None
         self._log = log_
         self._clock = clock
         self._meter = meter
@@ -55,6 +64,12 @@ class Settler:
     def assigned(self, places: Iterable[Place]) -> None:
         """These are ours from now on: what health was told of their endpoints is no longer known."""
         self._telling.forget(places)
+
+    async def stop(self) -> None:
+        """What is uncertain now stays undone: the partitions' next owner does it."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
 
     def delivered(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
         """The receiver has it."""
@@ -139,17 +154,41 @@ class Settler:
     ) -> None:
         """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line. `signal`: what
         health is told.
+
+        Everything that dispatch causes goes through here: at once, or once it is certain whose the partition is.
         """
-        partition, offset = work.partition, work.offset
-        size = len(work.delivery.body)
-        partition.settling += 1
+        work.partition.settling += 1
+        append = partial(self._append, work, attempt, topic, onward, extra, settled, signal)
+        if self._sure():
+            append()
+            return
+        self._unsure.append(append)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        await self._certainty()
+        self._asking = None
+        waiting, self._unsure = self._unsure, []
+        for append in waiting:
+            append()
+
+    def _append(
+        self, work: Work, attempt: Attempt | None, topic: str | None, onward: Delivery | None,
+        extra: list[tuple[str, bytes]] | None, settled: Outcome | None, signal: bytes | None,
+    ) -> None:  # fmt: skip
+        partition, offset, delivery = work.partition, work.offset, work.delivery
+        size = len(delivery.body)
+        if not partition.ours and settled != "delivered":
+            self._record(partition, delivery, attempt)
+            return
 
         def settled_all() -> None:
             partition.settling -= 1
             partition.finished(offset, size)
 
         bundle = self._log.bundle(settled_all, self._on_failure)
-        key = work.delivery.endpoint_id.encode()
+        key = delivery.endpoint_id.encode()
         if attempt is not None:
             bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)
         if topic is not None and onward is not None:
@@ -157,10 +196,27 @@ class Settler:
             if extra:
                 headers += extra
             bundle.append(topic, key=key, value=onward.body, headers=headers, partition=partition.number)
-        delivery = work.delivery
         if settled is not None and delivery.arrival is not None and delivery.ordering_key is not None:
             told = settlement(delivery.arrival, settled, delivery.ordering_key)
             bundle.append(self._ordered, key=key, value=None, headers=told, partition=partition.number)
         if signal is not None:
             bundle.append(self._signals, key=key, value=signal, partition=partition.number)
+        bundle.close()
+
+    def _record(self, partition: Partition, delivery: Delivery, attempt: Attempt | None) -> None:
+        """The partition is somebody else's, who sends it again: a request that was made is told, and nothing follows.
+
+        A success is settled in full by whoever sees it: it cannot be wrong, and ends the delivery in its line.
+        """
+        if attempt is None or not attempt.made_a_request:
+            partition.settling -= 1
+            return
+        self._meter.count("attempts_reassigned_total")
+
+        def told() -> None:
+            partition.settling -= 1
+
+        bundle = self._log.bundle(told, self._on_failure)
+        value = _encoder.encode(reassigned(attempt))
+        bundle.append(self._attempts, key=delivery.endpoint_id.encode(), value=value, partition=partition.number)
         bundle.close()

@@ -1,0 +1,45 @@
+"""What records of `attempts` mean for a delivery, where two workers have had it."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import msgspec
+import pytest
+
+from app.core.attempt import Attempt, State, reassigned
+from app.core.projecting import Portion
+from app.core.standing import Standing
+from app.core.topics import Names
+from tests.fakes.log import MemoryRecord
+
+
+def attempt(number: int, state: State, reason: str | None = None) -> Attempt:
+    return Attempt(
+        delivery_id="dlv_1", event_id="e1", event_type="a.b", endpoint_id="ep_1", tenant="acme", mode="live",
+        attempt=number, trigger="first", state=state, result="ok" if state == "delivered" else "http_5xx",
+        started_at="2026-01-01T00:00:00Z", duration_ms=1.0, reason=reason,
+    )  # fmt: skip
+
+
+def standing(*said: Attempt) -> Standing:
+    """Where the delivery stands after these, each a second later than the one before."""
+    portion = Portion()
+    for at, each in enumerate(said):
+        value = msgspec.json.encode(each)
+        portion.take(Names.ATTEMPTS, MemoryRecord(Names.ATTEMPTS, 0, at, at * 1000, b"ep_1", value, []))
+    assert portion.unreadable == 0 and len(portion.lines) == len(said), "each request is shown"
+    (found,) = portion.settle({}).changed
+    return found
+
+
+@pytest.mark.parametrize("state", ["delivered", "dead", "cancelled"])
+def test_a_reassigned_attempt_takes_nothing_back_however_late_it_is_told(state: State) -> None:
+    lost = reassigned(attempt(3, "dead", "exhausted"))
+    for order in permutations([attempt(2, "retrying"), lost, attempt(3, state, "why")]):
+        assert standing(*order).state == state
+
+
+def test_a_reassigned_attempt_alone_leaves_its_delivery_waiting() -> None:
+    first = standing(reassigned(attempt(1, "dead", "exhausted")))
+    assert (first.state, first.attempts, first.next_attempt_at_ms) == ("retrying", 0, None)
