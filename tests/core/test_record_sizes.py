@@ -33,13 +33,15 @@ from app.core.signals import Signal
 from app.core.topics import RUNGS, Names
 from app.core.verdict import Dead, Delivered, RetryAt, Verdict
 from app.profiles.catalog import PROFILES
+from app.roles.commits import Commits
 from app.roles.dispatch.settle import Settler, Work
 from app.roles.registry import RegistryRole
 from app.roles.sequencer.work import _entry
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
-from tests.fakes.log import MemoryRecord
+from tests.fakes.log import MemoryLog, MemoryRecord
+from tests.fakes.source import MemoryGroup
 
 MAX_EVENT = 1_500_000
 TOPICS = topics_of(Settings(max_event_bytes=MAX_EVENT))
@@ -105,7 +107,9 @@ class CheckedLog:
 
 
 def settler(log: CheckedLog) -> Settler:
-    return Settler(cast(Any, log), TOPICS, FakeClock(), PrometheusMeter(), lambda error: None)
+    clock = FakeClock()
+    commits = Commits(MemoryGroup(MemoryLog(clock), [], clock).member(), clock)
+    return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits)
 
 
 def work_of(delivery: Delivery) -> Work:
