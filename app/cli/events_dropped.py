@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,16 +13,14 @@ from app.cli import context
 from app.cli.output import Format, Output, show
 from app.core import duplicate_record
 from app.core.ingest import iso
+from app.core.moments import moment
 from app.core.topics import Names
 from app.ports import Record
 from app.wiring.topics import topics_of
 
 app = typer.Typer()
 
-_SPAN = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-Since = Annotated[str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time (UTC unless it says).")]
+Since = Annotated[str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time with zone.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
 
 
@@ -93,16 +89,10 @@ async def _rows(
 
 def since_of(text: str, now_ms: int) -> int:
     """Milliseconds since the epoch; raises `typer.BadParameter`."""
-    span = _SPAN.fullmatch(text.strip())
-    if span is not None:
-        return max(0, now_ms - int(span[1]) * _SECONDS[span[2]] * 1000)
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return moment(text, now_ms)
     except ValueError as error:
-        raise typer.BadParameter(f"--since {text!r}: write 12h, 7d or 2026-01-31T08:00:00Z") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0, round(moment.timestamp() * 1000))
+        raise typer.BadParameter(f"--since {error}") from error
 
 
 def _number(text: str | None) -> int | None:

@@ -1,7 +1,8 @@
 """From a record of events.raw to an event, or to the reason why it is none.
 
 Three ways in (DESIGN section 3): our JSON, structured CloudEvents and binary CloudEvents. `data` is never re-encoded:
-it is cut out of the record's bytes, here for checking and in `data_of` for sending.
+it is cut out of the record's bytes, here for checking and in `data_of` for sending. A CloudEvent is one by its content
+type, or by its `specversion`: what producers without headers send must not lose its time and source.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from app.core import ids
 from app.core.errors import MalformedEvent
 from app.core.matching import is_event_type
 from app.core.model import Event, Format, Mode
+from app.core.moments import timestamp
 
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
 _CLOUDEVENTS = "application/cloudevents"
+_CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
+#: the attributes that every CloudEvent has: a record with one of them as a header is meant as one in binary form
+_BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
 _HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
 #: brackets that no interpreter's stack is too small for
 _SURELY_SHALLOW = 200
 #: calls by which a later reading may be deeper than this one
 _MARGIN = 200
-#: characters of a time: any number of digits may follow its seconds
-_LONGEST_MOMENT = 64
 #: the end of the year 9999
 _LAST_MS = 253_402_300_799_999
 
@@ -66,7 +68,12 @@ class _NativeData(msgspec.Struct):
     data: msgspec.Raw
 
 
+class _Versioned(msgspec.Struct):
+    specversion: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _native = msgspec.json.Decoder(_Native)
+_versioned = msgspec.json.Decoder(_Versioned)
 _cloud_event = msgspec.json.Decoder(_CloudEvent)
 _native_data = msgspec.json.Decoder(_NativeData)
 _raw = msgspec.json.Decoder(msgspec.Raw)
@@ -90,7 +97,7 @@ def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Co
     try:
         if content_type.startswith(_CLOUDEVENTS):
             return _structured(value, content_type, named, at)
-        if "ce_specversion" in named or "ce_id" in named:
+        if not _BINARY.isdisjoint(named):
             return _binary(value, content_type, named, at)
         return _plain(value, named, at)
     except msgspec.ValidationError as error:
@@ -159,6 +166,8 @@ def _from_below(frames: int, body: bytes) -> None:
 
 def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Event:
     body = _utf8(value)
+    if b"specversion" in body and _is_cloud_event(body):
+        return _structured(value, _CLOUDEVENTS_JSON, named, at)
     said = _native.decode(body)
     _not_too_deep(body)
     key = named.get("idempotency-key") or said.idempotency_key or said.id
@@ -168,8 +177,13 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
     )  # fmt: skip
 
 
+def _is_cloud_event(body: bytes) -> bool:
+    """Whether a value without the content type of CloudEvents is one all the same."""
+    return bytes(_versioned.decode(body).specversion) != b"null"
+
+
 def _structured(value: bytes | None, content_type: str, named: Mapping[str, str], at: Coordinates) -> Event:
-    if not content_type.startswith(f"{_CLOUDEVENTS}+json"):
+    if not content_type.startswith(_CLOUDEVENTS_JSON):
         raise MalformedEvent("unsupported_content", f"CloudEvents as {content_type}: only the JSON format is supported")
     body = _utf8(value)
     said = _cloud_event.decode(body)
@@ -217,8 +231,7 @@ def _event(
         raise MalformedEvent("bad_id", "id: 1 to 256 visible ASCII characters, since it is sent in a header")
     if tenant is not None and not _TENANT.fullmatch(tenant):
         raise MalformedEvent("bad_tenant", f"tenant {tenant!r}: 1 to 128 of letters, digits, _, . and -")
-    if created_at is not None and (len(created_at) > _LONGEST_MOMENT or not _MOMENT.fullmatch(created_at)):
-        raise MalformedEvent("bad_created_at", f"created_at {created_at!r} is not an ISO 8601 time")
+    _check_created_at(created_at)
     if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):
         raise MalformedEvent("bad_key", "idempotency and ordering keys have at most 512 characters")
     return Event(
@@ -234,6 +247,14 @@ def _event(
         # it is sent in a header; one that no tracing library would have written is of no use there
         traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )
+
+
+def _check_created_at(text: str | None) -> None:
+    if text is not None:
+        try:
+            timestamp(text)
+        except ValueError as error:
+            raise MalformedEvent("bad_created_at", f"created_at {error}") from error
 
 
 def _mode(text: str | None) -> Mode:

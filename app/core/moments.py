@@ -5,12 +5,36 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+#: date, time and zone; fromisoformat alone takes much else, such as weeks, or a date with a zone
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,32})?)?([Zz]|[+-]([01]\d|2[0-3]):?[0-5]\d)", re.ASCII
+)
 _AGO = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 #: what may be written, for messages
 FORMS = "ISO 8601 with zone (2026-01-31T08:00:00Z), a time ago (90s, 2h, 3d), begin or now"
 #: before everything
 BEGIN = 0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timestamp(text: str, forms: str = "ISO 8601 with date, time and zone (2026-01-31T08:00:00Z)") -> datetime:
+    """ISO 8601 with date, time and zone, of a day that there is. Raises `ValueError` with a sentence."""
+    if not _TIMESTAMP.fullmatch(text):
+        if len(text) <= 80 and _TIMESTAMP.fullmatch(f"{text}Z"):
+            raise ValueError(f"{text!r} has no zone: write {text}Z for UTC, or an offset such as +02:00")
+        raise ValueError(f"{text[:80]!r} is no point in time: write {forms}")
+    try:
+        parsed = datetime.fromisoformat(text.upper())
+        parsed.astimezone(UTC)  # the first and the last day end in UTC, too
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no point in time: there is no such day or time of day") from error
+    return parsed
+
+
+def milliseconds(at: datetime) -> int:
+    """Since the epoch; 0 for what was before."""
+    return max(BEGIN, (at - _EPOCH) // timedelta(milliseconds=1))
 
 
 def moment(text: str, now_ms: int) -> int:
@@ -22,14 +46,7 @@ def moment(text: str, now_ms: int) -> int:
         return BEGIN
     if ago := _AGO.fullmatch(said):
         return max(BEGIN, now_ms - int(ago[1]) * _UNIT_MS[ago[2]])
-    try:
-        found = datetime.fromisoformat(said)
-    except ValueError:
-        raise ValueError(f"{text!r} is no point in time: write {FORMS}") from None
-    if found.tzinfo is None:
-        raise ValueError(f"{text!r} has no zone: write {said}Z for UTC, or an offset such as +02:00")
-    since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(BEGIN, since // timedelta(milliseconds=1))
+    return milliseconds(timestamp(said, FORMS))
 
 
 def span(begin: str, end: str, now_ms: int) -> tuple[int, int]:

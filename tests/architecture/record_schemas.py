@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core import audit, commands, duplicate_record, ingest, matching, model, notices, signals
+from app.core import audit, commands, duplicate_record, ingest, matching, model, moments, notices, signals
 from app.core.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
@@ -90,7 +90,7 @@ def _event() -> dict[str, Any]:
         "type": {"pattern": _whole(matching._TYPE.pattern), "maxLength": matching.MAX_TYPE_LENGTH},
         "id": {"pattern": _whole(ingest._NAME.pattern)},
         "tenant": {"pattern": _whole(ingest._TENANT.pattern)},
-        "created_at": {"pattern": _whole(ingest._MOMENT.pattern)},
+        "created_at": {"pattern": _whole(moments._TIMESTAMP.pattern)},
         "mode": {"enum": ["live", "test", "", None]},
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
@@ -99,7 +99,7 @@ def _event() -> dict[str, Any]:
         "type": "Dot-joined segments of letters, digits, _ and -.",
         "data": "Any JSON. It is delivered byte for byte where the profile allows.",
         "id": "Sent to receivers in a header. Default: derived from topic, partition and offset.",
-        "created_at": "ISO 8601. Default: the record's timestamp.",
+        "created_at": "ISO 8601 with date, time and zone, of a day that there is. Default: the record's timestamp.",
         "tenant": "Whose event it is. Default: default. The record header `tenant` wins.",
         "mode": "Default: live. The record header `mode` wins.",
         "idempotency_key": "Delivered once within the window. Default: id. The record header `idempotency-key` wins.",

@@ -15,14 +15,16 @@ NOW = 1_800_000_000_000
     [
         ("90s", NOW - 90_000), ("30m", NOW - 1_800_000), ("12h", NOW - 43_200_000), ("7d", NOW - 604_800_000),
         ("99999999d", 0), ("2026-01-31T08:00:00Z", 1_769_846_400_000), ("2026-01-31T09:00+01:00", 1_769_846_400_000),
-        ("2026-01-31", 1_769_817_600_000), ("1900-01-01", 0),
+        ("1900-01-01T00:00:00Z", 0), ("1w", NOW - 604_800_000), ("begin", 0), ("now", NOW),
     ],
 )  # fmt: skip
 def test_a_span_or_a_time(text: str, since_ms: int) -> None:
     assert since_of(text, NOW) == since_ms
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "5", "-5m", "5 m", "1w"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "5", "-5m", "5 m", "2026-01-31", "2026-01-31T08:00:00", "2026-02-30T08:00:00Z"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         since_of(text, NOW)

@@ -160,7 +160,23 @@ REJECTED: list[tuple[str, bytes | None, Headers]] = [
     ("bad_created_at", native(created_at="1767323045"), []),
     ("bad_created_at", native(created_at="2026-01-02"), []),
     ("bad_created_at", native(created_at="2026-01-02T03:04:05." + "1" * 64), []),
+    ("bad_created_at", native(created_at="2026-02-30T25:61:00Z"), []),
+    ("bad_created_at", native(created_at="2026-02-29T00:00:00Z"), []),
+    ("bad_created_at", native(created_at="2026-01-02T24:00:00Z"), []),
+    ("bad_created_at", native(created_at="2026-01-02T03:04:05"), []),
+    ("bad_created_at", native(created_at="2026-01-02T03:04:05+24:00"), []),
+    ("bad_created_at", native(created_at="2026-W01-2T03:04:05Z"), []),
+    ("bad_created_at", native(created_at="0001-01-01T00:00:00+01:00"), []),
+    ("bad_created_at", native(created_at=""), []),
     ("bad_created_at", cloud(time="2026-01-02T03"), STRUCTURED),
+    ("bad_created_at", cloud(time="2026-01-02T03:04:05"), STRUCTURED),
+    ("bad_created_at", cloud(time="2026-02-30T00:00:00Z"), []),
+    ("bad_created_at", b"1", [*BINARY, ("ce_time", b"2026-02-30T00:00:00Z")]),
+    ("not_an_event", json.dumps({"type": "a.b", "data": 1, "id": "1", "specversion": "1.0"}).encode(), []),
+    ("not_an_event", native(specversion=1), []),
+    ("unsupported_content", cloud(specversion="0.3"), []),
+    ("not_an_event", native(), [("ce_source", b"/s")]),
+    ("not_an_event", native(), [("ce_type", b"a.b")]),
     ("bad_header", native(), [("Tenant", b"\xff")]),
     ("bad_header", native(), [("ce_id", b"\xff")]),
     ("unsupported_content", b"<a/>", [("content-type", b"application/cloudevents+avro")]),
@@ -199,6 +215,41 @@ def test_a_value_of_exactly_the_limit_passes_and_one_byte_more_does_not(value: b
         read(value, headers, limit=len(value) - 1)
     assert caught.value.reason == "too_large"
     assert str(len(value)) in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-01-02T03:04:05Z", "2026-01-02T03:04Z", "2026-01-02 03:04:05.123456789+05:30", "2024-02-29t23:59:59.9z",
+     "2026-01-02T03:04:05-0800", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"],
+)  # fmt: skip
+def test_a_time_with_a_zone_is_taken_as_it_is_written(moment: str) -> None:
+    assert read(native(created_at=moment)).created_at == moment
+
+
+def test_a_cloud_event_without_its_content_type_is_one_by_its_specversion() -> None:
+    body = cloud(time="2026-01-02T03:04:05Z", data={"n": 1})
+    bare = read(body)
+    assert bare == read(body, STRUCTURED)
+    assert shown(bare, "created_at", "idempotency_key", "format") == ("2026-01-02T03:04:05Z", "/s 1", "ce-structured")
+    assert data_of(bare.body, bare.format) == b'{"n": 1}'
+
+
+def test_data_may_speak_of_specversion() -> None:
+    event = read(native(id="e", data={"specversion": "1.0"}, specversion=None))
+    assert shown(event, "idempotency_key", "format") == ("e", "native")
+
+
+def test_two_sources_never_share_an_idempotency_key() -> None:
+    pairs = [("/s", "1"), ("/t", "1"), ("/s 1", "1"), ("/s", "2"), ("/s 1 ", "1")]
+    keys = set()
+    for source, id_ in pairs:
+        ways: list[tuple[bytes, Headers]] = [
+            (cloud(source=source, id=id_), STRUCTURED), (cloud(source=source, id=id_), []),
+            (b"1", [*BINARY[1:2], BINARY[3], ("ce_source", source.encode()), ("ce_id", id_.encode())]),
+        ]  # fmt: skip
+        (key,) = {read(body, headers).idempotency_key for body, headers in ways}
+        keys.add(key)
+    assert len(keys) == len(pairs)
 
 
 # --- CloudEvents, as the official package writes them -----------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +11,7 @@ from app.core.commands import CreateKey, PutTenant, RevokeKey
 from app.core.errors import CommandRefused
 from app.core.ingest import iso
 from app.core.model import ApiKey, Tenant
+from app.core.moments import milliseconds, timestamp
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.contract_tenants import KeyIn, KeyOut, TenantIn, TenantOut
@@ -128,9 +128,6 @@ def _moment(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise invalid(FieldError(detail=f"{text!r} is not an ISO 8601 time with zone", pointer="/expires_at"))
-    return int(moment.timestamp() * 1000)
+        return milliseconds(timestamp(text))
+    except ValueError as error:
+        raise invalid(FieldError(detail=str(error), pointer="/expires_at")) from error
