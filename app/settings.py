@@ -67,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     portal_origins: tuple[str, ...] = ()
     #: requests per second that one key may make
     api_rate_limit: int = 500
+    #: the same for all keys, sessions and portal links of one tenant together
+    api_rate_limit_per_tenant: int = 2000
     #: connections to the API at once; beyond it the one that has waited longest is closed
     api_connections: int = 2000
     #: the same for one address; behind a proxy that is the proxy's address; 0 = no limit
@@ -262,6 +264,8 @@ def _api_problems(settings: Settings) -> list[str]:
     said = []
     if not 1 <= settings.api_rate_limit <= 1_000_000:
         said.append(f"{PREFIX}API_RATE_LIMIT: 1 to 1000000")
+    if not 1 <= settings.api_rate_limit_per_tenant <= 10_000_000:
+        said.append(f"{PREFIX}API_RATE_LIMIT_PER_TENANT: 1 to 10000000")
     if not 16 <= settings.api_connections <= 1_000_000:
         said.append(f"{PREFIX}API_CONNECTIONS: 16 to 1000000")
     if not 0 <= settings.api_connections_per_address <= settings.api_connections:

@@ -27,7 +27,7 @@ _SWEEP_S = 0.5
 _ACCEPT_PAUSE_S = 0.02
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SAY_S = 60.0
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: reason → how many connections were closed for it
 OnClosed = Callable[[str], None]
 
@@ -83,19 +83,24 @@ class Listener:
         for number in list(self._connections):
             self._shut(number, None)
 
-    @web.middleware
-    async def admit(self, request: web.Request, handler: Handle) -> web.StreamResponse:
-        """Note that a request is under way; in the reserve answer probes alone."""
-        number = self._numbers.get(request.protocol, -1)
-        reserve = self._book.began(number, self._clock.monotonic()) == "reserve"
-        try:
-            if not reserve:
-                return await handler(request)
-            response = await handler(request) if request.path in self._probes else _full()
-            response.force_close()
-            return response
-        finally:
-            self._book.ended(number, self._clock.monotonic())
+    def admitting(self, handler: Handle) -> Handle:
+        """The handler, which notes that a request is under way, and answers probes alone in the reserve."""
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            number = self._numbers.get(request.protocol, -1)
+            reserve = self._book.began(number, self._clock.monotonic()) == "reserve"
+            try:
+                if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+                    return web.Response(status=417)  # aiohttp would quote it, and fail where it is no text
+                if not reserve:
+                    return await handler(request)
+                response = await handler(request) if request.path in self._probes else _full()
+                response.force_close()
+                return response
+            finally:
+                self._book.ended(number, self._clock.monotonic())
+
+        return handle
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from aiohttp.http import HttpProcessingError
 from app.adapters.clock import SystemClock
 from app.adapters.listener import Listener, OnClosed
 from app.core.connection_book import ConnectionLimits
-from app.core.errors import Unavailable
+from app.core.errors import Defect, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,6 @@ class WebServer:
         self._setting = setting
         self._elsewhere = elsewhere
         self._listener = Listener(_within_descriptors(limits), SystemClock(), on_closed, PROBES)
-        application.middlewares.insert(0, self._listener.admit)
         # Silence is judged by the listener; aiohttp's own timeout only has to be longer.
         # Bodies are decoded by whoever reads them, within a bound: the parser would inflate what a stranger sends.
         self._runner = web.AppRunner(
@@ -74,6 +73,10 @@ class WebServer:
     async def start(self) -> int:
         """Listen; returns the port."""
         await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise Defect("the runner has no server")
+        server.request_handler = self._listener.admitting(server.request_handler)
         try:
             return await self._listen(self._port)
         except OSError as error:
@@ -90,7 +93,7 @@ class WebServer:
     async def _listen(self, port: int) -> int:
         server = self._runner.server
         if server is None:
-            raise Unavailable("the server is not set up")
+            raise Defect("the runner has no server")
         return await self._listener.start(self._host, port, server)
 
     async def stop(self) -> None:

@@ -27,6 +27,7 @@ from app.ports.operations import Operations
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.calls import Services
+from app.roles.api.limits import CallLimits
 from app.roles.api.role import ApiRole
 from app.roles.api.tokens import Tokens
 from app.roles.replay import Archive, Counting
@@ -79,9 +80,11 @@ def api_role(
         return _listening(address, add_probes(application, exposition, readiness), _limits(settings), on_closed)
 
     return ApiRole(
-        services=services, listen=listen, per_second=settings.api_rate_limit, version=version("hookstream"),
+        services=services, listen=listen,
+        limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
+        version=version("hookstream"),
         operator_token=settings.admin_token.reveal() if settings.admin_token else None,
-        site=lambda services, gate, limiter: site(settings, services, gate, limiter, operations),
+        site=lambda services, gate, server: site(settings, services, gate, server, operations),
     )  # fmt: skip
 
 

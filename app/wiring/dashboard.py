@@ -7,7 +7,7 @@ from importlib.metadata import version
 from app.ports.operations import Operations
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
-from app.roles.api.limits import RateLimiter
+from app.roles.api.server import Server
 from app.roles.api.ui.assets import Assets
 from app.roles.api.ui.doorkeeper import Doorkeeper
 from app.roles.api.ui.live import Hub
@@ -18,7 +18,7 @@ from app.roles.api.ui.visit import Desk
 from app.settings import Settings
 
 
-def site(settings: Settings, services: Services, gate: Gate, limiter: RateLimiter, operations: Operations) -> Site:
+def site(settings: Settings, services: Services, gate: Gate, server: Server, operations: Operations) -> Site:
     """The pages over an API's services."""
     number = version("hookstream")
     renderer = Renderer(services.feed, services.clock, Assets(), version=number)
@@ -26,4 +26,4 @@ def site(settings: Settings, services: Services, gate: Gate, limiter: RateLimite
         api=services, hub=Hub(services.clock, services.minter.id("live")), operations=operations,
         gate=gate, doorkeeper=Doorkeeper(), render=renderer.part,
     )  # fmt: skip
-    return Site(desk, renderer, limiter, Frames(settings.portal_origins))
+    return Site(desk, renderer, server, Frames(settings.portal_origins))

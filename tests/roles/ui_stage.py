@@ -11,10 +11,10 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from aiohttp.test_utils import TestServer
 
 from app.adapters.json_schemas import schema_problem
 from app.adapters.keyring import AesKeyRing, generate_ring
+from app.adapters.web_server import WebServer
 from app.core.audit import entry_of
 from app.core.commands import Action, Command, CreateEndpoint, Reply
 from app.core.directory import Directory
@@ -26,6 +26,7 @@ from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
+from app.roles.api.limits import CallLimits
 from app.roles.api.server import Server
 from app.roles.api.tokens import Tokens
 from app.settings import Settings
@@ -217,13 +218,16 @@ async def open_stage(**settings: Any) -> AsyncIterator[Stage]:
         stage.key(plain, tenant, mode)  # type: ignore[arg-type]
     stage.key(READ_ONLY, "acme", "live", "read")
     gate = Gate(stage.feed, OPERATOR)
-    server = Server(stage.services, gate, 1000, "0")
+    server = Server(stage.services, gate, CallLimits(1000, 4000), "0")
     application = server.application()
-    pages = site(stage.settings, stage.services, gate, server.limiter, stage.cluster)
+    pages = site(stage.settings, stage.services, gate, server, stage.cluster)
     pages.add_to(application)
-    async with TestServer(application, host="127.0.0.1") as running:
-        stage.url = str(running.make_url("")).rstrip("/")
+    listening = WebServer("127.0.0.1", 0, application, setting="HOOKSTREAM_API_PORT")
+    stage.url = f"http://127.0.0.1:{await listening.start()}"
+    try:
         yield stage
+    finally:
+        await listening.stop()
 
 
 @asynccontextmanager

@@ -43,6 +43,13 @@ class Caller(msgspec.Struct, frozen=True):
     operator: bool = False
     #: what the audit log says of who asks; empty: the key's id
     actor: str = ""
+    #: whose allowance its requests use up: the key behind a portal link; empty: `id`
+    answers_for: str = ""
+
+    @property
+    def payer(self) -> str:
+        """Whose allowance its requests use up."""
+        return self.answers_for or self.id
 
     @property
     def name(self) -> str:

@@ -1,12 +1,22 @@
-"""How often a caller may ask: a generic cell rate algorithm with a burst of one second's worth."""
+"""How often a caller may ask: a generic cell rate algorithm with a burst of one second's worth.
+
+A request counts for the key that answers for it and for the tenant. A session or a portal link has no allowance of its
+own: it counts for the key that it was made with. Strangers count by their address.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from math import ceil
 
-#: callers remembered; beyond it all are forgotten at once, which costs nobody more than a burst
+from app.core.connection_book import source_of
+from app.roles.api.calls import Caller
+
+#: callers remembered; beyond it the one that was seen longest ago is forgotten, which gives it a burst
 _REMEMBERED = 10_000
+#: bytes of a body that count like a request
+_WEIGHT_BYTES = 64 * 1024
 
 
 class RateLimiter:
@@ -14,18 +24,16 @@ class RateLimiter:
 
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
-        self._free_at: dict[str, float] = {}
+        self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, caller: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
         """Whether the caller may ask now, and what the answer's headers say about it."""
-        if len(self._free_at) > _REMEMBERED:
-            self._free_at.clear()
         free_at = max(self._free_at.get(caller, 0.0), now_s)
         after = free_at + 1.0 / self.per_second
         allowed = after - now_s <= 1.0 + 1e-9
         if allowed:
             free_at = after
-            self._free_at[caller] = free_at
+            self._remember(caller, free_at)
         left = max(0, int((1.0 - (free_at - now_s)) * self.per_second))
         wait_s = ceil(max(0.0, free_at - now_s))
         headers = {
@@ -33,3 +41,42 @@ class RateLimiter:
             "RateLimit": f'"default";r={left};t={wait_s}',
         }
         return allowed, headers if allowed else headers | {"Retry-After": str(max(1, wait_s))}
+
+    def charge(self, caller: str, requests: float, now_s: float) -> None:
+        """Count something that costs as much as so many requests; what is too much is paid by later ones."""
+        free_at = max(self._free_at.get(caller, 0.0), now_s)
+        self._remember(caller, min(free_at + requests / self.per_second, now_s + 10.0))
+
+    def _remember(self, caller: str, free_at: float) -> None:
+        self._free_at[caller] = free_at
+        self._free_at.move_to_end(caller)
+        while len(self._free_at) > _REMEMBERED:
+            self._free_at.popitem(last=False)
+
+
+class CallLimits:
+    """The limits of keys, tenants and strangers, each remembered apart: none can make another's be forgotten."""
+
+    def __init__(self, per_key: int, per_tenant: int) -> None:
+        self.keys = RateLimiter(per_key)
+        self.tenants = RateLimiter(per_tenant)
+        self.strangers = RateLimiter(per_key)
+
+    def take(self, caller: Caller, now_s: float) -> tuple[bool, Mapping[str, str]]:
+        """See `RateLimiter.take`; the headers are the key's, or those of the tenant where that one refuses."""
+        allowed, headers = self.keys.take(caller.payer, now_s)
+        if allowed and caller.tenant and not caller.operator:
+            allowed, of_tenant = self.tenants.take(caller.tenant, now_s)
+            headers = headers if allowed else of_tenant
+        return allowed, headers
+
+    def take_stranger(self, address: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
+        """The same for somebody without a key."""
+        return self.strangers.take(source_of(address), now_s)
+
+    def charge(self, caller: Caller, size: int, now_s: float) -> None:
+        """A body of so many bytes was read."""
+        if size > _WEIGHT_BYTES:
+            self.keys.charge(caller.payer, size / _WEIGHT_BYTES, now_s)
+            if caller.tenant and not caller.operator:
+                self.tenants.charge(caller.tenant, size / _WEIGHT_BYTES, now_s)

@@ -11,11 +11,11 @@ from aiohttp import web
 from app.core.watchdog import Report
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
-from app.roles.api.limits import RateLimiter
+from app.roles.api.limits import CallLimits
 from app.roles.api.server import Server
 from app.roles.api.ui.site import Site
 
-MakeSite = Callable[[Services, Gate, RateLimiter], Site]
+MakeSite = Callable[[Services, Gate, Server], Site]
 Listen = Callable[[web.Application], AbstractAsyncContextManager[int]]
 
 
@@ -24,12 +24,12 @@ class ApiRole:
 
     def __init__(
         self, *, services: Callable[[], AbstractAsyncContextManager[Services]], listen: Listen,
-        operator_token: str | None, per_second: int, version: str, site: MakeSite,
+        operator_token: str | None, limits: Callable[[], CallLimits], version: str, site: MakeSite,
     ) -> None:  # fmt: skip
         self._services = services
         self._listen = listen
         self._operator_token = operator_token
-        self._per_second = per_second
+        self._limits = limits
         self._version = version
         self._site = site
         self._listening = False
@@ -46,9 +46,9 @@ class ApiRole:
         """Serve until cancelled."""
         async with self._services() as services:
             gate = Gate(services.feed, self._operator_token)
-            server = Server(services, gate, self._per_second, self._version)
+            server = Server(services, gate, self._limits(), self._version)
             application = server.application()
-            self._site(services, gate, server.limiter).add_to(application)
+            self._site(services, gate, server).add_to(application)
             async with self._listen(application):
                 self._listening = True
                 try:

@@ -14,6 +14,9 @@ from app.roles.api.delivery_filters import QUERY
 #: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
 Access = Literal["read", "write", "operator", "anyone"]
 
+#: largest body of all: a batch of events
+MAX_BODY = 8 * 1024 * 1024
+
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One operation."""
@@ -32,6 +35,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     of: Any = None
     status: int = 200
     query: tuple[str, ...] = ()
+    #: bytes of a body, decoded
+    most: int = 256 * 1024
 
 
 _PAGE = ("limit", "cursor")
@@ -49,7 +54,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path="/v1/webhooks/{id}", name="webhooks.delete", summary="Remove an endpoint",
           access="write", status=204),
     Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event at once and "
-          "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut),
+          "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut,
+          most=MAX_BODY),
     Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Hold everything back until "
           "resume", access="write", gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning "
@@ -69,7 +75,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/v1/webhooks/{id}/stats", name="stats.of_webhook", summary="Show success rates, counts "
           "and latencies of an endpoint", access="read", gives=d.StatsOut, query=_SPAN),
     Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "
-          "1,000", access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202),
+          "1,000", access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202,
+          most=MAX_BODY),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
           "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",

@@ -1,6 +1,6 @@
 """The API role: an HTTP server over the table of routes; each request is read, judged, limited, carried out, answered.
 
-request ─▶ who asks? ─▶ may it? ─▶ too often? ─▶ body fits? ─▶ seen before? ─▶ handler ─▶ answer or problem
+request ─▶ head? ─▶ who asks? ─▶ may it? ─▶ too often? ─▶ body fits? ─▶ seen before? ─▶ handler ─▶ answer or problem
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import web
 
-from app.core.errors import CommandRefused, HookstreamError, Unavailable
+from app.core.errors import CommandRefused, Unavailable
 from app.roles.api import (
     actions,
     audit,
@@ -32,12 +31,12 @@ from app.roles.api import (
 )
 from app.roles.api.access import Gate
 from app.roles.api.calls import Answer, Call, Caller, Services
+from app.roles.api.complaints import Complaints
 from app.roles.api.idempotency import IdempotencyMemory
-from app.roles.api.limits import RateLimiter
+from app.roles.api.limits import CallLimits
 from app.roles.api.problems import MEDIA_TYPE, ApiError, document, refused, unfit
-from app.roles.api.routes import ROUTES, Route
-
-log = structlog.get_logger(__name__)
+from app.roles.api.reading import BodyMemory, check_head, read_body, size_of
+from app.roles.api.routes import MAX_BODY, ROUTES, Route
 
 Handler = Callable[[Services, Call], Awaitable[Answer]]
 Raw = tuple[int, dict[str, str], bytes]
@@ -46,8 +45,6 @@ _MODULES = {
     "webhooks": webhooks, "actions": actions, "events": events, "event_types": event_types, "replays": replays,
     "tenants": tenants, "audit": audit, "portal": portal, "deliveries": deliveries, "retries": retries, "stats": stats,
 }  # fmt: skip
-#: largest body: a batch of events
-MAX_BODY = 8 * 1024 * 1024
 #: a request that takes longer is given up with 503; what it asked for may still happen
 _DEADLINE_S = 75.0
 #: the headers that say how often the caller may ask: every answer has them, whatever came of the request
@@ -58,10 +55,12 @@ _encoder = msgspec.json.Encoder()
 class Server:
     """Builds the application; `app/adapters/web_server.py` listens for it."""
 
-    def __init__(self, services: Services, gate: Gate, per_second: int, version: str) -> None:
+    def __init__(self, services: Services, gate: Gate, limits: CallLimits, version: str) -> None:
         self._services = services
         self._gate = gate
-        self.limiter = RateLimiter(per_second)
+        self.limits = limits
+        self.complaints = Complaints(services.clock)
+        self.bodies = BodyMemory()
         self._memory = IdempotencyMemory()
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
@@ -76,11 +75,12 @@ class Server:
             application.router.add_route(method, unsubscribe.PATH, self._unsubscribe)
         return application
 
-    async def _describe(self, _request: web.Request) -> web.StreamResponse:
+    async def _describe(self, request: web.Request) -> web.StreamResponse:
+        self._limit_stranger(request)
         return web.Response(body=self._openapi, content_type="application/json")
 
     async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
-        self._limit(f"stranger {request.remote}", request)
+        self._limit_stranger(request)
         return await unsubscribe.answer(self._services, request)
 
     def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -101,20 +101,31 @@ class Server:
         try:
             caller = self._gate.caller(request.headers.get("authorization"), now_ms)
         except ApiError:
-            self._limit(f"stranger {request.remote}", request)
+            self._limit_stranger(request)
             raise
-        self._limit(caller.id, request)
+        self._limit(*self.limits.take(caller, self._services.clock.monotonic()), request)
         caller = self._gate.acting(caller, request.headers)
         self._gate.demand(route.access, caller)
         return caller
 
-    def _limit(self, caller: str, request: web.Request) -> None:
-        allowed, request[_LIMITS] = self.limiter.take(caller, self._services.clock.monotonic())
+    def _limit_stranger(self, request: web.Request) -> None:
+        self._limit(*self.limits.take_stranger(request.remote or "", self._services.clock.monotonic()), request)
+
+    def _limit(self, allowed: bool, headers: Mapping[str, str], request: web.Request) -> None:
+        request[_LIMITS] = headers
         if not allowed:
-            raise ApiError(429, "too_many_requests", f"at most {self.limiter.per_second} requests per second")
+            detail = f"at most {self.limits.keys.per_second} requests per second"
+            raise ApiError(429, "too_many_requests", detail)
 
     async def _carry_out(self, route: Route, handler: Handler, request: web.Request, caller: Caller) -> Raw:
-        raw = await self._read(request)
+        async with self.bodies.reserved(caller.tenant or caller.id, size_of(request, route.most)):
+            raw = await read_body(request, route.most, coded=True)
+            self.limits.charge(caller, len(raw), self._services.clock.monotonic())
+            return await self._judged(route, handler, request, caller, raw)
+
+    async def _judged(
+        self, route: Route, handler: Handler, request: web.Request, caller: Caller, raw: bytes
+    ) -> Raw:  # fmt: skip
         key = request.headers.get("idempotency-key") if route.method == "POST" else None
         call = Call(
             caller=caller, path=dict(request.match_info), query=_query(route, request),
@@ -156,15 +167,6 @@ class Server:
             body = _encoder.encode(answer.body)
         return (route.status, headers, body), answer.transient
 
-    async def _read(self, request: web.Request) -> bytes:
-        try:
-            return await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise ApiError(413, "too_large", f"a request has at most {MAX_BODY} bytes") from error
-        except web.RequestPayloadError as error:
-            detail = "the body is not what its content-encoding says"
-            raise ApiError(400, "unreadable", detail, headers={"Connection": "close"}) from error
-
     def _body(self, route: Route, request: web.Request, raw: bytes) -> Any:
         reader = self._readers.get(route.name)
         if reader is None or (not raw and route.takes_nothing_too):
@@ -186,9 +188,10 @@ class Server:
         """Give each request an id, and each failure a problem document."""
         request_id = self._services.minter.id("req")
         try:
+            check_head(request)
             response = await handler(request)
         except Exception as failure:
-            error = _as_problem(failure, request_id)
+            error = self._as_problem(failure, request_id)
             response = web.Response(
                 status=error.status, body=document(error, request_id), headers=error.headers, content_type=MEDIA_TYPE
             )  # fmt: skip
@@ -201,6 +204,25 @@ class Server:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    def _as_problem(self, failure: Exception, request_id: str) -> ApiError:
+        match failure:
+            case ApiError():
+                return failure
+            case CommandRefused():
+                return refused(failure)
+            case web.HTTPMethodNotAllowed():
+                allowed = ", ".join(sorted(failure.allowed_methods))
+                return ApiError(405, "method_not_allowed", f"allowed here: {allowed}", headers={"Allow": allowed})
+            case web.HTTPException():
+                return ApiError(failure.status, "no_such_path", "there is nothing at this path: see /openapi.json")
+            case Unavailable() | TimeoutError():
+                self.complaints.unavailable("api.unavailable", failure, request=request_id)
+                detail = "the service cannot carry this out now; with an Idempotency-Key it is safe to try again"
+                return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"})
+            case _:
+                self.complaints.failed("api.failed", failure, request=request_id)
+        return ApiError(500, "internal", "something is wrong on our side; the request's id helps to find it")
+
 
 def _query(route: Route, request: web.Request) -> Mapping[str, str]:
     unknown = sorted(set(request.query) - set(route.query))
@@ -211,25 +233,3 @@ def _query(route: Route, request: web.Request) -> Mapping[str, str]:
     if twice:
         raise ApiError(400, "invalid_query", f"parameter {', '.join(twice)}: give it once")
     return dict(request.query)
-
-
-def _as_problem(failure: Exception, request_id: str) -> ApiError:
-    match failure:
-        case ApiError():
-            return failure
-        case CommandRefused():
-            return refused(failure)
-        case web.HTTPMethodNotAllowed():
-            allowed = ", ".join(sorted(failure.allowed_methods))
-            return ApiError(405, "method_not_allowed", f"allowed here: {allowed}", headers={"Allow": allowed})
-        case web.HTTPException():
-            return ApiError(failure.status, "no_such_path", "there is nothing at this path: see /openapi.json")
-        case Unavailable() | TimeoutError():
-            log.warning("api.unavailable", request=request_id, error=str(failure))
-            detail = "the service cannot carry this out now; with an Idempotency-Key it is safe to try again"
-            return ApiError(503, "unavailable", detail, headers={"Retry-After": "5"})
-        case HookstreamError():
-            log.error("api.failed", request=request_id, error=str(failure))
-        case _:
-            log.error("api.failed", request=request_id, exc_info=failure)
-    return ApiError(500, "internal", "something is wrong on our side; the request's id helps to find it")

@@ -35,7 +35,10 @@ def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | 
     if grant.kind == "key":
         return Caller(grant.key_id, grant.tenant, grant.mode, scopes)
     made_by = grant.key_id or "operator"
-    return Caller(f"portal/{grant.id}", grant.tenant, grant.mode, scopes, actor=f"portal of {made_by}")
+    return Caller(
+        f"portal/{grant.id}", grant.tenant, grant.mode, scopes, actor=f"portal of {made_by}",
+        answers_for=grant.key_id or f"portals/{grant.tenant}/{grant.mode}",
+    )  # fmt: skip
 
 
 async def home(desk: Desk, visit: Visit) -> Result:

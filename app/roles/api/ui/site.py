@@ -11,15 +11,15 @@ from contextlib import aclosing
 from urllib.parse import quote
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from app.core.errors import CommandRefused, Unavailable
 from app.core.model import Mode
 from app.roles.api.access import is_name
 from app.roles.api.calls import Caller
-from app.roles.api.limits import RateLimiter
 from app.roles.api.problems import ApiError, refused
+from app.roles.api.reading import read_body, read_form, size_of
+from app.roles.api.server import Server
 from app.roles.api.ui.live import TooMany
 from app.roles.api.ui.protection import Frames, headers_of
 from app.roles.api.ui.rendering import Renderer
@@ -27,19 +27,19 @@ from app.roles.api.ui.screens import SCREENS, Entry
 from app.roles.api.ui.signing_in import COOKIE, allowed_caller
 from app.roles.api.ui.visit import Desk, File, Go, Page, Result, Screen, Stream, Visit
 
-log = structlog.get_logger(__name__)
-
 _DEADLINE_S = 75.0
-_MAX_FORM = 512 * 1024
+#: bytes and fields of a form; a stranger's is that of the sign-in
+_MAX_FORM, _MAX_FIELDS = 512 * 1024, 1000
+_MAX_STRANGERS_FORM, _MAX_STRANGERS_FIELDS = 8 * 1024, 16
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Site:
     """Adds the pages to an application."""
 
-    def __init__(self, desk: Desk, renderer: Renderer, limiter: RateLimiter, frames: Frames) -> None:
+    def __init__(self, desk: Desk, renderer: Renderer, server: Server, frames: Frames) -> None:
         self._desk = desk
-        self._limiter = limiter
+        self._server = server
         self._frames = frames
         self._renderer = renderer
 
@@ -78,6 +78,7 @@ class Site:
         async def serve(request: web.Request) -> web.StreamResponse:
             visit = self._visit(request, prefix)
             try:
+                self._limit(visit)
                 async with asyncio.timeout(_DEADLINE_S):
                     if entry is not None:
                         visit = await self._admitted(entry, request, visit)
@@ -107,16 +108,20 @@ class Site:
         return Visit(
             grant=grant, caller=caller or Caller(f"stranger {request.remote}"), base=base,
             csrf=self._desk.api.tokens.proof("form", grant.id) if grant is not None else "",
-            path=dict(request.match_info), query=dict(request.query), here=request.path_qs, host=request.host,
-            address=request.remote or "", partial=_is_partial(request),
+            path=dict(request.match_info), query=dict(request.query), here=request.path_qs,
+            host=request.headers.get("Host", ""), address=request.remote or "", partial=_is_partial(request),
             cookies=dict(request.cookies), last_event_id=request.headers.get("Last-Event-ID", "")[:64],
         )  # fmt: skip
 
-    async def _admitted(self, entry: Entry, request: web.Request, visit: Visit) -> Visit:
-        """The visit, if it may be; with its form. Raises `ApiError`."""
-        allowed, _ = self._limiter.take(visit.caller.id, self._desk.api.clock.monotonic())
+    def _limit(self, visit: Visit) -> None:
+        limits, now_s = self._server.limits, self._desk.api.clock.monotonic()
+        stranger = visit.grant is None
+        allowed, _ = limits.take_stranger(visit.address, now_s) if stranger else limits.take(visit.caller, now_s)
         if not allowed:
             raise ApiError(429, "too_many_requests", "that was too often: wait a second")
+
+    async def _admitted(self, entry: Entry, request: web.Request, visit: Visit) -> Visit:
+        """The visit, if it may be; with its form. Raises `ApiError`."""
         if entry.reach != "anyone":
             visit = _placed(entry, visit)
         if entry.method == "POST":
@@ -128,12 +133,15 @@ class Site:
             raise ApiError(403, "forged", "the form was sent from another site")
         if request.content_type != "application/x-www-form-urlencoded":
             raise ApiError(415, "no_form", "send the page's form")
-        if (request.content_length or 0) > _MAX_FORM:
-            raise ApiError(413, "too_large", f"a form has at most {_MAX_FORM} bytes")
-        fields = await request.post()
-        form: dict[str, list[str]] = {}
-        for name, value in fields.items():
-            form.setdefault(name, []).append(str(value))
+        stranger, caller = visit.grant is None, visit.caller
+        most, fields = (_MAX_STRANGERS_FORM, _MAX_STRANGERS_FIELDS) if stranger else (_MAX_FORM, _MAX_FIELDS)
+        async with self._server.bodies.reserved(
+            "strangers" if stranger else caller.tenant or caller.id, size_of(request, most)
+        ):
+            raw = await read_body(request, most, coded=False, whole_s=10.0 if stranger else 60.0)
+        if not stranger:
+            self._server.limits.charge(caller, 4 * len(raw), self._desk.api.clock.monotonic())
+        form = read_form(raw, fields)
         if entry.reach != "anyone" or visit.grant is not None:
             given = request.headers.get("X-CSRF-Token") or form.get("csrf", [""])[0]
             if visit.grant is None or not self._desk.api.tokens.proves("form", visit.grant.id, given):
@@ -155,10 +163,10 @@ class Site:
             case TooMany():
                 error = ApiError(429, "too_many_pages", "too many live pages are open: close some")
             case Unavailable() | TimeoutError():
-                log.warning("ui.unavailable", error=str(failure))
+                self._server.complaints.unavailable("ui.unavailable", failure)
                 error = ApiError(503, "unavailable", "the service cannot do this now: try again in a few seconds")
             case _:
-                log.error("ui.failed", path=visit.path.get("id"), exc_info=failure)
+                self._server.complaints.failed("ui.failed", failure)
                 error = ApiError(500, "internal", "something is wrong on our side")
         values = {"code": error.status, "title": _TITLES.get(error.status, "That did not work"), "detail": error.detail}
         return Page(template="error.html", status=error.status, values=values)
@@ -240,7 +248,8 @@ def _same_origin(request: web.Request) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin")
-    return origin in (None, "null", f"http://{request.host}", f"https://{request.host}")
+    host = request.headers.get("Host", "")
+    return origin in (None, "null", f"http://{host}", f"https://{host}")
 
 
 async def _stream(
