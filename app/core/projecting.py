@@ -75,6 +75,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at_ms: int | None
     response_headers: dict[str, str] | None
     response_body: str | None
+    #: the record's time
+    at_ms: int
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +264,7 @@ def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
         trigger=_name(said.trigger), state=state, result=last.result, started_at_ms=moment(said.started_at, 0),
         duration_ms=said.duration_ms, connect_ms=said.connect_ms, first_byte_ms=said.first_byte_ms,
         url=_text(said.url), status=last.status, error=last.error, next_attempt_at_ms=last.next_attempt_at_ms,
-        response_headers=said.response_headers, response_body=said.response_body,
+        response_headers=said.response_headers, response_body=said.response_body, at_ms=max(0, record.timestamp),
     )  # fmt: skip
 
 

@@ -10,9 +10,12 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_replay import KafkaReplayReader
 from app.adapters.kafka_source import KafkaSource
 from app.adapters.metrics import PrometheusMeter
+from app.adapters.sql.checking import Check, check_counts
 from app.adapters.sql.database import Database
+from app.adapters.sql.migrating import revision
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
+from app.core.errors import Unavailable
 from app.core.projecting import TOPICS
 from app.core.topics import Topics
 from app.ports import Clock, Meter
@@ -21,6 +24,9 @@ from app.settings import Settings
 
 #: between two looks at how far it is
 _LOOK_S = 0.3
+_DAY_MS = 86_400_000
+#: retention goes on while counters are compared
+_MARGIN_MS = 3_600_000
 
 
 def database_of(settings: Settings) -> Database:
@@ -81,6 +87,23 @@ async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[E
     finally:
         await reader.close()
     return found
+
+
+async def count_again(settings: Settings, *, repair: bool, on_progress: Callable[[int, int], None]) -> Check:
+    """Compare the counters with the rows of what is kept; see `check_counts`. Raises `Unavailable`."""
+    database = database_of(settings)
+    kept_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)
+    try:
+        there, ours = await revision(database)
+        if there != ours:
+            raise Unavailable(
+                f"The read model has the schema {there}, this program {ours}: run `hookstream readmodel upgrade`."
+            )
+        return await check_counts(
+            database, not_before_ms=max(0, kept_from_ms) + _MARGIN_MS, repair=repair, on_progress=on_progress
+        )
+    finally:
+        await database.close()
 
 
 class Rebuild:

@@ -68,6 +68,8 @@ async def test_deliveries_are_found_and_found_again_after_a_rebuild(
         told = await running.cli("readmodel", "status", "-o", "json")
         assert told["schema"] == told["program_schema"]
         assert {each["topic"]: each["behind"] for each in told["topics"]}["attempts"] == 0
+        checked = await running.cli("readmodel", "check", "-o", "json")
+        assert (checked["different"], checked["differences"]) == (0, []) and checked["rows"] == sum(tried)
         assert "Read" in await running.cli("readmodel", "rebuild")
         assert await rows_when(tmp_path, all_delivered) == before, "while the service runs"
 

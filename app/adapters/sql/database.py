@@ -57,6 +57,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose questions are all answered as of the first one."""
+        async with self.reading() as connection:
+            if not self.is_sqlite:  # there a transaction is one anyway
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back by any exception."""
         with _Errors(self.name):

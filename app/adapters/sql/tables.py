@@ -102,6 +102,8 @@ attempts = Table(
     #: JSON
     Column("response_headers", TEXT),
     Column("response_body", TEXT),
+    #: the record's time, by which it was counted; NULL: written before this was kept
+    Column("at_ms", BigInteger),
 )
 Index("attempts_by_delivery", attempts.c.delivery_id, attempts.c.number)
 
@@ -121,6 +123,27 @@ hours = Table(
     *(Column(f"within_{bound}", BigInteger, nullable=False) for bound in (*LATENCY_BOUNDS_MS, "any")),
 )
 Index("hours_by_age", hours.c.begins_ms)
+
+#: records of `attempts` that ended a delivery without a request, counted in `hours` as well
+unsent_ends = Table(
+    "unsent_ends",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("delivery_id", TEXT, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("mode", TEXT, nullable=False),
+    Column("endpoint_id", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+Index("unsent_ends_by_age", unsent_ends.c.at_ms)
+Index("unsent_ends_by_delivery", unsent_ends.c.delivery_id)
+
+#: at most one row: hours before that time were begun by a version that did not keep what they were counted from
+counting = Table(
+    "counting", metadata, Column("exact_from_ms", BigInteger, primary_key=True, autoincrement=False)
+)  # fmt: skip
 
 notices = Table(
     "notices",
@@ -163,6 +186,6 @@ Index("audit_by_tenant", _u.tenant, _u.mode, _u.offset)
 Index("audit_by_age", _u.at_ms)
 
 #: in the order in which they may be emptied
-ALL = (offsets, attempts, deliveries, hours, notices, audit)
+ALL = (offsets, attempts, deliveries, hours, unsent_ends, counting, notices, audit)
 DURATION_COLUMNS = tuple(f"within_{bound}" for bound in (*LATENCY_BOUNDS_MS, "any"))
 COUNT_COLUMNS = ("attempts", "failed_attempts", "delivered", "dead", "cancelled", *DURATION_COLUMNS)

@@ -31,7 +31,7 @@ from app.adapters.sql import tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrating import upgrade
 from app.core.partitions import Place
-from app.core.projecting import AuditLine, Portion
+from app.core.projecting import AuditLine, End, Portion
 from app.core.standing import Standing
 from app.core.tally import Tally
 from app.ports.readmodel import Moved
@@ -52,6 +52,7 @@ class SqlProjectionStore:
             lambda new: {name: new[name] for name in _STANDING if name not in ("id", "tenant", "mode")},
         )
         self._put_attempts = put(tables.attempts)
+        self._put_unsent = put(tables.unsent_ends)
         self._put_notices = put(tables.notices)
         self._put_audit = put(tables.audit)
         self._put_offsets = put(tables.offsets)
@@ -89,6 +90,8 @@ class SqlProjectionStore:
                 await self._put_deliveries(connection, [_row(standing) for standing in changed])
             if portion.lines:
                 await self._put_attempts(connection, [_line(line) for line in portion.lines])
+            if unsent := [_unsent(end) for end in portion.ends if not end.requested]:
+                await self._put_unsent(connection, unsent)
             if portion.notices:
                 await self._put_notices(connection, _notices(portion))
             if portion.audit:
@@ -111,6 +114,7 @@ class SqlProjectionStore:
                     )
                 )
             await connection.execute(delete(tables.hours).where(tables.hours.c.begins_ms < before_ms))
+            await connection.execute(delete(tables.unsent_ends).where(tables.unsent_ends.c.at_ms < before_ms))
             await connection.execute(delete(tables.notices).where(tables.notices.c.at_ms < before_ms))
             await connection.execute(delete(tables.audit).where(tables.audit.c.at_ms < audit_before_ms))
         return len(ids)
@@ -236,6 +240,20 @@ def _audited(line: AuditLine) -> dict[str, Any]:
         "at_ms": line.at_ms, "actor": entry.actor, "action": entry.action, "entity": entry.entity,
         "version": entry.version, "detail": entry.detail, "before": before, "after": after,
     }  # fmt: skip
+
+
+def _unsent(end: End) -> dict[str, Any]:
+    fact = end.fact
+    return {
+        "partition": end.part,
+        "offset": end.offset,
+        "delivery_id": fact.id,
+        "tenant": fact.tenant,
+        "mode": fact.mode,
+        "endpoint_id": fact.endpoint_id,
+        "state": fact.state,
+        "at_ms": fact.at_ms,
+    }
 
 
 def _notices(portion: Portion) -> list[dict[str, Any]]:

@@ -1,0 +1,188 @@
+"""Count the hours again from the rows that they were counted from, and compare.
+
+An attempt's row is kept as long as its delivery, which is at least as long as the hour in which it was counted: so an
+hour that is there can be counted again exactly. Everything is read in one snapshot, so the projection may go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, func, insert, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.sql import tables
+from app.adapters.sql.database import Database
+from app.core.tally import HOUR_MS, Counts, Tally, Where
+
+_a, _d, _h, _u = tables.attempts.c, tables.deliveries.c, tables.hours.c, tables.unsent_ends.c
+_PAGE = 5_000
+#: differences that are reported in full
+_SHOWN = 100
+
+
+class Difference(NamedTuple):
+    """An hour whose counts are not those of its rows; 0 where there is no such hour."""
+
+    where: Where
+    counted: dict[str, int]
+    rows: dict[str, int]
+
+
+class Check(NamedTuple):
+    """What a check has seen."""
+
+    #: hours before that time were not compared, milliseconds since the epoch
+    from_ms: int
+    #: rows that were counted again, and hours that were compared
+    rows: int
+    hours: int
+    #: hours that differ, and the first of them
+    different: int
+    differences: list[Difference]
+    repaired: bool
+
+
+async def check_counts(
+    database: Database, *, not_before_ms: int, repair: bool, on_progress: Callable[[int, int], None]
+) -> Check:
+    """Compare all hours that begin at `not_before_ms` or later; with `repair`, correct them.
+
+    `on_progress` gets how many rows are done, of how many. With `repair` the projection waits until the end.
+    Raises `Unavailable`.
+    """
+    opened: AbstractAsyncContextManager[AsyncConnection] = database.writing() if repair else database.snapshot()
+    async with opened as connection:
+        if repair:
+            await connection.execute(select(tables.offsets).with_for_update())
+        from_ms = await _from_ms(connection, not_before_ms)
+        tally, rows = await _counted_again(connection, from_ms, on_progress)
+        expected = {where: _columns(counts) for where, counts in tally}
+        hours, different = await _compare(connection, from_ms, expected)
+        if repair:
+            await _correct(connection, different)
+    shown = sorted(different)[:_SHOWN]
+    return Check(from_ms, rows, hours, len(different), shown, repaired=repair and bool(different))
+
+
+async def _from_ms(connection: AsyncConnection, not_before_ms: int) -> int:
+    """The first hour of which everything is there: what is older was pruned, or counted by an older version."""
+    exact_ms = await connection.scalar(select(func.max(tables.counting.c.exact_from_ms))) or 0
+    oldest_ms = await connection.scalar(select(func.min(_h.begins_ms))) or 0
+    whole_ms = -(-not_before_ms // HOUR_MS) * HOUR_MS
+    return int(max(exact_ms, oldest_ms, whole_ms))
+
+
+async def _counted_again(
+    connection: AsyncConnection, from_ms: int, on_progress: Callable[[int, int], None]
+) -> tuple[Tally, int]:
+    tally, done, total = Tally(), 0, 0
+    for table in (tables.attempts, tables.unsent_ends):
+        total += await connection.scalar(select(func.count()).select_from(table).where(table.c.at_ms >= from_ms)) or 0
+    async for rows in _pages(connection, tables.attempts, _attempts(from_ms)):
+        for row in rows:
+            _count_attempt(tally, row)
+        done += len(rows)
+        on_progress(done, total)
+    async for rows in _pages(connection, tables.unsent_ends, _unsent(from_ms)):
+        for row in rows:
+            _count_end(tally, row)
+        done += len(rows)
+        on_progress(done, total)
+    return tally, done
+
+
+def _count_attempt(tally: Tally, row: Row[Any]) -> None:
+    if row.trigger == "test":
+        return
+    tally.attempt(
+        row.tenant, row.mode, row.endpoint_id, row.at_ms, row.partition, ok=row.state == "delivered",
+        duration_ms=row.duration_ms,
+    )  # fmt: skip
+    _count_end(tally, row)
+
+
+def _count_end(tally: Tally, row: Row[Any]) -> None:
+    if row.state in ("delivered", "dead", "cancelled") and not row.delivered_before:
+        tally.end(row.tenant, row.mode, row.endpoint_id, row.at_ms, row.partition, row.state)
+
+
+def _attempts(from_ms: int) -> Select[Any]:
+    return (
+        select(
+            _a.partition, _a.offset, _a.at_ms, _a.state, _a.trigger, _a.duration_ms, _d.tenant, _d.mode,
+            _d.endpoint_id, _delivered_before(tables.attempts),
+        )
+        .join(tables.deliveries, _d.id == _a.delivery_id)
+        .where(_a.at_ms >= from_ms)
+    )  # fmt: skip
+
+
+def _unsent(from_ms: int) -> Select[Any]:
+    return select(tables.unsent_ends, _delivered_before(tables.unsent_ends)).where(_u.at_ms >= from_ms)
+
+
+def _delivered_before(table: Table) -> ColumnElement[bool]:
+    """Whether the row is a success of a delivery that had one: all records of a delivery are in one partition."""
+    mine = table.c
+    earlier = []
+    for other in (tables.attempts.alias("earlier_attempts"), tables.unsent_ends.alias("earlier_ends")):
+        its = other.c
+        earlier.append(
+            exists().where(
+                its.delivery_id == mine.delivery_id,
+                its.state == "delivered",
+                # "+ 0": else SQLite walks the primary key to here instead of looking in the deliveries' index
+                its.partition + 0 == mine.partition,
+                its.offset + 0 < mine.offset,
+            )
+        )
+    return and_(mine.state == "delivered", or_(*earlier)).label("delivered_before")
+
+
+async def _pages(connection: AsyncConnection, table: Table, query: Select[Any]) -> AsyncIterator[Sequence[Row[Any]]]:
+    """All rows, in the order of the primary key."""
+    key = list(table.primary_key)
+    after: tuple[Any, ...] | None = None
+    while True:
+        page = query if after is None else query.where(tuple_(*key) > tuple_(*after))
+        rows = (await connection.execute(page.order_by(*key).limit(_PAGE))).all()
+        if not rows:
+            return
+        yield rows
+        after = tuple(rows[-1]._mapping[column.name] for column in key)
+
+
+async def _compare(
+    connection: AsyncConnection, from_ms: int, expected: dict[Where, dict[str, int]]
+) -> tuple[int, list[Difference]]:
+    """How many hours there are, stored or to be expected, and those that differ."""
+    hours, different = 0, []
+    async for rows in _pages(connection, tables.hours, select(tables.hours).where(_h.begins_ms >= from_ms)):
+        for row in rows:
+            where = Where(row.tenant, row.mode, row.endpoint_id, row.begins_ms, row.part)
+            stored = {name: int(row._mapping[name]) for name in tables.COUNT_COLUMNS}
+            counted = expected.pop(where, _NONE)
+            if stored != counted:
+                different.append(Difference(where, stored, counted))
+        hours += len(rows)
+    different += [Difference(where, _NONE, counted) for where, counted in expected.items()]
+    return hours + len(expected), different
+
+
+async def _correct(connection: AsyncConnection, differences: Sequence[Difference]) -> None:
+    for where, _, rows in differences:
+        there = [tables.hours.c[name] == value for name, value in where._asdict().items()]
+        await connection.execute(delete(tables.hours).where(*there))
+        if rows != _NONE:
+            await connection.execute(insert(tables.hours).values(**where._asdict(), **rows))
+
+
+_NONE = dict.fromkeys(tables.COUNT_COLUMNS, 0)
+
+
+def _columns(counts: Counts) -> dict[str, int]:
+    numbers = {name: getattr(counts, name) for name in tables.COUNT_COLUMNS[:5]}
+    return numbers | dict(zip(tables.DURATION_COLUMNS, counts.durations, strict=True))
