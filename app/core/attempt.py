@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from app.core.clipping import clip, clip_headers
-from app.core.exchange import Outcome, Refusal, Reply
+from app.core.exchange import NOT_SENT, Outcome, Refusal, Reply
 from app.core.ingest import iso
 from app.core.model import Delivery, Endpoint
 from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
@@ -87,8 +87,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def made_a_request(self) -> bool:
-        """Not so of a delivery that ended without one, whose result is the reason."""
-        return self.result != self.reason
+        """Not so of a delivery that ended without one, whose result is the reason, or whose request cannot be built."""
+        return self.result not in (self.reason, NOT_SENT)
 
 
 def sent(

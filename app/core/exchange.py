@@ -18,7 +18,10 @@ RefusalKind = Literal[
     "connect",  # any other reason why no connection came about (unreachable, no route)
     "blocked_address",  # our egress guard refused the address, scheme or port
     "protocol",  # the peer's bytes are not an HTTP answer
+    "not_sent",  # no request could be built: no usable secret, or a header that cannot be written
 ]
+#: says nothing about the receiver: it does not count against the endpoint's health
+NOT_SENT: RefusalKind = "not_sent"
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):

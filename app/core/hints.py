@@ -50,6 +50,11 @@ _REFUSALS = {
     "protocol": Hint(
         "What answered does not speak HTTP.", "Check the port and the scheme of the URL: https:// to a TLS port."
     ),
+    "not_sent": Hint(
+        "No request could be built: the endpoint's secret cannot be used, or a header cannot be written.",
+        "The attempt's error says which. Rotate the endpoint's secret or change its headers. Where no key of the ring "
+        "opens the secret, the operator has to repair HOOKSTREAM_SECRET_KEYS.",
+    ),
 }
 _TOO_MANY = Hint(
     "The receiver says that there are too many requests.",

@@ -26,6 +26,11 @@ def get(name: str) -> Profile:
         raise ConfigError([f"profile {name!r} is unknown: one of {', '.join(PROFILES)}"]) from error
 
 
+def get_or_standard(name: str) -> Profile:
+    """The profile of that name, or `standard`: for policy, where an unknown name must not end anything."""
+    return PROFILES.get(name) or PROFILES["standard"]
+
+
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event type of one profile."""
 

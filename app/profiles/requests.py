@@ -13,6 +13,7 @@ from app.core.ingest import data_of
 from app.core.model import Delivery, Endpoint, SealedSecret
 from app.core.verdict import Policy
 from app.profiles.catalog import get as profile_of
+from app.profiles.catalog import get_or_standard
 from app.profiles.contract import EventView, Profile
 
 USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
@@ -91,6 +92,15 @@ class RequestBuilder:
         headers.extend(prepared.headers)
         return PreparedRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
 
+    def policy(self, endpoint: Endpoint) -> Policy:
+        """What its endpoint and profile say about retries."""
+        profile = get_or_standard(endpoint.profile)
+        return Policy(
+            schedule_s=endpoint.schedule_s or profile.schedule_s,
+            gone_410=profile.disable.gone_410,
+            scale=self._time_scale,
+        )
+
     def _work_out(self, endpoint: Endpoint, now_ms: int) -> Prepared:
         profile = profile_of(endpoint.profile)
         signer = profile_of(endpoint.signature or endpoint.profile)
@@ -103,11 +113,7 @@ class RequestBuilder:
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in valid),
             valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
             headers=tuple(endpoint.headers.items()),
-            policy=Policy(
-                schedule_s=endpoint.schedule_s or profile.schedule_s,
-                gone_410=profile.disable.gone_410,
-                scale=self._time_scale,
-            ),
+            policy=self.policy(endpoint),
             timeout_s=endpoint.timeout_s or profile.timeout_s,
         )
 

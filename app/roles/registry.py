@@ -36,9 +36,10 @@ class RegistryRole:
         self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str],
         url_problem: Callable[[str], str | None] = lambda url: None,
         schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
+        secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
     ) -> None:  # fmt: skip
         """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
-        what is wrong with a JSON Schema.
+        what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed.
         """
         self._make_store = store
         self._clock = clock
@@ -46,6 +47,7 @@ class RegistryRole:
         self._profiles = profiles
         self._url_problem = url_problem
         self._schema_problem = schema_problem
+        self._secret_problem = secret_problem
         self._ready = False
         self._store: RegistryStore | None = None
         #: the first command of the transaction under way
@@ -162,15 +164,9 @@ class RegistryRole:
         return entry_of(command, first.key, first.value, first.version, directory, self._clock.now_ms())
 
     def _checked(self, change: Change, directory: Directory) -> bytes | None:
-        """The record's value; refused when its new URL may not be called, its schema used, or when it would not fit.
-
-        A URL that is there already stays: what it was allowed under may have changed, and disabling has to be possible.
-        """
-        known = directory.endpoint(change.value.id) if isinstance(change.value, Endpoint) else None
-        if isinstance(change.value, Endpoint) and (known is None or known.url != change.value.url):
-            problem = self._url_problem(change.value.url)
-            if problem is not None:
-                raise CommandRefused("invalid", f"url: {problem}")
+        """The record's value; refused when its schema cannot be used, or when it would not fit."""
+        if isinstance(change.value, Endpoint):
+            self._check_endpoint(change.value, directory.endpoint(change.value.id))
         if len(change.key) > _MAX_NAME:
             raise CommandRefused("invalid", f"its name is longer than {_MAX_NAME} characters")
         if isinstance(change.value, EventType) and change.value.schema is not None:
@@ -181,3 +177,21 @@ class RegistryRole:
         if value is not None and len(value) > _MAX_STATE_BYTES:
             raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")
         return value
+
+    def _check_endpoint(self, endpoint: Endpoint, old: Endpoint | None) -> None:
+        """Refuse what changes an endpoint into one whose URL may not be called, or whose requests cannot be signed.
+
+        What is there already stays: it may have been allowed under other settings, and disabling has to be possible.
+        """
+        if old is None or old.url != endpoint.url:
+            problem = self._url_problem(endpoint.url)
+            if problem is not None:
+                raise CommandRefused("invalid", f"url: {problem}")
+        if old is None or _signing(old) != _signing(endpoint):
+            problem = self._secret_problem(endpoint, self._clock.now_ms())
+            if problem is not None:
+                raise CommandRefused("invalid", problem)
+
+
+def _signing(endpoint: Endpoint) -> tuple[object, ...]:
+    return endpoint.profile, endpoint.signature, endpoint.secrets

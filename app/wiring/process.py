@@ -29,6 +29,7 @@ from app.core.projecting import TOPICS as PROJECTED
 from app.core.reduction import reduced_for
 from app.core.topics import RUNGS, Names, Topics
 from app.profiles.catalog import PROFILES
+from app.profiles.secrets import secret_problem
 from app.roles.delay import DelayRole
 from app.roles.dispatch import DispatchRole
 from app.roles.registry import RegistryRole
@@ -272,6 +273,7 @@ class Process:
         return RegistryRole(
             store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
+            secret_problem=lambda endpoint, now_ms: secret_problem(endpoint, self._keyring.open, now_ms),
         )  # fmt: skip
 
     def _replay(self) -> Role:

@@ -279,6 +279,16 @@ async def test_standard_rotation_signs_with_both_secrets(shared: Service) -> Non
         assert len(at_once.body["secrets"]) == 1
 
 
+async def test_a_scheme_that_cannot_use_the_endpoints_secret_is_refused(shared: Service) -> None:
+    _, key = await tenant(shared, "bota")
+    body = {"url": "https://127.0.0.1:9/", "events": "*", "secret": "any text!"}
+    made = await shared.ask("POST", "/v1/webhooks", body, key=key)
+    assert made.status == 201, made
+    patched = await shared.ask("PATCH", f"/v1/webhooks/{made.body['id']}", {"signature": "standard"}, key=key)
+    assert patched.status == 422 and patched.body["errors"][0]["pointer"] == "/signature", patched
+    assert (await shared.ask("GET", f"/v1/webhooks/{made.body['id']}", key=key)).body["signature"] is None
+
+
 async def test_a_tenants_own_type_with_a_schema_is_enforced(shared: Service) -> None:
     _, key = await tenant(shared, "bota")
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

@@ -14,12 +14,13 @@ from app.adapters.keyring import AesKeyRing
 from app.adapters.metrics import PrometheusMeter
 from app.core import delivery_record, ordered_record
 from app.core.errors import Defect, HookstreamError, TooLarge
-from app.core.exchange import Reply, Timing
+from app.core.exchange import PreparedRequest, Reply, Timing
 from app.core.lanes import Limits
 from app.core.model import Delivery, Endpoint
 from app.core.partitions import Committed
 from app.core.topics import Names
 from app.core.watermark import encode_finished
+from app.profiles.requests import RequestBuilder
 from app.roles.dispatch import DispatchRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
@@ -249,20 +250,22 @@ async def test_no_answer_is_a_failed_attempt_too(stage: Stage) -> None:
 
 
 async def test_a_sender_that_cannot_write_one_delivery_does_not_stop_the_others(stage: Stage) -> None:
-    stage.endpoint("a")
+    stage.endpoint("a", schedule_s=(0, 0, 0))
     stage.endpoint("b")
     stage.sender.script(url_of("a"), Defect("a header that no request can carry"))
     await stage.start()
     stage.put("a", "e1", attempts=2)
     stage.put("b", "e2")
     stage.put("a", "e3")
-    dead = await stage.log.seen(Names.DELIVERIES_DEAD, 2)
-    assert [(each.header("event-id"), each.header("reason")) for each in dead] == [
-        ("e1", "unrepresentable"), ("e3", "unrepresentable")
-    ]  # fmt: skip
-    assert delayed(dead[0]).attempts == 2
+    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    assert (dead.header("event-id"), dead.header("reason"), dead.header("last-result")) == (
+        "e1",
+        "exhausted",
+        "not_sent",
+    )
+    assert delayed(dead).attempts == 3
     states = {each["event_id"]: each["state"] for each in await stage.attempts(3)}
-    assert states == {"e1": "dead", "e2": "delivered", "e3": "dead"}
+    assert states == {"e1": "dead", "e2": "delivered", "e3": "retrying"}
     assert await stage.offset() == 3
     assert stage.running is not None and not stage.running.done()
 
@@ -343,12 +346,58 @@ async def test_an_unreadable_record_is_passed_over(stage: Stage) -> None:
     assert await stage.offset() == 2
 
 
-async def test_a_secret_that_does_not_open_puts_the_delivery_off(stage: Stage) -> None:
-    stage.endpoint("a", secrets=(KEYRING.seal("whsec_AAAA", "somebody/else", 0),))
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "no key opens its secret": {"secrets": (KEYRING.seal("whsec_AAAA", "somebody/else", 0),)},
+    "it has no secret": {"secrets": ()},
+    "its scheme cannot use it": {"secrets": (KEYRING.seal("no base64!", "acme/a", 0),)},
+    "its profile is unknown": {"profile": "of the future"},
+}
+
+
+@pytest.mark.parametrize("fields", UNUSABLE.values(), ids=UNUSABLE)
+async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
+    stage: Stage, fields: dict[str, Any]
+) -> None:
+    stage.endpoint("a", schedule_s=(0, 5), **fields)
+    stage.endpoint("b")
     await stage.start()
-    stage.put("a", attempts=1)
-    (record,) = await stage.log.seen(rung("30s"), 1)
-    assert (delayed(record).attempts, stage.sender.requests, stage.log.of(Names.ATTEMPTS)) == (1, [], [])
+    stage.put("a")
+    stage.put("b", "e2")
+    (record,) = await stage.log.seen(rung("5s"), 1)
+    assert delayed(record).attempts == 1
+    stage.put_back(record)
+    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    assert (dead.header("reason"), dead.header("last-result"), delayed(dead).attempts) == ("exhausted", "not_sent", 2)
+    told = [each for each in await stage.attempts(3) if each["endpoint_id"] == "a"]
+    assert [(each["attempt"], each["state"], each["result"]) for each in told] == [
+        (1, "retrying", "not_sent"), (2, "dead", "not_sent")
+    ]  # fmt: skip
+    assert all(each["error"].startswith("no request could be built: ") for each in told)
+    assert stage.events("a") == [] and stage.events("b") == ["e2"]
+    signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+    assert [each["outcome"] for each in signals if each["delivery_id"] == "dlv_e1"] == ["unsent"], "none of its health"
+    assert 'attempts_total{attempt="first",result="not_sent"} 1.0' in stage.meter.exposition().decode()
+
+
+async def test_an_error_of_ours_while_a_request_is_built_stops_no_other_delivery(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.endpoint("a")
+    stage.endpoint("b")
+    build = RequestBuilder.request
+
+    def broken(self: RequestBuilder, delivery: Delivery, *others: Any) -> PreparedRequest:
+        if delivery.endpoint_id == "a":
+            raise ZeroDivisionError("ours")
+        return build(self, delivery, *others)
+
+    monkeypatch.setattr(RequestBuilder, "request", broken)
+    await stage.start()
+    stage.put("a")
+    stage.put("b", "e2")
+    told = {each["endpoint_id"]: each["result"] for each in await stage.attempts(2)}
+    assert told == {"a": "not_sent", "b": "ok"}
+    assert stage.running is not None and not stage.running.done()
 
 
 # --- offsets --------------------------------------------------------------------------------------------------------

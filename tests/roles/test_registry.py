@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from app.adapters.json_schemas import schema_problem
+from app.adapters.keyring import AesKeyRing, generate_ring
 from app.adapters.metrics import PrometheusMeter
 from app.core import registry
 from app.core.commands import (
@@ -20,6 +21,7 @@ from app.core.commands import (
     PutTenant,
     RemoveEndpoint,
     Reply,
+    RotateSecret,
     UpdateEndpoint,
 )
 from app.core.directory import Directory
@@ -27,9 +29,12 @@ from app.core.errors import Unavailable
 from app.core.model import Endpoint, EventType, Tenant
 from app.core.partitions import Place
 from app.profiles.catalog import PROFILES
+from app.profiles.secrets import secret_problem
 from app.roles.registry import RegistryRole
 from tests.fakes.clock import FakeClock, Pulse, settle
 from tests.fakes.log import MemoryRecord
+
+KEYRING = AesKeyRing(generate_ring())
 
 
 class MemoryStore:
@@ -121,6 +126,7 @@ class Stage:
             store=lambda: self.store, clock=self.clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: "private network" if "internal" in url else None,
             schema_problem=schema_problem,
+            secret_problem=lambda endpoint, now_ms: secret_problem(endpoint, KEYRING.open, now_ms),
         )  # fmt: skip
         self.running: asyncio.Task[None] | None = None
 
@@ -153,7 +159,10 @@ def command(id_: str, action: Action) -> bytes:
 
 
 def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
-    made = Endpoint(id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
+    made = Endpoint(
+        id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard",
+        secrets=(KEYRING.seal("whsec_MDEyMzQ1Njc4OWFiY2RlZg==", f"acme/{id_}", 0),),
+    )  # fmt: skip
     return msgspec.structs.replace(made, **fields)
 
 
@@ -324,3 +333,30 @@ async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
     first, second = await stage.store.replied("c1", "c2")
     assert (first.ok, first.code, second.ok) == (False, "defect", True)
     assert set(stage.store.states) == {"endpoint/ep_2"}
+
+
+async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_wherever_one_of_them_changes(
+    stage: Stage,
+) -> None:
+    text, other = (KEYRING.seal(each, "acme/ep", 0) for each in ("any text!", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="))
+    stage.start()
+    stage.store.give(
+        command("create", CreateEndpoint(endpoint("bad", secrets=()))),
+        command("made", CreateEndpoint(endpoint(profile="bota", secrets=(text,)))),
+        command("patch", UpdateEndpoint("ep", {"signature": "standard"})),
+        command("over Kafka", UpdateEndpoint("ep", {"secrets": []})),
+        command("overlap", RotateSecret("ep", other, stage.clock.now_ms() + 60_000)),
+        command("early", UpdateEndpoint("ep", {"signature": "standard"})),
+        command("at once", RotateSecret("ep", other, stage.clock.now_ms())),
+        command("late", UpdateEndpoint("ep", {"signature": "standard"})),
+        command("unsigned", RotateSecret("ep", None, stage.clock.now_ms())),
+        command("back", RotateSecret("ep", text, stage.clock.now_ms() + 60_000)),
+        command("else", UpdateEndpoint("ep", {"description": "no part of it"})),
+    )
+    names = (
+        "create", "made", "patch", "over Kafka", "overlap", "early", "at once", "late", "unsigned", "back", "else"
+    )  # fmt: skip
+    replies = dict(zip(names, await stage.store.replied(*names), strict=True))
+    accepted = {name for name, reply in replies.items() if reply.ok}
+    assert accepted == {"made", "overlap", "at once", "late", "else"}
+    assert all((reply.detail or "").startswith("signature: ") for reply in replies.values() if not reply.ok)

@@ -9,20 +9,18 @@ import structlog
 from app.core import waiting
 from app.core.attempt import sent
 from app.core.circuit import heard
-from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.errors import ConfigError, Defect, HookstreamError, MalformedEvent, Unrepresentable
+from app.core.exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
 from app.core.ingest import iso
 from app.core.model import Delivery, Endpoint
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
-from app.profiles.catalog import get as profile_of
+from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.settle import Settler, Work
 from app.roles.dispatch.turns import Turns
 
 log = structlog.get_logger(__name__)
-
-#: until then an operator may have repaired the key ring; nothing is counted against the delivery
-_SECRET_WAIT_MS = 30_000
 
 
 class Sending:
@@ -74,7 +72,7 @@ class Sending:
     def wait_limit_ms(self, work: Work) -> int:
         """For how long the delivery may wait for an attempt."""
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
-        schedule = () if endpoint is None else endpoint.schedule_s or profile_of(endpoint.profile).schedule_s
+        schedule = () if endpoint is None else endpoint.schedule_s or get_or_standard(endpoint.profile).schedule_s
         return waiting.limit_ms(schedule, scale=self._time_scale, least_ms=self._least_wait_ms)
 
     def overloaded(self, work: Work, since_ms: int) -> None:
@@ -109,28 +107,23 @@ class Sending:
     async def _send(self, work: Work, endpoint: Endpoint) -> bool | None:
         delivery = work.delivery
         started_ms = self._clock.now_ms()
+        outcome: Outcome
         try:
-            prepared = self._builder.prepared(endpoint, started_ms)
-            request = self._builder.request(delivery, endpoint, prepared, started_ms)
-        except (ConfigError, Defect) as error:  # no key opens its secret, or it has none that is valid
-            log.error("dispatch.secret_unreadable", endpoint=endpoint.id, error=str(error))
-            self._settler.defer(work, started_ms + _SECRET_WAIT_MS, "secret_unreadable")
-            return None
+            request = self._built(delivery, endpoint, started_ms)
+            self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
+            outcome = await self._sender.send(request)
         except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
             self._settler.ended(work, endpoint, "dead", reason, str(error))
             return None
-        try:
-            self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
-            outcome = await self._sender.send(request)
-        except Defect as error:  # one delivery that cannot be written must not stop the others
-            log.error("dispatch.unwritable", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
-            self._settler.ended(work, endpoint, "dead", "unrepresentable", str(error))
-            return None
+        except (ConfigError, Defect) as error:  # no key opens its secret, none is valid, or a header cannot be written
+            log.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
+            outcome = Refusal(kind=NOT_SENT, detail=f"no request could be built: {error}", timing=Timing())
         ended_ms = self._clock.now_ms()
         verdict = judge(
-            outcome, attempt=delivery.attempts + 1, policy=prepared.policy, now_ms=ended_ms, dice=self._dice.roll()
-        )
+            outcome, attempt=delivery.attempts + 1, policy=self._builder.policy(endpoint), now_ms=ended_ms,
+            dice=self._dice.roll(),
+        )  # fmt: skip
         record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
         match verdict:
@@ -144,10 +137,22 @@ class Sending:
                 self._settler.dead(work, endpoint, record)
         return heard(outcome)
 
+    def _built(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> PreparedRequest:
+        """The request; a mistake of ours while it is built concerns this delivery, and no other one."""
+        try:
+            prepared = self._builder.prepared(endpoint, now_ms)
+            return self._builder.request(delivery, endpoint, prepared, now_ms)
+        except HookstreamError:
+            raise
+        except Exception as error:  # else it would come again for ever, and stop the others
+            log.exception("dispatch.build_failed", delivery=delivery.id, endpoint=endpoint.id)
+            raise Defect(f"an error of the service itself: {error!r}") from error
+
     def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:
         turn = "retry" if delivery.attempts else "first"
         self._meter.count("attempts_total", result=result, attempt=turn)
-        self._meter.observe("attempt_duration_seconds", total_ms / 1000, phase="total")
+        if result != NOT_SENT:
+            self._meter.observe("attempt_duration_seconds", total_ms / 1000, phase="total")
         if result == "ok" and delivery.accepted_at_ms:
             seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
             self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if turn == "first" else "any")

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from app.core.attempt import Attempt
+from app.core.exchange import NOT_SENT
 from app.core.health_rules import effective
 from app.core.model import Endpoint
 from app.core.partitions import Place
@@ -38,6 +39,8 @@ class Telling:
     def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt) -> bytes | None:
         """An attempt has failed."""
         dead = attempt.state == "dead"
+        if attempt.result == NOT_SENT:  # the endpoint was not asked
+            return self.unsent(endpoint, attempt) if dead else None
         always = dead or bool(effective(profile_of(endpoint.profile).disable, endpoint).consecutive_failures)
         now_s = self._clock.monotonic()
         if not self._teller.failure(partition, endpoint.id, now_s, always=always):

@@ -32,6 +32,7 @@ _OUTCOMES = {
     "connect": "No connection",
     "blocked_address": "The address is not allowed",
     "protocol": "What came back is not HTTP",
+    "not_sent": "No request could be built",
     "http_3xx": "Redirected",
     "http_4xx": "Refused by the receiver",
     "http_429": "Too many requests",

@@ -1,0 +1,60 @@
+"""Secrets and the schemes that sign with them: what does not go together is seen before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.adapters.keyring import AesKeyRing, generate_ring
+from app.core.model import Endpoint, SealedSecret
+from app.profiles.secrets import secret_problem
+
+RING = AesKeyRing(generate_ring())
+NOW = 1_000
+BASE64 = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
+
+
+def sealed(plain: str, until_ms: int | None = None, owner: str = "acme/ep") -> SealedSecret:
+    made = RING.seal(plain, owner, 0)
+    return SealedSecret(key_id=made.key_id, blob=made.blob, created_at_ms=0, expires_at_ms=until_ms)
+
+
+def problem(profile: str, *secrets: SealedSecret, signature: str | None = None) -> str | None:
+    endpoint = Endpoint(
+        id="ep", tenant="acme", mode="live", url="https://a.example/", events=("*",), profile=profile,
+        secrets=secrets, signature=signature,
+    )  # fmt: skip
+    return secret_problem(endpoint, RING.open, NOW)
+
+
+@pytest.mark.parametrize(
+    ("profile", "signature", "secrets"),
+    [
+        ("standard", None, [BASE64]), ("bota", None, ["any text"]), ("bota", "standard", [BASE64]),
+        ("efficlose", None, []), ("standard", "bota", ["any text"]), ("nobody knows it", None, ["any text"]),
+    ],
+)  # fmt: skip
+def test_what_goes_together(profile: str, signature: str | None, secrets: list[str]) -> None:
+    assert problem(profile, *map(sealed, secrets), signature=signature) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "signature", "secrets", "word"),
+    [
+        ("bota", "standard", ["any text!"], "base64"), ("standard", None, [BASE64, "no base64!"], "base64"),
+        ("standard", None, [], "always signs"), ("efficlose", "standard", [], "always signs"),
+    ],
+)  # fmt: skip
+def test_what_does_not(profile: str, signature: str | None, secrets: list[str], word: str) -> None:
+    found: Any = problem(profile, *map(sealed, secrets), signature=signature)
+    assert found.startswith("signature: ") and word in found and "any text" not in found
+
+
+def test_only_secrets_that_still_sign_count() -> None:
+    assert problem("standard", sealed(BASE64), sealed("no base64!", until_ms=NOW)) is None
+    assert problem("standard", sealed(BASE64, until_ms=NOW)) is not None
+
+
+def test_a_secret_that_no_key_opens_is_the_operators_trouble() -> None:
+    assert problem("standard", sealed(BASE64, owner="somebody/else")) is None
