@@ -23,11 +23,12 @@ from app.roles.api.problems import ApiError
 from app.roles.api.reading import BodyMemory
 from app.roles.api.routes import MAX_BODY, ROUTES
 from app.roles.api.ui import site
+from app.roles.api.ui.live import MAX_OF_KEY, MAX_OF_SESSION
 from app.roles.api.ui.screens import SCREENS
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE_S
 from tests.roles.raw_http import RawConnection, ask, head
-from tests.roles.ui_stage import KEYS, OPERATOR, Stage, browser, open_stage
+from tests.roles.ui_stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
 
 ACME, OTHER = KEYS["acme", "live"], KEYS["other", "live"]
 FORM = "application/x-www-form-urlencoded"
@@ -144,6 +145,68 @@ async def test_bodies_under_way_of_one_tenant_leave_room_for_another(stage: Stag
     assert answer.status == 202
     for each in begun:
         each.close()
+
+
+async def opened_stream(stage: Stage, path: str, cookie: str = "") -> RawConnection:
+    connection = await RawConnection.to(stage.url)
+    await connection.send(head("GET", path, Cookie=f"hookstream_session={cookie}"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert b" 200 " in await connection.reader.readuntil(b"\r\n\r\n")
+        await connection.reader.readuntil(b"retry: 2000")
+    return connection
+
+
+def session_of(somebody: Browser) -> str:
+    return next(each.value for each in somebody.http.cookie_jar if each.key == "hookstream_session")
+
+
+async def portal_link(stage: Stage, key: str = ACME) -> str:
+    answer = await ask(stage.url, head("POST", "/v1/portal-links", key=key, length=0))
+    assert answer.status == 201, answer
+    return str(json.loads(answer.body)["url"]).removeprefix("http://localhost")
+
+
+async def test_what_is_revoked_ends_within_two_seconds(stage: Stage) -> None:
+    path = "/ui/t/acme/live/overview/live"
+    async with browser(stage, ACME) as leaves, browser(stage, ACME) as stays, browser(stage, OPERATOR) as operator:
+        signed_out = await opened_stream(stage, path, session_of(leaves))
+        revoked = [
+            await opened_stream(stage, path, session_of(stays)),
+            await opened_stream(stage, f"{await portal_link(stage)}/overview/live"),
+        ]
+        other = await opened_stream(stage, path, session_of(operator))
+        assert (await leaves.post("/ui/sign-out"))[0] == 303
+        await stage.clock.advance(2)
+        async with asyncio.timeout(PATIENCE_S):
+            await signed_out.reader.readuntil(b"0\r\n\r\n")
+        stage.feed.directory.remove_key(f"key_of_{ACME}")
+        await stage.clock.advance(2)
+        for each in revoked:
+            async with asyncio.timeout(PATIENCE_S):
+                await each.reader.readuntil(b"0\r\n\r\n")
+        await stage.clock.advance(2)
+        stage.endpoint(id_="ep_new")
+        await stage.clock.advance(20)
+        async with asyncio.timeout(PATIENCE_S):
+            await other.reader.readuntil(b": beat")
+        for each in (signed_out, *revoked, other):
+            each.close()
+
+
+async def test_links_take_no_more_streams_and_requests_than_their_key(stage: Stage) -> None:
+    links = [await portal_link(stage) for _ in range(MAX_OF_KEY // MAX_OF_SESSION + 2)]
+    opened = [await opened_stream(stage, f"{links[each // 20]}/overview/live") for each in range(MAX_OF_KEY)]
+    assert (await ask(stage.url, head("GET", f"{links[-1]}/overview/live"))).status == 429
+    opened.append(await opened_stream(stage, f"{await portal_link(stage, OTHER)}/overview/live"))
+    for each in opened:
+        each.close()
+    await stage.clock.advance(2)
+    answers = Counter[int]()
+    for number in range(1100):  # the key's limit is 1,000 in a second, and the clock stands still
+        answers[(await ask(stage.url, head("GET", f"{links[number % len(links)]}/audit"))).status] += 1
+    assert answers[429] == 100, answers
+    assert (await ask(stage.url, head("GET", "/v1/webhooks", key=ACME))).status == 429, "it is the key's allowance"
+    assert (await ask(stage.url, head("GET", "/v1/webhooks", key=OTHER))).status == 200
 
 
 async def test_memory_for_bodies_is_shared_by_tenants_and_given_in_line() -> None:

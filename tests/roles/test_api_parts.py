@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from typing import Any
 
@@ -18,11 +19,14 @@ from app.roles.api.access import Gate
 from app.roles.api.calls import Call, Caller
 from app.roles.api.contract import WebhookIn
 from app.roles.api.idempotency import IdempotencyMemory
-from app.roles.api.limits import RateLimiter
+from app.roles.api.limits import CallLimits, RateLimiter
 from app.roles.api.pages import page
 from app.roles.api.problems import ApiError, refused, unfit
 from app.roles.api.routes import ROUTES
+from app.roles.api.turnstile import Turnstile
+from tests.fakes.clock import settle
 from tests.fakes.feed import MemoryFeed
+from tests.patience import PATIENCE_S
 
 
 def call(**query: str) -> Call:
@@ -158,6 +162,68 @@ def test_the_memory_of_answers_is_bounded_in_bytes_and_in_requests() -> None:
         memory.begin("c", f"n{number}", "p", 0)
     memory.keep("c", "crowded", crowded, (200, {}, b"x" * 100 * 1024 * 1024))
     assert not memory.begin("c", "n9999", "p", 0)[1], "an answer that is not kept does not crowd out others"
+
+
+def test_one_tenant_does_not_make_the_memory_forget_another_s_keys() -> None:
+    memory = IdempotencyMemory()
+    first, _ = memory.begin("k1", "mine", "p", 0, "small")
+    memory.keep("k1", "mine", first, (200, {}, b"x" * 1024))
+    for number in range(20_000):
+        memory.begin("k2", f"n{number}", "p", 0, "large")
+    assert not memory.begin("k1", "mine", "p", 0, "small")[1]
+    for number in range(200):
+        stored, _ = memory.begin("k3", f"n{number}", "p", 0, "heavy")
+        memory.keep("k3", f"n{number}", stored, (200, {}, b"x" * 1024 * 1024))
+    assert not memory.begin("k1", "mine", "p", 0, "small")[1]
+    assert memory.begin("k2", "n0", "p", 0, "large")[1] and memory.begin("k3", "n0", "p", 0, "heavy")[1]
+
+
+async def test_tenants_take_turns_and_none_has_two() -> None:
+    turnstile, order, go = Turnstile("search", at_once=1, wait_s=PATIENCE_S), list[str](), asyncio.Event()
+
+    async def search(tenant: str) -> None:
+        async with turnstile.turn(tenant):
+            order.append(tenant)
+            await go.wait()
+
+    greedy = [asyncio.create_task(search("greedy")) for _ in range(3)]
+    others = [asyncio.create_task(search(name)) for name in ("a", "b", "c")]
+    await settle()
+    refused = [each.exception() for each in greedy[1:]]
+    assert all(isinstance(each, ApiError) and each.status == 429 for each in refused)
+    others[1].cancel()
+    go.set()
+    await asyncio.gather(greedy[0], others[0], others[2])
+    assert order == ["greedy", "a", "c"]
+    await search("b")
+    late = Turnstile("search", at_once=1, wait_s=0.01, line=1)
+    async with late.turn("a"):
+        waiting = asyncio.create_task(late.turn("b").__aenter__())
+        await settle()
+        for tenant in ("c", "b"):
+            with pytest.raises(ApiError) as busy:
+                async with late.turn(tenant):
+                    pass
+            assert busy.value.status == (503 if tenant == "c" else 429)
+        with pytest.raises(ApiError) as timed_out:
+            await waiting
+        assert timed_out.value.status == 503
+    async with late.turn("b"):
+        pass
+
+
+def test_links_and_sessions_use_up_the_allowance_of_their_key_and_keys_that_of_their_tenant() -> None:
+    limits = CallLimits(10, 15)
+    links = [Caller(f"portal/{each}", "acme", answers_for="k1") for each in range(50)]
+    assert sum(limits.take(each, 100.0)[0] for each in links) == 10
+    assert not limits.take(Caller("k1", "acme"), 100.0)[0]
+    assert sum(limits.take(Caller("k2", "acme"), 100.0)[0] for _ in range(10)) == 5, "the tenant's is used up"
+    assert limits.take(Caller("k3", "other"), 100.0)[0]
+    for number in range(30_000):
+        limits.take_stranger(f"10.{number >> 8 & 255}.{number & 255}.{number >> 16}", 100.0)
+    assert not limits.take(Caller("k1", "acme"), 100.0)[0], "strangers make nobody be forgotten"
+    limits.charge(Caller("k4", "third"), 8 * 1024 * 1024, 100.0)
+    assert not limits.take(Caller("k4", "third"), 101.0)[0] and limits.take(Caller("k4", "third"), 113.0)[0]
 
 
 @pytest.mark.parametrize("query", ["state=dead&state=cancelled", "state=dead&state=dead"])

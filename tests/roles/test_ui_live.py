@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from app.core.errors import Unavailable
-from app.roles.api.ui.live import BEAT_S, MAX_OF_SESSION, Hub, TooMany
+from app.roles.api.ui.live import (
+    BEAT_S,
+    MAX_OF_KEY,
+    MAX_OF_SESSION,
+    MAX_OF_TENANT,
+    MAX_STREAMS,
+    Hub,
+    Subscription,
+    TooMany,
+    Viewer,
+)
 from tests.fakes.clock import FakeClock, settle
-
-FOREVER = 2**62
 
 
 class Numbers:
@@ -32,7 +41,7 @@ class Numbers:
 class Reader:
     """A browser's connection."""
 
-    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, frames: Subscription) -> None:
         self.frames = frames
         self.got: list[bytes] = []
         self.task = asyncio.create_task(self._read())
@@ -47,10 +56,12 @@ class Reader:
         await self.frames.aclose()
 
 
-def look(hub: Hub, numbers: Numbers, session: str = "s", last_id: str = "", until_ms: int = FOREVER) -> Reader:
-    return Reader(
-        hub.subscribe(("n",), numbers, every_s=1, session=session, until_ms=until_ms, last_id=last_id)
-    )  # fmt: skip
+def viewer(session: str = "s", payer: str = "", tenant: str = "", allowed: Callable[[], bool] = lambda: True) -> Viewer:
+    return Viewer(session=session, payer=payer or f"key of {session}", tenant=tenant, allowed=allowed)
+
+
+def look(hub: Hub, numbers: Numbers, session: str = "s", last_id: str = "", **more: Any) -> Reader:
+    return Reader(hub.subscribe(("n",), numbers, every_s=1, viewer=viewer(session, **more), last_id=last_id))
 
 
 async def test_two_hundred_pages_cost_one_look() -> None:
@@ -90,7 +101,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_missed_and_no_more() -> N
 async def test_who_does_not_read_is_let_go_and_the_others_notice_nothing() -> None:
     clock, numbers = FakeClock(), Numbers()
     hub = Hub(clock, "e")
-    slow = hub.subscribe(("n",), numbers, every_s=1, session="slow", until_ms=FOREVER)
+    slow = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer("slow"))
     await anext(slow)
     waiting = asyncio.ensure_future(anext(slow))
     good = look(hub, numbers)
@@ -107,10 +118,12 @@ async def test_silence_is_broken_by_beats_and_a_session_ends_its_streams() -> No
     clock, numbers = FakeClock(), Numbers()
     numbers.silent = True
     hub = Hub(clock, "e")
-    reader = look(hub, numbers, until_ms=clock.now_ms() + 20_000)
+    allowed = True
+    reader = look(hub, numbers, allowed=lambda: allowed)
     await clock.advance(BEAT_S + 1)
     assert reader.got[1:] == [b": beat\n\n"]
-    await clock.advance(BEAT_S + 1)
+    allowed = False
+    await clock.advance(2)
     assert reader.task.done() and hub.streams() == 0
 
 
@@ -141,3 +154,42 @@ async def test_one_session_has_a_bounded_number_of_streams() -> None:
     readers[0] = look(hub, numbers)
     for each in [*readers, other]:
         await each.leave()
+
+
+async def test_a_key_and_a_tenant_have_a_bounded_number_of_streams_whatever_their_sessions() -> None:
+    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    readers = [look(hub, numbers, f"link {each}", payer="key", tenant="acme") for each in range(MAX_OF_KEY)]
+    with pytest.raises(TooMany):
+        look(hub, numbers, "one more link", payer="key", tenant="acme")
+    readers += [look(hub, numbers, f"s{each}", tenant="acme") for each in range(MAX_OF_TENANT - MAX_OF_KEY)]
+    with pytest.raises(TooMany):
+        look(hub, numbers, "another key", tenant="acme")
+    readers.append(look(hub, numbers, "other", tenant="other"))
+    await settle()
+    for each in readers:
+        await each.leave()
+    assert hub.streams() == 0
+
+
+async def test_where_all_streams_are_taken_the_tenant_with_most_gives_one_away() -> None:
+    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    tenants = [f"t{each % (MAX_STREAMS // MAX_OF_TENANT)}" for each in range(MAX_STREAMS)]
+    readers = [look(hub, numbers, f"s{each}", tenant=tenant) for each, tenant in enumerate(tenants)]
+    await settle()
+    assert hub.streams() == MAX_STREAMS
+    readers.append(look(hub, numbers, "new", tenant="small"))
+    await settle()
+    assert hub.streams() == MAX_STREAMS and sum(each.task.done() for each in readers) == 1
+    assert not readers[-1].task.done()
+    for each in readers:
+        await each.leave()
+    assert hub.streams() == 0
+
+
+async def test_a_stream_that_was_never_read_is_counted_and_let_go() -> None:
+    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    frames = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer())
+    assert hub.streams() == 1
+    await frames.aclose()
+    await frames.aclose()
+    assert hub.streams() == 0 and numbers.looks == 0

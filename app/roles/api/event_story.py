@@ -6,7 +6,6 @@ An event without deliveries is not indexed: with `since`, the newest part of eve
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -24,14 +23,15 @@ from app.roles.api.calls import Call, Services
 from app.roles.api.delivery_contract import DuplicateOf, EventEndpoint, EventOut
 from app.roles.api.delivery_filters import Unfit, is_name, moment
 from app.roles.api.problems import ApiError
+from app.roles.api.turnstile import Turnstile
 
 #: deliveries of one event that an answer shows
 _SHOWN = 1000
 _PAGE = 100
-#: records that a search looks at; one search at a time
+#: records that a search looks at
 _SEARCHED = 50_000
 _DUPLICATES = 5_000
-_searching = asyncio.Semaphore(1)
+_searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -109,16 +109,12 @@ def _is_it(event: Event, call: Call, id_: str) -> bool:
 
 
 async def _searched(api: Services, call: Call, id_: str, since_ms: int) -> Found | None:
-    if _searching.locked():
-        busy = "another search is under way: ask again, or name partition and offset"
-        raise ApiError(503, "busy", busy, headers={"Retry-After": "2"})
-
     def wanted(record: Record) -> Found | None:
         event = bodies.understood(api, record)
         return Found(event, record) if event is not None and _is_it(event, call, id_) else None
 
     topic = api.topics.name(Names.EVENTS_RAW)
-    async with _searching:
+    async with _searches.turn(call.caller.tenant):
         numbers = list(await api.ends.ends(topic))
         found, whole = await bodies.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED)
     if found is None and not whole:

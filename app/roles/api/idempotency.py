@@ -25,20 +25,30 @@ class Stored(msgspec.Struct, eq=False):
 
     fingerprint: str
     at_ms: int
+    account: str = ""
     #: None while it is under way, and when it has failed
     answer: tuple[int, dict[str, str], bytes] | None = None
     #: it is not under way any more
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
-class IdempotencyMemory:
-    """The latest requests that carried a key."""
+class _Share:
+    """What one account has in the memory, oldest first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+        self.requests: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.bytes = 0
+
+
+class IdempotencyMemory:
+    """The latest requests that carried a key. Where it is full, the account that has most forgets its oldest."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Stored] = {}
+        self._shares: dict[str, _Share] = {}
         self._bytes = 0
 
-    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int) -> tuple[Stored, bool]:
+    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int, account: str = "") -> tuple[Stored, bool]:
         """The request that has the key, and whether it is this one; raises `ApiError` 400 or 422.
 
         This one must end with `keep` or `forget`. Another one may be under way: wait for its `ended`.
@@ -48,9 +58,10 @@ class IdempotencyMemory:
         known = self._known.get((caller, key))
         if known is None or now_ms - known.at_ms > _KEPT_MS:
             self._drop((caller, key))
-            known = self._known[caller, key] = Stored(fingerprint, now_ms)
+            known = self._known[caller, key] = Stored(fingerprint, now_ms, account)
+            self._shares.setdefault(account, _Share()).requests[caller, key] = None
             while len(self._known) > _KEPT:
-                self._drop(next(iter(self._known)))
+                self._drop_of(max(self._shares.values(), key=lambda each: len(each.requests)))
             return known, True
         if known.fingerprint != fingerprint:
             raise reused()
@@ -62,8 +73,9 @@ class IdempotencyMemory:
         stored.ended.set()
         if self._known.get((caller, key)) is stored:
             self._bytes += len(answer[2])
+            self._shares[stored.account].bytes += len(answer[2])
         while self._bytes > _KEPT_BYTES and self._known:
-            self._drop(next(iter(self._known)))
+            self._drop_of(max(self._shares.values(), key=lambda each: each.bytes))
 
     def forget(self, caller: str, key: str, stored: Stored) -> None:
         """The request failed, or its answer holds for no other: the next one may try."""
@@ -71,10 +83,20 @@ class IdempotencyMemory:
         if self._known.get((caller, key)) is stored:
             self._drop((caller, key))
 
+    def _drop_of(self, share: _Share) -> None:
+        self._drop(next(iter(share.requests)))
+
     def _drop(self, place: tuple[str, str]) -> None:
         gone = self._known.pop(place, None)
-        if gone is not None and gone.answer is not None:
+        if gone is None:
+            return
+        share = self._shares[gone.account]
+        del share.requests[place]
+        if gone.answer is not None:
             self._bytes -= len(gone.answer[2])
+            share.bytes -= len(gone.answer[2])
+        if not share.requests:
+            del self._shares[gone.account]
 
 
 def reused() -> ApiError:

@@ -59,15 +59,18 @@ class BodyMemory:
         try:
             async with asyncio.timeout(_RESERVE_S):
                 await place[1]
-        except TimeoutError as error:
-            detail = "too many large requests of yours are under way"
-            raise ApiError(503, "busy", detail, headers={"Retry-After": "1"} | _CLOSE) from error
-        finally:
-            if not place[1].done() or place[1].cancelled():
+        except BaseException as error:
+            if place in line:
                 line.remove(place)
-                if not line:
-                    del self._waiting[account]
-                self._grant()
+            if place[1].done() and not place[1].cancelled():  # its memory came as it gave up
+                self._take(account, -size)
+            if not line and self._waiting.get(account) is line:
+                del self._waiting[account]
+            self._grant()
+            if isinstance(error, TimeoutError):
+                detail = "too many large requests of yours are under way"
+                raise ApiError(503, "busy", detail, headers={"Retry-After": "1"} | _CLOSE) from error
+            raise
 
     def _grant(self) -> None:
         for account, line in list(self._waiting.items()):

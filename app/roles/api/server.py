@@ -141,7 +141,9 @@ class Server:
         """Carry out a request that has a key, or give the answer of the one that was there before."""
         caller = call.caller.id
         while True:
-            stored, mine = self._memory.begin(caller, key, call.fingerprint, self._services.clock.now_ms())
+            stored, mine = self._memory.begin(
+                caller, key, call.fingerprint, self._services.clock.now_ms(), call.caller.tenant
+            )  # fmt: skip
             if mine:
                 break
             await stored.ended.wait()

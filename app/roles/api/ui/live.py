@@ -3,15 +3,18 @@
 Rules of this file
 - A subject is sampled while it has subscribers, and by one task; what is new goes to all of them as ready frames.
 - A subscriber that does not keep up is let go: its browser comes again and says what it has seen last.
+- A stream counts for its session, its key and its tenant, and ends within a second or two when its viewer may look no
+  more: signed out, key revoked, link expired.
 - What a subject has sent lately is kept for that; who has missed more is told to ask for the page again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import structlog
 
 from app.core.errors import HookstreamError
@@ -25,9 +28,13 @@ Sample = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 _QUEUE = 32
 _KEPT = 64
 BEAT_S = 15.0
-#: streams of one process, and of one session
+#: streams of one process, tenant, key (with the portal links that it has made) and session
 MAX_STREAMS = 1000
+MAX_OF_TENANT = 200
+MAX_OF_KEY = 100
 MAX_OF_SESSION = 20
+#: whoever may look no more is let go within that time
+LOOK_S = 1.0
 _BEAT = b": beat\n\n"
 
 
@@ -43,6 +50,7 @@ class _Subject:
         self.number = 0
         self.kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
         self.queues: set[asyncio.Queue[bytes | None]] = set()
+        self.subscribers = 0
         self.task: asyncio.Task[None] | None = None
 
     def missed(self, last_id: str) -> list[bytes]:
@@ -67,10 +75,67 @@ class _Subject:
         for queue in list(self.queues):
             if queue.full():
                 self.queues.discard(queue)
-                queue.get_nowait()
-                queue.put_nowait(None)
+                _say_goodbye(queue)
             else:
                 queue.put_nowait(frame)
+
+
+class Viewer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who looks, and for whom it counts."""
+
+    session: str
+    #: the key that the session or the portal link was made with
+    payer: str
+    #: empty: the operator
+    tenant: str = ""
+    #: whether it may still look: asked each second
+    allowed: Callable[[], bool]
+
+
+class Subscription:
+    """The frames of one page, as an iterator that must be closed."""
+
+    def __init__(self, hub: Hub, name: tuple[str, ...], subject: _Subject, viewer: Viewer, last_id: str) -> None:
+        self.viewer = viewer
+        self._hub = hub
+        self._name = name
+        self._subject = subject
+        self._last_id = last_id
+        self._greeted = False
+        self._attached = False
+        self._ended = False
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
+        self._missed: deque[bytes] = deque()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._greeted and not self._ended:
+            self._greeted = True
+            return b"retry: 2000\n\n"
+        if not self._attached and not self._ended:
+            self._attached = True
+            self._missed.extend(self._subject.missed(self._last_id))
+            self._hub.attach(self._subject, self._queue)
+        if self._missed and not self._ended:
+            return self._missed.popleft()
+        found = None if self._ended else await self._queue.get()
+        if found is None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return found
+
+    def end(self) -> None:
+        """Give it no more frames."""
+        self._ended = True
+        self._hub.leave(self, self._name, self._subject, self._queue)
+        _say_goodbye(self._queue)
+
+    async def aclose(self) -> None:
+        """Leave."""
+        self._ended = True
+        self._hub.leave(self, self._name, self._subject, self._queue)
 
 
 class Hub:
@@ -81,52 +146,75 @@ class Hub:
         self._clock = clock
         self._epoch = epoch
         self._subjects: dict[tuple[str, ...], _Subject] = {}
-        self._of_session: dict[str, int] = {}
+        self._open: dict[Subscription, None] = {}
+        #: how many a session, a key and a tenant have
+        self._count: Counter[tuple[str, str]] = Counter()
+        self._watch: asyncio.Task[None] | None = None
 
     def streams(self) -> int:
         """How many pages are open."""
-        return sum(self._of_session.values())
+        return len(self._open)
 
     def subscribe(
-        self, subject: tuple[str, ...], sample: Sample, *, every_s: float, session: str, until_ms: int,
-        last_id: str = "",
-    ) -> AsyncGenerator[bytes, None]:  # fmt: skip
-        """Frames as they come, until `until_ms` (looked at with each beat). Raises `TooMany`."""
-        if self.streams() >= MAX_STREAMS or self._of_session.get(session, 0) >= MAX_OF_SESSION:
+        self, name: tuple[str, ...], sample: Sample, *, every_s: float, viewer: Viewer, last_id: str = ""
+    ) -> Subscription:
+        """Frames as they come, while the viewer may look. Raises `TooMany`."""
+        if any(self._count[account] >= most for account, most in _accounts(viewer)):
             raise TooMany
-        return self._frames(subject, sample, every_s, session, until_ms, last_id)
-
-    async def _frames(
-        self, name: tuple[str, ...], sample: Sample, every_s: float, session: str, until_ms: int, last_id: str
-    ) -> AsyncGenerator[bytes, None]:
-        self._of_session[session] = self._of_session.get(session, 0) + 1
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
+        if len(self._open) >= MAX_STREAMS:
+            self._displace(viewer)
         subject = self._subjects.get(name)
         if subject is None:
             subject = self._subjects[name] = _Subject(sample, every_s, self._epoch)
-        try:
-            yield b"retry: 2000\n\n"
-            for frame in subject.missed(last_id):
-                yield frame
-            subject.queues.add(queue)
-            if subject.task is None:
-                subject.task = asyncio.create_task(self._run(subject))
-            while (frame_ := await queue.get()) is not None:
-                if frame_ is _BEAT and self._clock.now_ms() >= until_ms:
-                    return
-                yield frame_
-        finally:
-            subject.queues.discard(queue)
-            self._leave(name, subject, session)
+        subject.subscribers += 1
+        subscription = Subscription(self, name, subject, viewer, last_id)
+        self._open[subscription] = None
+        self._count.update(account for account, _ in _accounts(viewer))
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._look_at_viewers())
+        return subscription
 
-    def _leave(self, name: tuple[str, ...], subject: _Subject, session: str) -> None:
-        self._of_session[session] -= 1
-        if not self._of_session[session]:
-            del self._of_session[session]
-        if not subject.queues and self._subjects.get(name) is subject:
+    def attach(self, subject: _Subject, queue: asyncio.Queue[bytes | None]) -> None:
+        """From now on the queue gets the subject's frames."""
+        subject.queues.add(queue)
+        if subject.task is None:
+            subject.task = asyncio.create_task(self._run(subject))
+
+    def leave(
+        self, subscription: Subscription, name: tuple[str, ...], subject: _Subject, queue: asyncio.Queue[bytes | None]
+    ) -> None:  # fmt: skip
+        """A page is closed."""
+        if subscription not in self._open:
+            return
+        del self._open[subscription]
+        subject.queues.discard(queue)
+        subject.subscribers -= 1
+        for account, _ in _accounts(subscription.viewer):
+            self._count[account] -= 1
+            if not self._count[account]:
+                del self._count[account]
+        if not subject.subscribers and self._subjects.get(name) is subject:
             if subject.task is not None:
                 subject.task.cancel()
             del self._subjects[name]
+        if not self._open and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _displace(self, viewer: Viewer) -> None:
+        """All streams are taken: the tenant that has most gives one to a tenant that has fewer."""
+        tenants = Counter(each.viewer.tenant for each in self._open)
+        richest, most = tenants.most_common(1)[0]
+        if most <= tenants[viewer.tenant] + 1:
+            raise TooMany
+        next(each for each in self._open if each.viewer.tenant == richest).end()
+
+    async def _look_at_viewers(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK_S)
+            for subscription in list(self._open):
+                if not subscription.viewer.allowed():
+                    subscription.end()
 
     async def _run(self, subject: _Subject) -> None:
         beat_at = self._clock.monotonic() + BEAT_S
@@ -147,11 +235,20 @@ class Hub:
         for subject in list(self._subjects.values()):
             if subject.task is not None:
                 subject.task.cancel()
-            for queue in subject.queues:
-                while queue.full():
-                    queue.get_nowait()
-                queue.put_nowait(None)
-            subject.queues.clear()
+        for subscription in list(self._open):
+            subscription.end()
+
+
+def _accounts(viewer: Viewer) -> list[tuple[tuple[str, str], int]]:
+    """For whom a stream counts, and how many each may have."""
+    accounts = [(("session", viewer.session), MAX_OF_SESSION), (("key", viewer.payer), MAX_OF_KEY)]
+    return [*accounts, (("tenant", viewer.tenant), MAX_OF_TENANT)] if viewer.tenant else accounts
+
+
+def _say_goodbye(queue: asyncio.Queue[bytes | None]) -> None:
+    while queue.full():
+        queue.get_nowait()
+    queue.put_nowait(None)
 
 
 def _frame(id_: str, event: str, text: str) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from app.core.errors import Unavailable
 from app.ports.operations import ClusterState
+from app.roles.api.ui.streams import viewer_of
 from app.roles.api.ui.visit import Desk, Page, Result, Stream, Visit
 
 _EVERY_S = 5.0
@@ -26,10 +27,8 @@ async def live(desk: Desk, visit: Visit) -> Result:
         fresh, last = text != last, text
         return [("tables", text)] if fresh else []
 
-    grant = visit.grant
     frames = desk.hub.subscribe(
-        ("operations",), sample, every_s=_EVERY_S, session=grant.id if grant else "",
-        until_ms=grant.expires_at_ms if grant else 0, last_id=visit.last_event_id,
+        ("operations",), sample, every_s=_EVERY_S, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
     )  # fmt: skip
     return Stream(frames=frames)
 

@@ -6,7 +6,7 @@ visit ─▶ session? ─▶ its tenant? ─▶ may it? ─▶ too often? ─▶
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from app.roles.api.calls import Caller
 from app.roles.api.problems import ApiError, refused
 from app.roles.api.reading import read_body, read_form, size_of
 from app.roles.api.server import Server
-from app.roles.api.ui.live import TooMany
+from app.roles.api.ui.live import Subscription, TooMany
 from app.roles.api.ui.protection import Frames, headers_of
 from app.roles.api.ui.rendering import Renderer
 from app.roles.api.ui.screens import SCREENS, Entry
@@ -252,14 +252,12 @@ def _same_origin(request: web.Request) -> bool:
     return origin in (None, "null", f"http://{host}", f"https://{host}")
 
 
-async def _stream(
-    request: web.Request, frames: AsyncGenerator[bytes, None], headers: dict[str, str]
-) -> web.StreamResponse:
+async def _stream(request: web.Request, frames: Subscription, headers: dict[str, str]) -> web.StreamResponse:
     own = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers | own)
-    await response.prepare(request)
     try:
         async with aclosing(frames) as source:
+            await response.prepare(request)
             async for frame in source:
                 await response.write(frame)
     except ConnectionResetError:

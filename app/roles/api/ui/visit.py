@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from app.roles.api.calls import Call, Caller, Services
 from app.roles.api.problems import unfit
 from app.roles.api.tokens import Grant
 from app.roles.api.ui.doorkeeper import Doorkeeper
-from app.roles.api.ui.live import Hub
+from app.roles.api.ui.live import Hub, Subscription
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Server-sent events, until the visitor leaves."""
 
-    frames: AsyncGenerator[bytes, None]
+    frames: Subscription
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
