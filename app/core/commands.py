@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.model import ApiKey, Endpoint, EventType, Mode, Replay, SealedSecret, Tenant, Turn
+from app.core.model import ApiKey, Endpoint, EventType, Mode, OpenCircuit, Replay, SealedSecret, Tenant, Turn
 
 
 class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
@@ -65,6 +65,16 @@ class MarkFailing(msgspec.Struct, frozen=True, tag="endpoint.failing"):
     epoch: int
     failing_since_ms: int | None = None
     disable_at_ms: int | None = None
+
+
+class MarkCircuit(msgspec.Struct, frozen=True, tag="endpoint.circuit"):
+    """Show the circuit of an endpoint (None: it is closed); only for its epoch. This is no change of its settings, so
+    its version stays.
+    """
+
+    id: str
+    epoch: int
+    circuit: OpenCircuit | None = None
 
 
 class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate"):
@@ -179,6 +189,7 @@ Action = (
     | RemoveEndpoint
     | SuspendEndpoint
     | MarkFailing
+    | MarkCircuit
     | ReactivateEndpoint
     | CloseHold
     | RecoverEndpoint

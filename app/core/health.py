@@ -10,7 +10,8 @@ Rules of this file
 - `applied` is the last offset that the state knows. What is read again up to there changes nothing, and gives once more
   the orders that it gave before, since they may not have been written.
 - What is told is bounded: after a recovery nothing is shown or told for an hour, save the end; dead deliveries are told
-  when the first, the tenth, the hundredth … of a day dies.
+  when the first, the tenth, the hundredth … of a day dies; an open circuit is told when it has been open for five
+  minutes, and its end when it was told.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from app.core.clipping import clip
 from app.core.health_rules import DAY_MS, DisableRule, Failure, begins, effective
 from app.core.ids import notice_id
 from app.core.ingest import iso
-from app.core.model import Endpoint
+from app.core.model import Endpoint, OpenCircuit
 from app.core.notices import Kind, Notice
 from app.core.signals import Signal
 
@@ -35,6 +36,8 @@ Deed = Literal["show", "hide", "warn", "disable", "tell_recovery"]
 #: an endpoint that fails for shorter than that is not shown as failing: most failures are over sooner
 _LASTING_MS = 600_000
 _QUIET_MS = 3_600_000
+#: a circuit that is open for shorter than that is shown, and no notice tells of it
+_SILENT_MS = 300_000
 #: batches of orders that a state remembers, for what is read again
 _REMEMBERED = 16
 #: of a text in a notice, in bytes of JSON: a state remembers 16 batches of notices
@@ -92,7 +95,13 @@ class Tell(msgspec.Struct, frozen=True, array_like=True, tag="tell"):
     notice: Notice
 
 
-Order = Show | Disable | Tell
+class ShowCircuit(msgspec.Struct, frozen=True, array_like=True, tag="circuit"):
+    """Let everybody see that the endpoint's circuit is open, and since when; None: it is closed."""
+
+    circuit: OpenCircuit | None
+
+
+Order = Show | Disable | Tell | ShowCircuit
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
@@ -125,6 +134,11 @@ class Health(msgspec.Struct, frozen=True, array_like=True):
     dead: int = 0
     dead_since_ms: int = 0
     said: tuple[Said, ...] = ()
+    #: since when its circuit is open; 0: it is closed
+    silent_since_ms: int = 0
+    #: a notice has said so
+    silence_told: bool = False
+    silence_quiet_until_ms: int = 0
 
 
 def observe(
@@ -142,7 +156,7 @@ def observe(
         return state, None
     step = _Step(state or Health(), endpoint, effective(rule, endpoint), signal, offset, at_ms)
     after, orders = step.take()
-    if signal.outcome == "ok" and not after.said and not orders and not after.dead:
+    if signal.outcome == "ok" and not after.said and not orders and not after.dead and not after.silent_since_ms:
         return None, None
     said = Said(offset, signal.epoch, tuple(orders)) if orders else None
     kept = (*after.said, said)[-_REMEMBERED:] if said else after.said
@@ -172,6 +186,8 @@ class _Step:
             self._succeed()
         elif self._signal.outcome == "failed" and self._state.stage != "disabled":
             self._fail()
+        elif self._signal.outcome == "circuit":
+            self._mark_circuit(self._signal.circuit)
         if self._signal.dead is not None:
             self._bury()
         return self._state, self._orders
@@ -244,6 +260,25 @@ class _Step:
                 self._tell("endpoint.disabled", reason, gone=int(sight == "gone"))
             case "tell_recovery":
                 self._tell("endpoint.recovered", words.recovered(self._facts()))
+
+    def _mark_circuit(self, circuit: OpenCircuit | None) -> None:
+        """Show it, and tell of an open one that has stayed open for a while, and of its end."""
+        state, at_ms = self._state, self._at_ms
+        self._orders.append(ShowCircuit(circuit))
+        if circuit is not None:
+            since_ms = state.silent_since_ms or at_ms
+            told = state.silence_told
+            if not told and at_ms - since_ms >= _SILENT_MS and at_ms >= state.silence_quiet_until_ms:
+                told = True
+                since = iso(since_ms)
+                self._tell("endpoint.circuit_opened", words.silent(self._endpoint.url, since), silent_since=since)
+            self._set(silent_since_ms=since_ms, silence_told=told)
+        else:
+            if state.silence_told:
+                since = iso(state.silent_since_ms)
+                self._tell("endpoint.circuit_closed", words.answers(self._endpoint.url, since), silent_since=since)
+                self._set(silence_quiet_until_ms=at_ms + _QUIET_MS)
+            self._set(silent_since_ms=0, silence_told=False)
 
     def _show(self, since_ms: int | None, disable_at_ms: int | None) -> None:
         if self._state.shown != (since_ms, disable_at_ms):

@@ -41,6 +41,18 @@ def recovered(facts: Facts) -> str:
     return f"{facts.url} takes deliveries again. It {_so_far(facts)}."
 
 
+def silent(url: str, since: str) -> str:
+    """Its circuit has been open for a while."""
+    return (
+        f"{url} has not answered since {since}. Its circuit is open: one delivery at a time probes it, the rest waits."
+    )
+
+
+def answers(url: str, since: str) -> str:
+    """Its circuit has closed."""
+    return f"{url} answers again; it had been silent since {since}. What waited for it is being delivered."
+
+
 def dead(facts: Facts, deliveries: int, reason: str) -> str:
     """Deliveries were given up."""
     number = "A delivery" if deliveries == 1 else f"{deliveries} deliveries of one day"

@@ -19,7 +19,9 @@ _LONGEST_PAUSE_S = 3600.0
 _TITLES = {
     "endpoint.disabled": "disabled",
     "endpoint.failing": "failing",
+    "endpoint.circuit_opened": "silent",
     "endpoint.recovered": "recovered",
+    "endpoint.circuit_closed": "answering again",
     "delivery.dead": "with lost deliveries",
 }
 _TO_DO = {
@@ -27,7 +29,10 @@ _TO_DO = {
     "waited for it have been cancelled; events of the last 7 days can be recovered.",
     "endpoint.failing": "Mend the receiver. Failed deliveries are tried again by themselves for as long as their "
     "schedule lasts.",
+    "endpoint.circuit_opened": "Bring the receiver back. It is probed by itself, at least every five minutes, and what "
+    "waits is delivered after it has answered.",
     "endpoint.recovered": "",
+    "endpoint.circuit_closed": "",
     "delivery.dead": "Mend the receiver, then retry the deliveries, or replay the time in which they failed.",
 }
 
@@ -101,7 +106,7 @@ def _entry(notice: Notice) -> Entry:
     status = notice.data.get("last_status")
     result = notice.data.get("last_result")
     said = hint(str(result) if result else None, status if isinstance(status, int) else None)
-    helps = said is not None and notice.kind != "endpoint.recovered"
+    helps = said is not None and _TO_DO.get(notice.kind) != ""
     return Entry(
         title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(), at=plain(notice.at), mode=notice.mode,
         endpoint_id=plain(notice.endpoint_id), description=plain(str(notice.data.get("description") or "")),

@@ -9,7 +9,14 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model import Mode
 
-Kind = Literal["endpoint.failing", "endpoint.disabled", "endpoint.recovered", "delivery.dead"]
+Kind = Literal[
+    "endpoint.failing",
+    "endpoint.disabled",
+    "endpoint.recovered",
+    "endpoint.circuit_opened",
+    "endpoint.circuit_closed",
+    "delivery.dead",
+]
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):

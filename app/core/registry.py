@@ -22,6 +22,7 @@ from app.core.commands import (
     CreateEndpoint,
     CreateKey,
     CreateReplay,
+    MarkCircuit,
     MarkFailing,
     PauseReplay,
     PutEventType,
@@ -107,8 +108,8 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
             return _unsubscribe(tenant, address, directory, now_ms)
         case SuspendEndpoint():
             return _suspend(command.action, directory, now_ms)
-        case MarkFailing():
-            return _mark_failing(command.action, directory, now_ms)
+        case MarkFailing() | MarkCircuit():
+            return _mark(command.action, directory, now_ms)
         case ReactivateEndpoint():
             return _reactivate(command.action, directory, now_ms)
         case CloseHold():
@@ -240,8 +241,12 @@ def _new_epoch(old: Endpoint) -> dict[str, Any]:
     return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None, "circuit": None}
 
 
-def _mark_failing(action: MarkFailing, directory: Directory, now_ms: int) -> list[Change]:
+def _mark(action: MarkFailing | MarkCircuit, directory: Directory, now_ms: int) -> list[Change]:
     old = _current(directory, action.id, None)
+    if isinstance(action, MarkCircuit):
+        if old.epoch != action.epoch or old.circuit == action.circuit:
+            return []
+        return [Change(f"endpoint/{old.id}", msgspec.structs.replace(old, circuit=action.circuit), old.version)]
     marks = {"failing_since_ms": action.failing_since_ms, "disable_at_ms": action.disable_at_ms}
     if old.epoch != action.epoch or all(getattr(old, name) == value for name, value in marks.items()):
         return []

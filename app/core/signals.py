@@ -5,7 +5,7 @@ Rules of this file
   its partition that is unknown, so the first success is told once.
 - A failure is a signal. While an endpoint goes on failing, ten in a minute say all that a rule in days needs; a rule
   that counts failures needs every one.
-- A delivery that dies is always a signal.
+- A delivery that dies is always a signal, and so is each change of an endpoint's circuit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.core.errors import Defect
+from app.core.model import OpenCircuit
 
 _PER_WINDOW = 10
 _WINDOW_S = 60.0
@@ -24,11 +25,12 @@ _WINDOW_S = 60.0
 class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of a record of endpoints.signals; its key is the endpoint's id, its time the broker's."""
 
-    #: ok: a success after something else; failed: an attempt failed; unsent: a delivery died without a request
-    outcome: Literal["ok", "failed", "unsent"]
+    #: ok: a success after something else; failed: an attempt failed; unsent: a delivery died without a request;
+    #: circuit: the endpoint's circuit has opened or closed, or its probe has failed
+    outcome: Literal["ok", "failed", "unsent", "circuit"]
     #: the endpoint's epoch when the attempt was made
     epoch: int
-    delivery_id: str
+    delivery_id: str = ""
     event_type: str = ""
     #: the outcome as a closed word, as in the attempt
     result: str = ""
@@ -38,6 +40,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     #: why the delivery is dead, if it is
     dead: str | None = None
+    #: the circuit from now on; absent: it is closed
+    circuit: OpenCircuit | None = None
 
 
 _decoder = msgspec.json.Decoder(Signal)

@@ -137,7 +137,7 @@ class NoticeRow(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     tenant: str
     mode: Mode
-    #: endpoint.disabled, endpoint.failing, endpoint.recovered, delivery.dead
+    #: one of `core.notices.Kind`
     kind: str
     at_ms: int
     endpoint_id: str | None

@@ -15,9 +15,9 @@ import msgspec
 import structlog
 
 from app.core import ids
-from app.core.commands import Command, MarkFailing, SuspendEndpoint
+from app.core.commands import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.errors import Defect
-from app.core.health import Disable, Health, Said, Show, Tell, observe
+from app.core.health import Disable, Health, Said, Show, ShowCircuit, Tell, observe
 from app.core.health_rules import DisableRule
 from app.core.registry import encode
 from app.core.signals import Signal, read
@@ -130,12 +130,15 @@ class HealthRole:
             else:
                 action = self._action(key.decode(), said.epoch, order, places)
                 name = ids.health_command_id(action.id, said.epoch, said.offset, index)
-                command = Command(id=name, issued_at_ms=record.timestamp, action=action, actor="health")
+                actor = "" if isinstance(order, ShowCircuit) else "health"  # nobody audits what passes by itself
+                command = Command(id=name, issued_at_ms=record.timestamp, action=action, actor=actor)
                 bundle.append(self._commands, key=key, value=encode(command))
 
     def _action(
-        self, endpoint_id: str, epoch: int, order: Show | Disable, places: _Places | None
-    ) -> MarkFailing | SuspendEndpoint:  # fmt: skip
+        self, endpoint_id: str, epoch: int, order: Show | Disable | ShowCircuit, places: _Places | None
+    ) -> MarkFailing | SuspendEndpoint | MarkCircuit:  # fmt: skip
+        if isinstance(order, ShowCircuit):
+            return MarkCircuit(endpoint_id, epoch, order.circuit)
         if isinstance(order, Show):
             change = "cleared" if order.failing_since_ms is None else "failing"
             self._meter.count("endpoint_health_total", change=change)

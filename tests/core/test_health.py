@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.health import Disable, Health, Order, Said, Show, Tell, observe
+from app.core.health import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
 from app.core.health_words import plain
-from app.core.model import Endpoint
+from app.core.model import Endpoint, OpenCircuit
 from app.core.signals import Signal
 from app.profiles.catalog import PROFILES
 
@@ -59,6 +59,10 @@ class Patient:
         self.state, said = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
         return said.orders if said else ()
 
+    def circuit(self, *, is_open: bool) -> list[str]:
+        mark = OpenCircuit(since_ms=self.at_ms - 30_000, probe_at_ms=self.at_ms + 15_000) if is_open else None
+        return self.give(Signal(outcome="circuit", epoch=self.endpoint.epoch, circuit=mark))
+
     def renew(self) -> None:
         self.endpoint = msgspec.structs.replace(self.endpoint, epoch=self.endpoint.epoch + 3)
 
@@ -71,6 +75,8 @@ def short(orders: tuple[Order, ...]) -> list[str]:
                 found.append("hide" if since is None else "show")
             case Disable():
                 found.append("disable")
+            case ShowCircuit(circuit=circuit):
+                found.append("closed" if circuit is None else "open")
             case Tell(notice=notice):
                 percent = notice.data.get("percent")
                 found.append(notice.kind.partition(".")[2] + (f" {percent}" if percent else ""))
@@ -287,3 +293,48 @@ def test_what_others_wrote_is_one_short_line(text: str) -> None:
     orders = patient.orders_of(Signal(outcome="failed", epoch=1, delivery_id="d", error=text), 9, START)
     disable = next(order for order in orders if isinstance(order, Disable))
     assert disable.reason.isprintable() and len(disable.reason) < 1024
+
+
+# --- circuits ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_change_of_a_circuit_is_shown_and_one_that_lasts_is_told_once() -> None:
+    patient = Patient("bota")
+    assert patient.circuit(is_open=True) == ["open"]
+    assert patient.wait(60_000).circuit(is_open=True) == ["open"]
+    assert patient.wait(300_000).circuit(is_open=True) == ["open", "circuit_opened"]
+    assert patient.wait(300_000).circuit(is_open=True) == ["open"]
+    patient.wait(60_000).succeed()
+    assert patient.circuit(is_open=False) == ["closed", "circuit_closed"]
+
+
+def test_a_circuit_that_opens_and_closes_all_the_time_costs_two_notices_an_hour() -> None:
+    patient = Patient("bota")
+    told: list[str] = []
+    for _ in range(60):  # ten hours
+        for minutes in (1, 6):
+            told += patient.wait(minutes * 60_000).circuit(is_open=True)
+        told += patient.wait(180_000).circuit(is_open=False)
+    notices = [each for each in told if each.startswith("circuit_")]
+    assert 10 <= len(notices) <= 2 * 10, notices
+
+
+def test_a_short_silence_is_shown_and_not_told() -> None:
+    patient = Patient("bota")
+    assert patient.circuit(is_open=True) == ["open"]
+    assert patient.wait(120_000).circuit(is_open=False) == ["closed"]
+
+
+def test_probes_use_up_a_rule_of_failures_in_a_row_and_a_circuit_is_none() -> None:
+    patient = Patient("voxscriber")
+    for _ in range(4):
+        patient.wait(20_000).fail()
+        patient.circuit(is_open=True)
+    assert "disable" in patient.wait(300_000).fail()
+
+
+def test_what_a_circuit_of_an_earlier_epoch_does_is_not_shown() -> None:
+    patient = Patient("bota")
+    mark = Signal(outcome="circuit", epoch=1, circuit=OpenCircuit(since_ms=1, probe_at_ms=2))
+    patient.renew()
+    assert patient.give(mark) == []

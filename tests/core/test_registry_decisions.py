@@ -13,7 +13,7 @@ from app.core import commands, registry, turns
 from app.core.commands import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model import Endpoint, SealedSecret, Tenant, Turn
+from app.core.model import Endpoint, OpenCircuit, SealedSecret, Tenant, Turn
 from app.core.registry import Change
 from app.profiles.catalog import PROFILES
 
@@ -418,3 +418,22 @@ def test_an_address_that_unsubscribes_is_taken_off_its_tenant_alone() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     code, detail = refused(PutTenant(Tenant(id="acme", notify_emails=("ok@x.example", address))))
     assert code == "invalid" and "is no e-mail address" in detail
+
+
+def test_a_circuit_is_shown_without_a_new_version_and_ends_with_the_epoch() -> None:
+    mark = OpenCircuit(since_ms=700, probe_at_ms=900)
+    opened = decide(commands.MarkCircuit("ep_1", 1, mark))
+    assert isinstance(opened.value, Endpoint) and opened.value.circuit == mark
+    assert (opened.version, opened.value.version, opened.value.updated_at_ms) == (
+        ENDPOINT.version, ENDPOINT.version, ENDPOINT.updated_at_ms
+    )  # fmt: skip
+    where = directory(opened.value)
+    for again in (commands.MarkCircuit("ep_1", 1, mark), commands.MarkCircuit("ep_1", 99)):
+        command = commands.Command(id="c", issued_at_ms=1, action=again)
+        assert registry.decide(command, where, 1000, PROFILES) == []
+    moved = decide(UpdateEndpoint("ep_1", {"url": "https://elsewhere.example"}), where).value
+    assert isinstance(moved, Endpoint) and moved.circuit is None, "another URL is another receiver"
+    closed = decide(commands.MarkCircuit("ep_1", 1), where).value
+    assert isinstance(closed, Endpoint) and closed.circuit is None
+    with pytest.raises(CommandRefused, match="cannot be changed"):
+        decide(UpdateEndpoint("ep_1", {"circuit": None}), where)

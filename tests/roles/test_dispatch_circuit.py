@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.core.exchange import Outcome, PreparedRequest
@@ -82,6 +83,29 @@ async def test_a_silent_endpoint_is_probed_by_one_delivery_and_the_others_are_pu
     await stage.clock.advance(1)
     assert stage.events("a")[sent:] == ["probe"]
     assert exposed(stage, "circuits_open") == 1
+
+
+async def test_health_is_told_of_each_change_of_a_circuit(stage: Stage) -> None:
+    await opened(stage)
+
+    def told() -> list[dict[str, Any]]:
+        signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+        return [each for each in signals if each["outcome"] == "circuit"]
+
+    (first,) = told()
+    begun_ms, now_ms = 1_700_000_000_000, stage.clock.now_ms()
+    assert first["circuit"]["since_ms"] - begun_ms < 1000 and first["circuit"]["probe_at_ms"] > now_ms
+    await stage.clock.advance(60)
+    stage.put("a", "probe")
+    await stage.clock.advance(21)
+    _, second = told()
+    assert second["circuit"]["since_ms"] == first["circuit"]["since_ms"]
+    assert second["circuit"]["probe_at_ms"] - stage.clock.now_ms() > 60_000, "half of the silence"
+    stage.sender.silent.clear()  # type: ignore[attr-defined]
+    await stage.clock.advance(120)
+    stage.put("a", "probe2")
+    await stage.clock.advance(1)
+    assert told()[2:] == [{"outcome": "circuit", "epoch": 1}]
 
 
 async def test_an_attempt_that_becomes_due_meanwhile_is_not_counted(stage: Stage) -> None:

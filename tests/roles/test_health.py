@@ -12,9 +12,9 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core import notices
-from app.core.commands import Command, MarkFailing, SuspendEndpoint
+from app.core.commands import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.errors import Unavailable
-from app.core.model import Endpoint
+from app.core.model import Endpoint, OpenCircuit
 from app.core.registry import read_command
 from app.core.signals import Signal
 from app.core.topics import Names
@@ -121,6 +121,15 @@ async def test_five_failures_disable_with_the_places_for_a_recovery_and_warn_on_
     assert (disable.action.begin, disable.action.dead_begin, disable.action.epoch) == ({0: 3, 1: 4}, 17, 1)
     assert "5 times in a row" in (disable.action.reason or "")
     assert stage.kinds() == ["endpoint.failing", "endpoint.failing", "endpoint.disabled"]
+
+
+async def test_a_circuit_is_shown_through_the_registry_and_leaves_no_audit_entry(stage: Stage) -> None:
+    mark = OpenCircuit(since_ms=START - 30_000, probe_at_ms=START + 15_000)
+    await stage.give(stage.signal("circuit", circuit=mark), stage.signal("circuit"))
+    opened, closed = stage.commands()
+    assert (opened.action, closed.action) == (MarkCircuit("ep", 1, mark), MarkCircuit("ep", 1))
+    assert opened.actor == closed.actor == ""
+    assert stage.notices() == []
 
 
 async def test_signals_wait_until_the_directory_knows_what_dispatch_knew(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from app.core.model import OpenCircuit
 from app.core.replay_choice import Counts
 from tests.roles.ui_stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
@@ -71,6 +72,19 @@ async def test_an_endpoint_that_fails_says_since_when_and_what_comes_of_it(stage
     page = (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
     assert "failing since" in page and "2023-11-14T22:13:20" in page
     assert "it is disabled" in page and 'data-countdown="2023-11-19T13:20:00' in page
+
+
+async def test_an_endpoint_that_is_silent_says_so_on_its_page_and_in_the_list(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    for path in ("endpoints/ep_1", "endpoints"):
+        assert ">circuit " not in (await acme.get(f"{LIVE}/{path}"))[1]
+    now_ms = stage.clock.now_ms()
+    for ahead_ms, state in ((60_000, "circuit open"), (-60_000, "circuit half-open")):
+        stage.endpoint(circuit=OpenCircuit(since_ms=1_700_000_000_000, probe_at_ms=now_ms + ahead_ms))
+        page = (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
+        assert state in page and "It has not answered since" in page and "2023-11-14T22:13:20" in page
+        assert ("data-countdown" in page) is (ahead_ms > 0)
+        assert state in (await acme.get(f"{LIVE}/endpoints"))[1]
 
 
 async def test_the_buttons_pause_resume_disable_enable_recover_and_delete(stage: Stage, acme: Browser) -> None:

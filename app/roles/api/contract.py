@@ -98,6 +98,17 @@ class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
     records_at_most: int
 
 
+class Circuit(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an endpoint is called: while it is silent, only by a probe now and then."""
+
+    #: closed: deliveries are sent; open: they wait; half_open: they wait for the answer to the next one, the probe
+    state: Literal["closed", "open", "half_open"]
+    #: the beginning of the silence; null: it is closed
+    since: str | None
+    #: when the next probe is due; null: it is closed
+    next_probe_at: str | None
+
+
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint."""
 
@@ -127,6 +138,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: str | None
     #: from then on one more failure disables it; null: there is no such time
     disable_at: str | None
+    circuit: Circuit
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
     recoverable: Recoverable | None

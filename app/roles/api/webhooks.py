@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 
@@ -18,7 +18,7 @@ from app.core.topics import Names
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.roles.api.calls import Answer, Call, Services
-from app.roles.api.contract import FieldError, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.roles.api.contract import Circuit, FieldError, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
 from app.roles.api.idempotency import reused
 from app.roles.api.pages import page
 from app.roles.api.problems import ApiError, invalid, not_found
@@ -165,10 +165,19 @@ def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
         max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering, on_exhausted=endpoint.on_exhausted,
         disable_after_failures=rule.consecutive_failures, disable_after_days=rule.failing_days,
         failing_since=_moment(endpoint.failing_since_ms), disable_at=_moment(endpoint.disable_at_ms),
+        circuit=_circuit(endpoint, api.clock.now_ms()),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
         recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
         updated_at=iso(endpoint.updated_at_ms), secret=secret,
     )  # fmt: skip
+
+
+def _circuit(endpoint: Endpoint, now_ms: int) -> Circuit:
+    mark = endpoint.circuit
+    if mark is None:
+        return Circuit(state="closed", since=None, next_probe_at=None)
+    state: Literal["open", "half_open"] = "open" if now_ms < mark.probe_at_ms else "half_open"
+    return Circuit(state=state, since=iso(mark.since_ms), next_probe_at=iso(mark.probe_at_ms))
 
 
 def _moment(at_ms: int | None) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from app.core import waiting
 from app.core.lanes import Full, Lanes, Limits
-from app.core.model import Endpoint
-from app.core.partitions import Place
+from app.core.model import Endpoint, OpenCircuit
+from app.core.partitions import Partition, Place
 from app.ports import Clock, Meter
 from app.roles.commits import Commits
 from app.roles.dispatch.sending import Sending
@@ -72,7 +72,7 @@ class Pump:
         if answer is not None:
             self._put_off(work, answer, answer.why)
         if self._lanes.changes:
-            self._circuits(work.partition.number)
+            self._circuits(work.partition)
 
     def _open_since_ms(self, endpoint: Endpoint) -> float | None:
         """Since when the registry calls the endpoint's circuit open, as a time of the lanes."""
@@ -92,11 +92,16 @@ class Pump:
         else:
             self._settler.defer(work, due_ms, reason, since_ms=since_ms)
 
-    def _circuits(self, number: int) -> None:
-        """Tell of the circuits that have changed, which are those of endpoints in one partition."""
+    def _circuits(self, partition: Partition) -> None:
+        """Tell of the circuits that have changed: those of endpoints in one partition."""
         for change in self._lanes.changes:
             self._meter.count("circuit_transitions_total", to=change.to)
-            self._changed.setdefault(number, set()).add(change.endpoint_id)
+            self._changed.setdefault(partition.number, set()).add(change.endpoint_id)
+            endpoint = self._sending.endpoint(change.endpoint_id)
+            if endpoint is None or change.to == "half_open":  # which is an open one whose probe is due
+                continue
+            mark = OpenCircuit(since_ms=self._due_ms(change.since_ms), probe_at_ms=self._due_ms(change.probe_at_ms))
+            self._settler.circuit(partition, endpoint, mark if change.to == "open" else None)
         self._lanes.changes.clear()
 
     def assigned(self, places: Iterable[Place]) -> None:
@@ -179,7 +184,7 @@ class Pump:
             work.partition.flying -= 1
             self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
             if self._lanes.changes:
-                self._circuits(work.partition.number)
+                self._circuits(work.partition)
 
     async def sweep_loop(self) -> None:
         """Give back what waits behind endpoints that have slowed down."""

@@ -69,6 +69,10 @@ class Sending:
             return endpoint
         return None
 
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """The endpoint as the directory knows it."""
+        return self._feed.directory.endpoint(endpoint_id)
+
     def wait_limit_ms(self, work: Work) -> int:
         """For how long the delivery may wait for an attempt."""
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)

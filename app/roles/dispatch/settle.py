@@ -13,7 +13,7 @@ from app.core import delivery_record
 from app.core.attempt import Attempt, State, reassigned, unsent
 from app.core.errors import HookstreamError
 from app.core.fifo import Outcome
-from app.core.model import Delivery, Endpoint
+from app.core.model import Delivery, Endpoint, OpenCircuit
 from app.core.ordered_record import comes_back, settlement
 from app.core.partitions import Partition, Place
 from app.core.schedule import rung_for
@@ -133,6 +133,14 @@ class Settler:
             work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None
         )  # fmt: skip
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
+
+    def circuit(self, partition: Partition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
+        """Tell health of an endpoint's circuit (None: it is closed). Where that is lost, the next change tells."""
+        if partition.active:
+            bundle = self._log.bundle(lambda: None, self._on_failure)
+            signal = self._telling.circuit(endpoint, circuit)
+            bundle.append(self._signals, key=endpoint.id.encode(), value=signal, partition=partition.number)
+            bundle.close()
 
     def passed_over(self, work: Work) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""

@@ -10,7 +10,7 @@ import msgspec
 from app.core.attempt import Attempt
 from app.core.exchange import NOT_SENT
 from app.core.health_rules import effective
-from app.core.model import Endpoint
+from app.core.model import Endpoint, OpenCircuit
 from app.core.partitions import Place
 from app.core.signals import Signal, Teller
 from app.ports import Clock
@@ -46,6 +46,10 @@ class Telling:
         if not self._teller.failure(partition, endpoint.id, now_s, always=always):
             return None
         return _signal("failed", endpoint, attempt)
+
+    def circuit(self, endpoint: Endpoint, circuit: OpenCircuit | None) -> bytes:
+        """The endpoint's circuit has opened (again), or it has closed."""
+        return _encoder.encode(Signal(outcome="circuit", epoch=endpoint.epoch, circuit=circuit))
 
     def unsent(self, endpoint: Endpoint, attempt: Attempt) -> bytes:
         """A delivery has died without a request."""
