@@ -23,6 +23,14 @@ NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
 CONNECT_ERRORS = (*NETWORK_ERRORS, RuntimeError)
 
 
+class NoAnswer(HttpProcessingError):
+    """What came does not begin as an answer does."""
+
+
+class HeadTooLarge(HttpProcessingError):
+    """Status line and headers are longer than anybody needs."""
+
+
 def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:
     """The headers in order; bytes that are not UTF-8 become replacement characters, so that they can be stored."""
     return tuple(
@@ -72,6 +80,8 @@ def _conversing(error: BaseException) -> tuple[RefusalKind, str]:
         return "reset", "The receiver closed the connection before it answered."
     if isinstance(error, OSError):
         return "reset", "The connection broke before the receiver answered."
+    if isinstance(error, HeadTooLarge):
+        return "protocol", "The receiver's answer has more than 64 KiB of headers."
     return "protocol", "The receiver's bytes are not an HTTP/1.1 answer."
 
 

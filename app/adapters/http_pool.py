@@ -1,98 +1,19 @@
-"""HTTP connections at rest and at work: the pool of idle ones, and the deadlines of busy ones."""
+"""HTTP connections at rest: the pool of idle ones, and the deadlines of busy ones."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-from aiohttp import ClientRequest, StreamReader
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawResponseMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp import ClientRequest
 from yarl import URL
 
-from app.adapters.http_outcomes import NETWORK_ERRORS
+from app.adapters.http_wire import Wire
 
-#: Informational answers (1xx) before the real one; a receiver that sends more plays with us.
-MAX_INTERIM = 8
 #: Idle connections kept over all origins; beyond it the one that idled longest is closed.
 MAX_IDLE = 1024
 #: Deadlines are grouped in slots of this many seconds: an exchange is given up at most that late.
 SLOT_S = 0.05
-
-
-class Wire(ResponseHandler):
-    """One connection: aiohttp's protocol, knowing whether anything was heard and whether the deadline passed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        #: a byte arrived since the connection was last idle
-        self.heard = False
-        self.expired = False
-        #: loop time at which it became idle
-        self.idle_since = 0.0
-
-    def data_received(self, data: bytes) -> None:
-        """Note that the peer spoke (aiohttp also calls this with nothing, to go on parsing)."""
-        if data:
-            self.heard = True
-        super().data_received(data)
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Fail the exchange, also a body that is being read (aiohttp lets it wait when its framing is wrong)."""
-        super().set_exception(exc, *cause)
-        body = self._payload
-        if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(exc)
-
-    async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
-        """The status line and headers of the answer, after any informational ones, and its body to come."""
-        for _ in range(MAX_INTERIM + 1):
-            message, payload = await self.read()
-            if not 100 <= message.code < 200 or message.code == 101:
-                return message, payload
-        raise HttpProcessingError(message="too many informational answers")
-
-    async def body(self, payload: StreamReader, cap: int) -> tuple[bytes, bool]:
-        """The body up to `cap` bytes, and whether there is more, or it broke off."""
-        if payload is EMPTY_PAYLOAD:
-            return b"", False
-        if payload.is_eof() and not self.expired:  # it came together with the headers: the usual, cheap case
-            whole = b"".join(payload._buffer)
-            return whole[:cap], len(whole) > cap
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while size <= cap and not payload.at_eof():
-                chunks.append(await payload.readany())
-                size += len(chunks[-1])
-        except NETWORK_ERRORS:
-            chunks.extend(payload._buffer)
-            size = cap + 1
-        return b"".join(chunks)[:cap], size > cap or self.expired
-
-    def expire(self) -> None:
-        """Break the exchange off because its deadline passed."""
-        self.expired = True
-        self.cut()
-
-    def cut(self) -> None:
-        """Close at once, waking whoever waits for the answer (aiohttp's own abort forgets a waiting body)."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    @property
-    def clean(self) -> bool:
-        """The answer was read to its end, the request was taken whole, and the peer wants to keep the connection."""
-        transport = self.transport
-        return (
-            transport is not None
-            and not self.should_close
-            and not self.expired
-            and not transport.is_closing()
-            and transport.get_write_buffer_size() == 0
-        )
 
 
 class Origin:

@@ -8,8 +8,9 @@ the pool of idle connections and the deadlines. The rules:
   that reads slowly is bounded by the deadline, and one that answers early is heard at once.
 - A connection is kept only when the whole answer was read, the whole request was taken, and nothing came after the
   answer. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
-- A kept connection may be dead without our knowing. If it breaks before a byte of the answer, the request is sent
-  once more on a fresh connection; the receiver may then see it twice, with the same event id.
+- A kept connection may be dead without our knowing, or bring what is left of an earlier answer. If it breaks before a
+  byte of the answer, or brings none, the request is sent once more on a fresh connection; the receiver may then see it
+  twice, with the same event id.
 - The deadline aborts the connection, and the exchange finds it broken. What was under way at a cancellation is closed.
 - No redirects, no cookies, no proxies, no decompression: the answer is kept as it came.
 """
@@ -30,8 +31,9 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from app.adapters.egress import ThreadResolver, guard, trust
-from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
-from app.adapters.http_pool import Deadlines, IdlePool, Origin, Wire
+from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, NoAnswer, blocked, readable, refusal, too_late
+from app.adapters.http_pool import Deadlines, IdlePool, Origin
+from app.adapters.http_wire import Wire
 from app.core.addresses import EgressPolicy, check_url
 from app.core.errors import Defect
 from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
@@ -89,7 +91,7 @@ class _Exchange:
 
 
 class _DeadOnArrival(Exception):
-    """A kept connection broke before a byte of the answer."""
+    """A kept connection broke before a byte of the answer, or the rest of an earlier answer came in its place."""
 
 
 class HttpSender:
@@ -170,13 +172,15 @@ class HttpSender:
         except CONNECT_ERRORS as error:
             return refusal(error, exchange.timing(), connecting=True, tls=origin.tls)
         exchange.connected = perf_counter()
-        wire.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=self._cap)
-        return await self._converse(cast(Wire, wire), exchange)
+        fresh = cast(Wire, wire)
+        fresh.accept(self._cap)
+        return await self._converse(fresh, exchange)
 
     async def _converse(self, wire: Wire, exchange: _Exchange) -> Outcome:
         """Write the request and read the answer."""
         slot = self._deadlines.add(wire, exchange.deadline)
         complete = False
+        wire.begin()
         try:
             if wire.transport is not None:  # else it broke just now, and reading says how
                 wire.transport.write(exchange.data)
@@ -189,7 +193,7 @@ class HttpSender:
             timing = exchange.timing()
             if wire.expired:
                 return too_late(exchange.request.timeout_s, timing, connecting=False)
-            if exchange.reused and not wire.heard:
+            if exchange.reused and (not wire.heard or isinstance(error, NoAnswer)):
                 raise _DeadOnArrival from error
             return refusal(error, timing, connecting=False, tls=exchange.target.origin.tls)
         finally:
@@ -204,4 +208,5 @@ class HttpSender:
             body=body,
             truncated=truncated,
             timing=exchange.timing(answered),
+            remarks=() if wire.remark is None else (wire.remark,),
         )

@@ -56,6 +56,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     #: more than the cap was there, or the rest could not be read; the connection was closed
     truncated: bool
     timing: Timing
+    #: what is odd about the answer, in sentences that quote nothing of it
+    remarks: tuple[str, ...] = ()
 
     def header(self, name: str) -> str | None:
         """The first header of that (lower-case) name."""

@@ -10,8 +10,9 @@ import pytest
 from yarl import URL
 
 from app.adapters import http_pool
-from app.adapters.http_pool import MAX_INTERIM, SLOT_S, Deadlines, IdlePool, Origin, Wire
+from app.adapters.http_pool import SLOT_S, Deadlines, IdlePool, Origin
 from app.adapters.http_sender import HttpSender
+from app.adapters.http_wire import MAX_INTERIM, Wire
 from tests.contracts.fault_server import OK, Conversation, FaultServer, answering, obliging
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
 
