@@ -70,6 +70,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     response_body: str | None = None
     #: what was cut to fit: error | headers | body; record: everything of the receiver was left out
     cut: tuple[Cut, ...] = ()
+    #: what is odd about the response, in sentences
+    remarks: tuple[str, ...] = ()
     #: from the append of the event to the end of this attempt
     latency_ms: int = 0
     created_at: str = ""
@@ -108,7 +110,7 @@ def sent(
         url=endpoint.url, status=reply.status if reply else None, error=error or None, reason=reason,
         next_attempt_at=next_at, connect_ms=round(outcome.timing.connect_ms, 3),
         first_byte_ms=round(outcome.timing.first_byte_ms, 3), response_headers=headers, response_body=body,
-        cut=cut if error == words else ("error", *cut),
+        cut=cut if error == words else ("error", *cut), remarks=reply.remarks if reply else (),
         latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
         created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
         sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,

@@ -242,5 +242,9 @@ def _answer(fault: Fault | None, reason: str | None) -> Answer:
             return Answer(trick="bigbody", size_bytes=int(size))
         case Fault(kind="hang" | "reset" | "garbage" as trick):
             return Answer(status=0, trick=trick)
+        case Fault(kind="sloppy"):
+            return Answer(status=204, trick="sloppy")
+        case Fault(kind="flood"):
+            return Answer(status=500, headers=tuple((f"x-{n}", "\xff" * 7_500) for n in range(8)))
         case _:
             return usual

@@ -10,6 +10,8 @@ A script is a list of steps separated by commas; each step is used for one reque
     hang                    read the request, never answer
     reset                   read the request, reset the connection
     garbage                 answer with bytes that are not HTTP
+    sloppy                  204, followed by a body, which a 204 cannot have
+    flood                   500 with 60 KiB of headers that are not UTF-8
     ok                      answer as usual
     badtls                  alone: listen with a self-signed certificate (for the whole receiver)
 
@@ -26,7 +28,10 @@ import msgspec
 
 from app.core.errors import ConfigError
 
-Kind = Literal["ok", "status", "delay", "retry-after", "redirect", "bigbody", "hang", "reset", "garbage", "badtls"]
+Kind = Literal[
+    "ok", "status", "delay", "retry-after", "redirect", "bigbody", "hang", "reset", "garbage", "sloppy", "flood",
+    "badtls",
+]  # fmt: skip
 
 _STEP = re.compile(r"(?P<kind>[a-z-]+)?(?P<colon>:)?(?P<argument>.*?)(?:\*(?P<times>[0-9]{1,6}))?")
 _NUMBERED: dict[str, tuple[int, int]] = {
@@ -94,7 +99,7 @@ def _read(text: str) -> tuple[Fault, int] | None:
 
 def _fault(kind: str | None, argument: str, *, has_argument: bool) -> Fault | None:
     match kind:
-        case "ok" | "hang" | "reset" | "garbage" | "badtls" if not has_argument and not argument:
+        case "ok" | "hang" | "reset" | "garbage" | "sloppy" | "flood" | "badtls" if not has_argument and not argument:
             return Fault(kind=kind)
         case "status" | "retry-after" | "bigbody" if re.fullmatch(r"[0-9]{1,11}", argument):
             low, high = _NUMBERED[kind]

@@ -15,6 +15,7 @@ MAX_HEAD_BYTES = 65_536
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
 _GARBAGE = b"220 receiver.example ESMTP ready\r\n"
+_SLOPPY = b'HTTP/1.1 204 No Content\r\n\r\n{"received":true}'
 _FILLER = b"x" * 65_536
 
 
@@ -41,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     #: seconds to wait before
     after_s: float = 0
     #: what to do instead of answering with `body`
-    trick: Literal["hang", "reset", "garbage", "bigbody"] | None = None
+    trick: Literal["hang", "reset", "garbage", "bigbody", "sloppy"] | None = None
     #: the body's size for `bigbody`
     size_bytes: int = 0
     close: bool = False
@@ -156,6 +157,9 @@ class ReceiverProtocol(asyncio.Protocol):
             self.transport.write(_render(answer, answer.size_bytes))
             self._owed = answer.size_bytes
             self._pay()
+            return
+        if answer.trick == "sloppy":
+            self.transport.write(_SLOPPY)
             return
         self.transport.write(_render(answer, len(answer.body)) + answer.body)
         if answer.close:

@@ -277,6 +277,7 @@ async def test_badtls(bench: Bench) -> None:
         ("delay:0.5*10", [("delay", 0.5, "", 10)]),
         ("redirect:https://a.test/b?c=*2", [("redirect", 0, "https://a.test/b?c=", 2)]),
         ("bigbody:10000000", [("bigbody", 10_000_000, "", 1)]),
+        ("sloppy*2,flood", [("sloppy", 0, "", 2), ("flood", 0, "", 1)]),
     ],
 )
 def test_a_script_is_read(text: str, steps: list[tuple[str, float, str, int]]) -> None:
