@@ -92,7 +92,7 @@ class Wire(ResponseHandler):
         head = self._head
         head += data
         while self._in_head:
-            while head[:1] in (b"\r", b"\n"):  # what an earlier body may have left
+            while head[:1] and head[0] in b"\r\n":  # what an earlier body may have left
                 del head[0]
             end = _HEAD_END.search(head, max(0, self._searched - 2))
             if not _BEGINNING.startswith(head[: len(_BEGINNING)]):
