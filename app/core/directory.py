@@ -2,19 +2,65 @@
 
 Rules of this file
 - A lookup never scans endpoints: it joins at most one bucket per prefix of the type (DESIGN section 5, fanout).
-- The answer for a (tenant, mode, type) is remembered until an endpoint of that tenant and mode changes.
+- The answer for a (tenant, mode, type) is remembered until an endpoint of that tenant and mode changes, where it is
+  short. Where buckets are large, `page` reads on from an id, at a cost that depends on the page alone.
 - Status is not judged here: a paused endpoint is found, and its reader decides.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.matching import includes, prefixes
 from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
+from app.core.ordered_ids import OrderedIds
 
 Scope = tuple[str, str]
+
+#: endpoints of a remembered answer, and of a bucket that is sorted when it is asked
+_SHORT = 1000
+
+
+def patterns(event_type: str) -> tuple[str, ...]:
+    """All patterns that may include a type."""
+    return event_type, *prefixes(event_type), "*"
+
+
+def _id(endpoint: Endpoint) -> str:
+    return endpoint.id
+
+
+class _Bucket(dict[str, Endpoint]):
+    """The endpoints of one pattern; in order, too, once there are many."""
+
+    __slots__ = ("_order",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: OrderedIds | None = None
+
+    def put(self, endpoint: Endpoint) -> None:
+        """Add or replace."""
+        self[endpoint.id] = endpoint
+        if self._order is not None:
+            self._order.add(endpoint.id)
+        elif len(self) > _SHORT:
+            self._order = OrderedIds(self)
+
+    def drop(self, endpoint_id: str) -> None:
+        """Remove; unknown ids are no error."""
+        if self.pop(endpoint_id, None) is not None and self._order is not None:
+            self._order.discard(endpoint_id)
+
+    def after(self, endpoint_id: str, limit: int) -> list[str]:
+        """The next ids, `limit` at most."""
+        if self._order is None:
+            ids = sorted(self)
+            begin = bisect_right(ids, endpoint_id)
+            return ids[begin : begin + limit]
+        return self._order.after(endpoint_id, limit)
 
 
 class _Index:
@@ -23,7 +69,7 @@ class _Index:
     __slots__ = ("answers", "buckets", "members")
 
     def __init__(self) -> None:
-        self.buckets: dict[str, dict[str, Endpoint]] = {}
+        self.buckets: dict[str, _Bucket] = {}
         self.answers: dict[str, tuple[Endpoint, ...]] = {}
         self.members: dict[str, Endpoint] = {}
 
@@ -75,13 +121,51 @@ class Directory:
             return ()
         answer = index.answers.get(event_type)
         if answer is None:
-            answer = index.answers[event_type] = self._find(index, event_type)
+            answer = self._find(index, event_type)
+            if len(answer) <= _SHORT:
+                index.answers[event_type] = answer
         return answer
+
+    def page(
+        self, tenant: str, mode: str, event_type: str, after: str, limit: int
+    ) -> tuple[Sequence[Endpoint], str | None]:
+        """Those of `match` behind the id `after`, and the id to go on from; None: there are no more.
+
+        Looks at `limit` endpoints at most, so a page may be shorter than what matches, or empty.
+        """
+        index = self._indexes.get((tenant, mode))
+        if index is None:
+            return (), None
+        answer = index.answers.get(event_type)
+        if answer is None:
+            buckets = [index.buckets[each] for each in patterns(event_type) if each in index.buckets]
+            if sum(map(len, buckets)) > _SHORT:
+                return self._page(index, buckets, event_type, after, limit)
+            answer = self.match(tenant, mode, event_type)
+        if not after and len(answer) <= limit:
+            return answer, None
+        begin = bisect_right(answer, after, key=_id)
+        end = begin + limit
+        return answer[begin:end], answer[end - 1].id if end < len(answer) else None
+
+    def _page(
+        self, index: _Index, buckets: Sequence[_Bucket], event_type: str, after: str, limit: int
+    ) -> tuple[Sequence[Endpoint], str | None]:
+        ids: Sequence[str] = [id_ for bucket in buckets for id_ in bucket.after(after, limit + 1)]
+        if len(buckets) > 1:
+            ids = sorted(set(ids))
+        looked_at = [index.members[id_] for id_ in ids[:limit]]
+        found = [each for each in looked_at if self._includes(each, event_type)]
+        return found, looked_at[-1].id if len(ids) > limit else None
+
+    def _includes(self, endpoint: Endpoint, event_type: str) -> bool:
+        opt_in = self._opt_in(endpoint.profile)
+        return any(includes(pattern, event_type, opt_in) for pattern in endpoint.events)
 
     def _find(self, index: _Index, event_type: str) -> tuple[Endpoint, ...]:
         found: dict[str, Endpoint] = {}
-        for pattern in (event_type, *prefixes(event_type), "*"):
-            for endpoint in index.buckets.get(pattern, {}).values():
+        for pattern in patterns(event_type):
+            for endpoint in index.buckets.get(pattern, _NONE).values():
                 if endpoint.id not in found and includes(pattern, event_type, self._opt_in(endpoint.profile)):
                     found[endpoint.id] = endpoint
         if len(index.answers) > _MAX_ANSWERS:
@@ -96,7 +180,10 @@ class Directory:
         index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
         index.members[endpoint.id] = endpoint
         for pattern in endpoint.events:
-            index.buckets.setdefault(pattern, {})[endpoint.id] = endpoint
+            bucket = index.buckets.get(pattern)
+            if bucket is None:
+                bucket = index.buckets[pattern] = _Bucket()
+            bucket.put(endpoint)
         index.answers.clear()
 
     def remove_endpoint(self, endpoint_id: str) -> None:
@@ -108,10 +195,11 @@ class Directory:
         index = self._indexes[old.tenant, old.mode]
         del index.members[endpoint_id]
         for pattern in old.events:
-            bucket = index.buckets.get(pattern, {})
-            bucket.pop(endpoint_id, None)
-            if not bucket:
-                index.buckets.pop(pattern, None)
+            bucket = index.buckets.get(pattern)
+            if bucket is not None:
+                bucket.drop(endpoint_id)
+                if not bucket:
+                    del index.buckets[pattern]
         index.answers.clear()
 
     def put_tenant(self, tenant: Tenant) -> None:
@@ -179,5 +267,6 @@ class Directory:
         return sorted(scope for scope, index in self._indexes.items() if index.members)
 
 
+_NONE: Mapping[str, Endpoint] = {}
 #: remembered answers per tenant and mode: types are few, but a producer may invent them
 _MAX_ANSWERS = 10_000

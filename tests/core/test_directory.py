@@ -187,3 +187,23 @@ def _scan(plain: dict[str, Endpoint], tenant: str, mode: str, event_type: str) -
         ),
         key=lambda each: each.id,
     )
+
+
+@pytest.mark.parametrize("number", [10, 2500])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_pages_are_what_all_matches_are(number: int, limit: int) -> None:
+    subscriptions = (("*",), ("a.*", "a.b"), ("a.b",), ("c",), ("*", "a.*"))
+    where = directory(*(endpoint(f"ep_{each * 7919 % number:05d}", *subscriptions[each % 5]) for each in range(number)))
+    for each in range(0, number, 3):
+        where.remove_endpoint(f"ep_{each:05d}")
+    for each in range(0, number, 6):
+        where.put_endpoint(endpoint(f"ep_{each:05d}", "a.b", profile="bota"))
+    for event_type in ("a.b", "c", "device.online"):
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page, after = where.page("acme", "live", event_type, after, limit)
+            assert len(page) <= limit
+            seen += [each.id for each in page]
+        assert seen == found(where, event_type)
+    assert where.page("acme", "test", "a.b", "", 5) == ((), None)
