@@ -2,7 +2,9 @@
 
 Rules of this file (each found by running stock Faust 0.15.3 against a broker; private API is used on purpose, the
 version is pinned, and tests/integration/test_fanout.py holds it to this)
-- A batch's offsets are committed only after `ack`; a batch that is never acked stops the commit before it, for ever.
+- Offsets are committed only after it was said that all before them is `done`; a batch of which nobody says it stops the
+  commit before it, for ever.
+- No more is polled of a partition that has too much under way: Faust's one queue for all partitions never fills.
 - The agent's body never raises: a failure ends the app, and it is built anew.
 - After recovery and rebalance reading begins where the group's commit is, at the beginning where there is none; what
   was fetched before that moment is dropped without being counted as read.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -25,50 +28,20 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from app.adapters.batch_track import Track, held
 from app.adapters.faust_tables import BatchTable
 from app.adapters.kafka_clients import ISOLATION_LEVEL
 from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.positions import COMMIT_MARK
 from app.core.recovery import PLAIN, Recovery
+from app.core.watchdog import Progress
 
 log = structlog.get_logger(__name__)
 
-#: a stop or a rebalance waits that long for batches under way
+#: a stop or a rebalance waits that long for what batches have begun
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
-
-
-class Track:
-    """What was handed out of one partition, and what of it is unfinished."""
-
-    __slots__ = ("next", "open")
-
-    def __init__(self) -> None:
-        #: the offset after the last one handed out; None: nothing yet
-        self.next: int | None = None
-        #: unfinished batches: last offset → first offset
-        self.open: dict[int, int] = {}
-
-    def delivered(self, first: int, last: int) -> None:
-        """A batch was handed out. One that begins earlier than expected means: reading went back."""
-        if self.next is not None and first < self.next:
-            self.open.clear()
-        self.open[last] = first
-        self.next = last + 1
-
-    def read_to(self, position: int) -> None:
-        """Reading has come to `position`, and everything below it was handed out; markers of transactions are done."""
-        if not self.open and (self.next is None or position > self.next):
-            self.next = position
-
-    def finished(self, last: int) -> None:
-        """A batch is finished; unknown ones (of an earlier assignment) are nothing."""
-        self.open.pop(last, None)
-
-    def committable(self) -> int | None:
-        """Every smaller offset is finished."""
-        return min(self.open.values()) if self.open else self.next
 
 
 class Polled(NamedTuple):
@@ -120,6 +93,9 @@ class _Consumer(driver.Consumer):
         #: counts the moments at which reading began anew
         self.assignments = 0
         self._gathering = Gathering(_FETCH_WAIT_MS)
+        #: from the beginning of a stop or a rebalance until reading begins anew
+        self.leaving = False
+        self._freed = asyncio.Event()
         self._no_fetch = asyncio.Event()
         self._no_fetch.set()
         self._seeking = asyncio.Lock()
@@ -130,11 +106,28 @@ class _Consumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> Any:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        if not self._readable():
+            self._freed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), timeout)
+            return {}, set()
         self._no_fetch.clear()
         try:
             return await super()._wait_next_records(timeout)
         finally:
             self._no_fetch.set()
+
+    def _readable(self) -> bool:
+        """Whether there is a partition to read of, or none at all yet."""
+        active = self._get_active_partitions()
+        return not active or bool(active - held(self.tracks))
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        if active_partitions:
+            active_partitions = active_partitions - held(self.tracks)
+            if not active_partitions:
+                return {}
+        return await super()._getmany(active_partitions, timeout)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """One message for each partition's batch; changelog records stay single."""
@@ -155,7 +148,8 @@ class _Consumer(driver.Consumer):
             if tp.topic in batched:
                 message = self._to_message(tp, batch[-1])
                 message.value, message.key = Polled(polled_at, batch), None
-                self.tracks.setdefault(tp, Track()).delivered(batch[0].offset, batch[-1].offset)
+                size = sum(len(record.value or b"") for record in batch)
+                self.tracks.setdefault(tp, Track()).delivered(batch[0].offset, batch[-1].offset, len(batch), size)
                 yield tp, message
             else:
                 for record in batch:
@@ -184,16 +178,27 @@ class _Consumer(driver.Consumer):
             if fresh:
                 await self._thread.seek_to_beginning(*fresh)
             self.assignments += 1
+            self.leaving = False
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         return None
 
-    def ack(self, message: Any) -> bool:
-        """The only way by which a batch counts as finished."""
-        track = self.tracks.get(message.tp)
-        if track is not None and message.generation_id == self.app.consumer_generation_id:
-            track.finished(message.offset)
-        return bool(super().ack(message))
+    def begin(self, message: Any) -> None:
+        """Outputs of one more part of a batch are under way."""
+        track = self._track_of(message)
+        if track is not None:
+            track.begin()
+
+    def done(self, message: Any, reached: int) -> None:
+        """A part has ended. The only way by which offsets count as finished."""
+        track = self._track_of(message)
+        if track is not None:
+            track.done(message.offset, reached)
+            self._freed.set()
+
+    def _track_of(self, message: Any) -> Track | None:
+        """None for a message of an earlier assignment."""
+        return self.tracks.get(message.tp) if message.generation_id == self.app.consumer_generation_id else None
 
     def _new_offset(self, tp: TP) -> int | None:
         """The only source of commits."""
@@ -216,25 +221,27 @@ class _Consumer(driver.Consumer):
         return committed
 
     async def wait_empty(self) -> None:
-        """Wait (bounded) for batches under way, then commit what is safe."""
+        """Wait (bounded) for what batches have begun, then commit what is safe."""
+        self.leaving = True
         end = monotonic() + _DRAIN_S
         while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
             await asyncio.sleep(0.02)
         await self.commit_and_end_transactions()
 
-    def progress(self) -> dict[TP, int | None]:
-        """For each partition of the batched topics the lowest offset that is not acknowledged; None: not known yet."""
+    def progress(self) -> dict[TP, Progress]:
+        """For each partition of the batched topics how far it is."""
         reader = self._thread._consumer if self._thread is not None else None
-        found: dict[TP, int | None] = {}
+        found: dict[TP, Progress] = {}
         for tp in self.assignment() if reader is not None else ():
             if tp.topic in self.app.batched_topics:
                 track = self.tracks.get(tp)
+                low = track.lowest() if track is not None else None
                 read = read_position(reader, driver.ensure_aiokafka_TP(tp))
-                found[tp] = min(track.open.values()) if track is not None and track.open else read
+                found[tp] = Progress(read if low is None else low, (track.moves,) if track is not None else ())
         return found
 
     def _under_way(self) -> bool:
-        return not self.app.failed and any(track.open for track in self.tracks.values())
+        return not self.app.failed and any(track.busy for track in self.tracks.values())
 
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent failed: commit nothing on its behalf."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from faust.types import TP
 from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.core.recovery import PLAIN, Recovery
-from app.core.watchdog import Progress, Report
+from app.core.watchdog import Report
 from app.ports import Record
 from app.ports.streams import StreamBatch
 
@@ -41,6 +42,11 @@ class _Partition:
         """Whether nothing was assigned anew since."""
         return bool(self._app.consumer.assignments == self._assignment)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it is about to be given up, or read anew."""
+        return bool(self._app.consumer.leaving or self._app.failed)
+
     def read(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].read(self.number, key)
 
@@ -66,12 +72,28 @@ class _Batch:
         self.polled_at: float = event.value.at
         self.records: Sequence[Record] = event.value.records
 
-    async def ack(self) -> None:
-        self._event.ack()
+    def begin(self) -> None:
+        self._stream.app.consumer.begin(self._event.message)
+
+    async def done(self, reached: int) -> None:
+        message = self._event.message
+        self._stream.app.consumer.done(message, reached)
+        if reached > message.offset:
+            self._event.ack()
         self._stream.acked.set()
 
     def fail(self, error: HookstreamError) -> None:
         self._stream.fail(error)
+
+
+class _Lane:
+    """The batches of one partition that wait, and the task that works on them."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Batch] = deque()
+        self.task: asyncio.Task[None] | None = None
 
 
 class FaustStream:
@@ -99,6 +121,7 @@ class FaustStream:
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()
         self._partitions: dict[TP, _Partition] = {}
+        self._lanes: dict[int, _Lane] = {}
         self._failure: asyncio.Future[None] | None = None
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
         self.app.agent(self._topic, name=agent, concurrency=1)(self._agent)
@@ -149,7 +172,7 @@ class FaustStream:
             recovered = sum(offset or 0 for offset in self.app.tables.recovery.active_offsets.values())
             return Report(settling=settling, steps=recovered)
         lows = self.app.consumer.progress()
-        return Report({(place.topic, place.partition): Progress(low) for place, low in lows.items()})
+        return Report({(place.topic, place.partition): progress for place, progress in lows.items()})
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
         """See `app.ports.streams.StreamApp`."""
@@ -176,6 +199,10 @@ class FaustStream:
     async def _stop(self) -> None:
         stopping = asyncio.create_task(self.app.stop())
         done, _ = await asyncio.wait([stopping], timeout=_STOP_S)
+        lanes = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        for task in lanes:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
         if not done:
             log.error("stream.did_not_stop", seconds=_STOP_S)
             stopping.cancel()
@@ -185,15 +212,23 @@ class FaustStream:
             await table.close()
 
     async def _agent(self, stream: Any) -> AsyncIterable[None]:
-        handle = self._handle
         async for event in stream.noack().events():
-            if self.app.failed or handle is None:
-                continue  # never acknowledged: the commit stays before it
-            try:
-                await handle(_Batch(self, event))
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                log.exception("stream.batch_failed")
-                self.fail(error)
+            batch = _Batch(self, event)
+            lane = self._lanes.setdefault(batch.partition.number, _Lane())
+            lane.waiting.append(batch)
+            if lane.task is None:
+                lane.task = asyncio.create_task(self._work(lane))
             yield
+
+    async def _work(self, lane: _Lane) -> None:
+        """Hand out a partition's batches: the others do not wait for it. How much waits is bounded by what is read."""
+        try:
+            while lane.waiting and self._handle is not None:
+                batch = lane.waiting.popleft()
+                if batch.partition.current and not batch.partition.leaving:  # else it comes again
+                    await self._handle(batch)
+        except Exception as error:
+            log.exception("stream.batch_failed")
+            self.fail(error)
+        finally:
+            lane.task = None

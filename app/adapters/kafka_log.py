@@ -20,15 +20,19 @@ from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
+from app.adapters.kafka_producers import stop_producer
 from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
 from app.ports import Headers, Meter
 
 log = structlog.get_logger(__name__)
 
-#: bytes that may wait for acknowledgements before `room` makes callers wait
+#: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
 _ROOM_BYTES = 32 * 1024 * 1024
+_ROOM_RECORDS = 40_000
 _BATCH_BYTES = 256 * 1024
 _BATCH_RECORDS = 1000
+#: a batch with so many records is built alone in its turn of the loop
+_LARGE_RECORDS = 100
 _PARTITION_CACHE = 200_000
 #: a record of that topic in a smaller form: value and headers; None: there is none
 Reduce = Callable[[str, bytes | None, Headers], tuple[bytes | None, list[tuple[str, bytes]]] | None]
@@ -61,11 +65,12 @@ class _Channel:
 class Bundle:
     """Several records that count as done together; calls `then` once, when the last one is acknowledged."""
 
-    __slots__ = ("_failed", "_left", "_log", "_then")
+    __slots__ = ("_failed", "_left", "_log", "_then", "records", "size")
 
     def __init__(self, log_: KafkaLog, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> None:
         self._log = log_
         self._left = 1
+        self.records = self.size = 0
         self._then = then
         self._failed = failed
 
@@ -74,7 +79,8 @@ class Bundle:
     ) -> None:
         """Enqueue one more record (not after `close`)."""
         self._left += 1
-        self._log.enqueue(topic, partition, key, value, headers, self._one, self._failed)
+        self.records += 1
+        self.size += self._log.enqueue(topic, partition, key, value, headers, self._one, self._failed)
 
     def close(self) -> None:
         """No more records will come."""
@@ -107,7 +113,8 @@ class KafkaLog:
         self._channels: dict[tuple[str, int], _Channel] = {}
         self._counts: dict[str, int] = {}
         self._partitions: dict[tuple[int, bytes], int] = {}
-        self._bytes = 0
+        self._bytes = self._records = 0
+        self._building = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -137,7 +144,7 @@ class KafkaLog:
             await asyncio.gather(*left, return_exceptions=True)
         producer, self._producer = self._producer, None
         if producer:
-            await _stop(producer)
+            await stop_producer(producer)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
@@ -188,8 +195,8 @@ class KafkaLog:
         headers: Headers,
         acked: Callable[[int], None],
         failed: Callable[[HookstreamError], None],
-    ) -> None:
-        """Add one record to its channel; never blocks. `acked` gets the offset (-1: unknown)."""
+    ) -> int:
+        """Add one record to its channel; never blocks. `acked` gets the offset (-1: unknown). Its size in bytes."""
         if partition is None:
             partition = self.partition_for(topic, key or b"")
         channel = self._channels.get((topic, partition))
@@ -200,11 +207,13 @@ class KafkaLog:
         size = _size(key, value, owned)
         channel.entries.append(_Entry(key, value, owned, acked, failed, size))
         self._bytes += size
-        if self._bytes > _ROOM_BYTES:
+        self._records += 1
+        if self._bytes > _ROOM_BYTES or self._records > _ROOM_RECORDS:
             self._room.clear()
         if channel.task is None:
             channel.tried_s = self._clock.monotonic()
             channel.task = asyncio.create_task(self._drain(channel))
+        return size
 
     async def _drain(self, channel: _Channel) -> None:
         try:
@@ -228,6 +237,8 @@ class KafkaLog:
             producer, given_up, count = self._alive(), False, 0
             channel.tried_s = self._clock.monotonic()
             try:
+                if min(limit, len(channel.entries)) >= _LARGE_RECORDS:
+                    await self._turn()
                 count, future = await self._submit(producer, channel, limit)
                 given_up = True
                 offset = (await future).offset
@@ -252,6 +263,11 @@ class KafkaLog:
             else:
                 self._acknowledge(channel, count, offset)
                 return
+
+    async def _turn(self) -> None:
+        """Channels whose batches were acknowledged together build the next ones together: one in each loop's turn."""
+        async with self._building:
+            await asyncio.sleep(0)
 
     async def _submit(
         self, producer: AIOKafkaProducer, channel: _Channel, limit: int
@@ -289,17 +305,19 @@ class KafkaLog:
         for index in range(count):
             entry = entries.popleft()
             self._bytes -= entry.size
+            self._records -= 1
             entry.acked(offset + index if offset >= 0 else -1)
         self._open_room()
 
     def _fail_first(self, channel: _Channel, error: HookstreamError) -> None:
         entry = channel.entries.popleft()
         self._bytes -= entry.size
+        self._records -= 1
         entry.failed(error)
         self._open_room()
 
     def _open_room(self) -> None:
-        if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2:
+        if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2 and self._records <= _ROOM_RECORDS // 2:
             self._room.set()
 
     def _note(self, topic: str, error: Exception) -> None:
@@ -325,7 +343,7 @@ class KafkaLog:
             if self._producer is not producer:
                 return
             log.warning("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
-            await _stop(producer)
+            await stop_producer(producer)
             while self._producer is producer:
                 try:
                     self._producer = await self._connect()
@@ -348,27 +366,13 @@ class KafkaLog:
         try:
             await producer.start()
         except BaseException:
-            await _stop(producer)
+            await stop_producer(producer)
             raise
         return producer
 
 
 def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> int:
     return 100 + len(value or b"") + len(key or b"") + sum([len(text or b"") + 40 for _, text in headers])
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    task = asyncio.create_task(producer.stop())
-    done, _ = await asyncio.wait([task], timeout=3)
-    if not done:  # it waits for batches that it cannot send; its own tasks would outlive it
-        task.cancel()
-        sender = producer._sender.sender_task
-        if sender is not None:
-            sender.cancel()
-        await asyncio.gather(task, producer.client.close(), return_exceptions=True)
-        # Whoever waits for a batch of it would wait for ever.
-        producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _resolve(future: asyncio.Future[int]) -> Callable[[int], None]:

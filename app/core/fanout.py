@@ -1,4 +1,4 @@
-"""What one batch of events.raw causes: deliveries, rejections, and what the tables have to remember.
+"""What the records of events.raw cause, in slices: deliveries, rejections, and what the tables have to remember.
 
 Rules of this file
 - Pure: the same records over the same tables and directory cause the same outputs with the same ids.
@@ -12,11 +12,14 @@ Rules of this file
 - What a paused endpoint is not given is put aside in deliveries.dead, as decided: with its sequence, and without the
   producer's duplicates, which nobody could tell later. A disabled endpoint gets nothing.
 - What has to be in order goes to the sequencer all the same: it alone knows what is ahead, and puts it aside.
+- A batch is planned in slices of bounded records and bytes; where it is cut changes no id and no sequence. An event
+  with many endpoints is cut between two of them, in the order of their ids. Its *checkpoint* says up to which of them
+  everything is acknowledged; it is written then, and whoever reads the event again goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -27,8 +30,8 @@ from app.core.delivery_record import Header, event_headers, size_of, with_delive
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, data_of, understand
-from app.core.model import Event, EventType
-from app.core.positions import Position
+from app.core.model import Endpoint, Event, EventType
+from app.core.positions import Checkpoint, Position
 from app.core.schema_rules import Violation
 from app.core.topics import GROWTH, max_message_bytes
 
@@ -43,12 +46,19 @@ def position_key(partition: int) -> bytes:
     return b"position/%d" % partition
 
 
+def checkpoint_key(partition: int) -> bytes:
+    """The key of a partition's checkpoint in the table `positions`."""
+    return b"checkpoint/%d" % partition
+
+
 def begun_key(partition: int) -> bytes:
     """The key in the table `ordering` that says whether the table knows its partition from the beginning."""
     return b"\0begun/%d" % partition
 
 
 BEGUN, BEGUN_LATE = b"\0", b"\1"
+#: of a record, beside its event: key and headers
+_OVERHEAD_BYTES = 512
 
 
 class RawRecord(Protocol):
@@ -72,6 +82,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     ttl_ms: int
     max_event_bytes: int
+
+    #: outputs (deliveries, rejections, duplicates, table entries) of one slice
+    slice_outputs: int = 2000
+    #: bytes that one slice reads and writes
+    slice_bytes: int = 4 * 1024 * 1024
+    #: an event with no more outputs or bytes than that is not cut
+    whole_outputs: int = 200
+    whole_bytes: int = 1024 * 1024
 
     @property
     def max_rejected_bytes(self) -> int:
@@ -98,7 +116,14 @@ class Drop(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """Everything that a batch causes."""
+    """Everything that one slice of a batch causes."""
+
+    #: every record before this offset is planned to its end, in this slice or an earlier one
+    upto: int = 0
+    #: the offset after the last record that was begun
+    begun: int = 0
+    #: what the table `positions` has to remember, once all of the slice and of those before it is acknowledged
+    checkpoints: dict[bytes, bytes | None] = msgspec.field(default_factory=dict)
 
     #: (endpoint id, headers, value)
     deliveries: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
@@ -115,6 +140,23 @@ class Plan(msgspec.Struct, kw_only=True):
     warnings: list[tuple[str, Violation]] = msgspec.field(default_factory=list)
     accepted: int = 0
     unmatched: int = 0
+    #: events planned to their end that had deliveries to make, and how many these were, with earlier slices
+    ended: int = 0
+    fanned_out: int = 0
+
+
+class _UnderWay(msgspec.Struct):
+    """An accepted event, and how far it is planned."""
+
+    event: Event
+    record: RawRecord
+    sequence: int | None
+    replay_id: str
+    #: the last endpoint that was looked at
+    after: str = ""
+    outputs: int = 0
+    #: whether the table may hold a checkpoint of it
+    cut: bool = False
 
 
 Lookup = Callable[[bytes], bytes | None]
@@ -128,7 +170,7 @@ class Planner:
         rules: Rules,
         partition: int,
         directory: Directory,
-        registry_position: int,
+        registry_position: Callable[[], int],
         sight: Lookup,
         sequence: Lookup,
         violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
@@ -143,21 +185,56 @@ class Planner:
         self._sequence = sequence
         self._violation = violation
         self._plan = Plan()
+        self._outputs = self._bytes = 0
         begun = sequence(begun_key(partition))
         self._late = begun == BEGUN_LATE or (begun is None and start > 0)
         if begun is None:
             self._plan.sequences[begun_key(partition)] = BEGUN_LATE if self._late else BEGUN
 
-    def plan(self, records: Sequence[RawRecord], position: Position) -> Plan:
-        """Plan all records of a batch, in order."""
+    def slices(
+        self, records: Sequence[RawRecord], position: Position, checkpoint: Checkpoint | None = None
+    ) -> Iterator[Plan]:
+        """Plan all records of a batch, in order. What a slice says is to be in the tables before the next is asked for.
+
+        `checkpoint`: how far the event at its offset was planned and acknowledged before.
+        """
+        upto = records[0].offset if records else 0
         for record in records:
-            at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
-            try:
-                event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
-                self._event(event, record, positions.replay_of(position, record.offset))
-            except MalformedEvent as error:
-                self._plan.rejections.append(Rejection(record, error.reason, error.detail))
-        return self._plan
+            work = self._begin(record, positions.replay_of(position, record.offset), checkpoint)
+            while work is not None and not self._deliver(work):
+                yield self._cut(upto, work)
+            upto = record.offset + 1
+            if self._is_full() and record is not records[-1]:
+                yield self._cut(upto)
+        yield self._cut(upto)
+
+    def _cut(self, upto: int, work: _UnderWay | None = None) -> Plan:
+        plan, self._plan = self._plan, Plan()
+        self._outputs = self._bytes = 0
+        plan.upto = plan.begun = upto
+        if work is not None:
+            plan.begun = work.record.offset + 1
+            work.cut = True
+            checkpoint = positions.checkpoint(work.record, work.replay_id, work.after)
+            plan.checkpoints[checkpoint_key(self._partition)] = positions.write_checkpoint(checkpoint)
+        return plan
+
+    def _is_full(self) -> bool:
+        return self._outputs >= self._rules.slice_outputs or self._bytes >= self._rules.slice_bytes
+
+    def _begin(self, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None) -> _UnderWay | None:
+        """Understand and judge a record; None: it needs no more than the plan has now."""
+        at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
+        self._outputs += 1
+        self._bytes += len(record.value or b"")
+        try:
+            event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
+            if checkpoint is not None and not positions.is_of(checkpoint, record, replay_id):
+                checkpoint = None
+            return self._event(event, record, replay_id, checkpoint)
+        except MalformedEvent as error:
+            self._plan.rejections.append(Rejection(record, error.reason, error.detail))
+            return None
 
     def _judge(self, event: Event) -> None:
         """Hold the event against the schema that its tenant has given its type; `MalformedEvent` where that matters."""
@@ -171,16 +248,22 @@ class Planner:
             raise MalformedEvent(problem.reason, problem.detail)
         self._plan.warnings.append((event.type, problem))
 
-    def _event(self, event: Event, record: RawRecord, replay_id: str) -> None:
+    def _event(
+        self, event: Event, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None
+    ) -> _UnderWay | None:  # fmt: skip
         sequence: int | None = None
         if event.idempotency_key is None and event.ordering_key is None:
-            self._judge(event)
+            if checkpoint is None:  # else it was accepted before
+                self._judge(event)
         else:
             known, sequence = self._known(event, record)
             if not known:
-                return
+                return None
         self._plan.accepted += 1
-        self._deliver(event, record, sequence, replay_id)
+        work = _UnderWay(event, record, sequence, replay_id)
+        if checkpoint is not None:
+            work.after, work.cut = checkpoint.after, True
+        return work
 
     def _known(self, event: Event, record: RawRecord) -> tuple[bool, int | None]:
         """Whether to process the event, and its sequence."""
@@ -214,26 +297,58 @@ class Planner:
         self._plan.sequences[key] = number.to_bytes(8, "big")
         return number
 
-    def _deliver(self, event: Event, record: RawRecord, sequence: int | None, replay_id: str) -> None:
+    def _deliver(self, work: _UnderWay) -> bool:
+        """Plan deliveries of an event, as many as the slice may still have; False: there are more."""
+        event = work.event
+        size = len(event.body) + _OVERHEAD_BYTES
+        found, after = self._directory.page(event.tenant, event.mode, event.type, work.after, self._fits(size))
+        planned = self._deliver_to(found, work)
+        work.outputs += planned
+        self._outputs += len(found)
+        self._bytes += planned * size
+        if after is not None:
+            work.after = after
+            return False
+        if work.outputs == 0 and not work.cut:
+            self._plan.unmatched += 1
+        self._plan.ended += 1
+        self._plan.fanned_out += work.outputs
+        if work.cut:
+            self._plan.checkpoints[checkpoint_key(self._partition)] = None
+        return True
+
+    def _fits(self, size: int) -> int:
+        """To how many endpoints the slice may still deliver records of `size` bytes."""
+        rules = self._rules
+        left = rules.slice_outputs - self._outputs
+        if left * size > rules.slice_bytes - self._bytes:
+            left = (rules.slice_bytes - self._bytes) // size
+        if left >= rules.whole_outputs:
+            return left
+        return max(left, min(rules.whole_outputs, rules.whole_bytes // size), 1)
+
+    def _deliver_to(self, endpoints: Sequence[Endpoint], work: _UnderWay) -> int:
+        plan, event, record = self._plan, work.event, work.record
+        name = ids.delivery_ids(event.tenant, event.id, work.replay_id)
         shared: list[Header] | None = None
-        for endpoint in self._directory.match(event.tenant, event.mode, event.type):
+        planned = 0
+        for endpoint in endpoints:
             if endpoint.status == "disabled":
                 continue
             if shared is None:
                 shared = event_headers(
-                    event, record.timestamp, sequence, replay_id, self._registry_position,
+                    event, record.timestamp, work.sequence, work.replay_id, self._registry_position(),
                     source=(self._partition, record.offset),
                 )  # fmt: skip
-            delivery = ids.delivery_id(event.tenant, event.id, endpoint.id, replay_id)
-            headers = with_delivery(shared, delivery)
+            planned += 1
+            headers = with_delivery(shared, name(endpoint.id))
             if endpoint.ordering == "fifo" and event.ordering_key is not None:
-                self._plan.ordered.append((endpoint.id.encode(), headers, event.body))
+                plan.ordered.append((endpoint.id.encode(), headers, event.body))
             elif endpoint.status == "active":
-                self._plan.deliveries.append((endpoint.id.encode(), headers, event.body))
+                plan.deliveries.append((endpoint.id.encode(), headers, event.body))
             else:
-                self._plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))
-        if shared is None:
-            self._plan.unmatched += 1
+                plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))
+        return planned
 
 
 def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes | None, bytes | None, list[Header]]:

@@ -5,15 +5,32 @@ All are deterministic functions of what they identify, so that work done twice n
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+#: ten bits → two characters
+_TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
+
+
+def _text(*parts: str) -> str:
+    # Length-prefixed parts: ("a", "bc") and ("ab", "c") differ.
+    return "".join([f"{len(part)}:{part}" for part in parts])
 
 
 def _digest(*parts: str) -> str:
-    # Length-prefixed parts: ("a", "bc") and ("ab", "c") differ.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return base64.b32encode(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=15).digest()).decode().lower()
+    return _name(_text(*parts))
+
+
+def _name(text: str) -> str:
+    """120 bits of BLAKE2b as RFC 4648 base32 in lower case, written out: `base64.b32encode` takes twice as long."""
+    bits = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=15).digest(), "big")
+    high, low, two = bits >> 60, bits & 0xFFFFFFFFFFFFFFF, _TWO
+    return (
+        two[high >> 50] + two[high >> 40 & 1023] + two[high >> 30 & 1023] + two[high >> 20 & 1023]
+        + two[high >> 10 & 1023] + two[high & 1023] + two[low >> 50] + two[low >> 40 & 1023] + two[low >> 30 & 1023]
+        + two[low >> 20 & 1023] + two[low >> 10 & 1023] + two[low & 1023]
+    )  # fmt: skip
 
 
 def event_id(topic: str, partition: int, offset: int) -> str:
@@ -28,6 +45,12 @@ def delivery_id(tenant: str, event: str, endpoint: str, replay: str = "") -> str
     Does not collapse: a replay (its id differs), another endpoint, the same producer id at another tenant.
     """
     return "dlv_" + _digest(tenant, event, endpoint, replay)
+
+
+def delivery_ids(tenant: str, event: str, replay: str = "") -> Callable[[str], str]:
+    """`delivery_id` of one event for many endpoints."""
+    before, after = _text(tenant, event), _text(replay)
+    return lambda endpoint: "dlv_" + _name(f"{before}{len(endpoint)}:{endpoint}{after}")
 
 
 def replay_id(group: str, partition: int, start: int, until: int) -> str:

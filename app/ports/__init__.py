@@ -94,6 +94,16 @@ class Meter(Protocol):
 class Bundle(Protocol):
     """Several records that count as done together."""
 
+    @property
+    def records(self) -> int:
+        """How many records were appended."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """What they take in memory and in Kafka, in bytes, about."""
+        ...
+
     def append(
         self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
     ) -> None:

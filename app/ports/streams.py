@@ -32,6 +32,14 @@ class StreamPartition(Protocol):
         """Whether nothing was assigned anew since; if something was, the tables may be somebody else's."""
         ...
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it is about to be given up, or read anew: nothing more is to be begun, only what is open to be ended.
+
+        What is not begun then comes again from the commit on, here or elsewhere.
+        """
+        ...
+
     def read(self, table: str, key: bytes) -> bytes | None:
         """The value in the local store."""
         ...
@@ -64,8 +72,15 @@ class StreamBatch(Protocol):
         """When the records had been read from the broker, in `Clock.monotonic`."""
         ...
 
-    async def ack(self) -> None:
-        """Everything that the batch causes is acknowledged: its offsets may be committed."""
+    def begin(self) -> None:
+        """Outputs of one more part of it are under way; `done` follows."""
+        ...
+
+    async def done(self, reached: int) -> None:
+        """A part has ended, and everything is acknowledged that the records before `reached` cause.
+
+        They may be committed; the batch is finished when that is all of it.
+        """
         ...
 
     def fail(self, error: HookstreamError) -> None:
@@ -77,8 +92,9 @@ class StreamApp(Protocol):
     """A stream processor over one topic with tables; one run for each instance."""
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
-        """Hand batches to `handle`, those of a partition in order, until cancelled or failed.
+        """Hand batches to `handle` until cancelled or failed: of each partition one after the other has returned.
 
+        Partitions do not wait for one another. No more is read of one that has too much which is not acknowledged.
         What `handle` raises ends the run; batches that were not acknowledged are not committed.
         """
         ...

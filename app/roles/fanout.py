@@ -1,22 +1,24 @@
 """The fan-out role: each batch of events.raw becomes deliveries, acknowledged before the batch is.
 
-The agent is the shell: what a batch causes is decided in core/fanout.py. Batches of a partition are planned in order;
-the acknowledgements of some are awaited while the next ones are planned, and the commit never passes an open one.
+The agent is the shell: what a batch causes is decided in core/fanout.py, slice by slice. The slices of a partition are
+planned in order; the acknowledgements of some are awaited while the next ones are planned, and the commit never passes
+an open one. Between two slices the loop, and the other partitions, have their turn.
 
 Sequences are written last, when the sights that they were given to are safe. A crash between two changelogs would else
 leave a count that is ahead of what it has counted: the event is read again, finds itself unknown, and takes another
-number. Behind it may be: a record that is read again says which number it has.
+number. Behind it may be: a record that is read again says which number it has. Checkpoints are written last, too: they
+say that everything before them is acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
 
 from app.core import positions
-from app.core.fanout import Plan, Planner, Rules, dropped, position_key, rejected
+from app.core.fanout import Plan, Planner, Rules, checkpoint_key, dropped, position_key, rejected
 from app.core.watchdog import Report
 from app.ports import Bundle, BundleLog, DirectoryFeed, Meter
 from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
@@ -25,27 +27,49 @@ from app.roles.batches import BatchPipe, remember
 log = structlog.get_logger(__name__)
 
 
-class _Counts:
-    """The table `ordering` of a partition, with what is planned and not yet safe to write."""
+class _Partition:
+    """The tables of a partition during one assignment, with what is planned and not yet safe to write."""
 
-    def __init__(self, partition: StreamPartition) -> None:
+    def __init__(self, partition: StreamPartition, group: str) -> None:
         self.partition = partition
+        #: planned sequences
         self._ahead: dict[bytes, bytes] = {}
+        number = partition.number
+        stored = positions.read(partition.read("positions", position_key(number)))
+        #: planned, not only acknowledged
+        self.position = positions.begin(stored, group, number, partition.start, was_reset=partition.was_reset)
+        if self.position.replay_id:
+            log.info(
+                "fanout.replay", partition=number, replay=self.position.replay_id, until=self.position.replay_until
+            )  # fmt: skip
+        noted = partition.read("positions", checkpoint_key(number))
+        #: how far an earlier assignment came in one event
+        self.checkpoint = None if partition.was_reset else positions.read_checkpoint(noted)
+        self._outdated = partition.was_reset and noted is not None
 
-    def read(self, key: bytes) -> bytes | None:
+    def sequence(self, key: bytes) -> bytes | None:
         """The latest planned sequence of an ordering key."""
         return self._ahead.get(key) or self.partition.read("ordering", key)
 
-    def plan(self, sequences: Mapping[bytes, bytes | None]) -> None:
-        """Know them for the next batch."""
-        self._ahead.update((key, value) for key, value in sequences.items() if value is not None)
+    def advance(self, plan: Plan) -> dict[bytes, bytes | None]:
+        """A slice is planned: know it for the next one. What the table `positions` has to remember with it."""
+        self._ahead.update(plan.sequences)
+        self.position = positions.advance(self.position, plan.begun)
+        items: dict[bytes, bytes | None] = {position_key(self.partition.number): positions.write(self.position)}
+        if self._outdated:
+            items[checkpoint_key(self.partition.number)] = None
+            self._outdated = False
+        return items
 
-    def write(self, sequences: Mapping[bytes, bytes | None], bundle: Bundle) -> None:
-        """Their sights are safe."""
+    def settle(
+        self, sequences: Mapping[bytes, bytes], checkpoints: Mapping[bytes, bytes | None], bundle: Bundle
+    ) -> None:
+        """The slice is safe: remember what may be known only then."""
         remember(self.partition, "ordering", sequences, bundle)
         for key, value in sequences.items():
             if self._ahead.get(key) == value:
                 del self._ahead[key]
+        remember(self.partition, "positions", checkpoints, bundle)
 
 
 class FanoutRole:
@@ -71,8 +95,7 @@ class FanoutRole:
         self._rejected = rejected
         self._duplicates = duplicates
         self._pipe = BatchPipe(log_)
-        self._positions: dict[int, tuple[StreamPartition, positions.Position]] = {}
-        self._counts: dict[int, _Counts] = {}
+        self._partitions: dict[int, _Partition] = {}
 
     def ready(self) -> str | None:
         """None when a new event would be fanned out; else why not."""
@@ -92,50 +115,45 @@ class FanoutRole:
 
     async def _handle(self, batch: StreamBatch) -> None:
         """Plan a batch and append what it causes; its acknowledgement follows by itself."""
-        await self._pipe.room()
         await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
-        if not batch.partition.current:
-            return  # whoever has the partition now reads it
-        plan, position = self._plan(batch)
-        counts = self._counts_of(batch.partition)
-        counts.plan(plan.sequences)
-        last_words = partial(counts.write, plan.sequences) if plan.sequences else None
-        with self._pipe.outputs(batch, last_words) as bundle:
-            self._append(batch, plan, position, bundle)
+        parts = self._pipe.parts(batch)
+        slices: Iterator[Plan] | None = None
+        upto, end = -1, batch.records[-1].offset + 1
+        while upto < end:
+            async with self._pipe.turn():
+                if not batch.partition.current or batch.partition.leaving:
+                    return  # whoever has the partition next reads it, and goes on behind what is acknowledged
+                slices = slices or self._plan(batch)
+                plan = next(slices)
+                upto = plan.upto
+                known = self._partition(batch.partition)
+                remembered = known.advance(plan)
+                late = plan.sequences or plan.checkpoints
+                last_words = partial(known.settle, plan.sequences, plan.checkpoints) if late else None
+                with parts.outputs(upto, last_words) as bundle:
+                    self._append(batch.partition, plan, remembered, bundle)
 
-    def _plan(self, batch: StreamBatch) -> tuple[Plan, positions.Position]:
+    def _plan(self, batch: StreamBatch) -> Iterator[Plan]:
         partition = batch.partition
+        known = self._partition(partition)
         planner = Planner(
-            self._rules, partition.number, self._feed.directory, self._feed.position,
-            sight=lambda key: partition.read("idempotency", key), sequence=self._counts_of(partition).read,
+            self._rules, partition.number, self._feed.directory, lambda: self._feed.position,
+            sight=lambda key: partition.read("idempotency", key), sequence=known.sequence,
             violation=self._schemas.violation, start=partition.start,
         )  # fmt: skip
-        position = self._position(partition)
-        plan = planner.plan(batch.records, position)
-        following = positions.advance(position, batch.records[-1].offset + 1)
-        self._positions[partition.number] = (partition, following)
-        return plan, following
+        return planner.slices(batch.records, known.position, known.checkpoint)
 
-    def _counts_of(self, partition: StreamPartition) -> _Counts:
-        known = self._counts.get(partition.number)
+    def _partition(self, partition: StreamPartition) -> _Partition:
+        known = self._partitions.get(partition.number)
         if known is None or known.partition is not partition:
-            known = self._counts[partition.number] = _Counts(partition)
+            known = self._partitions[partition.number] = _Partition(partition, self._group)
         return known
 
-    def _position(self, partition: StreamPartition) -> positions.Position:
-        known = self._positions.get(partition.number)
-        if known is not None and known[0] is partition:
-            return known[1]
-        stored = positions.read(partition.read("positions", position_key(partition.number)))
-        begun = positions.begin(stored, self._group, partition.number, partition.start, was_reset=partition.was_reset)
-        if begun.replay_id:
-            log.info("fanout.replay", partition=partition.number, replay=begun.replay_id, until=begun.replay_until)
-        return begun
-
-    def _append(self, batch: StreamBatch, plan: Plan, position: positions.Position, bundle: Bundle) -> None:
-        partition = batch.partition
+    def _append(
+        self, partition: StreamPartition, plan: Plan, remembered: Mapping[bytes, bytes | None], bundle: Bundle
+    ) -> None:  # fmt: skip
         remember(partition, "idempotency", plan.sights, bundle)
-        remember(partition, "positions", {position_key(partition.number): positions.write(position)}, bundle)
+        remember(partition, "positions", remembered, bundle)
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
         for endpoint, headers, body in plan.ordered:
@@ -163,5 +181,5 @@ class FanoutRole:
             log.warning("fanout.schema", type=event_type, reason=problem.reason, problem=problem.detail)
         if plan.warnings:
             self._meter.count("schema_warnings_total", len(plan.warnings))
-        if plan.accepted:
-            self._meter.observe("event_fanout_endpoints", len(plan.deliveries) / plan.accepted)
+        if plan.ended:
+            self._meter.observe("event_fanout_endpoints", plan.fanned_out / plan.ended)

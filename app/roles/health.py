@@ -78,8 +78,11 @@ class HealthRole:
             await self._pipe.close()
 
     async def _handle(self, batch: StreamBatch) -> None:
-        await self._pipe.room()
         await self._feed.fence(batch.polled_at)  # an endpoint that dispatch knows must be known here, in its epoch
+        async with self._pipe.turn():
+            await self._work(batch)
+
+    async def _work(self, batch: StreamBatch) -> None:
         states: dict[bytes, Health | None] = {}
         said: list[tuple[Record, Said]] = []
         for record in batch.records:

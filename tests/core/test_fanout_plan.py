@@ -42,8 +42,8 @@ class Tables(msgspec.Struct):
         self, where: Directory, records: Sequence[Record], position: positions.Position = FORWARD, start: int = 0
     ) -> Plan:
         """Plan a batch and remember what it says."""
-        planner = Planner(RULES, 0, where, REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start)
-        plan = planner.plan(records, position)
+        planner = Planner(RULES, 0, where, lambda: REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start)
+        (plan,) = planner.slices(records, position)
         self.sights |= plan.sights
         self.sequences |= plan.sequences
         return plan
@@ -160,9 +160,9 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
     def plan(*records: Record) -> Plan:
         violation = Violation("schema", "data: too strict")
         planner = Planner(
-            RULES, 0, where, 0, tables.sights.get, tables.sequences.get, lambda event_type, data: violation
+            RULES, 0, where, lambda: 0, tables.sights.get, tables.sequences.get, lambda event_type, data: violation
         )
-        return planner.plan(records, FORWARD)
+        return next(planner.slices(records, FORWARD))
 
     again = plan(event(0, id="x", ordering_key="o"), event(1, id="y", ordering_key="o"), event(2))
     assert [each.sequence for each in deliveries(again)] == [1]
@@ -178,9 +178,8 @@ def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_m
     def plan(enforce: Any) -> Plan:
         where = directory(endpoint("ep"))
         where.put_event_type(EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce=enforce))
-        return Planner(RULES, 0, where, 0, lambda key: None, lambda key: None, lambda *_: violation).plan(
-            [event(0)], FORWARD
-        )
+        planner = Planner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
+        return next(planner.slices([event(0)], FORWARD))
 
     warned, rejected = plan("warn"), plan("reject")
     assert (len(warned.deliveries), warned.warnings) == (1, [("a.b", violation)])

@@ -1,7 +1,7 @@
 """Rule 4 and 5 under attack: two workers that crash, lose the ends of their stores and changelogs, and read again.
 
-Whatever happens, what is delivered is what one undisturbed pass over the log delivers: the same records, with the same
-sequences.
+Whatever happens, and wherever batches and events are cut into slices, what is delivered is what one undisturbed pass
+over the log delivers: the same records to the same endpoints, with the same sequences.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from app.core import positions
 from app.core.delivery_record import decode
 from app.core.directory import Directory
-from app.core.fanout import Plan, Planner, Rules
+from app.core.fanout import Plan, Planner, Rules, checkpoint_key
 from app.core.model import Endpoint
 
 TTL = 100
 RULES = Rules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
 FORWARD = positions.Position(high=0)
 DIRECTORY = Directory()
-DIRECTORY.put_endpoint(
-    Endpoint(id="ep", tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard")
-)
-Writes = list[tuple[bytes, bytes]]
+for id_ in ("ep_a", "ep_b", "ep_c"):
+    DIRECTORY.put_endpoint(
+        Endpoint(id=id_, tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard")
+    )
+Writes = list[tuple[bytes, bytes | None]]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ class Table:
         #: how much of the changelog was there when the worker took over for the last time
         self.seen = [0, 0]
 
-    def take_over(self, worker: int) -> dict[bytes, bytes]:
+    def take_over(self, worker: int) -> dict[bytes, bytes | None]:
         """Recover as Faust does: what the changelog has had since, over what is on the disk."""
         self.stores[worker] += self.changelog[self.seen[worker] :]
         self.seen[worker] = len(self.changelog)
@@ -69,58 +70,66 @@ class Table:
 class World:
     """One partition of events.raw, its tables, what was delivered, and the committed offset."""
 
-    def __init__(self, log: list[Record], data: st.DataObject) -> None:
+    def __init__(self, log: list[Record], data: st.DataObject, rules: Rules = RULES) -> None:
         self.log = log
         self.data = data
-        self.sights, self.counts = Table(), Table()
-        #: offset → the sequences that it was delivered with
-        self.delivered: dict[int, set[int | None]] = {}
+        self.rules = rules
+        self.sights, self.counts, self.notes = Table(), Table(), Table()
+        #: (offset, endpoint) → the sequences that it was delivered with
+        self.delivered: dict[tuple[int, str], set[int | None]] = {}
         self.committed = 0
 
     def work(self, worker: int, sizes: list[int], *, crash: bool) -> None:
         """Take over and plan batches from the commit on; a crash loses some of what they cause."""
         sights, counts = self.sights.take_over(worker), self.counts.take_over(worker)
-        plans: list[tuple[int, Plan]] = []
+        checkpoint = positions.read_checkpoint(self.notes.take_over(worker).get(checkpoint_key(0)))
+        plans: list[Plan] = []
         at = self.committed
         for size in sizes:
             records = self.log[at : at + size]
             if records:
-                plan = Planner(RULES, 0, DIRECTORY, 0, sights.get, counts.get).plan(records, FORWARD)
-                sights |= plan.sights
-                counts |= plan.sequences
+                planner = Planner(self.rules, 0, DIRECTORY, lambda: 0, sights.get, counts.get)
+                for plan in planner.slices(records, FORWARD, checkpoint):
+                    sights |= plan.sights
+                    counts |= plan.sequences
+                    plans.append(plan)
                 at += len(records)
-                plans.append((at, plan))
         self._write(worker, plans, crash=crash)
 
-    def _write(self, worker: int, plans: list[tuple[int, Plan]], *, crash: bool) -> None:
+    def _write(self, worker: int, plans: list[Plan], *, crash: bool) -> None:
         """Each topic and store keeps a beginning of what it was given. That is how app/roles/batches.py writes."""
 
         def some(number: int) -> int:
             return self.data.draw(st.integers(0, number)) if crash else number
 
-        sights = [entry for _, plan in plans for entry in plan.sights.items()]
+        sights = [entry for plan in plans for entry in plan.sights.items()]
         kept = some(len(sights))
         self.sights.changelog += sights[:kept]
         self.sights.stores[worker] += sights[: some(len(sights))]
         counts: Writes = []
-        #: (end of a batch, how many counts make it whole; None: its other outputs are not written)
-        batches: list[tuple[int, int | None]] = []
+        notes: Writes = []
+        #: (what may be committed, how many counts and notes make that true; None: its other outputs are not written)
+        slices: list[tuple[int, tuple[int, int] | None]] = []
         silent, asked = False, 0
-        for end, plan in plans:
+        for plan in plans:
             asked += len(plan.sights)
             arrived = some(len(plan.deliveries))
             self._deliver(plan, arrived)
             done = asked <= kept and arrived == len(plan.deliveries)
-            silent |= bool(plan.sequences) and not done
+            late = bool(plan.sequences or plan.checkpoints)
+            silent |= late and not done
             if done and not silent:
                 counts += plan.sequences.items()
-            batches.append((end, len(counts) if done and not (silent and plan.sequences) else None))
-        safe = some(len(counts))
+                notes += plan.checkpoints.items()
+            slices.append((plan.upto, (len(counts), len(notes)) if done and not (silent and late) else None))
+        safe, noted = some(len(counts)), some(len(notes))
         self.counts.changelog += counts[:safe]
         self.counts.stores[worker] += counts[: some(len(counts))]
+        self.notes.changelog += notes[:noted]
+        self.notes.stores[worker] += notes[: some(len(notes))]
         ends = [self.committed]
-        for end, wanted in batches:
-            if wanted is None or wanted > safe:
+        for end, wanted in slices:
+            if wanted is None or wanted[0] > safe or wanted[1] > noted:
                 break
             ends.append(end)
         self.committed = ends[some(len(ends) - 1)]
@@ -129,7 +138,7 @@ class World:
         for key, headers, value in plan.deliveries[:number]:
             delivery, _ = decode(key, value, headers)
             offset = json.loads(delivery.body)["data"]
-            self.delivered.setdefault(offset, set()).add(delivery.sequence)
+            self.delivered.setdefault((offset, delivery.endpoint_id), set()).add(delivery.sequence)
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -150,24 +159,26 @@ LIVES = st.builds(
 
 
 @settings(max_examples=400)
-@given(st.lists(SAID, min_size=1, max_size=10), st.lists(LIVES, max_size=6), st.data())
+@given(st.lists(SAID, min_size=1, max_size=10), st.lists(LIVES, max_size=6), st.integers(1, 9), st.data())
 def test_what_is_delivered_is_what_one_undisturbed_pass_delivers(
-    said: list[tuple[str | None, str | None, int]], lives: list[Life], data: st.DataObject
+    said: list[tuple[str | None, str | None, int]], lives: list[Life], outputs: int, data: st.DataObject
 ) -> None:
     log = log_of(said)
-    undisturbed, world = World(log, data), World(log, data)
+    small = msgspec.structs.replace(RULES, slice_outputs=outputs, whole_outputs=1)
+    undisturbed, world = World(log, data), World(log, data, small)
     undisturbed.work(0, [len(log)], crash=False)
     for life in lives:
         if life.blank:
             world.sights.lose_disk(life.worker)
             world.counts.lose_disk(life.worker)
+            world.notes.lose_disk(life.worker)
         world.committed = max(0, world.committed - life.back)
         world.work(life.worker, life.sizes, crash=True)
     world.work(data.draw(st.integers(0, 1)), [len(log)], crash=False)
     assert world.committed == len(log)
     assert world.delivered == undisturbed.delivered
     world.committed = 0
-    for table in (world.sights, world.counts):
+    for table in (world.sights, world.counts, world.notes):
         table.lose_disk(1)
     world.work(1, [3] * len(log), crash=False)
     assert world.delivered == undisturbed.delivered, "a replay from the changelogs alone"

@@ -162,11 +162,11 @@ def raw_records(draw: st.DrawFn, offset: int) -> MemoryRecord:
 def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> None:
     directory = Directory()
     directory.put_endpoint(msgspec.structs.replace(ENDPOINT, tenant="default", status=status, ordering=ordering))
-    rules = Rules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT)
+    rules = Rules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT, slice_bytes=1 << 30)
     records = [data.draw(raw_records(offset)) for offset in range(2)]
     records.append(records[0]._replace(offset=2))  # a duplicate
     tables: dict[bytes, bytes] = {}
-    plan = Planner(rules, 0, directory, 10**18, tables.get, tables.get).plan(
+    (plan,) = Planner(rules, 0, directory, lambda: 10**18, tables.get, tables.get).slices(
         records, positions.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
     )
     for logical, some in (

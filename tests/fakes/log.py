@@ -38,11 +38,14 @@ class MemoryBundle:
         self._then = then
         self._failed = failed
         self._left = 1
+        self.records = self.size = 0
 
     def append(
         self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
     ) -> None:
         self._left += 1
+        self.records += 1
+        self.size += len(key or b"") + len(value or b"")
         self._log.enqueue(topic, key, value, headers, partition, self._one, self._failed)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ class MemoryPartition:
         self.start = start
         self.was_reset = was_reset
         self.current = True
+        self.leaving = False
         self.tables: dict[str, dict[bytes, bytes]] = defaultdict(dict)
 
     def read(self, table: str, key: bytes) -> bytes | None:
@@ -49,10 +50,19 @@ class MemoryBatch:
         self.records = records
         self.polled_at = float(len(app.batches))
         self.acked = False
+        #: everything is acknowledged that the records before it cause, as it was said
+        self.reached: list[int] = []
+        #: parts that have begun and not ended
+        self.open = 0
         self.failure: HookstreamError | None = None
 
-    async def ack(self) -> None:
-        self.acked = True
+    def begin(self) -> None:
+        self.open += 1
+
+    async def done(self, reached: int) -> None:
+        self.open -= 1
+        self.reached.append(reached)
+        self.acked = reached > self.records[-1].offset
         self._app.pulse.beat()
 
     def fail(self, error: HookstreamError) -> None:
@@ -91,11 +101,26 @@ class MemoryStreamApp:
             await asyncio.gather(handing, return_exceptions=True)
 
     async def _hand_out(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
-        while True:
-            while self._handed < len(self.batches):
-                self._handed += 1
-                await handle(self.batches[self._handed - 1])
-            await self.pulse.next()
+        lanes: dict[int, tuple[asyncio.Queue[MemoryBatch], asyncio.Task[None]]] = {}
+        try:
+            while True:
+                while self._handed < len(self.batches):
+                    batch = self.batches[self._handed]
+                    self._handed += 1
+                    number = batch.partition.number
+                    if number not in lanes:
+                        queue: asyncio.Queue[MemoryBatch] = asyncio.Queue()
+                        lanes[number] = queue, asyncio.create_task(_work(queue, handle))
+                    lanes[number][0].put_nowait(batch)
+                waiting = asyncio.ensure_future(self.pulse.next())
+                await asyncio.wait([waiting, *(lane for _, lane in lanes.values())], return_when="FIRST_COMPLETED")
+                for _, lane in lanes.values():
+                    if lane.done():
+                        lane.result()
+                await waiting
+        finally:
+            for _, lane in lanes.values():
+                lane.cancel()
 
     def assigned(self) -> list[MemoryPartition]:
         return list(dict.fromkeys([*self.partitions, *(batch.partition for batch in self.batches)]))
@@ -118,3 +143,8 @@ class MemoryStreamApp:
         await self.pulse.until(lambda: batch.acked or self._ended is not None)
         if not batch.acked and self._ended is not None:
             raise self._ended
+
+
+async def _work(queue: asyncio.Queue[MemoryBatch], handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
+    while True:
+        await handle(await queue.get())

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.adapters.batch_track import Track, held
 from app.adapters.clock import SystemClock
-from app.adapters.faust_batches import Track
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
@@ -274,15 +274,31 @@ def test_commits_never_pass_what_is_open() -> None:
     assert track.committable() is None
     track.delivered(101, 110)
     track.delivered(111, 120)
-    track.finished(120)
+    track.done(120, 121)
     assert track.committable() == 101
-    track.finished(110)
+    track.done(110, 107)
+    assert track.committable() == 107, "a part of a batch"
+    track.done(110, 111)
     assert track.committable() == 121
     track.delivered(150, 160)  # a gap (transaction markers, compaction)
     assert track.committable() == 150
     track.delivered(100, 105)  # reading went back
     assert track.committable() == 100
-    track.finished(160)
+    track.done(160, 161)
     assert track.committable() == 100
-    track.finished(105)
+    track.done(105, 106)
     assert track.committable() == 106
+
+
+def test_no_more_is_read_of_a_partition_that_has_too_much_under_way() -> None:
+    tracks = {"busy": Track(), "large": Track(), "idle": Track()}
+    tracks["busy"].delivered(0, 3999, 4000, 10)
+    tracks["large"].delivered(0, 9, 10, 4 << 20)
+    assert held(tracks) == {"busy", "large"}
+    tracks["busy"].done(3999, 2000)
+    assert held(tracks) == {"busy", "large"}, "until the batch is finished"
+    tracks["busy"].done(3999, 4000)
+    assert held(tracks) == {"large"}
+    tracks["busy"].delivered(4000, 4000, 1, 10)
+    tracks["large"].delivered(10, 19, 10, 60 << 20)
+    assert held(tracks) == {"busy", "large"}, "all together have too much: only what has nothing under way is read"

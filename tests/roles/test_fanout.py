@@ -257,7 +257,7 @@ async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Sta
 async def test_batches_are_planned_ahead_of_acknowledgements_but_not_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shared_batches, "_DEPTH", 4)
+    monkeypatch.setattr(shared_batches, "_MOST_RECORDS", 16)  # two deliveries, a sight and a position for each batch
     stage = Stage()
     stage.log.hold("deliveries")
     stage.start()

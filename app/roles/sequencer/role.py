@@ -112,7 +112,10 @@ class SequencerRole:
             suspected = set(closed)
 
     async def _handle(self, batch: StreamBatch) -> None:
-        await self._pipe.room()
+        async with self._pipe.turn():
+            await self._work(batch)
+
+    async def _work(self, batch: StreamBatch) -> None:
         said = [known for record in batch.records if (known := self._read(record)) is not None]
         if batch.partition.current and any(self._is_delicate(batch.partition, each) for each in said):
             await self._feed.fence(batch.polled_at)  # not up to a position: the registry may never get there

@@ -1,0 +1,156 @@
+"""Slices of a batch: bounded, the same in sum wherever it is cut, and an event that was cut goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core import positions
+from app.core.directory import Directory
+from app.core.fanout import Plan, Planner, Rules, checkpoint_key
+from app.core.model import Endpoint
+from app.core.ordered_ids import OrderedIds
+from app.core.positions import Checkpoint
+
+RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=20_000)
+FORWARD = positions.Position(high=0)
+Outputs = list[tuple[bytes, list[tuple[str, bytes]], bytes]]
+
+
+class Record(msgspec.Struct, frozen=True):
+    offset: int
+    value: bytes
+    timestamp: int = 1000
+    headers: tuple[tuple[str, bytes], ...] = ()
+    key: bytes | None = b"k"
+
+
+def event(offset: int, size: int = 1, **fields: Any) -> Record:
+    return Record(offset, json.dumps({"type": "a.b", "id": f"e{offset}", "data": "x" * size} | fields).encode())
+
+
+def directory(number: int) -> Directory:
+    """Every seventh endpoint is paused, every fifth disabled, every third wants order."""
+    where = Directory()
+    for each in range(number):
+        where.put_endpoint(
+            Endpoint(
+                id=f"ep_{each:05d}", tenant="default", mode="live", url="https://x.example", events=("*",),
+                profile="standard", ordering="fifo" if each % 3 == 0 else "none",
+                status="paused" if each % 7 == 1 else "disabled" if each % 5 == 1 else "active",
+            )
+        )  # fmt: skip
+    return where
+
+
+def slices(
+    where: Directory, records: list[Record], rules: Rules, checkpoint: Checkpoint | None = None,
+    position: positions.Position = FORWARD,
+) -> list[Plan]:  # fmt: skip
+    sights: dict[bytes, bytes] = {}
+    sequences: dict[bytes, bytes] = {}
+    plans = []
+    for plan in Planner(rules, 0, where, lambda: 7, sights.get, sequences.get).slices(records, position, checkpoint):
+        sights |= plan.sights
+        sequences |= plan.sequences
+        plans.append(plan)
+    return plans
+
+
+def outputs(plans: list[Plan], name: str) -> Outputs:
+    return [entry for plan in plans for entry in getattr(plan, name)]
+
+
+def checkpoint_of(plan: Plan) -> Checkpoint | None:
+    return positions.read_checkpoint(plan.checkpoints.get(checkpoint_key(0)))
+
+
+@given(
+    st.integers(0, 60), st.lists(st.integers(1, 3000), min_size=1, max_size=8), st.integers(1, 70), st.integers(1, 20),
+    st.sampled_from([4000, 40_000]),
+)  # fmt: skip
+def test_a_batch_in_slices_causes_what_it_causes_in_one(
+    endpoints: int, sizes: list[int], most: int, whole: int, most_bytes: int
+) -> None:
+    where = directory(endpoints)
+    records = [event(offset, size, ordering_key=f"k{offset % 2}") for offset, size in enumerate(sizes)]
+    small = msgspec.structs.replace(
+        RULES, slice_outputs=most, whole_outputs=whole, slice_bytes=most_bytes, whole_bytes=most_bytes // 4
+    )
+    (one,), cut = slices(where, records, RULES), slices(where, records, small)
+    for name in ("deliveries", "ordered", "aside"):
+        assert outputs(cut, name) == outputs([one], name)
+    assert sum(plan.accepted for plan in cut) == sum(plan.ended for plan in cut) == len(records)
+    assert sum(plan.fanned_out for plan in cut) == one.fanned_out
+    assert [plan.upto for plan in cut] == sorted(plan.upto for plan in cut) and cut[-1].upto == len(records)
+    for plan in cut:
+        made = [*plan.deliveries, *plan.ordered, *plan.aside]
+        assert len(made) <= most + whole
+        heaviest = max((len(body) + 512 for _, _, body in made), default=0)
+        assert sum(len(body) for _, _, body in made) <= most_bytes * 5 // 4 + heaviest
+
+
+def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
+    where = directory(100)
+    rules = msgspec.structs.replace(RULES, slice_outputs=10, whole_outputs=10)
+    records = [event(0), event(1), event(2)]
+    plans = slices(where, records, rules)
+    (whole,) = slices(where, records, RULES)
+    at = next(number for number, plan in enumerate(plans) if (known := checkpoint_of(plan)) and known.offset == 1)
+    checkpoint = checkpoint_of(plans[at])
+    assert checkpoint is not None and (plans[at].upto, plans[at].begun) == (1, 2)
+    again = slices(where, records[1:], rules, checkpoint)
+    for name in ("deliveries", "ordered", "aside"):
+        assert outputs(plans[: at + 1], name) + outputs(again, name) == outputs([whole], name)
+    ends = [plan for plan in again if plan.upto == 2]
+    assert ends[0].checkpoints == {checkpoint_key(0): None} or checkpoint_of(ends[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "replay"),
+    [(event(1, data="other"), ""), (Record(1, event(1).value, timestamp=1001), ""), (event(1), "rpl_x")],
+    ids=["other bytes", "another time", "a replay"],
+)
+def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, replay: str) -> None:
+    where = directory(10)
+    checkpoint = positions.checkpoint(event(1), "", "ep_00007")
+    position = positions.Position(high=9, replay_id=replay, replay_until=9 if replay else 0)
+    (plan,) = slices(where, [record], RULES, checkpoint, position)
+    assert plan.fanned_out == 9, "all but the disabled"
+    (behind,) = slices(where, [event(1)], RULES, checkpoint)
+    assert [key for key, _, _ in behind.deliveries] == [b"ep_00009"] and not behind.ordered
+
+
+def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -> None:
+    where = directory(0)
+    endpoint = Endpoint(
+        id="", tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard"
+    )  # fmt: skip
+    for name in "bdfh":
+        where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
+    rules = msgspec.structs.replace(RULES, slice_outputs=2, whole_outputs=2)
+    plans = Planner(rules, 0, where, lambda: 7, {}.get, {}.get).slices([event(0)], FORWARD)
+    first = next(plans)
+    assert [key for key, _, _ in first.deliveries] == [b"b", b"d"]
+    for name in "aceg":
+        where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
+    where.remove_endpoint("f")
+    where.put_endpoint(msgspec.structs.replace(endpoint, id="h", status="disabled"))
+    assert [key for plan in plans for key, _, _ in plan.deliveries] == [b"e", b"g"], "none twice, none of before"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4000)), max_size=300), st.integers(0, 4000), st.integers(1, 9))
+def test_ids_stay_in_order_whatever_comes_and_goes(moves: list[tuple[bool, int]], after: int, limit: int) -> None:
+    first = range(0, 4000, 3)
+    ids, expected = OrderedIds(f"{number:04d}" for number in first), {f"{number:04d}" for number in first}
+    for adds, number in moves:
+        (ids.add if adds else ids.discard)(f"{number:04d}")
+        (expected.add if adds else expected.discard)(f"{number:04d}")
+    behind = sorted(each for each in expected if each > f"{after:04d}")
+    assert ids.after(f"{after:04d}", limit) == behind[:limit]
+    assert ids.after("", 5000) == sorted(expected)
