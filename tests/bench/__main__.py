@@ -12,10 +12,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, keys, pages, pipeline, readmodel, registry
+from tests.bench import dispatch, fanout, keys, pages, pipeline, readmodel, registry, wide
 from tests.bench.stage import Run, stage
 
-PARTS = ("dispatch", "fanout", "pipeline", "registry", "keys", "readmodel")
+PARTS = ("dispatch", "fanout", "wide", "pipeline", "registry", "keys", "readmodel")
 console = Console()
 
 
@@ -36,6 +36,10 @@ async def main(options: argparse.Namespace) -> None:
             crowd = "role beside 100,000 endpoints"
             _pair(table, "fan-out beside 100,000 endpoints", runs, crowd, "role", "beside none", "≥ 0.91 ×")
             _profiles(runs)
+        if "wide" in options.parts:
+            spread = await wide.measure(ready, options.endpoints, options.events)
+            results["wide"] = spread
+            _wide(table, spread)
         if "pipeline" in options.parts:
             report = await pipeline.measure(ready)
             results["pipeline"] = report
@@ -76,6 +80,15 @@ def _profiles(runs: dict[str, list[Run]]) -> None:
     for name, done in runs.items():
         if done[-1].profile:
             console.print(f"[bold]{name}[/]\n{done[-1].profile}", highlight=False)
+
+
+def _wide(table: Table, spread: wide.Wide) -> None:
+    what = f"{spread.events:,} events for {spread.endpoints:,} endpoints each"
+    table.add_row(f"{what}: deliveries", f"{spread.per_second:,.0f}/s", "", "", "")
+    table.add_row(f"{what}: loop held for, at most", f"{spread.lag_ms:.0f} ms", "", "", "≤ 250 ms")
+    table.add_row(f"{what}: memory grows by", f"{spread.grown_mib:.0f} MiB", "", "", "≤ 200 MiB")
+    ages = f"p50 {spread.other_p50_ms:.0f} ms, slowest {spread.other_slowest_ms:.0f} ms"
+    table.add_row(f"{what}: {spread.others} events of another tenant meanwhile", ages, "", "", "")
 
 
 def _registry(table: Table, found: registry.Report) -> None:
@@ -161,6 +174,8 @@ if __name__ == "__main__":
     parser.add_argument("--profile", action="store_true", help="show where CPU time goes")
     parser.add_argument("--keys", type=int, default=1_000_000, help="how many idempotency keys (try 10000000)")
     parser.add_argument("--attempts", type=int, default=100_000, help="in the read model's lists (try 5000000)")
+    parser.add_argument("--endpoints", type=int, default=100_000, help="that each wide event matches")
+    parser.add_argument("--events", type=int, default=10, help="that are wide (try 100)")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if set(given.parts) - set(PARTS):

@@ -147,11 +147,13 @@ class Stage:
         """An empty folder for one process."""
         return tempfile.mkdtemp(dir=self._folder)
 
-    async def measure(self, module: str, task: Task, *words: str, kind: type[R]) -> R:
+    async def measure(
+        self, module: str, task: Task, *words: str, kind: type[R], within_s: float = _CHILD_S
+    ) -> R:  # fmt: skip
         """Run `module` as a child on the measured core; its answer."""
         child = await Child.start(module, *words, msgspec.json.encode(task).decode(), cores=self.measured)
         try:
-            return msgspec.json.decode(await child.line(), type=kind)
+            return msgspec.json.decode(await child.line(within_s), type=kind)
         finally:
             await child.end()
 
