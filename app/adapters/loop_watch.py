@@ -36,25 +36,27 @@ class LoopWatch:
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; a second start changes nothing."""
+        """Begin; a second start changes nothing, unless it was stopped meanwhile."""
         if self._limit_s and self._ticking is None:
+            self._stopped = threading.Event()
             self._ticking = asyncio.create_task(self._tick())
             watched = threading.get_ident()
-            threading.Thread(target=self._watch, args=(watched,), name="loop-watch", daemon=True).start()
+            threading.Thread(target=self._watch, args=(watched, self._stopped), name="loop-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Watch no more."""
         self._stopped.set()
         if self._ticking is not None:
             self._ticking.cancel()
+            self._ticking = None
 
     async def _tick(self) -> None:
         while True:
             self._silent = 0
             await asyncio.sleep(self._limit_s / _LOOKS)
 
-    def _watch(self, watched: int) -> None:
-        while not self._stopped.wait(self._limit_s / _LOOKS):
+    def _watch(self, watched: int, stopped: threading.Event) -> None:
+        while not stopped.wait(self._limit_s / _LOOKS):
             self._silent += 1
             if self._silent > _LOOKS:
                 faulthandler.dump_traceback(file=2)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
+import structlog
 import typer
 import uvloop
 
@@ -22,6 +23,8 @@ from app.adapters.keyring import AesKeyRing, operator_token_in, ring_in
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.embedded.jars import default_cache
 from app.settings import UP_DEFAULTS, SecretText, Settings
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -109,7 +112,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(130) from None
 
 
-def serve(work: Coroutine[Any, Any, int]) -> NoReturn:
+def service(work: Callable[[], NoReturn], *, log_format: str) -> NoReturn:
+    """Run a command that serves: what ends it is reported in the format of the log, `log_format` is its default."""
+    try:
+        work()
+    except (HookstreamError, OSError) as error:
+        raise typer.Exit(_report(error, log_format)) from None
+
+
+def serve(work: Coroutine[Any, Any, int], *, log_format: str) -> NoReturn:
     """Run a service to its end and leave with its exit code, whatever libraries have left running.
 
     The service has stopped everything of its own by then; Faust and aiokafka may keep a thread or a task that does not
@@ -122,13 +133,32 @@ def serve(work: Coroutine[Any, Any, int]) -> NoReturn:
         # The collector's defaults are for small programs: it would look at every waiting delivery again and again.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        code = await work
+        try:
+            code = await work
+        except Exception as error:
+            code = _report(error, log_format)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
     run(whole())
     raise typer.Exit(EXIT_FAILED)
+
+
+def _report(error: Exception, log_format: str) -> int:
+    """Say why a service ends, as the log is read: one JSON line for programs, sentences for people; the exit code."""
+    chosen = os.environ.get(f"{settings_module.PREFIX}LOG_FORMAT") or log_format
+    code = _exit_code(error)
+    if chosen == "console" and isinstance(error, HookstreamError):
+        print(_sentences(error), file=sys.stderr)
+        return code
+    logs.configure(style="console" if chosen == "console" else "json", level="info")
+    problems = {"problems": error.problems} if isinstance(error, ConfigError) else {}
+    expected = isinstance(error, HookstreamError | OSError)
+    log.critical(
+        "process.failed", reason=str(error), exit_code=code, exc_info=None if expected else error, **problems
+    )  # fmt: skip
+    return code
 
 
 def guarded(work: Callable[[], int]) -> NoReturn:
@@ -150,20 +180,30 @@ def or_fail(work: Callable[[], T]) -> T:
 
 def fail(error: HookstreamError) -> NoReturn:
     """Show an error and end."""
+    print(_sentences(error), file=sys.stderr)
+    raise typer.Exit(_exit_code(error))
+
+
+def _sentences(error: HookstreamError) -> str:
     match error:
         case ConfigError(problems=problems):
-            print("\n".join(problems), file=sys.stderr)
-            code = EXIT_USAGE
+            return "\n".join(problems)
         case CommandRefused(code=reason, detail=detail):
-            print(f"refused ({reason}): {detail}", file=sys.stderr)
-            code = EXIT_REFUSED
-        case Unavailable():
-            print(error, file=sys.stderr)
-            code = EXIT_UNAVAILABLE
+            return f"refused ({reason}): {detail}"
         case _:
-            print(error, file=sys.stderr)
-            code = EXIT_FAILED
-    raise typer.Exit(code)
+            return str(error)
+
+
+def _exit_code(error: Exception) -> int:
+    match error:
+        case ConfigError():
+            return EXIT_USAGE
+        case CommandRefused():
+            return EXIT_REFUSED
+        case Unavailable():
+            return EXIT_UNAVAILABLE
+        case _:
+            return EXIT_FAILED
 
 
 def quiet_logs() -> None:

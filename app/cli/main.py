@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -13,6 +16,8 @@ from app.cli import context
 
 #: command → its module, which has a function of the same name
 _COMMANDS = ("up", "run", "stats", "receiver")
+#: commands that run until a signal stops them
+_SERVICES = ("up", "run")
 #: group → its modules, each with an `app`; the first one is the group, the others add to it
 _GROUPS = {
     "endpoints": ("endpoints", "endpoint_actions"),
@@ -43,7 +48,7 @@ def program(words: Sequence[str]) -> typer.Typer:
         "and ended by its watchdog.",
     )
     made.callback()(before)
-    named = next((word for word in words if not word.startswith("-")), "")
+    named = _named(words)
     known = named in _COMMANDS or named in _GROUPS
     for name in _COMMANDS:
         if name == named or not known:
@@ -55,6 +60,10 @@ def program(words: Sequence[str]) -> typer.Typer:
                 group.add_typer(_module(module).app)
             made.add_typer(group, name=name)
     return made
+
+
+def _named(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _module(name: str) -> Any:
@@ -71,4 +80,13 @@ def before(
 
 def main() -> None:
     """The entry point of the console script."""
-    program(sys.argv[1:])()
+    words = sys.argv[1:]
+    if _named(words) in _SERVICES:
+        # Their own handlers come with the event loop. Until then nothing has been started.
+        for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+            signal.signal(number, partial(_leave, code))
+    program(words)()
+
+
+def _leave(code: int, _number: int, _frame: object) -> None:
+    os._exit(code)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Annotated
+from itertools import count
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -32,14 +33,15 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or
     /healthz, /readyz and /metrics are on HOOKSTREAM_METRICS_PORT, the management API of the role `api` on
     HOOKSTREAM_API_PORT.
     """
-    context.guarded(lambda: _prepare(roles))
+    context.service(lambda: _prepare(roles), log_format="json")
 
 
-def _prepare(roles: list[str]) -> int:
+def _prepare(roles: list[str]) -> NoReturn:
     settings = context.settings()
     logs.configure(style=settings.log_format, level=settings.log_level)
     chosen = list(ROLES) if "all" in roles else roles
-    return context.serve(_run(settings, context.bootstrap(), context.keyring(settings), chosen))
+    bootstrap, ring = context.bootstrap(), context.keyring(settings)
+    context.serve(_run(settings, bootstrap, ring, chosen), log_format=settings.log_format)
 
 
 async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list[str]) -> int:
@@ -57,7 +59,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     process.own_ports.add(port)
     log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
     try:
-        why = await until_stopped(process, stop) if await _patiently(process, stop) else None
+        why = await until_stopped(process, stop) if await start_patiently(process, stop) else None
         log.info("process.stopping")
         if why is None:
             return 0 if await process.stop() else 1
@@ -77,23 +79,27 @@ async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:
     return given_up.result() if given_up.done() and not given_up.cancelled() else None
 
 
-async def _patiently(process: Process, stop: asyncio.Event) -> bool:
-    """Start; a Kafka that is not there yet is waited for (not ready meanwhile). False: stopped while waiting."""
-    for turn in range(1_000_000):
-        starting = asyncio.create_task(process.start())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-            return False
+async def start_patiently(process: Process, stop: asyncio.Event) -> bool:
+    """Start; wait for a Kafka that is not there yet (not ready meanwhile). False: stopped before it had started."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        for turn in count():
+            starting = asyncio.create_task(process.start())
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return False
+            try:
+                starting.result()
+            except Unavailable as error:
+                pause = _PATIENCE_S[min(turn, len(_PATIENCE_S) - 1)]
+                log.warning("process.waiting_for_kafka", reason=str(error), again_in_s=pause)
+                await asyncio.wait([stopped], timeout=pause)
+                if stopped.done():
+                    return False
+            else:
+                return True
+    finally:
         stopped.cancel()
-        try:
-            starting.result()
-        except Unavailable as error:
-            pause = _PATIENCE_S[min(turn, len(_PATIENCE_S) - 1)]
-            log.warning("process.waiting_for_kafka", reason=str(error), again_in_s=pause)
-            await asyncio.sleep(pause)
-        else:
-            return True
     return False

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -20,7 +20,7 @@ from app.adapters.keyring import AesKeyRing
 from app.cli import context
 from app.core.errors import Unavailable
 from app.embedded.receiver import Received
-from app.settings import Settings
+from app.settings import UP_DEFAULTS, Settings
 from app.wiring.demo import Demo
 from app.wiring.process import EXIT_STUCK
 from app.wiring.service import Service
@@ -44,10 +44,10 @@ def up(
     """
     if once and not demo:
         raise typer.BadParameter("--once goes with --demo")
-    context.guarded(lambda: _prepare(demo, once))
+    context.service(lambda: _prepare(demo, once), log_format=UP_DEFAULTS["LOG_FORMAT"])
 
 
-def _prepare(demo: bool, once: bool) -> int:
+def _prepare(demo: bool, once: bool) -> NoReturn:
     settings = context.settings(development=True)
     logs.configure(style=settings.log_format, level=settings.log_level)
     other = context.running(settings.data_dir)
@@ -58,7 +58,7 @@ def _prepare(demo: bool, once: bool) -> int:
         )
     ring = context.keyring(settings, create=True)
     settings = context.with_operator_token(settings)
-    return context.serve(_run(settings, ring, demo=demo, once=once))
+    context.serve(_run(settings, ring, demo=demo, once=once), log_format=settings.log_format)
 
 
 async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) -> int:
@@ -71,21 +71,26 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
     service = Service(settings, ring, say=_say, explicit_replication=explicit, elsewhere=elsewhere)
     work = asyncio.create_task(_serve(service, settings, ring, stop, demo=demo, once=once))
     stopped, stuck = asyncio.create_task(stop.wait()), asyncio.create_task(service.given_up())
+    clean = False
     try:
         await asyncio.wait([work, stopped, stuck], return_when=asyncio.FIRST_COMPLETED)
         if work.done():
-            return work.result()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        if stuck.done() and not stop.is_set():
-            console.print(f"[red]{stuck.result()}[/] and building it anew has not helped: ending", highlight=False)
-            return EXIT_STUCK
-        return 0
+            code = work.result()
+        else:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            code = 0
+            if stuck.done() and not stop.is_set():
+                console.print(f"[red]{stuck.result()}[/] and building it anew has not helped: ending", highlight=False)
+                code = EXIT_STUCK
     finally:
         stuck.cancel()
         if stop.is_set():
             console.print("stopping …", highlight=False)
-        await asyncio.wait([asyncio.create_task(service.stop())], timeout=_STOP_S)
+        stopping = asyncio.create_task(service.stop())
+        await asyncio.wait([stopping], timeout=_STOP_S)
+        clean = stopping.done() and stopping.result()
+    return code or (0 if clean else context.EXIT_FAILED)
 
 
 def _on_signal(stop: asyncio.Event) -> None:

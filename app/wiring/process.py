@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -38,6 +38,7 @@ from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
+from app.wiring.parts import Parts, Tasks
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
@@ -80,7 +81,7 @@ class Process:
         self._keyring = keyring
         self._roles = tuple(roles)
         self.address = address
-        self._tasks: list[asyncio.Task[None]] = []
+        self._parts = Parts()
         self.meter = PrometheusMeter()
         self._clock = SystemClock()
         self._dice = SystemDice()
@@ -124,26 +125,33 @@ class Process:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all."""
-        self._loop_watch.start()
+        """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all.
+
+        When it raises or is cancelled, nothing is left running, and it may be called again.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         tolerate()
-        await self._log.start(sorted(self._topics.all_names()))
-        await self._sender.start()
-        await self._feed.start()
-        self._supervisor.start()
-        self._tasks = self._care()
+        topics = sorted(self._topics.all_names())
+        await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
+        await self._parts.open("log", lambda: self._log.start(topics), self._log.close)
+        await self._parts.open("directory", self._feed.start, self._feed.stop)
+        await self._parts.open("sender", self._sender.start, self._sender.close)
+        await self._parts.open("roles", self._supervisor.start, self._supervisor.stop)
+        care = Tasks(self._care)
+        await self._parts.open("care", care.start, care.stop)
 
     async def stop(self) -> bool:
-        """Stop the roles, then the connections, within seconds; False when something had to be left behind."""
-        for task in self._tasks:
-            task.cancel()
-        clean = await self._supervisor.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._feed.stop()
-        await self._sender.close()
-        await self._log.close()
-        self._loop_watch.stop()
-        return clean
+        """Stop the roles, then the connections, within seconds; False when something had to be left behind.
+
+        However far the start has come; after `start` was cancelled, not beside it.
+        """
+        return await self._parts.close()
 
     async def given_up(self) -> str:
         """Wait until the process should end, because it cannot repair a role; why."""
@@ -153,7 +161,7 @@ class Process:
         """For each role None, or why it would not act on a new event."""
         return {"directory": self._feed.ready()} | self._supervisor.readiness()
 
-    def _care(self) -> list[asyncio.Task[None]]:
+    def _care(self) -> list[Coroutine[Any, Any, None]]:
         groups = self._group_topics()
         mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
         watchdog = Watchdog(
@@ -164,7 +172,7 @@ class Process:
             self._bootstrap, mine, self._topics, self._clock, self.meter,
             partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
         )  # fmt: skip
-        return [asyncio.create_task(sampler.run()), asyncio.create_task(self._watch_loop())]
+        return [sampler.run(), self._watch_loop()]
 
     def _group_topics(self) -> dict[str, list[str]]:
         """Each consumer group and its topics."""

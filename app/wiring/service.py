@@ -15,6 +15,7 @@ from app.core.topics import Drift, Topics, plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
 from app.wiring.address import Address
+from app.wiring.parts import Parts, Tasks
 from app.wiring.process import ROLES, Process
 from app.wiring.topics import topics_of
 
@@ -38,8 +39,7 @@ class Service:
         self._say = say
         self._explicit_replication = explicit_replication
         self._elsewhere = elsewhere
-        self._broker: EmbeddedBroker | None = None
-        self._guard: asyncio.Task[None] | None = None
+        self._parts = Parts()
         self._process: Process | None = None
         self._started = asyncio.Event()
         self.bootstrap = settings.bootstrap_servers or ""
@@ -49,20 +49,14 @@ class Service:
     async def start(self) -> None:
         """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
         if not self.bootstrap:
-            known = self._settings
-            self._broker = EmbeddedBroker(
-                data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
-            )  # fmt: skip
-            self._say("starting Kafka")
-            self.bootstrap = await self._broker.start()
-            self._guard = asyncio.create_task(self._guard_broker(self._broker))
+            await self._start_broker()
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
         address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
             self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
         )  # fmt: skip
-        await self._process.start()
+        await self._parts.open("roles", self._process.start, self._process.stop)
         self._started.set()
         await self._process.until_ready()
         self.api_url = f"http://{address.host}:{address.port}"
@@ -73,6 +67,20 @@ class Service:
         if self._process is None:
             raise Defect("the service was not started")
         return await self._process.given_up()
+
+    async def _start_broker(self) -> None:
+        known = self._settings
+        broker = EmbeddedBroker(
+            data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
+        )  # fmt: skip
+
+        async def start() -> None:
+            self.bootstrap = await broker.start()
+
+        self._say("starting Kafka")
+        await self._parts.open("Kafka", start, broker.stop)
+        guard = Tasks(lambda: [self._guard_broker(broker)])
+        await self._parts.open("Kafka's guard", guard.start, guard.stop)
 
     async def _apply_topics(self) -> None:
         async with KafkaAdmin(self.bootstrap) as admin:
@@ -101,12 +109,6 @@ class Service:
                     log.error("broker.not_started", error=str(error))
                     await asyncio.sleep(2.0)
 
-    async def stop(self) -> None:
-        """Stop everything that was started, the broker last."""
-        if self._process is not None:
-            await self._process.stop()
-        if self._guard is not None:
-            self._guard.cancel()
-            await asyncio.gather(self._guard, return_exceptions=True)
-        if self._broker is not None:
-            await self._broker.stop()
+    async def stop(self) -> bool:
+        """Stop everything that was started, the broker last; False when something had to be left behind."""
+        return await self._parts.close()
