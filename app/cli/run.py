@@ -59,15 +59,21 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     process.own_ports.add(port)
     log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
     try:
-        why = await until_stopped(process, stop) if await start_patiently(process, stop) else None
-        log.info("process.stopping")
-        if why is None:
-            return 0 if await process.stop() else 1
-        log.critical("process.stuck", reason=why, exit_code=EXIT_STUCK)
-        await asyncio.wait([asyncio.create_task(process.stop())], timeout=_STUCK_STOP_S)
-        return EXIT_STUCK
+        code = await _serve(process, stop)
     finally:
         await probes.stop()
+    log.info("process.stopped", exit_code=code)
+    return code
+
+
+async def _serve(process: Process, stop: asyncio.Event) -> int:
+    why = await until_stopped(process, stop) if await start_patiently(process, stop) else None
+    if why is None:
+        log.info("process.stopping")
+        return 0 if await process.stop() else context.EXIT_FAILED
+    log.critical("process.stuck", reason=why, exit_code=EXIT_STUCK)
+    await asyncio.wait([asyncio.create_task(process.stop())], timeout=_STUCK_STOP_S)
+    return EXIT_STUCK
 
 
 async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:
