@@ -20,7 +20,7 @@ from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka_errors import reachable
-from app.adapters.kafka_producers import stop_producer
+from app.adapters.kafka_producers import Replaced, stop_producer
 from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
 from app.ports import Headers, Meter
 
@@ -115,6 +115,8 @@ class KafkaLog:
         self._partitions: dict[tuple[int, bytes], int] = {}
         self._bytes = self._records = 0
         self._building = asyncio.Lock()
+        #: topics whose last try has failed
+        self._troubled: set[str] = set()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -302,6 +304,7 @@ class KafkaLog:
 
     def _acknowledge(self, channel: _Channel, count: int, offset: int) -> None:
         entries = channel.entries
+        self._troubled.discard(channel.topic)
         for index in range(count):
             entry = entries.popleft()
             self._bytes -= entry.size
@@ -321,7 +324,12 @@ class KafkaLog:
             self._room.set()
 
     def _note(self, topic: str, error: Exception) -> None:
-        log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
+        """Count it; one line for each topic until something of it is acknowledged again."""
+        if isinstance(error, Replaced):  # another channel's failure, which is noted there
+            return
+        if topic not in self._troubled:
+            self._troubled.add(topic)
+            log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
         if self._meter:
             self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
 
@@ -342,13 +350,13 @@ class KafkaLog:
         async with self._renewing:
             if self._producer is not producer:
                 return
-            log.warning("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
+            log.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
             await stop_producer(producer)
             while self._producer is producer:
                 try:
                     self._producer = await self._connect()
                 except KafkaError as error:
-                    self._note("*", error)
+                    log.debug("log.not_connected", error=repr(error))
                     await asyncio.sleep(0.5)
 
     async def _connect(self) -> AIOKafkaProducer:

@@ -8,6 +8,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 
+class Replaced(KafkaError):
+    """A batch ended with its producer, which was ended for another batch's failure."""
+
+
 async def stop_producer(producer: AIOKafkaProducer) -> None:
     """Send what waits, for three seconds at most; whoever waits for a batch of it then gets an error."""
     task = asyncio.create_task(producer.stop())
@@ -19,5 +23,5 @@ async def stop_producer(producer: AIOKafkaProducer) -> None:
             sender.cancel()
         await asyncio.gather(task, producer.client.close(), return_exceptions=True)
         # Whoever waits for a batch of it would wait for ever.
-        producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
+        producer._message_accumulator.fail_all(Replaced("the producer was replaced"))
     await asyncio.gather(task, return_exceptions=True)

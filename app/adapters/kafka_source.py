@@ -54,7 +54,9 @@ class KafkaSource:
         `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
         """
         self._bootstrap = bootstrap
+        self._group = group
         self._topics = topics
+        self._commit_failed = False
         self._listener: PartitionListener | None = None
         self.failure: BaseException | None = None
         self.hold = hold
@@ -157,7 +159,7 @@ class KafkaSource:
                     {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in offsets.items()}
                 )
         except TimeoutError:
-            log.warning("source.commit_failed", error=f"no answer within {_COMMIT_S} s")
+            self._not_committed(f"no answer within {_COMMIT_S} s")
             return False
         except (
             CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError
@@ -165,9 +167,15 @@ class KafkaSource:
             log.info("source.commit_skipped", error=repr(error))
             return False
         except KafkaError as error:
-            log.warning("source.commit_failed", error=repr(error))
+            self._not_committed(repr(error))
             return False
+        self._commit_failed = False
         return True
+
+    def _not_committed(self, error: str) -> None:
+        if not self._commit_failed:  # once, until it succeeds again
+            log.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
+        self._commit_failed = True
 
     async def _committed(self, places: list[TopicPartition]) -> dict[Place, Committed]:
         known = await self._consumer._coordinator.fetch_committed_offsets(places)

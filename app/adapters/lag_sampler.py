@@ -20,6 +20,9 @@ from app.ports import Clock, Meter
 log = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
+#: a question that takes longer has no answer
+_ANSWER_S = 5.0
+_CLOSE_S = 3.0
 
 #: told of each sample of a group; None: Kafka does not answer
 Told = Callable[[str, Mapping[Place, Span] | None], None]
@@ -49,13 +52,23 @@ class LagSampler:
         while True:
             try:
                 await self._with_clients()
-            except (KafkaError, OSError, ValueError) as error:
-                log.info("lag.unknown", error=repr(error))
+            except (KafkaError, OSError, ValueError, TimeoutError) as error:
+                log.debug("lag.unknown", error=repr(error))  # that Kafka is away is said elsewhere, once
             except Exception:  # the watchdog would be blind without a word
                 log.exception("lag.failed")
-            for group in self._groups:
+            for group, names in self._groups.items():
                 self._told(group, None)
+                self._forget(group, names)
             await self._clock.sleep(self._every_s)
+
+    def _forget(self, group: str, names: Sequence[str]) -> None:
+        """The last known lag would be a lie, and 0 a worse one."""
+        for name in names:
+            self._meter.forget("consumer_lag_records", group=group, topic=name)
+            if name in self._rungs:
+                self._meter.forget("retry_backlog", tier=self._rungs[name])
+            else:
+                self._meter.forget("consumer_lag_seconds", group=group, topic=name)
 
     async def _with_clients(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
@@ -63,9 +76,10 @@ class LagSampler:
             consumer(self._bootstrap, client_id="hookstream-lag", max_partition_fetch_bytes=1024) for _ in range(2)
         )
         try:
-            await admin.start()
-            await asker.start()
-            await reader.start()
+            async with asyncio.timeout(_ANSWER_S):
+                await admin.start()
+                await asker.start()
+                await reader.start()
             asked = [place for names in self._groups.values() for place in self._places(names)]
             attend(asker, [*asked, self._registry])
             while True:
@@ -73,7 +87,9 @@ class LagSampler:
                     await self._sample(admin, asker, reader, group, names)
                 await self._clock.sleep(self._every_s)
         finally:
-            await asyncio.gather(admin.close(), asker.stop(), reader.stop(), return_exceptions=True)
+            await asyncio.wait(
+                [asyncio.ensure_future(each) for each in (admin.close(), asker.stop(), reader.stop())], timeout=_CLOSE_S
+            )
 
     def _places(self, names: Sequence[str]) -> list[TopicPartition]:
         return [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
@@ -83,9 +99,10 @@ class LagSampler:
         names: Sequence[str],
     ) -> None:  # fmt: skip
         places = self._places(names)
-        ends = await asker.end_offsets([*places, self._registry])
-        committed = await admin.list_consumer_group_offsets(group)
-        begins = await asker.beginning_offsets([place for place in places if place not in committed])
+        async with asyncio.timeout(_ANSWER_S):  # aiokafka itself asks again for ever
+            ends = await asker.end_offsets([*places, self._registry])
+            committed = await admin.list_consumer_group_offsets(group)
+            begins = await asker.beginning_offsets([place for place in places if place not in committed])
         ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
         self._told(group, {(place.topic, place.partition): Span(at, ends[place]) for place, at in ats.items()})
         for name in names:

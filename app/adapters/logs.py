@@ -15,6 +15,8 @@ _QUIET = {"aiokafka": logging.ERROR, "faust": logging.CRITICAL, "mode": logging.
 #: what they say is for whoever collects lines; a person at a terminal sees our own warnings
 _FOR_MACHINES = {"aiokafka"}
 _SELDOM_S = 10.0
+#: what aiokafka does not repair by trying again has one of these in its line
+_GRAVE = ("uthoriz", "uthentic", "SASL", "SSL", "ertificate", "nsupported", "ncompatible", "arge", "CRC", "nexpected")
 
 
 def configure(*, style: str, level: str) -> None:
@@ -39,6 +41,8 @@ def configure(*, style: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    if level != "debug":
+        handler.addFilter(_grave)
     handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, renderer])
@@ -46,6 +50,14 @@ def configure(*, style: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name, floor in _QUIET.items():
         logging.getLogger(name).setLevel(logging.CRITICAL if style == "console" and name in _FOR_MACHINES else floor)
+
+
+def _grave(record: logging.LogRecord) -> bool:
+    """Whether a line of aiokafka is more than a retry: that Kafka is away we say ourselves, once."""
+    if record.name.partition(".")[0] != "aiokafka" or record.exc_info:
+        return True
+    text = record.getMessage()
+    return any(word in text for word in _GRAVE)
 
 
 class _Seldom(logging.Filter):

@@ -95,6 +95,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."
     ),
+    Metric("kafka_up", "gauge", (), "1 while Kafka answers, 0 while it does not; then no lag is shown."),
+    Metric("dependency_up", "gauge", ("dependency",), "The same of kafka, database, database_reads, mail_server, dns."),
     Metric("rebalances_total", "counter", ("role",), "Assignments of partitions."),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
     Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles found suspect or stuck by the watchdog."),
@@ -155,6 +157,11 @@ class PrometheusMeter:
         if not isinstance(child, Gauge):
             raise Defect(f"{name} is no gauge")
         child.set(value)
+
+    def forget(self, name: str, **labels: str) -> None:
+        """See `app.ports.Meter`."""
+        if self._children.pop((name, *labels.values()), None) is not None:
+            self._families[name].remove(*labels.values())
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -20,6 +20,7 @@ import aiosmtplib
 from app.core.health_words import plain
 from app.core.mail_server import MailServer
 from app.ports import Clock
+from app.ports.dependencies import Dependency
 from app.ports.mail import Handover, Mail
 
 _TIMEOUT_S = 30.0
@@ -30,8 +31,15 @@ _POLICY = SMTP_POLICY.clone(max_line_length=900)
 class SmtpMailer:
     """One mail server."""
 
-    def __init__(self, server: MailServer, sender: str, clock: Clock, ca_file: Path | None = None) -> None:
-        """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM)."""
+    def __init__(
+        self, server: MailServer, sender: str, clock: Clock, ca_file: Path | None = None,
+        status: Dependency | None = None,
+    ) -> None:  # fmt: skip
+        """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM).
+
+        `status` is told whether the server takes e-mail in at all.
+        """
+        self._status = status
         self._server = server
         self._sender = sender
         self._clock = clock
@@ -50,12 +58,19 @@ class SmtpMailer:
                 await client.send_message(message, sender=parseaddr(self._sender)[1], recipients=[mail.to])
         except aiosmtplib.SMTPRecipientsRefused as error:
             (first, *_) = error.recipients
-            return _judged(first.code, first.message)
+            outcome = _judged(first.code, first.message)
         except (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError) as error:
-            return _judged(error.code, error.message)
+            outcome = _judged(error.code, error.message)
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
-            return Handover("later", plain(f"{type(error).__name__}: {error}"))
-        return Handover("sent", "")
+            detail = plain(f"{type(error).__name__}: {error}")
+            if self._status is not None:
+                self._status.down(f"The mail server {self._server.host}:{self._server.port}: {detail}")
+            return Handover("later", detail)
+        else:
+            outcome = Handover("sent", "")
+        if self._status is not None:
+            self._status.up()
+        return outcome
 
     def _client(self) -> aiosmtplib.SMTP:
         server = self._server

@@ -117,9 +117,10 @@ def web_application() -> web.Application:
 
 
 def add_probes(
-    application: web.Application, exposition: Callable[[], bytes], readiness: Callable[[], Mapping[str, str | None]]
-) -> web.Application:
-    """Add the three routes."""
+    application: web.Application, exposition: Callable[[], bytes], readiness: Callable[[], Mapping[str, str | None]],
+    more: Callable[[], Mapping[str, object]] = dict,
+) -> web.Application:  # fmt: skip
+    """Add the three routes; `more` is what /readyz says besides, without effect on its status."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -128,7 +129,7 @@ def add_probes(
         roles = readiness()
         waiting = {name: reason for name, reason in roles.items() if reason is not None}
         told = {name: reason or "ready" for name, reason in roles.items()}
-        body = orjson.dumps({"ready": not waiting, "roles": told})
+        body = orjson.dumps({"ready": not waiting, "roles": told, **more()})
         return web.Response(body=body, status=503 if waiting else 200, content_type="application/json")
 
     async def metrics(_request: web.Request) -> web.Response:

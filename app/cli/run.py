@@ -12,7 +12,7 @@ import typer
 
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing
-from app.adapters.web_server import PROBE_LIMITS, WebServer, add_probes, web_application
+from app.adapters.web_server import PROBE_LIMITS, WebServer, web_application
 from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings
@@ -52,7 +52,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     process = Process(settings, bootstrap, topics_of(settings), ring, roles, address)
     probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
-        settings.metrics_port, add_probes(web_application(), process.meter.exposition, process.readiness),
+        settings.metrics_port, process.probes(web_application()),
         setting="HOOKSTREAM_METRICS_PORT", limits=PROBE_LIMITS,
     )  # fmt: skip
     port = await probes.start()

@@ -90,6 +90,10 @@ class Meter(Protocol):
         """Set a gauge."""
         ...
 
+    def forget(self, name: str, **labels: str) -> None:
+        """Show a gauge with these labels no longer, until it is set again: its value is not known."""
+        ...
+
 
 class Bundle(Protocol):
     """Several records that count as done together."""

@@ -267,12 +267,12 @@ class ProjectionRole:
                 done = await work()
             except Unavailable as error:
                 if self._trouble is None:
-                    log.warning("projection.waiting", reason=str(error))
+                    log.info("projection.waiting", reason=str(error))
                 self._trouble = str(error)
                 await self._clock.sleep(_AGAIN_S[min(turn, len(_AGAIN_S) - 1)])
                 turn += 1
             else:
                 if self._trouble is not None:
-                    log.warning("projection.goes_on")
+                    log.info("projection.goes_on")
                 self._trouble = None
                 return done

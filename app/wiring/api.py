@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,11 @@ from app.adapters.kafka_records import KafkaRecords
 from app.adapters.keyring import AesKeyRing
 from app.adapters.listener import OnClosed
 from app.adapters.minting import RandomMinter
-from app.adapters.web_server import WebServer, add_probes
+from app.adapters.web_server import WebServer
 from app.core.connection_book import ConnectionLimits
 from app.core.topics import Names, Topics
 from app.ports import DirectoryFeed, Sender
+from app.ports.dependencies import Dependency
 from app.ports.operations import Operations
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
@@ -42,8 +43,9 @@ CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
-    keyring: AesKeyRing, past: Archive, address: Address, exposition: Callable[[], bytes],
-    readiness: Callable[[], Mapping[str, str | None]], operations: Operations, on_closed: OnClosed,
+    keyring: AesKeyRing, past: Archive, address: Address,
+    probes: Callable[[web.Application], web.Application], database: Dependency,
+    operations: Operations, on_closed: OnClosed,
 ) -> ApiRole:  # fmt: skip
     """A fresh role."""
     clock = SystemClock()
@@ -55,7 +57,7 @@ def api_role(
             client_id=_CLIENT, clock=clock,
         )  # fmt: skip
         ends = _ends(settings, bootstrap, topics)
-        reads = read_store(settings)
+        reads = read_store(settings, database)
         records = KafkaRecords(bootstrap, client_id=_CLIENT)
         try:
             await commands.start()
@@ -77,7 +79,7 @@ def api_role(
             await commands.stop()
 
     def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
-        return _listening(address, add_probes(application, exposition, readiness), _limits(settings), on_closed)
+        return _listening(address, probes(application), _limits(settings), on_closed)
 
     return ApiRole(
         services=services, listen=listen,

@@ -10,13 +10,14 @@ from app.core import mail_server, unsubscribing
 from app.core.letters import Pace
 from app.core.topics import Topics
 from app.ports import Clock, DirectoryFeed, KeyRing, Log, Meter, Source
+from app.ports.dependencies import Dependency
 from app.roles.notifier import NotifierRole
 from app.settings import Settings
 
 
 def notifier_role(
     settings: Settings, source: Source, topics: Topics, log: Log, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
-    meter: Meter, base_url: Callable[[], str],
+    meter: Meter, base_url: Callable[[], str], status: Dependency,
 ) -> NotifierRole:  # fmt: skip
     """A fresh role. `base_url` says where people find the API."""
 
@@ -27,7 +28,7 @@ def notifier_role(
     mailer = None
     if settings.smtp_url is not None and settings.mail_from is not None:
         server = mail_server.read(settings.smtp_url.reveal())
-        mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file)
+        mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file, status)
     return NotifierRole(
         source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateWriter(), link=link, topics=topics,
         clock=clock, meter=meter,

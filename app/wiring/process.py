@@ -7,8 +7,11 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiohttp import web
 
 from app.adapters.clock import SystemClock, SystemDice
+from app.adapters.cluster_watch import ClusterWatch
+from app.adapters.dependencies import Dependencies
 from app.adapters.http_sender import HttpSender
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_header_names import tolerate
@@ -21,6 +24,7 @@ from app.adapters.keyring import AesKeyRing
 from app.adapters.lag_sampler import LagSampler
 from app.adapters.loop_watch import LoopWatch
 from app.adapters.metrics import PrometheusMeter
+from app.adapters.web_server import add_probes
 from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
 from app.core.errors import ConfigError
@@ -85,6 +89,8 @@ class Process:
         self.meter = PrometheusMeter()
         self._clock = SystemClock()
         self._dice = SystemDice()
+        self.dependencies = Dependencies(self._clock, self.meter)
+        self._cluster: ClusterWatch | None = None
         self._log = KafkaLog(
             bootstrap, client_id="hookstream", meter=self.meter,
             linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S}, reduce=partial(reduced_for, topics),
@@ -159,7 +165,16 @@ class Process:
 
     def readiness(self) -> dict[str, str | None]:
         """For each role None, or why it would not act on a new event."""
-        return {"directory": self._feed.ready()} | self._supervisor.readiness()
+        cluster = {"kafka": self.dependencies.of("kafka").trouble}
+        if self._cluster is not None:
+            cluster = self._cluster.readiness()
+        return cluster | {"directory": self._feed.ready()} | self._supervisor.readiness()
+
+    def probes(self, application: web.Application) -> web.Application:
+        """The application, with /healthz, /readyz and /metrics of this process."""
+        return add_probes(
+            application, self.meter.exposition, self.readiness, lambda: {"dependencies": self.dependencies.states()}
+        )  # fmt: skip
 
     def _care(self) -> list[Coroutine[Any, Any, None]]:
         groups = self._group_topics()
@@ -172,7 +187,9 @@ class Process:
             self._bootstrap, mine, self._topics, self._clock, self.meter,
             partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
         )  # fmt: skip
-        return [sampler.run(), self._watch_loop()]
+        counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
+        self._cluster = ClusterWatch(self._bootstrap, counts, self.dependencies.of("kafka"), self._clock)
+        return [sampler.run(), self._cluster.run(), self._watch_loop()]
 
     def _group_topics(self) -> dict[str, list[str]]:
         """Each consumer group and its topics."""
@@ -230,7 +247,7 @@ class Process:
 
         return api_role(
             self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
-            self._past(), self.address, self.meter.exposition, self.readiness,
+            self._past(), self.address, self.probes, self.dependencies.of("database_reads"),
             KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
             lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
         )  # fmt: skip
@@ -253,6 +270,7 @@ class Process:
         return notifier_role(
             self._settings, source, self._topics, self._log, self._feed, self._keyring, self._clock, self.meter,
             lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
+            self.dependencies.of("mail_server"),
         )  # fmt: skip
 
     def _delay(self) -> Role:
@@ -293,7 +311,8 @@ class Process:
         from app.wiring.readmodel import projection_role
 
         return projection_role(
-            self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter
+            self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter,
+            self.dependencies.of("database"),
         )  # fmt: skip
 
     def _past(self) -> Archive:

@@ -19,6 +19,7 @@ from app.core.errors import Unavailable
 from app.core.projecting import TOPICS
 from app.core.topics import Topics
 from app.ports import Clock, Meter
+from app.ports.dependencies import Dependency
 from app.roles.projection import ProjectionRole
 from app.settings import Settings
 
@@ -29,27 +30,28 @@ _DAY_MS = 86_400_000
 _MARGIN_MS = 3_600_000
 
 
-def database_of(settings: Settings) -> Database:
+def database_of(settings: Settings, status: Dependency | None = None) -> Database:
     """The database that the settings name; nobody has connected to it yet."""
     url = settings.database_url.reveal() if settings.database_url else None
-    return Database(url, settings.data_dir)
+    return Database(url, settings.data_dir, status=status)
 
 
-def read_store(settings: Settings) -> SqlReadStore:
+def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadStore:
     """What asks the read model; `close` it."""
-    return SqlReadStore(database_of(settings))
+    return SqlReadStore(database_of(settings, status))
 
 
 def projection_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, clock: Clock, meter: Meter
-) -> ProjectionRole:
+    settings: Settings, bootstrap: str, topics: Topics, group: str, clock: Clock, meter: Meter,
+    status: Dependency | None = None,
+) -> ProjectionRole:  # fmt: skip
     """A fresh role."""
     source = KafkaSource(
         bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
         session_s=settings.session_timeout, hold=True, together=True,
     )  # fmt: skip
     return ProjectionRole(
-        source=source, store=SqlProjectionStore(database_of(settings)), topics=topics, clock=clock, meter=meter,
+        source=source, store=SqlProjectionStore(database_of(settings, status)), topics=topics, clock=clock, meter=meter,
         retention_days=settings.retention_days,
     )  # fmt: skip
 

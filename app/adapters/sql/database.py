@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.errors import ConfigError, Defect, Unavailable
+from app.ports.dependencies import Dependency
 
 #: SQLite's file in the data folder
 FILE = "readmodel.sqlite3"
@@ -28,8 +29,14 @@ _CONNECT_S = 5
 class Database:
     """One engine; SQLite where there is no URL."""
 
-    def __init__(self, url: str | None, data_dir: Path, *, connections: int = 5) -> None:
-        """Connects when it is used first. Raises `ConfigError` when the URL names none that is known."""
+    def __init__(
+        self, url: str | None, data_dir: Path, *, connections: int = 5, status: Dependency | None = None
+    ) -> None:  # fmt: skip
+        """Connects when it is used first; `status` is told of each use.
+
+        Raises `ConfigError` when the URL names none that is known.
+        """
+        self._status = status
         self.is_sqlite = url is None or url.startswith("sqlite")
         self._path = Path(urlsplit(url).path[1:]) if url and self.is_sqlite else data_dir / FILE
         self.name = f"SQLite, {self._path}" if self.is_sqlite else _hidden(url or "")
@@ -49,7 +56,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to ask with."""
-        with_errors = _Errors(self.name)
+        with_errors = _Errors(self.name, self._status)
         with with_errors:
             if self.is_sqlite and not self._path.exists():
                 raise Unavailable(f"The read model ({self.name}) is not there yet: the role projection makes it.")
@@ -67,7 +74,7 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back by any exception."""
-        with _Errors(self.name):
+        with _Errors(self.name, self._status):
             if self.is_sqlite:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             async with self.engine.connect() as connection:
@@ -83,8 +90,9 @@ class Database:
 class _Errors:
     """What the database's exceptions mean for others."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, status: Dependency | None) -> None:
         self._name = name
+        self._status = status
 
     def __enter__(self) -> None:
         return None
@@ -93,7 +101,12 @@ class _Errors:
         if isinstance(error, DataError | IntegrityError) or type(error) is StatementError:
             raise Defect(f"The read model's database has refused a value: {_said(error)}") from error
         if isinstance(error, SQLAlchemyError | asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-            raise Unavailable(f"The read model's database ({self._name}) cannot be used: {_said(error)}") from error
+            reason = f"The read model's database ({self._name}) cannot be used: {_said(error)}"
+            if self._status is not None:
+                self._status.down(reason)
+            raise Unavailable(reason) from error
+        if error is None and self._status is not None:
+            self._status.up()
 
 
 def _said(error: BaseException) -> str:

@@ -1,0 +1,70 @@
+"""Do Kafka, the database, the mail server and DNS answer? One line per change, a gauge, and words for `/readyz`."""
+
+from __future__ import annotations
+
+import structlog
+
+from app.core.errors import Defect
+from app.ports import Clock, Meter
+
+log = structlog.get_logger(__name__)
+
+#: the closed set of names: `database` is written by the projection, `database_reads` is what the API asks
+NAMES = ("kafka", "database", "database_reads", "mail_server", "dns")
+_LONGEST = 500
+
+
+class _Status:
+    """`app.ports.dependencies.Dependency`."""
+
+    def __init__(self, name: str, clock: Clock, meter: Meter) -> None:
+        self._name = name
+        self._clock = clock
+        self._meter = meter
+        self._known = False
+        self._since_s = 0.0
+        self.trouble: str | None = None
+
+    def up(self) -> None:
+        if self.trouble is not None:
+            seconds = round(self._clock.monotonic() - self._since_s, 1)
+            log.warning("dependency.up", dependency=self._name, down_s=seconds)
+        if self.trouble is not None or not self._known:
+            self._change(1)
+        self.trouble = None
+
+    def down(self, reason: str) -> None:
+        reason = " ".join(reason.split())[:_LONGEST]
+        if self.trouble is None:
+            self._since_s = self._clock.monotonic()
+            log.error("dependency.down", dependency=self._name, reason=reason)
+            self._change(0)
+        self.trouble = reason
+
+    def _change(self, value: int) -> None:
+        self._known = True
+        self._meter.gauge("dependency_up", value, dependency=self._name)
+        if self._name == "kafka":
+            self._meter.gauge("kafka_up", value)
+
+    @property
+    def state(self) -> str | None:
+        """In words; None: not used yet."""
+        return (self.trouble or "up") if self._known else None
+
+
+class Dependencies:
+    """All of a process."""
+
+    def __init__(self, clock: Clock, meter: Meter) -> None:
+        self._statuses = {name: _Status(name, clock, meter) for name in NAMES}
+
+    def of(self, name: str) -> _Status:
+        """The status of one of `NAMES`, always the same object."""
+        if name not in self._statuses:
+            raise Defect(f"{name} is no dependency: one of {', '.join(NAMES)}")
+        return self._statuses[name]
+
+    def states(self) -> dict[str, str]:
+        """Name → `up`, or the reason why it is down; those that were used."""
+        return {name: status.state for name, status in self._statuses.items() if status.state is not None}
