@@ -75,6 +75,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_connections_per_address: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
     metrics_port: int = 9400
+    #: endpoints that one tenant may have, in both modes together; fan-out is measured with 100,000
+    max_endpoints_per_tenant: int = 100_000
+    #: the same for keys of the API
+    max_keys_per_tenant: int = 1_000
+    #: the same for event types of its own; each may have a schema of 64 KiB, which every process keeps
+    max_event_types_per_tenant: int = 1_000
     #: put before every topic and group name, for example `acme.`
     topic_prefix: str = ""
     #: partitions of events.raw and of the deliveries family
@@ -231,6 +237,8 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(1 <= settings.partitions <= 1000, "PARTITIONS", "1 to 1000")
     demand(1 <= settings.replication_factor <= 10, "REPLICATION_FACTOR", "1 to 10")
     demand(1024 <= settings.max_event_bytes <= 8 * 1024 * 1024, "MAX_EVENT_BYTES", "1024 to 8388608")
+    for name in ("max_endpoints_per_tenant", "max_keys_per_tenant", "max_event_types_per_tenant"):
+        demand(1 <= getattr(settings, name) <= 10_000_000, name.upper(), "1 to 10000000")
     demand(0 < settings.time_scale <= 1000, "TIME_SCALE", "greater than 0, at most 1000")
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from app.core.limits import TenantLimits
 from app.core.matching import includes, prefixes
 from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
 from app.core.ordered_ids import OrderedIds
@@ -89,6 +90,8 @@ class Directory:
         self.keys_by_digest: dict[str, ApiKey] = {}
         #: (tenant, mode, name) → the tenant's own event type
         self.event_types: dict[tuple[str, str, str], EventType] = {}
+        self._keys_of: Counter[str] = Counter()
+        self._event_types_of: Counter[str] = Counter()
         self.replays: dict[str, Replay] = {}
         #: endpoint → its resumes that have not ended
         self._resumes: dict[str, set[str]] = {}
@@ -101,6 +104,15 @@ class Directory:
     def census(self) -> Mapping[str, int]:
         """How many endpoints there are of each status."""
         return self._census
+
+    def holdings(self, tenant: str) -> TenantLimits:
+        """How much the tenant has, in both modes together."""
+        indexes = (self._indexes.get((tenant, mode)) for mode in ("live", "test"))
+        return TenantLimits(
+            endpoints=sum(len(index.members) for index in indexes if index is not None),
+            keys=self._keys_of[tenant],
+            event_types=self._event_types_of[tenant],
+        )
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """The endpoint of that id, whatever its status."""
@@ -214,22 +226,27 @@ class Directory:
         """Add or replace."""
         self.remove_key(key.id)
         self.keys[key.id] = self.keys_by_digest[key.digest] = key
+        self._keys_of[key.tenant] += 1
 
     def remove_key(self, key_id: str) -> None:
         """Forget."""
         old = self.keys.pop(key_id, None)
         if old is not None:
             self.keys_by_digest.pop(old.digest, None)
+            self._keys_of[old.tenant] -= 1
 
     def put_event_type(self, event_type: EventType) -> None:
         """Add or replace."""
-        self.event_types[event_type.tenant, event_type.mode, event_type.name] = event_type
+        name = (event_type.tenant, event_type.mode, event_type.name)
+        self._event_types_of[event_type.tenant] += name not in self.event_types
+        self.event_types[name] = event_type
 
     def remove_event_type(self, name: str) -> None:
         """Forget; `name` is `<tenant>/<mode>/<type>`."""
         tenant, _, rest = name.partition("/")
         mode, _, event_type = rest.partition("/")
-        self.event_types.pop((tenant, mode, event_type), None)
+        if self.event_types.pop((tenant, mode, event_type), None) is not None:
+            self._event_types_of[tenant] -= 1
 
     def put_replay(self, replay: Replay) -> None:
         """Add or replace."""

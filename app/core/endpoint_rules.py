@@ -9,8 +9,9 @@ import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
+from app.core import limits
 from app.core.matching import is_event_type, is_pattern
-from app.core.model import Brand, Endpoint, EventType, Tenant
+from app.core.model import ApiKey, Brand, Endpoint, EventType, Tenant
 
 #: not `.` or `..`, which would be lost in a path
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
@@ -37,14 +38,15 @@ RESERVED_HEADERS = frozenset(
     ]
 )
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+#: characters of a sealed secret: base64 of its UTF-8 with nonce and tag
+_SEALED = 2048
 #: what goes into a Content-Security-Policy has no room for surprises
 _LOGO = re.compile(
     r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"
     r"|data:image/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/=]{1,32768}"
 )
-MAX_SCHEDULE = 100
-MAX_DELAY_S = 7 * 86_400.0
 
 
 def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
@@ -55,8 +57,12 @@ def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str
 def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
     """Everything that is wrong with a tenant."""
     problems = []
+    if len(tenant.name) > limits.NAME:
+        problems.append(f"name: at most {limits.NAME} characters")
+    if len(tenant.notify_emails) > limits.ADDRESSES:
+        return [f"notify_emails: at most {limits.ADDRESSES}"]
     if not _ID.fullmatch(tenant.id):
-        problems.append(f"tenant id {tenant.id!r}: 1 to 128 of letters, digits, _, . and -")
+        problems.append(f"tenant id {tenant.id[:80]!r}: 1 to 128 of letters, digits, _, . and -")
     if tenant.profile not in profiles:
         problems.append(_unknown_profile(tenant.profile, profiles))
     for address in tenant.notify_emails:
@@ -67,8 +73,8 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
 
 def _brand_problems(brand: Brand) -> list[str]:
     problems = []
-    if len(brand.name) > 64:
-        problems.append("brand: a name has at most 64 characters")
+    if len(brand.name) > limits.BRAND_NAME:
+        problems.append(f"brand: a name has at most {limits.BRAND_NAME} characters")
     if brand.color and not _COLOR.fullmatch(brand.color):
         problems.append("brand: a color is #rrggbb")
     if brand.logo and not _LOGO.fullmatch(brand.logo):
@@ -81,17 +87,31 @@ def is_address(text: str) -> bool:
     return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
+def key_problems(key: ApiKey) -> list[str]:
+    """Everything that is wrong with a key of the API."""
+    problems = []
+    if not _ID.fullmatch(key.id) or not _ID.fullmatch(key.tenant):
+        problems.append("id and tenant: 1 to 128 of letters, digits, _, . and -")
+    if not _DIGEST.fullmatch(key.digest) or len(key.last4) > 4:
+        problems.append("digest: 64 hexadecimal digits, and at most 4 characters of the key")
+    if len(key.name) > limits.NAME:
+        problems.append(f"name: at most {limits.NAME} characters")
+    if not 1 <= len(key.scopes) <= limits.SCOPES:
+        problems.append("scopes: at least one of read and write, each once")
+    return problems
+
+
 def event_type_problems(event_type: EventType) -> list[str]:
     """Everything that is wrong with an event type of a tenant; the schema itself is judged where it is compiled."""
     problems = []
     if not _ID.fullmatch(event_type.tenant):
-        problems.append(f"tenant id {event_type.tenant!r}: 1 to 128 of letters, digits, _, . and -")
+        problems.append(f"tenant id {event_type.tenant[:80]!r}: 1 to 128 of letters, digits, _, . and -")
     if not is_event_type(event_type.name):
-        problems.append(f"name {event_type.name!r}: dot-joined segments of letters, digits, _ and -")
-    if len(event_type.description) > 1024:
-        problems.append("description: at most 1024 characters")
-    if len(event_type.schema or "") > 65_536:
-        problems.append("schema: at most 65536 characters")
+        problems.append(f"name {event_type.name[:80]!r}: dot-joined segments of letters, digits, _ and -")
+    if len(event_type.description) > limits.DESCRIPTION:
+        problems.append(f"description: at most {limits.DESCRIPTION} characters")
+    if len(event_type.schema or "") > limits.SCHEMA:
+        problems.append(f"schema: at most {limits.SCHEMA} characters")
     if event_type.enforce != "off" and event_type.schema is None:
         problems.append(f"mode: {event_type.enforce} needs a schema")
     return problems
@@ -99,62 +119,82 @@ def event_type_problems(event_type: EventType) -> list[str]:
 
 def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
     if not _ID.fullmatch(endpoint.id):
-        yield f"id {endpoint.id!r}: 1 to 128 of letters, digits, _, . and -"
+        yield f"id {endpoint.id[:80]!r}: 1 to 128 of letters, digits, _, . and -"
     if not _ID.fullmatch(endpoint.tenant):
-        yield f"tenant {endpoint.tenant!r}: 1 to 128 of letters, digits, _, . and -"
+        yield f"tenant {endpoint.tenant[:80]!r}: 1 to 128 of letters, digits, _, . and -"
     for name in (endpoint.profile, endpoint.signature or endpoint.profile):
         if name not in profiles:
             yield _unknown_profile(name, profiles)
             break
-    if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > 2048:
-        yield "url: begins with https:// and has at most 2048 characters"
-    if len(endpoint.description) > 1024 or len(endpoint.status_reason or "") > 1024:
-        yield "description and status_reason: at most 1024 characters"
-    if len(endpoint.metadata) > 50 or any(len(k) > 64 or len(v) > 512 for k, v in endpoint.metadata.items()):
-        yield "metadata: at most 50 entries, names of at most 64 and values of at most 512 characters"
+    if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > limits.URL:
+        yield f"url: begins with https:// and has at most {limits.URL} characters"
+    for name in ("description", "status_reason"):
+        if len(getattr(endpoint, name) or "") > limits.DESCRIPTION:
+            yield f"{name}: at most {limits.DESCRIPTION} characters"
+    if len(endpoint.metadata) > limits.METADATA or any(
+        len(name) > limits.METADATA_NAME or len(value) > limits.METADATA_VALUE
+        for name, value in endpoint.metadata.items()
+    ):
+        yield (
+            f"metadata: at most {limits.METADATA} entries, names of at most {limits.METADATA_NAME} and values of at "
+            f"most {limits.METADATA_VALUE} characters"
+        )
+    if len(endpoint.secrets) > limits.SECRETS or any(
+        len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
+    ):
+        yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
 
 
 def _subscription(endpoint: Endpoint) -> Iterator[str]:
     if not endpoint.events:
         yield "events: at least one type, `*` or a prefix such as `recording.*`"
-    if len(endpoint.events) > 500:
-        yield "events: at most 500"
+    if len(endpoint.events) > limits.PATTERNS:
+        yield f"events: at most {limits.PATTERNS}"
+        return
     for pattern in endpoint.events:
         if not is_pattern(pattern):
-            yield f"events: {pattern!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
+            yield f"events: {pattern[:80]!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
 
 
 def _headers(endpoint: Endpoint) -> Iterator[str]:
+    if len(endpoint.headers) > limits.HEADERS:
+        yield f"headers: at most {limits.HEADERS}"
+        return
+    if sum(len(name) + len(value) for name, value in endpoint.headers.items()) > limits.HEADER_BYTES:
+        yield f"headers: names and values have at most {limits.HEADER_BYTES} characters in all"
     for name, value in endpoint.headers.items():
         if not _TOKEN.fullmatch(name):
-            yield f"headers: {name!r} is no header name"
+            yield f"headers: {name[:80]!r} is no header name"
         elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
             yield f"headers: {name} is set by the service"
         if not _HEADER_VALUE.fullmatch(value):
-            yield f"headers: the value of {name} may hold visible ASCII and spaces, no line breaks"
-    if len(endpoint.headers) > 30:
-        yield "headers: at most 30"
+            yield (
+                f"headers: the value of {name[:80]} may hold visible ASCII and spaces, no line breaks, and "
+                f"{limits.HEADER_VALUE} characters"
+            )
 
 
 def _policy(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.schedule_s is not None:
-        if not 1 <= len(endpoint.schedule_s) <= MAX_SCHEDULE:
-            yield f"schedule: 1 to {MAX_SCHEDULE} delays"
-        if any(not 0 <= delay <= MAX_DELAY_S for delay in endpoint.schedule_s):
+        if not 1 <= len(endpoint.schedule_s) <= limits.SCHEDULE:
+            yield f"schedule: 1 to {limits.SCHEDULE} delays"
+        if any(not 0 <= delay <= limits.DELAY_S for delay in endpoint.schedule_s):
             yield "schedule: each delay is between 0 seconds and 7 days"
-    if endpoint.timeout_s is not None and not 0.1 <= endpoint.timeout_s <= 60:
+        elif sum(endpoint.schedule_s) > limits.SCHEDULE_S:
+            yield "schedule: all delays together are at most 30 days"
+    if endpoint.timeout_s is not None and not limits.TIMEOUT_S[0] <= endpoint.timeout_s <= limits.TIMEOUT_S[1]:
         yield "timeout: 0.1 to 60 seconds"
-    if endpoint.max_in_flight is not None and not 1 <= endpoint.max_in_flight <= 1000:
+    if endpoint.max_in_flight is not None and not limits.IN_FLIGHT[0] <= endpoint.max_in_flight <= limits.IN_FLIGHT[1]:
         yield "max_in_flight: 1 to 1000"
-    if endpoint.rate_limit is not None and not 0.001 <= endpoint.rate_limit <= 100_000:
+    if endpoint.rate_limit is not None and not limits.RATE[0] <= endpoint.rate_limit <= limits.RATE[1]:
         yield "rate_limit: 0.001 to 100000 requests per second"
-    if endpoint.disable_after_failures is not None and not 0 <= endpoint.disable_after_failures <= 1_000_000:
+    if endpoint.disable_after_failures is not None and not 0 <= endpoint.disable_after_failures <= limits.FAILURES:
         yield "disable_after_failures: 0 (never) to 1000000"
-    if endpoint.disable_after_days is not None and not 0 <= endpoint.disable_after_days <= 365:
+    if endpoint.disable_after_days is not None and not 0 <= endpoint.disable_after_days <= limits.DAYS:
         yield "disable_after_days: 0 (never) to 365"
 
 
 def _unknown_profile(name: str, profiles: Collection[str]) -> str:
-    near = get_close_matches(name, profiles, n=1)
+    near = get_close_matches(name[: limits.ID], profiles, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"profile {name!r} is unknown{hint}: one of {', '.join(sorted(profiles))}"
+    return f"profile {name[:80]!r} is unknown{hint}: one of {', '.join(sorted(profiles))}"

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from app.core import registry_replays, turns
+from app.core.clipping import clip
 from app.core.commands import (
     AdvanceReplay,
     CancelReplay,
@@ -41,8 +42,9 @@ from app.core.commands import (
     UpdateEndpoint,
 )
 from app.core.directory import Directory
-from app.core.endpoint_rules import endpoint_problems, event_type_problems, tenant_problems
+from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 from app.core.errors import CommandRefused
+from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
 from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant, Turn
 
 State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
@@ -88,12 +90,19 @@ def read_command(value: bytes | None) -> Command:
         raise CommandRefused("unreadable", str(error)) from error
 
 
-def decide(command: Command, directory: Directory, now_ms: int, profiles: Collection[str]) -> list[Change]:
-    """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`."""
+def decide(
+    command: Command, directory: Directory, now_ms: int, profiles: Collection[str],
+    most: TenantLimits = DEFAULT_LIMITS,
+) -> list[Change]:  # fmt: skip
+    """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`.
+
+    `most`: what one tenant may have.
+    """
     match command.action:
         case CreateEndpoint(endpoint=endpoint):
             if directory.endpoint(endpoint.id) is not None:
                 raise CommandRefused("exists", f"endpoint {endpoint.id} is there already")
+            check_room(directory.holdings(endpoint.tenant), most, "endpoints")
             fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
             return [_endpoint_change(fresh, profiles)]
         case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
@@ -119,20 +128,26 @@ def decide(command: Command, directory: Directory, now_ms: int, profiles: Collec
         case RotateSecret():
             return _rotate(command.action, directory, now_ms)
         case _:
-            return _decide_others(command, directory, now_ms)
+            return _decide_others(command, directory, now_ms, most)
 
 
-def _decide_others(command: Command, directory: Directory, now_ms: int) -> list[Change]:
+def _decide_others(command: Command, directory: Directory, now_ms: int, most: TenantLimits) -> list[Change]:
     match command.action:
         case CreateKey(key=key):
             if key.id in directory.keys:
                 raise CommandRefused("exists", f"key {key.id} is there already")
+            problems = key_problems(key)
+            if problems:
+                raise CommandRefused("invalid", "; ".join(problems))
+            check_room(directory.holdings(key.tenant), most, "keys")
             return [Change(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
         case RevokeKey(id=id_):
             if id_ not in directory.keys:
                 raise CommandRefused("not_found", f"there is no key {id_}")
             return [Change(f"key/{id_}", None, 0)]
         case PutEventType(event_type=event_type):
+            if (event_type.tenant, event_type.mode, event_type.name) not in directory.event_types:
+                check_room(directory.holdings(event_type.tenant), most, "event_types")
             return [_put_event_type(event_type, directory, now_ms)]
         case RemoveEventType(tenant=tenant, mode=mode, name=name):
             if (tenant, mode, name) not in directory.event_types:
@@ -266,7 +281,8 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
         hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
         holds = (*holds, hold)[-MAX_HOLDS:]
     dated = {} if action.status == "paused" else {"disable_at_ms": None}
-    return [_changed(old, now_ms, status=action.status, status_reason=action.reason, holds=holds, **dated)]
+    reason = None if action.reason is None else clip(action.reason, DESCRIPTION)
+    return [_changed(old, now_ms, status=action.status, status_reason=reason, holds=holds, **dated)]
 
 
 def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[Change]:

@@ -12,6 +12,7 @@ from app.core.clipping import clip
 from app.core.commands import Command, Reply
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect, TooLarge
+from app.core.limits import DEFAULT_LIMITS, TenantLimits
 from app.core.model import Endpoint, EventType
 from app.core.registry import Change, apply, decide, encode, read_command
 from app.core.schema_graph import BadSchema
@@ -37,9 +38,11 @@ class RegistryRole:
         url_problem: Callable[[str], str | None] = lambda url: None,
         schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
         secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
+        most: TenantLimits = DEFAULT_LIMITS,
     ) -> None:  # fmt: skip
         """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
-        what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed.
+        what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed;
+        `most` is what one tenant may have.
         """
         self._make_store = store
         self._clock = clock
@@ -48,6 +51,7 @@ class RegistryRole:
         self._url_problem = url_problem
         self._schema_problem = schema_problem
         self._secret_problem = secret_problem
+        self._most = most
         self._ready = False
         self._store: RegistryStore | None = None
         #: the first command of the transaction under way
@@ -137,7 +141,7 @@ class RegistryRole:
         try:
             if record.offset in self._too_large:
                 raise CommandRefused("invalid", "the result is larger than Kafka's topic for the registry takes")
-            changes = decide(command, directory, self._clock.now_ms(), self._profiles)
+            changes = decide(command, directory, self._clock.now_ms(), self._profiles, self._most)
             values = [self._checked(change, directory) for change in changes]
             entry = self._entry(command, changes, directory)
         except CommandRefused as error:

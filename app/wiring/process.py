@@ -29,6 +29,7 @@ from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
 from app.core.errors import ConfigError
 from app.core.lanes import Limits
+from app.core.limits import TenantLimits
 from app.core.projecting import TOPICS as PROJECTED
 from app.core.reduction import reduced_for
 from app.core.topics import RUNGS, Names, Topics
@@ -300,6 +301,10 @@ class Process:
             store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
             secret_problem=lambda endpoint, now_ms: secret_problem(endpoint, self._keyring.open, now_ms),
+            most=TenantLimits(
+                endpoints=self._settings.max_endpoints_per_tenant, keys=self._settings.max_keys_per_tenant,
+                event_types=self._settings.max_event_types_per_tenant,
+            ),
         )  # fmt: skip
 
     def _replay(self) -> Role:

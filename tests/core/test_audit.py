@@ -36,7 +36,7 @@ ENDPOINT = Endpoint(
     id="ep_1", tenant="acme", mode="test", url="https://a.example/", events=("*",), profile="standard",
     secrets=(SECRET,), headers={"authorization": "hush-hush"},
 )  # fmt: skip
-KEY = ApiKey(id="key_1", tenant="acme", mode="live", digest="digest", last4="abcd")
+KEY = ApiKey(id="key_1", tenant="acme", mode="live", digest="0" * 64, last4="abcd")
 
 
 def do(directory: Directory, asked: Any, actor: str = "somebody") -> AuditEntry | None:
@@ -54,7 +54,7 @@ def directory() -> Directory:
     """With one thing of each kind."""
     there = Directory()
     do(there, CreateEndpoint(msgspec.structs.replace(ENDPOINT, id="ep_0")), actor="")
-    do(there, CreateKey(msgspec.structs.replace(KEY, id="key_0", digest="other")), actor="")
+    do(there, CreateKey(msgspec.structs.replace(KEY, id="key_0", digest="1" * 64)), actor="")
     do(there, PutEventType(EventType(name="x.y", tenant="acme", mode="live")), actor="")
     return there
 

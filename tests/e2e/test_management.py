@@ -289,6 +289,29 @@ async def test_a_scheme_that_cannot_use_the_endpoints_secret_is_refused(shared: 
     assert (await shared.ask("GET", f"/v1/webhooks/{made.body['id']}", key=key)).body["signature"] is None
 
 
+async def test_what_is_too_large_is_refused_with_a_4xx_whatever_the_field(shared: Service) -> None:
+    name, key = await tenant(shared, "bota")
+    made = await shared.ask("POST", "/v1/webhooks", {"url": "https://127.0.0.1:9/", "events": "*"}, key=key)
+    long, place = "x" * 900_000, f"/v1/webhooks/{made.body['id']}"
+    asked = [
+        *(("PATCH", place, {field: value}, key) for field, value in {
+            "description": long, "url": f"https://{long}", "events": [long], "headers": {"x-a": long},
+            "metadata": {"a": long}, "signature": long, "schedule": [1] * 100_000,
+        }.items()),
+        ("POST", "/v1/webhooks", {"url": "https://127.0.0.1:9/", "events": "*", "secret": long}, key),
+        ("PUT", "/v1/event-types/a.b", {"description": long}, key),
+        ("PUT", "/v1/event-types/a.b", {"schema": {"description": long}}, key),
+        ("POST", f"{place}/test", {"type": long}, key),
+        ("POST", "/v1/events", {"type": "a.b", "data": 1, "idempotency_key": long}, key),
+        ("POST", "/v1/replays", {"from": "1h", "types": [long]}, key),
+        ("POST", "/v1/tenants", {"id": f"{name}-2", "brand": {"logo": long}}, ""),
+        ("POST", f"/v1/tenants/{name}/keys", {"mode": "live", "scopes": ["read"] * 90_000}, ""),
+    ]  # fmt: skip
+    for method, path, body, who in asked:
+        answer = await shared.ask(method, path, body, key=who)
+        assert answer.status in (413, 422) and len(str(answer.body)) < 4000, (path, list(body), answer)
+
+
 async def test_a_tenants_own_type_with_a_schema_is_enforced(shared: Service) -> None:
     _, key = await tenant(shared, "bota")
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

@@ -17,16 +17,20 @@ from app.core.commands import (
     Action,
     Command,
     CreateEndpoint,
+    CreateKey,
     PutEventType,
     PutTenant,
     RemoveEndpoint,
+    RemoveEventType,
     Reply,
+    RevokeKey,
     RotateSecret,
     UpdateEndpoint,
 )
 from app.core.directory import Directory
 from app.core.errors import Unavailable
-from app.core.model import Endpoint, EventType, Tenant
+from app.core.limits import TenantLimits
+from app.core.model import ApiKey, Endpoint, EventType, Tenant
 from app.core.partitions import Place
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
@@ -249,8 +253,8 @@ async def test_a_state_over_256_kib_is_refused(stage: Stage) -> None:
     stage.start()
     events = tuple(f"{'x' * 250}.{number}" for number in range(500))
     changes = {
-        "headers": {f"x-{number}": "v" * 4096 for number in range(30)},
-        "metadata": {f"label-{number}": "v" * 512 for number in range(50)},
+        "headers": {"x-1": "v" * 4000},
+        "metadata": {f"label-{number}": "\x01" * 512 for number in range(50)},
     }
     stage.store.give(
         command("c1", CreateEndpoint(endpoint(events=events))),
@@ -360,3 +364,30 @@ async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_whereve
     accepted = {name for name, reply in replies.items() if reply.ok}
     assert accepted == {"made", "overlap", "at once", "late", "else"}
     assert all((reply.detail or "").startswith("signature: ") for reply in replies.values() if not reply.ok)
+
+
+async def test_a_tenant_cannot_pass_its_limits_however_many_ask_at_once(stage: Stage) -> None:
+    stage.role = RegistryRole(
+        store=lambda: stage.store, clock=stage.clock, meter=stage.meter, profiles=PROFILES,
+        most=TenantLimits(endpoints=3, keys=2, event_types=1),
+    )  # fmt: skip
+    keys = [ApiKey(id=f"key_{n}", tenant="acme", mode="live", digest=f"{n:064}", last4="abcd") for n in range(3)]
+    types = [EventType(name=name, tenant="acme", mode="test") for name in ("a.b", "a.c", "a.b")]
+    stage.start()
+    stage.store.give(
+        *(command(f"e{n}", CreateEndpoint(endpoint(f"ep{n}", mode="live" if n else "test"))) for n in range(4)),
+        *(command(f"k{n}", CreateKey(key)) for n, key in enumerate(keys)),
+        *(command(f"t{n}", PutEventType(event_type)) for n, event_type in enumerate(types)),
+        command("other", CreateEndpoint(endpoint("ep9", tenant="other"))),
+        command("gone", RemoveEndpoint("ep0")), command("e5", CreateEndpoint(endpoint("ep5"))),
+        command("revoked", RevokeKey("key_0")), command("k5", CreateKey(keys[2])),
+        command("removed", RemoveEventType("acme", "test", "a.b")), command("t5", PutEventType(types[1])),
+    )  # fmt: skip
+    refused = {"e3": "ENDPOINTS", "k2": "KEYS", "t1": "EVENT_TYPES"}
+    names = (*(f"e{n}" for n in range(4)), *(f"k{n}" for n in range(3)), *(f"t{n}" for n in range(3)), "other")
+    later = ("gone", "e5", "revoked", "k5", "removed", "t5")
+    for name, reply in zip((*names, *later), await stage.store.replied(*names, *later), strict=True):
+        assert reply.ok is (name not in refused), (name, reply)
+        if name in refused:
+            assert reply.code == "limit_reached"
+            assert f"HOOKSTREAM_MAX_{refused[name]}_PER_TENANT" in (reply.detail or "")

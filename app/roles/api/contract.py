@@ -7,14 +7,36 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.core import limits
 from app.core.model import Mode, Only, Ordering, ReplayReason, ReplayState, Status
 
-Url = Annotated[str, Meta(max_length=2048, description="https://…", examples=["https://customer.example/hooks"])]
+Url = Annotated[str, Meta(max_length=limits.URL, description="https://…", examples=["https://customer.example/hooks"])]
+Pattern = Annotated[str, Meta(max_length=limits.TYPE)]
 Events = Annotated[
-    list[str] | str,
+    Annotated[list[Pattern], Meta(max_length=limits.PATTERNS)] | Pattern,
     Meta(description="Event types: exact, `*`, or a prefix such as `recording.*`.", examples=[["recording.*"]]),
 ]
-Seconds = Annotated[float, Meta(ge=0)]
+ProfileName = Annotated[str, Meta(max_length=limits.ID)]
+Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
+Description = Annotated[str, Meta(max_length=limits.DESCRIPTION)]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=limits.METADATA_NAME)], Annotated[str, Meta(max_length=limits.METADATA_VALUE)]],
+    Meta(max_length=limits.METADATA),
+]
+Headers = Annotated[
+    dict[Annotated[str, Meta(max_length=limits.HEADER_NAME)], Annotated[str, Meta(max_length=limits.HEADER_VALUE)]],
+    Meta(max_length=limits.HEADERS),
+]
+Schedule = Annotated[
+    list[Annotated[float, Meta(ge=0, le=limits.DELAY_S)]], Meta(min_length=1, max_length=limits.SCHEDULE)
+]
+Timeout = Annotated[float, Meta(ge=limits.TIMEOUT_S[0], le=limits.TIMEOUT_S[1])]
+Rate = Annotated[float, Meta(ge=limits.RATE[0], le=limits.RATE[1])]
+InFlight = Annotated[int, Meta(ge=limits.IN_FLIGHT[0], le=limits.IN_FLIGHT[1])]
+Failures = Annotated[int, Meta(ge=0, le=limits.FAILURES)]
+Days = Annotated[float, Meta(ge=0, le=limits.DAYS)]
+Key = Annotated[str, Meta(max_length=limits.KEY)]
+TypeName = Annotated[str, Meta(max_length=limits.TYPE, examples=["recording.created"])]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,36 +49,36 @@ class WebhookIn(Input, frozen=True, kw_only=True):
     url: Url
     events: Events
     #: wire format; default: the tenant's
-    profile: str | None = None
+    profile: ProfileName | None = None
     #: signing secret; one is made when it is left out
-    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    secret: Secret | None = None
     #: send without a signature, where the profile allows it
     unsigned: bool = False
     #: name of the profile whose signature is sent instead of the profile's own
-    signature: str | None = None
+    signature: ProfileName | None = None
     #: false: registered, but disabled
     active: bool = True
-    description: str = ""
+    description: Description = ""
     #: labels for yourself, never sent
-    metadata: dict[str, str] = {}
-    #: sent with every request
-    headers: dict[str, str] = {}
-    #: seconds before attempt 1, 2, …
-    schedule: list[Seconds] | None = None
+    metadata: Metadata = {}
+    #: sent with every request; 16 KiB in all
+    headers: Headers = {}
+    #: seconds before attempt 1, 2, …; 30 days in all
+    schedule: Schedule | None = None
     #: seconds for one request
-    timeout: float | None = None
+    timeout: Timeout | None = None
     #: requests per second
-    rate_limit: float | None = None
+    rate_limit: Rate | None = None
     #: requests in flight at once
-    max_in_flight: int | None = None
+    max_in_flight: InFlight | None = None
     #: fifo: one delivery per ordering key at a time, in order
     ordering: Ordering = "none"
     #: what a dead delivery does to those behind it in its ordering key
     on_exhausted: Literal["block", "skip"] = "block"
     #: failed attempts in a row that disable it; 0: never; null: as the profile says
-    disable_after_failures: int | None = None
+    disable_after_failures: Failures | None = None
     #: days of only failures that disable it; 0: never; null: as the profile says
-    disable_after_days: float | None = None
+    disable_after_days: Days | None = None
 
 
 class WebhookPatch(Input, frozen=True, kw_only=True):
@@ -66,18 +88,18 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
     events: Events | UnsetType = UNSET
     #: true enables, false disables
     active: bool | UnsetType = UNSET
-    signature: str | UnsetType | None = UNSET
-    description: str | UnsetType = UNSET
-    metadata: dict[str, str] | UnsetType = UNSET
-    headers: dict[str, str] | UnsetType = UNSET
-    schedule: list[Seconds] | UnsetType | None = UNSET
-    timeout: float | UnsetType | None = UNSET
-    rate_limit: float | UnsetType | None = UNSET
-    max_in_flight: int | UnsetType | None = UNSET
+    signature: ProfileName | UnsetType | None = UNSET
+    description: Description | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    headers: Headers | UnsetType = UNSET
+    schedule: Schedule | UnsetType | None = UNSET
+    timeout: Timeout | UnsetType | None = UNSET
+    rate_limit: Rate | UnsetType | None = UNSET
+    max_in_flight: InFlight | UnsetType | None = UNSET
     ordering: Ordering | UnsetType = UNSET
     on_exhausted: Literal["block", "skip"] | UnsetType = UNSET
-    disable_after_failures: int | UnsetType | None = UNSET
-    disable_after_days: float | UnsetType | None = UNSET
+    disable_after_failures: Failures | UnsetType | None = UNSET
+    disable_after_days: Days | UnsetType | None = UNSET
 
 
 class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +184,7 @@ class RotateIn(Input, frozen=True, kw_only=True):
     """How to rotate."""
 
     #: the new secret; one is made when it is left out
-    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    secret: Secret | None = None
     #: seconds during which the earlier secret signs along: 0 to 7 days
     overlap: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
     #: sign no more, where the profile allows it
@@ -173,7 +195,7 @@ class TestIn(Input, frozen=True, kw_only=True):
     """What to send."""
 
     #: event type; default: the first that the endpoint subscribes to
-    type: str | None = None
+    type: TypeName | None = None
     #: the event's data; default: the catalogue's example
     data: msgspec.Raw | UnsetType = UNSET
 
@@ -225,12 +247,13 @@ class TestOut(msgspec.Struct, frozen=True, kw_only=True):
 class EventIn(Input, frozen=True, kw_only=True):
     """An event."""
 
-    type: Annotated[str, Meta(max_length=256, examples=["recording.created"])]
+    type: TypeName
     data: msgspec.Raw
-    id: str | None = None
-    created_at: str | None = None
-    idempotency_key: str | None = None
-    ordering_key: str | None = None
+    id: Annotated[str, Meta(max_length=limits.EVENT_ID)] | None = None
+    #: ISO 8601 with date, time and zone
+    created_at: Annotated[str, Meta(max_length=limits.TIME)] | None = None
+    idempotency_key: Key | None = None
+    ordering_key: Key | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -249,7 +272,7 @@ class AcceptedMany(msgspec.Struct, frozen=True, kw_only=True):
 class EventTypeIn(Input, frozen=True, kw_only=True):
     """An event type of your own."""
 
-    description: str = ""
+    description: Description = ""
     #: JSON Schema 2020-12 of `data`
     schema: dict[str, Any] | None = None
     #: off: not looked at; warn: counted and delivered; reject: put into events.rejected
@@ -279,7 +302,7 @@ class ReplayIn(Input, frozen=True, kw_only=True):
     #: one endpoint; null: all that match
     endpoint: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     #: event types: exact, `*`, or a prefix such as `recording.*`; empty: all
-    types: Annotated[list[str], Meta(max_length=100)] = []
+    types: Annotated[list[Pattern], Meta(max_length=limits.REPLAY_TYPES)] = []
     #: all: every matching event; failed: deliveries that ended dead, and nothing has come after that; missing: what was
     #: never handed to the endpoint
     only: Only = "all"

@@ -7,21 +7,37 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.core import limits
 from app.core.model import Brand, Mode, Scope
-from app.roles.api.contract import Input, Url
+from app.roles.api.contract import Input, ProfileName, Url
+
+Scopes = Annotated[list[Scope], Meta(max_length=limits.SCOPES)]
+
+
+class BrandIn(Input, frozen=True, kw_only=True):
+    """How a tenant's portal is to look."""
+
+    #: empty: the tenant's name
+    name: Annotated[str, Meta(max_length=limits.BRAND_NAME)] = ""
+    #: `#rrggbb`; empty: ours
+    color: Annotated[str, Meta(max_length=7)] = ""
+    #: https:// or data:image/…; empty: none
+    logo: Annotated[str, Meta(max_length=limits.BRAND_LOGO)] = ""
 
 
 class TenantIn(Input, frozen=True, kw_only=True):
     """A tenant to be registered or replaced."""
 
     id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
-    name: Annotated[str, Meta(max_length=256)] = ""
-    profile: str = "standard"
-    notify_emails: Annotated[list[Annotated[str, Meta(max_length=254)]], Meta(max_length=20)] = []
+    name: Annotated[str, Meta(max_length=limits.NAME)] = ""
+    profile: ProfileName = "standard"
+    notify_emails: Annotated[
+        list[Annotated[str, Meta(max_length=limits.ADDRESS)]], Meta(max_length=limits.ADDRESSES)
+    ] = []
     #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
     open_catalogue: bool | None = None
     #: how the tenant's portal looks
-    brand: Brand | None = None
+    brand: BrandIn | None = None
 
 
 class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +62,7 @@ class PortalLinkIn(Input, frozen=True, kw_only=True):
     #: where the portal leads back to
     return_url: Url | None = None
     #: what its holder may do; default: what you may
-    scopes: list[Scope] | None = None
+    scopes: Scopes | None = None
 
 
 class PortalLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +95,10 @@ class KeyIn(Input, frozen=True, kw_only=True):
     """A key to be made."""
 
     mode: Mode
-    name: Annotated[str, Meta(max_length=256)] = ""
-    scopes: list[Scope] = msgspec.field(default_factory=lambda: ["read", "write"])
+    name: Annotated[str, Meta(max_length=limits.NAME)] = ""
+    scopes: Scopes = msgspec.field(default_factory=lambda: ["read", "write"])
     #: ISO 8601 with zone; null: never
-    expires_at: str | None = None
+    expires_at: Annotated[str, Meta(max_length=limits.TIME)] | None = None
 
 
 class KeyOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from app.core.commands import CreateKey, PutTenant, RevokeKey
 from app.core.errors import CommandRefused
 from app.core.ingest import iso
-from app.core.model import ApiKey, Tenant
+from app.core.model import ApiKey, Brand, Tenant
 from app.core.moments import milliseconds, timestamp
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
@@ -88,7 +89,7 @@ async def revoke_key(api: Services, call: Call) -> Answer:
 def _tenant(body: TenantIn) -> Tenant:
     return Tenant(
         id=body.id, name=body.name, profile=body.profile, notify_emails=tuple(body.notify_emails),
-        open_catalogue=body.open_catalogue, brand=body.brand,
+        open_catalogue=body.open_catalogue, brand=Brand(**msgspec.structs.asdict(body.brand)) if body.brand else None,
     )  # fmt: skip
 
 
