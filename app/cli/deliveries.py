@@ -109,7 +109,7 @@ def retry(
     event: Event = None,
     type_: Type = None,
     state: Annotated[
-        str, typer.Option(help="Of many, comma-separated: dead, retrying, cancelled, delivered.")
+        str, typer.Option(help="Of many, comma-separated: dead, retrying, pending, cancelled, delivered.")
     ] = "dead",
     status: Status = None,
     result: Result = None,

@@ -123,6 +123,15 @@ async def test_what_is_left_out_of_many_is_counted_by_its_reason(stage: Stage) -
     assert [turn.id for each in stage.commands if isinstance(each, TakeTurns) for turn in each.turns] == [waiting.id]
 
 
+async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: Stage) -> None:
+    """Behind an endpoint whose circuit was open, that is all there is."""
+    rows = [stage.row(stage.event(f"e{number}"), state="pending") for number in range(3)]
+    said = await stage.ask("retries.retry_many", {"state": ["pending", "retrying"]})
+    assert said["retried"] == 3
+    taken = {turn.id for each in stage.commands if isinstance(each, TakeTurns) for turn in each.turns}
+    assert taken == {row.id for row in rows}, "the copies that wait in the ladder count no more"
+
+
 @pytest.mark.parametrize("body", [{"status": "x"}, {"type": "."}, {"since": "x"}, {"cursor": "x"}, {"event": "\x00"}])
 async def test_a_filter_that_says_nothing_retries_nothing(stage: Stage, body: dict[str, str]) -> None:
     stage.row(stage.event())

@@ -127,9 +127,10 @@ class RetryIn(Input, frozen=True, kw_only=True):
     event: Text | None = None
     #: exact, or a prefix such as `recording.*`
     type: Text | None = None
-    state: Annotated[list[Literal["dead", "cancelled", "delivered", "retrying"]], Meta(min_length=1, max_length=4)] = (
-        msgspec.field(default_factory=lambda: ["dead"])
-    )
+    #: pending: also what waits behind an open circuit or a rate limit
+    state: Annotated[
+        list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
+    ] = msgspec.field(default_factory=lambda: ["dead"])
     #: HTTP status of the last attempt, or its class: `503`, `5xx`
     status: Text | None = None
     #: outcome of the last attempt: `timeout`, `refused`, `http_5xx` …
