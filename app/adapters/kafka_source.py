@@ -7,7 +7,7 @@ offset), errors of ours, and callbacks that cannot be swallowed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from math import inf
 
 import structlog
@@ -131,6 +131,11 @@ class KafkaSource:
     def seek(self, place: Place, offset: int) -> None:
         """See `app.ports.SeekingSource`."""
         self._consumer.seek(TopicPartition(*place), offset)
+
+    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+        """See `app.ports.Source`."""
+        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
+        return {(place.topic, place.partition): end for place, end in found.items()}
 
     def position(self, place: Place) -> int | None:
         """See `app.ports.Source`."""

@@ -69,6 +69,12 @@ METRICS: tuple[Metric, ...] = (
         "Failed attempts whose worker had lost the partition meanwhile: they decide nothing.",
     ),
     Metric(
+        "deliveries_superseded_total",
+        "counter",
+        (),
+        "Copies of ordered deliveries that a later one proves to be settled.",
+    ),
+    Metric(
         "deliveries_passed_over_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
     ),
     Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),

@@ -20,6 +20,8 @@ from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 State = Literal["delivered", "retrying", "dead", "cancelled"]
 #: the reason of a failed attempt that decides nothing (`reassigned`)
 REASSIGNED = "reassigned"
+#: the reason of a delivery that ended because a later one of its line was let go
+SUPERSEDED = "superseded"
 #: what an attempt record keeps of a response's body: so many bytes of it, as a text of so many bytes in JSON
 BODY_KEPT = 2048
 BODY_BUDGET = 6144
@@ -59,7 +61,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int | None = None
     #: why it failed, in one sentence
     error: str | None = None
-    #: why the delivery is dead or cancelled; reassigned: it is attempted again by another worker
+    #: why the delivery is dead or cancelled; reassigned: another copy of it goes on, and decides
     reason: str | None = None
     #: ISO 8601; present while state is retrying, unless it was reassigned
     next_attempt_at: str | None = None
@@ -135,9 +137,14 @@ def unsent(
     )  # fmt: skip
 
 
+def superseded(attempt: Attempt) -> Attempt:
+    """The record of a failed attempt whose successor in its line was let go: nothing follows it."""
+    return msgspec.structs.replace(attempt, state="cancelled", reason=SUPERSEDED, next_attempt_at=None)
+
+
 def reassigned(attempt: Attempt) -> Attempt:
-    """The record of an attempt that ended when its worker had the partition no more: whoever has it now attempts it
-    again, under the same number, and decides what follows.
+    """The record of an attempt beside which another copy of the delivery goes on, such as that of the partition's new
+    owner: it is attempted again, under the same number, and that decides what follows.
     """
     return msgspec.structs.replace(attempt, state="retrying", reason=REASSIGNED, next_attempt_at=None)
 

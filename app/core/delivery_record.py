@@ -108,6 +108,8 @@ def encode(delivery: Delivery) -> list[Header]:
         headers.append(("source", delivery.source.encode()))
     if delivery.arrival is not None:
         headers.append(("arrival", b"%d" % delivery.arrival))
+    if delivery.released is not None:
+        headers.append(("released", b"%d" % delivery.released))
     if delivery.turn:
         headers.append(("turn", b"%d" % delivery.turn))
     if delivery.asked is not None:
@@ -144,6 +146,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             replay_id=named.get("replay-id", ""),
             traceparent=named.get("traceparent"),
             arrival=_number(named, "arrival"),
+            released=_number(named, "released"),
             turn=_number(named, "turn") or 0,
             asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
             source=named.get("source"),

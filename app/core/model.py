@@ -281,6 +281,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     #: the offset of its arrival in deliveries.ordered; None: it was not ordered
     arrival: int | None = None
+    #: the offset of the record in deliveries.ordered that let it go; grows within its line. None: it was not ordered
+    released: int | None = None
     #: counts up with what is asked of it; 0: nothing ever was
     turn: int = 0
     #: what this copy was made for; None: the ordinary way, or the retries after a request

@@ -41,7 +41,7 @@ _STATES = frozenset(get_args(State))
 #: the mark of an arrival that a resume brings
 RESUMED: Header = ("resumed", b"1")
 #: of a record of this topic, not of the delivery itself
-_OWN = frozenset(("arrival", "settled", "outcome", RESUMED[0]))
+_OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
 #: characters of an ordering key, as at intake
 _LONGEST_KEY = 512
 

@@ -26,7 +26,9 @@ class Partition:
     __slots__ = (
         "_on_finish",
         "active",
+        "catching_up",
         "committed",
+        "end",
         "flying",
         "number",
         "open_bytes",
@@ -42,6 +44,10 @@ class Partition:
         self.number = place[1]
         self.active = True
         self.ours = True
+        #: ordered deliveries wait until everything below `end` was read (core/lines.py)
+        self.catching_up = False
+        #: the offset after the last record at the assignment
+        self.end = 0
         #: bytes of the values that are open
         self.open_bytes = 0
         #: deliveries in flight

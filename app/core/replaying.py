@@ -35,7 +35,7 @@ _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
     ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "waiting-since",
-     "registry-position", "arrival")
+     "registry-position", "arrival", "released")
 )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 Rules of this file
 - An offset is *open* from the moment it is handed out until everything it causes is acknowledged.
 - `committable` is the lowest open offset (or the next to be read): nothing at or above it is committed as done.
+- What is finished is kept as runs, of which there are no more than open offsets: a commit costs what its metadata has
+  room for, however much is finished above one slow request.
 - What finished above it is remembered in the commit's metadata, so that a crash repeats only what was open or was
   finished after the last commit (DESIGN guarantee 2). The metadata is a hint: losing it costs duplicates only.
 
@@ -14,6 +16,8 @@ from __future__ import annotations
 
 import base64
 
+from app.core.runs import Runs
+
 #: Kafka's default limit of a commit's metadata, in characters
 METADATA_LIMIT = 4096
 _VERSION = "1:"
@@ -24,12 +28,14 @@ _SANE_RUN = 10_000_000
 class Watermark:
     """The finished and open offsets of one assigned partition. Not thread-safe; one per assignment."""
 
-    __slots__ = ("_done", "_low", "next", "open")
+    __slots__ = ("_done", "_low", "_metadata", "next", "open")
 
-    def __init__(self, start: int, finished: set[int] | None = None) -> None:
+    def __init__(self, start: int, finished: Runs | None = None) -> None:
         """`start` is the committed offset, `finished` what its metadata said."""
         self._low = start
-        self._done: set[int] = finished or set()
+        self._done = finished or Runs()
+        #: as it was encoded last; None: something has changed
+        self._metadata: str | None = None
         #: the offset after the last one handed out
         self.next = start
         #: how many offsets are handed out and unfinished
@@ -41,11 +47,12 @@ class Watermark:
         Offsets arrive ascending. A gap (compaction, transaction markers) counts as finished.
         """
         if offset > self.next:
+            self._metadata = None
             if self._low == self.next:
                 self._low = offset
-                self._done = {done for done in self._done if done >= offset}  # the log may have lost its beginning
+                self._done.forget_below(offset)  # the log may have lost its beginning
             else:
-                self._done.update(range(self.next, offset))
+                self._done.add(self.next, offset)
         self.next = offset + 1
         if offset in self._done:
             self._advance()
@@ -62,23 +69,25 @@ class Watermark:
         if self.open or position <= self.next:
             return False
         self._low = self.next = position
-        self._done = {done for done in self._done if done >= position}
+        self._done.forget_below(position)
+        self._metadata = None
         return True
 
     def finished(self, offset: int) -> None:
         """Everything that `offset` caused is acknowledged."""
         if offset >= self._low and offset not in self._done:
             self.open -= 1
-            self._done.add(offset)
+            self._done.add(offset, offset + 1)
+            self._metadata = None
             if offset == self._low:
                 self._advance()
 
     def _advance(self) -> None:
-        low, done, limit = self._low, self._done, self.next
-        while low in done and low < limit:
-            done.discard(low)
-            low += 1
-        self._low = low
+        low = max(self._low, min(self._done.end_of(self._low), self.next))
+        if low > self._low:
+            self._low = low
+            self._done.forget_below(low)
+            self._metadata = None
 
     @property
     def committable(self) -> int:
@@ -87,17 +96,19 @@ class Watermark:
 
     def metadata(self) -> str:
         """The finished offsets above `committable`, for the commit; the lowest runs win when the limit is reached."""
-        return encode_finished(self._low, self._done)
+        if self._metadata is None:
+            self._metadata = encode_finished(self._low, self._done)
+        return self._metadata
 
 
-def encode_finished(low: int, done: set[int]) -> str:
+def encode_finished(low: int, done: Runs) -> str:
     """Runs of (gap, length) as varints in base64; offsets are relative to `low`."""
     if not done:
         return ""
     out = bytearray()
     limit = (METADATA_LIMIT - len(_VERSION)) // 4 * 3
     position = low
-    for start, stop in _runs(sorted(done)):
+    for start, stop in done:
         piece = _varint(start - position) + _varint(stop - start)
         if len(out) + len(piece) > limit:
             break
@@ -106,35 +117,23 @@ def encode_finished(low: int, done: set[int]) -> str:
     return _VERSION + base64.b64encode(bytes(out)).decode()
 
 
-def decode_finished(low: int, metadata: str) -> set[int]:
+def decode_finished(low: int, metadata: str) -> Runs:
     """The reverse; anything that is not ours (an operator's note, another version) means: nothing known."""
+    done = Runs()
     if not metadata.startswith(_VERSION):
-        return set()
+        return done
     try:
         data = base64.b64decode(metadata[len(_VERSION) :], validate=True)
     except ValueError:
-        return set()
-    done: set[int] = set()
+        return done
     position, numbers = low, _numbers(data)
     for gap, length in zip(numbers[::2], numbers[1::2], strict=False):
         if length > _SANE_RUN:
             break
         position += gap
-        done.update(range(position, position + length))
+        done.add(position, position + length)
         position += length
     return done
-
-
-def _runs(offsets: list[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    start = previous = offsets[0]
-    for offset in offsets[1:]:
-        if offset != previous + 1:
-            runs.append((start, previous + 1))
-            start = offset
-        previous = offset
-    runs.append((start, previous + 1))
-    return runs
 
 
 def _varint(value: int) -> bytes:

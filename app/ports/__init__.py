@@ -187,6 +187,10 @@ class Source(Protocol):
         """Commit offsets with metadata; False: not now (rebalance, outage), and the next commit says it all again."""
         ...
 
+    async def ends(self, places: Collection[Place]) -> Mapping[Place, int]:
+        """The offset after the last record of each, now."""
+        ...
+
     def lease_s(self) -> float:
         """Until then (`Clock.monotonic`) the group has given our partitions to nobody else, whatever this process has
         missed meanwhile: it counts from the last answer. Past it, the next answer tells.

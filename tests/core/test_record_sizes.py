@@ -26,6 +26,7 @@ from app.core.exchange import Outcome, Refusal, Reply, Timing
 from app.core.fanout import Planner, Rules
 from app.core.health import Health, Tell, observe
 from app.core.health_rules import DisableRule
+from app.core.lines import Lines
 from app.core.model import ApiKey, Delivery, Endpoint, Tenant, Turn
 from app.core.partitions import Committed, Partition
 from app.core.reduction import reduced
@@ -109,7 +110,7 @@ class CheckedLog:
 def settler(log: CheckedLog) -> Settler:
     clock = FakeClock()
     commits = Commits(MemoryGroup(MemoryLog(clock), [], clock).member(), clock)
-    return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits)
+    return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits, Lines())
 
 
 def work_of(delivery: Delivery) -> Work:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core import watermark
+from app.core.runs import Runs
 from app.core.watermark import METADATA_LIMIT, Watermark, decode_finished, encode_finished
+
+
+def decoded(low: int, text: str) -> set[int]:
+    """The offsets that a commit's metadata tells."""
+    return {offset for start, stop in decode_finished(low, text) for offset in range(start, stop)}
 
 
 def test_commits_up_to_the_lowest_open_offset() -> None:
@@ -17,14 +25,14 @@ def test_commits_up_to_the_lowest_open_offset() -> None:
     for offset in (5, 7, 8, 10):
         mark.finished(offset)
     assert mark.committable == 6
-    assert decode_finished(6, mark.metadata()) == {7, 8, 10}
+    assert decoded(6, mark.metadata()) == {7, 8, 10}
     assert mark.open == 2
     mark.finished(6)
     assert mark.committable == 9
 
 
 def test_what_the_metadata_says_is_not_worked_on_again() -> None:
-    mark = Watermark(6, decode_finished(6, encode_finished(6, {7, 8, 10})))
+    mark = Watermark(6, decode_finished(6, encode_finished(6, Runs([7, 8, 10]))))
     assert [offset for offset in range(6, 12) if mark.opened(offset)] == [6, 9, 11]
     for offset in (6, 9, 11):
         mark.finished(offset)
@@ -48,9 +56,9 @@ def test_a_log_that_begins_later_than_the_commit_is_no_hole() -> None:
 
 
 def test_foreign_metadata_means_nothing_known() -> None:
-    assert decode_finished(0, "operator was here") == set()
-    assert decode_finished(0, "1:!!!") == set()
-    assert decode_finished(0, "") == set()
+    assert decoded(0, "operator was here") == set()
+    assert decoded(0, "1:!!!") == set()
+    assert decoded(0, "") == set()
 
 
 def test_finishing_twice_counts_once() -> None:
@@ -65,15 +73,15 @@ def test_finishing_twice_counts_once() -> None:
 @given(st.sets(st.integers(0, 100_000), max_size=300), st.integers(0, 1000))
 def test_metadata_round_trip(done: set[int], low: int) -> None:
     done = {low + 1 + offset for offset in done}
-    text = encode_finished(low, done)
+    text = encode_finished(low, Runs(done))
     assert len(text) <= METADATA_LIMIT
-    assert decode_finished(low, text) == done
+    assert decoded(low, text) == done
 
 
 def test_too_much_for_the_metadata_keeps_the_lowest_and_stays_within_the_limit() -> None:
     done = {offset * 3 for offset in range(1, 20_000)}
-    text = encode_finished(0, done)
-    known = decode_finished(0, text)
+    text = encode_finished(0, Runs(done))
+    known = decoded(0, text)
     assert len(text) <= METADATA_LIMIT
     assert known and known == {offset for offset in done if offset <= max(known)}
 
@@ -98,17 +106,17 @@ def test_never_commits_past_something_open(seed: int, steps: int) -> None:
 
 
 def test_a_log_that_has_lost_its_beginning_forgets_what_was_finished_there() -> None:
-    mark = Watermark(5, {7, 8, 21})
+    mark = Watermark(5, Runs({7, 8, 21}))
     assert mark.opened(20)
-    assert decode_finished(mark.committable, mark.metadata()) == {21}
+    assert decoded(mark.committable, mark.metadata()) == {21}
     mark.finished(20)
     assert not mark.opened(21)
     assert mark.committable == 22
-    assert not Watermark(5, {7, 8}).opened(8)
+    assert not Watermark(5, Runs({7, 8})).opened(8)
 
 
 def test_markers_behind_the_last_record_are_passed_when_nothing_is_open() -> None:
-    mark = Watermark(5, {6})
+    mark = Watermark(5, Runs({6}))
     assert mark.opened(5)
     assert not mark.opened(6)
     assert not mark.read_to(9), "5 is not finished"
@@ -137,3 +145,24 @@ def test_no_record_is_lost_between_markers(entries: list[tuple[bool, bool]], dic
         mark.finished(offset)
     mark.read_to(len(entries))
     assert mark.committable == len(entries)
+
+
+def test_a_commit_costs_what_has_room_in_its_metadata_however_much_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    varint = watermark._varint
+    monkeypatch.setattr(watermark, "_varint", lambda value: pieces.append(value) or varint(value))
+    mark = Watermark(0)
+    for offset in range(200_000):
+        mark.opened(offset)
+        if offset:
+            mark.finished(offset)
+    mark.metadata()
+    assert len(pieces) == 2, "one run above one slow request"
+    mark.metadata()
+    assert len(pieces) == 2, "nothing has changed"
+    for offset in range(200_000, 400_000):
+        mark.opened(offset)
+        if offset % 2:
+            mark.finished(offset)
+    mark.metadata()
+    assert len(pieces) < METADATA_LIMIT, "the rest has no room in it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 
 from app.core.partitions import Committed, Place
@@ -71,6 +71,8 @@ class MemorySource:
         self.running = False
         #: see `app.ports.Source.lease_s`
         self.lease = inf
+        #: nobody knows what is read next
+        self.lost_position = False
 
     @property
     def assignment(self) -> set[Place]:
@@ -120,11 +122,14 @@ class MemorySource:
         self._group.committed |= {place: Committed(*position) for place, position in offsets.items()}
         return True
 
+    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+        return {place: len(self._group.log.partitions[place]) for place in places}
+
     def lease_s(self) -> float:
         return self.lease
 
     def position(self, place: Place) -> int | None:
-        return self._positions.get(place)
+        return None if self.lost_position else self._positions.get(place)
 
     def pause(self, *places: Place) -> None:
         self.paused |= set(places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from app.core import waiting
@@ -11,6 +12,7 @@ from app.core.model import Endpoint, OpenCircuit
 from app.core.partitions import Partition, Place
 from app.ports import Clock, Meter
 from app.roles.commits import Commits
+from app.roles.dispatch.in_line import InLine
 from app.roles.dispatch.sending import Sending
 from app.roles.dispatch.settle import Settler, Work
 
@@ -23,11 +25,15 @@ class Pump:
     """The lanes of one dispatch worker, and the tasks that work them off."""
 
     def __init__(
-        self, *, sending: Sending, commits: Commits, settler: Settler, clock: Clock, meter: Meter, limits: Limits,
-        on_failure: Callable[[Exception], None],
+        self, *, sending: Sending, commits: Commits, in_line: InLine, settler: Settler, clock: Clock, meter: Meter,
+        limits: Limits, on_failure: Callable[[Exception], None],
     ) -> None:  # fmt: skip
         self._sending = sending
         self._commits = commits
+        self._in_line = in_line
+        #: what is to be admitted
+        self._entering: deque[Work] = deque()
+        self._admitting = False
         self._settler = settler
         self._clock = clock
         self._meter = meter
@@ -58,8 +64,40 @@ class Pump:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
+    def enter(self, work: Work) -> None:
+        """Admit what has been read, or have it wait in its line."""
+        for each in self._in_line.enter(work):
+            self.admit(each)
+
+    def catch_up(self, position: Callable[[Place], int | None]) -> None:
+        """See `InLine.catch_up`."""
+        for each in self._in_line.catch_up(position):
+            self.admit(each)
+
     def admit(self, work: Work) -> None:
-        """Into the lane of its endpoint, if it may be sent and there is room; `pump` must follow."""
+        """Into the lane of its endpoint, if it may be sent and there is room; `pump` must follow.
+
+        What is settled with that, or was before, leaves its line, and its successor is admitted.
+        """
+        self._entering.append(work)
+        if self._admitting:
+            return
+        self._admitting = True
+        try:
+            while self._entering:
+                each = self._entering.popleft()
+                if not each.settled:
+                    self._offer(each)
+                self._leave(each)
+        finally:
+            self._admitting = False
+
+    def _leave(self, work: Work) -> None:
+        if work.settled or not work.partition.active:
+            for each in self._in_line.left(work):
+                self.admit(each)
+
+    def _offer(self, work: Work) -> None:
         endpoint = self._sending.sendable(work)
         if endpoint is None:
             return
@@ -185,6 +223,7 @@ class Pump:
             self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
             if self._lanes.changes:
                 self._circuits(work.partition)
+            self._leave(work)
 
     async def sweep_loop(self) -> None:
         """Give back what waits behind endpoints that have slowed down."""
@@ -197,4 +236,5 @@ class Pump:
             if self._lanes.waiting:
                 for work, full in self._lanes.stalled(self._lane_ms()):
                     self._put_off(work, full, "lane_stalled" if full.why == "lane_full" else full.why)
+                    self._leave(work)
                 self.pump()

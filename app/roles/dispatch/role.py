@@ -16,11 +16,13 @@ import structlog
 from app.core import delivery_record
 from app.core.errors import Defect
 from app.core.lanes import Limits
+from app.core.lines import Lines
 from app.core.partitions import Committed, Partition, Place
 from app.core.topics import Names, Topics
 from app.core.watchdog import Report, progress_of
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
 from app.roles.commits import Commits
+from app.roles.dispatch.in_line import InLine
 from app.roles.dispatch.pump import Pump
 from app.roles.dispatch.sending import Sending
 from app.roles.dispatch.settle import Settler, Work
@@ -53,14 +55,16 @@ class DispatchRole:
         self._commits = Commits(source, clock)
         self._partitions = self._commits.partitions
         self._max_record_bytes = topics.max_record_bytes
-        self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits)
+        lines: Lines[Work] = Lines()
+        self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits, lines)
+        self._in_line = InLine(lines, self._settler, clock)
         self._sending = Sending(
             sender=sender, feed=feed, keyring=keyring, settler=self._settler, clock=clock, dice=dice, meter=meter,
-            time_scale=time_scale, least_wait_ms=least_wait_ms, again=self._admit,
+            time_scale=time_scale, least_wait_ms=least_wait_ms, lines=lines, again=self._admit,
         )  # fmt: skip
         self._pump = Pump(
-            sending=self._sending, commits=self._commits, settler=self._settler, clock=clock, meter=meter,
-            limits=limits, on_failure=self._fail,
+            sending=self._sending, commits=self._commits, in_line=self._in_line, settler=self._settler, clock=clock,
+            meter=meter, limits=limits, on_failure=self._fail,
         )  # fmt: skip
         self._failed: asyncio.Future[None] | None = None
 
@@ -115,7 +119,9 @@ class DispatchRole:
 
     async def assigned(self, places: Mapping[Place, Committed]) -> None:
         """See `app.ports.PartitionListener`."""
+        ends = await self._source.ends(places)
         self._partitions.add(places)
+        self._in_line.assigned(self._partitions, ends)
         self._settler.assigned(places)
         self._pump.assigned(places)
         self._meter.count("rebalances_total", role="dispatch")
@@ -147,6 +153,7 @@ class DispatchRole:
             await self._log.room()
             while self._has_enough():
                 await self._clock.sleep(_FULL_S)
+                self._catch_up()
             batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
             polled_at = self._clock.monotonic()
             # Told apart before the first wait: the same place may be another assignment afterwards.
@@ -156,7 +163,11 @@ class DispatchRole:
                 if partition is not None:
                     await self._take_in(partition, records, polled_at)
             self._partitions.read_to(self._source.position)
-            self._pump.pump()
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self._pump.catch_up(self._source.position)
+        self._pump.pump()
 
     def _has_enough(self) -> bool:
         return (
@@ -185,7 +196,7 @@ class DispatchRole:
                 await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
             if not partition.active:
                 return
-            self._admit(Work(delivery, partition, record.offset))
+            self._pump.enter(Work(delivery, partition, record.offset))
 
     def _admit(self, work: Work) -> None:
         self._pump.admit(work)

@@ -12,6 +12,7 @@ from app.core.circuit import heard
 from app.core.errors import ConfigError, Defect, HookstreamError, MalformedEvent, Unrepresentable
 from app.core.exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
 from app.core.ingest import iso
+from app.core.lines import Lines, is_ordered
 from app.core.model import Delivery, Endpoint
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
@@ -28,8 +29,9 @@ class Sending:
 
     def __init__(
         self, *, sender: Sender, feed: DirectoryFeed, keyring: KeyRing, settler: Settler, clock: Clock, dice: Dice,
-        meter: Meter, time_scale: float, least_wait_ms: int, again: Callable[[Work], None],
+        meter: Meter, time_scale: float, least_wait_ms: int, lines: Lines[Work], again: Callable[[Work], None],
     ) -> None:  # fmt: skip
+        self._lines = lines
         self._sender = sender
         self._feed = feed
         self._turns = Turns(feed)
@@ -51,6 +53,11 @@ class Sending:
 
     def sendable(self, work: Work) -> Endpoint | None:
         """The endpoint, when it may be called with it; if not, the delivery or this copy of it ends here, or waits."""
+        if not work.partition.active:
+            return None  # its next owner has it
+        if self._is_over(work):
+            self._settler.over(work)
+            return None
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
         fate = self._turns.fate(work)
         if fate == "pass":
@@ -72,6 +79,9 @@ class Sending:
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """The endpoint as the directory knows it."""
         return self._feed.directory.endpoint(endpoint_id)
+
+    def _is_over(self, work: Work) -> bool:
+        return is_ordered(work.delivery) and self._lines.is_over(work.delivery)
 
     def wait_limit_ms(self, work: Work) -> int:
         """For how long the delivery may wait for an attempt."""
@@ -105,7 +115,7 @@ class Sending:
         onward, over = self._turns.landed(delivery)
         for work in over:
             self._settler.passed_over(work)
-        for work in filter(lambda each: each.partition.active, onward):
+        for work in [*onward, *over]:
             self._again(work)
 
     async def _send(self, work: Work, endpoint: Endpoint) -> bool | None:
@@ -134,6 +144,8 @@ class Sending:
             case Delivered():
                 self._turns.ended(delivery, "delivered")
                 self._settler.delivered(work, endpoint, record)
+            case _ if self._is_over(work):
+                self._settler.outrun(work, record)
             case RetryAt(due_at_ms=due):
                 self._settler.retry(work, endpoint, record, due)
             case Dead():

@@ -10,9 +10,10 @@ import msgspec
 import structlog
 
 from app.core import delivery_record
-from app.core.attempt import Attempt, State, reassigned, unsent
+from app.core.attempt import SUPERSEDED, Attempt, State, reassigned, superseded, unsent
 from app.core.errors import HookstreamError
 from app.core.fifo import Outcome
+from app.core.lines import Lines, is_ordered
 from app.core.model import Delivery, Endpoint, OpenCircuit
 from app.core.ordered_record import comes_back, settlement
 from app.core.partitions import Partition, Place
@@ -30,12 +31,14 @@ _encoder = msgspec.json.Encoder()
 class Work:
     """One delivery in this worker's hands. Compared by identity: lanes need it unique."""
 
-    __slots__ = ("delivery", "offset", "partition")
+    __slots__ = ("delivery", "offset", "partition", "settled")
 
     def __init__(self, delivery: Delivery, partition: Partition, offset: int) -> None:
         self.delivery = delivery
         self.partition = partition
         self.offset = offset
+        #: what it causes is written, or about to be: it is in this worker's hands no more
+        self.settled = False
 
 
 class Settler:
@@ -43,8 +46,9 @@ class Settler:
 
     def __init__(
         self, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter,
-        on_failure: Callable[[HookstreamError], None], commits: Commits,
+        on_failure: Callable[[HookstreamError], None], commits: Commits, lines: Lines[Work],
     ) -> None:  # fmt: skip
+        self._lines = lines
         self._sure = commits.sure
         self._certainty = commits.certainty
         #: what waits until it is certain whose the partitions are
@@ -117,7 +121,7 @@ class Settler:
     def _put_aside(self, work: Work, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
         reason = attempt.reason or "unknown"
         self._meter.count("deliveries_total", outcome="dead")
-        if reason == "paused" and work.delivery.arrival is not None and work.delivery.ordering_key is not None:
+        if reason == "paused" and work.delivery.arrival is not None and is_ordered(work.delivery):
             # Its resume finds it in its line: behind it nothing leaves.
             waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, asked=None)
             self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
@@ -130,7 +134,7 @@ class Settler:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(
-            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None
+            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None, released=None
         )  # fmt: skip
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
@@ -145,7 +149,27 @@ class Settler:
     def passed_over(self, work: Work) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
         self._meter.count("deliveries_passed_over_total")
-        work.partition.finished(work.offset, len(work.delivery.body))
+        self._write(work, None)
+
+    def over(self, work: Work) -> None:
+        """It ends unsent: a later one of its line is out, or a later attempt of its own."""
+        self._meter.count("deliveries_superseded_total")
+        if not self._lines.is_past(work.delivery):
+            self._write(work, None)
+            return
+        attempt = None
+        if work.offset >= work.partition.end:  # not read again after a crash: nobody may have said how it ended
+            error = "a later delivery of its ordering key was let go before it"
+            attempt = unsent(work.delivery, None, "cancelled", SUPERSEDED, error, self._clock.now_ms())
+        self._write(work, attempt, settled="cancelled")
+
+    def outrun(self, work: Work, attempt: Attempt) -> None:
+        """It has failed, and meanwhile a later one of its line, or a later attempt of its own, has turned up."""
+        if self._lines.is_past(work.delivery):
+            self._meter.count("deliveries_superseded_total")
+            self._write(work, superseded(attempt), settled="cancelled")
+        else:
+            self._write(work, reassigned(attempt))
 
     def _rung(self, due_at_ms: int) -> str:
         return rung_for((due_at_ms - self._clock.now_ms()) / 1000, RUNGS)
@@ -165,6 +189,7 @@ class Settler:
 
         Everything that dispatch causes goes through here: at once, or once it is certain whose the partition is.
         """
+        work.settled = True
         work.partition.settling += 1
         append = partial(self._append, work, attempt, topic, onward, extra, settled, signal)
         if self._sure():
@@ -191,11 +216,14 @@ class Settler:
             self._record(partition, delivery, attempt)
             return
 
-        def settled_all() -> None:
+        def finished() -> None:
             partition.settling -= 1
             partition.finished(offset, size)
 
-        bundle = self._log.bundle(settled_all, self._on_failure)
+        ordered = settled is not None and is_ordered(delivery)
+        self._learn(delivery, onward, settled)
+        then = partial(self._settle, delivery, partition, settled, finished) if settled and ordered else finished
+        bundle = self._log.bundle(then, self._on_failure)
         key = delivery.endpoint_id.encode()
         if attempt is not None:
             bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)
@@ -204,11 +232,28 @@ class Settler:
             if extra:
                 headers += extra
             bundle.append(topic, key=key, value=onward.body, headers=headers, partition=partition.number)
-        if settled is not None and delivery.arrival is not None and delivery.ordering_key is not None:
-            told = settlement(delivery.arrival, settled, delivery.ordering_key)
-            bundle.append(self._ordered, key=key, value=None, headers=told, partition=partition.number)
         if signal is not None:
             bundle.append(self._signals, key=key, value=signal, partition=partition.number)
+        bundle.close()
+
+    def _learn(self, delivery: Delivery, onward: Delivery | None, settled: Outcome | None) -> None:
+        if is_ordered(delivery):
+            if settled is not None:
+                self._lines.ended(delivery)
+            elif onward is not None:
+                self._lines.moved(onward)
+
+    def _settle(
+        self, delivery: Delivery, partition: Partition, settled: Outcome, finished: Callable[[], None]
+    ) -> None:  # fmt: skip
+        """Tell the sequencer, once everything else of the delivery is safe: a later one of its line, which is let go
+        then, proves that there is nothing more to be said of this one.
+        """
+        assert delivery.arrival is not None and delivery.ordering_key is not None
+        bundle = self._log.bundle(finished, self._on_failure)
+        headers = settlement(delivery.arrival, settled, delivery.ordering_key)
+        key = delivery.endpoint_id.encode()
+        bundle.append(self._ordered, key=key, value=None, headers=headers, partition=partition.number)
         bundle.close()
 
     def _record(self, partition: Partition, delivery: Delivery, attempt: Attempt | None) -> None:

@@ -271,10 +271,10 @@ class SequencerRole:
             case fifo.Keep(offset=offset):
                 work.keep(name, offset, record)
             case fifo.Release(offset=offset):
-                work.release(name, offset)
+                work.release(name, offset, work.line(name).cause)
             case fifo.Repeat(offset=offset):
                 if work.memory.released.get(name) != offset:
-                    work.release(name, offset)
+                    work.release(name, offset, work.line(name).cause)
             case fifo.Forget(offset=offset):
                 work.forget(name, offset)
             case fifo.GiveUp(offset=offset, reason=reason):

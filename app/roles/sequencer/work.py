@@ -116,13 +116,16 @@ class Work:
         """Remember it no longer."""
         self.held[_place(name, offset)] = None
 
-    def release(self, name: bytes, offset: int) -> None:
-        """Append it to `deliveries`."""
+    def release(self, name: bytes, offset: int, cause: int) -> None:
+        """Append it to `deliveries`. `cause`: the record that lets it go, by which dispatch knows the later one."""
         found = self._kept(name, offset)
         if found is None:
             return  # its own record is still to be read again, and asks for the release itself
         key, value, headers = found
-        self.released.append((key, value, [*headers, ("arrival", b"%d" % offset)]))
+        place = [("arrival", b"%d" % offset)]
+        if cause >= 0:
+            place.append(("released", b"%d" % cause))
+        self.released.append((key, value, [*headers, *place]))
         self.memory.released[name] = offset
 
     def give_up(self, name: bytes, offset: int, reason: str) -> None:
