@@ -248,6 +248,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int
     #: copies of earlier turns end as cancelled, since no copy of this turn says so itself
     cancel: bool = False
+    #: where the delivery's event is in events.raw, as its record says it; None: nobody knows
+    source: str | None = None
 
 
 #: what somebody wants of a delivery: an attempt at once, or its end

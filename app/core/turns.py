@@ -8,6 +8,8 @@ Rules of this file
   count, so the receiver may get the event once more; it never leaves none.
 - A copy of the newest turn waits for the end of the request of an older one, if that is under way: the delivery has one
   outcome, and its attempts one count.
+- An event's id may be used again once its window is over, and its delivery has the same id then. A turn concerns the
+  deliveries of its own event alone: they have the same source, or, where a record names none, were accepted before it.
 - A turn is forgotten after longer than anything waits in the ladder.
 """
 
@@ -34,9 +36,16 @@ Fate = Literal["go", "pass", "cancel"]
 
 def fate(delivery: Delivery, newest: Turn | None) -> Fate:
     """What becomes of a copy of a delivery, where `newest` is the registry's turn of it."""
-    if newest is not None and newest.number > delivery.turn:
+    if newest is not None and newest.number > delivery.turn and concerns(newest, delivery):
         return "cancel" if newest.cancel else "pass"
     return "cancel" if delivery.asked == "cancel" else "go"
+
+
+def concerns(turn: Turn, delivery: Delivery) -> bool:
+    """Whether the turn is of that delivery, and not of an earlier event with the same id."""
+    if turn.source is not None and delivery.source is not None:
+        return turn.source == delivery.source
+    return delivery.accepted_at_ms <= turn.number
 
 
 def after(waiting: Delivery, attempts: int, ended: Literal["delivered", "dead"] | None) -> Delivery | None:

@@ -19,6 +19,11 @@ def asked(what: str, turn: int, attempts: int = 2) -> Delivery:
     return msgspec.structs.replace(WAITING, asked=what, turn=turn, attempts=attempts)  # type: ignore[arg-type]
 
 
+def of(source: str | None, accepted_at_ms: int) -> Delivery:
+    """Of an event that may be a later one with the same id."""
+    return msgspec.structs.replace(WAITING, source=source, accepted_at_ms=accepted_at_ms)
+
+
 @pytest.mark.parametrize(
     ("copy", "newest", "fate"),
     [
@@ -31,6 +36,12 @@ def asked(what: str, turn: int, attempts: int = 2) -> Delivery:
         (asked("cancel", 6), Turn(id="dlv_1", number=6), "cancel"),
         (asked("cancel", 6), Turn(id="dlv_1", number=7), "pass"),
         (asked("retry", 8), Turn(id="dlv_1", number=7, cancel=True), "go"),
+        (of("0:9", 3), Turn(id="dlv_1", number=5, source="0:2"), "go"),
+        (of("0:9", 3), Turn(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
+        (of("0:2", 8), Turn(id="dlv_1", number=5, source="0:2"), "pass"),
+        (of("0:9", 3), Turn(id="dlv_1", number=5), "pass"),
+        (of("0:9", 8), Turn(id="dlv_1", number=5), "go"),
+        (of(None, 8), Turn(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
     ],
 )  # fmt: skip
 def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: Turn | None, fate: str) -> None:

@@ -49,7 +49,7 @@ async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed
     stage.log.release(Names.DELIVERIES)
     await asking
     (copy,) = stage.appended()
-    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn)])]
+    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn, source=copy.source)])]
     assert stage.feed.directory.turns[row.id].number == copy.turn
     await stage.ask("retries.retry", of=row.id)
     assert stage.appended()[1].turn > copy.turn, "though no time has passed"
@@ -149,7 +149,7 @@ async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage
     }  # fmt: skip
     (copy,) = stage.appended()
     assert (copy.id, copy.body, copy.asked, copy.arrival, copy.ordering_key) == (row.id, b"", "cancel", 7, "k")
-    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn)])]
+    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn, source=copy.source)])]
 
 
 async def test_one_that_its_line_still_holds_is_marked_and_ends_when_it_comes(stage: Stage) -> None:

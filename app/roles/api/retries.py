@@ -97,10 +97,12 @@ async def cancel(api: Services, call: Call) -> Answer:
     await audit.record(api, row, "delivery.cancel", f"delivery/{row.id}", before={"state": row.state})
     turn = _turn(api, row)
     if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
-        await api.command(TakeTurns([Turn(id=row.id, number=turn, cancel=True)]), row.endpoint_id)
+        await api.command(
+            TakeTurns([Turn(id=row.id, number=turn, cancel=True, source=source_of(row))]), row.endpoint_id
+        )
     else:
         await _append(api, [_ending(row, turn)])
-        await api.command(TakeTurns([Turn(id=row.id, number=turn)]), row.endpoint_id)
+        await api.command(TakeTurns([Turn(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id)
     return Answer(body=AskedOut(id=row.id, asked="cancel", was=row.state, attempt=None))
 
 
@@ -132,7 +134,7 @@ async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refu
         turn = _turn(api, row)
         copies.append(msgspec.structs.replace(found, turn=turn, asked="retry", due_at_ms=0))
         if row.state in _WAITING:
-            waiting.append(Turn(id=row.id, number=turn))
+            waiting.append(Turn(id=row.id, number=turn, source=source_of(row)))
     await _append(api, copies)
     for begin in range(0, len(waiting), turns.MAX_TAKEN):
         await api.command(TakeTurns(waiting[begin : begin + turns.MAX_TAKEN]), rows[0].endpoint_id)

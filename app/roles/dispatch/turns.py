@@ -13,6 +13,9 @@ from app.roles.dispatch.settle import Work
 #: turns that this worker has read itself, before the registry tells of them
 _REMEMBERED = 10_000
 
+#: of a delivery: its id, which a later event may have again, and where its event is
+Name = tuple[str, str | None]
+
 
 class _Flight:
     __slots__ = ("behind", "copies", "ended")
@@ -28,8 +31,8 @@ class Turns:
 
     def __init__(self, feed: DirectoryFeed) -> None:
         self._feed = feed
-        self._read: OrderedDict[str, Turn] = OrderedDict()
-        self._flights: dict[str, _Flight] = {}
+        self._read: OrderedDict[Name, Turn] = OrderedDict()
+        self._flights: dict[Name, _Flight] = {}
 
     def fate(self, work: Work) -> turns.Fate | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
@@ -38,13 +41,15 @@ class Turns:
         if not (delivery.turn or known or self._read):
             return "go"
         newest = known.get(delivery.id)
+        if newest is not None and not turns.concerns(newest, delivery):
+            newest = None
         if delivery.turn:
             self._remember(delivery)
-        read = self._read.get(delivery.id)
+        read = self._read.get(_name(delivery))
         if read is not None and (newest is None or read.number > newest.number):
             newest = read
         fate = turns.fate(delivery, newest)
-        flight = self._flights.get(delivery.id)
+        flight = self._flights.get(_name(delivery))
         if flight is not None and delivery.asked is not None and fate != "pass":
             flight.behind.append(work)
             return "held"
@@ -52,24 +57,24 @@ class Turns:
 
     def departs(self, delivery: Delivery) -> None:
         """A request begins; `landed` must follow."""
-        flight = self._flights.get(delivery.id)
+        flight = self._flights.get(_name(delivery))
         if flight is None:
-            flight = self._flights[delivery.id] = _Flight()
+            flight = self._flights[_name(delivery)] = _Flight()
         flight.copies += 1
 
     def ended(self, delivery: Delivery, how: Literal["delivered", "dead"]) -> None:
         """The delivery has ended with the request under way."""
-        flight = self._flights.get(delivery.id)
+        flight = self._flights.get(_name(delivery))
         if flight is not None:
             flight.ended = how
 
     def landed(self, delivery: Delivery) -> tuple[list[Work], list[Work]]:
         """The request has ended: what has waited for it and goes on, and what is to be passed over."""
-        flight = self._flights[delivery.id]
+        flight = self._flights[_name(delivery)]
         flight.copies -= 1
         if flight.copies:
             return [], []
-        del self._flights[delivery.id]
+        del self._flights[_name(delivery)]
         onward, over = [], []
         for work in flight.behind:
             left = turns.after(work.delivery, delivery.attempts + 1, flight.ended)
@@ -81,9 +86,14 @@ class Turns:
         return onward, over
 
     def _remember(self, delivery: Delivery) -> None:
-        known = self._read.get(delivery.id)
+        name = _name(delivery)
+        known = self._read.get(name)
         if known is None or known.number < delivery.turn:
-            self._read[delivery.id] = Turn(id=delivery.id, number=delivery.turn)
-            self._read.move_to_end(delivery.id)
+            self._read[name] = Turn(id=delivery.id, number=delivery.turn, source=delivery.source)
+            self._read.move_to_end(name)
             if len(self._read) > _REMEMBERED:
                 self._read.popitem(last=False)
+
+
+def _name(delivery: Delivery) -> Name:
+    return delivery.id, delivery.source
