@@ -175,8 +175,11 @@ class Planner:
         sequence: Lookup,
         violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
         start: int = 0,
+        outputs: Callable[[], int] | None = None,
     ) -> None:
-        """`violation` says where data breaks its type's schema; `start`: where reading of the partition began."""
+        """`violation` says where data breaks its type's schema; `start`: where reading of the partition began;
+        `outputs`: how many the next slice may have (default: as many as the rules allow).
+        """
         self._rules = rules
         self._partition = partition
         self._directory = directory
@@ -185,7 +188,9 @@ class Planner:
         self._sequence = sequence
         self._violation = violation
         self._plan = Plan()
-        self._outputs = self._bytes = 0
+        self._most = outputs or (lambda: rules.slice_outputs)
+        self._left = self._most()
+        self._bytes = 0
         begun = sequence(begun_key(partition))
         self._late = begun == BEGUN_LATE or (begun is None and start > 0)
         if begun is None:
@@ -210,7 +215,7 @@ class Planner:
 
     def _cut(self, upto: int, work: _UnderWay | None = None) -> Plan:
         plan, self._plan = self._plan, Plan()
-        self._outputs = self._bytes = 0
+        self._left, self._bytes = self._most(), 0
         plan.upto = plan.begun = upto
         if work is not None:
             plan.begun = work.record.offset + 1
@@ -220,12 +225,12 @@ class Planner:
         return plan
 
     def _is_full(self) -> bool:
-        return self._outputs >= self._rules.slice_outputs or self._bytes >= self._rules.slice_bytes
+        return self._left <= 0 or self._bytes >= self._rules.slice_bytes
 
     def _begin(self, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None) -> _UnderWay | None:
         """Understand and judge a record; None: it needs no more than the plan has now."""
         at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
-        self._outputs += 1
+        self._left -= 1
         self._bytes += len(record.value or b"")
         try:
             event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
@@ -304,7 +309,7 @@ class Planner:
         found, after = self._directory.page(event.tenant, event.mode, event.type, work.after, self._fits(size))
         planned = self._deliver_to(found, work)
         work.outputs += planned
-        self._outputs += len(found)
+        self._left -= len(found)
         self._bytes += planned * size
         if after is not None:
             work.after = after
@@ -320,7 +325,7 @@ class Planner:
     def _fits(self, size: int) -> int:
         """To how many endpoints the slice may still deliver records of `size` bytes."""
         rules = self._rules
-        left = rules.slice_outputs - self._outputs
+        left = self._left
         if left * size > rules.slice_bytes - self._bytes:
             left = (rules.slice_bytes - self._bytes) // size
         if left >= rules.whole_outputs:

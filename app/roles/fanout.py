@@ -19,10 +19,11 @@ import structlog
 
 from app.core import positions
 from app.core.fanout import Plan, Planner, Rules, checkpoint_key, dropped, position_key, rejected
+from app.core.slicing import SliceSize
 from app.core.watchdog import Report
-from app.ports import Bundle, BundleLog, DirectoryFeed, Meter
+from app.ports import Bundle, BundleLog, Clock, DirectoryFeed, Meter
 from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
-from app.roles.batches import BatchPipe, remember
+from app.roles.batches import BatchPipe, PartedBatch, remember
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ class FanoutRole:
 
     def __init__(
         self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, schemas: SchemaJudge, meter: Meter,
-        rules: Rules,
+        rules: Rules, clock: Clock,
         group: str, deliveries: str, ordered: str, aside: str, rejected: str,
         duplicates: str,
     ) -> None:  # fmt: skip
@@ -88,6 +89,8 @@ class FanoutRole:
         self._schemas = schemas
         self._meter = meter
         self._rules = rules
+        self._clock = clock
+        self._size = SliceSize(rules.slice_outputs)
         self._group = group
         self._deliveries = deliveries
         self._ordered = ordered
@@ -123,15 +126,21 @@ class FanoutRole:
             async with self._pipe.turn():
                 if not batch.partition.current or batch.partition.leaving:
                     return  # whoever has the partition next reads it, and goes on behind what is acknowledged
+                begun_s = self._clock.monotonic()
                 slices = slices or self._plan(batch)
                 plan = next(slices)
                 upto = plan.upto
-                known = self._partition(batch.partition)
-                remembered = known.advance(plan)
-                late = plan.sequences or plan.checkpoints
-                last_words = partial(known.settle, plan.sequences, plan.checkpoints) if late else None
-                with parts.outputs(upto, last_words) as bundle:
-                    self._append(batch.partition, plan, remembered, bundle)
+                self._write(plan, parts)
+                self._size.took(self._clock.monotonic() - begun_s)
+
+    def _write(self, plan: Plan, parts: PartedBatch) -> None:
+        partition = parts.batch.partition
+        known = self._partition(partition)
+        remembered = known.advance(plan)
+        late = plan.sequences or plan.checkpoints
+        last_words = partial(known.settle, plan.sequences, plan.checkpoints) if late else None
+        with parts.outputs(plan.upto, last_words) as bundle:
+            self._append(partition, plan, remembered, bundle)
 
     def _plan(self, batch: StreamBatch) -> Iterator[Plan]:
         partition = batch.partition
@@ -139,7 +148,7 @@ class FanoutRole:
         planner = Planner(
             self._rules, partition.number, self._feed.directory, lambda: self._feed.position,
             sight=lambda key: partition.read("idempotency", key), sequence=known.sequence,
-            violation=self._schemas.violation, start=partition.start,
+            violation=self._schemas.violation, start=partition.start, outputs=lambda: self._size.outputs,
         )  # fmt: skip
         return planner.slices(batch.records, known.position, known.checkpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.adapters.clock import SystemClock
 from app.adapters.faust_stream import FaustStream
 from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
@@ -51,6 +52,7 @@ def fanout_role(
         feed=feed,
         schemas=JsonSchemas(),
         meter=meter,
+        clock=SystemClock(),
         rules=Rules(
             topic=source,
             ttl_ms=round(settings.idempotency_ttl_hours * 3_600_000),

@@ -46,6 +46,8 @@ class Wide(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     #: how late a sleep of 5 ms ended, at worst
     lag_ms: float
+    #: the same without the time in which the machine gave this thread no processor
+    own_lag_ms: float
     grown_mib: float
     #: the other tenant's events, appended → its delivery acknowledged
     others: int
@@ -90,7 +92,7 @@ class _Probe:
     """How late the loop is, and how large the process."""
 
     def __init__(self) -> None:
-        self.lag_s = 0.0
+        self.lag_s = self.own_lag_s = 0.0
         self._begun = self._most = _resident()
 
     @property
@@ -100,14 +102,21 @@ class _Probe:
     async def run(self) -> None:
         while True:
             for _ in range(20):
-                begun = time.perf_counter()
+                begun, denied = time.perf_counter(), _denied_s()
                 await asyncio.sleep(_LOOK_S)
-                self.lag_s = max(self.lag_s, time.perf_counter() - begun - _LOOK_S)
+                late = time.perf_counter() - begun - _LOOK_S
+                self.lag_s = max(self.lag_s, late)
+                self.own_lag_s = max(self.own_lag_s, late - (_denied_s() - denied))
             self._most = max(self._most, _resident())
 
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _denied_s() -> float:
+    """How long this thread was ready to run, and did not."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 async def role(task: Task) -> Wide:
@@ -153,7 +162,8 @@ async def role(task: Task) -> Wide:
     ages = [(done - begun) * 1000 for begun, done in zip(sent, log.times, strict=True)]
     return Wide(
         endpoints=task.endpoints, events=task.count, seconds=seconds, lag_ms=probe.lag_s * 1000,
-        grown_mib=probe.grown_mib, others=len(sent), other_p50_ms=median(ages), other_slowest_ms=max(ages),
+        own_lag_ms=probe.own_lag_s * 1000, grown_mib=probe.grown_mib, others=len(sent), other_p50_ms=median(ages),
+        other_slowest_ms=max(ages),
     )  # fmt: skip
 
 

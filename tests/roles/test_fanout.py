@@ -21,6 +21,7 @@ from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryBatch, MemoryPartition, MemoryStreamApp
 
+RULES = Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000)
 SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "positions-changelog"
 
 
@@ -46,7 +47,7 @@ class NoSchemas:
 class Stage:
     """A fan-out worker with everything around it in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
         self.log = MemoryLog(FakeClock())
         self.feed = MemoryFeed(endpoint("a"), endpoint("b"))
         self.feed.position = 12
@@ -55,7 +56,7 @@ class Stage:
         self.partition = MemoryPartition()
         self.role = FanoutRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
-            rules=Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000), group="g",
+            clock=FakeClock(), rules=rules, group="g",
             schemas=NoSchemas(), deliveries="deliveries", ordered="deliveries.ordered", aside="deliveries.dead",
             rejected="events.rejected", duplicates="events.duplicates",
         )  # fmt: skip

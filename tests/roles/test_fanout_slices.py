@@ -26,10 +26,9 @@ class WideStage(Stage):
     """Thirty endpoints of one tenant and one of another; a slice has five or six deliveries."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(RULES)
         self.feed = MemoryFeed(*(endpoint(name) for name in NAMES), endpoint("other", tenant="other"))
         self.role._feed = self.feed
-        self.role._rules = RULES
 
     def checkpoint(self) -> positions.Checkpoint | None:
         return positions.read_checkpoint(self.partition.tables["positions"].get(checkpoint_key(0)))
