@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -194,3 +195,15 @@ async def test_what_a_worker_knows_of_circuits_ends_with_its_assignment(stage: S
     stage.put("a", "fresh")
     await stage.clock.advance(1)
     assert "fresh" in stage.events("a")[sent:], "the registry knows of no open circuit"
+
+
+async def test_what_waits_in_a_lane_is_not_put_off_for_a_partition_that_was_lost(stage: Stage) -> None:
+    """Its next owner has it: a copy in the ladder would be a second one."""
+    await stage.start()
+    for number in range(20):
+        stage.put("a", f"e{number}")
+    await stage.clock.advance(0.5)
+    leaving = asyncio.create_task(stage.source.revoke(ZERO))
+    await stage.clock.advance(10)
+    await leaving
+    assert deferred(stage) == []
