@@ -93,7 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_ttl_hours: float = 24.0
     #: store of the fan-out tables: rocksdb (on disk) or memory (read again from Kafka at each start)
     table_store: str = "rocksdb"
-    #: token of the operator for the management API; `up` makes one in the data folder
+    #: token of the operator for the management API, 20 characters or more; `up` makes one in the data folder
     admin_token: SecretText | None = None
     #: key ring that seals signing secrets: ID:BASE64 of 32 bytes, comma-separated, the first one seals
     secret_keys: SecretText | None = None
@@ -162,10 +162,11 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
         given.pop("REPLICATION_FACTOR", None)  # somebody else's cluster: the production default
     given |= _texts(environ, problems)
     hints = get_type_hints(Settings)
+    defaults_of = {field.name: field.default for field in msgspec.structs.fields(Settings)}
     values: dict[str, Any] = {}
     for name, text in given.items():
         try:
-            values[name.lower()] = _convert(text, hints[name.lower()])
+            values[name.lower()] = _convert(text, hints[name.lower()], defaults_of[name.lower()])
         except ValueError as error:
             problems.append(f"{PREFIX}{name}: {error}")
     settings = Settings(**values)
@@ -202,14 +203,19 @@ def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             problems.append(f"{variable} is not a setting{hint}")
-    return {name: text for name, text in texts.items() if text != ""}
+    return texts
 
 
-def _convert(text: str, hint: Any) -> Any:
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
-    kind = kinds[0]
+def _convert(text: str, hint: Any, default: Any) -> Any:
+    """The value of a text. An empty text is a value, too: the empty list, or nothing where nothing is allowed."""
     if hint == tuple[str, ...]:
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    if text == "" and kinds:
+        return None
+    if text == "" and default != "":
+        raise ValueError("it is empty: set a value, or remove the variable")
+    kind = kinds[0] if kinds else hint
     if kind is bool:
         if text.lower() not in _BOOLEANS:
             raise ValueError(f"{text!r}: true or false")
@@ -260,6 +266,7 @@ def _contradictions(settings: Settings) -> list[str]:
         "letters, digits, '.', '_' and '-'",
     )
     said += _api_problems(settings)
+    said += _token_problems(settings)
     said += _origin_problems(settings)
     said += _database_problems(settings)
     said += _egress_problems(settings)
@@ -279,6 +286,24 @@ def _api_problems(settings: Settings) -> list[str]:
     if not 0 <= settings.api_connections_per_address <= settings.api_connections:
         said.append(f"{PREFIX}API_CONNECTIONS_PER_ADDRESS: 0 to {PREFIX}API_CONNECTIONS")
     return said
+
+
+_TOKEN_CHARACTERS = 20
+_VARIETY = 8
+
+
+def _token_problems(settings: Settings) -> list[str]:
+    token = settings.admin_token.reveal() if settings.admin_token is not None else None
+    if token is None or (len(token) >= _TOKEN_CHARACTERS and len(set(token)) >= _VARIETY and _TOKEN.fullmatch(token)):
+        return []
+    return [
+        f"{PREFIX}ADMIN_TOKEN: at least {_TOKEN_CHARACTERS} characters without spaces, {_VARIETY} of them different, "
+        "such as `openssl rand -hex 24` prints: who guesses it can make keys for every tenant"
+    ]
+
+
+#: what a header may carry
+_TOKEN = re.compile(r"[!-~]+")
 
 
 def _mail_problems(settings: Settings) -> list[str]:

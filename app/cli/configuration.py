@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from app.adapters.keyring import AesKeyRing
 from app.cli import context
 from app.cli.output import Format, Output, show
 from app.settings import PREFIX, Settings
@@ -32,7 +33,9 @@ def check() -> None:
     """Say everything that is wrong with the settings, at once; exit code 2 then."""
 
     def work() -> int:
-        context.settings()
+        settings = context.settings()
+        if settings.secret_keys is not None:
+            AesKeyRing(settings.secret_keys.reveal())
         print("The settings can be used.")
         return 0
 

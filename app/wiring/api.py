@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 import app
@@ -36,6 +37,8 @@ from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.dashboard import site
 from app.wiring.readmodel import read_store
+
+log = structlog.get_logger(__name__)
 
 _CLIENT = "hookstream-api"
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
@@ -85,7 +88,7 @@ def api_role(
         services=services, listen=listen,
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
-        operator_token=settings.admin_token.reveal() if settings.admin_token else None,
+        operator_token=_operator_token(settings),
         site=lambda services, gate, server: site(settings, services, gate, server, operations),
     )  # fmt: skip
 
@@ -95,6 +98,13 @@ def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
         bootstrap, client_id=_CLIENT, events=topics.name(Names.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",
     )  # fmt: skip
+
+
+def _operator_token(settings: Settings) -> str | None:
+    if settings.admin_token is None:
+        log.warning("api.no_operator", reason="HOOKSTREAM_ADMIN_TOKEN is not set: nobody can make keys")
+        return None
+    return settings.admin_token.reveal()
 
 
 def _session_key(settings: Settings, keyring: AesKeyRing) -> bytes:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from app.core.errors import ConfigError
 from app.settings import PREFIX, UP_DEFAULTS, SecretText, Settings, load, variables
+
+TOKEN = "op_0123456789abcdef0123"
 
 
 def settings(**texts: str) -> Settings:
@@ -28,8 +31,39 @@ def test_without_an_environment_the_defaults_count() -> None:
     assert load({"PATH": "/bin", "HOOKSTREAMER": "x", "hookstream_partitions": "5"}) == Settings()
 
 
-def test_an_empty_variable_is_as_good_as_none() -> None:
-    assert load(dict.fromkeys(variables(), "")) == Settings()
+def test_an_empty_value_is_a_value(tmp_path: Path) -> None:
+    """Of a list the empty one, of what may be unset nothing, of a text that is empty by itself that, else an error."""
+    nothing = tmp_path / "nothing"
+    nothing.write_text("\n", encoding="utf-8")
+    other = {  # what stands behind an empty value is not what the defaults of a command say
+        "EGRESS_ALLOW": "10.0.0.0/8", "EGRESS_PORTS": "443", "PORTAL_ORIGINS": "https://a.example",
+        "TOPIC_PREFIX": "a.",
+        "PUBLIC_URL": "https://a.example", "ADMIN_TOKEN": TOKEN, "DATABASE_URL": "sqlite:///x", "CA_FILE": str(nothing),
+    }  # fmt: skip
+    for field in structs.fields(Settings):
+        name = field.name.upper()
+        for environ in ({PREFIX + name: ""}, {f"{PREFIX}{name}_FILE": str(nothing)}):
+            if field.default in (None, (), ""):
+                assert (
+                    getattr(load(environ, {k: v for k, v in other.items() if k == name}), field.name) == field.default
+                )
+            else:
+                with pytest.raises(ConfigError) as caught:
+                    load(environ)
+                assert caught.value.problems == [f"{PREFIX}{name}: it is empty: set a value, or remove the variable"]
+
+
+def test_an_empty_list_takes_back_what_up_allows() -> None:
+    assert load({}, UP_DEFAULTS).egress_allow == ("127.0.0.0/8", "::1/128")
+    assert load({f"{PREFIX}EGRESS_ALLOW": ""}, UP_DEFAULTS).egress_allow == ()
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "a" * 40, "abcabcabcabcabcabcabcabc", "0123456789 0123456789", "ü" * 30, TOKEN[:19]]
+)
+def test_a_token_that_can_be_guessed_is_refused(token: str) -> None:
+    (problem,) = problems(ADMIN_TOKEN=token)
+    assert problem.startswith(f"{PREFIX}ADMIN_TOKEN: at least 20 characters") and token not in problem
 
 
 @pytest.mark.parametrize(
@@ -44,7 +78,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("MAX_EVENT_BYTES", "1024", 1024),
         ("EGRESS_ALLOW", "127.0.0.0/8, ::1/128,", ("127.0.0.0/8", "::1/128")),
         ("TOPIC_PREFIX", "acme-1_x.", "acme-1_x."),
-        ("ADMIN_TOKEN", "hunter2", SecretText("hunter2")),
+        ("ADMIN_TOKEN", TOKEN, SecretText(TOKEN)),
         *(("ALLOW_HTTP", text, True) for text in ("1", "true", "TRUE", "yes", "on")),
         *(("ALLOW_HTTP", text, False) for text in ("0", "false", "No", "off")),
     ],
@@ -147,8 +181,8 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 def test_a_file_holds_the_value(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("hunter2\n", encoding="utf-8")
-    assert settings(ADMIN_TOKEN_FILE=str(file)).admin_token == SecretText("hunter2")
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    assert settings(ADMIN_TOKEN_FILE=str(file)).admin_token == SecretText(TOKEN)
     ca = tmp_path / "path"
     ca.write_text(f"{file}\n", encoding="utf-8")
     assert settings(CA_FILE=str(file)).ca_file == settings(CA_FILE_FILE=str(ca)).ca_file == file
@@ -189,12 +223,12 @@ SECRETS = ("ADMIN_TOKEN", "SECRET_KEYS", "DATABASE_URL", "SMTP_URL")
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_shows_itself(name: str) -> None:
     urls = {"SMTP_URL": "smtp://me:hunter2@x", "DATABASE_URL": "postgresql://me:hunter2@x/y"}
-    text = urls.get(name, "hunter2")
+    text = urls.get(name, TOKEN)
     loaded = settings(**{"MAIL_FROM": "a@b.example", "SMTP_URL": "smtp://x", name: text})
     secret = getattr(loaded, name.lower())
     assert secret.reveal() == text
     for shown in (repr(loaded), str(loaded), repr(secret), str(secret), f"{secret}", f"{[secret]}", f"{secret!r:>40}"):
-        assert "hunter2" not in shown
+        assert "hunter2" not in shown and TOKEN not in shown
         assert "***" in shown
 
 

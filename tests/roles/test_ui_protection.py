@@ -61,6 +61,15 @@ async def portal_of(stage: Stage, key: str = KEYS["acme", "live"], **body: Any) 
     return url.removeprefix(stage.url)
 
 
+async def test_the_sign_in_says_whether_there_is_an_operator(stage: Stage) -> None:
+    async with browser(stage) as stranger:
+        _, page, _ = await stranger.get("/ui/sign-in")
+        assert "operator" in page and "HOOKSTREAM_ADMIN_TOKEN</code> is not set" not in page
+    async with open_stage(operator=None) as other, browser(other) as stranger:
+        _, page, _ = await stranger.get("/ui/sign-in")
+        assert "HOOKSTREAM_ADMIN_TOKEN</code> is not set" in page and "admin.token" not in page
+
+
 async def test_strangers_are_sent_to_the_sign_in_and_see_nothing(stage: Stage) -> None:
     async with browser(stage) as stranger:
         for entry in entries("read", "write", "operator"):

@@ -209,7 +209,7 @@ def hidden(page: str, name: str) -> str:
 
 
 @asynccontextmanager
-async def open_stage(**settings: Any) -> AsyncIterator[Stage]:
+async def open_stage(*, operator: str | None = OPERATOR, **settings: Any) -> AsyncIterator[Stage]:
     """Two tenants; acme has two modes, an endpoint in each, and a key that may only read."""
     stage = Stage(Settings(**settings))
     for tenant in ("acme", "other"):
@@ -217,7 +217,7 @@ async def open_stage(**settings: Any) -> AsyncIterator[Stage]:
     for (tenant, mode), plain in KEYS.items():
         stage.key(plain, tenant, mode)  # type: ignore[arg-type]
     stage.key(READ_ONLY, "acme", "live", "read")
-    gate = Gate(stage.feed, OPERATOR)
+    gate = Gate(stage.feed, operator)
     server = Server(stage.services, gate, CallLimits(1000, 4000), "0")
     application = server.application()
     pages = site(stage.settings, stage.services, gate, server, stage.cluster)

@@ -27,6 +27,11 @@ class Gate:
         self._feed = feed
         self._operator = sha256(operator_token.encode()).digest() if operator_token else None
 
+    @property
+    def has_operator(self) -> bool:
+        """Whether anybody can be the operator."""
+        return self._operator is not None
+
     def caller(self, authorization: str | None, now_ms: int) -> Caller:
         """Raises `ApiError` 401."""
         scheme, _, token = (authorization or "").partition(" ")

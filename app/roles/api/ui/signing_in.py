@@ -87,7 +87,7 @@ def _form(desk: Desk, visit: Visit, error: str = "", status: int = 200) -> Page:
     knock = desk.api.minter.id("knock")
     values = {
         "error": error, "next": visit.query.get("next") or visit.field("next"),
-        "knock": desk.api.tokens.proof("sign-in", knock),
+        "knock": desk.api.tokens.proof("sign-in", knock), "has_operator": desk.gate.has_operator,
     }  # fmt: skip
     return Page(template="sign_in.html", status=status, values=values, cookies={_KNOCK: knock})
 
