@@ -176,6 +176,26 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
     return settings
 
 
+def differing(settings: Settings) -> dict[str, str]:
+    """Variable → value of what is not the default, for the log; secrets are hidden."""
+    values = {field.name: (getattr(settings, field.name), field.default) for field in msgspec.structs.fields(settings)}
+    return {PREFIX + name.upper(): _shown(value) for name, (value, default) in values.items() if value != default}
+
+
+def _shown(value: object) -> str:
+    match value:
+        case SecretText():
+            return "***"
+        case tuple():
+            return ",".join(map(str, value))
+        case bool():
+            return str(value).lower()
+        case None:
+            return ""
+        case _:
+            return str(value)
+
+
 def variables() -> list[str]:
     """The names of all variables."""
     return [PREFIX + name.upper() for name in Settings.__struct_fields__]
@@ -265,14 +285,7 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
-    said += _api_problems(settings)
-    said += _token_problems(settings)
-    said += _origin_problems(settings)
-    said += _database_problems(settings)
-    said += _egress_problems(settings)
-    said += _watchdog_problems(settings)
-    said += _mail_problems(settings)
-    return said
+    return said + [problem for judge in _JUDGES for problem in judge(settings)]
 
 
 def _api_problems(settings: Settings) -> list[str]:
@@ -370,3 +383,9 @@ def _egress_problems(settings: Settings) -> list[str]:
         except ValueError as error:
             said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
     return said
+
+
+_JUDGES = (
+    _api_problems, _token_problems, _origin_problems, _database_problems, _egress_problems, _watchdog_problems,
+    _mail_problems,
+)  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from faust.types import TP
 
 from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
+from app.core.partitions import spans
 from app.core.recovery import PLAIN, Recovery
 from app.core.watchdog import Report
 from app.ports import Record
@@ -125,6 +126,16 @@ class FaustStream:
         self._failure: asyncio.Future[None] | None = None
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
         self.app.agent(self._topic, name=agent, concurrency=1)(self._agent)
+        self._group = group
+        self.app.on_partitions_assigned.connect(self._on_assigned)
+        self.app.on_partitions_revoked.connect(self._on_revoked)
+
+    async def _on_assigned(self, _app: object, assigned: Collection[TP], **_: object) -> None:
+        log.info("partitions.assigned", group=self._group, partitions=spans(assigned))
+
+    async def _on_revoked(self, _app: object, revoked: Collection[TP], **_: object) -> None:
+        if revoked:
+            log.info("partitions.revoked", group=self._group, partitions=spans(revoked))
 
     def partition(self, place: TP) -> _Partition:
         """The partition as it is assigned now."""

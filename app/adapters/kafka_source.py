@@ -29,7 +29,7 @@ from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_fetching import read_position
 from app.core.errors import Defect
-from app.core.partitions import Committed, Place
+from app.core.partitions import Committed, Place, spans
 from app.ports import PartitionListener, Record
 
 log = structlog.get_logger(__name__)
@@ -210,11 +210,14 @@ class _Bridge(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         if self._source._consumer._coordinator.generation < 0:  # thrown out: others have had them for a while
             self._source._member_s = -inf
+        if revoked:
+            log.info("partitions.revoked", group=self._source._group, partitions=spans(revoked))
         await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
         places = [(place.topic, place.partition) for place in sorted(assigned)]
+        log.info("partitions.assigned", group=self._source._group, partitions=spans(places))
         self._source._member_s = _clock.monotonic()
         self._source.pause(*places)
 

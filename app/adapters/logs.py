@@ -54,6 +54,8 @@ def configure(*, style: str, level: str) -> None:
 
 def _grave(record: logging.LogRecord) -> bool:
     """Whether a line of aiokafka is more than a retry: that Kafka is away we say ourselves, once."""
+    if record.name == "asyncio" and record.getMessage().startswith("Unclosed AIOKafka"):
+        return False  # a connection that was given up while it was opened
     if record.name.partition(".")[0] != "aiokafka" or record.exc_info:
         return True
     text = record.getMessage()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from importlib.metadata import version
 from itertools import count
 from typing import Annotated, NoReturn
 
@@ -15,7 +16,7 @@ from app.adapters.keyring import AesKeyRing
 from app.adapters.web_server import PROBE_LIMITS, WebServer, web_application
 from app.cli import context
 from app.core.errors import Unavailable
-from app.settings import Settings
+from app.settings import Settings, differing
 from app.wiring.address import Address
 from app.wiring.process import EXIT_STUCK, ROLES, Process
 from app.wiring.topics import topics_of
@@ -57,7 +58,10 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     )  # fmt: skip
     port = await probes.start()
     process.own_ports.add(port)
-    log.info("process.started", roles=roles, kafka=bootstrap, metrics_port=port)
+    log.info(
+        "process.started", version=version("hookstream"), roles=roles, kafka=bootstrap, metrics_port=port,
+        settings=differing(settings),
+    )  # fmt: skip
     try:
         code = await _serve(process, stop)
     finally:

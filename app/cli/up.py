@@ -7,10 +7,12 @@ import os
 import signal
 from collections import Counter
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +22,7 @@ from app.adapters.keyring import AesKeyRing
 from app.cli import context
 from app.core.errors import Unavailable
 from app.embedded.receiver import Received
-from app.settings import UP_DEFAULTS, Settings
+from app.settings import UP_DEFAULTS, Settings, differing
 from app.wiring.demo import Demo
 from app.wiring.process import EXIT_STUCK
 from app.wiring.service import Service
@@ -30,6 +32,7 @@ _ARRIVAL_S = 60.0
 _STOP_S = 60.0
 
 console = Console()
+log = structlog.get_logger(__name__)
 
 
 def up(
@@ -69,6 +72,7 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
     explicit = "HOOKSTREAM_REPLICATION_FACTOR" in os.environ or settings.bootstrap_servers is None
     elsewhere = context.left_open("API_PORT")
     service = Service(settings, ring, say=_say, explicit_replication=explicit, elsewhere=elsewhere)
+    log.info("process.started", version=version("hookstream"), settings=differing(settings))
     work = asyncio.create_task(_serve(service, settings, ring, stop, demo=demo, once=once))
     stopped, stuck = asyncio.create_task(stop.wait()), asyncio.create_task(service.given_up())
     clean = False
@@ -90,7 +94,9 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
         stopping = asyncio.create_task(service.stop())
         await asyncio.wait([stopping], timeout=_STOP_S)
         clean = stopping.done() and stopping.result()
-    return code or (0 if clean else context.EXIT_FAILED)
+    code = code or (0 if clean else context.EXIT_FAILED)
+    log.info("process.stopped", exit_code=code)
+    return code
 
 
 def _on_signal(stop: asyncio.Event) -> None:

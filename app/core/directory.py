@@ -17,6 +17,7 @@ from app.core.limits import TenantLimits
 from app.core.matching import includes, prefixes
 from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
 from app.core.ordered_ids import OrderedIds
+from app.core.sealing import SealedSamples
 
 Scope = tuple[str, str]
 
@@ -84,6 +85,8 @@ class Directory:
         self._endpoints: dict[str, Endpoint] = {}
         self._indexes: dict[Scope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
+        #: what the ring of a process is compared with
+        self.sealed = SealedSamples()
         self.tenants: dict[str, Tenant] = {}
         self.keys: dict[str, ApiKey] = {}
         #: hex SHA-256 of a key → the key
@@ -189,6 +192,7 @@ class Directory:
         self.remove_endpoint(endpoint.id)
         self._endpoints[endpoint.id] = endpoint
         self._census[endpoint.status] += 1
+        self.sealed.note(endpoint)
         index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
         index.members[endpoint.id] = endpoint
         for pattern in endpoint.events:

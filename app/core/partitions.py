@@ -11,6 +11,24 @@ from app.core.watermark import Watermark, decode_finished
 Place = tuple[str, int]
 
 
+def spans(places: Iterable[Place]) -> dict[str, str]:
+    """Topic → its partitions, for people: `0-3,7`."""
+    numbers: dict[str, list[int]] = {}
+    for topic, number in sorted(places):
+        numbers.setdefault(topic, []).append(number)
+    return {topic: _spans(each) for topic, each in numbers.items()}
+
+
+def _spans(numbers: Iterable[int]) -> str:
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
+
+
 class Committed(NamedTuple):
     """A group's committed offset of one partition; offset None: nothing is committed."""
 

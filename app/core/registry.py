@@ -44,6 +44,7 @@ from app.core.commands import (
 from app.core.directory import Directory
 from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 from app.core.errors import CommandRefused
+from app.core.holds import bounded
 from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
 from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant, Turn
 
@@ -75,8 +76,6 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "updated_at_ms",
     "version",
 }
-#: what an endpoint remembers of what it was not given
-MAX_HOLDS = 8
 
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
@@ -279,7 +278,7 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
         holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
     else:
         hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
-        holds = (*holds, hold)[-MAX_HOLDS:]
+        holds = bounded((*holds, hold))
     dated = {} if action.status == "paused" else {"disable_at_ms": None}
     reason = None if action.reason is None else clip(action.reason, DESCRIPTION)
     return [_changed(old, now_ms, status=action.status, status_reason=reason, holds=holds, **dated)]

@@ -20,6 +20,7 @@ from app.core.errors import Defect
 from app.core.health import Disable, Health, Said, Show, ShowCircuit, Tell, observe
 from app.core.health_rules import DisableRule
 from app.core.registry import encode
+from app.core.sampling import Sampled
 from app.core.signals import Signal, read
 from app.core.topics import Names, Topics
 from app.core.watchdog import Report
@@ -35,6 +36,10 @@ _NO_RULE = DisableRule()
 _encoder = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(Health)
 _json = msgspec.json.Encoder()
+
+
+#: lines about endpoints that begin to fail or recover, in that many seconds
+_LINES, _LINES_S = 50, 10.0
 
 
 class _Places(NamedTuple):
@@ -60,6 +65,7 @@ class HealthRole:
         self._commands = topics.name(Names.REGISTRY_COMMANDS)
         self._notices = topics.name(Names.NOTICES)
         self._dead = topics.name(Names.DELIVERIES_DEAD)
+        self._lines = Sampled(most=_LINES, every_s=_LINES_S)
 
     def ready(self) -> str | None:
         """None when a signal would be acted on; else why not."""
@@ -131,6 +137,8 @@ class HealthRole:
                 value = _json.encode(order.notice)
                 bundle.append(self._notices, key=order.notice.tenant.encode(), value=value)
             else:
+                if not isinstance(order, Disable):  # that one has a line of its own
+                    self._note(order, key.decode(), record.timestamp / 1000)
                 action = self._action(key.decode(), said.epoch, order, places)
                 name = ids.health_command_id(action.id, said.epoch, said.offset, index)
                 actor = "" if isinstance(order, ShowCircuit) else "health"  # nobody audits what passes by itself
@@ -154,6 +162,16 @@ class HealthRole:
             endpoint_id, "disabled", begin=dict(places.begin), dead_begin=places.dead_begin, reason=order.reason,
             epoch=epoch,
         )  # fmt: skip
+
+    def _note(self, order: Show | ShowCircuit, endpoint_id: str, now_s: float) -> None:
+        """A line of the log; thousands of endpoints may fail at once."""
+        if isinstance(order, Show):
+            event = "endpoint.recovered" if order.failing_since_ms is None else "endpoint.failing"
+        else:
+            event = "endpoint.circuit_closed" if order.circuit is None else "endpoint.circuit_open"
+        omitted = self._lines.take(now_s)
+        if omitted is not None:
+            log.info(event, endpoint=endpoint_id, **({"lines_left_out": omitted} if omitted else {}))
 
 
 def _known(stored: bytes | None) -> Health | None:

@@ -32,6 +32,7 @@ from app.core.lanes import Limits
 from app.core.limits import TenantLimits
 from app.core.projecting import TOPICS as PROJECTED
 from app.core.reduction import reduced_for
+from app.core.sealing import newest_secret_problem
 from app.core.topics import RUNGS, Names, Topics
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
@@ -43,6 +44,7 @@ from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
+from app.wiring.life import Life, RingWatch
 from app.wiring.parts import Parts, Tasks
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
@@ -111,6 +113,8 @@ class Process:
         )  # fmt: skip
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
+        self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
+        self._life = Life(self._clock, self.readiness)
         self._loop_watch = LoopWatch(settings.watchdog_loop_seconds, EXIT_STUCK)
 
     def _supervise(self, stuck_restarts: int) -> Supervisor:
@@ -169,7 +173,7 @@ class Process:
         cluster = {"kafka": self.dependencies.of("kafka").trouble}
         if self._cluster is not None:
             cluster = self._cluster.readiness()
-        return cluster | {"directory": self._feed.ready()} | self._supervisor.readiness()
+        return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | self._supervisor.readiness()
 
     def probes(self, application: web.Application) -> web.Application:
         """The application, with /healthz, /readyz and /metrics of this process."""
@@ -197,9 +201,11 @@ class Process:
         return {self._group(role): [self._topics.name(each) for each in names] for role, names in GROUPS.items()}
 
     async def _watch_loop(self) -> None:
-        """Once a second: how late the event loop is, and what the directory holds."""
+        """Once a second: how late the event loop is, what the directory holds, and whether the process is ready."""
         self.meter.gauge("inflight_limit", self._settings.max_in_flight)
         while True:
+            self._ring_watch.look()
+            self._life.look()
             begun = self._clock.monotonic()
             await self._clock.sleep(1.0)
             self.meter.gauge("event_loop_lag_seconds", max(0.0, self._clock.monotonic() - begun - 1.0))
@@ -300,7 +306,10 @@ class Process:
         return RegistryRole(
             store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
             url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
-            secret_problem=lambda endpoint, now_ms: secret_problem(endpoint, self._keyring.open, now_ms),
+            secret_problem=lambda endpoint, now_ms: (
+                newest_secret_problem(endpoint, self._keyring.open)
+                or secret_problem(endpoint, self._keyring.open, now_ms)
+            ),
             most=TenantLimits(
                 endpoints=self._settings.max_endpoints_per_tenant, keys=self._settings.max_keys_per_tenant,
                 event_types=self._settings.max_event_types_per_tenant,

@@ -87,9 +87,8 @@ class DispatchRole:
         """Work until cancelled; raises what a restart of the role may repair."""
         self._failed = asyncio.get_running_loop().create_future()
         await self._source.start(self)
-        loops = [
-            asyncio.create_task(each) for each in (self._poll_loop(), self._commits.run(), self._pump.sweep_loop())
-        ]
+        works = (self._poll_loop(), self._commits.run(), self._pump.sweep_loop(), self._settler.given_up.run())
+        loops = [asyncio.create_task(each) for each in works]
         try:
             await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
             for task in loops:

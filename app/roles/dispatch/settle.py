@@ -21,6 +21,7 @@ from app.core.schedule import rung_for
 from app.core.topics import RUNGS, Names, Topics
 from app.ports import BundleLog, Clock, Meter
 from app.roles.commits import Commits
+from app.roles.dispatch.given_up import GivenUp
 from app.roles.dispatch.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class Settler:
         self._meter = meter
         self._on_failure = on_failure
         self._telling = Telling(clock)
+        self.given_up = GivenUp(clock)
         self._attempts = topics.name(Names.ATTEMPTS)
         self._ordered = topics.name(Names.DELIVERIES_ORDERED)
         self._dead = topics.name(Names.DELIVERIES_DEAD)
@@ -127,6 +129,8 @@ class Settler:
             self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
             return
         self._meter.count("dlq_total", reason=reason)
+        if reason != "paused":  # those wait for their endpoint's resume
+            self.given_up.note(work.delivery, reason, attempt.result)
         extra = [("reason", reason.encode()), ("last-result", attempt.result.encode())]
         if attempt.status is not None:
             extra.append(("last-status", b"%d" % attempt.status))

@@ -1,0 +1,47 @@
+"""Log lines of what may happen without limit: some of them, with the number of those that are left out."""
+
+from __future__ import annotations
+
+from math import inf
+
+
+class Sampled:
+    """At most `most` lines in each span of `every_s` seconds."""
+
+    def __init__(self, *, most: int, every_s: float) -> None:
+        self._most = most
+        self._every_s = every_s
+        self._begun_s = -inf
+        self._taken = 0
+        self._omitted = 0
+
+    def take(self, now_s: float) -> int | None:
+        """None: write no line. Else how many were left out since the last one that was written."""
+        if now_s - self._begun_s >= self._every_s:
+            self._begun_s, self._taken = now_s, 0
+        if self._taken == self._most:
+            self._omitted += 1
+            return None
+        self._taken += 1
+        omitted, self._omitted = self._omitted, 0
+        return omitted
+
+
+class Tallied:
+    """Counts of what happened since the last look, by reason, each with its first example."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, dict[str, object]] = {}
+
+    def note(self, reason: str, **example: object) -> None:
+        """It has happened once more."""
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        self._examples.setdefault(reason, example)
+
+    def taken(self) -> list[tuple[str, int, dict[str, object]]]:
+        """Reason, count and example of each, and begin anew."""
+        found = [(reason, count, self._examples[reason]) for reason, count in self._counts.items()]
+        self._counts.clear()
+        self._examples.clear()
+        return found
