@@ -27,6 +27,9 @@ def show(
         str | None,
         typer.Option(metavar="TIME", help="Look through events.raw from there on (15m, 2h), if no delivery is known."),
     ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="Go on with a search that has not reached the end.")
+    ] = None,
     tenant: Tenant = None,
     mode: ModeOption = None,
     output: Output = Format.table,
@@ -38,7 +41,7 @@ def show(
     place = {
         "partition": None if partition is None else str(partition), "offset": None if offset is None else str(offset)
     }  # fmt: skip
-    query = only_given(place | {"since": since})
+    query = only_given(place | {"since": since, "after": after})
     found = ask(address(tenant, mode), lambda api: api.get("events", event_id, query=query))
     if output is Format.json:
         show_one(found, output)

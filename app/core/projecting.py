@@ -210,6 +210,7 @@ def _take_dead(portion: Portion, record: Read) -> None:
             attempts=delivery.attempts,
             reason=_name(reason),
             last=last,
+            dead_offset=None if delivery.omitted else record.offset,
         )
     )
 
@@ -325,7 +326,7 @@ class _About(Protocol):
 
 def _fact(
     delivery_id: str, about: _About, record: Read, *, kind: Kind, state: State, attempts: int,
-    reason: str | None = None, last: Last | None = None,
+    reason: str | None = None, last: Last | None = None, dead_offset: int | None = None,
 ) -> Fact:  # fmt: skip
     accepted_at_ms = about.accepted_at_ms or (moment(about.created_at, 0) if about.created_at else record.timestamp)
     return Fact(
@@ -338,6 +339,7 @@ def _fact(
         source=_coordinates(about.source), kind=kind,
         arrival=None if about.arrival is None else _number(about.arrival, _LARGEST), turn=_number(about.turn, _LARGEST),
         at_ms=max(0, record.timestamp), state=state, attempts=_number(attempts, _LARGEST), reason=reason, last=last,
+        dead_offset=dead_offset,
     )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     reason: str | None = None
     last: Last | None = None
+    #: of a record of deliveries.dead that has the event's bytes: its offset
+    dead_offset: int | None = None
 
     @property
     def rank(self) -> int:
@@ -109,6 +111,8 @@ class Standing(msgspec.Struct, kw_only=True):
     #: of the fact that the last attempt's fields come from: its number, and its rank; -1: of none
     last_number: int = -1
     last_rank: int = -1
+    #: where the endpoint's partition of deliveries.dead has the delivery last; None: nowhere
+    dead_offset: int | None = None
 
 
 def begun(fact: Fact) -> Standing:
@@ -151,6 +155,9 @@ def _more(standing: Standing, fact: Fact) -> bool:
         changed = True
     if fact.arrival is not None and fact.arrival != standing.arrival and fact.is_news:
         standing.arrival = max(fact.arrival, standing.arrival or 0)
+        changed = True
+    if fact.dead_offset is not None and (standing.dead_offset is None or fact.dead_offset > standing.dead_offset):
+        standing.dead_offset = fact.dead_offset
         changed = True
     last = fact.last
     if last is not None and (fact.attempts, fact.last_rank) > (standing.last_number, standing.last_rank):

@@ -50,6 +50,8 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     source: tuple[int, int] | None = None
     #: the offset of its arrival in deliveries.ordered; None: it was not ordered
     arrival: int | None = None
+    #: the offset of its latest record in its endpoint's partition of deliveries.dead; None: none, or not known
+    dead_offset: int | None = None
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -239,6 +239,20 @@ async def test_nothing_is_written_by_who_has_lost_the_partition(stores: Stores) 
     assert await read.updated_at_ms() == BEGUN_MS + 1
 
 
+async def test_a_dead_delivery_says_where_its_last_record_is(stores: Stores) -> None:
+    write, read = stores
+    journal, one = Journal(), delivery(1)
+    for number in range(3):
+        journal.dead(delivery(number), BEGUN_MS + number, "exhausted")
+    await journal.into(write)
+    journal.attempted(one, BEGUN_MS + 100, 2, trigger="manual", **DEAD)
+    journal.dead(delivery(9), BEGUN_MS + 101, "exhausted")
+    journal.dead(one, BEGUN_MS + 102, "exhausted")
+    await journal.into(write)
+    rows = {row.event_id: row.dead_offset for row in (await read.deliveries(ACME, limit=9)).rows}
+    assert rows == {"evt_0": 0, "evt_1": 4, "evt_2": 2, "evt_9": 3}
+
+
 async def test_dead_ones_are_grouped(stores: Stores) -> None:
     write, read = stores
     journal = Journal()

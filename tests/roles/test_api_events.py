@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from app.core.model import Hold
 from app.core.topics import Names
+from app.roles.api import bodies, event_story
+from app.roles.api.problems import ApiError
 from tests.roles.read_stage import Stage
 
 
@@ -69,6 +72,46 @@ async def test_an_event_without_deliveries_is_looked_for_when_asked(stage: Stage
     found = await stage.ask("events.get", of="e3", since="1h")
     assert (found["partition"], found["offset"]) == (1, 1)
     assert await stage.refused("events.get", of="nobody", since="1h") == (404, "not_found")
+
+
+async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_story, "_SEARCHED", 3)
+    monkeypatch.setattr(bodies, "_POLLED", 2)
+    for number in range(10):
+        stage.event(f"e{number}", partition=number % 2)
+    query: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    tried = 0
+    while not found:
+        tried += 1
+        try:
+            found = await stage.ask("events.get", of="e9", since="1h", **query)
+        except ApiError as error:
+            assert (error.status, error.code) == (404, "not_found") and "records that were searched" in error.detail
+            place = re.search(r"after=(\d+:\d+)", error.detail)
+            assert place and place[1] != query.get("after"), "it gets on"
+            query = {"after": place[1]}
+    assert (found["partition"], found["offset"]) == (1, 4) and tried > 2
+    assert await stage.refused("events.get", of="e9", since="1h", after="x") == (400, "invalid_query")
+
+
+async def test_a_duplicate_is_looked_for_behind_many_others_and_doubt_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.endpoint()
+    spot = stage.event("e1", partition=1)
+    monkeypatch.setattr(event_story, "_DUPLICATES", 5)
+    for _ in range(20):
+        stage.log.put(Names.EVENTS_DUPLICATES, value=b"", partition=1)
+    monkeypatch.setattr(bodies, "_POLLED", 2)
+    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
+    (told,) = [each for each in found["endpoints"] if each["why"] == "pending"]
+    assert "dropped as a duplicate is not known" in told["explanation"]
+    monkeypatch.setattr(event_story, "_DUPLICATES", 50)
+    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
+    assert not any("is not known" in each["explanation"] for each in found["endpoints"])
 
 
 @pytest.mark.parametrize(

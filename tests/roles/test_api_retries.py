@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.core import delivery_record
 from app.core.audit import AuditEntry
 from app.core.commands import TakeTurns
-from app.core.model import Turn
+from app.core.model import Delivery, Turn
 from app.core.topics import Names
+from app.roles.api import bodies
 from tests.roles.read_stage import Stage
 
 
@@ -53,6 +55,30 @@ async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed
     assert stage.feed.directory.turns[row.id].number == copy.turn
     await stage.ask("retries.retry", of=row.id)
     assert stage.appended()[1].turn > copy.turn, "though no time has passed"
+
+
+async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = stage.row(stage.event(), attempts=5)
+    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    number = stage.services.partition_for("", b"ep")
+    for _ in range(50):
+        stage.log.put(Names.DELIVERIES_DEAD, value=b"", partition=number)
+    made = Delivery(
+        id=row.id, tenant="acme", mode="live", endpoint_id="ep", event_id="e1", event_type="a.b", body=b"{}",
+        created_at="2026-01-01T00:00:00Z", attempts=5,
+    )  # fmt: skip
+    there = stage.log.put(
+        Names.DELIVERIES_DEAD, value=b"{}", key=b"ep", partition=number,
+        headers=[*delivery_record.encode(made), ("reason", b"exhausted")],
+    )  # fmt: skip
+    monkeypatch.setattr(bodies, "_DEAD_SEARCHED", 20)
+    monkeypatch.setattr(bodies, "_POLLED", 5)
+    assert (await stage.refused("retries.retry", of=row.id))[1] == "event_gone", "looked for among the first ones only"
+    stage.put(msgspec.structs.replace(row, dead_offset=there.offset))
+    await stage.ask("retries.retry", of=row.id)
+    assert [each.id for each in stage.appended()] == [row.id]
 
 
 async def test_a_dead_delivery_outlives_its_event(stage: Stage) -> None:

@@ -168,7 +168,7 @@ def _delivery(row: Row[Any]) -> DeliveryRow:
         next_attempt_at_ms=row.next_attempt_at_ms if row.state == "retrying" else None, duration_ms=row.duration_ms,
         reason=row.reason, replay_id=row.replay_id, sequence=row.sequence, ordering_key=row.ordering_key,
         source=(row.source_partition, row.source_offset) if row.source_offset is not None else None,
-        arrival=row.arrival,
+        arrival=row.arrival, dead_offset=row.dead_offset,
     )  # fmt: skip
 
 

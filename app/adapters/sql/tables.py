@@ -55,6 +55,8 @@ deliveries = Table(
     Column("rank", BigInteger, nullable=False),
     Column("last_number", BigInteger, nullable=False),
     Column("last_rank", BigInteger, nullable=False),
+    #: of its latest record in deliveries.dead; NULL: it has none, or was written before this was kept
+    Column("dead_offset", BigInteger),
 )
 _d = deliveries.c
 _page = (_d.created_at_ms, _d.id)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.core import delivery_record
 from app.core.errors import Defect, MalformedEvent
 from app.core.ingest import Coordinates, understand
 from app.core.model import Delivery, Event
 from app.core.topics import Names
-from app.ports import Record
+from app.ports import Reading, Record
 from app.ports.readmodel import DeliveryRow
 from app.roles.api.calls import Services
 
@@ -23,6 +23,9 @@ _POLL_MS = 300
 _POLLED = 500
 #: polls in a row that bring nothing
 _PATIENCE = 3
+#: seconds after which a search begins no further partition
+_SEARCH_S = 15.0
+_DEAD_SEARCHED = 50_000
 
 UNKNOWN = "it is not known where the event is in Kafka"
 GONE = "Kafka keeps the event no longer (retention of events.raw)"
@@ -74,37 +77,73 @@ async def put_aside(api: Services, row: DeliveryRow) -> Delivery | None:
             return None
         return None if delivery.omitted else delivery
 
-    found, _ = await search(api, topic, [number], row.updated_at_ms - _CLOCKS_MS, wanted, most=5_000)
-    return found
+    if row.dead_offset is not None:
+        spot = number, row.dead_offset
+        record = (await api.records.records(topic, {spot})).get(spot)
+        return wanted(record) if record is not None else None
+    # rows of an earlier version of the read model do not say where it is
+    seen = await search(api, topic, [number], row.updated_at_ms - _CLOCKS_MS, wanted, most=_DEAD_SEARCHED)
+    return seen.found
+
+
+class Searched(NamedTuple, Generic[T]):
+    """What a search has come to."""
+
+    found: T | None
+    #: records that were looked at
+    read: int
+    #: where another search goes on; None: everything was looked at
+    after: Spot | None
 
 
 async def search(
-    api: Services, topic: str, numbers: Iterable[int], since_ms: int, wanted: Callable[[Record], T | None], *, most: int
-) -> tuple[T | None, bool]:
-    """The first that `wanted` makes something of, among the first `most` records not older than `since_ms`.
+    api: Services, topic: str, numbers: Iterable[int], since_ms: int, wanted: Callable[[Record], T | None], *,
+    most: int, after: Spot | None = None,
+) -> Searched[T]:  # fmt: skip
+    """The first that `wanted` makes something of, among records not older than `since_ms`.
 
-    The second value says whether all were looked at.
+    Looks at about `most` records and for some seconds, one partition after the other: so where it ended is one place,
+    and `after` goes on from there.
     """
-    starts = {number: await api.past.offset_at(topic, number, max(0, since_ms)) for number in numbers}
-    ends = await api.past.ends(topic, list(starts))
-    left = {number for number, start in starts.items() if start < ends[number]}
+    until_s = api.clock.monotonic() + _SEARCH_S
+    chosen = sorted(number for number in numbers if after is None or number >= after[0])
+    ends = await api.past.ends(topic, chosen) if chosen else {}
+    starts = {number: await api.past.offset_at(topic, number, max(0, since_ms)) for number in chosen}
+    if after is not None and after[0] in starts:
+        starts[after[0]] = after[1]
+    left = [number for number in chosen if starts[number] < ends[number]]
     if not left:
-        return None, True
+        return Searched(None, 0, None)
     reading = await api.past.open(topic, {number: starts[number] for number in left})
+    read = 0
     try:
-        read = idle = 0
-        while left and read < most and idle < _PATIENCE:
-            batches = await reading.poll(left, timeout_ms=_POLL_MS, max_records=_POLLED)
-            idle = 0 if batches else idle + 1
-            for records in batches.values():
-                read += len(records)
-                for record in records:
-                    if (made := wanted(record)) is not None:
-                        return made, True
-            left = {number for number in left if await reading.position(number) < ends[number]}
-        return None, not left
+        for number in left:
+            found, looked, at = await _through(reading, number, (starts[number], ends[number]), wanted, most - read)
+            read += looked
+            if found is not None or at < ends[number]:
+                return Searched(found, read, (number, at))
+            if number != left[-1] and (read >= most or api.clock.monotonic() >= until_s):
+                return Searched(None, read, (number, at))
+        return Searched(None, read, None)
     finally:
         await reading.close()
+
+
+async def _through(
+    reading: Reading, number: int, span: Spot, wanted: Callable[[Record], T | None], most: int
+) -> tuple[T | None, int, int]:
+    """Look through a partition from `span[0]` to `span[1]`: what was found, records looked at, and the next offset."""
+    read = idle = 0
+    at = span[0]
+    while at < span[1] and read < most and idle < _PATIENCE:
+        records = (await reading.poll({number}, timeout_ms=_POLL_MS, max_records=_POLLED)).get(number, [])
+        idle = 0 if records else idle + 1
+        read += len(records)
+        for record in records:
+            if (made := wanted(record)) is not None:
+                return made, read, record.offset + 1
+        at = await reading.position(number)
+    return None, read, at
 
 
 def as_text(body: bytes) -> str:

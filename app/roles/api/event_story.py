@@ -30,7 +30,7 @@ _SHOWN = 1000
 _PAGE = 100
 #: records that a search looks at
 _SEARCHED = 50_000
-_DUPLICATES = 5_000
+_DUPLICATES = 50_000
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
@@ -49,20 +49,31 @@ class Found(msgspec.Struct, frozen=True):
 async def told(api: Services, call: Call) -> EventOut:
     """What is known of the event that a call names; raises `ApiError` 404 and 400."""
     id_, named, since_ms = call.path["id"], _named(call), _since(api, call)
+    after = _after(call)
     rows = await _rows(api, call, id_) if is_name(id_) else []
     first = next((row.source for row in rows if row.source is not None), None)
     found = await _at(api, call, id_, named or first)
     if found is None and not rows and named is None and since_ms is not None:
-        found = await _searched(api, call, id_, since_ms)
+        found = await _searched(api, call, id_, since_ms, after)
     if found is None and not rows:
         raise _unknown(id_, named)
-    duplicate = None
+    duplicate, doubt = None, None
     if found is not None and first is not None and found.spot != first:  # two records with one id
         duplicate = DuplicateOf(partition=first[0], offset=first[1], accepted_at=iso(rows[0].created_at_ms))
         rows = []
     elif found is not None and not rows:
-        duplicate = await _duplicate(api, found)
-    return _shown(api, call, id_, rows, found, first, duplicate)
+        duplicate, doubt = await _duplicate(api, found)
+    shown = _shown(api, call, id_, rows, found, first, duplicate)
+    return _doubted(shown, doubt) if doubt is not None else shown
+
+
+def _doubted(shown: EventOut, doubt: str) -> EventOut:
+    """Say so where the answer would be another one."""
+    endpoints = [
+        msgspec.structs.replace(each, explanation=f"{each.explanation} {doubt}") if each.why == "pending" else each
+        for each in shown.endpoints
+    ]
+    return msgspec.structs.replace(shown, endpoints=endpoints)
 
 
 def _named(call: Call) -> Spot | None:
@@ -73,6 +84,16 @@ def _named(call: Call) -> Spot | None:
     if len(numbers) != 2:
         raise ApiError(400, "invalid_query", "partition, offset: two numbers, both or none")
     return numbers[0], numbers[1]
+
+
+def _after(call: Call) -> Spot | None:
+    text = call.query.get("after")
+    if text is None:
+        return None
+    parts = text.split(":")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        raise ApiError(400, "invalid_query", "after: PARTITION:OFFSET, as a search that did not reach the end says it")
+    return int(parts[0]), int(parts[1])
 
 
 def _since(api: Services, call: Call) -> int | None:
@@ -108,7 +129,7 @@ def _is_it(event: Event, call: Call, id_: str) -> bool:
     return (event.id, event.tenant, event.mode) == (id_, call.caller.tenant, call.caller.mode)
 
 
-async def _searched(api: Services, call: Call, id_: str, since_ms: int) -> Found | None:
+async def _searched(api: Services, call: Call, id_: str, since_ms: int, after: Spot | None) -> Found | None:
     def wanted(record: Record) -> Found | None:
         event = bodies.understood(api, record)
         return Found(event, record) if event is not None and _is_it(event, call, id_) else None
@@ -116,11 +137,16 @@ async def _searched(api: Services, call: Call, id_: str, since_ms: int) -> Found
     topic = api.topics.name(Names.EVENTS_RAW)
     async with _searches.turn(call.caller.tenant):
         numbers = list(await api.ends.ends(topic))
-        found, whole = await bodies.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED)
-    if found is None and not whole:
-        detail = f"event {id_} is not among the first {_SEARCHED} since then: name a later time, or its place"
+        seen = await bodies.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED, after=after)
+    if seen.found is None and seen.after is not None:
+        number, offset = seen.after
+        detail = (
+            f"event {id_} is not among the {seen.read} records that were searched, up to partition {number}, offset "
+            f"{offset} of events.raw. To search on, add &after={number}:{offset} (--after {number}:{offset}); or name "
+            "a later time"
+        )
         raise ApiError(404, "not_found", detail)
-    return found
+    return seen.found
 
 
 def _unknown(id_: str, named: Spot | None) -> ApiError:
@@ -133,9 +159,12 @@ def _unknown(id_: str, named: Spot | None) -> ApiError:
     )  # fmt: skip
 
 
-async def _duplicate(api: Services, found: Found) -> DuplicateOf | None:
-    """What an event repeats, if it was dropped; told in events.duplicates right after it was read."""
-    topic = api.topics.name(Names.EVENTS_DUPLICATES)
+async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, str | None]:
+    """What an event repeats, if it was dropped, and what is not known about that.
+
+    Fan-out writes it to the event's own partition of events.duplicates, in the order of the events.
+    """
+    topic, number = api.topics.name(Names.EVENTS_DUPLICATES), found.spot[0]
 
     def wanted(record: Record) -> DuplicateOf | None:
         try:
@@ -148,9 +177,14 @@ async def _duplicate(api: Services, found: Found) -> DuplicateOf | None:
             partition=said.first_partition, offset=said.first_offset, accepted_at=iso(said.first_timestamp_ms)
         )  # fmt: skip
 
-    numbers = list(await api.ends.ends(topic))
     since_ms = max(0, found.record.timestamp - 60_000)
-    return (await bodies.search(api, topic, numbers, since_ms, wanted, most=_DUPLICATES))[0]
+    seen = await bodies.search(api, topic, [number], since_ms, wanted, most=_DUPLICATES)
+    if seen.found is not None or seen.after is None:
+        return seen.found, None
+    return None, (
+        f"Whether the event was dropped as a duplicate is not known: it is not among the {seen.read} records of "
+        "events.duplicates that were searched."
+    )
 
 
 def _shown(

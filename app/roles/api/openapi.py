@@ -62,6 +62,10 @@ _QUERY: Mapping[str, tuple[str, Json]] = {
     "id": ("Only the delivery of that id, or those of the event of that id.", _TEXT),
     "partition": ("Partition of events.raw in which the event is; with `offset`.", _NUMBER),
     "offset": ("Its offset there.", _NUMBER),
+    "after": (
+        "Go on with a search that has not reached the end: `PARTITION:OFFSET`, as its answer says.",
+        {"type": "string", "pattern": "^[0-9]{1,18}:[0-9]{1,18}$"},
+    ),
 }
 _PATH = {"id": "Its id.", "name": "Its name, such as `recording.created`.", "key": "The key's id (not the key)."}
 _PROBLEMS = {

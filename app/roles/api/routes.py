@@ -78,7 +78,7 @@ ROUTES: tuple[Route, ...] = (
           "1,000", access="write", takes=c.EventIn | list[c.EventIn], gives=c.Accepted | c.AcceptedMany, status=202,
           most=MAX_BODY),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
-          "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since")),
+          "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
           access="read", gives=c.Page, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
     Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
