@@ -24,11 +24,14 @@ from app.core.schema_rules import Violation, check
 _KEPT = 2000
 _KEPT_BYTES = 64 * 1024 * 1024
 #: bytes that a compiled pattern may have; the sizes in between say how costly it is
-_PATTERN_SIZES = (1_000, 2_500, 5_000, 10_000, 30_000, 100_000, 262_144)
+_PATTERN_SIZES = (1_000, 2_500, 5_000, 10_000, 30_000, 100_000, 300_000, 1_048_576)
 _LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZES[-1], dfa_size_limit=131_072)
 #: units × bytes of data up to which a violation is located: its errors quote the data again and again
 _LOCATED = 5_000_000
 _UNIONS = (b'"anyOf"', b'"oneOf"', b'"not"', b'"if"', b'"unevaluated', b'"propertyNames"')
+#: units of compiling a schema and of finding a place, at most, by measurement: 60 ms and 10 ms
+_COMPILING = 2_400_000
+_LOCATING = 400_000
 #: characters of an error's text
 _SHOWN = 500
 
@@ -48,6 +51,8 @@ class JsonSchemas:
     def __init__(self) -> None:
         self._compiled: OrderedDict[str, _Compiled | BadSchema] = OrderedDict()
         self._bytes = 0
+        #: units of work so far (core/schema_cost.py)
+        self.spent = 0
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:
         """Where and how `data` breaks the type's schema, or that it cannot be judged; None: it does not break it."""
@@ -57,13 +62,16 @@ class JsonSchemas:
         if isinstance(compiled, BadSchema):
             return Violation("schema_unusable", f"the schema of its type cannot be used: {compiled}"[:_SHOWN])
         try:
-            return compiled.violation(data)
+            violation, units = compiled.violation(data)
+            self.spent += units
+            return violation
         except (jsonschema_rs.ValidationError, ValueError) as failure:  # infinite numbers, depths that only we bear
             return Violation("schema", f"data: cannot be judged by its schema: {_first_line(failure)}")
 
     def _of(self, schema: str) -> _Compiled | BadSchema:
         compiled = self._compiled.get(schema)
         if compiled is None:
+            self.spent += _COMPILING
             try:
                 compiled = _Compiled(schema)
             except BadSchema as error:
@@ -97,22 +105,25 @@ class _Compiled:
         self._simple = not any(word in schema.encode() for word in _UNIONS)
         self.bytes = 20 * len(schema) + sum(sizes.values())
 
-    def violation(self, data: bytes) -> Violation | None:
-        """See `JsonSchemas`; raises what the validator raises."""
+    def violation(self, data: bytes) -> tuple[Violation | None, int]:
+        """See `JsonSchemas`, and the units that it cost at most; raises what the validator raises."""
         value = orjson.loads(data)
         try:
             units = self._cost.check(data, value)
-        except TooCostly:
-            return Violation("schema_too_costly", f"validating its {len(data)} bytes could cost too much work")
+        except TooCostly as error:
+            words = f"validating its {len(data)} bytes could cost too much work"
+            return Violation("schema_too_costly", words), error.units
         if self._validator.is_valid(value):
-            return None
+            return None, units
         if not self._simple and units * len(data) > _LOCATED:
-            return Violation("schema", "data: it does not satisfy the schema; it would cost too much to say where")
+            words = "data: it does not satisfy the schema; it would cost too much to say where"
+            return Violation("schema", words), units
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
-            return Violation("schema", f"data{_pointer(error.instance_path)}: {error.message}"[:_SHOWN])
-        return None
+            words = f"data{_pointer(error.instance_path)}: {error.message}"[:_SHOWN]
+            return Violation("schema", words), 2 * units + _LOCATING
+        return None, units
 
 
 def _size(schema: str, compiled: _Compiled | BadSchema) -> int:

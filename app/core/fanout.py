@@ -25,8 +25,8 @@ from typing import Protocol
 
 import msgspec
 
-from app.core import duplicate_record, ids, positions, sights
-from app.core.delivery_record import Header, event_headers, size_of, with_delivery
+from app.core import ids, positions, sights
+from app.core.delivery_record import Header, event_headers, with_delivery
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
 from app.core.ingest import Coordinates, data_of, understand
@@ -87,6 +87,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     slice_outputs: int = 2000
     #: bytes that one slice reads and writes
     slice_bytes: int = 4 * 1024 * 1024
+    #: units of work of schemas (core/schema_cost.py) after which a slice ends: 50 ms
+    slice_units: int = 2_000_000
     #: an event with no more outputs or bytes than that is not cut
     whole_outputs: int = 200
     whole_bytes: int = 1024 * 1024
@@ -174,11 +176,12 @@ class Planner:
         sight: Lookup,
         sequence: Lookup,
         violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
+        spent: Callable[[], int] = lambda: 0,
         start: int = 0,
         outputs: Callable[[], int] | None = None,
     ) -> None:
-        """`violation` says where data breaks its type's schema; `start`: where reading of the partition began;
-        `outputs`: how many the next slice may have (default: as many as the rules allow).
+        """`violation` says where data breaks its type's schema, `spent` how much work that was so far; `start`: where
+        reading of the partition began; `outputs`: how many the next slice may have (default: as the rules allow).
         """
         self._rules = rules
         self._partition = partition
@@ -191,6 +194,8 @@ class Planner:
         self._most = outputs or (lambda: rules.slice_outputs)
         self._left = self._most()
         self._bytes = 0
+        self._spent = spent
+        self._spent_before = spent()
         begun = sequence(begun_key(partition))
         self._late = begun == BEGUN_LATE or (begun is None and start > 0)
         if begun is None:
@@ -216,6 +221,7 @@ class Planner:
     def _cut(self, upto: int, work: _UnderWay | None = None) -> Plan:
         plan, self._plan = self._plan, Plan()
         self._left, self._bytes = self._most(), 0
+        self._spent_before = self._spent()
         plan.upto = plan.begun = upto
         if work is not None:
             plan.begun = work.record.offset + 1
@@ -225,7 +231,8 @@ class Planner:
         return plan
 
     def _is_full(self) -> bool:
-        return self._left <= 0 or self._bytes >= self._rules.slice_bytes
+        spent = self._spent() - self._spent_before
+        return self._left <= 0 or self._bytes >= self._rules.slice_bytes or spent >= self._rules.slice_units
 
     def _begin(self, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None) -> _UnderWay | None:
         """Understand and judge a record; None: it needs no more than the plan has now."""
@@ -354,42 +361,6 @@ class Planner:
             else:
                 plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))
         return planned
-
-
-def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes | None, bytes | None, list[Header]]:
-    """The record for events.rejected: original key, value and headers, then headers that say why and where from.
-
-    A producer that compresses gets records into Kafka which do not fit out of it again: of those the beginning is kept.
-    """
-    record = rejection.record
-    key, value, headers = record.key, record.value, list(record.headers)
-    size = size_of(record)
-    if size > rules.max_rejected_bytes:
-        key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[: rules.max_event_bytes]
-        headers = [("rejected-truncated-from", b"%d" % size)]
-    return key, value, headers + _why(rejection, rules.topic, partition)
-
-
-def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
-    return [
-        ("rejected-reason", rejection.reason.encode()),
-        ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
-        ("rejected-topic", topic.encode()),
-        ("rejected-partition", b"%d" % partition),
-        ("rejected-offset", b"%d" % rejection.record.offset),
-        ("rejected-timestamp", b"%d" % rejection.record.timestamp),
-    ]
-
-
-def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
-    """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
-    said = duplicate_record.DroppedDuplicate(
-        tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
-        topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
-        first_partition=drop.first.partition, first_offset=drop.first.offset,
-        first_timestamp_ms=drop.first.timestamp_ms,
-    )  # fmt: skip
-    return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate_record.write(said)
 
 
 def table_key(tenant: str, mode: str, key: str) -> bytes:

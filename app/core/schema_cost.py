@@ -36,8 +36,17 @@ _EASY_DIVIDEND = 1e15
 _HASH = 4
 
 
+#: units of one step of a walk
+_STEP = 40
+
+
 class TooCostly(Exception):
     """Validating would cost more than the budget."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        #: what finding that out has cost
+        self.units = units
 
 
 class _Weight(msgspec.Struct, frozen=True):
@@ -81,9 +90,13 @@ class CostBound:
             units = self._total.per_value * values + self._total.per_byte * len(data)
             if units <= budget:
                 return units
-        walk = _Walk(self.weight, budget, _BASE_STEPS + len(data) // _BYTES_PER_STEP)
-        walk.evaluate(self._root, value, 0)
-        return walk.units
+        steps = _BASE_STEPS + len(data) // _BYTES_PER_STEP
+        walk = _Walk(self.weight, budget, steps)
+        try:
+            walk.evaluate(self._root, value, 0)
+        except TooCostly:
+            raise TooCostly(_STEP * (steps - max(0, walk.steps))) from None
+        return walk.units + _STEP * (steps - walk.steps)
 
     def weight(self, node: Node) -> _Weight:
         """What a subschema itself costs."""
@@ -114,7 +127,7 @@ class _Walk:
     def __init__(self, weight: Any, budget: int, steps: int) -> None:
         self._weight = weight
         self._budget = budget
-        self._steps = steps
+        self.steps = steps
         self._marking: set[tuple[int, int]] = set()
         self.units = 0
 
@@ -187,9 +200,9 @@ class _Walk:
                 self.units += _HASH * self._size(value) if weight.unique else 0
             case int() | float() if weight.division:
                 self.units += _EASY_DIVISION if abs(value) < _EASY_DIVIDEND else _DIVISION
-        self._steps -= 1
-        if self.units > self._budget or self._steps < 0 or depth > _MAX_DEPTH:
-            raise TooCostly
+        self.steps -= 1
+        if self.units > self._budget or self.steps < 0 or depth > _MAX_DEPTH:
+            raise TooCostly(0)
 
     def _size(self, value: Any) -> int:
         """Values inside, each counted as a step."""
@@ -199,7 +212,7 @@ class _Walk:
             size += 1
             if isinstance(inner, (dict, list)):
                 pending += inner.values() if isinstance(inner, dict) else inner
-        self._steps -= size // 8
+        self.steps -= size // 8
         return size
 
 

@@ -16,7 +16,7 @@ MAX_EVALUATIONS = 10_000
 _MAX_WAY = 300
 #: patterns of one schema, names of `patternProperties` included, and the bytes of all of them when compiled
 MAX_PATTERNS = 200
-MAX_PATTERN_BYTES = 1_048_576
+MAX_PATTERN_BYTES = 2_097_152
 _DYNAMIC = ("$dynamicRef", "$recursiveRef")
 #: what a number may be a multiple of: beyond, one division costs as much as a whole event
 _DIVISORS = (1e-9, 1e15)

@@ -115,6 +115,11 @@ class StreamApp(Protocol):
 class SchemaJudge(Protocol):
     """Judge events by the schemas of their types."""
 
+    @property
+    def spent(self) -> int:
+        """Units of work so far, of about 25 ns (core/schema_cost.py)."""
+        ...
+
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:
         """Where and how `data` (JSON) breaks the type's schema, or why that is not found out; None: it does not."""
         ...

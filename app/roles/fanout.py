@@ -18,7 +18,8 @@ from functools import partial
 import structlog
 
 from app.core import positions
-from app.core.fanout import Plan, Planner, Rules, checkpoint_key, dropped, position_key, rejected
+from app.core.fanout import Plan, Planner, Rules, checkpoint_key, position_key
+from app.core.fanout_records import dropped, rejected
 from app.core.slicing import SliceSize
 from app.core.watchdog import Report
 from app.ports import Bundle, BundleLog, Clock, DirectoryFeed, Meter
@@ -148,7 +149,8 @@ class FanoutRole:
         planner = Planner(
             self._rules, partition.number, self._feed.directory, lambda: self._feed.position,
             sight=lambda key: partition.read("idempotency", key), sequence=known.sequence,
-            violation=self._schemas.violation, start=partition.start, outputs=lambda: self._size.outputs,
+            violation=self._schemas.violation, spent=lambda: self._schemas.spent, start=partition.start,
+            outputs=lambda: self._size.outputs,
         )  # fmt: skip
         return planner.slices(batch.records, known.position, known.checkpoint)
 

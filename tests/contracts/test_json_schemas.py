@@ -189,6 +189,18 @@ def test_the_place_of_a_violation_is_not_looked_for_where_that_costs_too_much() 
     assert violation is not None and violation.reason == "schema" and "too much to say where" in violation.detail
 
 
+def test_work_is_counted_whatever_comes_of_it() -> None:
+    judge = JsonSchemas()
+    costs = []
+    for schema, data in (({"type": "integer"}, 1), ({"type": "integer"}, 1), (TWICE, deep(100)), (FREEZING, [])):
+        before = judge.spent
+        judge.violation(event_type(schema), json.dumps(data).encode())
+        costs.append(judge.spent - before)
+    compiled, again, walked, refused = costs
+    assert compiled > 2_000_000 and refused > 2_000_000, "a slice of fan-out ends behind a schema that is new to it"
+    assert 0 < again < 100 and walked > 2_000_000 + 400_000
+
+
 def test_what_is_remembered_of_schemas_is_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = JsonSchemas()
     monkeypatch.setattr(json_schemas, "_KEPT_BYTES", 100_000)

@@ -15,7 +15,8 @@ from app.core import duplicate_record, positions
 from app.core.delivery_record import decode
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, dropped, rejected, table_key
+from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, table_key
+from app.core.fanout_records import dropped, rejected
 from app.core.model import Delivery, Endpoint, EventType, Mode, Ordering, Status
 from app.core.schema_rules import Violation
 

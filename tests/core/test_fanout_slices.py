@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.core import positions
 from app.core.directory import Directory
 from app.core.fanout import Plan, Planner, Rules, checkpoint_key
-from app.core.model import Endpoint
+from app.core.model import Endpoint, EventType
 from app.core.ordered_ids import OrderedIds
 from app.core.positions import Checkpoint
 
@@ -154,3 +154,20 @@ def test_ids_stay_in_order_whatever_comes_and_goes(moves: list[tuple[bool, int]]
     behind = sorted(each for each in expected if each > f"{after:04d}")
     assert ids.after(f"{after:04d}", limit) == behind[:limit]
     assert ids.after("", 5000) == sorted(expected)
+
+
+def test_a_slice_ends_after_a_bounded_amount_of_work_for_schemas() -> None:
+    where = Directory()
+    where.put_event_type(EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce="warn"))
+    spent = 0
+
+    def violation(event_type: EventType, data: bytes) -> None:
+        nonlocal spent
+        spent += 400_000
+
+    planner = Planner(
+        Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000), 0, where, lambda: 0, lambda key: None,
+        lambda key: None, violation, spent=lambda: spent,
+    )  # fmt: skip
+    records = [event(number) for number in range(12)]
+    assert [plan.upto for plan in planner.slices(records, FORWARD)] == [5, 10, 12]

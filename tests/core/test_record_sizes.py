@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.adapters.metrics import PrometheusMeter
-from app.core import audit, delivery_record, fanout, fifo, positions, registry, signals
+from app.core import audit, delivery_record, fanout_records, fifo, positions, registry, signals
 from app.core.attempt import Attempt, sent
 from app.core.audit import AuditEntry
 from app.core.commands import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
@@ -178,10 +178,10 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
         for key, headers, value in some:
             fits(logical, key, value, headers)
     for rejection in plan.rejections:
-        rejected_key, rejected_value, headers = fanout.rejected(rejection, rules, 0)
+        rejected_key, rejected_value, headers = fanout_records.rejected(rejection, rules, 0)
         fits(Names.EVENTS_REJECTED, rejected_key, rejected_value, headers)
     for drop in plan.duplicates:
-        dropped_key, headers = fanout.dropped(drop, rules, 0)
+        dropped_key, headers = fanout_records.dropped(drop, rules, 0)
         fits(Names.EVENTS_DUPLICATES, dropped_key, b"", headers)
     for name, table in (("idempotency", plan.sights), ("ordering", plan.sequences)):
         for key, value in table.items():

@@ -40,6 +40,8 @@ def event(offset: int, **fields: Any) -> MemoryRecord:
 class NoSchemas:
     """Nobody has given a type a schema."""
 
+    spent = 0
+
     def violation(self, event_type: EventType, data: bytes) -> None:
         return None
 
