@@ -16,7 +16,8 @@ from app.core.gate import Gate, State, prefix
 from app.core.model import Delivery, Endpoint, Replay, ReplayState
 from app.core.ordered_record import RESUMED, comes_back, instruction, settlement, step
 from app.roles.sequencer import SequencerRole
-from tests.fakes.clock import FakeClock
+from app.roles.sequencer import role as sequencer_role
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryPartition, MemoryStreamApp
@@ -352,3 +353,47 @@ async def test_what_was_decided_before_the_partition_moved_is_not_written(
     await stage.app.acked(stage.app.give(MemoryPartition(3), stage.arrival("c", "other")))  # after the first
     assert stage.dead() == [("b", "ordering_dropped")]
     assert stage.partition.tables["line"] == before
+
+
+@pytest.mark.parametrize("bound", ["_PART_OUTPUTS", "_PART_RECORDS", "_PART_BYTES"])
+async def test_a_batch_is_worked_on_in_bounded_parts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sequencer_role, bound, 3)
+    names = [f"d{number}" for number in range(9)]
+    batch = stage.app.give(
+        stage.partition, *(stage.arrival(name, key=f"k{index % 3}") for index, name in enumerate(names)),
+        *(stage.settled(number, key=f"k{number}") for number in range(3)),
+    )  # fmt: skip
+    await stage.app.acked(batch)
+    assert [name for name, _ in stage.released()] == names[:6]
+    assert len(batch.reached) >= 4 and batch.reached == sorted(batch.reached)
+    assert batch.reached[-1] == 12 and batch.open == 0
+
+
+async def test_what_a_long_line_gives_up_is_read_while_there_is_room_for_it(stage: Stage) -> None:
+    names = [f"d{number}" for number in range(50)]
+    await stage.give(*(stage.arrival(name) for name in names))
+    reads: list[bytes] = []
+    read, append = stage.partition.read, stage.log.append
+
+    def noted(table: str, key: bytes) -> bytes | None:
+        reads.extend([key] if table == "held" else [])
+        return read(table, key)
+
+    async def crowded(topic: str, **record: Any) -> asyncio.Future[int]:
+        if len(stage.dead()) == 10:
+            stage.log.crowd(True)
+        return await append(topic, **record)
+
+    stage.partition.read = noted  # type: ignore[method-assign]
+    stage.log.append = crowded  # type: ignore[method-assign]
+    batch = stage.app.give(stage.partition, stage._record(instruction("drop", "k"), None, 0))
+    await stage.log.seen("deliveries.dead", 10)
+    await settle()
+    assert len(reads) <= 11, "the others are read when they can be written"
+    stage.log.append = append  # type: ignore[method-assign]
+    stage.log.crowd(False)
+    await stage.app.acked(batch)
+    assert stage.dead() == [(name, "ordering_dropped") for name in names[1:]]
+    assert len(stage.partition.tables["held"]) == 1, "what is under way"

@@ -8,7 +8,7 @@ waiting delivery is kept in the table `held`, so that releasing it reads no log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -22,11 +22,14 @@ from app.core.topics import Names
 from app.core.watchdog import Report
 from app.ports import BundleLog, Clock, DirectoryFeed, Headers, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
-from app.roles.batches import BatchPipe, remember
+from app.roles.batches import BatchPipe, PartedBatch, remember
 from app.roles.sequencer.work import Memory, Work
 
 log = structlog.get_logger(__name__)
 
+#: records that are read for one part of a batch; outputs, and their bytes, after which it ends
+_PART_RECORDS, _PART_OUTPUTS = 250, 1000
+_PART_BYTES = 4 * 1024 * 1024
 #: between two looks for gates that nobody opens
 _LOOK_S = 1.0
 
@@ -112,29 +115,39 @@ class SequencerRole:
             suspected = set(closed)
 
     async def _handle(self, batch: StreamBatch) -> None:
-        async with self._pipe.turn():
-            await self._work(batch)
+        parts, records = self._pipe.parts(batch), batch.records
+        while records:
+            async with self._pipe.turn():
+                if not batch.partition.current or batch.partition.leaving:
+                    return  # whoever has the partition next reads it
+                records = await self._work(parts, records)
 
-    async def _work(self, batch: StreamBatch) -> None:
-        said = [known for record in batch.records if (known := self._read(record)) is not None]
-        if batch.partition.current and any(self._is_delicate(batch.partition, each) for each in said):
+    async def _work(self, parts: PartedBatch, records: Sequence[Record]) -> Sequence[Record]:
+        """One part of a batch; the records that are left."""
+        batch, partition = parts.batch, parts.batch.partition
+        reads = [self._read(record) for record in records[:_PART_RECORDS]]
+        if any(read is not None and self._is_delicate(partition, read) for read in reads):
             await self._feed.fence(batch.polled_at)  # not up to a position: the registry may never get there
-        if not batch.partition.current:
-            return  # whoever has the partition now reads it
-        work = Work(batch.partition, self._memory(batch.partition))
-        for each in said:
-            self._apply(work, each)
-        work.forget_resting(batch.records[-1].timestamp)
+        if not partition.current:
+            return ()
+        work, taken = Work(partition, self._memory(partition)), 0
+        while taken < len(reads) and work.outputs() < _PART_OUTPUTS and work.size < _PART_BYTES:
+            read = reads[taken]
+            taken += 1
+            if read is not None:
+                self._apply(work, read)
+        last = records[taken - 1]
+        work.forget_resting(last.timestamp)
         # First: once the tables have forgotten what was given up, nobody else would write it.
-        acks = [await self._append(self._dead, batch.partition, entry) for entry in work.given_up]
-        await asyncio.gather(*acks)
-        if not batch.partition.current:
-            return  # while that was awaited: the tables are no longer ours, or were read anew
-        with self._pipe.outputs(batch) as bundle:
+        await asyncio.gather(*[await self._append(self._dead, partition, entry) for entry in work.given_up()])
+        if not partition.current:
+            return ()  # while that was awaited: the tables are no longer ours, or were read anew
+        with parts.outputs(last.offset + 1) as bundle:
             for key, value, headers in work.released:
-                bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=batch.partition.number)
-            remember(batch.partition, "held", work.held, bundle)
-            remember(batch.partition, "line", work.encoded(), bundle)
+                bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
+            remember(partition, "held", work.held, bundle)
+            remember(partition, "line", work.encoded(), bundle)
+        return records[taken:]
 
     async def _append(
         self, topic: str, partition: StreamPartition, entry: tuple[bytes, bytes | None, Headers]

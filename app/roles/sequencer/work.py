@@ -71,7 +71,9 @@ class Work:
         self.partition = partition
         self.memory = memory
         self.released: list[Entry] = []
-        self.given_up: list[Entry] = []
+        self._given_up: list[tuple[Entry | bytes, str]] = []
+        #: bytes of records in it
+        self.size = 0
         #: None: to be forgotten
         self.lines: dict[bytes, fifo.Line | None] = {}
         self.gates: dict[bytes, Gate | None] = {}
@@ -110,7 +112,8 @@ class Work:
 
     def keep(self, name: bytes, offset: int, record: Record) -> None:
         """Remember an arrival's record."""
-        self.held[_place(name, offset)] = _encoder.encode(_entry(record))
+        stored = self.held[_place(name, offset)] = _encoder.encode(_entry(record))
+        self.size += len(stored)
 
     def forget(self, name: bytes, offset: int) -> None:
         """Remember it no longer."""
@@ -130,19 +133,29 @@ class Work:
 
     def give_up(self, name: bytes, offset: int, reason: str) -> None:
         """Put what was kept into deliveries.dead."""
-        found = self._kept(name, offset)
-        if found is None:
-            return
-        self._dead(found, reason)
+        place = _place(name, offset)
+        # What only the table has is read when its turn comes: a line may have thousands.
+        entry = _known(_held, self.held[place]) if place in self.held else place
+        if entry is not None:
+            self._given_up.append((entry, reason))
         self.forget(name, offset)
 
     def refuse(self, record: Record, reason: str) -> None:
         """Put a record into deliveries.dead that was not kept."""
-        self._dead(_entry(record), reason)
+        self._given_up.append((_entry(record), reason))
 
-    def _dead(self, entry: Entry, reason: str) -> None:
-        key, value, headers = entry
-        self.given_up.append((key, value, [*headers, ("reason", reason.encode()), ("last-result", reason.encode())]))
+    def given_up(self) -> Iterator[Entry]:
+        """The records for deliveries.dead, one at a time; to be written before the tables forget them."""
+        for kept, reason in self._given_up:
+            entry = _known(_held, self.partition.read("held", kept)) if isinstance(kept, bytes) else kept
+            if entry is not None:
+                key, value, headers = entry
+                why = reason.encode()
+                yield key, value, [*headers, ("reason", why), ("last-result", why)]
+
+    def outputs(self) -> int:
+        """How many records it has so far, about."""
+        return len(self.released) + len(self._given_up) + len(self.held) + len(self.lines)
 
     def forget_resting(self, now_ms: int) -> None:
         """Lines at rest leave the table, once nothing can be read again that they would have to know."""
