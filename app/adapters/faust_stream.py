@@ -118,6 +118,7 @@ class FaustStream:
             name: self.app.batch_table(name, partitions, ttl_s, (recovery or {}).get(name, PLAIN))
             for name, ttl_s in tables.items()
         }
+        self._count = partitions
         self._topic = self.app.batch_topic(source_topic)
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()
@@ -225,6 +226,10 @@ class FaustStream:
     async def _agent(self, stream: Any) -> AsyncIterable[None]:
         async for event in stream.noack().events():
             batch = _Batch(self, event)
+            if batch.partition.number >= self._count:  # it was added, and the tables' changelogs do not have it
+                self.fail(Unavailable(f"{event.message.topic} has more than {self._count} partitions now"))
+                yield
+                continue
             lane = self._lanes.setdefault(batch.partition.number, _Lane())
             lane.waiting.append(batch)
             if lane.task is None:

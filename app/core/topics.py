@@ -76,6 +76,8 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int
     replication: int
     config: dict[str, str]
+    #: topics with the same one have equal partition counts; empty: the count is fixed
+    family: str = ""
 
 
 class Topics:
@@ -134,6 +136,7 @@ def load(
                     partitions=count,
                     replication=replication_factor,
                     config=_config(said.config, replication_factor, max_event_bytes),
+                    family=said.partitions if isinstance(said.partitions, str) else "",
                 )
             )
     wanted = {name for key, name in vars(Names).items() if key.isupper() and name != Names.DELIVERIES_DELAY}

@@ -49,6 +49,7 @@ from app.wiring.parts import Parts, Tasks
 from app.wiring.replay import archive, replay_role
 from app.wiring.sequencer import sequencer_role
 from app.wiring.supervisor import Role, Supervisor
+from app.wiring.topics import check
 from app.wiring.watchdog import Watchdog, every_s, limits_of
 
 log = structlog.get_logger(__name__)
@@ -115,6 +116,7 @@ class Process:
         self._supervisor = self._supervise(stuck_restarts)
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
         self._life = Life(self._clock, self.readiness)
+        self._check_topics = partial(check, bootstrap, topics)
         self._loop_watch = LoopWatch(settings.watchdog_loop_seconds, EXIT_STUCK)
 
     def _supervise(self, stuck_restarts: int) -> Supervisor:
@@ -133,6 +135,7 @@ class Process:
         return Supervisor(
             {name: makers[name] for name in self._roles}, self._clock, self.meter, stuck_restarts=stuck_restarts,
             stuck_within_s=10 * max(self._limits.stuck_s, self._limits.settling_s),
+            obstacle=lambda: self._cluster.readiness()["topics"] if self._cluster is not None else None,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -151,6 +154,7 @@ class Process:
         topics = sorted(self._topics.all_names())
         await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
         await self._parts.open("log", lambda: self._log.start(topics), self._log.close)
+        await self._check_topics()
         await self._parts.open("directory", self._feed.start, self._feed.stop)
         await self._parts.open("sender", self._sender.start, self._sender.close)
         await self._parts.open("roles", self._supervisor.start, self._supervisor.stop)

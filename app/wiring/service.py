@@ -11,7 +11,7 @@ import structlog
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.keyring import AesKeyRing
 from app.core.errors import Defect, HookstreamError
-from app.core.topics import Drift, Topics, plan
+from app.core.topics import Topics, plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
 from app.wiring.address import Address
@@ -90,10 +90,7 @@ class Service:
                 self._settings = msgspec.structs.replace(self._settings, replication_factor=brokers)
             self.topics = topics_of(self._settings)
             steps = plan(self.topics, await admin.actual(self.topics))
-            for step in steps:
-                if isinstance(step, Drift):
-                    log.warning("topics.drift", problem=step.sentence())
-            await admin.apply(steps)
+            await admin.apply(steps)  # what this cannot mend, the process judges at its start
 
     async def _guard_broker(self, broker: EmbeddedBroker) -> None:
         """Our broker must not stay away: start it again on the same port, whatever ended it."""

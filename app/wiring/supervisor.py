@@ -61,10 +61,13 @@ class Supervisor:
 
     def __init__(
         self, makers: Mapping[str, Callable[[], Role]], clock: Clock, meter: Meter, *,
-        stuck_restarts: int = 0, stuck_within_s: float = 1200.0,
+        stuck_restarts: int = 0, stuck_within_s: float = 1200.0, obstacle: Callable[[], str | None] = lambda: None,
     ) -> None:  # fmt: skip
-        """A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
+        """`obstacle`: why no role that has ended can be started again at present; None: any can.
+
+        A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
         self._makers = makers
+        self._obstacle = obstacle
         self._clock = clock
         self._meter = meter
         self._kept = {name: _Kept(Patience(stuck_restarts, stuck_within_s)) for name in makers}
@@ -106,6 +109,8 @@ class Supervisor:
             return kept.suspicion or why
         if not kept.reason:
             return "starting"
+        if (obstacle := self._obstacle()) is not None:
+            return f"ended ({kept.reason}), and not started again: {obstacle}"
         return f"restarting in {ceil(max(0.0, kept.again_s - self._clock.monotonic()))} s: {kept.reason}"
 
     def running(self, name: str) -> Role | None:
@@ -161,6 +166,8 @@ class Supervisor:
             self._meter.count("role_restarts_total", role=name)
             kept.again_s = self._clock.monotonic() + backoff_s
             await self._clock.sleep(backoff_s)
+            while self._obstacle() is not None:
+                await self._clock.sleep(_LAST_BACKOFF_S)
             backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
 
     async def _run(self, name: str, kept: _Kept, stuck: asyncio.Future[str]) -> str:

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
 import yaml
 
 import app
-from app.core.errors import ConfigError
+from app.adapters.kafka_admin import KafkaAdmin
+from app.core.errors import ConfigError, Unavailable
+from app.core.topic_drift import judge
 from app.core.topics import Topics, load
 from app.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 FOLDER = Path(app.__file__).parent.parent / "topics"
+
+
+async def check(bootstrap: str, topics: Topics) -> None:
+    """Refuse topics on which a guarantee cannot hold, and log what else differs.
+
+    Raises `ConfigError` with the remedies, and `Unavailable`.
+    """
+    async with KafkaAdmin(bootstrap) as admin:
+        try:
+            actual = await admin.actual(topics)
+        except Unavailable as error:
+            if getattr(error.__cause__, "retriable", False):
+                raise
+            log.warning("topics.unchecked", reason=repr(error.__cause__))  # for example: no right to see settings
+            return
+    judged = judge(topics, actual)
+    for sentence in judged.harmless:
+        log.warning("topics.drift", problem=sentence)
+    if judged.dangers:
+        raise ConfigError(judged.dangers)
 
 
 def topics_of(settings: Settings) -> Topics:

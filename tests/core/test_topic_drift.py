@@ -1,0 +1,93 @@
+"""Which differences between the cluster and the declarations refuse a start."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from app.core.topic_drift import judge
+from app.core.topics import Actual, Topics
+from app.settings import Settings
+from app.wiring.topics import topics_of
+
+TOPICS: Topics = topics_of(msgspec.structs.replace(Settings(), partitions=4, topic_prefix="p."))
+
+
+def cluster(**changed: Actual) -> dict[str, Actual]:
+    """As declared, but for some topics (`_` stands for a dot, `__` for a minus)."""
+    found = {
+        spec.name: Actual(partitions=spec.partitions, replication=spec.replication, config=dict(spec.config))
+        for spec in TOPICS.specs
+    }
+    for name, actual in changed.items():
+        found[f"p.{name.replace('__', '-').replace('_', '.')}"] = actual
+    return found
+
+
+def like(name: str, *, partitions: int | None = None, **config: str) -> Actual:
+    actual = cluster()[f"p.{name}"]
+    return Actual(
+        partitions=partitions or actual.partitions, replication=actual.replication,
+        config=actual.config | {key.replace("_", "."): value for key, value in config.items()},
+    )  # fmt: skip
+
+
+def test_a_cluster_as_declared_is_fine() -> None:
+    assert judge(TOPICS, cluster()) == ([], [])
+
+
+def test_an_odd_count_in_a_family_is_refused_with_both_ways_out() -> None:
+    (sentence,) = judge(TOPICS, cluster(deliveries=like("deliveries", partitions=16))).dangers
+    assert "p.deliveries has 16, the other" in sentence and "have 4" in sentence
+    assert "--delete --topic p.deliveries`" in sentence and "HOOKSTREAM_TOPIC_PREFIX" in sentence
+    (sentence,) = judge(TOPICS, cluster(events_raw=like("events.raw", partitions=5))).dangers
+    assert "family `events`" in sentence and "p.events.raw has 5" in sentence
+
+
+def test_a_whole_installation_with_another_count_is_only_logged() -> None:
+    other = {
+        spec.name: Actual(partitions=9 if spec.family else 1, replication=spec.replication, config=spec.config)
+        for spec in TOPICS.specs
+    }
+    judged = judge(TOPICS, other)
+    assert judged.dangers == [] and any("HOOKSTREAM_PARTITIONS=9" in each for each in judged.harmless)
+
+
+def test_a_topic_of_one_partition_stays_one() -> None:
+    (sentence,) = judge(TOPICS, cluster(registry=like("registry", partitions=2))).dangers
+    assert sentence.startswith("p.registry has 2 partitions, and must have 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("registry", {"cleanup_policy": "delete"}),
+        ("events.raw", {"cleanup_policy": "compact"}),
+        ("deliveries", {"max_message_bytes": "1000"}),
+        ("deliveries.delay.8h", {"retention_ms": "3600000"}),
+        ("hookstream.fanout-idempotency-changelog", {"retention_ms": "1000"}),
+    ],
+)
+def test_settings_that_lose_records_are_refused(name: str, config: dict[str, str]) -> None:
+    changed = cluster() | {f"p.{name}": like(name, **config)}
+    (sentence,) = judge(TOPICS, changed).dangers
+    assert sentence.startswith(f"p.{name}: ") and "`hookstream topics apply` sets it" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("events.raw", {"retention_ms": "3600000"}),
+        ("deliveries.delay.8h", {"retention_ms": "-1"}),
+        ("deliveries", {"max_message_bytes": "99999999"}),
+        ("registry", {"segment_bytes": "1000000"}),
+    ],
+)
+def test_others_are_logged(name: str, config: dict[str, str]) -> None:
+    judged = judge(TOPICS, cluster() | {f"p.{name}": like(name, **config)})
+    assert judged.dangers == []
+
+
+def test_missing_topics_are_somebody_elses_question() -> None:
+    left = {name: actual for name, actual in cluster().items() if name != "p.registry"}
+    assert judge(TOPICS, left) == ([], [])

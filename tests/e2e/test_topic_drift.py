@@ -1,0 +1,67 @@
+"""Topics that are not as declared: a start is refused with the remedy, a running process says so and does not loop."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from tests.conftest import RealBroker
+from tests.e2e.harness import Service, inbox, pause, producer
+from tests.patience import LOOKS
+
+
+async def raised(bootstrap: str, topic: str, count: int) -> None:
+    """What `kafka-topics.sh --alter --partitions` does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_partitions({topic: NewPartitions(total_count=count)})
+    await admin.close()
+
+
+async def test_dangerous_drift_refuses_the_start(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+    running = Service(broker.bootstrap, prefix, tmp_path)
+    await running.cli("topics", "apply")
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    resource = ConfigResource(ConfigResourceType.TOPIC, f"{prefix}registry", configs={"cleanup.policy": "delete"})
+    await admin.alter_configs([resource])
+    await admin.close()
+    told = (await running.cli("run", "registry", expect=2))["reason"]
+    assert f"{prefix}registry: cleanup.policy is delete" in told and "hookstream topics apply" in told
+    await running.cli("topics", "apply")
+    await raised(broker.bootstrap, f"{prefix}deliveries", 16)
+    told = (await running.cli("run", "dispatch", expect=2))["reason"]
+    assert f"{prefix}deliveries has 16" in told and f"--delete --topic {prefix}deliveries" in told
+
+
+async def test_a_count_that_is_raised_under_a_process_is_said_and_the_role_does_not_loop(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    running = Service(broker.bootstrap, prefix, tmp_path)
+    await running.cli("topics", "apply")
+    await running.start()
+    async with inbox() as (box, base), producer(broker.bootstrap) as kafka:
+        await running.add(f"{base}/standard/x")
+        event = json.dumps({"type": "a.b", "id": "before", "data": {}}).encode()
+        await kafka.send_and_wait(f"{prefix}events.raw", event, partition=0)
+        await box.until(lambda: box.ids() == ["before"])
+        await raised(broker.bootstrap, f"{prefix}events.raw", 5)
+        status, roles = 200, {"topics": "ready"}
+        for _ in range(LOOKS):
+            status, roles = await running.readiness()
+            if status == 503 and roles["topics"] != "ready":
+                break
+            await pause(0.1)
+        assert status == 503
+        assert roles["topics"].startswith(f"{prefix}events.raw has 5 partitions instead of 4")
+        await pause(30)  # as long as several restarts took
+        restarts = re.findall(r'role_restarts_total\{role="(\w+)"\} ([\d.]+)', await running.metrics())
+        assert all(float(number) <= 1 for _, number in restarts), restarts
+        assert box.ids() == ["before"]
+        assert await running.stop() == 0
+        told = (await running.cli("run", "all", expect=2))["reason"]
+        assert f"{prefix}events.raw has 5" in told
