@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from aiokafka.client import AIOKafkaClient
@@ -27,8 +27,12 @@ _CLOSE_S = 2.0
 class ClusterWatch:
     """Runs beside the roles, on a connection of its own."""
 
-    def __init__(self, bootstrap: str, counts: Mapping[str, int], kafka: Dependency, clock: Clock) -> None:
-        """`counts`: topic → its partitions at the start."""
+    def __init__(
+        self, bootstrap: str, counts: Mapping[str, int], kafka: Dependency, clock: Clock,
+        remade: Callable[[str], None] = lambda topic: None,
+    ) -> None:  # fmt: skip
+        """`counts`: topic → its partitions at the start. `remade` is told of topics that were made again."""
+        self._remade = remade
         self._bootstrap = bootstrap
         self._topics = sorted(counts)
         self._expected = Expected(counts)
@@ -75,10 +79,13 @@ class ClusterWatch:
         return failure
 
     def _note(self, findings: Findings) -> None:
-        for before, now in zip(self._findings, findings, strict=True):
+        for before, now in zip(self._findings[:2], findings[:2], strict=True):
             if now != before:
                 log.error("cluster.problem", problem=now) if now else log.warning("cluster.mended", problem=before)
         self._findings = findings
+        for topic in findings.remade:
+            log.error("cluster.topic_made_again", topic=topic)
+            self._remade(topic)
 
     async def _connected(self) -> AIOKafkaClient:
         if self._client is None:

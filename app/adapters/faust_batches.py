@@ -15,14 +15,15 @@ version is pinned, and tests/integration/test_fanout.py holds it to this)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
@@ -32,8 +33,11 @@ from app.adapters.batch_track import Track, held
 from app.adapters.faust_tables import BatchTable
 from app.adapters.kafka_clients import ISOLATION_LEVEL
 from app.adapters.kafka_fetching import Gathering, read_position
+from app.adapters.kafka_moves import GroupLogs
 from app.adapters.table_store import SharedMemory, StoreOptions
-from app.core.positions import COMMIT_MARK
+from app.core.errors import LogMoved
+from app.core.log_moves import unstamp
+from app.core.positions import COMMIT_MARK, MOVED_MARK
 from app.core.recovery import PLAIN, Recovery
 from app.core.watchdog import Progress
 
@@ -55,6 +59,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = ISOLATION_LEVEL  # Faust's own choice depends on its transactions
+        consumer._auto_offset_reset = "none"  # a log that has moved is not to be read anew in silence
+        self.logs = GroupLogs(consumer, MOVED_MARK)
         # Faust fixes 1500 ms; a partition that is not part of the fetch under way waits that long for its turn.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
@@ -63,10 +69,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
         """Commit with our mark; False: not now (rebalance, outage), and the next commit says it all again."""
         mine = self.assignment()
         marked = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, COMMIT_MARK)
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.logs.stamp(tp.topic, COMMIT_MARK))
             for tp, offset in offsets.items()
             if tp in mine
         }
+        if self.logs.moved & marked.keys():
+            return False
         try:
             await self._ensure_consumer().commit(marked)
         except KafkaError as error:
@@ -74,13 +82,21 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
-    async def unmarked(self, tps: Collection[TP]) -> set[TP]:
-        """Those of the partitions whose committed offset was written by somebody else."""
+    async def marks(self, tps: Collection[TP]) -> dict[TP, str]:
+        """The marks of what is committed of these partitions; raises `LogMoved` where the log is another one."""
         places = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
-        committed = await self.call_thread(
-            self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places)
-        )  # fmt: skip
-        return {places[place] for place, said in committed.items() if said.offset >= 0 and said.metadata != COMMIT_MARK}
+        known = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places))
+        ours = {place: said.offset for place, said in known.items() if said.offset >= 0}
+        stamps = {place: unstamp(known[place].metadata or "") for place in ours}
+        origins = {place: (ours.get(place), stamps[place][0] if place in stamps else "") for place in places}
+        moved = await self.call_thread(self.logs.assigned, origins)
+        if moved is not None:
+            raise moved
+        return {places[place]: mark for place, (_, mark) in stamps.items()}
+
+    async def lost(self, tps: Mapping[TP, int]) -> None:
+        """These positions cannot be read. Raises `LogMoved`."""
+        raise await self.call_thread(self.logs.lost, {driver.ensure_aiokafka_TP(tp): at for tp, at in tps.items()})
 
 
 class _Consumer(driver.Consumer):
@@ -90,6 +106,8 @@ class _Consumer(driver.Consumer):
         self.starts: dict[TP, int] = {}
         #: partitions whose committed offset was not ours when reading began
         self.reset: set[TP] = set()
+        #: partitions whose logs have moved, and from which nothing was read since
+        self.moved: set[TP] = set()
         #: counts the moments at which reading began anew
         self.assignments = 0
         self._gathering = Gathering(_FETCH_WAIT_MS)
@@ -127,7 +145,36 @@ class _Consumer(driver.Consumer):
             active_partitions = active_partitions - held(self.tracks)
             if not active_partitions:
                 return {}
-        return await super()._getmany(active_partitions, timeout)
+        if self.app.failed:
+            await asyncio.sleep(timeout)  # until it is stopped
+            return {}
+        try:
+            records = await super()._getmany(active_partitions, timeout)
+        except NoOffsetForPartitionError as error:
+            await self._thread.seek_to_beginning(error.args[0])
+            return {}
+        except OffsetOutOfRangeError as error:
+            await self._out_of_range(error.args[0])
+            return {}
+        self._thread.logs.read([driver.ensure_aiokafka_TP(tp) for tp in records])
+        return records
+
+    async def _out_of_range(self, positions: Mapping[TP, int]) -> None:
+        lost = {tp: position for tp, position in positions.items() if tp.topic in self.app.batched_topics}
+        if lost:
+            await self._end(partial(self._thread.lost, lost))
+        else:  # a changelog: what is left of it is the table
+            log.warning("stream.changelog_moved", positions={str(tp): at for tp, at in positions.items()})
+            await self._thread.seek_to_beginning(*map(driver.ensure_aiokafka_TP, positions))
+
+    async def _end(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` returns; when a log has moved, the app ends, and is built anew."""
+        try:
+            return await work()
+        except LogMoved as error:
+            self.app.failed = True
+            self.app.on_moved(error)
+            return None
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """One message for each partition's batch; changelog records stay single."""
@@ -172,7 +219,9 @@ class _Consumer(driver.Consumer):
             await super().perform_seek()
             mine = [tp for tp in self.assignment() if tp.topic in self.app.batched_topics]
             self.starts = {tp: self._read_offset.get(tp) or 0 for tp in mine}
-            self.reset = await self._thread.unmarked(mine)
+            marks = await self._end(partial(self._thread.marks, mine)) or {}
+            self.reset = {tp for tp, mark in marks.items() if mark not in (COMMIT_MARK, MOVED_MARK)}
+            self.moved = {tp for tp, mark in marks.items() if mark == MOVED_MARK}
             # aiokafka's seek_to_committed stays where it is when nothing, or 0, is committed
             fresh = [driver.ensure_aiokafka_TP(tp) for tp in mine if not self._read_offset.get(tp)]
             if fresh:
@@ -268,6 +317,8 @@ class BatchApp(faust.App):
         self.batched_topics = batched_topics
         #: an agent's body failed: nothing more is committed, the app has to be built anew
         self.failed = False
+        #: called when a log is not where it was left
+        self.on_moved: Callable[[LogMoved], None] = lambda error: None
         self._memory = SharedMemory()
         super().__init__(*args, **options)
 
@@ -303,6 +354,10 @@ class BatchApp(faust.App):
     def was_reset(self, partition: TP) -> bool:
         """Whether somebody else had written the offset at which reading began."""
         return partition in self.consumer.reset
+
+    def has_moved(self, partition: TP) -> bool:
+        """Whether its log was not where it was left, so that higher offsets than the first one mean nothing."""
+        return partition in self.consumer.moved
 
 
 def build_app(

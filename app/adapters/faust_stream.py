@@ -28,7 +28,7 @@ _COMMIT_AFTER_S = 0.1
 class _Partition:
     """`app.ports.streams.StreamPartition`."""
 
-    __slots__ = ("_app", "_assignment", "_tables", "number", "start", "was_reset")
+    __slots__ = ("_app", "_assignment", "_tables", "moved", "number", "start", "was_reset")
 
     def __init__(self, stream: FaustStream, place: TP) -> None:
         self._app = stream.app
@@ -37,6 +37,7 @@ class _Partition:
         self.number: int = place.partition
         self.start = stream.app.start_of(place)
         self.was_reset = stream.app.was_reset(place)
+        self.moved = stream.app.has_moved(place)
 
     @property
     def current(self) -> bool:
@@ -119,6 +120,7 @@ class FaustStream:
             for name, ttl_s in tables.items()
         }
         self._count = partitions
+        self.app.on_moved = self.fail
         self._topic = self.app.batch_topic(source_topic)
         #: something was acknowledged since the last commit
         self.acked = asyncio.Event()

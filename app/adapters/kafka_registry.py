@@ -138,6 +138,7 @@ class KafkaRegistryStore:
         if producer is None or self._lost:
             raise Unavailable("the registry has another writer")
         place = TopicPartition(self._commands, 0)
+        position = OffsetAndMetadata(next_offset, self._source.stamp(self._commands))
         sent: list[asyncio.Future[Any]] = []
         try:
             async with producer.transaction():
@@ -148,7 +149,7 @@ class KafkaRegistryStore:
                 for command_id, reply in replies:
                     sent.append(await producer.send(self._replies, key=command_id.encode(), value=reply))
                 await asyncio.gather(*sent)  # aiokafka commits a transaction without the records that were refused
-                await producer.send_offsets_to_transaction({place: OffsetAndMetadata(next_offset, "")}, self._group)
+                await producer.send_offsets_to_transaction({place: position}, self._group)
             self._next = next_offset
         except KafkaError as error:
             failures = [error, *(each.exception() for each in sent if each.done() and not each.cancelled())]

@@ -10,12 +10,13 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from app.adapters.command_client import CommandClient
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import committed
 from app.adapters.kafka_errors import reachable
+from app.core.errors import Unavailable
 from app.core.replay_stretch import Oldest
 from app.ports import Clock, CommandSender, Record
 
@@ -43,11 +44,23 @@ class KafkaReading:
         await asyncio.sleep(0)  # what is fetched already comes without any wait: let others run
         try:
             batches = await self._consumer.getmany(*places, timeout_ms=timeout_ms, max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            await self._go_on(error.args[0])
+            return {}
         except KafkaError as error:
             log.warning("replay.read_failed", topic=self._topic, error=repr(error))
             await asyncio.sleep(_AGAIN_S)
             return {}
         return {place.partition: records for place, records in batches.items()}
+
+    async def _go_on(self, positions: Mapping[TopicPartition, int]) -> None:
+        """What is no longer there is passed over; what is not there any more at the end cannot be read."""
+        begins = await self._consumer.beginning_offsets(list(positions))
+        for place, position in positions.items():
+            if position > begins[place]:
+                raise Unavailable(f"{place.topic}, partition {place.partition}, ends before the offset {position}")
+            log.warning("replay.passed_over", topic=place.topic, partition=place.partition, until=begins[place])
+            self._consumer.seek(place, begins[place])
 
     async def position(self, partition: int) -> int:
         """See `app.ports.Reading`."""
@@ -74,7 +87,7 @@ class KafkaReplayReader:
 
     async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaReading:
         """See `app.ports.ReplayReader`."""
-        reader = self._consumer()
+        reader = self._consumer(auto_offset_reset="none")
         try:
             with reachable(self._bootstrap):
                 await reader.start()
@@ -150,10 +163,10 @@ class KafkaReplayReader:
                 self._asker = asker
             return self._asker
 
-    def _consumer(self) -> AIOKafkaConsumer:
+    def _consumer(self, **options: str) -> AIOKafkaConsumer:
         return consumer(
             self._bootstrap, client_id=_CLIENT, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=500,
-            metadata_max_age_ms=60_000,
+            metadata_max_age_ms=60_000, **options,
         )  # fmt: skip
 
 

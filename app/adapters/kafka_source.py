@@ -19,6 +19,8 @@ from aiokafka.errors import (
     IllegalGenerationError,
     IllegalStateError,
     KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
@@ -28,7 +30,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_fetching import read_position
+from app.adapters.kafka_moves import GroupLogs
 from app.core.errors import Defect
+from app.core.log_moves import unstamp
 from app.core.partitions import Committed, Place, spans
 from app.ports import PartitionListener, Record
 
@@ -67,6 +71,7 @@ class KafkaSource:
             bootstrap,
             client_id=client_id,
             group=group,
+            auto_offset_reset="none",  # a log that has moved is not to be read anew in silence
             partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
@@ -76,6 +81,8 @@ class KafkaSource:
             request_timeout_ms=30_000,
             metadata_max_age_ms=60_000,
         )
+
+        self._logs = GroupLogs(self._consumer)
 
     async def start(self, listener: PartitionListener) -> None:
         """Join the group; returns before partitions are assigned."""
@@ -115,10 +122,21 @@ class KafkaSource:
         """Records of all partitions that are not paused, as soon as there are any."""
         if self.failure is not None:
             raise self.failure
-        batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        try:
+            batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except NoOffsetForPartitionError as error:
+            await self._begin(error.args[0])
+            return {}
+        except OffsetOutOfRangeError as error:
+            raise await self._logs.lost(error.args[0]) from None
         if self.failure is not None:
             raise self.failure
+        self._logs.read(batches)
         return {(place.topic, place.partition): records for place, records in batches.items()}
+
+    async def _begin(self, place: TopicPartition) -> None:
+        if place in self._consumer.assignment() and read_position(self._consumer, place) is None:
+            await self._consumer.seek_to_beginning(place)
 
     def pause(self, *places: Place) -> None:
         """Stop fetching these; what was fetched and not polled is dropped and fetched again on resume."""
@@ -130,6 +148,7 @@ class KafkaSource:
 
     def seek(self, place: Place, offset: int) -> None:
         """See `app.ports.SeekingSource`."""
+        self._logs.elsewhere.add(TopicPartition(*place))
         self._consumer.seek(TopicPartition(*place), offset)
 
     async def ends(self, places: Collection[Place]) -> dict[Place, int]:
@@ -158,10 +177,15 @@ class KafkaSource:
         """Commit offsets with metadata; False: not now (rebalance, outage): the next commit says it all again."""
         if not offsets:
             return True
+        if any(TopicPartition(*place) in self._logs.moved for place in offsets):
+            return False
         try:
             async with asyncio.timeout(_COMMIT_S):  # aiokafka itself tries again for ever
                 await self._consumer.commit(
-                    {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in offsets.items()}
+                    {
+                        TopicPartition(*place): OffsetAndMetadata(offset, self._logs.stamp(place[0], metadata))
+                        for place, (offset, metadata) in offsets.items()
+                    }
                 )
         except TimeoutError:
             self._not_committed(f"no answer within {_COMMIT_S} s")
@@ -184,12 +208,21 @@ class KafkaSource:
 
     async def _committed(self, places: list[TopicPartition]) -> dict[Place, Committed]:
         known = await self._consumer._coordinator.fetch_committed_offsets(places)
-        found = {}
+        found, origins = {}, {}
         for place in places:
             said = known.get(place)
             offset = said.offset if said is not None and said.offset >= 0 else None
-            found[place.topic, place.partition] = Committed(offset, said.metadata or "" if said else "")
+            origin, metadata = unstamp(said.metadata or "" if said else "")
+            origins[place] = (offset, origin)
+            found[place.topic, place.partition] = Committed(offset, metadata)
+        moved = await self._logs.assigned(origins)
+        if moved is not None:
+            self.guard(moved)
         return found
+
+    def stamp(self, topic: str) -> str:
+        """The metadata of commits that others write for us, in transactions."""
+        return self._logs.stamp(topic, "")
 
     @property
     def listener(self) -> PartitionListener:

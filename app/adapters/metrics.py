@@ -103,6 +103,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("kafka_up", "gauge", (), "1 while Kafka answers, 0 while it does not; then no lag is shown."),
     Metric("dependency_up", "gauge", ("dependency",), "The same of kafka, database, database_reads, mail_server, dns."),
+    Metric("logs_moved_total", "counter", ("role", "kind"), "Partitions that began or ended elsewhere than expected."),
     Metric("rebalances_total", "counter", ("role",), "Assignments of partitions."),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
     Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles found suspect or stuck by the watchdog."),

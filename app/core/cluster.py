@@ -25,6 +25,8 @@ class Findings(NamedTuple):
     leaders: str | None
     #: topics are not those that the process was started on
     topics: str | None
+    #: were deleted and made again since the last look
+    remade: tuple[str, ...] = ()
 
 
 class Expected:
@@ -33,10 +35,15 @@ class Expected:
     def __init__(self, counts: Mapping[str, int]) -> None:
         """`counts`: topic → its partitions."""
         self._counts = dict(counts)
+        self._ids: dict[str, str] = {}
 
     def compare(self, now: Mapping[str, TopicFacts]) -> Findings:
         """One look; topics that are not in `now` do not exist."""
-        return Findings(_leaders(now), self._topics(now))
+        remade = tuple(
+            sorted(name for name, facts in now.items() if facts.id and self._ids.get(name, facts.id) != facts.id)
+        )
+        self._ids |= {name: facts.id for name, facts in now.items()}
+        return Findings(_leaders(now), self._topics(now), remade)
 
     def _topics(self, now: Mapping[str, TopicFacts]) -> str | None:
         gone = sorted(self._counts.keys() - now.keys())

@@ -14,6 +14,10 @@ A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Ref
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from app.core.log_moves import LogMove
+
 
 class HookstreamError(Exception):
     """The root; never raised itself."""
@@ -60,6 +64,16 @@ class Unavailable(HookstreamError):
 
 class TooLarge(HookstreamError):
     """Kafka refuses a record for its size: the `max.message.bytes` of its topic is below what is declared."""
+
+
+class LogMoved(Unavailable):
+    """Logs are not where they were left; the offsets from which to go on are committed, and a fresh start uses them."""
+
+    def __init__(self, moves: Mapping[tuple[str, int], LogMove]) -> None:
+        sentences = [move.sentence(*place) for place, move in sorted(moves.items())]
+        super().__init__("; ".join(sentences) or "a log could not be read for a moment")
+        #: (topic, partition) → what happened
+        self.moves = moves
 
 
 class Defect(HookstreamError):

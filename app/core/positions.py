@@ -21,6 +21,8 @@ from app.core import ids
 
 #: the metadata of our commits
 COMMIT_MARK = "hookstream"
+#: the same of a commit that goes on in a log that has moved
+MOVED_MARK = "hookstream moved"
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,9 +73,14 @@ def read(stored: bytes | None) -> Position | None:
     return position if 0 <= position.high < _END and 0 <= position.replay_until < _END else None
 
 
-def begin(known: Position | None, group: str, partition: int, start: int, *, was_reset: bool) -> Position:
-    """Reading of a partition begins at `start` after an assignment; `was_reset`: the commit there is not ours."""
-    if known is None:
+def begin(
+    known: Position | None, group: str, partition: int, start: int, *, was_reset: bool, moved: bool = False
+) -> Position:  # fmt: skip
+    """Reading of a partition begins at `start` after an assignment; `was_reset`: the commit there is not ours.
+
+    `moved`: the log is not the one in which other positions were reached.
+    """
+    if known is None or moved:
         return Position(high=start)
     if was_reset and start < known.high:
         replay = ids.replay_id(group, partition, start, known.high)

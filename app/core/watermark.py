@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import base64
 
+from app.core.log_moves import STAMP_LENGTH
 from app.core.runs import Runs
 
-#: Kafka's default limit of a commit's metadata, in characters
-METADATA_LIMIT = 4096
+#: Kafka's default limit of a commit's metadata, in characters, without the log's id that goes before it
+METADATA_LIMIT = 4096 - STAMP_LENGTH
 _VERSION = "1:"
 #: a longer run than any window of ours cannot be our writing
 _SANE_RUN = 10_000_000

@@ -28,6 +28,11 @@ class StreamPartition(Protocol):
         ...
 
     @property
+    def moved(self) -> bool:
+        """Whether the log was not where it was left, so that what is remembered of its offsets means nothing."""
+        ...
+
+    @property
     def current(self) -> bool:
         """Whether nothing was assigned anew since; if something was, the tables may be somebody else's."""
         ...

@@ -39,15 +39,18 @@ class _Partition:
         number = partition.number
         stored = positions.read(partition.read("positions", position_key(number)))
         #: planned, not only acknowledged
-        self.position = positions.begin(stored, group, number, partition.start, was_reset=partition.was_reset)
+        self.position = positions.begin(
+            stored, group, number, partition.start, was_reset=partition.was_reset, moved=partition.moved
+        )  # fmt: skip
         if self.position.replay_id:
             log.info(
                 "fanout.replay", partition=number, replay=self.position.replay_id, until=self.position.replay_until
             )  # fmt: skip
         noted = partition.read("positions", checkpoint_key(number))
         #: how far an earlier assignment came in one event
-        self.checkpoint = None if partition.was_reset else positions.read_checkpoint(noted)
-        self._outdated = partition.was_reset and noted is not None
+        elsewhere = partition.was_reset or partition.moved
+        self.checkpoint = None if elsewhere else positions.read_checkpoint(noted)
+        self._outdated = elsewhere and noted is not None
 
     def sequence(self, key: bytes) -> bytes | None:
         """The latest planned sequence of an ordering key."""

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import structlog
 
-from app.core.errors import Defect, Unavailable
+from app.core.errors import Defect, LogMoved, Unavailable
+from app.core.log_moves import LogMove
 from app.core.partitions import Committed, Place
 from app.core.projecting import TOPICS, Portion
 from app.core.topics import Topics
@@ -187,7 +188,11 @@ class ProjectionRole:
         gathered: dict[Place, list[Record]] = {}
         until_s, number, timeout_ms = 0.0, 0, _POLL_MS
         while number < _MOST:
-            polled = await self._source.poll(timeout_ms=timeout_ms, max_records=_MOST - number)
+            try:
+                polled = await self._source.poll(timeout_ms=timeout_ms, max_records=_MOST - number)
+            except LogMoved as error:
+                await self._follow(error.moves)
+                raise
             now_s = self._clock.monotonic()
             for place, records in polled.items():
                 gathered.setdefault(place, []).extend(records)
@@ -200,6 +205,17 @@ class ProjectionRole:
                 break
         return gathered
 
+    async def _follow(self, moves: Mapping[Place, LogMove]) -> None:
+        """Logs have moved: the database, which says where reading goes on, has to go with them."""
+        for place, move in moves.items():
+            if move.kind == "shorter":
+                raise _elsewhere(place, move.position, move.resume)
+        places = [self._named(place) for place in moves]
+        there = await self._patiently(lambda: self._store.offsets(places))
+        moved = {place: Moved(there[self._named(place)], move.resume, 0) for place, move in moves.items()}
+        if moved:
+            await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved)))
+
     def _portion(self, batches: Mapping[Place, Sequence[Record]]) -> tuple[Portion, dict[Place, Moved]]:
         portion, moved = Portion(), {}
         order = {name: rank for rank, name in enumerate(TOPICS)}
@@ -209,10 +225,7 @@ class ProjectionRole:
                 continue
             records = batches[place]
             if records[0].offset < begin:
-                raise Unavailable(
-                    f"The read model has read {place[0]}, partition {place[1]}, up to {begin}, and Kafka begins at "
-                    f"{records[0].offset} again: it is of another Kafka. `hookstream readmodel rebuild` makes it anew."
-                )
+                raise _elsewhere(place, begin, records[0].offset)
             for record in records:
                 portion.take(self._logical[place[0]], record)
             moved[place] = Moved(begin, records[-1].offset + 1, max(record.timestamp for record in records))
@@ -276,3 +289,10 @@ class ProjectionRole:
                     log.info("projection.goes_on")
                 self._trouble = None
                 return done
+
+
+def _elsewhere(place: Place, read_to: int, begin: int) -> Unavailable:
+    return Unavailable(
+        f"The read model has read {place[0]}, partition {place[1]}, up to {read_to}, and Kafka begins at "
+        f"{begin} again: it is of another Kafka. `hookstream readmodel rebuild` makes it anew."
+    )

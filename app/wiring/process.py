@@ -179,10 +179,13 @@ class Process:
             cluster = self._cluster.readiness()
         return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | self._supervisor.readiness()
 
+    def _notes(self) -> dict[str, object]:
+        return {"dependencies": self.dependencies.states(), "warnings": [*self._supervisor.warnings]}
+
     def probes(self, application: web.Application) -> web.Application:
         """The application, with /healthz, /readyz and /metrics of this process."""
         return add_probes(
-            application, self.meter.exposition, self.readiness, lambda: {"dependencies": self.dependencies.states()}
+            application, self.meter.exposition, self.readiness, self._notes
         )  # fmt: skip
 
     def _care(self) -> list[Coroutine[Any, Any, None]]:
@@ -197,8 +200,16 @@ class Process:
             partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
         )  # fmt: skip
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
-        self._cluster = ClusterWatch(self._bootstrap, counts, self.dependencies.of("kafka"), self._clock)
+        self._cluster = ClusterWatch(
+            self._bootstrap, counts, self.dependencies.of("kafka"), self._clock, self._made_again
+        )  # fmt: skip
         return [sampler.run(), self._cluster.run(), self._watch_loop()]
+
+    def _made_again(self, topic: str) -> None:
+        """Its readers may not have noticed: a fresh start compares the ids of the logs."""
+        for role in self._roles:
+            if topic in (self._topics.name(each) for each in GROUPS.get(role, ())):
+                self._supervisor.renew(role, f"topic {topic} was deleted and made again")
 
     def _group_topics(self) -> dict[str, list[str]]:
         """Each consumer group and its topics."""

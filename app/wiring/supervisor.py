@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any, Protocol
 
 import structlog
 
-from app.core.errors import Defect, HookstreamError
+from app.core.errors import Defect, HookstreamError, LogMoved
 from app.core.watchdog import Patience, Report
 from app.ports import Clock, Meter
 
@@ -20,6 +21,7 @@ _LAST_BACKOFF_S = 10.0
 _HEALTHY_AFTER_S = 60.0
 #: so long after an end its reason may be that of a new start which takes its time
 _RECENT_S = 600.0
+_WARNINGS = 20
 _STOP_S = 12.0
 #: a stuck role that does not stop within that time cannot be replaced
 _STUCK_STOP_S = 20.0
@@ -68,6 +70,8 @@ class Supervisor:
         A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
         self._makers = makers
         self._obstacle = obstacle
+        #: what operators should know of, the newest last
+        self.warnings: deque[str] = deque(maxlen=_WARNINGS)
         self._clock = clock
         self._meter = meter
         self._kept = {name: _Kept(Patience(stuck_restarts, stuck_within_s)) for name in makers}
@@ -140,6 +144,12 @@ class Supervisor:
         if kept.patience.gives_up(self._clock.monotonic()):
             self._give_up(name, reason)
         else:
+            kept.stuck.set_result(f"it was stuck: {reason}")
+
+    def renew(self, name: str, reason: str) -> None:
+        """End the present instance, which is not to blame, for a fresh one."""
+        kept = self._kept[name]
+        if kept.stuck is not None and not self._condemned(kept):
             kept.stuck.set_result(reason)
 
     def _condemned(self, kept: _Kept) -> bool:
@@ -190,11 +200,15 @@ class Supervisor:
             self._give_up(name, f"{stuck.result()}; and it does not stop")
             await asyncio.get_running_loop().create_future()  # until the process ends
         if stuck.done():
-            return f"it was stuck: {stuck.result()}"
+            return stuck.result()
         failure = running.exception() if not running.cancelled() else None
         return self._reason(name, failure) if failure is not None else "it ended by itself"
 
     def _reason(self, name: str, error: BaseException) -> str:
+        if isinstance(error, LogMoved):
+            for place, move in sorted(error.moves.items()):
+                self._meter.count("logs_moved_total", role=name, kind=move.kind)
+                self.warnings.append(f"{name}: {move.sentence(*place)}")
         if isinstance(error, HookstreamError):
             return str(error)
         log.error("role.failed", role=name, exc_info=error)

@@ -12,7 +12,7 @@ def facts(**more: TopicFacts) -> dict[str, TopicFacts]:
 
 
 def test_topics_as_they_were_are_no_finding() -> None:
-    assert EXPECTED.compare(facts()) == (None, None)
+    assert EXPECTED.compare(facts()) == (None, None, ())
 
 
 def test_a_count_that_was_raised_is_named_with_what_to_do() -> None:
@@ -31,3 +31,11 @@ def test_partitions_without_a_leader_are_named_the_first_of_them() -> None:
     found = EXPECTED.compare(facts(deliveries=TopicFacts("b", 4, (0, 1, 2, 3)), x=TopicFacts("c", 8, (5, 6))))
     assert found.leaders == "no broker leads deliveries/0, deliveries/1, deliveries/2, deliveries/3, x/5 and 1 more"
     assert found.topics is None
+
+
+def test_a_topic_that_was_made_again_is_named_once() -> None:
+    expected = Expected({"events.raw": 4, "deliveries": 4})
+    assert expected.compare(facts()).remade == ()
+    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).remade == ("deliveries",)
+    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).remade == ()
+    assert Expected({}).compare({"x": TopicFacts("", 1)}).remade == (), "old brokers have no ids"

@@ -166,6 +166,11 @@ class Service:
         assert answer.status == 201, answer
         return str(answer.body["key"])
 
+    @property
+    def probe_url(self) -> str:
+        """Where its probes are."""
+        return f"http://127.0.0.1:{self._port}"
+
     async def readiness(self) -> tuple[int, dict[str, str]]:
         """The status of /readyz, and what it says of each role."""
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self._port}/readyz") as answer:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from app.core.errors import Defect, Unavailable
+from app.core.errors import Defect, LogMoved, Unavailable
 from app.core.partitions import Place
 from app.core.projecting import Portion
 from app.ports.readmodel import Moved
 from tests.fakes.clock import Pulse
+from tests.fakes.log import MemoryRecord
 from tests.fakes.source import MemoryGroup, MemorySource
 
 
@@ -70,6 +71,13 @@ class SeekingMemorySource(MemorySource):
     def __init__(self, group: MemoryGroup) -> None:
         super().__init__(group)
         self.sought: list[tuple[Place, int]] = []
+        #: what the next poll finds
+        self.moved: LogMoved | None = None
+
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[MemoryRecord]]:
+        if self.moved is not None:
+            raise self.moved
+        return await super().poll(timeout_ms=timeout_ms, max_records=max_records)
 
     async def assign(self, *places: Place) -> None:
         await super().assign(*places)

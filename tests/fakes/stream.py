@@ -20,6 +20,7 @@ class MemoryPartition:
         self.number = number
         self.start = start
         self.was_reset = was_reset
+        self.moved = False
         self.current = True
         self.leaving = False
         self.tables: dict[str, dict[bytes, bytes]] = defaultdict(dict)

@@ -94,7 +94,8 @@ class MemoryReader:
         return MemoryReading(self, topic, starts)
 
     async def ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
-        return {number: len(self.log.partitions[topic, number]) for number in partitions}
+        marks = {number: self.marks.get((topic, number), 0) for number in partitions}
+        return {number: len(self.log.partitions[topic, number]) + marks[number] for number in partitions}
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, Oldest]:
         found = {number: self.log.partitions[topic, number][:1] for number in partitions}

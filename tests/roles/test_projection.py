@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
-from app.core.errors import Unavailable
+from app.core.errors import LogMoved, Unavailable
+from app.core.log_moves import Kind, LogMove
 from app.core.projecting import TOPICS as PROJECTED
 from app.core.topics import Names
 from app.roles.projection import ProjectionRole
@@ -185,3 +186,27 @@ async def test_it_leaves_in_order(stage: Stage) -> None:
     await stage.start()
     await stage.stop()
     assert not stage.source.running and stage.store.is_closed
+
+
+@pytest.mark.parametrize(("kind", "resume"), [("end_lost", 1), ("made_again", 0), ("beginning_lost", 5)])
+async def test_the_database_goes_with_a_log_that_has_moved(stage: Stage, kind: Kind, resume: int) -> None:
+    await stage.start()
+    await stage.attempted(1, 2, 3)
+    await stage.turn()
+    assert stage.store.next[ATTEMPTS] == 3
+    stage.source.moved = LogMoved({("p.attempts", 0): LogMove(kind, 3, resume)})
+    await stage.turn(1.2)
+    with pytest.raises(LogMoved):
+        await stage.running
+    assert stage.store.next[ATTEMPTS] == resume
+
+
+async def test_a_database_of_another_kafka_is_not_moved(stage: Stage) -> None:
+    await stage.start()
+    await stage.attempted(1, 2, 3)
+    await stage.turn()
+    stage.source.moved = LogMoved({("p.attempts", 0): LogMove("shorter", 3, 0)})
+    await stage.turn(1.2)
+    with pytest.raises(Unavailable, match="it is of another Kafka"):
+        await stage.running
+    assert stage.store.next[ATTEMPTS] == 3

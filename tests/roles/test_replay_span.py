@@ -320,3 +320,11 @@ async def test_types_narrow_it(stage: Stage) -> None:
     await stage.start()
     await stage.clock.advance(2)
     assert given(stage) == [("ep", "c")]
+
+
+async def test_a_replay_ends_where_a_log_that_has_lost_its_end_ends(stage: Stage) -> None:
+    events(stage, 4)
+    stage.do(CreateReplay(span(stage, end={0: 50, 1: 2})))
+    await stage.start()
+    await stage.attempt_all(2)
+    assert (stage.replay().state, stage.replay().sent) == ("done", 4)

@@ -37,7 +37,7 @@ class Again:
 
     async def run(self) -> None:
         """Until the end of the stretch; raises `Leave`."""
-        ends = self._replay.end
+        ends = await self._selecting.present(self._replay.end)
         begins = {number: max(self._replay.begin.get(number, 0), self._giving.done.get(number, 0)) for number in ends}
         await self._selecting.until_fanned_out(begins, ends)
         # what was handed out above `done` before an interruption is all in the first piece

@@ -49,7 +49,7 @@ class _Trial:
         self.counts = Counts()
 
     async def run(self) -> None:
-        ends, begins = self._replay.end, dict(self._replay.begin)
+        ends, begins = await self._selecting.present(self._replay.end), dict(self._replay.begin)
         await self._selecting.until_fanned_out(begins, ends)
         while begins := {number: begin for number, begin in begins.items() if begin < ends[number]}:
             piece, until = await self._selecting.survey(begins, ends)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from app.core import replay_choice, replaying
 from app.core.delivery_record import Header
@@ -17,6 +18,8 @@ from app.core.replay_choice import Piece
 from app.core.schema_rules import Violation
 from app.core.topics import Names, Topics
 from app.ports import Clock, DirectoryFeed, Reading, Record, ReplayReader
+
+log = structlog.get_logger(__name__)
 
 #: between two looks at the directory
 LOOK_S = 1.0
@@ -67,6 +70,14 @@ class Selecting:
         self._archive = archive
         self._look = look
         self._events = archive.topics.name(Names.EVENTS_RAW)
+
+    async def present(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """The ends, as far as the log still goes: what it has lost since can be waited for without end."""
+        there = await self._archive.reader.ends(self._events, list(ends))
+        shorter = {number: there[number] for number, end in ends.items() if there[number] < end}
+        if shorter:
+            log.error("replay.log_shorter", replay=self._replay.id, wanted=dict(ends), ends=shorter)
+        return {number: min(end, there[number]) for number, end in ends.items()}
 
     async def until_fanned_out(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """Before, nobody knows yet which of the events are duplicates, and which sequences they have."""
