@@ -168,7 +168,7 @@ async def test_a_cancelled_resume_holds_nothing_back(broker: RealBroker, prefix:
         inbox() as (box, base),
         producer(broker.bootstrap) as kafka,
     ):
-        endpoint, key = await ordered(running, f"{base}/standard/a", rate_limit=20)
+        endpoint, key = await ordered(running, f"{base}/standard/a", rate_limit=5)
         await act(running, key, endpoint, "pause")
         await events(kafka, prefix, 0, 400)
         await act(running, key, endpoint, "resume")

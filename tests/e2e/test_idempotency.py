@@ -122,7 +122,7 @@ async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
             ("acme", "live", "same", raw)
         }
         assert await running.cli("events", "duplicates", "--tenant", "globex", "-o", "json") == []
-        assert await running.cli("events", "duplicates", "--since", "2100-01-01", "-o", "json") == []
+        assert await running.cli("events", "duplicates", "--since", "2100-01-01T00:00:00Z", "-o", "json") == []
         assert len(await running.cli("events", "duplicates", "--limit", "1", "-o", "json")) == 1
         (rejected,) = await running.cli("events", "rejected", "--tenant", "acme", "-o", "json")
         assert (rejected["reason"], rejected["partition"], rejected["topic"]) == ("not_json", first.partition, raw)
