@@ -111,7 +111,7 @@ class RotateSecret(msgspec.Struct, frozen=True, tag="endpoint.rotate"):
     id: str
     secret: SealedSecret | None
     overlap_until_ms: int
-    #: the Idempotency-Key; a rotation that carries the last one's changes nothing
+    #: the caller's key and its Idempotency-Key; a rotation that carries the last one's changes nothing
     key: str | None = None
     expected_version: int | None = None
 

@@ -115,7 +115,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     holds: tuple[Hold, ...] = ()
     #: the Idempotency-Key and the fingerprint of the request that created it
     created_by: tuple[str, str] | None = None
-    #: the Idempotency-Key of the last rotation of its secret
+    #: the request that its newest secret came from: create or rotate, the caller's key and its Idempotency-Key
     rotated_by: str | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0

@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -371,3 +372,49 @@ def one_of(dice: random.Random, method: str, pattern: str, cookie: str) -> bytes
         fields[dice.randrange(1, len(fields))] = (dice.choice(HEADERS), dice.choice(HOSTILE)[:2000])
     text = "".join(f"{name}: {value}\r\n" for name, value in fields)
     return f"{method} {path} HTTP/1.{dice.choice('0111')}\r\n{text}\r\n".encode("latin-1", "replace") + body
+
+
+async def webhook(stage: Stage, path: str, key: str, repeat: str, body: Any = None) -> tuple[int, Any]:
+    raw = json.dumps(body).encode() if body is not None else b""
+    fields = {"Idempotency_Key": repeat, "Content_Type": JSON}
+    answer = await ask(stage.url, head("POST", path, key=key, length=len(raw), **fields) + raw)
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "another process"])
+async def test_a_repeated_create_shows_its_secret_to_its_caller_alone_and_not_after_a_rotation(restarted: bool) -> None:
+    """The first answer may have been lost, in a crash: then the secret is still needed."""
+    async with open_stage() as stage:
+        stage.key("sk_live_acme_2", "acme", "live")
+
+        def forget() -> None:
+            if restarted:
+                stage.server.forget_answers()
+
+        made = {"url": "https://acme.example/x", "events": "*"}
+        status, first = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert status == 201 and first["secret"].startswith("whsec_")
+        forget()
+        assert await webhook(stage, "/v1/webhooks", ACME, "c1", made) == (201, first)
+        _, other = await webhook(stage, "/v1/webhooks", "sk_live_acme_2", "c1", made)
+        assert other["id"] == first["id"] and "secret" not in other and "rotate-secret" in other["secret_hint"]
+        path = f"/v1/webhooks/{first['id']}/rotate-secret"
+        _, rotated = await webhook(stage, path, ACME, "r1")
+        forget()
+        assert await webhook(stage, path, ACME, "r1") == (200, rotated), "one rotation"
+        _, again = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert again["id"] == first["id"] and not {first["secret"], rotated["secret"]} & set(map(str, again.values()))
+        assert "secret" not in again and "rotate-secret" in again["secret_hint"]
+        _, foreign = await webhook(stage, path, "sk_live_acme_2", "r1")
+        assert foreign["secret"] != rotated["secret"], "another caller's key is another request"
+        _, late = await webhook(stage, path, ACME, "r1")
+        assert "secret" not in late or late["secret"] not in (rotated["secret"], foreign["secret"])
+
+
+async def test_a_repeated_create_shows_no_secret_after_a_day() -> None:
+    async with open_stage() as stage:
+        made = {"url": "https://acme.example/x", "events": "*"}
+        _, first = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        await stage.clock.advance(25 * 3600)
+        _, late = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert late["id"] == first["id"] and "secret" not in late and "rotate-secret" in late["secret_hint"]

@@ -98,6 +98,7 @@ class Stage:
         self.url = ""
         self.services = self._services(settings)
         self.settings = settings
+        self.server: Server
 
     def _services(self, settings: Settings) -> Services:
         topics = topics_of(settings)
@@ -218,7 +219,7 @@ async def open_stage(*, operator: str | None = OPERATOR, **settings: Any) -> Asy
         stage.key(plain, tenant, mode)  # type: ignore[arg-type]
     stage.key(READ_ONLY, "acme", "live", "read")
     gate = Gate(stage.feed, operator)
-    server = Server(stage.services, gate, CallLimits(1000, 4000), "0")
+    stage.server = server = Server(stage.services, gate, CallLimits(1000, 4000), "0")
     application = server.application()
     pages = site(stage.settings, stage.services, gate, server, stage.cluster)
     pages.add_to(application)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET
 
 from app.core import ids
 from app.core.attempt import Attempt, sent
@@ -22,7 +21,7 @@ from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError, Phases, RotateIn, TestIn, TestOut, TestRequest, TestResponse
 from app.roles.api.problems import ApiError, invalid
 from app.roles.api.suspending import reactivate, suspend
-from app.roles.api.webhooks import owned, owner, sealed, shown
+from app.roles.api.webhooks import owned, owner, sealed, shown, with_secret
 
 #: characters of a body that an answer shows
 _SHOWN = 4096
@@ -76,12 +75,11 @@ async def rotate(api: Services, call: Call) -> Answer:
     secret = sealed(api, signer, owner(endpoint), plain) if plain else None
     now_ms = api.clock.now_ms()
     action = RotateSecret(
-        endpoint.id, secret, now_ms + body.overlap * 1000, key=call.idempotency_key,
+        endpoint.id, secret, now_ms + body.overlap * 1000, key=call.keyed("rotate"),
         expected_version=call.expected_version(),
     )  # fmt: skip
     await api.command(action, endpoint.id)
-    endpoint = owned(api, call)
-    return _answer(api, endpoint, api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET)
+    return with_secret(api, owned(api, call), action.key)
 
 
 async def test(api: Services, call: Call) -> Answer:
@@ -159,5 +157,5 @@ def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record
     )  # fmt: skip
 
 
-def _answer(api: Services, endpoint: Endpoint, secret: object = UNSET) -> Answer:
-    return Answer(body=shown(api, endpoint, secret), headers={"ETag": f'"{endpoint.version}"'})
+def _answer(api: Services, endpoint: Endpoint) -> Answer:
+    return Answer(body=shown(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})

@@ -86,6 +86,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             raise ApiError(412, "conflict", "If-Match: give a version of this resource as it stands in its ETag")
         return int(number)
 
+    def keyed(self, what: str) -> str | None:
+        """What tells this request from all others, if it carries an Idempotency-Key: those of two callers differ."""
+        return f"{what}/{self.caller.id}/{self.idempotency_key}" if self.idempotency_key else None
+
     def limit(self) -> int:
         """How many entries a page may have."""
         text = self.query.get("limit", "20")
@@ -101,6 +105,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     #: not to be kept for a repetition of the request
     transient: bool = False
+    #: what a repetition gets in its place; None: the same
+    again: Callable[[], Answer] | None = None
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):

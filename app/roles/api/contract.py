@@ -170,6 +170,8 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str
     #: the signing secret; only in the answer to its creation or rotation
     secret: str | UnsetType = UNSET
+    #: why a repeated request does not show the secret
+    secret_hint: str | UnsetType = UNSET
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

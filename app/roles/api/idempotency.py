@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -28,6 +30,8 @@ class Stored(msgspec.Struct, eq=False):
     account: str = ""
     #: None while it is under way, and when it has failed
     answer: tuple[int, dict[str, str], bytes] | None = None
+    #: what a repetition gets in its place
+    again: Callable[[], Any] | None = None
     #: it is not under way any more
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 

@@ -20,9 +20,12 @@ from app.roles.api.contract import Counted, FieldError, Progress, ReplayIn, Repl
 from app.roles.api.idempotency import reused
 from app.roles.api.pages import page
 from app.roles.api.problems import invalid, not_found, refused
+from app.roles.api.turnstile import Turnstile
 
 #: a trial that takes longer is given up, and says how far it came
 _COUNT_S = 60.0
+#: each tenant has one count under way
+_counts = Turnstile("count", at_once=2, wait_s=10.0)
 
 
 async def create(api: Services, call: Call) -> Answer:
@@ -123,7 +126,8 @@ async def _outcomes(api: Services, replay: Replay) -> dict[int, Oldest]:
 
 
 async def _tried(api: Services, replay: Replay) -> Answer:
-    counts = await api.counter.count(replay, within_s=_COUNT_S)
+    async with _counts.turn(replay.tenant):
+        counts = await api.counter.count(replay, within_s=_COUNT_S)
     return Answer(body=_trial(replay, counts), transient=True)
 
 

@@ -65,6 +65,10 @@ class Server:
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
 
+    def forget_answers(self) -> None:
+        """Forget the answers to all Idempotency-Keys, as a restart does."""
+        self._memory = IdempotencyMemory()
+
     def application(self) -> web.Application:
         """All routes of the table, and the document that describes them."""
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._problems])
@@ -134,7 +138,7 @@ class Server:
             idempotency_key=key,
         )  # fmt: skip
         if key is None:
-            return (await self._answer(route, handler, call))[0]
+            return _encoded(route, await self._answer(handler, call))
         return await self._once(route, handler, call, key)
 
     async def _once(self, route: Route, handler: Handler, call: Call, key: str) -> Raw:
@@ -148,26 +152,22 @@ class Server:
                 break
             await stored.ended.wait()
             if stored.answer is not None:
-                status, headers, body = stored.answer
+                status, headers, body = _encoded(route, stored.again()) if stored.again else stored.answer
                 return status, headers | {"Idempotency-Replayed": "true"}, body
         try:
-            answer, transient = await self._answer(route, handler, call)
+            given = await self._answer(handler, call)
         except BaseException:
             self._memory.forget(caller, key, stored)
             raise
-        self._memory.keep(caller, key, stored, answer)
-        if transient:
+        status, headers, body = _encoded(route, given)
+        stored.again = given.again  # what must not be shown for ever is not remembered either
+        self._memory.keep(caller, key, stored, (status, headers, b"" if given.again else body))
+        if given.transient:
             self._memory.forget(caller, key, stored)
-        return answer
+        return status, headers, body
 
-    async def _answer(self, route: Route, handler: Handler, call: Call) -> tuple[Raw, bool]:
-        answer = await handler(self._services.acting(call.caller.name), call)
-        headers = dict(answer.headers)
-        body = b""
-        if answer.body is not None:
-            headers["Content-Type"] = "application/json"
-            body = _encoder.encode(answer.body)
-        return (route.status, headers, body), answer.transient
+    async def _answer(self, handler: Handler, call: Call) -> Answer:
+        return await handler(self._services.acting(call.caller.name), call)
 
     def _body(self, route: Route, request: web.Request, raw: bytes) -> Any:
         reader = self._readers.get(route.name)
@@ -224,6 +224,12 @@ class Server:
             case _:
                 self.complaints.failed("api.failed", failure, request=request_id)
         return ApiError(500, "internal", "something is wrong on our side; the request's id helps to find it")
+
+
+def _encoded(route: Route, answer: Answer) -> Raw:
+    if answer.body is None:
+        return route.status, dict(answer.headers), b""
+    return route.status, {**answer.headers, "Content-Type": "application/json"}, _encoder.encode(answer.body)
 
 
 def _query(route: Route, request: web.Request) -> Mapping[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET
 
 from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
@@ -25,6 +27,8 @@ from app.roles.api.problems import ApiError, invalid, not_found
 from app.roles.api.subscriptions import subscription
 from app.roles.api.suspending import reactivate, suspend
 
+#: a repeated request shows a secret again for that long
+_SHOWN_MS = 24 * 3_600_000
 _PATCHED = {"schedule": "schedule_s", "timeout": "timeout_s"}
 
 
@@ -44,10 +48,9 @@ async def create(api: Services, call: Call) -> Answer:
         known = owned(api, call, id_)
     if key and known.created_by != (key, call.fingerprint):
         raise reused()
-    secret = api.keyring.open(known.secrets[-1], owner(known)) if known.secrets else UNSET
     if not body.active and known.status == "active" and known.version == 1:
         known = await suspend(api, known, "disabled", "registered as inactive")
-    return Answer(body=shown(api, known, secret), headers=_tagged(known) | {"Location": f"/v1/webhooks/{id_}"})
+    return with_secret(api, known, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
 
 
 async def list_(api: Services, call: Call) -> Answer:
@@ -122,6 +125,38 @@ def sealed(api: Services, signer: Profile, id_owner: str, plain: str, pointer: s
     return api.keyring.seal(plain, id_owner, api.clock.now_ms())
 
 
+def with_secret(
+    api: Services, endpoint: Endpoint, request: str | None, headers: Mapping[str, str] | None = None
+) -> Answer:  # fmt: skip
+    """The answer to the request that made the newest secret of an endpoint.
+
+    A repetition shows the secret, since the first answer may have been lost: to the same caller, within a day, and not
+    after another rotation. Everybody else who repeats it gets the endpoint and a hint.
+    """
+    sent = _tagged(endpoint) | dict(headers or {})
+
+    def answer() -> Answer:
+        hint = _secret_hint(api, endpoint, request)
+        if hint is not None:
+            return Answer(body=shown(api, endpoint, hint=hint), headers=sent)
+        secret = api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET
+        return Answer(body=shown(api, endpoint, secret), headers=sent)
+
+    return msgspec.structs.replace(answer(), again=answer)
+
+
+def _secret_hint(api: Services, endpoint: Endpoint, request: str | None) -> str | None:
+    if not endpoint.secrets:
+        return None
+    current = api.feed.directory.endpoint(endpoint.id)
+    newest = current.secrets[0].blob if current is not None and current.secrets else ""
+    if newest != endpoint.secrets[0].blob or endpoint.rotated_by != request:
+        return "the secret was rotated, or another key made it: rotate-secret makes a new one"
+    if api.clock.now_ms() - endpoint.secrets[0].created_at_ms > _SHOWN_MS:
+        return "the secret was shown more than a day ago: rotate-secret makes a new one"
+    return None
+
+
 def profile_named(name: str, pointer: str) -> Profile:
     """A profile that a body names."""
     found = PROFILES.get(name)
@@ -149,10 +184,11 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
         on_exhausted=body.on_exhausted, disable_after_failures=body.disable_after_failures,
         disable_after_days=body.disable_after_days,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
+        rotated_by=call.keyed("create"),
     )  # fmt: skip
 
 
-def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
+def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
@@ -168,7 +204,7 @@ def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET) -> Webhook:
         circuit=_circuit(endpoint, api.clock.now_ms()),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
         recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
-        updated_at=iso(endpoint.updated_at_ms), secret=secret,
+        updated_at=iso(endpoint.updated_at_ms), secret=secret, secret_hint=hint,
     )  # fmt: skip
 
 
