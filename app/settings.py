@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_host: str = "127.0.0.1"
     #: its port; 0 = any
     api_port: int = 8080
-    #: where browsers find the API and the dashboard, such as https://hooks.example.com; unset: where they found it
+    #: where browsers find this service, such as https://hooks.example.com; unset: links lead to this machine
     public_url: str | None = None
     #: origins whose pages may show the portal in a frame, such as https://app.example.com, comma-separated
     portal_origins: tuple[str, ...] = ()

@@ -9,13 +9,12 @@ import ssl
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.core.addresses import AddressVerdict, EgressPolicy, classify
+from app.core.addresses import EgressPolicy, classify
 from app.core.errors import ConfigError
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
@@ -39,14 +38,13 @@ def guard(
     address that is tried in turn. `own_ports`: where this service itself listens; nothing is sent there, whatever
     network is allowed. Raises BlockedAddress.
     """
-    here = _addresses_of_this_machine()
 
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
         verdict = classify(str(address[0]), policy)
         if not verdict.permitted:
             raise BlockedAddress(errno.EACCES, f"The address {address[0]} {verdict.value}.")
-        if verdict is AddressVerdict.ALLOWED and int(address[1]) in own_ports() and _is_here(str(address[0]), here):
+        if int(address[1]) in own_ports() and _is_here(family, address):
             raise BlockedAddress(
                 errno.EACCES, f"The address {address[0]} with port {address[1]} is this service itself."
             )
@@ -55,18 +53,14 @@ def guard(
     return open_socket
 
 
-def _addresses_of_this_machine() -> frozenset[str]:
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
-        return frozenset()
-    return frozenset(str(entry[4][0]) for entry in found)
-
-
-def _is_here(address: str, here: frozenset[str]) -> bool:
-    known = ip_address(address.partition("%")[0])
-    plain = getattr(known, "ipv4_mapped", None) or known
-    return bool(plain.is_loopback or plain.is_unspecified) or str(plain) in here
+def _is_here(family: int, address: tuple[Any, ...]) -> bool:
+    """Whether an address is one of this machine: only those can be bound to."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address[0], 0, *address[2:]))
+        except OSError:
+            return False
+    return True
 
 
 class ThreadResolver(AbstractResolver):

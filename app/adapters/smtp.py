@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from email.errors import MessageError
+from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
+from email.policy import Policy
 from email.utils import formatdate, parseaddr
 from pathlib import Path
+from typing import Any
 
 import aiosmtplib
 
@@ -24,8 +27,25 @@ from app.ports.dependencies import Dependency
 from app.ports.mail import Handover, Mail
 
 _TIMEOUT_S = 30.0
-#: long enough for a link in a header: a folded one would be none
-_POLICY = SMTP_POLICY.clone(max_line_length=900)
+_LINK_HEADER = "List-Unsubscribe"
+#: RFC 5322: no line is longer; a link cannot be folded
+_LONGEST_LINK = 998 - len(_LINK_HEADER) - 4
+
+
+class _LinkHeader(UnstructuredHeader):
+    """A link as it is: programs that read List-Unsubscribe do not decode what email would encode (RFC 2047)."""
+
+    def fold(self, *, policy: Policy[Any]) -> str:
+        return f"{_LINK_HEADER}: {self}{policy.linesep}"
+
+
+class _Headers(HeaderRegistry):
+    def __init__(self) -> None:
+        super().__init__()
+        self.map_to_type(_LINK_HEADER, _LinkHeader)  # type: ignore[arg-type]  # a mix-in, as the module has it
+
+
+_POLICY = SMTP_POLICY.clone(header_factory=_Headers())
 
 
 class SmtpMailer:
@@ -89,8 +109,8 @@ class SmtpMailer:
         message["Date"] = formatdate(self._clock.now_ms() / 1000)
         message["Message-ID"] = f"<{mail.id}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"
-        if mail.unsubscribe is not None:
-            message["List-Unsubscribe"] = f"<{mail.unsubscribe}>"
+        if mail.unsubscribe is not None and len(mail.unsubscribe) <= _LONGEST_LINK:  # else in the text alone
+            message[_LINK_HEADER] = f"<{mail.unsubscribe}>"
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(mail.text, cte="quoted-printable")
         message.add_alternative(mail.html, subtype="html", cte="quoted-printable")

@@ -13,6 +13,7 @@ import typer
 
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing
+from app.adapters.private_folder import make_private
 from app.adapters.web_server import PROBE_LIMITS, WebServer, web_application
 from app.cli import context
 from app.core.errors import Unavailable
@@ -39,6 +40,7 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or
 
 def _prepare(roles: list[str]) -> NoReturn:
     settings = context.settings()
+    make_private(settings.data_dir)
     logs.configure(style=settings.log_format, level=settings.log_level)
     chosen = list(ROLES) if "all" in roles else roles
     bootstrap, ring = context.bootstrap(), context.keyring(settings)

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app.adapters import logs
 from app.adapters.keyring import AesKeyRing
+from app.adapters.private_folder import make_private
 from app.cli import context
 from app.core.errors import Unavailable
 from app.embedded.receiver import Received
@@ -52,6 +53,7 @@ def up(
 
 def _prepare(demo: bool, once: bool) -> NoReturn:
     settings = context.settings(development=True)
+    make_private(settings.data_dir)
     logs.configure(style=settings.log_format, level=settings.log_level)
     other = context.running(settings.data_dir)
     if other is not None:

@@ -52,6 +52,8 @@ class EmbeddedBroker:
         self._properties = dict(properties or {})
         self._port = port
         self._port_is_fixed = port != 0
+        #: of the last start; 0: there was none
+        self.controller_port = 0
         self._lock = FolderLock(self._folder / "lock")
         self._process: BrokerProcess | None = None
 
@@ -96,7 +98,8 @@ class EmbeddedBroker:
         self._choose_port()
         await kraft.format_once(self._folder, runtime)
         configuration = self._folder / "server.properties"
-        text = kraft.properties(port=self._port, controller_port=kraft.free_port(besides=self._port))
+        self.controller_port = kraft.free_port(besides=self._port)
+        text = kraft.properties(port=self._port, controller_port=self.controller_port)
         text += "".join(f"{name}={value}\n" for name, value in self._properties.items())
         configuration.write_text(text, encoding="utf-8")
         command = runtime.command("kafka.Kafka", configuration.name)

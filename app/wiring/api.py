@@ -17,7 +17,7 @@ from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_records import KafkaRecords
-from app.adapters.keyring import AesKeyRing
+from app.adapters.keyring import AesKeyRing, AesSealer
 from app.adapters.listener import OnClosed
 from app.adapters.minting import RandomMinter
 from app.adapters.web_server import WebServer
@@ -71,8 +71,8 @@ def api_role(
                 minter=RandomMinter(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
-                schema_problem=schema_problem, tokens=Tokens(_session_key(settings, keyring)),
-                public_url=settings.public_url or "",
+                schema_problem=schema_problem, tokens=_tokens(settings, keyring),
+                public_url=settings.public_url or "", allow_http=settings.allow_http,
             )  # fmt: skip
         finally:
             await records.stop()
@@ -107,10 +107,11 @@ def _operator_token(settings: Settings) -> str | None:
     return settings.admin_token.reveal()
 
 
-def _session_key(settings: Settings, keyring: AesKeyRing) -> bytes:
-    """What signs sessions: another ring or another operator's token ends them all."""
+def _tokens(settings: Settings, keyring: AesKeyRing) -> Tokens:
+    """What seals sessions and links: another ring or another operator's token ends them all."""
     token = settings.admin_token.reveal() if settings.admin_token else ""
-    return keyring.derive(f"sessions/{token}")
+    key = keyring.derive(f"sessions/{token}")
+    return Tokens(key, AesSealer(key))
 
 
 def _limits(settings: Settings) -> ConnectionLimits:

@@ -41,7 +41,7 @@ from app.roles.dispatch import DispatchRole
 from app.roles.registry import RegistryRole
 from app.roles.replay import Archive
 from app.settings import Settings
-from app.wiring.address import Address
+from app.wiring.address import Address, ports_of
 from app.wiring.fanout import fanout_role
 from app.wiring.health import health_role
 from app.wiring.life import Life, RingWatch
@@ -103,8 +103,8 @@ class Process:
             allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http,
             ports=frozenset(map(int, settings.egress_ports)) or None,
         )  # fmt: skip
-        #: where this process and its Kafka listen: no endpoint may be there
-        self.own_ports = {int(server.rpartition(":")[2]) for server in bootstrap.split(",") if ":" in server}
+        #: where this process, its Kafka and its database listen: no endpoint may be there
+        self.own_ports = ports_of(settings, bootstrap)
         self._sender = HttpSender(
             self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port}
         )  # fmt: skip

@@ -41,6 +41,8 @@ class Service:
         self._elsewhere = elsewhere
         self._parts = Parts()
         self._process: Process | None = None
+        #: of the embedded broker's controller: the process forbids them to endpoints
+        self._own_ports: set[int] = set()
         self._started = asyncio.Event()
         self.bootstrap = settings.bootstrap_servers or ""
         self.topics: Topics
@@ -56,6 +58,8 @@ class Service:
         self._process = Process(
             self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
         )  # fmt: skip
+        self._process.own_ports |= self._own_ports
+        self._own_ports = self._process.own_ports
         await self._parts.open("roles", self._process.start, self._process.stop)
         self._started.set()
         await self._process.until_ready()
@@ -76,6 +80,7 @@ class Service:
 
         async def start() -> None:
             self.bootstrap = await broker.start()
+            self._own_ports.add(broker.controller_port)
 
         self._say("starting Kafka")
         await self._parts.open("Kafka", start, broker.stop)
@@ -100,6 +105,7 @@ class Service:
             while True:
                 try:
                     await broker.start()
+                    self._own_ports.add(broker.controller_port)
                     log.warning("broker.back")
                     break
                 except HookstreamError as error:

@@ -23,6 +23,8 @@ class Postbox:
         self.answers: dict[str, str] = {}
         self.at_data = "250 taken"
         self.changed = asyncio.Event()
+        #: each e-mail as it came
+        self.raw: list[bytes] = []
         self.taken: list[tuple[list[str], EmailMessage, bool]] = []
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:
@@ -34,6 +36,7 @@ class Postbox:
     async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:
         if self.at_data.startswith("250"):
             message: Any = email.message_from_bytes(envelope.content, policy=email.policy.default)
+            self.raw.append(envelope.content)
             self.taken.append((envelope.rcpt_tos, message, session.ssl is not None))
             self.changed.set()
         return self.at_data

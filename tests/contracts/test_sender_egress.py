@@ -221,3 +221,4 @@ def test_the_service_itself_is_no_receiver() -> None:
         with pytest.raises(BlockedAddress, match="this service itself"):
             open_socket((family, socket.SOCK_STREAM, 0, "", address))
     open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 8081))).close()
+    open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("192.0.43.8", 8080))).close()  # another machine

@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from aiosmtpd.smtp import AuthResult, LoginPassword
@@ -51,6 +52,8 @@ async def test_what_arrives_is_what_was_written() -> None:
     assert message["Message-ID"] == "<ntc.1@hooks.example.com>"
     assert message["List-Unsubscribe"] == f"<{LINK}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert f"List-Unsubscribe: <{LINK}>\r\n".encode() in box.raw[0], "neither encoded nor cut"
+    assert all(len(line) <= 998 for line in box.raw[0].split(b"\r\n"))
     assert message["Auto-Submitted"] == "auto-generated"
     bodies = {part.get_content_type(): part.get_content() for part in message.walk() if not part.is_multipart()}
     assert bodies["text/plain"].strip() == "plain – text" and "<p>markup</p>" in bodies["text/html"]
@@ -133,3 +136,14 @@ async def test_an_address_that_breaks_a_header_gets_nothing(to: str) -> None:
 
 def _fields() -> dict[str, Any]:
     return {name: getattr(MAIL, name) for name in Mail.__struct_fields__}
+
+
+async def test_a_link_that_no_header_can_hold_is_in_the_text_alone() -> None:
+    box = Postbox()
+    long = MAIL.unsubscribe + "x" * 600 if MAIL.unsubscribe else ""
+    async with running(box) as port:
+        sent = msgspec.structs.replace(MAIL, unsubscribe=long, text=f"stop: {long}\n")
+        assert await mailer(f"smtp://127.0.0.1:{port}").send(sent) == ("sent", "")
+    ((_, message, _),) = box.taken
+    assert message["List-Unsubscribe"] is None and long in box.texts()[0]
+    assert all(len(line) <= 998 for line in box.raw[0].split(b"\r\n"))

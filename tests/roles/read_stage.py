@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from app.adapters.keyring import AesKeyRing
+from app.adapters.keyring import AesKeyRing, AesSealer
 from app.core import delivery_record, duplicate_record, ids
 from app.core.commands import Action, Command, Reply
 from app.core.delivery_record import Header
@@ -54,7 +54,7 @@ class Stage:
             sender=cast(Any, None), keyring=KEYRING, minter=cast(Any, None), clock=self.clock, topics=TOPICS,
             builder=RequestBuilder(KEYRING.open, 1.0), catalogue={}, max_event_bytes=10_000,
             partition_for=lambda topic, key: crc32(key) % 2, schema_problem=lambda text: None,
-            tokens=Tokens(b""), public_url="",
+            tokens=Tokens(b"", AesSealer(b"")), public_url="",
         )  # fmt: skip
         self.endpoint()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from app.adapters.keyring import AesSealer
 from app.core.exchange import Reply, Timing
 from app.core.model import Brand, EventType, Replay, Tenant
 from app.ports.readmodel import AttemptRow, DeliveryRow, Hour, NoticeRow
@@ -199,7 +201,9 @@ async def test_only_the_portal_may_be_framed_and_only_by_the_origins_that_the_op
 @pytest.mark.parametrize(
     "target",
     ["https://evil.example", "//evil.example", "/\\evil.example", "/ui/\\evil", "javascript:alert(1)",
-     "/ui@evil.example", "/ui/../../evil", " /ui", "/uix", "/portal/x", "/ui/%0d%0aSet-Cookie:x", "/ui\r\nX: y", "/ui?next=https://evil"],
+     "/ui@evil.example", "/ui/../../evil", " /ui", "/uix", "/portal/x", "/ui/%0d%0aSet-Cookie:x", "/ui/%2e%2e/portal/x",
+     "/ui/%2E./portal/x", "/ui/%252e%252e/portal/x", "/ui/x/%2e%2e%2f%2e%2e/portal", "/ui//evil.example",
+     "/ui/%5c%5cevil", "/ui/./x", "/ui\r\nX: y", "/ui?next=https://evil"],
 )  # fmt: skip
 async def test_signing_in_leads_nowhere_but_to_our_own_pages(stage: Stage, target: str) -> None:
     async with browser(stage) as somebody:
@@ -252,16 +256,50 @@ async def test_a_sign_in_form_of_another_browser_is_refused(stage: Stage) -> Non
 
 
 def test_a_grant_that_was_changed_is_none_of_ours() -> None:
-    tokens, grant = Tokens(b"k" * 32), Grant(kind="operator", id="x", expires_at_ms=1000)
+    tokens, grant = Tokens(b"k" * 32, AesSealer(b"k")), Grant(kind="operator", id="x", expires_at_ms=1000)
     text = tokens.sign(grant)
     assert tokens.read(text, 999) == grant and tokens.read(text, 1000) is None
-    assert Tokens(b"j" * 32).read(text, 0) is None
+    assert Tokens(b"k" * 32, AesSealer(b"j")).read(text, 0) is None
     for at in range(len(text)):
         letter = "A" if text[at] != "A" else "B"
         other = tokens.read(text[:at] + letter + text[at + 1 :], 0)
         assert other in (None, grant), "at most the last letter's unused bits may differ"
     for rubbish in ("", ".", "A", "ä", "A" * 44, text + "AAAA", text[:-4]):
         assert tokens.read(rubbish, 0) is None
+
+
+async def test_a_grant_cannot_be_read_by_whoever_has_it(stage: Stage) -> None:
+    token = (await portal_of(stage, return_url="https://app.example/")).removeprefix("/portal/")
+    raw = base64.urlsafe_b64decode(token + "==")
+    for word in (b"key_of", b"acme", b"portal", b"app.example", b"tenant"):
+        assert word not in raw and word.decode() not in token
+
+
+async def test_where_links_lead_is_not_taken_from_a_request() -> None:
+    async with open_stage() as stage, browser(stage) as somebody:
+        for host, status in (
+            ("evil.example", 409), ("10.0.0.1:80", 409), ("localhost:8080", 201), ("127.0.0.1", 201), ("[::1]:80", 201),
+            ("localhost.evil.example", 409), ("evil.example@localhost", 400), ("a b", 400), ("local/host", 400),
+        ):  # fmt: skip
+            headers = {"authorization": f"Bearer {KEYS['acme', 'live']}", "host": host}
+            async with somebody.http.post(f"{stage.url}/v1/portal-links", json={}, headers=headers) as answer:
+                assert answer.status == status, (host, await answer.text())
+    async with open_stage(public_url="https://hooks.example.com") as stage, browser(stage) as somebody:
+        headers = {"authorization": f"Bearer {KEYS['acme', 'live']}", "host": "evil.example"}
+        async with somebody.http.post(f"{stage.url}/v1/portal-links", json={}, headers=headers) as answer:
+            assert (await answer.json())["url"].startswith("https://hooks.example.com/portal/")
+
+
+async def test_a_portal_leads_back_over_http_to_this_machine_alone() -> None:
+    async with open_stage(allow_http=True) as stage, browser(stage) as somebody:
+        for url, status in (
+            ("http://localhost:3000/x", 201), ("http://127.0.0.1/", 201), ("http://app.example/", 422),
+            ("http://localhost@app.example/", 422), ("ftp://localhost/", 422), ("https://app.example", 201),
+        ):  # fmt: skip
+            headers = {"authorization": f"Bearer {KEYS['acme', 'live']}"}
+            sent = {"return_url": url}
+            async with somebody.http.post(f"{stage.url}/v1/portal-links", json=sent, headers=headers) as answer:
+                assert answer.status == status, (url, await answer.text())
 
 
 async def test_links_to_the_portal_do_no_more_than_who_makes_them(stage: Stage) -> None:
@@ -273,6 +311,7 @@ async def test_links_to_the_portal_do_no_more_than_who_makes_them(stage: Stage) 
 
     assert await made(READ_ONLY) == 403 and await made(OPERATOR) == 403
     for wrong in ({"expires_in": 5}, {"expires_in": 10**6}, {"return_url": "javascript:alert(1)"},
+                  {"return_url": "http://app.example/"}, {"return_url": "http://127.0.0.1/"},
                   {"return_url": "https://[not.closed"}, {"return_url": "https:"},
                   {"scopes": ["write"]}, {"scopes": ["operator"]}):  # fmt: skip
         assert await made(KEYS["acme", "live"], **wrong) == 422, wrong

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from app.adapters.json_schemas import schema_problem
-from app.adapters.keyring import AesKeyRing, generate_ring
+from app.adapters.keyring import AesKeyRing, AesSealer, generate_ring
 from app.adapters.web_server import WebServer
 from app.core.audit import entry_of
 from app.core.commands import Action, Command, CreateEndpoint, Reply
@@ -108,7 +108,8 @@ class Stage:
             sender=self.sender, keyring=self.ring, minter=CountingMinter(), clock=self.clock, topics=topics,
             builder=RequestBuilder(self.ring.open, 1.0), catalogue=load_catalogue(CATALOGUE),
             partition_for=lambda topic, key: 0, max_event_bytes=65_536, schema_problem=schema_problem,
-            tokens=Tokens(self.ring.derive("sessions/")), public_url=settings.public_url or "",
+            tokens=Tokens(self.ring.derive("sessions/"), AesSealer(b"k")),
+            public_url=settings.public_url or "", allow_http=settings.allow_http,
         )  # fmt: skip
 
     async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:

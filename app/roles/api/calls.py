@@ -137,6 +137,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str
+    #: http:// is allowed, towards this machine
+    allow_http: bool = False
     #: for whom this is, in the audit log; see `acting`
     actor: str = ""
 

@@ -10,6 +10,7 @@ from app.roles.api import audit
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.contract_tenants import PortalLink, PortalLinkIn
+from app.roles.api.hosts import base_url, is_loopback
 from app.roles.api.problems import ApiError, invalid
 from app.roles.api.tokens import Grant
 
@@ -17,14 +18,19 @@ from app.roles.api.tokens import Grant
 async def create(api: Services, call: Call) -> Answer:
     """Sign a link for the caller's tenant and mode; it may do at most what the caller may."""
     body: PortalLinkIn = call.body or PortalLinkIn()
+    base = base_url(api, call)
     caller = call.caller
     scopes: tuple[Scope, ...] = tuple(sorted(set(body.scopes or caller.scopes)))
     if not set(scopes) <= set(caller.scopes):
         raise ApiError(403, "forbidden", "a link cannot do what the key that makes it cannot")
     if "read" not in scopes:
         raise invalid(FieldError(detail="a portal has at least the scope read", pointer="/scopes"))
-    if body.return_url and not _is_page(body.return_url):
-        raise invalid(FieldError(detail="an https:// address", pointer="/return_url"))
+    if body.return_url and not _is_page(api, body.return_url):
+        raise invalid(
+            FieldError(
+                detail="an https:// address, or http:// of this machine where http is allowed", pointer="/return_url"
+            )
+        )
     until_ms = api.clock.now_ms() + body.expires_in * 1000
     grant = Grant(
         kind="portal", id=api.minter.id("pl"), expires_at_ms=until_ms, tenant=caller.tenant, mode=caller.mode,
@@ -34,13 +40,13 @@ async def create(api: Services, call: Call) -> Answer:
         api, caller, "portal-link.create", f"portal-link/{grant.id}",
         after={"scopes": scopes, "expires_at": iso(until_ms), "return_url": grant.return_url},
     )  # fmt: skip
-    base = api.public_url or f"http://{call.headers.get('host', 'localhost')}"
     return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))
 
 
-def _is_page(url: str) -> bool:
+def _is_page(api: Services, url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:  # such as a bracket that is not closed
         return False
-    return parts.scheme in ("https", "http") and bool(parts.netloc)
+    here = parts.scheme == "http" and api.allow_http and is_loopback(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or here)

@@ -1,6 +1,7 @@
 """Grants that this service signs for itself: sessions of the dashboard and links to the portal.
 
-Nothing is kept of them. They end by their time, with the key that they were made with, or with the signing key.
+Nothing is kept of them, so that no number of links takes memory. They end by their time, with the key that they were
+made with, or with the sealing key. They are sealed: whoever has one cannot read which key it was made with.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import base64
 import binascii
 import hmac
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -34,26 +35,32 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _grant = msgspec.json.Decoder(Grant)
-_SIGNATURE = 32
+
+
+class Sealer(Protocol):
+    """Encrypts what only this service may read."""
+
+    def seal(self, plain: bytes) -> bytes: ...
+
+    def open(self, sealed: bytes) -> bytes | None: ...
 
 
 class Tokens:
-    """Sign and read grants; time is an argument."""
+    """Seal and read grants; time is an argument."""
 
-    def __init__(self, key: bytes) -> None:
-        """`key` is secret, and the same in every process."""
+    def __init__(self, key: bytes, sealer: Sealer) -> None:
+        """`key` and that of the sealer are secret, and the same in every process."""
         self._key = key
+        self._sealer = sealer
 
     def sign(self, grant: Grant) -> str:
         """The grant as text for a cookie or a path."""
-        payload = msgspec.json.encode(grant)
-        return _text(payload + self._mac("grant", payload))
+        return _text(self._sealer.seal(msgspec.json.encode(grant)))
 
     def read(self, text: str, now_ms: int) -> Grant | None:
         """The grant of a text; None: not ours, changed or expired."""
-        raw = _bytes(text)
-        payload, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
-        if not payload or not hmac.compare_digest(signature, self._mac("grant", payload)):
+        payload = self._sealer.open(_bytes(text))
+        if payload is None:
             return None
         try:
             grant = _grant.decode(payload)

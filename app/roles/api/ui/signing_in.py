@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from app.core.directory import Directory
 from app.roles.api.access import OPERATOR
@@ -16,6 +17,19 @@ COOKIE = "hookstream_session"
 _KNOCK = "hookstream_sign_in"
 SESSION_S = 12 * 3600
 _is_local = re.compile(r"/ui(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%&=+:*,/-]*)?").fullmatch
+
+
+def is_page_of_ours(place: str) -> bool:
+    """Whether a path leads below /ui, however often somebody between us and the browser decodes it."""
+    if not _is_local(place):
+        return False
+    path = place.partition("?")[0]
+    while (plain := unquote(path)) != path:
+        path = plain
+    segments = path.split("/")[1:]
+    return (
+        segments[0] == "ui" and not {"", ".", ".."} & set(segments[1:]) and "\\" not in path and path.isprintable()
+    )  # fmt: skip
 
 
 def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | None:
@@ -72,7 +86,7 @@ async def enter(desk: Desk, visit: Visit) -> Result:
         key_id="" if caller.operator else caller.id,
     )  # fmt: skip
     wanted = visit.field("next")
-    place = wanted if _is_local(wanted) and ".." not in wanted else _first(grant)
+    place = wanted if is_page_of_ours(wanted) else _first(grant)
     return Go(to=place, cookies={COOKIE: desk.api.tokens.sign(grant), _KNOCK: ""})
 
 
