@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from app.core.errors import Defect
 from app.embedded.broker import EmbeddedBroker
 from app.embedded.jars import default_cache
 from tests.postgres import Postgres
+
+# No test judges by the clock: a slow machine makes no example wrong.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 #: A Kafka to test with instead of one of our own; read before `clean_environ` hides it.
 GIVEN_BROKER = os.environ.get("HOOKSTREAM_TEST_BOOTSTRAP_SERVERS")

@@ -15,8 +15,9 @@ from app.roles.api.calls import Caller
 
 #: callers remembered; beyond it the one that was seen longest ago is forgotten, which gives it a burst
 _REMEMBERED = 10_000
-#: bytes of a body that count like a request
-_WEIGHT_BYTES = 64 * 1024
+#: bytes of bodies per second: of a key, and of a tenant
+_KEY_BYTES = 32 * 1024 * 1024
+_TENANT_BYTES = 64 * 1024 * 1024
 
 
 class RateLimiter:
@@ -42,10 +43,13 @@ class RateLimiter:
         }
         return allowed, headers if allowed else headers | {"Retry-After": str(max(1, wait_s))}
 
-    def charge(self, caller: str, requests: float, now_s: float) -> None:
-        """Count something that costs as much as so many requests; what is too much is paid by later ones."""
-        free_at = max(self._free_at.get(caller, 0.0), now_s)
-        self._remember(caller, min(free_at + requests / self.per_second, now_s + 10.0))
+    def charge(self, caller: str, amount: float, now_s: float) -> None:
+        """Count what has happened already; what was too much is waited for by the next ones (`behind_s`)."""
+        self._remember(caller, max(self._free_at.get(caller, 0.0), now_s) + amount / self.per_second)
+
+    def behind_s(self, caller: str, now_s: float) -> float:
+        """How long a caller has to wait for what it has done too much; 0: it may go on."""
+        return max(0.0, self._free_at.get(caller, 0.0) - now_s - 1.0)
 
     def _remember(self, caller: str, free_at: float) -> None:
         self._free_at[caller] = free_at
@@ -61,6 +65,8 @@ class CallLimits:
         self.keys = RateLimiter(per_key)
         self.tenants = RateLimiter(per_tenant)
         self.strangers = RateLimiter(per_key)
+        self._key_bytes = RateLimiter(_KEY_BYTES)
+        self._tenant_bytes = RateLimiter(_TENANT_BYTES)
 
     def take(self, caller: Caller, now_s: float) -> tuple[bool, Mapping[str, str]]:
         """See `RateLimiter.take`; the headers are the key's, or those of the tenant where that one refuses."""
@@ -68,6 +74,9 @@ class CallLimits:
         if allowed and caller.tenant and not caller.operator:
             allowed, of_tenant = self.tenants.take(caller.tenant, now_s)
             headers = headers if allowed else of_tenant
+        behind_s = max(self._key_bytes.behind_s(caller.payer, now_s), self._tenant_bytes.behind_s(caller.tenant, now_s))
+        if behind_s:
+            return False, {**headers, "Retry-After": str(ceil(behind_s))}
         return allowed, headers
 
     def take_stranger(self, address: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
@@ -76,7 +85,6 @@ class CallLimits:
 
     def charge(self, caller: Caller, size: int, now_s: float) -> None:
         """A body of so many bytes was read."""
-        if size > _WEIGHT_BYTES:
-            self.keys.charge(caller.payer, size / _WEIGHT_BYTES, now_s)
-            if caller.tenant and not caller.operator:
-                self.tenants.charge(caller.tenant, size / _WEIGHT_BYTES, now_s)
+        self._key_bytes.charge(caller.payer, size, now_s)
+        if caller.tenant:
+            self._tenant_bytes.charge(caller.tenant, size, now_s)
