@@ -68,12 +68,19 @@ class _Bucket(dict[str, Endpoint]):
 class _Index:
     """The endpoints of one tenant and mode, by pattern."""
 
-    __slots__ = ("answers", "buckets", "members")
+    __slots__ = ("answers", "buckets", "members", "wide")
 
     def __init__(self) -> None:
         self.buckets: dict[str, _Bucket] = {}
         self.answers: dict[str, tuple[Endpoint, ...]] = {}
+        #: the last answer that was too long to be one of many
+        self.wide: tuple[str, tuple[Endpoint, ...]] | None = None
         self.members: dict[str, Endpoint] = {}
+
+    def forget(self) -> None:
+        """An endpoint has changed."""
+        self.answers.clear()
+        self.wide = None
 
 
 class Directory:
@@ -135,11 +142,22 @@ class Directory:
         if index is None:
             return ()
         answer = index.answers.get(event_type)
+        if answer is None and index.wide is not None and index.wide[0] == event_type:
+            return index.wide[1]
         if answer is None:
             answer = self._find(index, event_type)
             if len(answer) <= _SHORT:
                 index.answers[event_type] = answer
+            else:
+                index.wide = event_type, answer
         return answer
+
+    def is_wanted(self, endpoint_id: str, tenant: str, mode: str, event_type: str) -> bool:
+        """Whether an endpoint is among those of `match`."""
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint is None or (endpoint.tenant, endpoint.mode) != (tenant, mode):
+            return False
+        return self._includes(endpoint, event_type)
 
     def page(
         self, tenant: str, mode: str, event_type: str, after: str, limit: int
@@ -200,7 +218,7 @@ class Directory:
             if bucket is None:
                 bucket = index.buckets[pattern] = _Bucket()
             bucket.put(endpoint)
-        index.answers.clear()
+        index.forget()
 
     def remove_endpoint(self, endpoint_id: str) -> None:
         """Forget; unknown ids are no error."""
@@ -216,7 +234,7 @@ class Directory:
                 bucket.drop(endpoint_id)
                 if not bucket:
                     del index.buckets[pattern]
-        index.answers.clear()
+        index.forget()
 
     def put_tenant(self, tenant: Tenant) -> None:
         """Add or replace."""

@@ -45,9 +45,10 @@ def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str,
     """The endpoints that a replay gives events of a type, as they match now; later ones are not meant."""
     if replay.types and not any(includes(pattern, event_type) for pattern in replay.types):
         return ()
-    matching = directory.match(replay.tenant, replay.mode, event_type)
     if replay.endpoint_id:
-        return (replay.endpoint_id,) if any(each.id == replay.endpoint_id for each in matching) else ()
+        wanted = directory.is_wanted(replay.endpoint_id, replay.tenant, replay.mode, event_type)
+        return (replay.endpoint_id,) if wanted else ()
+    matching = directory.match(replay.tenant, replay.mode, event_type)
     return tuple(each.id for each in matching if each.created_at_ms <= replay.created_at_ms)
 
 
