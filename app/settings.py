@@ -111,6 +111,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: Path | None = None
     #: seconds without a sign of life after which a worker's partitions go to the others; Kafka itself allows 6 to 1800
     session_timeout: float = 10.0
+    #: unique name of this process in its groups: no partition moves at a restart that fits into the session timeout
+    instance_id: str | None = None
+    #: seconds for which a stop waits for requests under way; what is cut off then is sent again
+    stop_seconds: float = 15.0
     #: requests in flight of one dispatch process
     max_in_flight: int = 1024
     #: requests in flight for one endpoint, unless it says otherwise
@@ -270,6 +274,7 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
     demand(1 <= settings.session_timeout <= 1800, "SESSION_TIMEOUT", "1 to 1800 seconds")
     demand(0 < settings.max_wait_hours <= 144, "MAX_WAIT_HOURS", "greater than 0, at most 144")
+    said += _membership_problems(settings)
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(
         1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,
@@ -319,6 +324,20 @@ def _token_problems(settings: Settings) -> list[str]:
 _TOKEN = re.compile(r"[!-~]+")
 
 
+def _membership_problems(settings: Settings) -> list[str]:
+    said = []
+    if settings.instance_id is not None:
+        if not _INSTANCE.fullmatch(settings.instance_id):
+            said.append(f"{PREFIX}INSTANCE_ID: at most 200 letters, digits, '.', '_' and '-'")
+        if settings.session_timeout < _RESTART_S:
+            said.append(
+                f"{PREFIX}INSTANCE_ID: a restart has to fit into {PREFIX}SESSION_TIMEOUT: at least {_RESTART_S} seconds"
+            )
+    if not 0 <= settings.stop_seconds <= 600:
+        said.append(f"{PREFIX}STOP_SECONDS: 0 to 600")
+    return said
+
+
 def _mail_problems(settings: Settings) -> list[str]:
     said = []
     if (settings.smtp_url is None) != (settings.mail_from is None):
@@ -351,6 +370,9 @@ def _watchdog_problems(settings: Settings) -> list[str]:
     return said
 
 
+#: what a stop and a start take on a slow machine
+_RESTART_S = 20
+_INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 

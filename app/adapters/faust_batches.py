@@ -361,8 +361,9 @@ class BatchApp(faust.App):
 
 
 def build_app(
-    *, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str, session_s: float
-) -> BatchApp:
+    *, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str, session_s: float,
+    instance: str | None = None,
+) -> BatchApp:  # fmt: skip
     """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
     return BatchApp(
         group,
@@ -370,6 +371,7 @@ def build_app(
         broker=[f"kafka://{server}" for server in bootstrap.split(",")],
         broker_client_id=client_id,
         broker_session_timeout=session_s,
+        consumer_group_instance_id=instance,
         broker_heartbeat_interval=min(2.0, session_s / 4),
         broker_request_timeout=90.0,
         broker_rebalance_timeout=60.0,

@@ -41,6 +41,7 @@ class KafkaRegistryStore:
         audit: str,
         client_id: str,
         session_s: float = 10.0,
+        instance: str | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._group = group
@@ -50,7 +51,13 @@ class KafkaRegistryStore:
         self._audit = audit
         self._commands = commands
         self._source = KafkaSource(
-            bootstrap, group=group, client_id=client_id, topics=[commands], session_s=session_s, hold=True
+            bootstrap,
+            group=group,
+            client_id=client_id,
+            topics=[commands],
+            session_s=session_s,
+            hold=True,
+            instance=instance,
         )
         self._producer: AIOKafkaProducer | None = None
         self._chosen = asyncio.Event()

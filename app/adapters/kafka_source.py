@@ -48,11 +48,12 @@ class KafkaSource:
 
     def __init__(
         self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
-        session_s: float = 10.0,
+        session_s: float = 10.0, instance: str | None = None,
         max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
         together: bool = False,
     ) -> None:  # fmt: skip
-        """`session_s`: without heartbeat for so long, and the partitions go to other members.
+        """`session_s`: without heartbeat for so long, and the partitions go to other members. `instance`: who joins
+        under the same name within that time has the same partitions, and the others keep theirs.
 
         `together`: the same partitions of all topics go to the same member.
         `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
@@ -76,6 +77,7 @@ class KafkaSource:
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
             max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
+            group_instance_id=instance,
             session_timeout_ms=round(session_s * 1000),
             heartbeat_interval_ms=min(1_000, round(session_s * 250)),
             request_timeout_ms=30_000,

@@ -44,6 +44,7 @@ def fanout_role(
             tables=TABLES,
             recovery={"ordering": Recovery(later_count)},
             session_s=settings.session_timeout,
+            instance=settings.instance_id,
         )
 
     return FanoutRole(

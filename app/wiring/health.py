@@ -26,7 +26,7 @@ def health_role(
         return FaustStream(
             group=group("health"), bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "health"), store=settings.table_store, client_id="hookstream-health",
-            agent="health", tables={"state": None}, session_s=settings.session_timeout,
+            agent="health", tables={"state": None}, session_s=settings.session_timeout, instance=settings.instance_id,
             recovery={"state": Recovery(later_state, TRUSTED_S)},
         )  # fmt: skip
 

@@ -70,6 +70,8 @@ GROUPS = {
 EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
 _ATTEMPTS_LINGER_S = 0.005
+#: what a stop of the roles takes beside requests under way
+_STOP_S = 9.0
 
 
 class Process:
@@ -157,7 +159,8 @@ class Process:
         await self._check_topics()
         await self._parts.open("directory", self._feed.start, self._feed.stop)
         await self._parts.open("sender", self._sender.start, self._sender.close)
-        await self._parts.open("roles", self._supervisor.start, self._supervisor.stop)
+        stop = partial(self._supervisor.stop, self._settings.stop_seconds + _STOP_S)
+        await self._parts.open("roles", self._supervisor.start, stop)
         care = Tasks(self._care)
         await self._parts.open("care", care.start, care.stop)
 
@@ -238,7 +241,8 @@ class Process:
     def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
         return KafkaSource(
             self._bootstrap, group=self._group(role), client_id=f"hookstream-{role}", topics=topics,
-            session_s=self._settings.session_timeout, max_partition_fetch_bytes=fetch_bytes,
+            session_s=self._settings.session_timeout, instance=self._settings.instance_id,
+            max_partition_fetch_bytes=fetch_bytes,
         )  # fmt: skip
 
     def _fanout(self) -> Role:
@@ -261,6 +265,7 @@ class Process:
                 in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
             ),
             time_scale=self._settings.time_scale,
+            stop_s=self._settings.stop_seconds,
             least_wait_ms=round(self._settings.max_wait_hours * 3_600_000),
         )
 
@@ -316,6 +321,7 @@ class Process:
                 audit=self._topics.name(Names.AUDIT),
                 client_id="hookstream-registry",
                 session_s=self._settings.session_timeout,
+                instance=self._settings.instance_id,
             )
 
         return RegistryRole(

@@ -48,7 +48,7 @@ def projection_role(
     """A fresh role."""
     source = KafkaSource(
         bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
-        session_s=settings.session_timeout, hold=True, together=True,
+        session_s=settings.session_timeout, instance=settings.instance_id, hold=True, together=True,
     )  # fmt: skip
     return ProjectionRole(
         source=source, store=SqlProjectionStore(database_of(settings, status)), topics=topics, clock=clock, meter=meter,

@@ -51,6 +51,6 @@ def replay_role(
     )
     source = KafkaSource(
         bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(Names.REGISTRY_COMMANDS)],
-        session_s=settings.session_timeout, hold=True,
+        session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
     )  # fmt: skip
     return ReplayRole(source, Surroundings(archive=past, log=log, commands=calls))

@@ -23,6 +23,7 @@ def sequencer_role(
             group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
             agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
+            instance=settings.instance_id,
             recovery={"line": Recovery(later_line, TRUSTED_S)},
         )  # fmt: skip
 

@@ -263,3 +263,46 @@ async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_
     assert in_time == [False], "it was told like a member that gives its partitions back in time"
     await first.stop()
     await second.stop()
+
+
+async def test_a_member_with_a_name_that_comes_back_in_time_has_its_partitions_and_disturbs_nobody(
+    broker: RealBroker, prefix: str
+) -> None:
+    topic = f"{prefix}topic"
+    async with KafkaAdmin(broker.bootstrap) as admin:
+        await admin.apply([Create(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
+
+    def member(name: str) -> KafkaSource:
+        return KafkaSource(
+            broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=30, instance=name
+        )
+
+    one, two = Heard(), Heard()
+    first, second = member("a"), member("b")
+    await first.start(one)
+    await one.has(4)
+    await second.start(two)
+    await two.has(2)
+    await one.has(2)
+    for name, leaving, heard, other in (
+        ("a", first, one, two),
+        ("b", second, two, one),
+    ):  # the leader, and the other one
+        mine, undisturbed = set(heard.mine), other.assignments
+        await leaving.stop()
+        again = Heard()
+        back = member(name)
+        await back.start(again)
+        await again.has(2)
+        assert set(again.mine) == mine
+        assert await back.commit(dict.fromkeys(mine, (0, "")))
+        await asyncio.sleep(3)  # longer than several heartbeats: nobody is asked to join again
+        assert other.assignments == undisturbed and not other.lost - set(other.mine) - mine, (
+            "a restart moved partitions"
+        )
+        if name == "a":
+            first, one = back, again
+        else:
+            second = back
+    await first.stop()
+    await second.stop()

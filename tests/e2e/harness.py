@@ -91,6 +91,7 @@ class Service:
             "HOOKSTREAM_SECRET_KEYS": "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
             "HOOKSTREAM_LOG_LEVEL": "warning",
             "HOOKSTREAM_SESSION_TIMEOUT": "6",
+            "HOOKSTREAM_STOP_SECONDS": "3",
             **(settings or {}),
         }
 

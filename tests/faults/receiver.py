@@ -54,6 +54,8 @@ class Manners:
     dead: bool = False
     #: seconds that a good answer takes at most
     takes_s: float = 0.0
+    #: it takes just as long
+    exactly: bool = False
     hits: list[Hit] = field(default_factory=list)
 
 
@@ -115,7 +117,7 @@ class Receiver:
     ) -> web.StreamResponse:
         if not fails:
             if manners.takes_s:
-                await asyncio.sleep(dice.random() * manners.takes_s)
+                await asyncio.sleep(manners.takes_s * (1.0 if manners.exactly else dice.random()))
             hit.status = 200
             return web.Response(text="ok")
         kinds = random.Random(f"{manners.seed} {hit.event_id} {hit.attempt}")

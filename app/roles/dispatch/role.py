@@ -45,9 +45,10 @@ class DispatchRole:
     def __init__(
         self, *, source: Source, log_: BundleLog, sender: Sender, feed: DirectoryFeed, keyring: KeyRing,
         topics: Topics, clock: Clock, dice: Dice, meter: Meter, limits: Limits, time_scale: float = 1.0,
-        least_wait_ms: int = 86_400_000,
+        least_wait_ms: int = 86_400_000, stop_s: float = _REVOKE_WAIT_S,
     ) -> None:  # fmt: skip
         self._source = source
+        self._stop_s = stop_s
         self._log = log_
         self._feed = feed
         self._clock = clock
@@ -104,7 +105,7 @@ class DispatchRole:
     async def _stop(self) -> None:
         """Finish what is in flight (bounded), commit, leave the group."""
         self._pump.clear()
-        await self._until_settled(self._partitions.places())
+        await self._until_settled(self._partitions.places(), self._stop_s)
         await self._pump.stop()
         await self._settler.stop()
         try:
@@ -133,15 +134,15 @@ class DispatchRole:
             partition.active = False
             partition.ours = in_time
         if in_time:
-            await self._until_settled(places)
+            await self._until_settled(places, _REVOKE_WAIT_S)
             for partition in leaving:
                 partition.ours = False  # from now on the commit does not say what is scheduled
             await self._commits.commit()
         self._partitions.remove(places)
 
-    async def _until_settled(self, places: set[Place]) -> None:
+    async def _until_settled(self, places: set[Place], seconds: float) -> None:
         """Wait (bounded) until nothing of these is in flight or waits for an acknowledgement that may come."""
-        deadline = self._clock.monotonic() + _REVOKE_WAIT_S
+        deadline = self._clock.monotonic() + seconds
         while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
 
