@@ -19,6 +19,8 @@ COMMITTED_S = 0.6
 #: what was handled while a fault lasted reaches receivers so long afterwards: a dead session, a rebalance
 AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
+#: a copy of an ordered delivery turned up behind its successor
+OUTRUN = "superseded"
 #: kept for the resume of an endpoint: no end
 ASIDE = "paused"
 
@@ -56,6 +58,10 @@ class Verdict:
     dropped: int = 0
     #: given up in one run of attempts and delivered in another, which a fault had begun: that it is delivered counts
     ended_twice: int = 0
+    #: requests of an ordering key that began while one of another delivery lasted
+    overlaps: int = 0
+    #: deliveries of which more than one attempt number was sent more than once: two runs side by side
+    forked: int = 0
     broken: list[str] = field(default_factory=list)
 
 
@@ -82,7 +88,8 @@ def finals(seen: Seen) -> dict[tuple[str, str], set[str]]:
     """(endpoint, event) → its final states."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for attempt in seen.attempts:
-        if attempt["state"] in FINAL and attempt.get("result") != ASIDE:
+        # A copy that its successor in the line outran is no end: its delivery had one before.
+        if attempt["state"] in FINAL and attempt.get("result") != ASIDE and attempt.get("reason") != OUTRUN:
             found[attempt["endpoint_id"], attempt["event_id"]].add(attempt["state"])
     return found
 
@@ -109,8 +116,10 @@ def shown(seen: Seen, targets: Sequence[Target], rows: Iterable[dict[str, Any]])
     yield from (f"the read model has {name}, which nobody should have got" for name in states)
 
 
-def judge(seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: Sequence[Window]) -> Verdict:
-    """All of it."""
+def judge(
+    seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: Sequence[Window], *, orderly: bool = False
+) -> Verdict:  # fmt: skip
+    """All of it. `orderly`: nothing was killed, frozen or cut, so that no delivery has a reason for two runs."""
     events, ended = accepted(seen), finals(seen)
     verdict = Verdict(events=len(events), requests=len(hits), dropped=len(seen.events) - len(events))
     by_path: dict[str, list[Hit]] = defaultdict(list)
@@ -126,6 +135,8 @@ def judge(seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: S
         verdict.broken += _sequences(target, mine)
         if target.fifo:
             verdict.broken += _order(target, mine)
+            verdict.broken += _overlaps(verdict, target, mine)
+        verdict.broken += _forks(verdict, target, mine, orderly=orderly)
         verdict.broken += _repetitions(verdict, target, mine, windows)
     verdict.broken += [f"{path}: {len(left)} requests that nobody should have sent" for path, left in by_path.items()]
     return verdict
@@ -223,6 +234,33 @@ def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
             before = over.get(hit.sequence - 1, float("inf")) if hit.sequence > 1 else 0.0
             if hit.started < before:
                 yield f"{target.path} {key}: sequence {hit.sequence} began before {hit.sequence - 1} was over"
+
+
+def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit]) -> Iterator[str]:
+    """Of an ordering key one request at a time; one that is repeated may still be under way at the receiver."""
+    lines: dict[str, list[Hit]] = defaultdict(list)
+    for hit in sorted(hits, key=lambda each: each.started):
+        lines[hit.ordering_key].append(hit)
+    for key, line in lines.items():
+        lasting: list[Hit] = []
+        for hit in line:
+            lasting = [each for each in lasting if each.ended > hit.started]
+            for each in lasting:
+                if each.event_id != hit.event_id:
+                    verdict.overlaps += 1
+                    yield f"{target.path} {key}: sequence {hit.sequence} began while {each.sequence} was under way"
+            lasting.append(hit)
+
+
+def _forks(verdict: Verdict, target: Target, hits: Iterable[Hit], *, orderly: bool) -> Iterator[str]:
+    """A delivery that is attempted twice goes on once."""
+    runs = Counter((hit.event_id, hit.attempt) for hit in hits)
+    twice = Counter(event for (event, _), times in runs.items() if times > 1)
+    for event, numbers in twice.items():
+        if numbers > 1:
+            verdict.forked += 1
+            if orderly:
+                yield f"{target.path} {event}: {numbers} attempts were made twice each: two runs side by side"
 
 
 def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows: Sequence[Window]) -> Iterator[str]:

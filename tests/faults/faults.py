@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from tests.faults.cluster import BASE, Cluster
+from tests.faults.door import at_the_door
 from tests.faults.upstream import transactional_producers
 
 Fault = Callable[[Cluster, Random], Awaitable[None]]
@@ -151,6 +152,26 @@ async def worker_frozen(cluster: Cluster, dice: Random) -> None:
     await cluster.leave("second")
 
 
+async def slow_receivers(cluster: Cluster, dice: Random) -> None:
+    """A second worker joins, and both and the rest are restarted in turn, while requests take seconds (guests.py)."""
+    await cluster.join("second")
+    for name in dice.sample(["dispatch", "second", "sequencer", "fanout", "delay"], 5):
+        await cluster.end(name)
+        await cluster.begin(name)
+    await cluster.leave("second")
+
+
+async def strangers(cluster: Cluster, dice: Random) -> None:
+    """Who has no key opens connections to the API and says nothing, half of something, or much in a few bytes."""
+    await at_the_door(cluster.api.api_url, dice)
+
+
+#: these hurt no process: what is sent again has no excuse
+HARMLESS = frozenset((
+    "nothing", "names that do not resolve", "hostile receiver", "wide fan-out", "strangers"
+))  # fmt: skip
+#: nothing is killed, frozen or cut in these: no delivery has a reason for two runs
+ORDERLY = HARMLESS | {"slow receivers", "restart dispatch", "transactional producers"}
 #: name → fault; a round draws from these with equal chances
 FAULTS: dict[str, Fault] = {
     "nothing": nothing,
@@ -168,6 +189,9 @@ FAULTS: dict[str, Fault] = {
     "network cut": network_cut,
     "network gone": network_gone,
     "transactional producers": transactional_producers,
+    "slow receivers": slow_receivers,
+    **dict.fromkeys(("names that do not resolve", "hostile receiver", "wide fan-out"), nothing),  # see guests.py
+    "strangers": strangers,
 }
 #: takes a minute: drawn for one round in `RARELY`
 RARE: dict[str, Fault] = {"broker away 60 s": broker_away}

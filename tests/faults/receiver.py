@@ -12,6 +12,19 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 HANGS_S = 30.0
+#: answers of a hostile receiver: bytes, and whether they say that it has the event
+HOSTILE: dict[str, tuple[bytes, bool]] = {
+    "huge headers": (
+        b"HTTP/1.1 500 No\r\n" + b"".join(b"x-%d: %b\r\n" % (at, b"\xff" * 7800) for at in range(100)) + b"\r\n",
+        False,
+    ),
+    "one long header": (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 12_000 + b"\r\ncontent-length: 0\r\n\r\n", True),
+    "body behind a 204": (b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello", True),
+    "more than its length": (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokay and more", True),
+    "control characters": (b"HTTP/1.1 503 \x01\x02\r\nx: \x00\xfe\r\ncontent-length: 0\r\n\r\n", False),
+    "headers without end": (b"HTTP/1.1 500 No\r\n" + b"x: y\r\n" * 40_000, False),
+    "no status line": (b"\x00" * 70_000, False),
+}
 _FAILURES = ("status", "status", "reset", "garbage", "hang", "slow")
 
 
@@ -56,6 +69,8 @@ class Manners:
     takes_s: float = 0.0
     #: it takes just as long
     exactly: bool = False
+    #: it answers in ways that no server should (HOSTILE)
+    hostile: bool = False
     hits: list[Hit] = field(default_factory=list)
 
 
@@ -112,9 +127,25 @@ class Receiver:
         finally:
             hit.ended = loop.time()
 
+    async def _be_hostile(self, request: web.Request, hit: Hit, dice: random.Random, *, fails: bool) -> web.Response:
+        """As `_answer`, in bytes that no server should write, one after the other now and then."""
+        said, yes = HOSTILE[dice.choice([kind for kind, (_, yes) in HOSTILE.items() if yes != fails])]
+        hit.status = 200 if yes else 500
+        transport = request.transport
+        assert transport is not None
+        slowly = dice.random() < 0.1
+        for at in range(0, len(said), 7 if slowly else len(said)):
+            transport.write(said[at : at + (7 if slowly else len(said))])  # type: ignore[attr-defined]
+            if slowly:
+                await asyncio.sleep(0.01)
+        transport.close()
+        return web.Response()
+
     async def _answer(
         self, request: web.Request, hit: Hit, manners: Manners, dice: random.Random, *, fails: bool
     ) -> web.StreamResponse:
+        if manners.hostile:
+            return await self._be_hostile(request, hit, dice, fails=fails)
         if not fails:
             if manners.takes_s:
                 await asyncio.sleep(manners.takes_s * (1.0 if manners.exactly else dice.random()))

@@ -19,6 +19,8 @@ _COLUMNS = (
     "bound",
     "worst round",
     "ended twice",
+    "overlaps",
+    "forked",
     "broken",
 )
 
@@ -60,7 +62,7 @@ def _row(name: str, rounds: list[dict[str, Any]]) -> str:
     cells = [
         len(rounds), sum(each["kills"] for each in rounds), total("events"), total("deliveries"), total("lost"),
         total("sent_again"), total("bound"), f"{worst:.1%}",
-        sum(each["verdict"].get("ended_twice", 0) for each in rounds),
+        *(sum(each["verdict"].get(name, 0) for each in rounds) for name in ("ended_twice", "overlaps", "forked")),
         sum(bool(each["verdict"]["broken"]) for each in rounds),
     ]  # fmt: skip
     return f"| {name} | " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |"

@@ -161,3 +161,42 @@ def test_what_a_fault_has_run_twice_may_be_given_up_once_and_delivered_once() ->
     verdict = judge(seen, targets, hits, windows)
     assert verdict.broken == [] and verdict.ended_twice == 1 and verdict.delivered == 3
     assert judge(seen, targets, hits, []).broken, "nothing explains it"
+    assert verdict.forked == 1
+    assert judge(seen, targets, hits, windows, orderly=True).broken, (
+        "nothing was killed: there is no reason for two runs"
+    )
+
+
+def test_requests_of_a_key_that_overlap_are_found_whatever_their_order() -> None:
+    seen, targets, hits, windows = story()
+    windows[0].begun = 4.2
+    hits.append(hit("e2", 4.3, attempt=2))  # a fault repeats it beside its successor, which began before
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.overlaps == 1
+    assert [said for said in verdict.broken if "was under way" in said]
+    targets[0].fifo = False
+    assert judge(seen, targets, hits, windows).overlaps == 0, "the order of that endpoint is nobody's promise"
+
+
+def test_a_request_may_be_repeated_while_its_receiver_is_still_busy_with_it() -> None:
+    seen, targets, hits, windows = story()
+    hits[-1].started, hits[-1].ended = 9.2, 14.0
+    hits.append(hit("e3", 12))
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and verdict.overlaps == 0
+
+
+def test_keys_do_not_wait_for_each_other() -> None:
+    seen, targets, hits, windows = story()
+    for one in hits[:3]:
+        one.ended = 4.9
+    hits[0].ordering_key, hits[1].ordering_key, hits[2].ordering_key = "a", "b", "c"
+    assert judge(seen, targets, hits, windows).overlaps == 0
+
+
+def test_a_copy_that_its_successor_has_outrun_is_no_end() -> None:
+    seen, targets, hits, windows = story()
+    seen.attempts.append({**attempt("e1", "cancelled"), "reason": "superseded"})
+    assert judge(seen, targets, hits, windows).broken == []
+    del seen.attempts[0]
+    assert judge(seen, targets, hits, windows).lost == 1, "it is not a substitute for one either"
