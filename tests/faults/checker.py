@@ -254,7 +254,7 @@ def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit]) -> Iterator
 
 def _forks(verdict: Verdict, target: Target, hits: Iterable[Hit], *, orderly: bool) -> Iterator[str]:
     """A delivery that is attempted twice goes on once."""
-    runs = Counter((hit.event_id, hit.attempt) for hit in hits)
+    runs = Counter((hit.event_id, hit.attempt) for hit in hits if not hit.cut)
     twice = Counter(event for (event, _), times in runs.items() if times > 1)
     for event, numbers in twice.items():
         if numbers > 1:
@@ -277,7 +277,7 @@ def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows:
         if sent[name]:
             known = ended[name]
             explained = any(window.begun - COMMITTED_S <= known for window in windows if window.begun <= hit.started)
-            # a kept connection that died without a byte: the request goes out once more (docs/guarantees.md, 2)
+            # a kept connection that brought no answer: the request goes out once more (docs/guarantees.md, 2)
             by_the_receiver = cut[name] == sent[name] == 1
             verdict.sent_again += not by_the_receiver
             if not explained and not by_the_receiver:

@@ -44,7 +44,7 @@ class Hit:
     ended: float = 0.0
     #: what was answered; 0: nothing that is HTTP
     status: int = 0
-    #: the receiver has cut the connection without a byte
+    #: the receiver has cut the connection without a byte of HTTP
     cut: bool = False
 
     @property
@@ -131,6 +131,7 @@ class Receiver:
         """As `_answer`, in bytes that no server should write, one after the other now and then."""
         said, yes = HOSTILE[dice.choice([kind for kind, (_, yes) in HOSTILE.items() if yes != fails])]
         hit.status = 200 if yes else 500
+        hit.cut = not said.startswith(b"HTTP/")
         transport = request.transport
         assert transport is not None
         slowly = dice.random() < 0.1
@@ -160,6 +161,7 @@ class Receiver:
             transport.abort()  # type: ignore[attr-defined]
             return web.Response()
         elif kind == "garbage":
+            hit.cut = True
             transport.write(b"\x00\xff not HTTP\r\n\r\n")  # type: ignore[attr-defined]
             transport.close()
             return web.Response()
