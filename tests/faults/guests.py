@@ -28,7 +28,7 @@ async def names(scene: Any) -> None:
 async def hostile(scene: Any) -> None:
     """A receiver whose answers no server should give; some of them say that it has the event."""
     for number in range(3):
-        await scene.endpoint(f"hostile{number}", flaky=0.5, failures=2, hostile=True)
+        await scene.endpoint(f"hostile{number}", types=SOME, flaky=0.5, failures=2, hostile=True)
 
 
 async def wide(scene: Any) -> None:
