@@ -272,7 +272,6 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 < settings.time_scale <= 1000, "TIME_SCALE", "greater than 0, at most 1000")
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
-    demand(1 <= settings.session_timeout <= 1800, "SESSION_TIMEOUT", "1 to 1800 seconds")
     demand(0 < settings.max_wait_hours <= 144, "MAX_WAIT_HOURS", "greater than 0, at most 144")
     said += _membership_problems(settings)
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
@@ -326,6 +325,8 @@ _TOKEN = re.compile(r"[!-~]+")
 
 def _membership_problems(settings: Settings) -> list[str]:
     said = []
+    if not 1 <= settings.session_timeout <= 1800:
+        said.append(f"{PREFIX}SESSION_TIMEOUT: 1 to 1800 seconds")
     if settings.instance_id is not None:
         if not _INSTANCE.fullmatch(settings.instance_id):
             said.append(f"{PREFIX}INSTANCE_ID: at most 200 letters, digits, '.', '_' and '-'")

@@ -253,3 +253,15 @@ def test_no_text_does_worse_than_a_problem_with_its_name(name: str, text: str) -
         load({name: text})
     except ConfigError as error:
         assert all(problem.startswith(PREFIX) for problem in error.problems)
+
+
+def test_a_name_in_the_groups_needs_a_session_that_a_restart_fits_into() -> None:
+    named = {"HOOKSTREAM_INSTANCE_ID": "hookstream-0"}
+    with pytest.raises(ConfigError, match="INSTANCE_ID: a restart has to fit"):
+        load(named)
+    assert load({**named, "HOOKSTREAM_SESSION_TIMEOUT": "45"}).instance_id == "hookstream-0"
+    for name in ("a b", "a/b", "ü", "x" * 201):
+        with pytest.raises(ConfigError, match="INSTANCE_ID: at most 200"):
+            load({"HOOKSTREAM_INSTANCE_ID": name, "HOOKSTREAM_SESSION_TIMEOUT": "45"})
+    with pytest.raises(ConfigError, match="STOP_SECONDS"):
+        load({"HOOKSTREAM_STOP_SECONDS": "-1"})

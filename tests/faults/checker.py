@@ -230,10 +230,13 @@ def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
         for hit in sorted(line, key=lambda each: each.ended):
             if hit.succeeded or hit.attempt >= target.attempts:
                 over.setdefault(hit.sequence, hit.ended)
+        # an endpoint that takes some types only waits for the one of them that was before
+        numbers = sorted({hit.sequence for hit in line})
+        ahead = dict(zip(numbers[1:], numbers, strict=False))
         for hit in line:
-            before = over.get(hit.sequence - 1, float("inf")) if hit.sequence > 1 else 0.0
+            before = over.get(ahead[hit.sequence], float("inf")) if hit.sequence in ahead else 0.0
             if hit.started < before:
-                yield f"{target.path} {key}: sequence {hit.sequence} began before {hit.sequence - 1} was over"
+                yield f"{target.path} {key}: sequence {hit.sequence} began before {ahead[hit.sequence]} was over"
 
 
 def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit]) -> Iterator[str]:
