@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from app.core import mail_server
+from app.core import mail_server, membership
 from app.core.endpoint_rules import is_address
 from app.core.errors import ConfigError
 
@@ -273,7 +273,8 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
     demand(0 < settings.max_wait_hours <= 144, "MAX_WAIT_HOURS", "greater than 0, at most 144")
-    said += _membership_problems(settings)
+    found = membership.problems(settings.instance_id, settings.session_timeout, settings.stop_seconds)
+    said += [f"{PREFIX}{problem}" for problem in found]
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     demand(
         1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,
@@ -323,22 +324,6 @@ def _token_problems(settings: Settings) -> list[str]:
 _TOKEN = re.compile(r"[!-~]+")
 
 
-def _membership_problems(settings: Settings) -> list[str]:
-    said = []
-    if not 1 <= settings.session_timeout <= 1800:
-        said.append(f"{PREFIX}SESSION_TIMEOUT: 1 to 1800 seconds")
-    if settings.instance_id is not None:
-        if not _INSTANCE.fullmatch(settings.instance_id):
-            said.append(f"{PREFIX}INSTANCE_ID: at most 200 letters, digits, '.', '_' and '-'")
-        if settings.session_timeout < _RESTART_S:
-            said.append(
-                f"{PREFIX}INSTANCE_ID: a restart has to fit into {PREFIX}SESSION_TIMEOUT: at least {_RESTART_S} seconds"
-            )
-    if not 0 <= settings.stop_seconds <= 600:
-        said.append(f"{PREFIX}STOP_SECONDS: 0 to 600")
-    return said
-
-
 def _mail_problems(settings: Settings) -> list[str]:
     said = []
     if (settings.smtp_url is None) != (settings.mail_from is None):
@@ -371,9 +356,6 @@ def _watchdog_problems(settings: Settings) -> list[str]:
     return said
 
 
-#: what a stop and a start take on a slow machine
-_RESTART_S = 20
-_INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
