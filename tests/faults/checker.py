@@ -131,7 +131,7 @@ def judge(
         verdict.deliveries += len(expected)
         verdict.broken += _states(verdict, target, expected, ended, mine, seen)
         verdict.broken += _strangers(target, expected, mine)
-        verdict.broken += _attempts(target, mine)
+        verdict.broken += _attempts(target, mine, seen)
         verdict.broken += _sequences(target, mine)
         if target.fifo:
             verdict.broken += _order(target, mine)
@@ -193,14 +193,19 @@ def _strangers(target: Target, expected: set[str], hits: Iterable[Hit]) -> Itera
             yield f"{target.path} {hit.event_id}: the signature does not hold"
 
 
-def _attempts(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
+def _attempts(target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
     """Attempts are numbered from 1 without gaps, and never more than the schedule has."""
     numbers: dict[str, set[int]] = defaultdict(set)
     for hit in hits:
         numbers[hit.event_id].add(hit.attempt)
     for event, made in numbers.items():
         if made != set(range(1, len(made) + 1)):
-            yield f"{target.path} {event}: attempts {sorted(made)}"
+            told = [
+                (each["attempt"], each["result"], each.get("error"), each.get("duration_ms"))
+                for each in seen.attempts
+                if (each["endpoint_id"], each["event_id"]) == (target.endpoint, event)
+            ]
+            yield f"{target.path} {event}: attempts {sorted(made)}, and the service tells of {told}"
         if max(made) > target.attempts:
             yield f"{target.path} {event}: {max(made)} attempts, and the schedule has {target.attempts}"
 
