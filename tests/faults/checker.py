@@ -19,6 +19,8 @@ COMMITTED_S = 0.6
 #: what was handled while a fault lasted reaches receivers so long afterwards: a dead session, a rebalance
 AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
+#: what the service tells of an attempt that no receiver can have seen, and how many of them a busy machine explains
+UNCONNECTED, UNCONNECTED_SHARE = "no connection within", 0.02
 #: a copy of an ordered delivery turned up behind its successor
 OUTRUN = "superseded"
 #: kept for the resume of an endpoint: no end
@@ -60,6 +62,8 @@ class Verdict:
     ended_twice: int = 0
     #: requests of an ordering key that began while one of another delivery lasted
     overlaps: int = 0
+    #: attempts that found no connection in time: a machine that is busy with other things has some
+    unconnected: int = 0
     #: deliveries of which more than one attempt number was sent more than once: two runs side by side
     forked: int = 0
     broken: list[str] = field(default_factory=list)
@@ -131,7 +135,7 @@ def judge(
         verdict.deliveries += len(expected)
         verdict.broken += _states(verdict, target, expected, ended, mine, seen)
         verdict.broken += _strangers(target, expected, mine)
-        verdict.broken += _attempts(target, mine, seen)
+        verdict.broken += _attempts(verdict, target, mine, seen)
         verdict.broken += _sequences(target, mine)
         if target.fifo:
             verdict.broken += _order(target, mine)
@@ -193,21 +197,26 @@ def _strangers(target: Target, expected: set[str], hits: Iterable[Hit]) -> Itera
             yield f"{target.path} {hit.event_id}: the signature does not hold"
 
 
-def _attempts(target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
+def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen) -> Iterator[str]:
     """Attempts are numbered from 1 without gaps, and never more than the schedule has."""
     numbers: dict[str, set[int]] = defaultdict(set)
     for hit in hits:
         numbers[hit.event_id].add(hit.attempt)
+    told: dict[str, dict[int, str]] = defaultdict(dict)
+    for each in seen.attempts:
+        if each["endpoint_id"] == target.endpoint:
+            told[each["event_id"]][each["attempt"]] = each.get("error") or each["result"]
+    late = 0
     for event, made in numbers.items():
-        if made != set(range(1, len(made) + 1)):
-            told = [
-                (each["attempt"], each["result"], each.get("error"), each.get("duration_ms"))
-                for each in seen.attempts
-                if (each["endpoint_id"], each["event_id"]) == (target.endpoint, event)
-            ]
-            yield f"{target.path} {event}: attempts {sorted(made)}, and the service tells of {told}"
+        unconnected = {number for number, error in told[event].items() if UNCONNECTED in error}
+        late += len(unconnected - made)
+        if made | unconnected != set(range(1, max(made) + 1)):
+            yield f"{target.path} {event}: attempts {sorted(made)}, and the service tells of {told[event]}"
         if max(made) > target.attempts:
             yield f"{target.path} {event}: {max(made)} attempts, and the schedule has {target.attempts}"
+    verdict.unconnected += late
+    if late > max(5, len(hits) * UNCONNECTED_SHARE):
+        yield f"{target.path}: {late} attempts found no connection in time, beside {len(hits)} that did"
 
 
 def _sequences(target: Target, hits: Iterable[Hit]) -> Iterator[str]:

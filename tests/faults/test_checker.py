@@ -200,3 +200,22 @@ def test_a_copy_that_its_successor_has_outrun_is_no_end() -> None:
     assert judge(seen, targets, hits, windows).broken == []
     del seen.attempts[0]
     assert judge(seen, targets, hits, windows).lost == 1, "it is not a substitute for one either"
+
+
+def test_an_attempt_that_found_no_connection_is_one_and_many_are_a_fault() -> None:
+    seen, targets, hits, windows = story()
+    seen.attempts[1]["error"] = "There was no connection within 0.7 s."
+    first = hits.pop(1)
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and verdict.unconnected == 1
+    seen.attempts[1]["error"] = "the endpoint answered 500"
+    assert judge(seen, targets, hits, windows).broken, "somebody must have seen it"
+    seen, targets, hits, windows = story()
+    hits = [replace(first, attempt=2, status=200, event_id=f"e{number}", sequence=number) for number in range(1, 9)]
+    seen.events = [(0, number, {"id": f"e{number}", "type": "order.x"}) for number in range(1, 9)]
+    seen.attempts = [
+        {**attempt(f"e{number}", "retrying"), "error": "There was no connection within 0.7 s."}
+        for number in range(1, 9)
+    ] + [attempt(f"e{number}", number=2) for number in range(1, 9)]
+    targets[0].fifo = False
+    assert [said for said in judge(seen, targets, hits, windows).broken if "no connection in time" in said]
