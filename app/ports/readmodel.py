@@ -217,7 +217,7 @@ class Moved(NamedTuple):
     #: the offset that was read first, as the database has it
     begin: int
     next: int
-    #: the time of the newest record, milliseconds since the epoch
+    #: the time of the newest record, milliseconds since the epoch; 0: no record, only markers of transactions
     newest_ms: int
 
 

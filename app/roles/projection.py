@@ -138,18 +138,31 @@ class ProjectionRole:
         if self._assigned - self._next.keys():
             await self._find_offsets()
         batches = await self._gather()
-        if batches:
-            async with self._writing:
-                try:
-                    goes_on = await self._write(batches)
-                except Defect as error:
-                    log.error("projection.refused", error=str(error))
-                    goes_on = await self._one_by_one(batches)
-            if not goes_on:
-                log.warning("projection.moved_elsewhere")
-                self._forget()
-                return
+        async with self._writing:
+            try:
+                goes_on = await (self._write(batches) if batches else self._pass_markers())
+            except Defect as error:
+                log.error("projection.refused", error=str(error))
+                goes_on = await self._one_by_one(batches)
+        if not goes_on:
+            log.warning("projection.moved_elsewhere")
+            self._forget()
+            return
         await self._commit()
+
+    async def _pass_markers(self) -> bool:
+        """Move on behind what was read and is no record (markers of transactions): a rebuild waits for the end of the
+        log. False: somebody else has moved one of the partitions.
+        """
+        moved = {
+            place: Moved(begin, position, 0)
+            for place, begin in self._next.items()
+            if place in self._assigned and (position := self._source.position(place) or 0) > begin
+        }
+        if moved and not await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved))):
+            return False
+        self._written(Portion(), moved)
+        return True
 
     async def _write(self, batches: Mapping[Place, Sequence[Record]]) -> bool:
         """One transaction; False: somebody else has moved one of the partitions."""

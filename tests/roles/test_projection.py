@@ -172,6 +172,18 @@ async def test_offsets_of_another_kafka_are_noticed(stage: Stage) -> None:
         await stage.running
 
 
+async def test_what_is_no_record_at_the_end_of_a_log_is_passed(stage: Stage) -> None:
+    await stage.attempted(1)
+    await stage.start()
+    await stage.turn()
+    stage.source._positions["p.audit", 0] = 7  # Kafka's client has read markers of transactions
+    await stage.turn(3)
+    assert (stage.store.next[Names.AUDIT, 0], stage.store.next[ATTEMPTS]) == (7, 1)
+    transactions = stage.store.transactions
+    await stage.turn(3)
+    assert stage.store.transactions == transactions, "written again while nothing moves"
+
+
 async def test_what_is_old_is_pruned_a_little_at_a_time(stage: Stage) -> None:
     await stage.start()
     stage.store.pruned.clear()

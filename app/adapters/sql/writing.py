@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    case,
     delete,
     func,
     select,
@@ -201,10 +202,14 @@ async def _standings(connection: AsyncConnection, ids: set[str]) -> dict[str, St
 
 
 _KNOWN = select(tables.deliveries).where(tables.deliveries.c.id.in_(bindparam("ids", expanding=True)))
+#: markers of transactions have no time of their own
+_NEWEST = case(
+    (tables.offsets.c.newest_ms > bindparam("newest"), tables.offsets.c.newest_ms), else_=bindparam("newest")
+)
 _MOVE = (
     update(tables.offsets)
     .where(tables.offsets.c.topic == bindparam("its_topic"), tables.offsets.c.partition == bindparam("its_number"))
-    .values(next_offset=bindparam("to"), newest_ms=bindparam("newest"))
+    .values(next_offset=bindparam("to"), newest_ms=_NEWEST)
 )
 
 
