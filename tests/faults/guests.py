@@ -35,7 +35,10 @@ async def wide(scene: Any) -> None:
     """Hundreds of endpoints for one type."""
     for begin in range(0, WIDE, 10):
         await asyncio.gather(
-            *(scene.endpoint(f"wide{number}", types=frozenset({"wide.x"})) for number in range(begin, begin + 10))
+            *(
+                scene.endpoint(f"wide{number}", types=frozenset({"wide.x"}), timeout=5)
+                for number in range(begin, begin + 10)
+            )
         )
 
 
