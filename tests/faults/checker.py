@@ -14,7 +14,8 @@ from tests.faults.cluster import Window
 from tests.faults.observer import Seen
 from tests.faults.receiver import Hit
 
-#: what ended so long before a fault was committed when it began, and may not be sent again
+#: what ended so long before a fault was committed when it began, and may not be sent again; longer on a slow machine,
+#: by what its attempt records take to be read in the same round (`record_lag`)
 COMMITTED_S = 0.6
 #: what was handled while a fault lasted reaches receivers so long afterwards: a dead session, a rebalance
 AFTERMATH_S = 5.0
@@ -129,6 +130,7 @@ def judge(
     by_path: dict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
         by_path[hit.path].append(hit)
+    slack = record_lag(seen, targets, hits, windows)
     for target in targets:
         mine = by_path.pop(target.path, [])
         expected = wanted(target, events)
@@ -141,9 +143,25 @@ def judge(
             verdict.broken += _order(target, mine)
             verdict.broken += _overlaps(verdict, target, mine)
         verdict.broken += _forks(verdict, target, mine, orderly=orderly)
-        verdict.broken += _repetitions(verdict, target, mine, windows)
+        verdict.broken += _repetitions(verdict, target, mine, windows, slack)
     verdict.broken += [f"{path}: {len(left)} requests that nobody should have sent" for path, left in by_path.items()]
     return verdict
+
+
+def record_lag(seen: Seen, targets: Sequence[Target], hits: Iterable[Hit], windows: Sequence[Window]) -> float:
+    """Seconds that the slowest attempt record of this round took from the end of its request until it was read.
+
+    Only requests that ended before anything went wrong count. A commit follows the record, so what a loaded machine
+    adds to the one it adds to the other: no constant of the judge is a bet on the machine's speed.
+    """
+    endpoints = {target.path: target.endpoint for target in targets}
+    begun = min((window.begun for window in windows), default=float("inf"))
+    lags = [
+        seen.read_at[name] - hit.ended
+        for hit in hits
+        if hit.ended < begun and (name := (hit.event_id, endpoints.get(hit.path, ""), hit.attempt)) in seen.read_at
+    ]
+    return max(0.0, *lags) if lags else 0.0
 
 
 def _states(
@@ -280,20 +298,23 @@ def _forks(verdict: Verdict, target: Target, hits: Iterable[Hit], *, orderly: bo
                 yield f"{target.path} {event}: {numbers} attempts were made twice each: two runs side by side"
 
 
-def _repetitions(verdict: Verdict, target: Target, hits: Iterable[Hit], windows: Sequence[Window]) -> Iterator[str]:
+def _repetitions(
+    verdict: Verdict, target: Target, hits: Iterable[Hit], windows: Sequence[Window], slack: float
+) -> Iterator[str]:
     """What is sent again was in flight, or had just ended, when something went wrong."""
     sent: Counter[tuple[str, int]] = Counter()
     ended: dict[tuple[str, int], float] = {}
     cut: Counter[tuple[str, int]] = Counter()
+    committed_s, aftermath_s = COMMITTED_S + slack, AFTERMATH_S + slack
     for hit in sorted(hits, key=lambda each: each.started):
         name = (hit.event_id, hit.attempt)
         disturbed = any(
-            hit.ended >= window.begun - COMMITTED_S and hit.started <= window.ended + AFTERMATH_S for window in windows
+            hit.ended >= window.begun - committed_s and hit.started <= window.ended + aftermath_s for window in windows
         )
         verdict.bound += disturbed
         if sent[name]:
             known = ended[name]
-            explained = any(window.begun - COMMITTED_S <= known for window in windows if window.begun <= hit.started)
+            explained = any(window.begun - committed_s <= known for window in windows if window.begun <= hit.started)
             # a kept connection that brought no answer: the request goes out once more (docs/guarantees.md, 2)
             by_the_receiver = cut[name] == sent[name] == 1
             verdict.sent_again += not by_the_receiver

@@ -23,6 +23,8 @@ class Seen:
     events: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
     #: values of `attempts`
     attempts: list[dict[str, Any]] = field(default_factory=list)
+    #: (event id, endpoint id, number) of an attempt → when its first record was read, by the clock of the loop
+    read_at: dict[tuple[str, str, int], float] = field(default_factory=dict)
     #: (event id, endpoint id, reason) of deliveries.dead
     dead: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -102,5 +104,7 @@ class Observer:
             seen = self.tenants[value.get("tenant", "default")]
             if topic == "attempts":
                 seen.attempts.append(value)
+                name = (value["event_id"], value["endpoint_id"], value["attempt"])
+                seen.read_at.setdefault(name, asyncio.get_running_loop().time())
             else:
                 seen.events.append((record.partition, record.offset, value))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.checker import Target, judge, shown
+from tests.faults.checker import Target, judge, record_lag, shown
 from tests.faults.cluster import Window
 from tests.faults.observer import Seen
 from tests.faults.receiver import Hit
@@ -219,3 +219,14 @@ def test_an_attempt_that_found_no_connection_is_one_and_many_are_a_fault() -> No
     ] + [attempt(f"e{number}", number=2) for number in range(1, 9)]
     targets[0].fifo = False
     assert [said for said in judge(seen, targets, hits, windows).broken if "no connection in time" in said]
+
+
+def test_a_slow_machine_has_as_much_longer_to_commit_as_its_records_take() -> None:
+    seen, targets, hits, windows = story()
+    hits.append(hit("e3", 12))  # again, though the first one had ended five seconds before the fault
+    assert any("no fault explains it" in each for each in judge(seen, targets, hits, windows).broken)
+    seen.read_at = {("e1", "ep", 1): 1.6, ("e2", "ep", 1): 2.5 + 5.0, ("e3", "ep", 1): 99.0}
+    assert not any("no fault explains it" in each for each in judge(seen, targets, hits, windows).broken)
+    windows[0] = Window("kill", 4.4, 11.0)  # e3 was under way: what it took says nothing of the machine
+    seen.read_at = {("e1", "ep", 1): 1.6, ("e3", "ep", 1): 99.0}
+    assert record_lag(seen, targets, hits, windows) == pytest.approx(0.1)
