@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from app.core import mail_server, membership
+from app.core.domains import is_name_server
 from app.core.endpoint_rules import is_address
 from app.core.errors import ConfigError
 
@@ -105,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     #: the only ports that endpoints may have, comma-separated; unset: all but those of mail, login and chat servers
     egress_ports: tuple[str, ...] = ()
+    #: name servers for endpoints' names, as address or address:port, comma-separated; unset: those of /etc/resolv.conf
+    dns_servers: tuple[str, ...] = ()
     #: allow endpoints with http:// URLs
     allow_http: bool = False
     #: file with further trusted certificate authorities (PEM)
@@ -387,7 +390,11 @@ def _egress_problems(settings: Settings) -> list[str]:
             ip_network(network)
         except ValueError as error:
             said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
-    return said
+    return said + [
+        f"{PREFIX}DNS_SERVERS: {server!r} is not an address, or address:port such as 10.0.0.2:53 or [fd00::2]:53"
+        for server in settings.dns_servers
+        if not is_name_server(server)
+    ]
 
 
 _JUDGES = (

@@ -1,14 +1,12 @@
-"""The egress guard: lets sockets be opened only towards addresses that the policy permits, and resolves names."""
+"""The egress guard: lets sockets be opened only towards addresses that the policy permits."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import ssl
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,6 @@ from app.core.addresses import EgressPolicy, classify
 from app.core.errors import ConfigError
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
-
-#: More answers than this are not tried: a name with a thousand dead addresses would cost a thousand connections.
-MAX_ADDRESSES = 8
-#: Lookups under way at once. A name server that hangs holds one each; the loop's own pool would be too small.
-LOOKUP_THREADS = 32
 
 
 class BlockedAddress(OSError):
@@ -63,31 +56,28 @@ def _is_here(family: int, address: tuple[Any, ...]) -> bool:
     return True
 
 
-class ThreadResolver(AbstractResolver):
-    """The system's resolver in threads of its own, so that slow lookups wait only for each other."""
+#: what the name of a connection that is about to be opened has resolved to
+_PINNED: ContextVar[list[ResolveResult]] = ContextVar("pinned")
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
+
+class PinnedAddresses(AbstractResolver):
+    """Gives a connector the addresses that were found for its connection. aiohttp looks a name up in a task that
+    outlives a cancellation; so its name is looked up before, where a cancelled attempt ends its lookup.
+    """
+
+    @staticmethod
+    def pin(addresses: list[ResolveResult]) -> None:
+        """For the connections that the current task opens."""
+        _PINNED.set(addresses)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """At most `MAX_ADDRESSES` addresses; raises OSError (gaierror) when there are none."""
-        lookup = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, lookup)
-        except UnicodeError as error:
-            raise socket.gaierror(socket.EAI_NONAME, "DNS cannot hold such a name") from error
-        return [
-            ResolveResult(
-                hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
-            )
-            for kind, _, protocol, _, address in found[:MAX_ADDRESSES]
-        ]
+        """What was pinned."""
+        return _PINNED.get()
 
     async def close(self) -> None:
-        """Give up the lookups that have not begun."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing is held."""
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from aiohttp import (
@@ -21,6 +22,10 @@ from app.core.exchange import Refusal, RefusalKind, Timing
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
 #: The same for opening a connection, where uvloop says RuntimeError for some socket errors.
 CONNECT_ERRORS = (*NETWORK_ERRORS, RuntimeError)
+
+
+#: how aiohappyeyeballs quotes `BlockedAddress` among the errors of several addresses
+_BLOCKED = re.compile(r"\[Errno 13\] (The address .+?\.)(?=, \[Errno |$)")
 
 
 class NoAnswer(HttpProcessingError):
@@ -52,6 +57,11 @@ def too_late(timeout_s: float, timing: Timing, *, connecting: bool) -> Refusal:
     return Refusal(kind="timeout", detail=f"There was no {missing} within {timeout_s:g} s.", timing=timing)
 
 
+def unresolved(host: str, error: BaseException, timing: Timing) -> Refusal:
+    """The endpoint's name has no address."""
+    return Refusal(kind="dns", detail=f"The name {host} does not resolve: {_reason(error)}.", timing=timing)
+
+
 def refusal(error: BaseException, timing: Timing, *, connecting: bool, tls: bool) -> Refusal:
     """Name the failure. `connecting`: it happened before the request could be written."""
     kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error)
@@ -62,8 +72,10 @@ def _connecting(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
     cause = error.os_error if isinstance(error, ClientConnectorError) else error
     if isinstance(cause, BlockedAddress):
         return "blocked_address", str(cause.strerror)
+    if blocked_all := _all_blocked(_reason(cause) + "."):
+        return "blocked_address", blocked_all
     if isinstance(error, ClientConnectorDNSError):
-        return "dns", f"The name {error.host} does not resolve: {_reason(cause)}."
+        return "dns", unresolved(error.host, cause, Timing()).detail
     if isinstance(error, ClientConnectorCertificateError):
         return "tls", f"The TLS certificate is not trusted: {_certificate_reason(error.certificate_error)}."
     if isinstance(cause, ssl.SSLError):
@@ -73,6 +85,12 @@ def _connecting(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
     if tls and isinstance(cause, ConnectionError):
         return "tls", "The receiver closed the connection during the TLS handshake."
     return "connect", f"No connection could be opened: {_reason(cause)}."
+
+
+def _all_blocked(text: str) -> str | None:
+    """The first sentence of the guard, where it has refused every one of several addresses."""
+    sentences = _BLOCKED.findall(text)
+    return sentences[0] if sentences and len(sentences) == text.count("[Errno ") else None
 
 
 def _conversing(error: BaseException) -> tuple[RefusalKind, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 
 from aiohttp import ClientRequest
+from aiohttp.helpers import is_ip_address
 from yarl import URL
 
 from app.adapters.http_wire import Wire
@@ -19,10 +21,17 @@ SLOT_S = 0.05
 class Origin:
     """One scheme, host and port: what a connection is opened to, and its idle connections."""
 
-    __slots__ = ("__weakref__", "idle", "template", "tls")
+    __slots__ = ("__weakref__", "families", "idle", "name", "port", "template", "tls")
 
     def __init__(self, url: URL, loop: asyncio.AbstractEventLoop) -> None:
         self.tls = url.scheme == "https"
+        host = url.raw_host or ""
+        literal = is_ip_address(host)
+        #: what has to be looked up; None: the host is an address
+        self.name = None if literal else host
+        self.port = url.port or 0
+        #: of the address that the host is
+        self.families = (socket.AF_INET6 if ":" in host else socket.AF_INET,) if literal else ()
         #: what the connector wants to see of a request in order to connect; never sent
         self.template = ClientRequest("POST", url, loop=loop)
         #: the longest idle first

@@ -18,6 +18,7 @@ the pool of idle connections and the deadlines. The rules:
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
@@ -25,17 +26,28 @@ from time import perf_counter
 from typing import cast
 from weakref import WeakValueDictionary
 
-from aiohttp import ClientTimeout, TCPConnector
+from aiohttp import ClientConnectorError, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from app.adapters.egress import ThreadResolver, guard, trust
-from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, NoAnswer, blocked, readable, refusal, too_late
+from app.adapters.dns import NameResolver
+from app.adapters.egress import PinnedAddresses, guard, trust
+from app.adapters.hindrances import hindrance
+from app.adapters.http_outcomes import (
+    CONNECT_ERRORS,
+    NETWORK_ERRORS,
+    NoAnswer,
+    blocked,
+    readable,
+    refusal,
+    too_late,
+    unresolved,
+)
 from app.adapters.http_pool import Deadlines, IdlePool, Origin
 from app.adapters.http_wire import Wire
 from app.core.addresses import EgressPolicy, check_url
-from app.core.errors import Defect
+from app.core.errors import Defect, Hindered
 from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
 
 #: Endpoint URLs whose parsed form is remembered.
@@ -112,15 +124,16 @@ class HttpSender:
         self._own_ports = own_ports
         self._context = trust(ca_file)
         self._cap = response_cap
-        self._resolver = resolver or ThreadResolver()
+        self._resolver = resolver or NameResolver()
         self._keepalive_s = keepalive_s
 
     async def start(self) -> None:
         """Bind to the running loop; opens no connection."""
         self._loop = asyncio.get_running_loop()
         self._connector = TCPConnector(
-            limit=0, ssl=self._context, resolver=self._resolver, socket_factory=guard(self._policy, self._own_ports)
-        )
+            limit=0, ssl=self._context, resolver=PinnedAddresses(), use_dns_cache=False,
+            socket_factory=guard(self._policy, self._own_ports),
+        )  # fmt: skip
         self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
         self._pool = IdlePool(self._loop, self._keepalive_s)
         self._deadlines = Deadlines(self._loop)
@@ -133,6 +146,10 @@ class HttpSender:
         await self._pool.close()
         await self._connector.close()
         await self._resolver.close()
+
+    def trouble(self) -> str | None:
+        """See `app.ports.Sender`."""
+        return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
     async def send(self, request: PreparedRequest) -> Outcome:
         """See `app.ports.Sender`."""
@@ -164,17 +181,36 @@ class HttpSender:
         """Converse on a fresh connection."""
         origin = exchange.target.origin
         exchange.reused = False
+        families: Collection[socket.AddressFamily] = origin.families
         try:
             async with asyncio.timeout_at(exchange.deadline):
+                if origin.name is not None:
+                    found = await self._resolver.resolve(origin.name, origin.port)
+                    PinnedAddresses.pin(found)
+                    families = {socket.AddressFamily(each["family"]) for each in found}
                 wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
         except TimeoutError:
+            self._raise_trouble(origin)
             return too_late(exchange.request.timeout_s, exchange.timing(), connecting=True)
+        except socket.gaierror as error:
+            return unresolved(origin.name or "", error, exchange.timing())
         except CONNECT_ERRORS as error:
+            own = hindrance(error.os_error if isinstance(error, ClientConnectorError) else error, families)
+            if own is not None:
+                raise own from error
             return refusal(error, exchange.timing(), connecting=True, tls=origin.tls)
+        except MemoryError as error:
+            raise Hindered("memory", "this process has no memory left for a connection") from error
         exchange.connected = perf_counter()
         fresh = cast(Wire, wire)
         fresh.accept(self._cap)
         return await self._converse(fresh, exchange)
+
+    def _raise_trouble(self, origin: Origin) -> None:
+        """A name that could not be looked up in time while DNS is down is not the receiver's fault."""
+        trouble = self.trouble()
+        if origin.name is not None and trouble is not None:
+            raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")
 
     async def _converse(self, wire: Wire, exchange: _Exchange) -> Outcome:
         """Write the request and read the answer."""

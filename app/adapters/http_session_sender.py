@@ -23,7 +23,8 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from app.adapters.egress import ThreadResolver, guard, trust
+from app.adapters.dns import NameResolver
+from app.adapters.egress import guard, trust
 from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
 from app.core.addresses import EgressPolicy, check_url
 from app.core.errors import Defect
@@ -64,7 +65,7 @@ class HttpSessionSender:
         self._policy = policy
         self._context = trust(ca_file)
         self._cap = response_cap
-        self._resolver = resolver or ThreadResolver()
+        self._resolver = resolver or NameResolver()
         self._keepalive_s = keepalive_s
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ HookstreamError
 ├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
 ├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
 ├── TooLarge           the operator: a topic takes only smaller records than its declaration says
+├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network or DNS
 ├── Unavailable        the environment: broker, Java, Maven or another process is not there (says the way out)
 └── Defect             us: an invariant does not hold
 
@@ -15,6 +16,7 @@ A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Ref
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from app.core.log_moves import LogMove
 
@@ -74,6 +76,14 @@ class LogMoved(Unavailable):
         super().__init__("; ".join(sentences) or "a log could not be read for a moment")
         #: (topic, partition) → what happened
         self.moves = moves
+
+
+class Hindered(HookstreamError):
+    """No request could be made, for a reason of our own: never charged to an endpoint. `cause` is a closed word."""
+
+    def __init__(self, cause: Literal["descriptors", "memory", "ports", "network", "dns"], detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
 
 
 class Defect(HookstreamError):

@@ -70,8 +70,13 @@ class Sender(Protocol):
         """Send and read the answer; returns within `request.timeout_s` (+ 100 ms).
 
         Never raises for anything that the network or the receiver does; cancellation closes the connection.
-        Returning a `Refusal` does not mean that the receiver has not processed the request.
+        Raises `Hindered` when nothing was sent, because this machine lacks what a connection needs. Returning a
+        `Refusal` does not mean that the receiver has not processed the request.
         """
+        ...
+
+    def trouble(self) -> str | None:
+        """Why no new connection can be opened at all (DNS is down); None: nothing is known against it."""
         ...
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from app.adapters.clock import SystemClock, SystemDice
 from app.adapters.cluster_watch import ClusterWatch
 from app.adapters.dependencies import Dependencies
+from app.adapters.dns import NameResolver
 from app.adapters.http_sender import HttpSender
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka_header_names import tolerate
@@ -108,7 +109,8 @@ class Process:
         #: where this process, its Kafka and its database listen: no endpoint may be there
         self.own_ports = ports_of(settings, bootstrap)
         self._sender = HttpSender(
-            self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port}
+            self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port},
+            resolver=NameResolver(settings.dns_servers, self.meter),
         )  # fmt: skip
         self._feed = KafkaDirectoryFeed(
             bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", meter=self.meter,

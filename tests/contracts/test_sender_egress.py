@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from app.adapters.egress import MAX_ADDRESSES, BlockedAddress, ThreadResolver, guard, trust
+from app.adapters.egress import BlockedAddress, guard, trust
 from app.core.addresses import EgressPolicy
 from app.core.errors import ConfigError
 from tests.contracts.fault_server import Conversation, FaultServer, answering, obliging
@@ -93,25 +93,6 @@ def test_the_guard_opens_only_what_is_permitted() -> None:
     guard(LOCAL)(address).close()
     with pytest.raises(BlockedAddress, match="loopback"):
         guard(STRICT)(address)
-
-
-async def test_the_resolver_gives_addresses_or_an_error() -> None:
-    resolver = ThreadResolver()
-    found = await resolver.resolve("localhost", 80)
-    with pytest.raises(OSError, match=r".+"):
-        await resolver.resolve("a" * 64)
-    await resolver.close()
-    assert 0 < len(found) <= MAX_ADDRESSES
-    assert {each["host"] for each in found} <= {"127.0.0.1", "::1"}
-
-
-async def test_only_some_of_a_thousand_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    thousand = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.{n // 250}.{n % 250}", 80)) for n in range(1000)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: thousand)
-    resolver = ThreadResolver()
-    found = await resolver.resolve("many.test", 80)
-    await resolver.close()
-    assert [each["host"] for each in found] == [f"10.0.0.{n}" for n in range(MAX_ADDRESSES)]
 
 
 # Certificates

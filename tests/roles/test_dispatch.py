@@ -13,7 +13,7 @@ import pytest
 from app.adapters.keyring import AesKeyRing
 from app.adapters.metrics import PrometheusMeter
 from app.core import delivery_record, ordered_record
-from app.core.errors import Defect, HookstreamError, TooLarge
+from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
 from app.core.exchange import PreparedRequest, Reply, Timing
 from app.core.lanes import Limits
 from app.core.model import Delivery, Endpoint
@@ -814,3 +814,38 @@ async def test_a_delivery_whose_event_was_left_out_dies_and_says_why(stage: Stag
     assert (attempt["state"], attempt["reason"]) == ("dead", "unrepresentable")
     assert "max.message.bytes" in attempt["error"]
     assert stage.sender.requests == []
+
+
+async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_down(stage: Stage) -> None:
+    stage.endpoint("a")
+    stage.sender.script(url_of("a"), Hindered("descriptors", "none left"), Hindered("dns", "none"), 200)
+    await stage.start()
+    delayed = f"{Names.DELIVERIES_DELAY}.5s"
+    stage.put("a", "e1")
+    await stage.sender.called(1)
+    await settle()
+    assert stage.log.of(delayed) == [], "its place is kept for a moment"
+    await stage.clock.advance(0.6)
+    (waiting,) = await stage.log.seen(delayed, 1)
+    assert waiting.header("attempts") is None
+    stage.put("a", "e2")
+    await stage.sender.called(2)
+    await stage.clock.advance(0.6)
+    assert len(stage.log.of(delayed)) == 1, "for longer at the second time"
+    await stage.clock.advance(0.6)
+    await stage.log.seen(delayed, 2)
+    stage.put("a", "e3")
+    (attempt,) = await stage.attempts(1)
+    assert (attempt["event_id"], attempt["state"], attempt["attempt"]) == ("e3", "delivered", 1)
+    exposed = stage.meter.exposition().decode()
+    for cause in ("descriptors", "dns"):
+        assert f'hindrances_total{{cause="{cause}"}} 1.0' in exposed
+    assert 'deferred_total{reason="hindered"} 2.0' in exposed
+    assert not stage.log.of(Names.ENDPOINTS_SIGNALS)[1:], "health is told of the success alone"
+
+
+async def test_dispatch_is_not_ready_while_names_cannot_be_looked_up(stage: Stage) -> None:
+    await stage.start()
+    assert stage.role.ready() is None
+    stage.sender.troubled = "the name servers do not answer"
+    assert stage.role.ready() == "the name servers do not answer"

@@ -7,7 +7,7 @@ import msgspec
 from app.core import ids
 from app.core.attempt import Attempt, sent
 from app.core.commands import RecoverEndpoint, RotateSecret
-from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
 from app.core.exchange import Outcome, PreparedRequest, Reply
 from app.core.ingest import Coordinates, iso, understand
 from app.core.matching import includes, is_event_type
@@ -96,7 +96,10 @@ async def test(api: Services, call: Call) -> Answer:
     except (ConfigError, Defect) as error:
         raise ApiError(409, "secret_unreadable", f"the endpoint's secret cannot be used: {error}") from error
     await audit.record(api, endpoint, "endpoint.test", f"endpoint/{endpoint.id}", detail=delivery.event_type)
-    outcome = await api.sender.send(request)
+    try:
+        outcome = await api.sender.send(request)
+    except Hindered as error:
+        raise ApiError(503, "hindered", f"nothing was sent, for a reason of the service's own: {error}") from error
     ended_ms = api.clock.now_ms()
     ok = result_of(outcome) == "ok"
     verdict: Verdict = Delivered() if ok else Dead("test")

@@ -9,7 +9,7 @@ import structlog
 from app.core import waiting
 from app.core.attempt import sent
 from app.core.circuit import heard
-from app.core.errors import ConfigError, Defect, HookstreamError, MalformedEvent, Unrepresentable
+from app.core.errors import ConfigError, Defect, Hindered, HookstreamError, MalformedEvent, Unrepresentable
 from app.core.exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
 from app.core.ingest import iso
 from app.core.lines import Lines, is_ordered
@@ -18,6 +18,7 @@ from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
 from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
+from app.roles.dispatch.hindering import Hindering
 from app.roles.dispatch.settle import Settler, Work
 from app.roles.dispatch.turns import Turns
 
@@ -43,6 +44,7 @@ class Sending:
         self._time_scale = time_scale
         self._least_wait_ms = least_wait_ms
         self._again = again
+        self._hindering = Hindering(clock, meter)
         #: by then (monotonic) every request under way has ended
         self.answered_by_s = 0.0
 
@@ -126,6 +128,9 @@ class Sending:
             request = self._built(delivery, endpoint, started_ms)
             self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
             outcome = await self._sender.send(request)
+        except Hindered as error:
+            await self._put_off(work, error)
+            return None
         except (Unrepresentable, MalformedEvent) as error:  # no event at all: somebody else has written it
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
             self._settler.ended(work, endpoint, "dead", reason, str(error))
@@ -133,6 +138,8 @@ class Sending:
         except (ConfigError, Defect) as error:  # no key opens its secret, none is valid, or a header cannot be written
             log.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
             outcome = Refusal(kind=NOT_SENT, detail=f"no request could be built: {error}", timing=Timing())
+        else:
+            self._hindering.over()
         ended_ms = self._clock.now_ms()
         verdict = judge(
             outcome, attempt=delivery.attempts + 1, policy=self._builder.policy(endpoint), now_ms=ended_ms,
@@ -152,6 +159,16 @@ class Sending:
                 self._turns.ended(delivery, "dead")
                 self._settler.dead(work, endpoint, record)
         return heard(outcome)
+
+    async def _put_off(self, work: Work, error: Hindered) -> None:
+        """Nothing was sent, for a reason of our own: no attempt is counted against the endpoint."""
+        due_ms = await self._hindering.slow_down(error)
+        if work.partition.active:  # else its next owner has it
+            self._settler.defer(work, due_ms, "hindered")
+
+    def trouble(self) -> str | None:
+        """Why nothing new can be sent; None: nothing is known against it."""
+        return self._sender.trouble()
 
     def _built(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> PreparedRequest:
         """The request; a mistake of ours while it is built concerns this delivery, and no other one."""

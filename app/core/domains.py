@@ -1,0 +1,30 @@
+"""Host names: who shares a bound on lookups with whom."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+_SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>[0-9]{1,5}))?|(?P<v4>[0-9.]+)(?::(?P<port4>[0-9]{1,5}))?")
+
+
+def share_of(host: str) -> str:
+    """The registrable domain, by a rule without a list: the last two labels, or three under such as `co.uk`.
+
+    It decides who competes for lookups, and nothing else. Under a public suffix that the rule does not know (such as
+    `github.io`) the customers of one provider share one bound, which their common name servers make them do anyway.
+    """
+    labels = host.lower().rstrip(".").split(".")
+    short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3:] if short else labels[-2:])
+
+
+def is_name_server(text: str) -> bool:
+    """Whether it is an address, or address:port, of a name server."""
+    parts = _SERVER.fullmatch(text)
+    host, port = (parts["v6"] or parts["v4"], parts["port6"] or parts["port4"]) if parts else (text, None)
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return port is None or 1 <= int(port) <= 65535
