@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pycares
-import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pycares import errno as ares
 
@@ -29,8 +28,7 @@ from app.adapters.dns_channel import DnsChannel
 from app.core.domains import share_of
 from app.core.errors import Hindered
 from app.ports import Meter
-
-log = structlog.get_logger(__name__)
+from app.ports.dependencies import Dependency
 
 #: More answers than this are not tried: a name with a thousand dead addresses would cost a thousand connections.
 MAX_ADDRESSES = 8
@@ -76,10 +74,13 @@ class _Lookup:
 class NameResolver(AbstractResolver):
     """aiohttp's resolver port; bound to the loop that uses it first."""
 
-    def __init__(self, servers: Sequence[str] = (), meter: Meter | None = None) -> None:
-        """`servers`: address:port of name servers; none: those of resolv.conf."""
+    def __init__(
+        self, servers: Sequence[str] = (), meter: Meter | None = None, status: Dependency | None = None
+    ) -> None:  # fmt: skip
+        """`servers`: address:port of name servers; none: those of resolv.conf. `status` hears whether they answer."""
         self._servers = tuple(servers)
         self._meter = meter
+        self._status = status
         self._lookups: dict[str, _Lookup] = {}
         #: of those, in the order in which they came: under way, and waiting for a place
         self._busy: dict[_Lookup, None] = {}
@@ -91,7 +92,6 @@ class NameResolver(AbstractResolver):
         self._alive_until = float("-inf")
         self._look: asyncio.Task[bool] | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._show()
 
     @property
     def trouble(self) -> str | None:
@@ -279,6 +279,8 @@ class NameResolver(AbstractResolver):
 
     def _alive(self) -> None:
         self._alive_until = asyncio.get_running_loop().time() + ALIVE_S
+        if self._status is not None and not self._down:
+            self._status.up()
 
     async def _servers_answer(self) -> bool:
         """Whether our name servers answer anything; all who ask at once share one look."""
@@ -289,9 +291,9 @@ class NameResolver(AbstractResolver):
         answers = await asyncio.shield(self._look)
         if not answers and not self._down:
             self._down = True
-            log.error("dns.down", action="names cannot be looked up; deliveries to new connections are put off")
+            if self._status is not None:
+                self._status.down(f"{self.trouble}: deliveries that need a name looked up are put off")
             self._watch = asyncio.get_running_loop().create_task(self._until_alive())
-        self._show()
         return answers
 
     async def _looked(self) -> bool:
@@ -319,16 +321,10 @@ class NameResolver(AbstractResolver):
         return answers
 
     async def _until_alive(self) -> None:
-        while not await self._looked():
-            self._show()
+        while not await self._looked():  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(LOOK_S)
         self._down = False
-        self._show()
-        log.info("dns.up", action="names are looked up again")
-
-    def _show(self) -> None:
-        if self._meter is not None:
-            self._meter.gauge("dns_up", 0.0 if self._down else 1.0)
+        self._alive()
 
 
 def _has_descriptors() -> bool:

@@ -64,7 +64,7 @@ def unresolved(host: str, error: BaseException, timing: Timing) -> Refusal:
 
 def refusal(error: BaseException, timing: Timing, *, connecting: bool, tls: bool) -> Refusal:
     """Name the failure. `connecting`: it happened before the request could be written."""
-    kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error)
+    kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error, tls=tls)
     return Refusal(kind=kind, detail=detail, timing=timing)
 
 
@@ -93,14 +93,32 @@ def _all_blocked(text: str) -> str | None:
     return sentences[0] if sentences and len(sentences) == text.count("[Errno ") else None
 
 
-def _conversing(error: BaseException) -> tuple[RefusalKind, str]:
+def _conversing(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
+    alert = _tls_cause(error)
+    if alert is not None:  # in TLS 1.3 a server judges us after our handshake is over
+        if "CERTIFICATE_REQUIRED" in str(alert):
+            return "tls", "The receiver demands a client certificate, which webhooks do not have."
+        return "tls", f"The receiver ended the TLS connection: {_reason(alert)}."
+    hint = " One that demands a client certificate may do that." if tls else ""
     if isinstance(error, ServerDisconnectedError):
-        return "reset", "The receiver closed the connection before it answered."
+        return "reset", f"The receiver closed the connection before it answered.{hint}"
     if isinstance(error, OSError):
-        return "reset", "The connection broke before the receiver answered."
+        return "reset", f"The connection broke before the receiver answered.{hint}"
     if isinstance(error, HeadTooLarge):
         return "protocol", "The receiver's answer has more than 64 KiB of headers."
     return "protocol", "The receiver's bytes are not an HTTP/1.1 answer."
+
+
+def _tls_cause(error: BaseException) -> ssl.SSLError | None:
+    """The TLS alert by which a connection ended."""
+    cause: BaseException | None = error
+    for _ in range(4):
+        if cause is None or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return None
+        if isinstance(cause, ssl.SSLError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _reason(error: BaseException) -> str:

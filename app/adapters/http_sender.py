@@ -148,7 +148,7 @@ class HttpSender:
         await self._resolver.close()
 
     def trouble(self) -> str | None:
-        """See `app.ports.Sender`."""
+        """Why no name can be looked up; None: nothing is known against it."""
         return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
     async def send(self, request: PreparedRequest) -> Outcome:

@@ -115,7 +115,6 @@ METRICS: tuple[Metric, ...] = (
         "Connections that the listener closed: head_timeout, idle, unread, displaced, refused or exhausted.",
     ),
     Metric("hindrances_total", "counter", ("cause",), "Attempts that this machine prevented, by what it lacked."),
-    Metric("dns_up", "gauge", (), "1 while the name servers answer, as far as it is known; else 0."),
     Metric("dns_lookups_total", "counter", ("result",), "Lookups of endpoints' names, by how they ended."),
     Metric("records_reduced_total", "counter", ("topic",), "Records that a topic took only without their detail."),
     Metric("event_loop_lag_seconds", "gauge", (), "How late the event loop was at its last check."),

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import idna
 import msgspec
 
 Address = IPv4Address | IPv6Address
@@ -160,6 +161,9 @@ def check_url(url: str, policy: EgressPolicy) -> str | None:
     """
     if len(url) > MAX_URL_LENGTH:
         return f"The URL is longer than {MAX_URL_LENGTH} characters."
+    international = _international(url)
+    if international is not None:
+        return international
     if not _CHARACTERS.fullmatch(url):
         return "The URL has a space, a control character or another character that has to be percent-encoded."
     parts = _URL.fullmatch(url)
@@ -177,6 +181,18 @@ def check_url(url: str, policy: EgressPolicy) -> str | None:
         return "The URL has no valid host."
     default = 443 if scheme == "https" else 80
     return _check_port(place["port"], default, policy) or _check_host(place["literal"], place["host"], policy)
+
+
+def _international(url: str) -> str | None:
+    """How a host in letters of other languages is to be written, by IDNA 2008; None: it has none."""
+    parts = _URL.fullmatch(url)
+    host = parts["authority"].rpartition("@")[2].partition(":")[0] if parts else ""
+    if host.isascii():
+        return None
+    try:
+        return f"The host {host} is international: write it as {idna.encode(host, uts46=True).decode()}."
+    except idna.IDNAError as error:
+        return f"The host {host[:100]} is no valid international name: {str(error)[:200].rstrip('.')}."
 
 
 _CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z{|}~]*")
@@ -229,7 +245,7 @@ def _check_host(literal: str | None, host: str | None, policy: EgressPolicy) -> 
     if _NUMBER_AT_END.fullmatch(name):
         return _check_literal(name, policy, version=4)
     if not _NAME.fullmatch(name):
-        return f"{host} is not a valid host name (write an international name in its xn-- form)."
+        return f"{host} is not a valid host name."
     return None
 
 

@@ -11,9 +11,11 @@ from typing import Literal
 import msgspec
 
 from app.core.clipping import clip, clip_headers
+from app.core.compressed import inflated
 from app.core.exchange import NOT_SENT, Outcome, Refusal, Reply
 from app.core.ingest import iso
 from app.core.model import Delivery, Endpoint
+from app.core.schedule import retry_after_s
 from app.core.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 
 #: what the attempt made of its delivery
@@ -101,9 +103,9 @@ def sent(
     """The record of an attempt for which a request was made."""
     reply = outcome if isinstance(outcome, Reply) else None
     state, next_at, reason = _ending(verdict)
-    words = "" if state == "delivered" else _in_words(outcome)
+    headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
+    words = "" if state == "delivered" else "; ".join((_in_words(outcome), *remarks))
     error = clip(words, ERROR_BUDGET)
-    headers, body, cut = _response(reply, state) if reply else (None, None, ())
     return Attempt(
         delivery_id=delivery.id, event_id=delivery.event_id, event_type=delivery.event_type,
         endpoint_id=delivery.endpoint_id, tenant=delivery.tenant, mode=delivery.mode,
@@ -112,7 +114,7 @@ def sent(
         url=endpoint.url, status=reply.status if reply else None, error=error or None, reason=reason,
         next_attempt_at=next_at, connect_ms=round(outcome.timing.connect_ms, 3),
         first_byte_ms=round(outcome.timing.first_byte_ms, 3), response_headers=headers, response_body=body,
-        cut=cut if error == words else ("error", *cut), remarks=reply.remarks if reply else (),
+        cut=cut if error == words else ("error", *cut), remarks=remarks,
         latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
         created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
         sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
@@ -170,18 +172,43 @@ def _in_words(outcome: Outcome) -> str:
     return outcome.detail if isinstance(outcome, Refusal) else f"the endpoint answered {outcome.status}"
 
 
-def _response(reply: Reply, state: State) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...]]:
-    """Headers and body of a response as an attempt keeps them, and what of them was cut."""
+def _response(
+    reply: Reply, state: State, ended_ms: int
+) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]:
+    """Headers and body of a response as an attempt keeps them, what of them was cut, and what is odd about them."""
     cut: list[Cut] = []
     headers = None
+    remarks = list(reply.remarks)
     if state != "delivered":
         headers, shortened = clip_headers(
             reply.headers, entries=HEADERS_KEPT, name=NAME_BUDGET, value=VALUE_BUDGET, total=HEADERS_BUDGET
         )
         if shortened:
             cut.append("headers")
-    text = reply.body[:BODY_KEPT].decode("utf-8", "replace")
-    body = clip(text, BODY_BUDGET)
-    if reply.truncated or len(reply.body) > BODY_KEPT or body != text:
+        asked = reply.header("retry-after")
+        if asked is not None and retry_after_s(asked, ended_ms) is None:
+            remarks.append(f"its Retry-After was not understood: {_quoted(asked)}")
+    body, remark = _readable(reply)
+    if remark is not None:
+        remarks.append(remark)
+    text = body[:BODY_KEPT].decode("utf-8", "replace")
+    short = clip(text, BODY_BUDGET)
+    if reply.truncated or len(body) > BODY_KEPT or short != text:
         cut.append("body")
-    return headers, body or None, tuple(cut)
+    return headers, short or None, tuple(cut), tuple(remarks)
+
+
+def _readable(reply: Reply) -> tuple[bytes, str | None]:
+    """The body as it can be read, and why it cannot; we ask for no compression, and some compress all the same."""
+    encoding = reply.header("content-encoding")
+    if not reply.body or encoding is None or encoding.strip().lower() in ("", "identity"):
+        return reply.body, None
+    body = inflated(reply.body, encoding, BODY_KEPT + 1)
+    if body is None:
+        return b"", f"its body is compressed ({_quoted(encoding)}) and not shown"
+    return body, None
+
+
+def _quoted(text: str) -> str:
+    """A header's value on one line, in quotes, and not long."""
+    return repr("".join(each if each.isprintable() else " " for each in text[:60]))

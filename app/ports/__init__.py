@@ -75,10 +75,6 @@ class Sender(Protocol):
         """
         ...
 
-    def trouble(self) -> str | None:
-        """Why no new connection can be opened at all (DNS is down); None: nothing is known against it."""
-        ...
-
 
 class Meter(Protocol):
     """Count and measure; never blocks, never raises. Names and labels are the table in adapters/metrics.py."""

@@ -110,7 +110,7 @@ class Process:
         self.own_ports = ports_of(settings, bootstrap)
         self._sender = HttpSender(
             self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port},
-            resolver=NameResolver(settings.dns_servers, self.meter),
+            resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )  # fmt: skip
         self._feed = KafkaDirectoryFeed(
             bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", meter=self.meter,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 import trustme
 
 from app.adapters.egress import BlockedAddress, guard, trust
+from app.adapters.http_sender import HttpSender
 from app.core.addresses import EgressPolicy
 from app.core.errors import ConfigError
 from tests.contracts.fault_server import Conversation, FaultServer, answering, obliging
@@ -147,6 +150,39 @@ async def test_a_certificate_that_proves_nothing_is_refused(
         outcome = await sender.send(post(f"https://hook.test:{server.port}/"))
     assert reason in refused(outcome, "tls").lower()
     assert server.requests == []
+
+
+def demanding(context: ssl.SSLContext, listener: socket.socket) -> None:
+    """Two connections of a server that sends its alert, which asyncio's does not, and lets the client leave first."""
+    for _ in range(2):
+        connection, _peer = listener.accept()
+        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+            try:
+                secured.do_handshake()
+            except OSError:
+                with socket.socket(fileno=os.dup(secured.fileno())) as raw:
+                    while raw.recv(65_536):
+                        pass
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_receiver_that_demands_a_client_certificate_is_named(
+    authority: trustme.CA, ca_file: Path, version: ssl.TLSVersion
+) -> None:
+    context = serving(authority.issue_cert("hook.test"))
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    sender = HttpSender(LOCAL, ca_file=ca_file, resolver=Names(**NAMES))
+    await sender.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=demanding, args=(context, listener), daemon=True).start()
+        url = f"https://hook.test:{listener.getsockname()[1]}/"
+        for _ in range(2):
+            detail = refused(await sender.send(post(url)), "tls")
+            if version is ssl.TLSVersion.TLSv1_3:
+                assert detail == "The receiver demands a client certificate, which webhooks do not have."
+    await sender.close()
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"])

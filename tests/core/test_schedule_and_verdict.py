@@ -114,8 +114,16 @@ def test_the_due_time(delay: float, scale: float, retry_after: float | None, dic
         ("Wed, 21 Oct 2015 07:26:19 GMT", 0),  # in the past
         ("Sun, 21 Oct 2035 07:28:00 GMT", DAY_S),
         ("-5", None),
-        ("+5", None),
-        ("1.5", None),
+        ("+5", 5),
+        ("60.5", 60.5),
+        ("60.", 60),
+        ("2015-10-21T07:28:00Z", 100),
+        ("2015-10-21t09:28:00.5+02:00", 100.5),
+        ("2015-10-21T07:28:00", None),  # whose noon it is, nobody says
+        ("2015-10-21", None),
+        ("2015-13-21T07:28:00Z", None),
+        (".5", None),
+        ("inf", None),
         ("1e3", None),
         ("\u0663", None),
         ("\u00b2", None),

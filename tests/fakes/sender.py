@@ -27,14 +27,9 @@ class ScriptedSender:
 
     def __init__(self) -> None:
         self.requests: list[PreparedRequest] = []
-        #: why no connection can be opened
-        self.troubled: str | None = None
         self._scripts: dict[str, deque[Answer]] = {}
         self._gates: dict[str, asyncio.Event] = {}
         self._pulse = Pulse()
-
-    def trouble(self) -> str | None:
-        return self.troubled
 
     async def send(self, request: PreparedRequest) -> Outcome:
         self.requests.append(request)

@@ -842,10 +842,3 @@ async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_d
         assert f'hindrances_total{{cause="{cause}"}} 1.0' in exposed
     assert 'deferred_total{reason="hindered"} 2.0' in exposed
     assert not stage.log.of(Names.ENDPOINTS_SIGNALS)[1:], "health is told of the success alone"
-
-
-async def test_dispatch_is_not_ready_while_names_cannot_be_looked_up(stage: Stage) -> None:
-    await stage.start()
-    assert stage.role.ready() is None
-    stage.sender.troubled = "the name servers do not answer"
-    assert stage.role.ready() == "the name servers do not answer"

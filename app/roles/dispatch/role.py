@@ -71,7 +71,7 @@ class DispatchRole:
 
     def ready(self) -> str | None:
         """None when a new delivery would be sent; else why not."""
-        return self._sending.trouble() if self._partitions.known else "waiting for the assignment of partitions"
+        return None if self._partitions.known else "waiting for the assignment of partitions"
 
     def report(self) -> Report:
         """For the watchdog. A move is: a record was read or finished. Requests under way may wait for their timeout."""
@@ -82,7 +82,7 @@ class DispatchRole:
             places[partition.place] = progress_of(
                 partition, self._source.position(partition.place), self._sending.answered_by_s if waits else None
             )
-        return Report(places, settling=None if self._partitions.known else self.ready())
+        return Report(places, settling=self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""

@@ -166,10 +166,6 @@ class Sending:
         if work.partition.active:  # else its next owner has it
             self._settler.defer(work, due_ms, "hindered")
 
-    def trouble(self) -> str | None:
-        """Why nothing new can be sent; None: nothing is known against it."""
-        return self._sender.trouble()
-
     def _built(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> PreparedRequest:
         """The request; a mistake of ours while it is built concerns this delivery, and no other one."""
         try:

@@ -1,0 +1,85 @@
+"""What an attempt keeps of a response: readable, bounded, and with a word about what is odd."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+
+from app.core.attempt import BODY_KEPT, Attempt, sent
+from app.core.compressed import inflated
+from app.core.exchange import Reply, Timing
+from app.core.model import Delivery, Endpoint
+from app.core.verdict import Delivered, RetryAt
+
+NOW_MS = 1_800_000_000_000
+DELIVERY = Delivery(
+    id="dlv", endpoint_id="ep", event_id="evt", event_type="a.b", tenant="acme", mode="live", created_at="", body=b"{}"
+)
+ENDPOINT = Endpoint(id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
+WORDS = b'{"error":"out of stock"}'
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+RAW = RAW_DEFLATE.compress(WORDS) + RAW_DEFLATE.flush()
+
+
+def attempt(status: int = 500, body: bytes = b"", *, truncated: bool = False, **headers: str) -> Attempt:
+    fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    reply = Reply(status=status, headers=fields, body=body, truncated=truncated, timing=Timing())
+    verdict = Delivered() if status == 200 else RetryAt(NOW_MS)
+    return sent(DELIVERY, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(WORDS)), ("GZIP", gzip.compress(WORDS)), ("x-gzip", gzip.compress(WORDS)),
+        ("deflate", zlib.compress(WORDS)), ("deflate", RAW), ("identity", WORDS),
+    ],
+)  # fmt: skip
+def test_a_compressed_body_is_shown_as_what_it_says(encoding: str, body: bytes) -> None:
+    record = attempt(body=body, content_encoding=encoding)
+    assert (record.response_body, record.cut, record.remarks) == (WORDS.decode(), (), ())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("br", b"\x0b\x02"), ("zstd", b"\x28\xb5"), ("gzip, br", b"x"), ("gzip", b"no gzip")]
+)
+def test_a_body_that_cannot_be_inflated_is_not_shown(encoding: str, body: bytes) -> None:
+    record = attempt(body=body, content_encoding=encoding)
+    assert record.response_body is None
+    assert record.remarks == (f"its body is compressed ({encoding!r}) and not shown",)
+    assert record.error == f"the endpoint answered 500; {record.remarks[0]}"
+
+
+def test_a_bomb_is_inflated_no_further_than_is_shown() -> None:
+    bomb = gzip.compress(bytes(60_000_000))
+    assert len(bomb) < 65_536
+    assert inflated(bomb, "gzip", 1000) == bytes(1000)
+    record = attempt(body=bomb, content_encoding="gzip")
+    assert record.cut == ("body",) and 0 < len(record.response_body or "") <= BODY_KEPT
+
+
+def test_the_beginning_of_a_compressed_body_is_shown() -> None:
+    noise = bytes((n * n * 7919) % 251 for n in range(50_000))
+    record = attempt(body=gzip.compress(WORDS + noise)[:20_000], truncated=True, content_encoding="gzip")
+    assert (record.response_body or "").startswith(WORDS.decode())
+    assert record.cut == ("body",)
+
+
+@pytest.mark.parametrize("value", ["soon", "2026-01-01T00:00:00", "1e3", "-5", "x" * 500 + "\n"])
+def test_a_retry_after_that_is_not_understood_is_remarked(value: str) -> None:
+    record = attempt(429, retry_after=value)
+    (remark,) = record.remarks
+    assert remark.startswith("its Retry-After was not understood: '") and len(remark) < 110
+    assert (record.error or "").endswith(remark)
+
+
+@pytest.mark.parametrize("value", ["60", "60.5", "+60", "2026-01-01T00:00:00Z"])
+def test_a_retry_after_that_is_understood_is_not(value: str) -> None:
+    assert attempt(429, retry_after=value).remarks == ()
+
+
+def test_a_success_has_no_error() -> None:
+    record = attempt(200, b"x", retry_after="soon", content_encoding="br")
+    assert record.error is None and record.response_headers is None
