@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from app.core import mail_server, membership
-from app.core.domains import is_name_server
+from app.core.domains import name_server_problems
 from app.core.endpoint_rules import is_address
 from app.core.errors import ConfigError
 
@@ -279,11 +279,8 @@ def _contradictions(settings: Settings) -> list[str]:
     found = membership.problems(settings.instance_id, settings.session_timeout, settings.stop_seconds)
     said += [f"{PREFIX}{problem}" for problem in found]
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
-    demand(
-        1 <= settings.max_in_flight_per_endpoint <= settings.max_in_flight,
-        "MAX_IN_FLIGHT_PER_ENDPOINT",
-        "between 1 and HOOKSTREAM_MAX_IN_FLIGHT",
-    )
+    each = settings.max_in_flight_per_endpoint
+    demand(1 <= each <= settings.max_in_flight, "MAX_IN_FLIGHT_PER_ENDPOINT", "between 1 and HOOKSTREAM_MAX_IN_FLIGHT")
     demand(settings.table_store in ("rocksdb", "memory"), "TABLE_STORE", "rocksdb or memory")
     demand(settings.log_format in ("json", "console"), "LOG_FORMAT", "json or console")
     demand(settings.log_level in ("debug", "info", "warning", "error"), "LOG_LEVEL", "debug, info, warning or error")
@@ -390,11 +387,7 @@ def _egress_problems(settings: Settings) -> list[str]:
             ip_network(network)
         except ValueError as error:
             said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
-    return said + [
-        f"{PREFIX}DNS_SERVERS: {server!r} is not an address, or address:port such as 10.0.0.2:53 or [fd00::2]:53"
-        for server in settings.dns_servers
-        if not is_name_server(server)
-    ]
+    return said + [f"{PREFIX}DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)]
 
 
 _JUDGES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 _SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>[0-9]{1,5}))?|(?P<v4>[0-9.]+)(?::(?P<port4>[0-9]{1,5}))?")
@@ -17,6 +18,12 @@ def share_of(host: str) -> str:
     labels = host.lower().rstrip(".").split(".")
     short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
     return ".".join(labels[-3:] if short else labels[-2:])
+
+
+def name_server_problems(servers: Iterable[str]) -> list[str]:
+    """What is wrong with each that is none."""
+    form = "is not an address, or address:port such as 10.0.0.2:53 or [fd00::2]:53"
+    return [f"{server!r} {form}" for server in servers if not is_name_server(server)]
 
 
 def is_name_server(text: str) -> bool:
