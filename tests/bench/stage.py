@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from app.adapters.kafka_admin import KafkaAdmin
 from app.core.topics import Topics, plan
@@ -21,6 +22,8 @@ from app.embedded.jars import default_cache
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.bench.receiver import Tally
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # a child's answer goes to stdout
 
 #: no single child may run longer, unless it is said
 _CHILD_S = 120.0
