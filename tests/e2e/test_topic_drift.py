@@ -9,6 +9,9 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from app.adapters.kafka_admin import KafkaAdmin
+from app.settings import Settings
+from app.wiring.topics import topics_of
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer
 from tests.patience import LOOKS
@@ -19,6 +22,11 @@ async def raised(bootstrap: str, topic: str, count: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_partitions({topic: NewPartitions(total_count=count)})
+    for _ in range(LOOKS):  # a broker may be a moment behind the controller
+        (described,) = await admin.describe_topics([topic])
+        if len(described["partitions"]) == count:
+            break
+        await pause(0.05)
     await admin.close()
 
 
@@ -30,6 +38,12 @@ async def test_dangerous_drift_refuses_the_start(broker: RealBroker, prefix: str
     resource = ConfigResource(ConfigResourceType.TOPIC, f"{prefix}registry", configs={"cleanup.policy": "delete"})
     await admin.alter_configs([resource])
     await admin.close()
+    topics = topics_of(Settings(topic_prefix=prefix, partitions=4, replication_factor=1))
+    async with KafkaAdmin(broker.bootstrap) as looking:
+        for _ in range(LOOKS):
+            if (await looking.actual(topics))[f"{prefix}registry"].config["cleanup.policy"] == "delete":
+                break
+            await pause(0.05)
     told = (await running.cli("run", "registry", expect=2))["reason"]
     assert f"{prefix}registry: cleanup.policy is delete" in told and "hookstream topics apply" in told
     await running.cli("topics", "apply")
