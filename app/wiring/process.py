@@ -72,7 +72,7 @@ EXIT_STUCK = 70
 #: attempt records may gather for that long: nobody waits for them but the commit
 _ATTEMPTS_LINGER_S = 0.005
 #: what a stop of the roles takes beside requests under way
-_STOP_S = 9.0
+_STOP_S = 30.0
 
 
 class Process:

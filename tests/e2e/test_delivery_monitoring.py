@@ -83,8 +83,11 @@ def bodies(box: Inbox) -> list[Any]:
 async def passed_over(service: Service, more_than: int = -1) -> int:
     """How many waiting copies were passed over, once that are more."""
     for _ in range(LOOKS):
-        found = re.search(r"^hookstream_deliveries_passed_over_total (\S+)", await service.metrics(), re.MULTILINE)
-        number = int(float(found[1])) if found else 0
+        # a copy of a line is superseded by what comes after it, another one passed over by a newer turn
+        counted = re.findall(
+            r"^hookstream_deliveries_(?:passed_over|superseded)_total (\S+)", await service.metrics(), re.MULTILINE
+        )
+        number = sum(int(float(each)) for each in counted)
         if number > more_than:
             return number
         await pause(0.05)
@@ -150,7 +153,8 @@ async def test_check_success_and_failure_rates(acme: Customer) -> None:
 
 
 async def test_review_error_messages(acme: Customer) -> None:
-    async with inbox("status:401*1,garbage*1,redirect:https://elsewhere.example/*1,status:410") as (_, base):
+    # garbage on a kept connection may be the rest of an earlier answer: it is asked once more on a fresh one
+    async with inbox("status:401*1,garbage*2,redirect:https://elsewhere.example/*1,status:410") as (_, base):
         await acme.endpoint(f"{base}/standard", schedule=[0])
         said = []
         for number in range(3):
