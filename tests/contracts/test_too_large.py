@@ -29,6 +29,7 @@ from app.ports import Record
 from app.profiles.catalog import PROFILES
 from app.roles.registry import RegistryRole
 from tests.conftest import BROKER_USER
+from tests.patience import PATIENCE_S
 
 MAX_BYTES = 20_000
 ENDPOINT = Endpoint(id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
@@ -45,7 +46,7 @@ async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topi
     request.node.user_properties.append(BROKER_USER)
     names = [
         Names.ATTEMPTS, Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.REGISTRY_COMMANDS, Names.REGISTRY,
-        Names.REGISTRY_REPLIES,
+        Names.REGISTRY_REPLIES, Names.AUDIT,
     ]  # fmt: skip
     limits = {Names.REGISTRY_COMMANDS: 1_000_000}
     topics = Topics(
@@ -125,27 +126,33 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
         stores.append(
             KafkaRegistryStore(
                 bootstrap, group=f"{commands}.group", commands=commands, registry=topics.name(Names.REGISTRY),
-                replies=replies, client_id="test",
+                replies=replies, audit=topics.name(Names.AUDIT), client_id="test",
             )
         )  # fmt: skip
         return stores[-1]
 
     role = RegistryRole(store=store, clock=SystemClock(), meter=PrometheusMeter(), profiles=PROFILES)
     running = asyncio.create_task(role.run())
-    client = CommandClient(bootstrap, commands=commands, replies=replies, client_id="test", clock=SystemClock())
+    client = CommandClient(
+        bootstrap,
+        commands=commands,
+        replies=replies,
+        client_id="test",
+        clock=SystemClock(),
+    )
     await client.start()
     big = msgspec.structs.replace(ENDPOINT, metadata={f"k{n}": "v" * 500 for n in range(48)})
     try:
         answers = await asyncio.gather(
-            client.call(PutTenant(Tenant(id="acme")), entity="tenant", timeout_s=120),
-            client.call(CreateEndpoint(big), entity="ep", timeout_s=120),
-            client.call(PutTenant(Tenant(id="other")), entity="tenant", timeout_s=120),
+            client.call(PutTenant(Tenant(id="acme")), entity="tenant", timeout_s=PATIENCE_S),
+            client.call(CreateEndpoint(big), entity="ep", timeout_s=PATIENCE_S),
+            client.call(PutTenant(Tenant(id="other")), entity="tenant", timeout_s=PATIENCE_S),
             return_exceptions=True,
         )
         assert [type(answer).__name__ for answer in answers] == ["Reply", "CommandRefused", "Reply"]
         assert isinstance(answers[1], CommandRefused) and answers[1].code == "invalid"
         with pytest.raises(CommandRefused, match="larger than Kafka takes"):
-            await client.call(PutTenant(Tenant(id="acme", name="x" * 1_100_000)), entity="tenant", timeout_s=120)
+            await client.call(PutTenant(Tenant(id="acme", name="x" * 1_100_000)), entity="tenant", timeout_s=PATIENCE_S)
         assert not running.done() and len(stores) == 1, "the role was never built anew"
     finally:
         running.cancel()
