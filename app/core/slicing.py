@@ -5,7 +5,7 @@ the machine is and whatever else it does.
 from __future__ import annotations
 
 #: a slice that took longer makes the next ones smaller; one that took less than half of it, larger
-_TARGET_S = 0.03
+_TARGET_S = 0.05
 #: no slice is smaller: what each one costs by itself would outweigh it
 _LEAST = 500
 

@@ -17,7 +17,7 @@ def sizes(most: int, seconds: list[float]) -> list[int]:
 def test_slices_grow_while_they_are_quick_and_shrink_when_they_are_slow() -> None:
     grown = sizes(2000, [0.001] * 20)
     assert grown[0] == 500 and grown == sorted(grown) and grown[-1] == 2000
-    assert sizes(2000, [0.02, 0.02]) == [500, 500, 500]
+    assert sizes(2000, [0.03, 0.03]) == [500, 500, 500]
     assert sizes(4000, [1.0] * 10)[-4:] == [500] * 4
     assert sizes(50, [0.001, 1.0]) == [50, 50, 50]
 
