@@ -21,7 +21,7 @@ COMMITTED_S = 0.6
 AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
 #: what the service tells of an attempt that no receiver can have seen, and how many of them a busy machine explains
-UNCONNECTED, UNCONNECTED_SHARE = "no connection within", 0.02
+UNCONNECTED, UNCONNECTED_SHARE = "no connection within", 0.10
 #: a copy of an ordered delivery turned up behind its successor
 OUTRUN = "superseded"
 #: kept for the resume of an endpoint: no end
