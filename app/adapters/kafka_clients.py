@@ -2,6 +2,7 @@
 
 Every consumer reads committed records only. Anybody may write to our topics within a transaction, so the records of an
 aborted one must be seen by nobody, and where a log ends is its last stable offset for everybody: lag, fences, replays.
+The one exception asks for end offsets only: see `TopicTable.catch_up_after_reply`.
 Markers of transactions take an offset and are no records; see `Track`, `Watermark` and `Partitions.read_to`.
 """
 
@@ -22,6 +23,5 @@ def consumer(bootstrap: str, *, client_id: str, group: str | None = None, **opti
         client_id=client_id,
         group_id=group,
         enable_auto_commit=False,
-        isolation_level=ISOLATION_LEVEL,
-        **{"auto_offset_reset": "earliest", **options},
+        **{"isolation_level": ISOLATION_LEVEL, "auto_offset_reset": "earliest", **options},
     )

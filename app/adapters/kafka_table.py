@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,6 +35,8 @@ class TopicTable:
         self._consumer: AIOKafkaConsumer | None = None
         #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
         self._asker: AIOKafkaConsumer | None = None
+        #: the same, for the end that counts records of open transactions, too
+        self._high_asker: AIOKafkaConsumer | None = None
         #: called for each record that is no state, and is passed over
         self.on_unreadable: Callable[[], None] = lambda: None
         #: the offset up to which everything has been applied
@@ -49,9 +52,11 @@ class TopicTable:
     async def start(self) -> None:
         """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
         self._consumer, self._asker = self._client(), self._client()
+        self._high_asker = self._client(isolation_level="read_uncommitted")
         with reachable(self._bootstrap):
             await self._consumer.start()
             await self._asker.start()
+            await self._high_asker.start()
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)
         self._task = asyncio.create_task(self._read())
@@ -63,17 +68,17 @@ class TopicTable:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for client in (self._consumer, self._asker):
+        for client in (self._consumer, self._asker, self._high_asker):
             if client is not None:
                 stopping = asyncio.create_task(client.stop())
                 await asyncio.wait([stopping], timeout=3)
                 stopping.cancel()
                 await asyncio.gather(stopping, return_exceptions=True)
 
-    def _client(self) -> AIOKafkaConsumer:
+    def _client(self, **options: Any) -> AIOKafkaConsumer:
         return consumer(
-            self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000
-        )  # fmt: skip
+            self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options
+        )
 
     async def fence(self, since: float | None = None) -> None:
         """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
@@ -84,7 +89,7 @@ class TopicTable:
             return
         asked = self._clock.monotonic()
         if self._fencing is None or self._fencing.done():
-            self._fencing = asyncio.create_task(self._end())
+            self._fencing = asyncio.create_task(self._end(self._asker))
             question = self._fencing
         else:
             if self._next_fence is None or self._next_fence.done():
@@ -96,7 +101,15 @@ class TopicTable:
     async def _end_after(self, earlier: asyncio.Task[int]) -> int:
         await asyncio.wait([earlier])
         self._fencing, self._next_fence = self._next_fence, None
-        return await self._end()
+        return await self._end(self._asker)
+
+    async def catch_up_after_reply(self) -> None:
+        """Return when everything that any registry reply has reported so far has been applied.
+
+        A transaction commits partition by partition: the reply may be visible while the change is not yet. Its record
+        is in the log all the same, so wait for the high watermark instead of the last stable offset.
+        """
+        await self.reached(await self._end(self._high_asker))
 
     async def reached(self, position: int) -> None:
         """Return when the topic has been applied up to `position`."""
@@ -105,12 +118,12 @@ class TopicTable:
         async with self._moved:
             await self._moved.wait_for(lambda: self.position >= position)
 
-    async def _end(self) -> int:
-        if self._asker is None:
+    async def _end(self, asker: AIOKafkaConsumer | None) -> int:
+        if asker is None:
             raise Defect("the table was not started")
         while True:
             try:
-                ends = await self._asker.end_offsets([self._place])
+                ends = await asker.end_offsets([self._place])
                 return int(ends[self._place])
             except KafkaError as error:
                 log.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
@@ -182,3 +195,7 @@ class KafkaDirectoryFeed:
     async def fence(self, since: float | None = None) -> None:
         """See `app.ports.DirectoryFeed`."""
         await self._table.fence(since)
+
+    async def catch_up_after_reply(self) -> None:
+        """See `app.ports.DirectoryFeed`."""
+        await self._table.catch_up_after_reply()

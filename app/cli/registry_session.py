@@ -31,7 +31,7 @@ class Session:
     async def call(self, action: Action, entity: str) -> Reply:
         """Send a command; returns when its effect is in `directory`."""
         reply = await self._client.call(action, entity=entity, actor="cli")
-        await self._feed.fence()
+        await self._feed.catch_up_after_reply()
         return reply
 
 

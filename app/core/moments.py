@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 #: date, time and zone; fromisoformat alone takes much else, such as weeks, or a date with a zone
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,32})?)?([Zz]|[+-]([01]\d|2[0-3]):?[0-5]\d)", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,64})?)?([Zz]|[+-]([01]\d|2[0-3]):?[0-5]\d)", re.ASCII
 )
 _AGO = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}

@@ -235,9 +235,12 @@ class DirectoryFeed(Protocol):
     async def fence(self, since: float | None = None) -> None:
         """Return when everything that was in the registry at `since` has been read.
 
-        `since` is of `Clock.monotonic`; None: at the time of the call. One question to the broker serves all moments
-        before it.
+        `since` is of `Clock.monotonic`; None: now. One question to the broker serves all moments before it.
         """
+        ...
+
+    async def catch_up_after_reply(self) -> None:
+        """Return when all that registry replies have reported has been read: they may come before the changes."""
         ...
 
 

@@ -79,6 +79,15 @@ async def resumed(running: Service, number: int, deadline_s: float = PATIENCE_S)
     await read(running.bootstrap, f"{running.prefix}registry", there, deadline_s)
 
 
+async def parked(running: Service, number: int) -> None:
+    """Wait until so many deliveries wait for a resume."""
+
+    def there(records: list[Any]) -> bool:
+        return sum(("reason", b"paused") in record.headers for record in records) >= number
+
+    await read(running.bootstrap, f"{running.prefix}deliveries.dead", there)
+
+
 async def more(box: Inbox, number: int) -> None:
     """Wait until it has got so many more."""
     wanted = len(box.received) + number
@@ -171,6 +180,7 @@ async def test_a_cancelled_resume_holds_nothing_back(broker: RealBroker, prefix:
         endpoint, key = await ordered(running, f"{base}/standard/a", rate_limit=20)
         await act(running, key, endpoint, "pause")
         await events(kafka, prefix, 0, 3000)  # three times as many as a resume has under way at once
+        await parked(running, 3000)  # what arrives after the resume would be no part of it
         await act(running, key, endpoint, "resume")
         await more(box, 10)
         listed = await running.ask("GET", "/v1/replays", key=key)

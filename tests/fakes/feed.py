@@ -29,6 +29,9 @@ class MemoryFeed:
         self.fences.append(since)
         await self._until(lambda: not self.fenced)
 
+    async def catch_up_after_reply(self) -> None:
+        await self.fence()
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         self.waiting += 1
         self.pulse.beat()

@@ -149,4 +149,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     async def command(self, action: Any, entity: str) -> None:
         """Ask the registry, and return when this process sees what came of it."""
         await self.commands.call(action, entity=entity, actor=self.actor)
-        await self.feed.fence()
+        await self.feed.catch_up_after_reply()
