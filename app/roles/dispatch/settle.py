@@ -59,7 +59,7 @@ class Settler:
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
-        self._telling = Telling(clock)
+        self._telling = Telling()
         self.given_up = GivenUp(clock)
         self._attempts = topics.name(Names.ATTEMPTS)
         self._ordered = topics.name(Names.DELIVERIES_ORDERED)
@@ -86,7 +86,7 @@ class Settler:
 
     def retry(self, work: Work, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
         """Attempt again at `due_at_ms`."""
-        signal = self._telling.failed(work.partition.number, endpoint, attempt)
+        signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         tier = self._rung(due_at_ms)
         self._meter.count("retry_scheduled_total", tier=tier)
         attempts = work.delivery.attempts + 1
@@ -107,7 +107,7 @@ class Settler:
 
     def dead(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
         """The attempt was the last one: put the delivery aside."""
-        signal = self._telling.failed(work.partition.number, endpoint, attempt)
+        signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
 
     def ended(self, work: Work, endpoint: Endpoint | None, state: State, reason: str, error: str) -> None:

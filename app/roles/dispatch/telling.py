@@ -13,7 +13,6 @@ from app.core.health_rules import effective
 from app.core.model import Endpoint, OpenCircuit
 from app.core.partitions import Place
 from app.core.signals import Signal, Teller
-from app.ports import Clock
 from app.profiles.catalog import get as profile_of
 
 _encoder = msgspec.json.Encoder()
@@ -22,8 +21,7 @@ _encoder = msgspec.json.Encoder()
 class Telling:
     """The signals of one worker."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._teller = Teller()
 
     def forget(self, places: Iterable[Place]) -> None:
@@ -36,13 +34,12 @@ class Telling:
             return None
         return _encoder.encode(Signal(outcome="ok", epoch=endpoint.epoch, delivery_id=attempt.delivery_id))
 
-    def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt) -> bytes | None:
-        """An attempt has failed."""
+    def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt, now_s: float) -> bytes | None:
+        """An attempt has failed; `now_s` is of a monotonic clock."""
         dead = attempt.state == "dead"
         if attempt.result == NOT_SENT:  # the endpoint was not asked
             return self.unsent(endpoint, attempt) if dead else None
         always = dead or bool(effective(profile_of(endpoint.profile).disable, endpoint).consecutive_failures)
-        now_s = self._clock.monotonic()
         if not self._teller.failure(partition, endpoint.id, now_s, always=always):
             return None
         return _signal("failed", endpoint, attempt)

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from app.core import ids, replaying
 from app.core.delivery_record import event_headers, with_delivery
-from app.core.model import Event
 from app.core.replay_choice import Piece
 from app.core.replay_queue import Waiting
-from app.roles.replay.giving import Giving, Item
+from app.roles.replay.giving import Chosen, Giving, Item
 from app.roles.replay.selecting import Selecting, Stretch
 
 #: deliveries that wait before some are handed out, and that are handed out at once
 _BATCH = 200
 #: nobody else can have begun with a replay that is younger: the group is slower to elect another worker
 _FRESH_MS = 3_000
-
-
-class Chosen(NamedTuple):
-    """An event that an endpoint is to get; its delivery is made when its turn comes."""
-
-    event: Event
-    accepted_at_ms: int
-    sequence: int | None
 
 
 class Again:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from app.core import replay_choice, replaying
 from app.core.delivery_record import Header
 from app.core.fanout import PUT_ASIDE
-from app.core.model import Endpoint, Replay
+from app.core.model import Endpoint, Event, Replay
 from app.core.replay_queue import Allowance, Queues, Spot
 from app.core.topics import Names, Topics
 from app.ports import Clock, CommandSender, DirectoryFeed, Log, Record, ReplayReader
 from app.roles.replay.selecting import LOOK_S, POLL_MS, POLLED, Archive
 
-if TYPE_CHECKING:
-    from app.roles.replay.again import Chosen
-
 #: attempts that may have been written between two turns; after more it is not looked for what became of the deliveries
 _MISSED = 100_000
+
+
+class Chosen(NamedTuple):
+    """An event that an endpoint is to get; its delivery is made when its turn comes."""
+
+    event: Event
+    accepted_at_ms: int
+    sequence: int | None
 
 
 class Surroundings(NamedTuple):
