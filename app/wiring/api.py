@@ -89,7 +89,9 @@ def api_role(
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
         operator_token=_operator_token(settings),
-        site=lambda services, gate, server: site(settings, services, gate, server, operations),
+        mount=lambda services, gate, server, application: site(
+            settings, services, gate, server, operations
+        ).add_to(application),
     )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from app.roles.api.access import Gate
 from app.roles.api.calls import Services
 from app.roles.api.limits import CallLimits
 from app.roles.api.server import Server
-from app.roles.api.ui.site import Site
 
-MakeSite = Callable[[Services, Gate, Server], Site]
+#: adds the routes of the dashboard to the application
+Mount = Callable[[Services, Gate, Server, web.Application], None]
 Listen = Callable[[web.Application], AbstractAsyncContextManager[int]]
 
 
@@ -24,14 +24,14 @@ class ApiRole:
 
     def __init__(
         self, *, services: Callable[[], AbstractAsyncContextManager[Services]], listen: Listen,
-        operator_token: str | None, limits: Callable[[], CallLimits], version: str, site: MakeSite,
+        operator_token: str | None, limits: Callable[[], CallLimits], version: str, mount: Mount,
     ) -> None:  # fmt: skip
         self._services = services
         self._listen = listen
         self._operator_token = operator_token
         self._limits = limits
         self._version = version
-        self._site = site
+        self._mount = mount
         self._listening = False
 
     def ready(self) -> str | None:
@@ -48,7 +48,7 @@ class ApiRole:
             gate = Gate(services.feed, self._operator_token)
             server = Server(services, gate, self._limits(), self._version)
             application = server.application()
-            self._site(services, gate, server).add_to(application)
+            self._mount(services, gate, server, application)
             async with self._listen(application):
                 self._listening = True
                 try:
