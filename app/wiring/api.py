@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,9 +29,11 @@ from app.ports.dependencies import Dependency
 from app.ports.operations import Operations
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
+from app.roles.api.access import Gate
 from app.roles.api.calls import Services
 from app.roles.api.limits import CallLimits
 from app.roles.api.role import ApiRole
+from app.roles.api.server import Server
 from app.roles.api.tokens import Tokens
 from app.roles.replay import Archive, Counting
 from app.settings import Settings
@@ -89,10 +92,15 @@ def api_role(
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
         operator_token=_operator_token(settings),
-        mount=lambda services, gate, server, application: site(
-            settings, services, gate, server, operations
-        ).add_to(application),
+        mount=partial(_mount_dashboard, settings, operations),
     )  # fmt: skip
+
+
+def _mount_dashboard(
+    settings: Settings, operations: Operations, services: Services, gate: Gate, server: Server,
+    application: web.Application,
+) -> None:  # fmt: skip
+    site(settings, services, gate, server, operations).add_to(application)
 
 
 def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
