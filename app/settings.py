@@ -15,9 +15,9 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from app.core import mail_server, membership
+from app.core import email, membership
 from app.core.domains import name_server_problems
-from app.core.endpoint_rules import is_address
+from app.core.email import is_address
 from app.core.errors import ConfigError
 
 PREFIX = "HOOKSTREAM_"
@@ -330,7 +330,7 @@ def _mail_problems(settings: Settings) -> list[str]:
         said.append(f"{PREFIX}SMTP_URL: goes together with {PREFIX}MAIL_FROM")
     if settings.smtp_url is not None:
         try:
-            mail_server.read(settings.smtp_url.reveal())
+            email.read_smtp_url(settings.smtp_url.reveal())
         except ValueError as error:
             said.append(f"{PREFIX}SMTP_URL: {error}")
     if settings.mail_from is not None and not is_address(parseaddr(settings.mail_from)[1]):

@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaError
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_log import KafkaLog
-from app.core.commands import Action, Command, Reply
 from app.core.errors import CommandRefused, TooLarge, Unavailable
-from app.core.registry import encode
+from app.core.records.command import Action, Command, Reply
+from app.core.records.registry import encode
 from app.ports import Clock, Record
 
 log = structlog.get_logger(__name__)

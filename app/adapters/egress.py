@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.core.addresses import EgressPolicy, classify
+from app.core.egress import EgressPolicy, classify
 from app.core.errors import ConfigError
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]

@@ -36,10 +36,10 @@ from app.adapters.kafka_fetching import Gathering, read_position
 from app.adapters.kafka_moves import GroupLogs
 from app.adapters.table_store import SharedMemory, StoreOptions
 from app.core.errors import LogMoved
-from app.core.log_moves import unstamp
-from app.core.positions import COMMIT_MARK, MOVED_MARK
-from app.core.recovery import PLAIN, Recovery
-from app.core.watchdog import Progress
+from app.core.offsets.commit_marks import COMMIT_MARK, MOVED_MARK
+from app.core.offsets.log_moves import unstamp
+from app.core.offsets.progress import Progress
+from app.core.table_recovery import PLAIN, Recovery
 
 log = structlog.get_logger(__name__)
 

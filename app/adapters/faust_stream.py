@@ -13,9 +13,9 @@ from faust.types import TP
 
 from app.adapters.faust_batches import BatchApp, build_app
 from app.core.errors import HookstreamError, Unavailable
-from app.core.partitions import spans
-from app.core.recovery import PLAIN, Recovery
-from app.core.watchdog import Report
+from app.core.offsets.partitions import spans
+from app.core.offsets.progress import Report
+from app.core.table_recovery import PLAIN, Recovery
 from app.ports import Record
 from app.ports.streams import StreamBatch
 

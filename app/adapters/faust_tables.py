@@ -12,7 +12,7 @@ import structlog
 
 from app.adapters.faust_store import FolderStore
 from app.adapters.table_store import StoreOptions
-from app.core.recovery import PLAIN, Supersedes
+from app.core.table_recovery import PLAIN, Supersedes
 
 log = structlog.get_logger(__name__)
 

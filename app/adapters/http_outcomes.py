@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from app.adapters.egress import BlockedAddress
-from app.core.exchange import Refusal, RefusalKind, Timing
+from app.core.model.http_exchange import Refusal, RefusalKind, Timing
 
 #: What an exchange may raise because of the network or the receiver. Everything else is a defect of ours.
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)

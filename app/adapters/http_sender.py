@@ -46,9 +46,9 @@ from app.adapters.http_outcomes import (
 )
 from app.adapters.http_pool import Deadlines, IdlePool, Origin
 from app.adapters.http_wire import Wire
-from app.core.addresses import EgressPolicy, check_url
+from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect, Hindered
-from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
+from app.core.model.http_exchange import Outcome, PreparedRequest, Reply, Timing
 
 #: Endpoint URLs whose parsed form is remembered.
 MAX_TARGETS = 16_384

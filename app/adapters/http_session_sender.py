@@ -26,9 +26,9 @@ from yarl import URL
 from app.adapters.dns import NameResolver
 from app.adapters.egress import guard, trust
 from app.adapters.http_outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
-from app.core.addresses import EgressPolicy, check_url
+from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect
-from app.core.exchange import Outcome, PreparedRequest, Reply, Timing
+from app.core.model.http_exchange import Outcome, PreparedRequest, Reply, Timing
 
 _AUTOMATIC = ("accept", "content-type", "user-agent")
 

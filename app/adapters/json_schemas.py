@@ -1,7 +1,7 @@
 """Judge events by the JSON Schemas of their types (2020-12), with work that is bounded before it is done.
 
 - Patterns run on an engine that is linear in its input; one that it cannot have makes the schema unusable.
-- The validator is asked whether data is valid only when core/schema_cost.py has counted what that costs at most.
+- The validator is asked whether data is valid only when core/schemas/cost.py has counted what that costs at most.
 - It is asked where and how data is invalid only when that is cheap: the error of a union holds those of all branches.
 - Nothing is ever fetched for a `$ref`.
 """
@@ -15,10 +15,10 @@ from typing import NoReturn
 import jsonschema_rs
 import orjson
 
-from app.core.model import EventType
-from app.core.schema_cost import CostBound, TooCostly
-from app.core.schema_graph import BadSchema, Graph
-from app.core.schema_rules import Violation, check
+from app.core.model.event_types import EventType
+from app.core.schemas.cost import CostBound, TooCostly
+from app.core.schemas.graph import BadSchema, Graph
+from app.core.schemas.rules import Violation, check
 
 #: compiled schemas kept, and the bytes of their text and patterns
 _KEPT = 2000
@@ -51,7 +51,7 @@ class JsonSchemas:
     def __init__(self) -> None:
         self._compiled: OrderedDict[str, _Compiled | BadSchema] = OrderedDict()
         self._bytes = 0
-        #: units of work so far (core/schema_cost.py)
+        #: units of work so far (core/schemas/cost.py)
         self.spent = 0
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:

@@ -12,7 +12,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from app.adapters.kafka_errors import reachable
 from app.core.errors import ConfigError, Unavailable
-from app.core.topics import Actual, Configure, Create, Step, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import Actual, Configure, Create, Step
 
 #: DescribeConfigs: set on the topic itself, not inherited from the broker
 _DYNAMIC_TOPIC = 1

@@ -13,7 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 from app.adapters.kafka_fetching import read_position
 from app.adapters.kafka_metadata import topic_facts
 from app.core.errors import LogMoved
-from app.core.log_moves import LogMove, judge, stamp
+from app.core.offsets.log_moves import LogMove, judge, stamp
 
 log = structlog.get_logger(__name__)
 

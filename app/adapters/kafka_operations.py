@@ -14,7 +14,8 @@ from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import attend
 from app.adapters.kafka_errors import reachable
-from app.core.topics import Actual, Topics, plan
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import Actual, plan
 from app.ports import Clock
 from app.ports.operations import ClusterState, GroupState, TopicState
 

@@ -20,8 +20,8 @@ from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import TopicTable
 from app.core.directory import Directory
 from app.core.errors import TooLarge, Unavailable
-from app.core.partitions import Committed, Place
-from app.core.registry import apply
+from app.core.offsets.partitions import Committed, Place
+from app.core.records.registry import apply
 from app.ports import Record
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import committed
 from app.adapters.kafka_errors import reachable
 from app.core.errors import Unavailable
-from app.core.replay_stretch import Oldest
+from app.core.model.replay import Oldest
 from app.ports import Clock, CommandSender, Record
 
 log = structlog.get_logger(__name__)

@@ -32,8 +32,8 @@ from app.adapters.kafka_errors import reachable
 from app.adapters.kafka_fetching import read_position
 from app.adapters.kafka_moves import GroupLogs
 from app.core.errors import Defect
-from app.core.log_moves import unstamp
-from app.core.partitions import Committed, Place, spans
+from app.core.offsets.log_moves import unstamp
+from app.core.offsets.partitions import Committed, Place, spans
 from app.ports import PartitionListener, Record
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_errors import reachable
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
-from app.core.registry import apply
-from app.core.topics import Names
+from app.core.records.registry import apply
+from app.core.topics.names import Names
 from app.ports import Meter
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.core.errors import ConfigError, Unavailable
-from app.core.model import SealedSecret
+from app.core.model.endpoint import SealedSecret
 
 _NONCE = 12
 

@@ -12,9 +12,10 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_ends import attend
-from app.core.partitions import Place
-from app.core.topics import RUNGS, Names, Topics
-from app.core.watchdog import Span
+from app.core.offsets.partitions import Place
+from app.core.offsets.progress import Span
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names
 from app.ports import Clock, Meter
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.core.letters import Letter
+from app.core.email import Letter
 
 _FOLDER = Path(__file__).parent / "templates"
 

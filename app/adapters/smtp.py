@@ -20,8 +20,8 @@ from typing import Any
 
 import aiosmtplib
 
-from app.core.health_words import plain
-from app.core.mail_server import MailServer
+from app.core.email import MailServer
+from app.core.wording import plain
 from app.ports import Clock
 from app.ports.dependencies import Dependency
 from app.ports.mail import Handover, Mail

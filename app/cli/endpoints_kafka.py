@@ -10,9 +10,9 @@ import msgspec
 from app.adapters.keyring import new_signing_secret
 from app.cli import context
 from app.cli.registry_session import Session, session
-from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.errors import CommandRefused, ConfigError
-from app.core.model import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
 _INNER = {"epoch", "secrets", "holds", "created_by", "rotated_by"}

@@ -15,8 +15,8 @@ from app.cli.api_session import api_or_kafka, ask, uses_api
 from app.cli.endpoints import check_reach
 from app.cli.output import Format, Output, show
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, understand
-from app.core.topics import Names
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
 from app.wiring.topics import topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Append events, and see which were not delivered.")

@@ -11,10 +11,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_excerpt import newest
 from app.cli import context
 from app.cli.output import Format, Output, show
-from app.core import duplicate_record
-from app.core.ingest import iso
-from app.core.moments import moment
-from app.core.topics import Names
+from app.core.model.timestamps import iso, moment
+from app.core.records import duplicate
+from app.core.topics.names import Names
 from app.ports import Record
 from app.wiring.topics import topics_of
 
@@ -63,7 +62,7 @@ def duplicates(
     """
 
     def shown(record: Record) -> dict[str, Any] | None:
-        said = duplicate_record.read(record.headers)
+        said = duplicate.read(record.headers)
         if tenant is not None and said.tenant != tenant:
             return None
         return {

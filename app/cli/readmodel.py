@@ -15,8 +15,8 @@ from app.adapters.sql import migrating
 from app.adapters.sql.checking import Difference
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
-from app.core.ingest import iso
-from app.core.projecting import TOPICS
+from app.core.model.timestamps import iso
+from app.core.readmodel.batch import TOPICS
 from app.wiring.readmodel import Rebuild, count_again, database_of, extents, read_store
 from app.wiring.topics import topics_of
 

@@ -9,9 +9,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.command_client import CommandClient
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.cli import context
-from app.core.commands import Action, Reply
 from app.core.directory import Directory
-from app.core.topics import Names
+from app.core.records.command import Action, Reply
+from app.core.topics.names import Names
 from app.settings import Settings
 from app.wiring.topics import topics_of
 

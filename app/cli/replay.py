@@ -15,8 +15,8 @@ from app.cli.api_choice import Address
 from app.cli.api_session import ask, uses_api
 from app.cli.inputs import list_of, only_given
 from app.cli.output import Format, Output, show, show_one
-from app.core import moments
 from app.core.errors import CommandRefused, ConfigError
+from app.core.model import timestamps
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,8 +69,8 @@ def start(
 ) -> None:
     """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay."""
     try:
-        moments.span(begin, end, SystemClock().now_ms())
-    except moments.Unfit as error:
+        timestamps.span(begin, end, SystemClock().now_ms())
+    except timestamps.Unfit as error:
         context.fail(ConfigError([f"--{error.field}: {error.detail}"]))
     body = only_given(
         {

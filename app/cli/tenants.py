@@ -11,9 +11,9 @@ from app.cli import completion, context
 from app.cli.api_session import api_or_kafka, ask, the_api, uses_api
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import session
-from app.core.commands import PutTenant
 from app.core.errors import CommandRefused
-from app.core.model import Tenant
+from app.core.model.tenant import Tenant
+from app.core.records.command import PutTenant
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,7 +9,7 @@ import typer
 from app.adapters.kafka_admin import KafkaAdmin
 from app.cli import context
 from app.cli.output import Format, Output, show
-from app.core.topics import Drift, Step, plan
+from app.core.topics.drift import Drift, Step, plan
 from app.wiring.topics import topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Topics as code: topics/*.yaml is what the cluster should have.")

@@ -20,8 +20,8 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from app.core.exchange import Outcome, Reply
-from app.core.topics import RUNGS
+from app.core.model.http_exchange import Outcome, Reply
+from app.core.topics.names import RUNGS
 
 T = TypeVar("T")
 

@@ -14,8 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.limits import TenantLimits
-from app.core.matching import includes, prefixes
-from app.core.model import ApiKey, Endpoint, EventType, Replay, Tenant, Turn
+from app.core.model.delivery import Turn
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType, includes, prefixes
+from app.core.model.replay import Replay
+from app.core.model.tenant import ApiKey, Tenant
 from app.core.ordered_ids import OrderedIds
 from app.core.sealing import SealedSamples
 

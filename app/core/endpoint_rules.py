@@ -1,6 +1,6 @@
 """What an endpoint and a tenant may look like, with one sentence for each thing that is wrong.
 
-Where the URL leads (private networks, ports) is judged by core/addresses.py with the operator's policy.
+Where the URL leads (private networks, ports) is judged by core/egress.py with the operator's policy.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from app.core import limits
-from app.core.matching import is_event_type, is_pattern
-from app.core.model import ApiKey, Brand, Endpoint, EventType, Tenant
+from app.core.email import is_address
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType, is_event_type, is_pattern
+from app.core.model.tenant import ApiKey, Brand, Tenant
 
 #: not `.` or `..`, which would be lost in a path
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
+
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
+
+
 #: a customer may not set these: they frame the request, or are ours
 RESERVED_HEADERS = frozenset(
     [
@@ -37,11 +44,21 @@ RESERVED_HEADERS = frozenset(
         "traceparent",
     ]
 )
+
+
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
+
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
 #: characters of a sealed secret: base64 of its UTF-8 with nonce and tag
 _SEALED = 2048
+
+
 #: what goes into a Content-Security-Policy has no room for surprises
 _LOGO = re.compile(
     r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"
@@ -80,11 +97,6 @@ def _brand_problems(brand: Brand) -> list[str]:
     if brand.logo and not _LOGO.fullmatch(brand.logo):
         problems.append("brand: a logo is https://… or data:image/(png|jpeg|webp|svg+xml);base64,…, at most 32 KiB")
     return problems
-
-
-def is_address(text: str) -> bool:
-    """Whether e-mail can be sent there, as far as its form tells; no line break, space or list fits in."""
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 def key_problems(key: ApiKey) -> list[str]:

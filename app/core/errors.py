@@ -10,7 +10,7 @@ HookstreamError
 ├── Unavailable        the environment: broker, Java, Maven or another process is not there (says the way out)
 └── Defect             us: an invariant does not hold
 
-A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Refusal` (core/exchange.py).
+A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Refusal` (core/model/http_exchange.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from app.core.log_moves import LogMove
+from app.core.offsets.log_moves import LogMove
 
 
 class HookstreamError(Exception):

@@ -25,20 +25,24 @@ from typing import Protocol
 
 import msgspec
 
-from app.core import ids, positions, sights
-from app.core.delivery_record import Header, event_headers, with_delivery
+from app.core import positions, sights
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, data_of, understand
-from app.core.model import Endpoint, Event, EventType
+from app.core.model import ids
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.event_types import EventType
 from app.core.positions import Checkpoint, Position
-from app.core.schema_rules import Violation
-from app.core.topics import GROWTH, max_message_bytes
+from app.core.records import idempotency_entry
+from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.delivery import event_headers, with_delivery
+from app.core.records.headers import Header
+from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.schemas.rules import Violation
+from app.core.topics.declarations import GROWTH, max_message_bytes
 
 #: bytes of a producer's key that a record about it repeats: compressed, a key may be larger than our topics take
 MAX_KEY_BYTES = 1024
-#: the headers of a delivery that waits for its endpoint's resume
-PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
 
 
 def position_key(partition: int) -> bytes:
@@ -57,6 +61,8 @@ def begun_key(partition: int) -> bytes:
 
 
 BEGUN, BEGUN_LATE = b"\0", b"\1"
+
+
 #: of a record, beside its event: key and headers
 _OVERHEAD_BYTES = 512
 
@@ -87,7 +93,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     slice_outputs: int = 2000
     #: bytes that one slice reads and writes
     slice_bytes: int = 4 * 1024 * 1024
-    #: units of work of schemas (core/schema_cost.py) after which a slice ends: 50 ms
+    #: units of work of schemas (core/schemas/cost.py) after which a slice ends: 50 ms
     slice_units: int = 2_000_000
     #: an event with no more outputs or bytes than that is not cut
     whole_outputs: int = 200
@@ -114,7 +120,7 @@ class Drop(msgspec.Struct, frozen=True):
     #: its idempotency key; the event's id where it has none
     key: str
     event: Event
-    first: sights.Sight
+    first: idempotency_entry.Sight
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -293,7 +299,7 @@ class Planner:
             case sights.First() as new:
                 self._judge(event)
                 number = self._number(event, record.offset)
-                sight = sights.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
+                sight = idempotency_entry.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
                 self._plan.sights[key] = new.with_sight(sight)
                 return True, number or None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.core import duplicate_record
-from app.core.delivery_record import Header, size_of
 from app.core.fanout import MAX_KEY_BYTES, Drop, Rejection, Rules
+from app.core.records import duplicate
+from app.core.records.headers import Header, size_of
 
 
 def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes | None, bytes | None, list[Header]]:
@@ -34,10 +34,10 @@ def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
 
 def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
     """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
-    said = duplicate_record.DroppedDuplicate(
+    said = duplicate.DroppedDuplicate(
         tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
         topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
         first_partition=drop.first.partition, first_offset=drop.first.offset,
         first_timestamp_ms=drop.first.timestamp_ms,
     )  # fmt: skip
-    return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate_record.write(said)
+    return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate.write(said)

@@ -28,10 +28,10 @@ from typing import Literal
 
 import msgspec
 
+from app.core.records.ordered import Outcome
+
 #: deliveries that may wait in one line
 MAX_WAITING = 10_000
-
-Outcome = Literal["delivered", "dead", "cancelled", "aside"]
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):

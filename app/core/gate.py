@@ -22,10 +22,12 @@ from typing import Literal
 import msgspec
 
 from app.core.directory import Directory
+from app.core.records.ordered import State, Step
 
-State = Literal["open", "aside", "held"]
 #: what an arrival does: it enters its line, waits at its tail, or is put aside
 Way = Literal["enter", "hold", "aside"]
+
+
 #: what is done with all lines of the endpoint: the stopped ones go on; the held ones are put aside, or are let go
 Move = Literal["none", "go on", "retreat", "retreat, go on", "let go"]
 
@@ -37,13 +39,6 @@ class Gate(msgspec.Struct, frozen=True, array_like=True):
     applied: int = -1
     state: State = "open"
     #: the stint of a resume that moves it; empty: none has begun
-    stint: str = ""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """What a resume says in deliveries.ordered. The stint is empty where the sequencer asks for an `open` itself."""
-
-    to: State
     stint: str = ""
 
 

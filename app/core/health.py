@@ -21,13 +21,14 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.core import health_words as words
-from app.core.clipping import clip
+from app.core import wording
 from app.core.health_rules import DAY_MS, DisableRule, Failure, begins, effective
-from app.core.ids import notice_id
-from app.core.ingest import iso
-from app.core.model import Endpoint, OpenCircuit
-from app.core.notices import Kind, Notice
-from app.core.signals import Signal
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.model.ids import notice_id
+from app.core.model.timestamps import iso
+from app.core.records.notice import Kind, Notice
+from app.core.records.signal import Signal
 
 Stage = Literal["healthy", "failing", "shown", "warned", "urgent", "disabled"]
 Sight = Literal["success", "failure", "lasting", "half", "three_quarters", "over", "gone", "rest", "renewal"]
@@ -317,7 +318,7 @@ class _Step:
             "failing_since": facts.since, "disable_at": facts.disable_at,
             "disable_after_failures": self._rule.consecutive_failures, "disable_after_days": self._rule.failing_days,
             "last_result": self._signal.result, "last_status": self._signal.status,
-            "last_error": words.plain(self._signal.error), **more,
+            "last_error": wording.plain(self._signal.error), **more,
         }  # fmt: skip
         data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
         self._orders.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core.model import Endpoint
+from app.core.model.endpoint import Endpoint
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

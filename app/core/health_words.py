@@ -5,9 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.core.health_rules import DisableRule
-
-#: characters that are quoted of what others have written
-_QUOTED = 300
+from app.core.wording import plain
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +55,6 @@ def dead(facts: Facts, deliveries: int, reason: str) -> str:
     """Deliveries were given up."""
     number = "A delivery" if deliveries == 1 else f"{deliveries} deliveries of one day"
     return f"{number} to {facts.url} could not be made and will not be tried again: {reason}{_last(facts)}"
-
-
-def plain(text: str) -> str:
-    """A text of somebody else's, on one line, without control characters, and not long."""
-    line = "".join(character if character.isprintable() else " " for character in text[: 2 * _QUOTED])
-    return " ".join(line.split())[:_QUOTED]
 
 
 def _so_far(facts: Facts) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.model import Hold
+from app.core.model.endpoint import Hold
 
 MAX_HOLDS = 8
 #: offsets of partitions in them: with 1,000 partitions they are 160 KB of the 256 KB that a state may have

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from app.core.partitions import Place
+from app.core.offsets.partitions import Place
 
 T = TypeVar("T")
 

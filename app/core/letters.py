@@ -7,14 +7,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.core.health_words import plain
-from app.core.hints import hint
-from app.core.notices import Notice
+from app.core.email import Entry, Letter
+from app.core.records.notice import Notice
+from app.core.wording import hint, plain
 
 #: notices that one e-mail shows; it says how many more there are
 _SHOWN = 50
+
+
 _FIRST_PAUSE_S = 30.0
+
+
 _LONGEST_PAUSE_S = 3600.0
+
 
 _TITLES = {
     "endpoint.disabled": "disabled",
@@ -24,6 +29,8 @@ _TITLES = {
     "endpoint.circuit_closed": "answering again",
     "delivery.dead": "with lost deliveries",
 }
+
+
 _TO_DO = {
     "endpoint.disabled": "Mend the receiver, enable the endpoint, and then recover what it has missed. Deliveries that "
     "waited for it have been cancelled; events of the last 7 days can be recovered.",
@@ -54,33 +61,6 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 def pause_s(failures: int) -> float:
     """How long to wait after that many failures in a row to hand over an e-mail."""
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20))
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One notice, in words; every text is one line."""
-
-    title: str
-    at: str
-    mode: str
-    endpoint_id: str
-    description: str
-    summary: str
-    #: what the last outcome means
-    meaning: str
-    #: what to do about it
-    advice: str
-    #: what to do with the endpoint
-    next_step: str
-
-
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """What the templates are filled with."""
-
-    subject: str
-    tenant: str
-    entries: tuple[Entry, ...]
-    more: int
-    unsubscribe: str | None
 
 
 def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> Letter:

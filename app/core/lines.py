@@ -10,7 +10,8 @@ Rules of this file (DESIGN guarantee 5)
   it is under way is over, too: its failure has no retry.
 - A partition that *catches up* lets nobody go before its records are read up to where they ended at its assignment:
   what was settled and not committed meets its successor before it is sent.
-- What somebody asks for by hand (a turn) goes beside the copy in hand that it replaces (core/turns.py), and is over
+- What somebody asks for by hand (a turn) goes beside the copy in hand that it replaces
+  (core/supersession.py), and is over
   only with the delivery that it belongs to. What has no mark (older versions) waits for its turn, and is never over.
 - Marks are remembered beyond the last delivery in hand, for the lines that moved last, also when their partition goes
   and comes back: what they prove stays true.
@@ -23,8 +24,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from app.core.model import Delivery
-from app.core.partitions import Partition
+from app.core.model.delivery import Delivery
+from app.core.offsets.partitions import Partition
 
 #: lines with nothing in hand whose marks are remembered
 REMEMBERED = 20_000

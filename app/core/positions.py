@@ -17,12 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.core import ids
-
-#: the metadata of our commits
-COMMIT_MARK = "hookstream"
-#: the same of a commit that goes on in a log that has moved
-MOVED_MARK = "hookstream moved"
+from app.core.model import ids
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,9 +51,15 @@ class _Read(Protocol):
 
 
 _checkpoints = msgspec.json.Decoder(Checkpoint)
+
+
 _decoder = msgspec.json.Decoder(Position)
+
+
 #: no offset is as large
 _END = 1 << 63
+
+
 _encoder = msgspec.json.Encoder()
 
 

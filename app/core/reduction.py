@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from app.core.attempt import Attempt
-from app.core.clipping import clip
-from app.core.delivery_record import OMITTED, Header
-from app.core.notices import Notice
-from app.core.topics import RUNGS, Names, Topics
+from app.core.model.clipping import clip
+from app.core.records.attempt import Attempt
+from app.core.records.delivery import OMITTED
+from app.core.records.headers import Header
+from app.core.records.notice import Notice
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names
 
 #: value and headers
 Reduced = tuple[bytes | None, list[Header]]

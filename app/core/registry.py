@@ -8,14 +8,22 @@ is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from app.core import registry_replays, turns
-from app.core.clipping import clip
-from app.core.commands import (
+from app.core import registry_replays, supersession
+from app.core.directory import Directory
+from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
+from app.core.errors import CommandRefused
+from app.core.holds import bounded
+from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint, Hold, last_disablement
+from app.core.model.event_types import EventType
+from app.core.model.replay import Replay
+from app.core.records.command import (
     AdvanceReplay,
     CancelReplay,
     CloseHold,
@@ -32,7 +40,6 @@ from app.core.commands import (
     RecoverEndpoint,
     RemoveEndpoint,
     RemoveEventType,
-    Reply,
     ResumeReplay,
     RevokeKey,
     RotateSecret,
@@ -41,14 +48,7 @@ from app.core.commands import (
     Unsubscribe,
     UpdateEndpoint,
 )
-from app.core.directory import Directory
-from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
-from app.core.errors import CommandRefused
-from app.core.holds import bounded
-from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
-from app.core.model import ApiKey, Endpoint, EventType, Hold, Replay, Tenant, Turn
-
-State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
+from app.core.records.registry import State
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -76,17 +76,6 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "updated_at_ms",
     "version",
 }
-
-_encoder = msgspec.json.Encoder()
-_command = msgspec.json.Decoder(Command)
-
-
-def read_command(value: bytes | None) -> Command:
-    """The command of a record; `CommandRefused("unreadable")` when it is none."""
-    try:
-        return _command.decode(value or b"")
-    except (ValueError, RecursionError) as error:
-        raise CommandRefused("unreadable", str(error)) from error
 
 
 def decide(
@@ -155,63 +144,12 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
             return _replays(registry_replays.decide(command.action, directory, now_ms))
         case TakeTurns(turns=taken):
-            fresh, gone = turns.take(taken, directory.turns, now_ms)
+            fresh, gone = supersession.take(taken, directory.turns, now_ms)
             return [Change(f"turn/{each.id}", each, 1) for each in fresh] + [
                 Change(f"turn/{each}", None, 0) for each in gone
             ]
         case _:
             raise CommandRefused("unreadable", f"unknown command {command.action}")
-
-
-def apply(directory: Directory, key: str, value: bytes | None) -> None:
-    """Read one record of the registry into a directory; kinds that this version does not know are passed over.
-
-    `ValueError` when the value is not one of its kind, or is another entity's than the key says.
-    """
-    kind, _, name = key.partition("/")
-    reader = _READERS.get(kind)
-    if reader is not None:
-        reader(directory, name, value)
-
-
-def encode(value: State | Command | Reply | None) -> bytes | None:
-    """A registry value as JSON; None stays None (a tombstone)."""
-    return None if value is None else _encoder.encode(value)
-
-
-def _reader(
-    kind: type[Any], put: Callable[[Directory, Any], None], remove: Callable[[Directory, str], None]
-) -> Callable[[Directory, str, bytes | None], None]:
-    decoder = msgspec.json.Decoder(kind)
-
-    def read(directory: Directory, name: str, value: bytes | None) -> None:
-        if value is None:
-            remove(directory, name)
-        else:
-            state = decoder.decode(value)
-            if _name_of(state) != name:
-                raise ValueError(f"the value is that of {_name_of(state)}")
-            put(directory, state)
-
-    return read
-
-
-def _name_of(state: State) -> str:
-    match state:
-        case EventType():
-            return f"{state.tenant}/{state.mode}/{state.name}"
-        case _:
-            return state.id
-
-
-_READERS = {
-    "endpoint": _reader(Endpoint, Directory.put_endpoint, Directory.remove_endpoint),
-    "tenant": _reader(Tenant, Directory.put_tenant, Directory.remove_tenant),
-    "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
-    "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
-    "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
-    "turn": _reader(Turn, Directory.put_turn, Directory.remove_turn),
-}
 
 
 def _current(directory: Directory, endpoint_id: str, expected: int | None) -> Endpoint:
@@ -317,12 +255,6 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
     if action.replay_id in directory.replays:
         return []
     return _replays(registry_replays.of_hold(endpoint, missed, action.replay_id, "recover", directory, now_ms))
-
-
-def last_disablement(endpoint: Endpoint) -> Hold | None:
-    """The last time that the endpoint was disabled and enabled again."""
-    closed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
-    return closed[-1] if closed else None
 
 
 def _replays(changed: Sequence[Replay | str]) -> list[Change]:

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.commands import AdvanceReplay, CancelReplay, CreateReplay, PauseReplay, ResumeReplay
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.matching import is_pattern
-from app.core.model import Endpoint, Hold, Replay
+from app.core.model.endpoint import Endpoint, Hold
+from app.core.model.event_types import is_pattern
+from app.core.model.replay import Replay
+from app.core.records.command import AdvanceReplay, CancelReplay, CreateReplay, PauseReplay, ResumeReplay
 
 #: replays of an endpoint, and those of all endpoints of a tenant and mode, that are remembered after their end
 MAX_REPLAYS = 20

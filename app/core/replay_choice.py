@@ -13,32 +13,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-import msgspec
-
-from app.core import sights
 from app.core.directory import Directory
-from app.core.matching import includes
-from app.core.model import Endpoint, Event, Only, Replay
-from app.core.replaying import Fate, Kept
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.event_types import includes
+from app.core.model.replay import Only, Replay
+from app.core.records import idempotency_entry
+from app.core.records.record import Kept
+from app.core.replaying import Fate
 
 #: what the changelog's clock and the registry's may differ by
 _CLOCKS_MS = 60_000
+
+
 #: how far ahead a producer's timestamps may be (Kafka itself refuses more)
 _AHEAD_MS = 3_600_000
+
+
 #: the deliveries of other processes' `attempts` that count as an end or a beginning
 _SAID = frozenset(("delivered", "retrying", "dead"))
-
-
-class Counts(msgspec.Struct):
-    """What a replay would deliver."""
-
-    #: endpoint id → deliveries
-    endpoints: dict[str, int] = msgspec.field(default_factory=dict)
-    #: deliveries for endpoints that are disabled
-    skipped: int = 0
-    #: partition → the offset up to which was counted
-    read: dict[int, int] = msgspec.field(default_factory=dict)
-    complete: bool = True
 
 
 def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str, ...]:
@@ -134,7 +127,7 @@ class Piece:
         wanted = self._wanted.get(partition)
         if not wanted or value is None:
             return
-        for sight in sights.decode(value):
+        for sight in idempotency_entry.decode(value):
             if sight.partition == partition and (known := wanted.get(sight.offset)) is not None:
                 wanted[sight.offset] = known._replace(sequence=sight.sequence)
 

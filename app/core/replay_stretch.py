@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from app.core.ingest import iso
-from app.core.moments import BEGIN
-
-
-class Oldest(NamedTuple):
-    """The first record that a partition still has."""
-
-    offset: int
-    #: None: it has none
-    timestamp_ms: int | None
-
-    @property
-    def has_lost(self) -> bool:
-        """Whether retention has removed records before it."""
-        return self.offset > 0
+from app.core.model.replay import Oldest
+from app.core.model.timestamps import BEGIN, iso
 
 
 class Span(NamedTuple):

@@ -11,52 +11,40 @@ Rules of this file
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heappop, heappush
-from typing import Literal, Protocol
+from typing import Literal
 
-from app.core.delivery_record import Header
 from app.core.directory import Directory
-from app.core.model import Endpoint, Replay
+from app.core.model.endpoint import Endpoint
+from app.core.model.replay import Replay
+from app.core.records.record import Kept
 
 #: deliveries of one replay that have not been attempted
 _WINDOW = 32
+
+
 #: the same where the sequencer lets them out one by one: a key that waits must not stop the others
 _WINDOW_IN_LINE = 1000
+
+
 #: as many as a rate limit lets through in that time
 _RATE_S = 2
+
+
 #: the attempt of a delivery may be deferred: after so long without any, one more goes
 STALLED_S = 60.0
+
+
 #: so long without any, and other endpoints of the replay are waited for no longer
 STUCK_S = 5.0
+
+
 #: records that may wait for older ones, and their bytes
 _LOOK_AHEAD = 2000
+
+
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
-#: of a delivery that was put aside, no longer true once it goes on
-_ENDED = frozenset(
-    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "waiting-since",
-     "registry-position", "arrival", "released")
-)  # fmt: skip
-
-
-class Kept(Protocol):
-    """What is read of a record."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[Header]: ...
-
-
-# --- which -------------------------------------------------------------------------------------------------------
 
 
 def workable(directory: Directory, without: Collection[str]) -> list[Replay]:
@@ -96,24 +84,6 @@ def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
     mine = [at for at, hold in enumerate(holds) if (hold.begin, hold.end, hold.dead_begin) == own]
     later = holds[mine[-1] + 1 :] if mine else [each for each in holds if each.since_ms >= replay.created_at_ms]
     return later[0].dead_begin if later else None
-
-
-def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
-    """Whether a record of deliveries.dead waits for the resume of that endpoint."""
-    return record.key == endpoint_key and ("reason", b"paused") in record.headers
-
-
-def released(headers: Sequence[Header], position: int) -> list[Header]:
-    """The headers of a delivery that was put aside and goes on.
-
-    `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read
-    as far, or it would be put aside once more.
-    """
-    kept = [(name, text) for name, text in headers if name not in _ENDED and text is not None]
-    return [*kept, ("registry-position", b"%d" % position)]
-
-
-# --- at what pace -------------------------------------------------------------------------------------------------
 
 
 def window_of(endpoint: Endpoint) -> int:
@@ -159,9 +129,6 @@ class Window:
     def stuck(self, now_s: float) -> bool:
         """Deliveries are under way, and none has been attempted for seconds: the endpoint hangs, or has a low rate."""
         return bool(self._open) and now_s - self._attempted_s >= STUCK_S
-
-
-# --- in which order -----------------------------------------------------------------------------------------------
 
 
 class OldestFirst:

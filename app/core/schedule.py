@@ -12,8 +12,14 @@ from email.utils import parsedate_to_datetime
 
 #: Retry-After is believed up to one day (DESIGN section 7)
 RETRY_AFTER_CAP_S = 86_400.0
+
+
 _SECONDS = re.compile(r"\+?[0-9]+(\.[0-9]*)?")
+
+
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]{5,18}([Zz]|[+-][0-9]{2}:?[0-9]{2})", re.ASCII)
+
+
 #: jitter is 0…+10 % of the delay: never early
 JITTER = 0.1
 
@@ -56,16 +62,3 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text.upper())
     moment = parsedate_to_datetime(text)
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # RFC 9110: every date in HTTP is GMT
-
-
-def rung_for(wait_s: float, rungs: Sequence[tuple[str, float]]) -> str:
-    """The rung for a record that is due in `wait_s`: the longest that is not longer, else the shortest.
-
-    So a record never waits in a rung past its due time, and any due time is a walk down the ladder.
-    """
-    chosen = rungs[0][0]
-    for name, seconds in rungs:
-        if seconds > wait_s:
-            break
-        chosen = name
-    return chosen

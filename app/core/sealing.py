@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.core.errors import ConfigError
-from app.core.model import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret
 
 #: the latest secrets of each key that are remembered: one of them that opens proves the key
 _SAMPLES = 16

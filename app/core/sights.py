@@ -12,24 +12,9 @@ The answer depends only on the records before it in the log, so a replay gives t
 
 from __future__ import annotations
 
-from struct import Struct
-
 import msgspec
 
-_VERSION = b"\x01"
-_SIGHT = Struct(">IQQQ")
-#: sights kept per key; the oldest leave first (a key used again on each of 32 days of retention is no accident)
-MAX_SIGHTS = 32
-
-
-class Sight(msgspec.Struct, frozen=True):
-    """One accepted record of a key."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    #: its number within the ordering key, from 1; 0: it has no ordering key
-    sequence: int
+from app.core.records.idempotency_entry import MAX_SIGHTS, Sight, decode, encode
 
 
 class Again(msgspec.Struct, frozen=True):
@@ -70,15 +55,3 @@ def decide(
         if earlier and timestamp_ms - sight.timestamp_ms < ttl_ms:
             return Duplicate(sight)
     return First(sights)
-
-
-def encode(sights: tuple[Sight, ...]) -> bytes:
-    """One version byte, then 28 bytes for each sight."""
-    return _VERSION + b"".join(_SIGHT.pack(s.partition, s.offset, s.timestamp_ms, s.sequence) for s in sights)
-
-
-def decode(stored: bytes) -> tuple[Sight, ...]:
-    """The reverse; a value of another version counts as nothing stored (costs a duplicate, never an event)."""
-    if stored[:1] != _VERSION or (len(stored) - 1) % _SIGHT.size:
-        return ()
-    return tuple(Sight(*numbers) for numbers in _SIGHT.iter_unpack(stored[1:]))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.core.exchange import Outcome, Reply
+from app.core.model.http_exchange import Outcome, Reply
 from app.core.schedule import delay_s, due_at_ms, retry_after_s
 
 

@@ -6,14 +6,13 @@ from asyncio import Future
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from app.core.commands import Action, Reply
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
-from app.core.exchange import Outcome, PreparedRequest
-from app.core.model import Replay, SealedSecret
-from app.core.partitions import Committed, Place
-from app.core.replay_choice import Counts
-from app.core.replay_stretch import Oldest
+from app.core.model.endpoint import SealedSecret
+from app.core.model.http_exchange import Outcome, PreparedRequest
+from app.core.model.replay import Counts, Oldest, Replay
+from app.core.offsets.partitions import Committed, Place
+from app.core.records.command import Action, Reply
 
 Headers = Sequence[tuple[str, bytes]]
 

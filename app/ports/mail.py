@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from app.core.letters import Letter
+from app.core.email import Letter
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from app.core.errors import HookstreamError
-from app.core.model import EventType
-from app.core.schema_rules import Violation
-from app.core.watchdog import Report
+from app.core.model.event_types import EventType
+from app.core.offsets.progress import Report
+from app.core.schemas.rules import Violation
 from app.ports import Record
 
 
@@ -122,7 +122,7 @@ class SchemaJudge(Protocol):
 
     @property
     def spent(self) -> int:
-        """Units of work so far, of about 25 ns (core/schema_cost.py)."""
+        """Units of work so far, of about 25 ns (core/schemas/cost.py)."""
         ...
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:

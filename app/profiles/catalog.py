@@ -9,7 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from app.core.errors import ConfigError
-from app.core.matching import is_event_type
+from app.core.model.event_types import is_event_type
 from app.profiles import bota, efficlose, recall, standard, voxscriber
 from app.profiles.contract import Profile
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.core.ecmajson import quote, stringify
 from app.profiles.contract import EventView, Profile
+from app.profiles.ecmascript_json import quote, stringify
 from app.profiles.signatures import hex_signature, text_key
 
 

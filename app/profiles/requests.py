@@ -8,9 +8,10 @@ from urllib.parse import quote
 import msgspec
 
 from app.core.errors import Unrepresentable
-from app.core.exchange import PreparedRequest
-from app.core.ingest import data_of
-from app.core.model import Delivery, Endpoint, SealedSecret
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.http_exchange import PreparedRequest
+from app.core.records.raw_event import data_of
 from app.core.verdict import Policy
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard

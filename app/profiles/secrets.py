@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.core.errors import ConfigError
-from app.core.model import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret
 from app.profiles.catalog import PROFILES
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.core.partitions import Partitions
+from app.core.offsets.partitions import Partitions
 from app.ports import Clock, Source
 
 #: what a crash repeats of the finished is what this time brings

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from app.core import delivery_record
 from app.core.ladder import HandDown, Ladder, Release
-from app.core.partitions import Committed, Partition, Place
-from app.core.schedule import rung_for
-from app.core.topics import RUNGS, Names, Topics
-from app.core.watchdog import Progress, Report, progress_of
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Progress, Report, progress_of
+from app.core.records import delivery, headers
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names, rung_for
 from app.ports import BundleLog, Clock, Meter, Record, Source
 from app.roles.commits import Commits
 
@@ -141,12 +141,12 @@ class DelayRole:
             size = len(record.value or b"")
             if not partition.opened(record.offset, size):
                 continue
-            if delivery_record.size_of(record) > self._max_record_bytes:
+            if headers.size_of(record) > self._max_record_bytes:
                 log.error("delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be")
                 self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_DELAY)
                 partition.finished(record.offset, size)
             else:
-                due_ms = delivery_record.due_at_ms(record.headers, now_ms)
+                due_ms = delivery.due_at_ms(record.headers, now_ms)
                 waiting = _Waiting(partition, record, due_ms)
                 self._ladder.add(
                     place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size

@@ -20,8 +20,8 @@ import structlog
 from app.core import positions
 from app.core.fanout import Plan, Planner, Rules, checkpoint_key, position_key
 from app.core.fanout_records import dropped, rejected
+from app.core.offsets.progress import Report
 from app.core.slicing import SliceSize
-from app.core.watchdog import Report
 from app.ports import Bundle, BundleLog, Clock, DirectoryFeed, Meter
 from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, PartedBatch, remember

@@ -14,16 +14,17 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from app.core import ids
-from app.core.commands import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.errors import Defect
 from app.core.health import Disable, Health, Said, Show, ShowCircuit, Tell, observe
 from app.core.health_rules import DisableRule
-from app.core.registry import encode
+from app.core.model import ids
+from app.core.offsets.progress import Report
+from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendEndpoint
+from app.core.records.registry import encode
+from app.core.records.signal import Signal, read
 from app.core.sampling import Sampled
-from app.core.signals import Signal, read
-from app.core.topics import Names, Topics
-from app.core.watchdog import Report
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Bundle, BundleLog, DirectoryFeed, Ends, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
 from app.profiles.catalog import PROFILES

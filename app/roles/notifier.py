@@ -17,14 +17,16 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from app.core import ids, notices
 from app.core.errors import Defect
 from app.core.letters import Pace, letter, pause_s
-from app.core.matching import RESERVED
-from app.core.notices import Notice
-from app.core.partitions import Committed, Partition, Place
-from app.core.topics import Names, Topics
-from app.core.watchdog import Report, progress_of
+from app.core.model import ids
+from app.core.model.event_types import RESERVED
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Report, progress_of
+from app.core.records import notice as notice_record
+from app.core.records.notice import Notice
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Clock, DirectoryFeed, Log, Meter, Record, Source
 from app.ports.mail import Mail, Mailer, Writer
 from app.roles.commits import Commits
@@ -175,7 +177,7 @@ class NotifierRole:
         if not partition.opened(record.offset, size):
             return
         try:
-            notice = notices.read(record.value)
+            notice = notice_record.read(record.value)
         except Defect as error:
             log.error("notifier.unreadable", place=partition.place, offset=record.offset, error=str(error))
             self._meter.count("records_unreadable_total", topic=Names.NOTICES)

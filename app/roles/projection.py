@@ -16,11 +16,11 @@ from typing import TypeVar
 import structlog
 
 from app.core.errors import Defect, LogMoved, Unavailable
-from app.core.log_moves import LogMove
-from app.core.partitions import Committed, Place
-from app.core.projecting import TOPICS, Portion
-from app.core.topics import Topics
-from app.core.watchdog import Progress, Report
+from app.core.offsets.log_moves import LogMove
+from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.progress import Progress, Report
+from app.core.readmodel.batch import TOPICS, Portion
+from app.core.topics.declarations import Topics
 from app.ports import Clock, Meter, Record, SeekingSource
 from app.ports.readmodel import Moved, ProjectionStore
 

@@ -6,17 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from app.core import audit
-from app.core.audit import AuditEntry, entry_of
-from app.core.clipping import clip
-from app.core.commands import Command, Reply
+from app.core.audit import entry_of
 from app.core.directory import Directory
 from app.core.errors import CommandRefused, Defect, TooLarge
 from app.core.limits import DEFAULT_LIMITS, TenantLimits
-from app.core.model import Endpoint, EventType
-from app.core.registry import Change, apply, decide, encode, read_command
-from app.core.schema_graph import BadSchema
-from app.core.watchdog import Progress, Report
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
+from app.core.offsets.progress import Progress, Report
+from app.core.records import audit
+from app.core.records.audit import AuditEntry
+from app.core.records.command import Command, Reply
+from app.core.records.registry import apply, encode, read_command
+from app.core.registry import Change, decide
+from app.core.schemas.graph import BadSchema
 from app.ports import Clock, Meter, Record, RegistryStore
 
 log = structlog.get_logger(__name__)

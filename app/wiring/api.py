@@ -23,7 +23,8 @@ from app.adapters.listener import OnClosed
 from app.adapters.minting import RandomMinter
 from app.adapters.web_server import WebServer
 from app.core.connection_book import ConnectionLimits
-from app.core.topics import Names, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import DirectoryFeed, Sender
 from app.ports.dependencies import Dependency
 from app.ports.operations import Operations
@@ -35,7 +36,8 @@ from app.roles.api.limits import CallLimits
 from app.roles.api.role import ApiRole
 from app.roles.api.server import Server
 from app.roles.api.tokens import Tokens
-from app.roles.replay import Archive, Counting
+from app.roles.replay.counting import Counting
+from app.roles.replay.selecting import Archive
 from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.dashboard import site

@@ -15,10 +15,11 @@ from app.adapters.command_client import CommandClient
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.keyring import AesKeyRing, new_signing_secret
-from app.core.commands import CreateEndpoint, UpdateEndpoint
 from app.core.directory import Directory
-from app.core.model import Endpoint
-from app.core.topics import Names, Topics
+from app.core.model.endpoint import Endpoint
+from app.core.records.command import CreateEndpoint, UpdateEndpoint
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.embedded.receiver import DemoReceiver, Received
 from app.profiles.catalog import PROFILES, load_catalogue
 

@@ -8,8 +8,9 @@ from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.core.fanout import Rules
-from app.core.recovery import Recovery, later_count
-from app.core.topics import Names, Topics
+from app.core.table_recovery import Recovery, later_count
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Meter
 from app.roles.fanout import FanoutRole
 from app.settings import Settings

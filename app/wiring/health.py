@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from app.adapters.faust_stream import FaustStream
 from app.adapters.kafka_ends import KafkaEnds
 from app.adapters.kafka_log import KafkaLog
-from app.core.recovery import TRUSTED_S, Recovery, later_state
-from app.core.topics import Names, Topics
+from app.core.table_recovery import TRUSTED_S, Recovery, later_state
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import DirectoryFeed, Ends, Meter
 from app.roles.health import HealthRole
 from app.settings import Settings

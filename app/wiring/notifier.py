@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from app.adapters.mail_writer import TemplateWriter
 from app.adapters.smtp import SmtpMailer
-from app.core import mail_server, unsubscribing
+from app.core import email
 from app.core.letters import Pace
-from app.core.topics import Topics
+from app.core.topics.declarations import Topics
 from app.ports import Clock, DirectoryFeed, KeyRing, Log, Meter, Source
 from app.ports.dependencies import Dependency
 from app.roles.notifier import NotifierRole
@@ -22,12 +22,12 @@ def notifier_role(
     """A fresh role. `base_url` says where people find the API."""
 
     def link(tenant: str, address: str) -> str:
-        sealed = keyring.seal(address, unsubscribing.owner(tenant), clock.now_ms())
-        return f"{base_url()}{unsubscribing.PATH}?token={unsubscribing.token(tenant, sealed)}"
+        sealed = keyring.seal(address, email.unsubscribe_owner(tenant), clock.now_ms())
+        return f"{base_url()}{email.UNSUBSCRIBE_PATH}?token={email.unsubscribe_token(tenant, sealed)}"
 
     mailer = None
     if settings.smtp_url is not None and settings.mail_from is not None:
-        server = mail_server.read(settings.smtp_url.reveal())
+        server = email.read_smtp_url(settings.smtp_url.reveal())
         mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file, status)
     return NotifierRole(
         source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateWriter(), link=link, topics=topics,

@@ -26,21 +26,22 @@ from app.adapters.lag_sampler import LagSampler
 from app.adapters.loop_watch import LoopWatch
 from app.adapters.metrics import PrometheusMeter
 from app.adapters.web_server import add_probes
-from app.core.addresses import EgressPolicy, check_url
 from app.core.directory import Directory
+from app.core.egress import EgressPolicy, check_url
 from app.core.errors import ConfigError
 from app.core.lanes import Limits
 from app.core.limits import TenantLimits
-from app.core.projecting import TOPICS as PROJECTED
+from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.reduction import reduced_for
 from app.core.sealing import newest_secret_problem
-from app.core.topics import RUNGS, Names, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
 from app.roles.delay import DelayRole
-from app.roles.dispatch import DispatchRole
+from app.roles.dispatch.role import DispatchRole
 from app.roles.registry import RegistryRole
-from app.roles.replay import Archive
+from app.roles.replay.selecting import Archive
 from app.settings import Settings
 from app.wiring.address import Address, ports_of
 from app.wiring.fanout import fanout_role

@@ -16,8 +16,8 @@ from app.adapters.sql.migrating import revision
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.errors import Unavailable
-from app.core.projecting import TOPICS
-from app.core.topics import Topics
+from app.core.readmodel.batch import TOPICS
+from app.core.topics.declarations import Topics
 from app.ports import Clock, Meter
 from app.ports.dependencies import Dependency
 from app.roles.projection import ProjectionRole

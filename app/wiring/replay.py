@@ -8,9 +8,12 @@ from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_replay import KafkaReplayReader, commands
 from app.adapters.kafka_source import KafkaSource
-from app.core.topics import Names, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Clock, DirectoryFeed
-from app.roles.replay import Archive, ReplayRole, Surroundings
+from app.roles.replay.giving import Surroundings
+from app.roles.replay.role import ReplayRole
+from app.roles.replay.selecting import Archive
 from app.settings import Settings
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from app.adapters.faust_stream import FaustStream
 from app.adapters.kafka_log import KafkaLog
-from app.core.recovery import TRUSTED_S, Recovery, later_line
-from app.core.topics import Names, Topics
+from app.core.table_recovery import TRUSTED_S, Recovery, later_line
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Clock, DirectoryFeed, Meter
-from app.roles.sequencer import SequencerRole
+from app.roles.sequencer.role import SequencerRole
 from app.settings import Settings
 
 

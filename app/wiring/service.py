@@ -11,7 +11,8 @@ import structlog
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.keyring import AesKeyRing
 from app.core.errors import Defect, HookstreamError
-from app.core.topics import Topics, plan
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import plan
 from app.embedded.broker import EmbeddedBroker
 from app.settings import Settings
 from app.wiring.address import Address

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import structlog
 
 from app.core.errors import Defect, HookstreamError, LogMoved
-from app.core.watchdog import Patience, Report
+from app.core.offsets.progress import Report
+from app.core.watchdog import Patience
 from app.ports import Clock, Meter
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ import yaml
 import app
 from app.adapters.kafka_admin import KafkaAdmin
 from app.core.errors import ConfigError, Unavailable
-from app.core.topic_drift import judge
-from app.core.topics import Topics, load
+from app.core.topics.declarations import Topics, load
+from app.core.topics.start_check import judge
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from app.adapters.lag_sampler import EVERY_S
-from app.core.partitions import Place
-from app.core.watchdog import Healthy, Limits, Span, Stuck, Suspect, Watch
+from app.core.offsets.partitions import Place
+from app.core.offsets.progress import Span
+from app.core.watchdog import Healthy, Limits, Stuck, Suspect, Watch
 from app.ports import Clock
 from app.settings import Settings
 from app.wiring.supervisor import Role, Supervisor

@@ -8,25 +8,26 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core import audit, commands, duplicate_record, ingest, matching, model, moments, notices, signals
-from app.core.attempt import Attempt
+from app.core.model import endpoint, event_types, replay, tenant, timestamps
+from app.core.records import audit, command, duplicate, notice, raw_event, signal
+from app.core.records.attempt import Attempt
 from tests.architecture.field_sentences import sentences
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "records"
 
 _KEY_LENGTH = 512
-_REGISTERED = (model.Endpoint, model.Tenant, model.ApiKey, model.EventType, model.Replay)
+_REGISTERED = (endpoint.Endpoint, tenant.Tenant, tenant.ApiKey, event_types.EventType, replay.Replay)
 _STRUCTS = (
     Attempt,
     audit.AuditEntry,
-    notices.Notice,
-    signals.Signal,
+    notice.Notice,
+    signal.Signal,
     *_REGISTERED,
-    model.SealedSecret,
-    model.Hold,
-    commands.Command,
-    commands.Reply,
-    *get_args(commands.Action),
+    endpoint.SealedSecret,
+    endpoint.Hold,
+    command.Command,
+    command.Reply,
+    *get_args(command.Action),
 )
 
 
@@ -36,12 +37,12 @@ def documents() -> dict[str, str]:
         f"{topic}.v1.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for topic, schema in (
             ("attempts", _struct("attempts", Attempt)),
-            ("endpoints.signals", _struct("endpoints.signals", signals.Signal)),
-            ("notices", _struct("notices", notices.Notice)),
+            ("endpoints.signals", _struct("endpoints.signals", signal.Signal)),
+            ("notices", _struct("notices", notice.Notice)),
             ("audit", _struct("audit", audit.AuditEntry)),
             ("registry", _registry()),
-            ("registry.commands", _struct("registry.commands", commands.Command)),
-            ("registry.replies", _struct("registry.replies", commands.Reply)),
+            ("registry.commands", _struct("registry.commands", command.Command)),
+            ("registry.replies", _struct("registry.replies", command.Reply)),
             ("events.raw", _event()),
             ("events.duplicates", _duplicate()),
         )
@@ -84,13 +85,13 @@ def _components(*structs: type) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def _event() -> dict[str, Any]:
     """The native format; what `understand` checks beyond types is added from the same expressions."""
-    _, components = msgspec.json.schema_components((ingest._Native,))
+    _, components = msgspec.json.schema_components((raw_event._Native,))
     (event,) = components.values()
     rules: dict[str, dict[str, Any]] = {
-        "type": {"pattern": _whole(matching._TYPE.pattern), "maxLength": matching.MAX_TYPE_LENGTH},
-        "id": {"pattern": _whole(ingest._NAME.pattern)},
-        "tenant": {"pattern": _whole(ingest._TENANT.pattern)},
-        "created_at": {"pattern": _whole(moments._TIMESTAMP.pattern)},
+        "type": {"pattern": _whole(event_types._TYPE.pattern), "maxLength": event_types.MAX_TYPE_LENGTH},
+        "id": {"pattern": _whole(raw_event._NAME.pattern)},
+        "tenant": {"pattern": _whole(raw_event._TENANT.pattern)},
+        "created_at": {"pattern": _whole(timestamps._TIMESTAMP.pattern)},
         "mode": {"enum": ["live", "test", "", None]},
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
@@ -118,8 +119,8 @@ def _event() -> dict[str, Any]:
 
 def _duplicate() -> dict[str, Any]:
     """The headers, as one object of texts."""
-    names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate_record.DroppedDuplicate)}
-    said = sentences(duplicate_record.DroppedDuplicate)
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate.DroppedDuplicate)}
+    said = sentences(duplicate.DroppedDuplicate)
     properties: dict[str, dict[str, Any]] = {name: {"type": "string"} for name in names.values()}
     for field, sentence in said.items():
         properties[names[field]]["description"] = sentence

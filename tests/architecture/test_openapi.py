@@ -13,7 +13,8 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.core.model import Delivery, Endpoint, SealedSecret
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, SealedSecret
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.openapi import document

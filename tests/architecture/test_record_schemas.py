@@ -9,11 +9,13 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from app.core import duplicate_record, registry
 from app.core.attempt import unsent
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, understand
-from app.core.model import Delivery, Endpoint, SealedSecret, Tenant
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.tenant import Tenant
+from app.core.records import command, duplicate
+from app.core.records.raw_event import Coordinates, understand
 from tests.architecture.record_schemas import FOLDER, documents
 
 _DELIVERY = Delivery(
@@ -27,7 +29,7 @@ _ENDPOINT = Endpoint(
 )  # fmt: skip
 _ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
 
-_DUPLICATE = duplicate_record.DroppedDuplicate(
+_DUPLICATE = duplicate.DroppedDuplicate(
     tenant="acme", mode="test", idempotency_key="k", event_id="e1", topic="events.raw", partition=1, offset=9,
     timestamp_ms=5, first_partition=1, first_offset=2, first_timestamp_ms=3,
 )  # fmt: skip
@@ -72,11 +74,11 @@ def test_no_file_is_left_over() -> None:
         ("attempts", _ATTEMPT),
         ("registry", _ENDPOINT),
         ("registry", Tenant(id="acme", notify_emails=("ops@example.com",))),
-        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.CreateEndpoint(_ENDPOINT))),
-        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.UpdateEndpoint("ep_1", {}))),
-        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.RemoveEndpoint("ep_1", 2))),
-        ("registry.commands", registry.Command(id="c", issued_at_ms=1, action=registry.PutTenant(Tenant(id="a")))),
-        ("registry.replies", registry.Reply(command_id="c", ok=False, code="conflict", detail="version 2, not 1")),
+        ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.CreateEndpoint(_ENDPOINT))),
+        ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.UpdateEndpoint("ep_1", {}))),
+        ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.RemoveEndpoint("ep_1", 2))),
+        ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.PutTenant(Tenant(id="a")))),
+        ("registry.replies", command.Reply(command_id="c", ok=False, code="conflict", detail="version 2, not 1")),
     ],
 )
 def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, value: msgspec.Struct) -> None:
@@ -88,7 +90,7 @@ def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, 
 
 
 def test_the_headers_of_a_dropped_duplicate_are_valid() -> None:
-    headers = {name: text.decode() for name, text in duplicate_record.write(_DUPLICATE)}
+    headers = {name: text.decode() for name, text in duplicate.write(_DUPLICATE)}
     schema = _validator("events.duplicates")
     schema.validate(headers)
     assert not schema.is_valid({name: text for name, text in headers.items() if name != "first-offset"})

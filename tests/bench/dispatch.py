@@ -20,13 +20,16 @@ from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_source import KafkaSource
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.keyring import AesKeyRing, generate_ring, new_signing_secret
-from app.core import delivery_record, ids
-from app.core.addresses import EgressPolicy
 from app.core.directory import Directory
+from app.core.egress import EgressPolicy
 from app.core.lanes import Limits
-from app.core.model import Delivery, Endpoint
-from app.core.topics import Names, Topics
-from app.roles.dispatch import DispatchRole
+from app.core.model import ids
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.records import delivery as delivery_record
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
+from app.roles.dispatch.role import DispatchRole
 from app.wiring.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.sender import IN_FLIGHT, through_session

@@ -17,8 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.core.directory import Directory
-from app.core.model import Endpoint
-from app.core.topics import Names, Topics
+from app.core.model.endpoint import Endpoint
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.wiring.fanout import fanout_role
 from app.wiring.topics import topics_of
 from tests.bench.sampling import sampled

@@ -16,7 +16,7 @@ import msgspec
 from app.adapters.faust_batches import build_app
 from app.adapters.faust_tables import BatchTable
 from app.core.fanout import table_key
-from app.core.sights import Sight, encode
+from app.core.records.idempotency_entry import Sight, encode
 from app.wiring.fanout import TABLES
 from tests.bench.stage import Child, Stage, Task, answer, settings_of
 

@@ -17,10 +17,10 @@ import msgspec
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
-from app.core import delivery_record
 from app.core.errors import Unavailable
-from app.core.partitions import Place
-from app.core.topics import Names
+from app.core.offsets.partitions import Place
+from app.core.records import delivery as delivery_record
+from app.core.topics.names import Names
 from tests.bench import pages, readmodel_lists
 from tests.bench.pages import Pages
 from tests.bench.readmodel_lists import Lists

@@ -12,8 +12,9 @@ import msgspec
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
-from app.core.projecting import Portion
-from app.ports.readmodel import DeliveryFilter, Moved
+from app.core.readmodel.batch import Portion
+from app.core.readmodel.rows import DeliveryFilter
+from app.ports.readmodel import Moved
 from tests.contracts.query_plans import SCAN, plans_of, statements
 
 _HOUR_MS = 3_600_000

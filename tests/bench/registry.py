@@ -11,9 +11,9 @@ import aiohttp
 import msgspec
 
 from app.adapters.kafka_log import KafkaLog
-from app.core.model import Endpoint
-from app.core.registry import encode
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint
+from app.core.records.registry import encode
+from app.core.topics.names import Names
 from tests.bench.stage import Stage
 from tests.e2e.harness import Service
 

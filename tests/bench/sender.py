@@ -21,8 +21,8 @@ from yarl import URL
 
 from app.adapters.http_sender import HttpSender
 from app.adapters.http_session_sender import HttpSessionSender
-from app.core.addresses import EgressPolicy
-from app.core.exchange import PreparedRequest, Reply
+from app.core.egress import EgressPolicy
+from app.core.model.http_exchange import PreparedRequest, Reply
 from app.ports import Sender
 
 ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{"received":true}'

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from app.adapters.kafka_admin import KafkaAdmin
-from app.core.topics import Topics, plan
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import plan
 from app.embedded.broker import EmbeddedBroker
 from app.embedded.jars import default_cache
 from app.settings import Settings

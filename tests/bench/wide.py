@@ -22,9 +22,9 @@ from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
-from app.core.ids import delivery_id
-from app.core.model import Endpoint
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint
+from app.core.model.ids import delivery_id
+from app.core.topics.names import Names
 from app.ports import Headers
 from app.wiring.fanout import fanout_role
 from app.wiring.topics import topics_of

@@ -15,7 +15,7 @@ from app.adapters.http_session_sender import HttpSessionSender
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
-from app.core.addresses import EgressPolicy
+from app.core.egress import EgressPolicy
 from tests.contracts.sender_kit import LOCAL, AnySender, Open
 from tests.postgres import Postgres
 

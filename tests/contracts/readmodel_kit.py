@@ -7,14 +7,15 @@ from typing import Any
 
 import msgspec
 
-from app.core import delivery_record, ids
-from app.core.attempt import Attempt
-from app.core.audit import AuditEntry
-from app.core.ingest import iso
-from app.core.model import Delivery
-from app.core.partitions import Place
-from app.core.projecting import Portion
-from app.core.topics import Names
+from app.core.model import ids
+from app.core.model.delivery import Delivery
+from app.core.model.timestamps import iso
+from app.core.offsets.partitions import Place
+from app.core.readmodel.batch import Portion
+from app.core.records import delivery as delivery_record
+from app.core.records.attempt import Attempt
+from app.core.records.audit import AuditEntry
+from app.core.topics.names import Names
 from app.ports.readmodel import Moved, ProjectionStore
 from tests.fakes.log import MemoryRecord
 

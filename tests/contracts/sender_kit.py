@@ -9,8 +9,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.adapters.http_sender import HttpSender
 from app.adapters.http_session_sender import HttpSessionSender
-from app.core.addresses import EgressPolicy
-from app.core.exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply
+from app.core.egress import EgressPolicy
+from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
 STRICT = EgressPolicy(allow_http=True)

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from app.adapters.command_client import CommandClient
-from app.core.commands import PauseReplay, Reply
-from app.core.registry import encode
+from app.core.records.command import PauseReplay, Reply
+from app.core.records.registry import encode
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog, MemoryRecord
 

@@ -13,8 +13,8 @@ from app.adapters.smtp import SmtpMailer
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
+from app.core.email import read_smtp_url
 from app.core.errors import Defect, Unavailable
-from app.core.mail_server import read
 from tests.contracts.mail_kit import Postbox, running
 from tests.contracts.test_smtp import MAIL
 from tests.fakes.clock import FakeClock
@@ -59,7 +59,7 @@ async def test_the_mail_server_is_down_when_it_takes_nothing_and_up_when_it_refu
     status = Dependencies(FakeClock(), PrometheusMeter()).of("mail_server")
     box = Postbox()
     async with running(box) as port:
-        mailer = SmtpMailer(read(f"smtp://127.0.0.1:{port}"), "a@b.example", FakeClock(), status=status)
+        mailer = SmtpMailer(read_smtp_url(f"smtp://127.0.0.1:{port}"), "a@b.example", FakeClock(), status=status)
         assert (await mailer.send(MAIL)).result == "sent"
         assert status.state == "up"
     assert (await mailer.send(MAIL)).result == "later"

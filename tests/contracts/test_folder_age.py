@@ -14,7 +14,7 @@ from faust.types import TP
 from app.adapters.faust_batches import build_app
 from app.adapters.faust_tables import BatchTable
 from app.core.fifo import Line
-from app.core.recovery import TRUSTED_S, Recovery, later_line
+from app.core.table_recovery import TRUSTED_S, Recovery, later_line
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"

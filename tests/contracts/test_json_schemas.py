@@ -12,8 +12,8 @@ import pytest
 
 from app.adapters import json_schemas
 from app.adapters.json_schemas import JsonSchemas, schema_problem
-from app.core.model import EventType
-from app.core.schema_rules import Violation
+from app.core.model.event_types import EventType
+from app.core.schemas.rules import Violation
 
 #: what a tenant gave a type to freeze fan-out for everybody
 FREEZING = {"type": "array", "items": {"pattern": "^(?!(.*)(.*)(.*)(.*)\\1\\2\\3\\4c)"}}

@@ -12,7 +12,8 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_log import KafkaLog
 from app.core.errors import HookstreamError
-from app.core.topics import Create, TopicSpec
+from app.core.topics.declarations import TopicSpec
+from app.core.topics.drift import Create
 from app.ports import Record
 from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse

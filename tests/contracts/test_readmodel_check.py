@@ -13,7 +13,7 @@ from app.adapters.sql.checking import Check, check_counts
 from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
-from app.core.tally import HOUR_MS
+from app.core.readmodel.hourly_stats import HOUR_MS
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 Stores = tuple[SqlProjectionStore, SqlReadStore]

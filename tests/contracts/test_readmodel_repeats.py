@@ -13,8 +13,8 @@ from app.adapters.sql import tables
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.errors import Unavailable
-from app.core.partitions import Place
-from app.core.projecting import Portion
+from app.core.offsets.partitions import Place
+from app.core.readmodel.batch import Portion
 from app.ports.readmodel import Moved
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 

@@ -19,7 +19,7 @@ from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.errors import ConfigError, Unavailable
-from app.ports.readmodel import DeliveryFilter
+from app.core.readmodel.rows import DeliveryFilter
 from tests.contracts.query_plans import SCAN, SORT, plans_of, statements
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 from tests.postgres import Postgres

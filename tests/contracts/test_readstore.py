@@ -13,8 +13,9 @@ from app.adapters.sql.database import Database
 from app.adapters.sql.reading import SqlReadStore
 from app.adapters.sql.writing import SqlProjectionStore
 from app.core.errors import Unavailable
-from app.core.topics import Names
-from app.ports.readmodel import LATENCY_BOUNDS_MS, DeliveryFilter
+from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS
+from app.core.readmodel.rows import DeliveryFilter
+from app.core.topics.names import Names
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 ACME = DeliveryFilter(tenant="acme", mode="live")

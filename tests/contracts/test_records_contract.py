@@ -10,7 +10,8 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_records import KafkaRecords
-from app.core.topics import Create, TopicSpec
+from app.core.topics.declarations import TopicSpec
+from app.core.topics.drift import Create
 from app.ports import Log
 from app.ports.records import RecordReader
 from tests.conftest import RealBroker

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from app.core.errors import Defect
-from app.core.exchange import Outcome, PreparedRequest
+from app.core.model.http_exchange import Outcome, PreparedRequest
 from tests.contracts.fault_server import OK, Conversation, FaultServer, Script, answering, obliging
 from tests.contracts.sender_kit import Names, Open, post, refused, replied
 from tests.patience import PATIENCE_S

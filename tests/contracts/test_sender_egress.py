@@ -15,7 +15,7 @@ import trustme
 
 from app.adapters.egress import BlockedAddress, guard, trust
 from app.adapters.http_sender import HttpSender
-from app.core.addresses import EgressPolicy
+from app.core.egress import EgressPolicy
 from app.core.errors import ConfigError
 from tests.contracts.fault_server import Conversation, FaultServer, answering, obliging
 from tests.contracts.sender_kit import LOCAL, Names, Open, post, refused, replied

@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.http_sender import HttpSender
 from app.adapters.http_wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, Wire
-from app.core.exchange import Outcome
+from app.core.model.http_exchange import Outcome
 from tests.contracts.fault_server import OK, Conversation, FaultServer
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
 from tests.patience import PATIENCE_S

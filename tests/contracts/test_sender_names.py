@@ -14,7 +14,7 @@ from app.adapters.dependencies import Dependencies
 from app.adapters.dns import MAX_ADDRESSES, NameResolver
 from app.adapters.http_sender import HttpSender
 from app.adapters.metrics import PrometheusMeter
-from app.core.addresses import EgressPolicy
+from app.core.egress import EgressPolicy
 from app.core.errors import Hindered
 from tests.contracts.dns_server import REFUSED, SERVFAIL, Alias, Entry, NameServer, Silent, Slow
 from tests.contracts.fault_server import FaultServer, obliging

@@ -14,7 +14,7 @@ import trustme
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from app.adapters.smtp import SmtpMailer
-from app.core.mail_server import read
+from app.core.email import read_smtp_url
 from app.ports.mail import Mail
 from tests.contracts.mail_kit import Postbox, running
 from tests.fakes.clock import FakeClock
@@ -38,7 +38,7 @@ def trust(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
 
 
 def mailer(url: str, ca_file: Path | None = None) -> SmtpMailer:
-    return SmtpMailer(read(url), "Hookstream <noreply@hooks.example.com>", FakeClock(), ca_file)
+    return SmtpMailer(read_smtp_url(url), "Hookstream <noreply@hooks.example.com>", FakeClock(), ca_file)
 
 
 async def test_what_arrives_is_what_was_written() -> None:
@@ -88,7 +88,7 @@ async def test_credentials_are_sent_over_tls_and_not_in_the_clear(trust: tuple[s
         wrong = await mailer(f"smtp://me:wrong@127.0.0.1:{port}", ca_file).send(MAIL)
         assert wrong.result == "later" and "wrong" not in wrong.detail
     demanding = SmtpMailer(
-        read("smtp://me:s3cret@mail.example"), "a@b.example", FakeClock(), ca_file
+        read_smtp_url("smtp://me:s3cret@mail.example"), "a@b.example", FakeClock(), ca_file
     )  # fmt: skip
     assert demanding._server.encryption == "demanded"
     assert seen[0] == (b"me", b"s3cret")

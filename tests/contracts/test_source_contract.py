@@ -11,8 +11,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_source import KafkaSource
-from app.core.partitions import Committed, Place
-from app.core.topics import Create, TopicSpec
+from app.core.offsets.partitions import Committed, Place
+from app.core.topics.declarations import TopicSpec
+from app.core.topics.drift import Create
 from app.ports import Log, Record, Source
 from tests.conftest import BROKER_USER, RealBroker
 from tests.fakes.clock import Pulse

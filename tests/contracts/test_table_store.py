@@ -9,7 +9,7 @@ import pytest
 from app.adapters.faust_batches import BatchApp, build_app
 from app.adapters.faust_tables import BatchTable
 from app.core.fanout import table_key
-from app.core.sights import Sight, encode
+from app.core.records.idempotency_entry import Sight, encode
 from app.wiring.fanout import TABLES
 
 KEYS = 50_000

@@ -16,14 +16,19 @@ from app.adapters.kafka_admin import KafkaAdmin
 from app.adapters.kafka_log import KafkaLog
 from app.adapters.kafka_registry import KafkaRegistryStore
 from app.adapters.metrics import PrometheusMeter
-from app.core import delivery_record
-from app.core.attempt import Attempt, sent
-from app.core.commands import CreateEndpoint, PutTenant
+from app.core.attempt import sent
 from app.core.errors import CommandRefused
-from app.core.exchange import Reply, Timing
-from app.core.model import Delivery, Endpoint, Tenant
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import Reply, Timing
+from app.core.model.tenant import Tenant
+from app.core.records import delivery
+from app.core.records.attempt import Attempt
+from app.core.records.command import CreateEndpoint, PutTenant
 from app.core.reduction import reduced_for
-from app.core.topics import Create, Names, Topics, TopicSpec
+from app.core.topics.declarations import Topics, TopicSpec
+from app.core.topics.drift import Create
+from app.core.topics.names import Names
 from app.core.verdict import RetryAt
 from app.ports import Record
 from app.profiles.catalog import PROFILES
@@ -98,7 +103,7 @@ async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
     bundle = writer.bundle(done.set, lambda error: failed.set())
     bundle.append(topics.name(Names.ATTEMPTS), key=b"ep", value=msgspec.json.encode(attempt))
     for name in (Names.DELIVERIES, Names.DELIVERIES_DEAD):
-        bundle.append(topics.name(name), key=b"ep", value=DELIVERY.body, headers=delivery_record.encode(DELIVERY))
+        bundle.append(topics.name(name), key=b"ep", value=DELIVERY.body, headers=delivery.encode(DELIVERY))
     bundle.append(topics.name(Names.DELIVERIES), key=b"ep", value=b"behind it")
     bundle.close()
     async with asyncio.timeout(60):
@@ -108,7 +113,7 @@ async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
     small = msgspec.json.decode(record.value or b"", type=Attempt)
     assert (small.delivery_id, small.status, small.cut, small.response_body) == ("dlv_1", 500, ("record",), None)
     first, second = await read(bootstrap, topics.name(Names.DELIVERIES))
-    left, _ = delivery_record.decode(first.key, first.value, first.headers)
+    left, _ = delivery.decode(first.key, first.value, first.headers)
     assert (left.id, left.body, left.omitted, left.source) == ("dlv_1", b"", 50_000, "0:7")
     assert second.value == b"behind it"
     exposed = meter.exposition().decode()

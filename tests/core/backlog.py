@@ -13,7 +13,8 @@ from time import perf_counter
 from app.core import schedule, waiting
 from app.core.ladder import HandDown, Ladder
 from app.core.lanes import Full, Lanes, Limits
-from app.core.topics import RUNGS
+from app.core.topics import names
+from app.core.topics.names import RUNGS
 
 RUNG_MS = {name: 0 if name == RUNGS[0][0] else round(seconds * 1000) for name, seconds in RUNGS}
 HOUR_MS = 3_600_000
@@ -134,7 +135,7 @@ class Backlog:
         self._climb(item)
 
     def _climb(self, item: Waiting) -> None:
-        item.rung = schedule.rung_for((item.due_ms - self._now_ms) / 1000, RUNGS)
+        item.rung = names.rung_for((item.due_ms - self._now_ms) / 1000, RUNGS)
         self._ladder.add(
             (item.rung, 0), item, appended_ms=self._now_ms, due_ms=item.due_ms, rung_ms=RUNG_MS[item.rung], size=1
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.addresses import MAX_URL_LENGTH, AddressVerdict, EgressPolicy, check_url, classify
+from app.core.egress import MAX_URL_LENGTH, AddressVerdict, EgressPolicy, check_url, classify
 
 V = AddressVerdict
 STRICT = EgressPolicy()

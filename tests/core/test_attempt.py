@@ -7,10 +7,12 @@ import zlib
 
 import pytest
 
-from app.core.attempt import BODY_KEPT, Attempt, sent
+from app.core.attempt import sent
 from app.core.compressed import inflated
-from app.core.exchange import Reply, Timing
-from app.core.model import Delivery, Endpoint
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import Reply, Timing
+from app.core.records.attempt import BODY_KEPT, Attempt
 from app.core.verdict import Delivered, RetryAt
 
 NOW_MS = 1_800_000_000_000
@@ -33,10 +35,14 @@ def attempt(status: int = 500, body: bytes = b"", *, truncated: bool = False, **
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("gzip", gzip.compress(WORDS, mtime=0)), ("GZIP", gzip.compress(WORDS, mtime=0)), ("x-gzip", gzip.compress(WORDS, mtime=0)),
-        ("deflate", zlib.compress(WORDS)), ("deflate", RAW), ("identity", WORDS),
+        ("gzip", gzip.compress(WORDS, mtime=0)),
+        ("GZIP", gzip.compress(WORDS, mtime=0)),
+        ("x-gzip", gzip.compress(WORDS, mtime=0)),
+        ("deflate", zlib.compress(WORDS)),
+        ("deflate", RAW),
+        ("identity", WORDS),
     ],
-)  # fmt: skip
+)
 def test_a_compressed_body_is_shown_as_what_it_says(encoding: str, body: bytes) -> None:
     record = attempt(body=body, content_encoding=encoding)
     assert (record.response_body, record.cut, record.remarks) == (WORDS.decode(), (), ())

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.audit import AuditEntry, action, encode, entry_of
-from app.core.commands import (
+from app.core.audit import entry_of
+from app.core.directory import Directory
+from app.core.model.delivery import Turn
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.event_types import EventType
+from app.core.model.tenant import ApiKey, Tenant
+from app.core.records.audit import AuditEntry, action, encode
+from app.core.records.command import (
     AdvanceReplay,
     Command,
     CreateEndpoint,
@@ -25,11 +31,10 @@ from app.core.commands import (
     TakeTurns,
     UpdateEndpoint,
 )
-from app.core.directory import Directory
-from app.core.model import ApiKey, Endpoint, EventType, SealedSecret, Tenant, Turn
-from app.core.registry import apply, decide
-from app.core.registry import encode as encode_state
-from app.core.topics import _SMALLEST_BATCH_LIMIT as RECORD_LIMIT
+from app.core.records.registry import apply
+from app.core.records.registry import encode as encode_state
+from app.core.registry import decide
+from app.core.topics.declarations import _SMALLEST_BATCH_LIMIT as RECORD_LIMIT
 
 SECRET = SealedSecret(key_id="k1", blob="sealed", created_at_ms=1)
 ENDPOINT = Endpoint(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
-from app.core.exchange import Refusal, Reply, Timing
 from app.core.lanes import Full, Lanes, Limits
-from app.core.topics import RUNGS
+from app.core.model.http_exchange import Refusal, Reply, Timing
+from app.core.topics.names import RUNGS
 
 SERIAL = count()
 TIMEOUT_MS = 20_000

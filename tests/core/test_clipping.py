@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.clipping import clip, clip_headers, json_size
+from app.core.model.clipping import clip, clip_headers, json_size
 
 #: one byte, escapes of two and six bytes, two to four bytes of UTF-8, and half a character
 HOSTILE = st.sampled_from(["a", '"', "\\", "\n", "\x00", "\x7f", "é", "\u2028", "\ufffd", "😀", "\ud800", "\udcff"])

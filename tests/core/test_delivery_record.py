@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.delivery_record import decode, due_at_ms, encode, event_headers, with_delivery
 from app.core.errors import Defect
-from app.core.model import Delivery, Event
+from app.core.model.delivery import Delivery
+from app.core.model.event import Event
+from app.core.records.delivery import decode, due_at_ms, encode, event_headers, with_delivery
 
 TEXT = st.text(max_size=20)
 NUMBER = st.integers(0, 2) | st.integers(0, 2**62)

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.matching import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
-from app.core.model import Endpoint, Mode, Status, Tenant
+from app.core.model.endpoint import Endpoint, Status
+from app.core.model.event import Mode
+from app.core.model.event_types import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
+from app.core.model.tenant import Tenant
 from app.profiles.catalog import PROFILES
 
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import ecmajson
-from app.core.ecmajson import MAX_DEPTH, quote, stringify
 from app.core.errors import Unrepresentable
+from app.profiles import ecmascript_json
+from app.profiles.ecmascript_json import MAX_DEPTH, quote, stringify
 from tests.receivers.launch import Oracle, oracle
 
 
@@ -210,7 +210,7 @@ def agree(node: Oracle, texts: list[str]) -> None:
         else:
             assert theirs is not None, text
             assert ours == theirs.encode(), text
-            assert ecmajson._exact(text).encode("utf-8", "backslashreplace") == ours, text
+            assert ecmascript_json._exact(text).encode("utf-8", "backslashreplace") == ours, text
 
 
 def _loses_a_number(text: str) -> bool:

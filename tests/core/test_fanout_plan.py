@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import duplicate_record, positions
-from app.core.delivery_record import decode
+from app.core import positions
 from app.core.directory import Directory
 from app.core.errors import Defect
 from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, table_key
 from app.core.fanout_records import dropped, rejected
-from app.core.model import Delivery, Endpoint, EventType, Mode, Ordering, Status
-from app.core.schema_rules import Violation
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, Ordering, Status
+from app.core.model.event import Mode
+from app.core.model.event_types import EventType
+from app.core.records import duplicate
+from app.core.records.delivery import decode
+from app.core.schemas.rules import Violation
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
 FORWARD = positions.Position(high=0)
@@ -131,7 +135,7 @@ def test_a_dropped_duplicate_says_what_it_repeats() -> None:
     (drop,) = Tables().plan(directory(), [*records, repeats]).duplicates
     key, headers = dropped(drop, RULES, 3)
     assert key == b"its key"
-    assert duplicate_record.read(headers) == duplicate_record.DroppedDuplicate(
+    assert duplicate.read(headers) == duplicate.DroppedDuplicate(
         tenant="default", mode="live", idempotency_key="i", event_id="e12", topic="events.raw", partition=3, offset=12,
         timestamp_ms=1500, first_partition=0, first_offset=7, first_timestamp_ms=1000,
     )  # fmt: skip
@@ -141,7 +145,7 @@ def test_a_dropped_duplicate_says_what_it_repeats() -> None:
 @pytest.mark.parametrize("headers", [[], [("tenant", b"a")], [("tenant", b"\xff")]])
 def test_what_is_no_record_of_ours_is_a_defect(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(Defect):
-        duplicate_record.read(headers)
+        duplicate.read(headers)
 
 
 def test_a_key_takes_16_bytes_however_long_it_is_and_names_do_not_run_together() -> None:

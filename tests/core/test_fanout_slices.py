@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from app.core import positions
 from app.core.directory import Directory
 from app.core.fanout import Plan, Planner, Rules, checkpoint_key
-from app.core.model import Endpoint, EventType
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
 from app.core.ordered_ids import OrderedIds
 from app.core.positions import Checkpoint
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core import positions
-from app.core.delivery_record import decode
 from app.core.directory import Directory
 from app.core.fanout import Plan, Planner, Rules, checkpoint_key
-from app.core.model import Endpoint
+from app.core.model.endpoint import Endpoint
+from app.core.records.delivery import decode
 
 TTL = 100
 RULES = Rules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.health import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
-from app.core.health_words import plain
-from app.core.model import Endpoint, OpenCircuit
-from app.core.signals import Signal
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.records.signal import Signal
+from app.core.wording import plain
 from app.profiles.catalog import PROFILES
 
 HOUR = 3_600_000

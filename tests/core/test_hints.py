@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from app.core import fifo, hints
-from app.core.exchange import RefusalKind, Reply, Timing
+from app.core import fifo, wording
+from app.core.model.http_exchange import RefusalKind, Reply, Timing
 from app.core.verdict import result_of
 
 APP = Path(__file__).parents[2] / "app"
@@ -32,18 +32,18 @@ def reasons_in_the_code() -> set[str]:
 def test_every_status_and_every_refusal_has_a_hint_and_failures_say_what_to_do() -> None:
     for status in range(100, 600):
         word = result_of(reply(status))
-        found = hints.hint(word, status)
+        found = wording.hint(word, status)
         assert found is not None, word
         assert bool(found.do) is (word != "ok"), word
     for kind in get_args(RefusalKind):
-        found = hints.hint(kind)
+        found = wording.hint(kind)
         assert found is not None and found.what and found.do, kind
 
 
 def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
     ends = reasons_in_the_code() | set(get_args(fifo.GiveUp.__annotations__["reason"])) | {"exhausted", "gone"}
     assert {"endpoint_removed", "endpoint_disabled", "cancelled", "paused", "unreadable"} <= ends
-    assert ends <= hints.WORDS
+    assert ends <= wording.WORDS
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
     ],
 )  # fmt: skip
 def test_the_hint_speaks_of_the_cause(result: str, status: int | None, word: str) -> None:
-    found = hints.hint(result, status)
+    found = wording.hint(result, status)
     assert found is not None and word in f"{found.what} {found.do}".lower()
 
 
 def test_a_word_of_somebody_else_gets_no_hint() -> None:
-    assert hints.hint("teapot") is None
-    assert hints.hint(None) is None
+    assert wording.hint("teapot") is None
+    assert wording.hint(None) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.histogram import quantile, summed
+from app.core.readmodel.hourly_stats import quantile, summed
 
 BOUNDS = (5, 10, 25, 50, 100)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core import commands, registry
-from app.core.commands import Action
+from app.core import registry as registry_
 from app.core.directory import Directory
 from app.core.holds import MAX_HOLD_OFFSETS, MAX_HOLDS
-from app.core.model import Endpoint
+from app.core.model.endpoint import Endpoint
+from app.core.records import command as command_record
+from app.core.records import registry
+from app.core.records.command import Action
 from app.profiles.catalog import PROFILES
 from app.roles.registry import _MAX_STATE_BYTES
 
@@ -34,8 +36,8 @@ class Life:
         registry.apply(self.where, "endpoint/ep_1", registry.encode(endpoint))
 
     def do(self, action: Action) -> None:
-        command = commands.Command(id="c", issued_at_ms=1, action=action)
-        for change in registry.decide(command, self.where, self.at, PROFILES):
+        command = command_record.Command(id="c", issued_at_ms=1, action=action)
+        for change in registry_.decide(command, self.where, self.at, PROFILES):
             value = registry.encode(change.value)
             assert value is None or len(value) <= _MAX_STATE_BYTES, change.key
             registry.apply(self.where, change.key, value)
@@ -44,12 +46,12 @@ class Life:
         """Suspend it and let it go on."""
         self.at += 1
         begin, end = _places(self.at, self._partitions), _places(self.at + 1, self._partitions)
-        action = commands.SuspendEndpoint(id="ep_1", status=status, begin=begin, dead_begin=OFFSET)  # type: ignore[arg-type]
+        action = command_record.SuspendEndpoint(id="ep_1", status=status, begin=begin, dead_begin=OFFSET)  # type: ignore[arg-type]
         self.do(action)
         assert self.endpoint.status == status
-        self.do(commands.ReactivateEndpoint(id="ep_1", end=end, replay_id=f"rpl_{self.at}"))
-        self.do(commands.CancelReplay(f"rpl_{self.at}")) if status == "paused" else None
-        self.do(commands.CloseHold("ep_1", end))
+        self.do(command_record.ReactivateEndpoint(id="ep_1", end=end, replay_id=f"rpl_{self.at}"))
+        self.do(command_record.CancelReplay(f"rpl_{self.at}")) if status == "paused" else None
+        self.do(command_record.CloseHold("ep_1", end))
         assert self.endpoint.status == "active"
 
     @property
@@ -67,7 +69,7 @@ def test_many_holds_of_a_thousand_partitions_fit() -> None:
     kinds = [hold.kind for hold in life.endpoint.holds]
     assert kinds == ["disabled", "paused", "paused", "paused"], "the newest, and the disablement that can be recovered"
     assert sum(len(hold.begin) + len(hold.end or {}) for hold in life.endpoint.holds) <= MAX_HOLD_OFFSETS
-    life.do(commands.RecoverEndpoint("ep_1", "rpl_recover"))
+    life.do(command_record.RecoverEndpoint("ep_1", "rpl_recover"))
     assert life.where.replays["rpl_recover"].begin == _places(1, PARTITIONS)
     for _ in range(10):
         life.cycle("disabled")

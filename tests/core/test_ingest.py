@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, data_of, understand
-from app.core.model import Event
+from app.core.model.event import Event
+from app.core.records.raw_event import Coordinates, data_of, understand
 
 AT = Coordinates("events.raw", 3, 42, 1_767_323_045_678)
 LIMIT = 10_000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.ladder import HandDown, Ladder, Release
-from app.core.schedule import rung_for
+from app.core.topics.names import rung_for
 
 RUNGS = (
     ("1s", 1.0),

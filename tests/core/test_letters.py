@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from app.adapters.mail_writer import TemplateWriter
+from app.core.email import read_smtp_url, unsubscribe_token
+from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect
 from app.core.letters import Pace, letter, pause_s
-from app.core.mail_server import read
-from app.core.model import SealedSecret
-from app.core.notices import Notice
-from app.core.unsubscribing import read as read_token
-from app.core.unsubscribing import token
+from app.core.model.endpoint import SealedSecret
+from app.core.records.notice import Notice
 
 
 def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Notice:
@@ -80,7 +79,7 @@ def test_pauses_grow_to_an_hour() -> None:
     ],
 )
 def test_a_mail_servers_url(url: str, expected: tuple[Any, ...]) -> None:
-    said = read(url)
+    said = read_smtp_url(url)
     assert (said.host, said.port, said.encryption, said.user, said.password) == expected
     assert "p/w" not in repr(said)
 
@@ -91,12 +90,12 @@ def test_a_mail_servers_url(url: str, expected: tuple[Any, ...]) -> None:
 )
 def test_what_is_no_mail_servers_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
-        read(url)
+        read_smtp_url(url)
 
 
 def test_a_token_comes_back_and_a_broken_one_does_not() -> None:
     sealed = SealedSecret(key_id="k1", blob="AA+/==", created_at_ms=0)
-    made = token("acme.x", sealed)
+    made = unsubscribe_token("acme.x", sealed)
     assert made.replace("-", "").replace("_", "").isalnum()
     assert read_token(made) == ("acme.x", sealed)
     for text in ("", "x", made[:-3], made + "x" * 3000, "ä", "W10", "eyJhIjoxfQ"):

@@ -9,7 +9,9 @@ import pytest
 
 from app.core import limits
 from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
-from app.core.model import ApiKey, Brand, Endpoint, EventType, SealedSecret, Tenant
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.event_types import EventType
+from app.core.model.tenant import ApiKey, Brand, Tenant
 from app.profiles.catalog import PROFILES
 
 ENDPOINT = Endpoint(

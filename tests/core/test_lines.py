@@ -9,8 +9,8 @@ import pytest
 
 from app.core import fifo
 from app.core.lines import Lines
-from app.core.model import Delivery
-from app.core.partitions import Committed, Partition
+from app.core.model.delivery import Delivery
+from app.core.offsets.partitions import Committed, Partition
 
 PLACE = ("deliveries", 0)
 

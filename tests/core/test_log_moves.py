@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.log_moves import STAMP_LENGTH, judge, stamp, unstamp
+from app.core.offsets.log_moves import STAMP_LENGTH, judge, stamp, unstamp
 
 OFFSETS = st.integers(0, 1000)
 LOG = "2db5b40069d840bb8192135611259304"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.partitions import Committed, Partitions
+from app.core.offsets.partitions import Committed, Partitions
 
 PLACE = ("deliveries", 0)
 

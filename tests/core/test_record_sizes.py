@@ -15,23 +15,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.adapters.metrics import PrometheusMeter
-from app.core import audit, delivery_record, fanout_records, fifo, positions, registry, signals
-from app.core.attempt import Attempt, sent
-from app.core.audit import AuditEntry
-from app.core.commands import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
-from app.core.delivery_record import Header, size_of
+from app.core import fanout_records, fifo, positions
+from app.core.attempt import sent
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.exchange import Outcome, Refusal, Reply, Timing
 from app.core.fanout import Planner, Rules
 from app.core.health import Health, Tell, observe
 from app.core.health_rules import DisableRule
 from app.core.lines import Lines
-from app.core.model import ApiKey, Delivery, Endpoint, Tenant, Turn
-from app.core.partitions import Committed, Partition
+from app.core.model.delivery import Delivery, Turn
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import Outcome, Refusal, Reply, Timing
+from app.core.model.tenant import ApiKey, Tenant
+from app.core.offsets.partitions import Committed, Partition
+from app.core.records import audit, registry
+from app.core.records import delivery as delivery_record
+from app.core.records import signal as signal_record
+from app.core.records.attempt import Attempt
+from app.core.records.audit import AuditEntry
+from app.core.records.command import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
+from app.core.records.headers import Header, size_of
+from app.core.records.signal import Signal
 from app.core.reduction import reduced
-from app.core.signals import Signal
-from app.core.topics import RUNGS, Names
+from app.core.topics.names import RUNGS, Names
 from app.core.verdict import Dead, Delivered, RetryAt, Verdict
 from app.profiles.catalog import PROFILES
 from app.roles.commits import Commits
@@ -241,7 +247,7 @@ def test_what_health_writes(some: list[Signal], rule: DisableRule) -> None:
 
 def test_a_signal_that_is_larger_than_ours_is_none() -> None:
     with pytest.raises(Defect, match="bytes"):
-        signals.read(msgspec.json.encode(Signal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000)))
+        signal_record.read(msgspec.json.encode(Signal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000)))
 
 
 # --- registry -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.core.fifo import Line
 from app.core.gate import Gate
 from app.core.health import Health
-from app.core.recovery import later_count, later_line, later_state
+from app.core.table_recovery import later_count, later_line, later_state
 
 encode = msgspec.msgpack.encode
 

@@ -9,11 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import commands, registry, turns
-from app.core.commands import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
+from app.core import registry as registry_
+from app.core import supersession
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model import Endpoint, OpenCircuit, SealedSecret, Tenant, Turn
+from app.core.model.delivery import Turn
+from app.core.model.endpoint import Endpoint, OpenCircuit, SealedSecret
+from app.core.model.tenant import Tenant
+from app.core.records import command as command_record
+from app.core.records import registry
+from app.core.records.command import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.core.registry import Change
 from app.profiles.catalog import PROFILES
 
@@ -37,8 +42,8 @@ def directory(*entities: Endpoint | Tenant) -> Directory:
 
 
 def decide(action: Action, where: Directory | None = None) -> Change:
-    command = commands.Command(id="c1", issued_at_ms=1, action=action)
-    (change,) = registry.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
+    command = command_record.Command(id="c1", issued_at_ms=1, action=action)
+    (change,) = registry_.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
     return change
 
 
@@ -250,7 +255,7 @@ ACTIONS = st.one_of(
 
 @given(TEXT, st.integers(0, 2**62), ACTIONS)
 def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: Action) -> None:
-    command = commands.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
+    command = command_record.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
     assert registry.read_command(registry.encode(command)) == command
 
 
@@ -258,15 +263,15 @@ def alive(*steps: Action, endpoint: Endpoint = ENDPOINT) -> Directory:
     """The directory after the endpoint and the steps, each at the next second."""
     where = directory(endpoint)
     for number, step in enumerate(steps, 1):
-        command = commands.Command(id="c", issued_at_ms=1, action=step)
-        for change in registry.decide(command, where, NOW * number, PROFILES):
+        command = command_record.Command(id="c", issued_at_ms=1, action=step)
+        for change in registry_.decide(command, where, NOW * number, PROFILES):
             registry.apply(where, change.key, registry.encode(change.value))
     return where
 
 
-PAUSE = commands.SuspendEndpoint(id="ep_1", status="paused", begin={0: 5, 1: 7}, dead_begin=3)
-DISABLE = commands.SuspendEndpoint(id="ep_1", status="disabled", begin={0: 5, 1: 7}, dead_begin=3)
-RESUME = commands.ReactivateEndpoint(id="ep_1", end={0: 9, 1: 7}, replay_id="rpl_1")
+PAUSE = command_record.SuspendEndpoint(id="ep_1", status="paused", begin={0: 5, 1: 7}, dead_begin=3)
+DISABLE = command_record.SuspendEndpoint(id="ep_1", status="disabled", begin={0: 5, 1: 7}, dead_begin=3)
+RESUME = command_record.ReactivateEndpoint(id="ep_1", end={0: 9, 1: 7}, replay_id="rpl_1")
 
 
 def test_a_pause_and_its_resume_make_a_replay_of_what_was_put_aside() -> None:
@@ -283,7 +288,7 @@ def test_a_pause_and_its_resume_make_a_replay_of_what_was_put_aside() -> None:
 def test_what_was_missed_while_disabled_is_replayed_only_when_asked_for_and_once() -> None:
     enabled = alive(DISABLE, RESUME)
     assert not enabled.replays
-    recover = commands.RecoverEndpoint("ep_1", "rpl_2")
+    recover = command_record.RecoverEndpoint("ep_1", "rpl_2")
     recovered = alive(DISABLE, RESUME, recover, recover)
     replay = recovered.replays["rpl_2"]
     assert (replay.reason, replay.begin, replay.end, replay.dead_begin) == ("recover", {0: 5, 1: 7}, {0: 9, 1: 7}, None)
@@ -301,7 +306,7 @@ def test_from_pause_to_disabled_nothing_is_kept_any_more() -> None:
 
 def test_a_rotation_lets_the_old_secret_sign_along_for_a_while() -> None:
     new = SealedSecret(key_id="k", blob="BBBB", created_at_ms=2)
-    rotate = commands.RotateSecret("ep_1", new, overlap_until_ms=NOW + 500, key="once")
+    rotate = command_record.RotateSecret("ep_1", new, overlap_until_ms=NOW + 500, key="once")
     secrets = alive(rotate).endpoint("ep_1").secrets  # type: ignore[union-attr]
     assert [(each.blob, each.expires_at_ms) for each in secrets] == [("BBBB", None), ("AAAA", NOW + 500)]
     assert alive(rotate, rotate).endpoint("ep_1").secrets == secrets, "the same request again"  # type: ignore[union-attr]
@@ -312,15 +317,15 @@ def test_a_rotation_lets_the_old_secret_sign_along_for_a_while() -> None:
 
 
 def test_a_replay_that_has_ended_stays_as_it_is() -> None:
-    advance = commands.AdvanceReplay("rpl_1", {0: 9}, 12, "running")
+    advance = command_record.AdvanceReplay("rpl_1", {0: 9}, 12, "running")
     running = alive(PAUSE, RESUME, advance).replays["rpl_1"]
     assert (running.state, running.sent, running.done) == ("running", 12, {0: 9})
-    late = alive(PAUSE, RESUME, commands.CancelReplay("rpl_1"), advance).replays["rpl_1"]
+    late = alive(PAUSE, RESUME, command_record.CancelReplay("rpl_1"), advance).replays["rpl_1"]
     assert (late.state, late.sent) == ("cancelled", 0)
 
 
 def test_a_disablement_ends_where_the_log_was_when_everybody_knew() -> None:
-    later = commands.CloseHold("ep_1", {0: 12, 1: 6})
+    later = command_record.CloseHold("ep_1", {0: 12, 1: 6})
     hold = alive(DISABLE, RESUME, later).endpoint("ep_1").holds[-1]  # type: ignore[union-attr]
     assert hold.end == {0: 12, 1: 7}
     assert alive(PAUSE, RESUME, later).endpoint("ep_1").holds[-1].end == {0: 9, 1: 7}  # type: ignore[union-attr]
@@ -331,7 +336,7 @@ def test_replays_leave_with_their_endpoint_and_the_oldest_when_there_are_many() 
     steps: list[Action] = []
     for number in range(25):
         resume = msgspec.structs.replace(RESUME, replay_id=f"rpl_{number:02}")
-        steps += [PAUSE, resume, commands.AdvanceReplay(f"rpl_{number:02}", {}, 0, "done")]
+        steps += [PAUSE, resume, command_record.AdvanceReplay(f"rpl_{number:02}", {}, 0, "done")]
     kept = sorted(alive(*steps).replays)
     assert (len(kept), kept[0], kept[-1]) == (20, "rpl_05", "rpl_24")
 
@@ -347,10 +352,14 @@ def test_a_state_under_the_key_of_another_is_not_read(key: str) -> None:
 def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     where = directory()
     where.put_turn(Turn(id="dlv_old", number=1))
-    changes = registry.decide(
-        commands.Command(id="c", issued_at_ms=0, action=commands.TakeTurns([Turn(id="dlv_1", number=5, cancel=True)])),
-        where, turns.KEPT_MS + 2, PROFILES,
-    )  # fmt: skip
+    changes = registry_.decide(
+        command_record.Command(
+            id="c", issued_at_ms=0, action=command_record.TakeTurns([Turn(id="dlv_1", number=5, cancel=True)])
+        ),
+        where,
+        supersession.KEPT_MS + 2,
+        PROFILES,
+    )
     for change in changes:
         registry.apply(where, change.key, registry.encode(change.value))
     assert [change.key for change in changes] == ["turn/dlv_1", "turn/dlv_old"]
@@ -359,13 +368,13 @@ def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
 
 # --- health ---------------------------------------------------------------------------------------------------------
 
-MARK = commands.MarkFailing("ep_1", 1, failing_since_ms=700, disable_at_ms=9_000)
+MARK = command_record.MarkFailing("ep_1", 1, failing_since_ms=700, disable_at_ms=9_000)
 
 
 def test_a_mark_shows_and_hides_since_when_an_endpoint_fails() -> None:
     shown = decide(MARK).value
     assert shown == changed(failing_since_ms=700, disable_at_ms=9_000, version=4, updated_at_ms=NOW)
-    hidden = decide(commands.MarkFailing("ep_1", 1), directory(shown)).value
+    hidden = decide(command_record.MarkFailing("ep_1", 1), directory(shown)).value
     assert hidden == changed(version=5, updated_at_ms=NOW)
 
 
@@ -374,7 +383,9 @@ def test_what_health_has_decided_twice_or_for_another_epoch_changes_nothing(acti
     once = decide(action).value
     assert isinstance(once, Endpoint)
     for where in (directory(once), directory(changed(epoch=2))):
-        assert registry.decide(commands.Command(id="c", issued_at_ms=1, action=action), where, NOW, PROFILES) == []
+        assert (
+            registry_.decide(command_record.Command(id="c", issued_at_ms=1, action=action), where, NOW, PROFILES) == []
+        )
 
 
 def test_an_endpoint_that_is_disabled_keeps_since_when_it_failed_and_an_enabled_one_begins_anew() -> None:
@@ -404,11 +415,11 @@ def test_a_rule_has_bounds_and_its_state_is_not_to_be_set(changes: dict[str, Any
 
 def test_an_address_that_unsubscribes_is_taken_off_its_tenant_alone() -> None:
     where = directory(Tenant(id="acme", notify_emails=("Ops@x.example", "b@x.example"), version=2))
-    after = decide(commands.Unsubscribe("acme", "ops@X.example"), where)
+    after = decide(command_record.Unsubscribe("acme", "ops@X.example"), where)
     assert after.value == Tenant(id="acme", notify_emails=("b@x.example",), version=3, updated_at_ms=NOW)
     for tenant, address in (("acme", "c@x.example"), ("other", "b@x.example")):
-        command = commands.Command(id="c", issued_at_ms=1, action=commands.Unsubscribe(tenant, address))
-        assert registry.decide(command, where, NOW, PROFILES) == []
+        command = command_record.Command(id="c", issued_at_ms=1, action=command_record.Unsubscribe(tenant, address))
+        assert registry_.decide(command, where, NOW, PROFILES) == []
 
 
 @pytest.mark.parametrize(
@@ -422,18 +433,18 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 def test_a_circuit_is_shown_without_a_new_version_and_ends_with_the_epoch() -> None:
     mark = OpenCircuit(since_ms=700, probe_at_ms=900)
-    opened = decide(commands.MarkCircuit("ep_1", 1, mark))
+    opened = decide(command_record.MarkCircuit("ep_1", 1, mark))
     assert isinstance(opened.value, Endpoint) and opened.value.circuit == mark
     assert (opened.version, opened.value.version, opened.value.updated_at_ms) == (
         ENDPOINT.version, ENDPOINT.version, ENDPOINT.updated_at_ms
     )  # fmt: skip
     where = directory(opened.value)
-    for again in (commands.MarkCircuit("ep_1", 1, mark), commands.MarkCircuit("ep_1", 99)):
-        command = commands.Command(id="c", issued_at_ms=1, action=again)
-        assert registry.decide(command, where, 1000, PROFILES) == []
+    for again in (command_record.MarkCircuit("ep_1", 1, mark), command_record.MarkCircuit("ep_1", 99)):
+        command = command_record.Command(id="c", issued_at_ms=1, action=again)
+        assert registry_.decide(command, where, 1000, PROFILES) == []
     moved = decide(UpdateEndpoint("ep_1", {"url": "https://elsewhere.example"}), where).value
     assert isinstance(moved, Endpoint) and moved.circuit is None, "another URL is another receiver"
-    closed = decide(commands.MarkCircuit("ep_1", 1), where).value
+    closed = decide(command_record.MarkCircuit("ep_1", 1), where).value
     assert isinstance(closed, Endpoint) and closed.circuit is None
     with pytest.raises(CommandRefused, match="cannot be changed"):
         decide(UpdateEndpoint("ep_1", {"circuit": None}), where)

@@ -8,7 +8,12 @@ import msgspec
 import pytest
 
 from app.core import registry, registry_replays
-from app.core.commands import (
+from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.model.endpoint import Endpoint
+from app.core.model.replay import Replay
+from app.core.records import registry as registry_record
+from app.core.records.command import (
     Action,
     AdvanceReplay,
     CancelReplay,
@@ -18,9 +23,6 @@ from app.core.commands import (
     RemoveEndpoint,
     ResumeReplay,
 )
-from app.core.directory import Directory
-from app.core.errors import CommandRefused
-from app.core.model import Endpoint, Replay
 from app.core.registry_replays import MAX_OPEN, MAX_REPLAYS
 
 NOW = 1_000
@@ -42,7 +44,7 @@ def after(*actions: Action) -> Directory:
     for action in actions:
         command = Command(id="c", issued_at_ms=1, action=action)
         for change in registry.decide(command, directory, NOW, {"standard"}):
-            registry.apply(directory, change.key, registry.encode(change.value))
+            registry_record.apply(directory, change.key, registry_record.encode(change.value))
     return directory
 
 

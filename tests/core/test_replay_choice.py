@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import sights
 from app.core.directory import Directory
-from app.core.model import Endpoint, Event, Hold, Only, Replay
+from app.core.model.endpoint import Endpoint, Hold
+from app.core.model.event import Event
+from app.core.model.replay import Only, Replay
+from app.core.records import idempotency_entry
+from app.core.records.idempotency_entry import Sight
 from app.core.replay_choice import Piece, covered, targets, waits_for_resume
-from app.core.sights import Sight
 from tests.fakes.log import MemoryRecord
 
 
@@ -159,9 +161,9 @@ def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_se
         piece.want(keyed, record(offset, 1000 + offset), ("ep",))
     piece.want(plain, record(6, 1), ("ep", "ep2"))
     assert (piece.size, piece.partitions) == (5, [0])
-    piece.learn(0, sights.encode((Sight(0, 1, 9, 40), Sight(0, 3, 9, 41), Sight(1, 5, 9, 7))))
-    piece.learn(0, sights.encode((Sight(0, 4, 9, 0),)))
-    piece.learn(1, sights.encode((Sight(0, 5, 9, 7),)))
+    piece.learn(0, idempotency_entry.encode((Sight(0, 1, 9, 40), Sight(0, 3, 9, 41), Sight(1, 5, 9, 7))))
+    piece.learn(0, idempotency_entry.encode((Sight(0, 4, 9, 0),)))
+    piece.learn(1, idempotency_entry.encode((Sight(0, 5, 9, 7),)))
     piece.learn(0, None)
     assert piece.decided(keyed, record(3)) == (True, 41)
     assert piece.decided(keyed, record(4)) == (True, None), "a key, and no order"

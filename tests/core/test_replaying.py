@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model import Endpoint, Hold, Replay, Status
-from app.core.replaying import (
-    STALLED_S,
-    Merge,
-    OldestFirst,
-    Window,
-    aside_until,
-    is_put_aside,
-    released,
-    window_of,
-    workable,
-)
+from app.core.model.endpoint import Endpoint, Hold, Status
+from app.core.model.replay import Replay
+from app.core.records.dead_letter import is_put_aside, released
+from app.core.replaying import STALLED_S, Merge, OldestFirst, Window, aside_until, window_of, workable
 from tests.fakes.log import MemoryRecord
 
 

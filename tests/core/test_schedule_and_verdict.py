@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.exchange import Outcome, Refusal, RefusalKind, Reply, Timing
-from app.core.schedule import RETRY_AFTER_CAP_S, delay_s, due_at_ms, retry_after_s, rung_for
-from app.core.topics import RUNGS
+from app.core.model.http_exchange import Outcome, Refusal, RefusalKind, Reply, Timing
+from app.core.schedule import RETRY_AFTER_CAP_S, delay_s, due_at_ms, retry_after_s
+from app.core.topics.names import RUNGS, rung_for
 from app.core.verdict import Dead, Delivered, Policy, RetryAt, Verdict, judge, result_of
 from app.profiles.catalog import PROFILES
 

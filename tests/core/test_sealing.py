@@ -9,7 +9,7 @@ import msgspec
 
 from app.adapters.keyring import AesKeyRing
 from app.core.directory import Directory
-from app.core.model import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.sealing import SealedSamples, newest_secret_problem
 
 

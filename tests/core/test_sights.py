@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.sights import MAX_SIGHTS, Again, Duplicate, First, Sight, decide, decode, encode
+from app.core.records.idempotency_entry import MAX_SIGHTS, Sight, decode, encode
+from app.core.sights import Again, Duplicate, First, decide
 
 TTL = 100
 SIGHT = Sight(partition=2, offset=10, timestamp_ms=1000, sequence=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.standing import Fact, Kind, Last, Standing, State, begun, learn
+from app.core.readmodel.snapshot import Fact, Kind, Last, Standing, State, begun, learn
 
 NOW = 1_700_000_000_000
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from app.core.topic_drift import judge
-from app.core.topics import Actual, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import Actual
+from app.core.topics.start_check import judge
 from app.settings import Settings
 from app.wiring.topics import topics_of
 

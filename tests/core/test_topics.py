@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from app.core.errors import ConfigError
-from app.core.recovery import TRUSTED_S
-from app.core.topics import RUNGS, Actual, Configure, Create, Drift, Names, Topics, TopicSpec, load, plan
+from app.core.table_recovery import TRUSTED_S
+from app.core.topics.declarations import Topics, TopicSpec, load
+from app.core.topics.drift import Actual, Configure, Create, Drift, plan
+from app.core.topics.names import RUNGS, Names
 from app.wiring.fanout import TABLES
 
 FOLDER = Path(__file__).parents[2] / "topics"

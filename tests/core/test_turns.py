@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from app.core import delivery_record, turns
+from app.core import supersession
 from app.core.errors import CommandRefused
-from app.core.model import Delivery, Turn
+from app.core.model.delivery import Delivery, Turn
+from app.core.records import delivery
 
 WAITING = Delivery(
     id="dlv_1", endpoint_id="ep", event_id="e", event_type="a.b", tenant="acme", mode="live",
@@ -45,40 +46,40 @@ def of(source: str | None, accepted_at_ms: int) -> Delivery:
     ],
 )  # fmt: skip
 def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: Turn | None, fate: str) -> None:
-    assert turns.fate(copy, newest) == fate
+    assert supersession.fate(copy, newest) == fate
 
 
 def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_to_do() -> None:
-    assert turns.after(asked("retry", 5), 3, "delivered") is None
-    assert turns.after(asked("cancel", 5), 3, "delivered") is None
-    assert turns.after(asked("cancel", 5), 3, "dead") is None
+    assert supersession.after(asked("retry", 5), 3, "delivered") is None
+    assert supersession.after(asked("cancel", 5), 3, "delivered") is None
+    assert supersession.after(asked("cancel", 5), 3, "dead") is None
     for what, ended in (("retry", "dead"), ("retry", None), ("cancel", None)):
-        left = turns.after(asked(what, 5), 3, ended)  # type: ignore[arg-type]
+        left = supersession.after(asked(what, 5), 3, ended)  # type: ignore[arg-type]
         assert left is not None and left.attempts == 3, "the request that was under way counts"
-    known = turns.after(asked("retry", 5, attempts=9), 3, None)
+    known = supersession.after(asked("retry", 5, attempts=9), 3, None)
     assert known is not None and known.attempts == 9
 
 
 def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
-    now = 2 * turns.KEPT_MS
+    now = 2 * supersession.KEPT_MS
     known = {each.id: each for each in (Turn(id="a", number=1), Turn(id="b", number=now - 1), Turn(id="c", number=now))}
-    fresh, gone = turns.take([Turn(id="b", number=now), Turn(id="c", number=now - 5)], known, now)
+    fresh, gone = supersession.take([Turn(id="b", number=now), Turn(id="c", number=now - 5)], known, now)
     assert [each.id for each in fresh] == ["b"], "one that is older than what is known changes nothing"
     assert gone == ["a"]
-    assert turns.take([Turn(id="a", number=now)], known, now) == ([Turn(id="a", number=now)], [])
-    full = {f"d{number}": Turn(id=f"d{number}", number=now) for number in range(turns.MAX_TURNS)}
+    assert supersession.take([Turn(id="a", number=now)], known, now) == ([Turn(id="a", number=now)], [])
+    full = {f"d{number}": Turn(id=f"d{number}", number=now) for number in range(supersession.MAX_TURNS)}
     with pytest.raises(CommandRefused):
-        turns.take([Turn(id="x", number=now)], full, now)
+        supersession.take([Turn(id="x", number=now)], full, now)
     with pytest.raises(CommandRefused):
-        turns.take([Turn(id=f"x{number}", number=now) for number in range(turns.MAX_TAKEN + 1)], {}, now)
+        supersession.take([Turn(id=f"x{number}", number=now) for number in range(supersession.MAX_TAKEN + 1)], {}, now)
 
 
 def test_no_copy_waits_longer_than_its_turn_is_remembered() -> None:
-    longest = [("due-at", b"%d" % (turns.KEPT_MS - 1))]
-    assert delivery_record.due_at_ms(longest, 0) == 0, "such a record is due at once"
+    longest = [("due-at", b"%d" % (supersession.KEPT_MS - 1))]
+    assert delivery.due_at_ms(longest, 0) == 0, "such a record is due at once"
 
 
 def test_turn_and_request_survive_the_record() -> None:
     for copy in (WAITING, asked("retry", 1_700_000_000_000), asked("cancel", 1)):
-        read, _ = delivery_record.decode(b"ep", b"{}", delivery_record.encode(copy))
+        read, _ = delivery.decode(b"ep", b"{}", delivery.encode(copy))
         assert read == copy

@@ -6,20 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.partitions import Committed, Partition, Place
-from app.core.watchdog import (
-    Healthy,
-    Limits,
-    Patience,
-    Progress,
-    Report,
-    Span,
-    Stuck,
-    Suspect,
-    Verdict,
-    Watch,
-    progress_of,
-)
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Progress, Report, Span, progress_of
+from app.core.watchdog import Healthy, Limits, Patience, Stuck, Suspect, Verdict, Watch
 
 EVERY_S = 5.0
 ONE: Place = ("events.raw", 1)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import watermark
-from app.core.runs import Runs
-from app.core.watermark import METADATA_LIMIT, Watermark, decode_finished, encode_finished
+from app.core.offsets import watermark
+from app.core.offsets.runs import Runs
+from app.core.offsets.watermark import METADATA_LIMIT, Watermark, decode_finished, encode_finished
 
 
 def decoded(low: int, text: str) -> set[int]:

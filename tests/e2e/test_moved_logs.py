@@ -16,8 +16,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.kafka_clients import consumer
 from app.adapters.kafka_metadata import topic_facts
-from app.core.log_moves import stamp
-from app.core.positions import COMMIT_MARK
+from app.core.offsets.commit_marks import COMMIT_MARK
+from app.core.offsets.log_moves import stamp
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer
 from tests.e2e.upstream import until_caught_up

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.adapters.sql.database import FILE, Database
 from app.adapters.sql.reading import SqlReadStore
 from app.core.errors import Unavailable
-from app.ports.readmodel import DeliveryFilter, DeliveryRow
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, service
 from tests.patience import LOOKS, PATIENCE_S

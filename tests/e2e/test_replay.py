@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from app.adapters.clock import SystemClock
-from app.core.ingest import iso
+from app.core.model.timestamps import iso
 from tests.conftest import RealBroker
 from tests.e2e.harness import Answer, Inbox, Service, inbox, pause, producer, read
 from tests.patience import PATIENCE_S

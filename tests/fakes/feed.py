@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.core.directory import Directory
-from app.core.model import Endpoint
+from app.core.model.endpoint import Endpoint
 from tests.fakes.clock import Pulse
 
 

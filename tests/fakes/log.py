@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from app.core.errors import HookstreamError, TooLarge
-from app.core.partitions import Place
+from app.core.offsets.partitions import Place
 from app.ports import Clock, Headers
 from tests.fakes.clock import Pulse
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from app.core.errors import Defect, LogMoved, Unavailable
-from app.core.partitions import Place
-from app.core.projecting import Portion
+from app.core.offsets.partitions import Place
+from app.core.readmodel.batch import Portion
 from app.ports.readmodel import Moved
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryRecord

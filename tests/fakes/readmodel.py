@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.audit import AuditEntry
-from app.core.matching import includes
-from app.core.model import Mode
-from app.core.moments import moment
-from app.ports.readmodel import (
+from app.core.model.event import Mode
+from app.core.model.event_types import includes
+from app.core.model.timestamps import moment
+from app.core.readmodel.rows import (
     AttemptRow,
     AuditRow,
     DeadGroup,
@@ -18,6 +17,7 @@ from app.ports.readmodel import (
     Hour,
     NoticeRow,
 )
+from app.core.records.audit import AuditEntry
 
 
 class MemoryReads:

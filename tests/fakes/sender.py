@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from app.core.exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply, Timing
+from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply, Timing
 from tests.fakes.clock import Pulse
 
 Answer = int | Outcome | Exception

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from math import inf
 
-from app.core.partitions import Committed, Place
+from app.core.offsets.partitions import Committed, Place
 from app.ports import Clock, PartitionListener
 from tests.fakes.log import MemoryLog, MemoryRecord
 

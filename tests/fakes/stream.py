@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
-from app.core.watchdog import Report
+from app.core.offsets.progress import Report
 from app.ports import Record
 from app.ports.streams import StreamBatch
 from tests.fakes.clock import Pulse

@@ -24,8 +24,9 @@ from app.adapters.kafka_table import KafkaDirectoryFeed
 from app.adapters.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import Unavailable
-from app.core.model import Endpoint
-from app.core.topics import Names, plan
+from app.core.model.endpoint import Endpoint
+from app.core.topics.drift import plan
+from app.core.topics.names import Names
 from app.roles.fanout import FanoutRole
 from app.settings import Settings
 from app.wiring.fanout import fanout_role

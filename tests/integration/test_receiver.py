@@ -25,9 +25,9 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from app.adapters.clock import SystemClock
 from app.adapters.http_sender import HttpSender
-from app.core.addresses import EgressPolicy
+from app.core.egress import EgressPolicy
 from app.core.errors import ConfigError
-from app.core.exchange import Outcome, PreparedRequest, Refusal, Reply
+from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, Reply
 from app.embedded.receiver import DemoReceiver, Received
 from app.embedded.receiver_faults import Fault, FaultScript
 

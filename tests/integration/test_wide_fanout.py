@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.kafka_log import KafkaLog
 from app.core.fanout import Rules
-from app.core.model import Endpoint
-from app.core.registry import encode
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint
+from app.core.records.registry import encode
+from app.core.topics.names import Names
 from app.roles import batches
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.adapters.clock import SystemClock
 from app.core.errors import ConfigError, Defect, Unrepresentable
 from app.core.health_rules import DisableRule
-from app.core.matching import includes
+from app.core.model.event_types import includes
 from app.core.schedule import JITTER
 from app.profiles.catalog import PROFILES, get
 from app.profiles.contract import EventView, Profile

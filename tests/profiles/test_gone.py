@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.core.exchange import Reply, Timing
 from app.core.health import Disable, observe
-from app.core.model import Endpoint
-from app.core.signals import Signal
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import Reply, Timing
+from app.core.records.signal import Signal
 from app.core.verdict import Dead, Policy, RetryAt, judge
 from app.profiles.catalog import PROFILES
 

@@ -10,13 +10,18 @@ from zlib import crc32
 import msgspec
 
 from app.adapters.keyring import AesKeyRing, AesSealer
-from app.core import delivery_record, duplicate_record, ids
-from app.core.commands import Action, Command, Reply
-from app.core.delivery_record import Header
-from app.core.model import ApiKey, Delivery, Endpoint
-from app.core.registry import apply, decide, encode
-from app.core.topics import Names
-from app.ports.readmodel import AttemptRow, DeliveryRow
+from app.core.model import ids
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.tenant import ApiKey
+from app.core.readmodel.rows import AttemptRow, DeliveryRow
+from app.core.records import delivery as delivery_record
+from app.core.records import duplicate as duplicate_record
+from app.core.records.command import Action, Command, Reply
+from app.core.records.headers import Header
+from app.core.records.registry import apply, encode
+from app.core.registry import decide
+from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
 from app.roles.api import server
 from app.roles.api.calls import Call, Caller, Services

@@ -10,22 +10,18 @@ from typing import Any
 
 import msgspec
 
-from app.core import sights
-from app.core.commands import (
-    Action,
-    AdvanceReplay,
-    Command,
-    ReactivateEndpoint,
-    Reply,
-    SuspendEndpoint,
-)
 from app.core.errors import Unavailable
-from app.core.model import Endpoint, Replay
-from app.core.registry import apply, decide, encode
-from app.core.replay_stretch import Oldest
-from app.core.schema_rules import Violation
-from app.core.topics import Names
-from app.roles.replay import Archive, ReplayRole, Surroundings
+from app.core.model.endpoint import Endpoint
+from app.core.model.replay import Oldest, Replay
+from app.core.records import idempotency_entry
+from app.core.records.command import Action, AdvanceReplay, Command, ReactivateEndpoint, Reply, SuspendEndpoint
+from app.core.records.registry import apply, encode
+from app.core.registry import decide
+from app.core.schemas.rules import Violation
+from app.core.topics.names import Names
+from app.roles.replay.giving import Surroundings
+from app.roles.replay.role import ReplayRole
+from app.roles.replay.selecting import Archive
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
@@ -188,7 +184,7 @@ class Stage:
         value = json.dumps(event).encode()
         record = self.log.put(Names.EVENTS_RAW, value=value, partition=partition, timestamp=at)
         if sequence is not None:
-            sight = sights.encode((sights.Sight(partition, record.offset, at, sequence),))
+            sight = idempotency_entry.encode((idempotency_entry.Sight(partition, record.offset, at, sequence),))
             self.log.put(CHANGELOG, key=b"k", value=sight, partition=partition)
         self.reader.committed[partition] = record.offset + 1
         return record

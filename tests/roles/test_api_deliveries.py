@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core.model import ApiKey
-from app.core.topics import Names
-from app.ports.readmodel import Hour
+from app.core.model.tenant import ApiKey
+from app.core.readmodel.rows import Hour
+from app.core.topics.names import Names
 from app.roles.api.calls import Caller
 from tests.roles.read_stage import Stage
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.core.model import Hold
-from app.core.topics import Names
+from app.core.model.endpoint import Hold
+from app.core.topics.names import Names
 from app.roles.api import bodies, event_story
 from app.roles.api.problems import ApiError
 from tests.roles.read_stage import Stage

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import CommandRefused
-from app.core.model import ApiKey
+from app.core.model.tenant import ApiKey
 from app.roles.api import server
 from app.roles.api.access import Gate
 from app.roles.api.calls import Call, Caller

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core import delivery_record
-from app.core.audit import AuditEntry
-from app.core.commands import TakeTurns
-from app.core.model import Delivery, Turn
-from app.core.topics import Names
+from app.core.model.delivery import Delivery, Turn
+from app.core.records import delivery
+from app.core.records.audit import AuditEntry
+from app.core.records.command import TakeTurns
+from app.core.topics.names import Names
 from app.roles.api import bodies
 from tests.roles.read_stage import Stage
 
@@ -71,7 +71,7 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
     )  # fmt: skip
     there = stage.log.put(
         Names.DELIVERIES_DEAD, value=b"{}", key=b"ep", partition=number,
-        headers=[*delivery_record.encode(made), ("reason", b"exhausted")],
+        headers=[*delivery.encode(made), ("reason", b"exhausted")],
     )  # fmt: skip
     monkeypatch.setattr(bodies, "_DEAD_SEARCHED", 20)
     monkeypatch.setattr(bodies, "_POLLED", 5)

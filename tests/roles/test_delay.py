@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core.errors import HookstreamError, TooLarge
-from app.core.topics import RUNGS, Names
+from app.core.topics.names import RUNGS, Names
 from app.roles import delay
 from app.roles.delay import DelayRole
 from app.settings import Settings

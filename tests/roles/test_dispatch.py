@@ -12,17 +12,19 @@ import pytest
 
 from app.adapters.keyring import AesKeyRing
 from app.adapters.metrics import PrometheusMeter
-from app.core import delivery_record, ordered_record
 from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
-from app.core.exchange import PreparedRequest, Reply, Timing
 from app.core.lanes import Limits
-from app.core.model import Delivery, Endpoint
-from app.core.partitions import Committed
-from app.core.runs import Runs
-from app.core.topics import Names
-from app.core.watermark import encode_finished
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import PreparedRequest, Reply, Timing
+from app.core.offsets.partitions import Committed
+from app.core.offsets.runs import Runs
+from app.core.offsets.watermark import encode_finished
+from app.core.records import delivery as delivery_record
+from app.core.records import ordered
+from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
-from app.roles.dispatch import DispatchRole
+from app.roles.dispatch.role import DispatchRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, FixedDice, settle
@@ -300,8 +302,8 @@ async def test_an_ordered_delivery_of_a_paused_endpoint_goes_back_to_its_line_as
     await stage.start()
     stage.put("a", attempts=3, ordering_key="k", arrival=8)
     (back,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
-    key, said = ordered_record.read(back.headers)
-    assert (key, said, delayed(back).attempts) == ("k", ordered_record.Settlement(8, "aside"), 3)
+    key, said = ordered.read(back.headers)
+    assert (key, said, delayed(back).attempts) == ("k", ordered.Settlement(8, "aside"), 3)
     (attempt,) = await stage.attempts(1)
     assert (attempt["state"], attempt["reason"]) == ("dead", "paused")
     assert stage.log.of(Names.DELIVERIES_DEAD) == []

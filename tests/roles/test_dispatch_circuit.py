@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core.exchange import Outcome, PreparedRequest
-from app.core.model import Delivery, OpenCircuit
-from app.core.topics import Names
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import OpenCircuit
+from app.core.model.http_exchange import Outcome, PreparedRequest
+from app.core.topics.names import Names
 from tests.fakes.clock import FakeClock
 from tests.fakes.sender import ScriptedSender, refusal
 from tests.roles.test_dispatch import ONE, ZERO, Stage, delayed, rung, url_of

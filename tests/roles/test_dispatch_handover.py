@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.core import ordered_record
-from app.core.ordered_record import Settlement
-from app.core.topics import RUNGS, Names
+from app.core.records import ordered
+from app.core.records.ordered import Settlement
+from app.core.topics.names import RUNGS, Names
 from tests.fakes.clock import settle
 from tests.roles.test_dispatch import ONE, ZERO, Stage, rung, url_of
 
@@ -65,7 +65,7 @@ async def test_a_success_after_the_partition_was_lost_counts_and_its_line_goes_o
     record = await outlive(stage, 200, arrival=3, ordering_key="k", sequence=1)
     assert record["state"] == "delivered"
     (told,) = stage.log.of(Names.DELIVERIES_ORDERED)
-    assert ordered_record.read(told.headers) == ("k", Settlement(3, "delivered"))
+    assert ordered.read(told.headers) == ("k", Settlement(3, "delivered"))
 
 
 async def test_a_partition_that_comes_back_during_the_request_is_another_assignment(stage: Stage) -> None:

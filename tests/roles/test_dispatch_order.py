@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.core import ordered_record
-from app.core.ordered_record import Settlement
-from app.core.topics import Names
+from app.core.records import ordered
+from app.core.records.ordered import Settlement
+from app.core.topics.names import Names
 from tests.fakes.clock import settle
 from tests.roles.test_dispatch import ZERO, Stage, rung, url_of
 
@@ -29,7 +29,7 @@ def put(stage: Stage, event: str, arrival: int, released: int | None = None, key
 
 def settled(stage: Stage) -> list[tuple[int, str]]:
     """(arrival, outcome) of what the sequencer was told."""
-    told = [ordered_record.read(each.headers)[1] for each in stage.log.of(Names.DELIVERIES_ORDERED)]
+    told = [ordered.read(each.headers)[1] for each in stage.log.of(Names.DELIVERIES_ORDERED)]
     return [(each.arrival, each.outcome) for each in told if isinstance(each, Settlement)]
 
 

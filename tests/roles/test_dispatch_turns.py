@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core import delivery_record
-from app.core.model import Delivery, Turn
-from app.core.topics import Names
+from app.core.model.delivery import Delivery, Turn
+from app.core.records import delivery
+from app.core.topics.names import Names
 from tests.roles.test_dispatch import Stage, rung, url_of
 
 #: the time of a request, after the deliveries of these tests were accepted
@@ -36,7 +36,7 @@ async def test_a_retry_on_request_counts_on_and_its_retries_are_ordinary_ones(st
     (attempt,) = await stage.attempts(1)
     assert told([attempt]) == [(4, "manual", "retrying")]
     (record,) = await stage.log.seen(rung("2h"), 1)
-    waiting, _ = delivery_record.decode(record.key, record.value, record.headers)
+    waiting, _ = delivery.decode(record.key, record.value, record.headers)
     assert (waiting.attempts, waiting.turn, waiting.asked) == (4, ASKED, None)
 
 
@@ -167,7 +167,7 @@ async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_i
     await stage.start()
     stage.put("a", turn=ASKED, asked="retry")
     (record,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
-    kept, _ = delivery_record.decode(record.key, record.value, record.headers)
+    kept, _ = delivery.decode(record.key, record.value, record.headers)
     assert kept == msgspec.structs.replace(kept, turn=ASKED, asked=None)
     assert isinstance(kept, Delivery)
 

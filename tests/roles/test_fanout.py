@@ -13,7 +13,8 @@ from app.adapters.metrics import PrometheusMeter
 from app.core import positions
 from app.core.errors import TooLarge
 from app.core.fanout import Rules, begun_key, position_key
-from app.core.model import Endpoint, EventType
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
 from app.roles import batches as shared_batches
 from app.roles.fanout import FanoutRole
 from tests.fakes.clock import FakeClock, settle

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
-from app.core import notices
-from app.core.commands import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.errors import Unavailable
-from app.core.model import Endpoint, OpenCircuit
-from app.core.registry import read_command
-from app.core.signals import Signal
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.records import notice
+from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendEndpoint
+from app.core.records.registry import read_command
+from app.core.records.signal import Signal
+from app.core.topics.names import Names
 from app.roles.health import TABLE, HealthRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
@@ -98,10 +98,10 @@ class Stage:
     def kinds(self) -> list[str]:
         return [each.kind for each in self.notices()]
 
-    def notices(self) -> list[notices.Notice]:
+    def notices(self) -> list[notice.Notice]:
         records = self.log.of(Names.NOTICES)
         assert all(each.key == b"acme" for each in records)
-        return [notices.read(each.value) for each in records]
+        return [notice.read(each.value) for each in records]
 
 
 @pytest.fixture

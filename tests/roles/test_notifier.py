@@ -14,9 +14,10 @@ import pytest
 from app.adapters.mail_writer import TemplateWriter
 from app.adapters.metrics import PrometheusMeter
 from app.core.letters import Pace
-from app.core.model import Endpoint, Tenant
-from app.core.notices import Notice
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint
+from app.core.model.tenant import Tenant
+from app.core.records.notice import Notice
+from app.core.topics.names import Names
 from app.ports.mail import Handover, Mail
 from app.roles.notifier import NotifierRole
 from app.settings import Settings

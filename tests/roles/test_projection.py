@@ -10,9 +10,9 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
-from app.core.log_moves import Kind, LogMove
-from app.core.projecting import TOPICS as PROJECTED
-from app.core.topics import Names
+from app.core.offsets.log_moves import Kind, LogMove
+from app.core.readmodel.batch import TOPICS as PROJECTED
+from app.core.topics.names import Names
 from app.roles.projection import ProjectionRole
 from app.settings import Settings
 from app.wiring.topics import topics_of

@@ -12,8 +12,16 @@ import pytest
 from app.adapters.json_schemas import schema_problem
 from app.adapters.keyring import AesKeyRing, generate_ring
 from app.adapters.metrics import PrometheusMeter
-from app.core import registry
-from app.core.commands import (
+from app.core import registry as registry_
+from app.core.directory import Directory
+from app.core.errors import Unavailable
+from app.core.limits import TenantLimits
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
+from app.core.model.tenant import ApiKey, Tenant
+from app.core.offsets.partitions import Place
+from app.core.records import registry
+from app.core.records.command import (
     Action,
     Command,
     CreateEndpoint,
@@ -27,11 +35,6 @@ from app.core.commands import (
     RotateSecret,
     UpdateEndpoint,
 )
-from app.core.directory import Directory
-from app.core.errors import Unavailable
-from app.core.limits import TenantLimits
-from app.core.model import ApiKey, Endpoint, EventType, Tenant
-from app.core.partitions import Place
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
 from app.roles.registry import RegistryRole
@@ -323,7 +326,7 @@ async def test_a_candidate_that_is_not_chosen_writes_nothing(stage: Stage) -> No
 async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = registry.decide
+    decide = registry_.decide
 
     def broken(command: Command, *rest: Any) -> Any:
         return 1 // 0 if command.id == "c1" else decide(command, *rest)

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.core import ids
-from app.core.commands import (
+from app.core.errors import CommandRefused, TooLarge
+from app.core.model import ids
+from app.core.model.event_types import EventType
+from app.core.records.command import (
     Action,
     AdvanceReplay,
     CancelReplay,
@@ -16,9 +18,7 @@ from app.core.commands import (
     RemoveEndpoint,
     Reply,
 )
-from app.core.errors import CommandRefused, TooLarge
-from app.core.model import EventType
-from app.core.topics import Names
+from app.core.topics.names import Names
 from app.roles.replay import selecting
 from tests.roles.replay_stage import NUMBER, WORKER, Stage
 

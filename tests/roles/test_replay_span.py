@@ -11,12 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core import ids
-from app.core.commands import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
-from app.core.model import Replay
-from app.core.replay_choice import Counts
-from app.core.topics import Names
-from app.roles.replay import Counting
+from app.core.model import ids
+from app.core.model.replay import Counts, Replay
+from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
+from app.core.topics.names import Names
+from app.roles.replay.counting import Counting
 from tests.roles.replay_stage import NUMBER, WORKER, Stage
 
 

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from app.adapters.metrics import PrometheusMeter
-from app.core import delivery_record
-from app.core.commands import Action, CancelReplay, Command, RemoveEndpoint, UpdateEndpoint
 from app.core.directory import Directory
-from app.core.fanout import PUT_ASIDE
-from app.core.fifo import Outcome
-from app.core.model import Delivery
-from app.core.ordered_record import comes_back, settlement
-from app.core.registry import apply, decide, encode
-from app.core.topics import Names
-from app.roles.sequencer import SequencerRole
+from app.core.model.delivery import Delivery
+from app.core.records import delivery as delivery_record
+from app.core.records.command import Action, CancelReplay, Command, RemoveEndpoint, UpdateEndpoint
+from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.ordered import Outcome, comes_back, settlement
+from app.core.records.registry import apply, encode
+from app.core.registry import decide
+from app.core.topics.names import Names
+from app.roles.sequencer.role import SequencerRole
 from tests.fakes.clock import settle
 from tests.fakes.log import MemoryRecord
 from tests.fakes.stream import MemoryPartition, MemoryStreamApp

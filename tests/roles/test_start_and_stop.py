@@ -13,7 +13,7 @@ from app.adapters.http_sender import HttpSender
 from app.adapters.keyring import AesKeyRing
 from app.cli.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
-from app.core.watchdog import Report
+from app.core.offsets.progress import Report
 from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.parts import Parts

@@ -9,8 +9,9 @@ import pytest
 
 from app.adapters.metrics import PrometheusMeter
 from app.core.errors import Unavailable
-from app.core.partitions import Place
-from app.core.watchdog import Limits, Progress, Report, Span
+from app.core.offsets.partitions import Place
+from app.core.offsets.progress import Progress, Report, Span
+from app.core.watchdog import Limits
 from app.wiring.supervisor import Supervisor
 from app.wiring.watchdog import Watchdog, every_s
 from tests.fakes.clock import FakeClock, settle

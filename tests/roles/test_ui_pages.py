@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.core.model import OpenCircuit
-from app.core.replay_choice import Counts
+from app.core.model.endpoint import OpenCircuit
+from app.core.model.replay import Counts
 from tests.roles.ui_stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
 LIVE = "/ui/t/acme/live"

@@ -12,9 +12,11 @@ import pytest
 import pytest_asyncio
 
 from app.adapters.keyring import AesSealer
-from app.core.exchange import Reply, Timing
-from app.core.model import Brand, EventType, Replay, Tenant
-from app.ports.readmodel import AttemptRow, DeliveryRow, Hour, NoticeRow
+from app.core.model.event_types import EventType
+from app.core.model.http_exchange import Reply, Timing
+from app.core.model.replay import Replay
+from app.core.model.tenant import Brand, Tenant
+from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour, NoticeRow
 from app.roles.api.tokens import Grant, Tokens
 from app.roles.api.ui.screens import SCREENS, Entry
 from tests.roles.ui_stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from app.core import delivery_record
-from app.core.model import Delivery
-from app.ports.readmodel import AttemptRow, DeliveryRow, Hour
+from app.core.model.delivery import Delivery
+from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour
+from app.core.records import delivery
 from app.roles.api.ui.hours import summary
 from tests.fakes.clock import settle
 from tests.roles.ui_stage import KEYS, Browser, Stage, browser, open_stage
@@ -60,7 +60,7 @@ def accepted(stage: Stage, id_: str, **fields: Any) -> None:
 
 def appended(stage: Stage) -> list[Delivery]:
     """What was appended to `deliveries`."""
-    return [delivery_record.decode(each.key, each.value, each.headers)[0] for each in stage.log.of("deliveries")]
+    return [delivery.decode(each.key, each.value, each.headers)[0] for each in stage.log.of("deliveries")]
 
 
 @pytest.mark.parametrize(

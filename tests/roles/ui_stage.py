@@ -16,11 +16,14 @@ from app.adapters.json_schemas import schema_problem
 from app.adapters.keyring import AesKeyRing, AesSealer, generate_ring
 from app.adapters.web_server import WebServer
 from app.core.audit import entry_of
-from app.core.commands import Action, Command, CreateEndpoint, Reply
 from app.core.directory import Directory
-from app.core.model import ApiKey, Endpoint, Mode, Scope, Tenant
-from app.core.registry import apply, decide, encode
-from app.core.replay_choice import Counts
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Mode
+from app.core.model.replay import Counts
+from app.core.model.tenant import ApiKey, Scope, Tenant
+from app.core.records.command import Action, Command, CreateEndpoint, Reply
+from app.core.records.registry import apply, encode
+from app.core.registry import decide
 from app.ports.operations import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql import tables
 from app.adapters.sql.database import Database
-from app.core.tally import HOUR_MS, Counts, Tally, Where
+from app.core.readmodel.hourly_stats import HOUR_MS, Counts, Tally, Where
 
 _a, _d, _h, _u = tables.attempts.c, tables.deliveries.c, tables.hours.c, tables.unsent_ends.c
 _PAGE = 5_000

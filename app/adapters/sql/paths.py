@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, TextClause, and_
 
 from app.adapters.sql.tables import FAILED, deliveries
-from app.ports.readmodel import DeliveryFilter
+from app.core.readmodel.rows import DeliveryFilter
 
 _d = deliveries.c
 

@@ -11,9 +11,9 @@ from sqlalchemy import Row, func, select
 from app.adapters.sql import scanning, tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.tables import DEAD
-from app.core.model import Mode
-from app.core.partitions import Place
-from app.ports.readmodel import (
+from app.core.model.event import Mode
+from app.core.offsets.partitions import Place
+from app.core.readmodel.rows import (
     AttemptRow,
     AuditRow,
     DeadGroup,

@@ -17,7 +17,7 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from app.adapters.sql.paths import Condition, Way, ways
 from app.adapters.sql.tables import deliveries
-from app.ports.readmodel import DeliveryFilter
+from app.core.readmodel.rows import DeliveryFilter
 
 _d = deliveries.c
 #: rows of a stretch, and stretches of a page

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text, text
 
-from app.core.tally import LATENCY_BOUNDS_MS
+from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS
 
 metadata = MetaData()
 
@@ -24,7 +24,7 @@ offsets = Table(
     Column("newest_ms", BigInteger, nullable=False),
 )
 
-#: the columns are the fields of core/standing.py's Standing
+#: the columns are the fields of core/readmodel/snapshot.py's Standing
 deliveries = Table(
     "deliveries",
     metadata,

@@ -31,10 +31,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql import tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrating import upgrade
-from app.core.partitions import Place
-from app.core.projecting import AuditLine, End, Portion
-from app.core.standing import Standing
-from app.core.tally import Tally
+from app.core.offsets.partitions import Place
+from app.core.readmodel.batch import AuditLine, End, Portion
+from app.core.readmodel.hourly_stats import Tally
+from app.core.readmodel.snapshot import Standing
 from app.ports.readmodel import Moved
 
 #: ids of one question; each number of them is a statement of its own, so that the last one is filled up

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 
-from app.core.model import Mode
+from app.core.model.event import Mode
 from app.ports import DirectoryFeed
 from app.roles.api.calls import Caller
 from app.roles.api.problems import ApiError

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core import ids
-from app.core.attempt import Attempt, sent
-from app.core.commands import RecoverEndpoint, RotateSecret
+from app.core.attempt import sent
 from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
-from app.core.exchange import Outcome, PreparedRequest, Reply
-from app.core.ingest import Coordinates, iso, understand
-from app.core.matching import includes, is_event_type
-from app.core.model import Delivery, Endpoint
-from app.core.registry import last_disablement
-from app.core.topics import Names
+from app.core.model import ids
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, last_disablement
+from app.core.model.event_types import includes, is_event_type
+from app.core.model.http_exchange import Outcome, PreparedRequest, Reply
+from app.core.model.timestamps import iso
+from app.core.records.attempt import Attempt
+from app.core.records.command import RecoverEndpoint, RotateSecret
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
 from app.core.verdict import Dead, Delivered, Verdict, result_of
 from app.profiles.catalog import PROFILES
 from app.roles.api import audit, replays

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.core import audit
-from app.core.ingest import iso
-from app.core.model import Mode
-from app.core.topics import Names
-from app.ports.readmodel import AuditRow
+from app.core.model.event import Mode
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import AuditRow
+from app.core.records import audit
+from app.core.topics.names import Names
 from app.roles.api import pages
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Page

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from app.core import delivery_record
 from app.core.errors import Defect, MalformedEvent
-from app.core.ingest import Coordinates, understand
-from app.core.model import Delivery, Event
-from app.core.topics import Names
+from app.core.model.delivery import Delivery
+from app.core.model.event import Event
+from app.core.readmodel.rows import DeliveryRow
+from app.core.records import delivery as delivery_record
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
 from app.ports import Reading, Record
-from app.ports.readmodel import DeliveryRow
 from app.roles.api.calls import Services
 
 T = TypeVar("T")

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from app.core.model import ApiKey, Mode, Scope
-from app.core.schema_graph import BadSchema
-from app.core.topics import Topics
+from app.core.model.event import Mode
+from app.core.model.tenant import ApiKey, Scope
+from app.core.schemas.graph import BadSchema
+from app.core.topics.declarations import Topics
 from app.ports import (
     Clock,
     CommandSender,

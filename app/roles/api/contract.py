@@ -8,7 +8,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.core import limits
-from app.core.model import Mode, Only, Ordering, ReplayReason, ReplayState, Status
+from app.core.model.endpoint import Ordering, Status
+from app.core.model.event import Mode
+from app.core.model.replay import Only, ReplayReason, ReplayState
 
 Url = Annotated[str, Meta(max_length=limits.URL, description="https://…", examples=["https://customer.example/hooks"])]
 Pattern = Annotated[str, Meta(max_length=limits.TYPE)]

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.core import limits
-from app.core.model import Brand, Mode, Scope
+from app.core.model.event import Mode
+from app.core.model.tenant import Brand, Scope
 from app.roles.api.contract import Input, ProfileName, Url
 
 Scopes = Annotated[list[Scope], Meta(max_length=limits.SCOPES)]

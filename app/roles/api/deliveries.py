@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
-from app.core.hints import hint
-from app.core.ingest import iso
-from app.core.model import Delivery, Endpoint, Event
-from app.ports.readmodel import AttemptRow, DeliveryFilter, DeliveryRow
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import AttemptRow, DeliveryFilter, DeliveryRow
+from app.core.wording import hint
 from app.roles.api import bodies, delivery_filters
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Page, Phases

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from app.core.event_story import Why
-from app.core.model import Asked, Mode
-from app.ports.readmodel import DeliveryState
+from app.core.match_reason import Why
+from app.core.model.delivery import Asked
+from app.core.model.event import Mode
+from app.core.readmodel.rows import DeliveryState
 from app.roles.api.contract import Input, Phases
 
 Moment = Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import cast, get_args
 
-from app.core import moments
-from app.core.matching import is_pattern
-from app.ports.readmodel import DeliveryFilter, DeliveryState
+from app.core.model import timestamps
+from app.core.model.event_types import is_pattern
+from app.core.readmodel.rows import DeliveryFilter, DeliveryState
 from app.roles.api.calls import Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.delivery_contract import RetryIn
@@ -118,6 +118,6 @@ def moment(field: str, text: str | None, now_ms: int) -> int | None:
     if text is None:
         return None
     try:
-        return moments.moment(text, now_ms)
+        return timestamps.moment(text, now_ms)
     except (ValueError, OverflowError) as error:
         raise Unfit(field, str(error)) from error

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.core import duplicate_record, event_story
+from app.core import match_reason
 from app.core.errors import Defect
-from app.core.ingest import data_of, iso
-from app.core.model import Event
-from app.core.topics import Names
+from app.core.model.event import Event
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
+from app.core.records import duplicate as duplicate_record
+from app.core.records.raw_event import data_of
+from app.core.topics.names import Names
 from app.ports import Record
-from app.ports.readmodel import DeliveryFilter, DeliveryRow
 from app.roles.api import bodies
 from app.roles.api.bodies import Spot
 from app.roles.api.calls import Call, Services
@@ -216,18 +218,18 @@ def _endpoints(
     said = []
     for row in rows:
         endpoint = mine.get(row.endpoint_id)
-        why: event_story.Why = "matched" if endpoint is not None else "removed"
+        why: match_reason.Why = "matched" if endpoint is not None else "removed"
         said.append(_said(row.endpoint_id, endpoint.url if endpoint else None, why, row))
     given = {row.endpoint_id for row in rows}
     for endpoint in mine.values():
         if endpoint.id not in given:
-            why = event_story.why(endpoint, matched, at=spot, accepted_ms=accepted_ms, duplicate=duplicate is not None)
+            why = match_reason.why(endpoint, matched, at=spot, accepted_ms=accepted_ms, duplicate=duplicate is not None)
             said.append(_said(endpoint.id, endpoint.url, why, None))
     return said
 
 
-def _said(endpoint_id: str, url: str | None, why: event_story.Why, row: DeliveryRow | None) -> EventEndpoint:
+def _said(endpoint_id: str, url: str | None, why: match_reason.Why, row: DeliveryRow | None) -> EventEndpoint:
     return EventEndpoint(
-        endpoint=endpoint_id, url=url, why=why, explanation=event_story.EXPLANATIONS[why],
+        endpoint=endpoint_id, url=url, why=why, explanation=match_reason.EXPLANATIONS[why],
         delivery=row.id if row else None, state=row.state if row else None, replay=row.replay_id if row else None,
     )  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from app.core.commands import PutEventType, RemoveEventType
-from app.core.model import EventType
+from app.core.model.event_types import EventType
+from app.core.records.command import PutEventType, RemoveEventType
 from app.profiles.catalog import PROFILES, CatalogueEntry
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import EventTypeIn, EventTypeOut, FieldError

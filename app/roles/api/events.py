@@ -6,11 +6,11 @@ import asyncio
 
 import msgspec
 
-from app.core import ids
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, understand
-from app.core.matching import RESERVED
-from app.core.topics import Names
+from app.core.model import ids
+from app.core.model.event_types import RESERVED
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
 from app.roles.api import audit, event_story
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Accepted, AcceptedMany, EventIn, FieldError

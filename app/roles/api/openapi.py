@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.ports.readmodel import DeliveryState
+from app.core.readmodel.rows import DeliveryState
 from app.profiles.catalog import PROFILES, CatalogueEntry
 from app.profiles.contract import EventView, Profile
 from app.roles.api import contract as c

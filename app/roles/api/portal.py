@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from app.core.ingest import iso
-from app.core.model import Scope
+from app.core.model.tenant import Scope
+from app.core.model.timestamps import iso
 from app.roles.api import audit
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from app.core import ids, moments, registry_replays, replay_choice, replay_stretch
-from app.core.commands import CancelReplay, CreateReplay, PauseReplay, ResumeReplay
+from app.core import registry_replays, replay_choice, replay_stretch
 from app.core.errors import CommandRefused
-from app.core.ingest import iso
-from app.core.model import Replay
-from app.core.replay_choice import Counts
-from app.core.replay_stretch import Oldest, Span
-from app.core.topics import Names
+from app.core.model import ids, timestamps
+from app.core.model.replay import Counts, Oldest, Replay
+from app.core.model.timestamps import iso
+from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, ResumeReplay
+from app.core.replay_stretch import Span
+from app.core.topics.names import Names
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Counted, FieldError, Progress, ReplayIn, ReplayOut
 from app.roles.api.idempotency import reused
@@ -82,8 +82,8 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
     """The replay with the part of the log that it is about: from here on that is fixed."""
     now_ms = api.clock.now_ms()
     try:
-        span = Span(*moments.span(body.from_, body.to, now_ms))
-    except moments.Unfit as error:
+        span = Span(*timestamps.span(body.from_, body.to, now_ms))
+    except timestamps.Unfit as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
     replay = Replay(
         id=id_, tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=body.endpoint or "", reason="replay",

@@ -1,4 +1,5 @@
-"""Retry and cancel deliveries on request: what is appended for it, and when it is refused (rules in core/turns.py)."""
+"""Retry and cancel deliveries on request: what is appended for it, and when it is refused (rules in
+core/supersession.py)."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from app.core import delivery_record, turns
-from app.core.commands import TakeTurns
-from app.core.ingest import iso
-from app.core.model import Delivery, Turn
-from app.core.topics import Names
-from app.ports.readmodel import DeliveryFilter, DeliveryRow
+from app.core import supersession
+from app.core.model.delivery import Delivery, Turn
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
+from app.core.records import delivery
+from app.core.records.command import TakeTurns
+from app.core.topics.names import Names
 from app.roles.api import audit, bodies, delivery_filters
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
@@ -136,8 +138,8 @@ async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refu
         if row.state in _WAITING:
             waiting.append(Turn(id=row.id, number=turn, source=source_of(row)))
     await _append(api, copies)
-    for begin in range(0, len(waiting), turns.MAX_TAKEN):
-        await api.command(TakeTurns(waiting[begin : begin + turns.MAX_TAKEN]), rows[0].endpoint_id)
+    for begin in range(0, len(waiting), supersession.MAX_TAKEN):
+        await api.command(TakeTurns(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
     return refusals
 
 
@@ -149,7 +151,7 @@ async def _append(api: Services, copies: Sequence[Delivery]) -> None:
         key = copy.endpoint_id.encode()
         acks.append(
             await api.log.append(
-                topic, key=key, value=copy.body, headers=[*delivery_record.encode(copy), position],
+                topic, key=key, value=copy.body, headers=[*delivery.encode(copy), position],
                 partition=api.partition_for(topic, key),
             )
         )  # fmt: skip

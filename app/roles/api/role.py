@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from app.core.watchdog import Report
+from app.core.offsets.progress import Report
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
 from app.roles.api.limits import CallLimits

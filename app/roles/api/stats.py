@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.histogram import quantile, summed
-from app.core.ingest import iso
-from app.ports.readmodel import LATENCY_BOUNDS_MS, Hour
+from app.core.model.timestamps import iso
+from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
+from app.core.readmodel.rows import Hour
 from app.roles.api import delivery_filters
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.delivery_contract import HourOut, LatencyOut, StatsOut

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import get_args
 
-from app.core.matching import RESERVED, includes, is_pattern
-from app.core.notices import Kind
+from app.core.model.event_types import RESERVED, includes, is_pattern
+from app.core.records.notice import Kind
 from app.roles.api.calls import Services
 from app.roles.api.contract import FieldError
 from app.roles.api.problems import invalid

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.core.commands import CloseHold, ReactivateEndpoint, SuspendEndpoint
-from app.core.model import Endpoint
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint
+from app.core.records.command import CloseHold, ReactivateEndpoint, SuspendEndpoint
+from app.core.topics.names import Names
 from app.roles.api.calls import Services
 from app.roles.api.problems import not_found
 

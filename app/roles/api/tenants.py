@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from app.core.commands import CreateKey, PutTenant, RevokeKey
 from app.core.errors import CommandRefused
-from app.core.ingest import iso
-from app.core.model import ApiKey, Brand, Tenant
-from app.core.moments import milliseconds, timestamp
+from app.core.model.tenant import ApiKey, Brand, Tenant
+from app.core.model.timestamps import iso, milliseconds, timestamp
+from app.core.records.command import CreateKey, PutTenant, RevokeKey
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import FieldError
 from app.roles.api.contract_tenants import KeyIn, KeyOut, TenantIn, TenantOut

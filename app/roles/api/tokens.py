@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from app.core.model import Mode, Scope
+from app.core.model.event import Mode
+from app.core.model.tenant import Scope
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

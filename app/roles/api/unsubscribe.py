@@ -9,14 +9,14 @@ from html import escape
 import structlog
 from aiohttp import web
 
-from app.core import unsubscribing
-from app.core.commands import Unsubscribe
+from app.core import email
 from app.core.errors import ConfigError, Defect
+from app.core.records.command import Unsubscribe
 from app.roles.api.calls import Services
 
 log = structlog.get_logger(__name__)
 
-PATH = unsubscribing.PATH
+PATH = email.UNSUBSCRIBE_PATH
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -29,8 +29,8 @@ async def answer(api: Services, request: web.Request) -> web.Response:
     """The page that asks, or the deed and the page that says so."""
     token = request.query.get("token", "")
     try:
-        tenant, sealed = unsubscribing.read(token)
-        address = api.keyring.open(sealed, unsubscribing.owner(tenant))
+        tenant, sealed = email.read_unsubscribe_token(token)
+        address = api.keyring.open(sealed, email.unsubscribe_owner(tenant))
     except (ConfigError, Defect):
         return _page(400, "<h1>This link is not valid</h1><p>Copy it from the e-mail as a whole.</p>")
     if request.method == "POST":

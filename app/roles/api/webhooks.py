@@ -8,15 +8,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET
 
-from app.core.commands import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.errors import CommandRefused, ConfigError
 from app.core.health_rules import effective
-from app.core.ids import endpoint_id, recovery_id
-from app.core.ingest import iso
-from app.core.model import Endpoint, SealedSecret
-from app.core.ordered_record import step
-from app.core.registry import last_disablement
-from app.core.topics import Names
+from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
+from app.core.model.ids import endpoint_id, recovery_id
+from app.core.model.timestamps import iso
+from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
+from app.core.records.ordered import step
+from app.core.topics.names import Names
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.roles.api.calls import Answer, Call, Services

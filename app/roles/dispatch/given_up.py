@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from app.core.model import Delivery
+from app.core.model.delivery import Delivery
 from app.core.sampling import Tallied
 from app.ports import Clock
 

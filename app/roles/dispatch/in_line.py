@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from app.core.lines import Lines, Step, is_ordered
-from app.core.partitions import Partition, Partitions, Place
+from app.core.offsets.partitions import Partition, Partitions, Place
 from app.ports import Clock
 from app.roles.dispatch.settle import Settler, Work
 

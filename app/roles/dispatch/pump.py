@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from app.core import waiting
 from app.core.lanes import Full, Lanes, Limits
-from app.core.model import Endpoint, OpenCircuit
-from app.core.partitions import Partition, Place
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.offsets.partitions import Partition, Place
 from app.ports import Clock, Meter
 from app.roles.commits import Commits
 from app.roles.dispatch.in_line import InLine

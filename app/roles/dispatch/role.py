@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from app.core import delivery_record
 from app.core.errors import Defect
 from app.core.lanes import Limits
 from app.core.lines import Lines
-from app.core.partitions import Committed, Partition, Place
-from app.core.topics import Names, Topics
-from app.core.watchdog import Report, progress_of
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Report, progress_of
+from app.core.records import delivery as delivery_record
+from app.core.records import headers
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
 from app.roles.commits import Commits
 from app.roles.dispatch.in_line import InLine
@@ -182,7 +184,7 @@ class DispatchRole:
             if not partition.opened(record.offset, size):
                 continue
             try:
-                if delivery_record.size_of(record) > self._max_record_bytes:
+                if headers.size_of(record) > self._max_record_bytes:
                     raise Defect("it is larger than a delivery can be")
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:

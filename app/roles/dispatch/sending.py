@@ -10,10 +10,11 @@ from app.core import waiting
 from app.core.attempt import sent
 from app.core.circuit import heard
 from app.core.errors import ConfigError, Defect, Hindered, HookstreamError, MalformedEvent, Unrepresentable
-from app.core.exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
-from app.core.ingest import iso
 from app.core.lines import Lines, is_ordered
-from app.core.model import Delivery, Endpoint
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
+from app.core.model.timestamps import iso
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
 from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
 from app.profiles.catalog import get_or_standard

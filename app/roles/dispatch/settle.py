@@ -9,16 +9,17 @@ from functools import partial
 import msgspec
 import structlog
 
-from app.core import delivery_record
-from app.core.attempt import SUPERSEDED, Attempt, State, reassigned, superseded, unsent
+from app.core.attempt import reassigned, superseded, unsent
 from app.core.errors import HookstreamError
-from app.core.fifo import Outcome
 from app.core.lines import Lines, is_ordered
-from app.core.model import Delivery, Endpoint, OpenCircuit
-from app.core.ordered_record import comes_back, settlement
-from app.core.partitions import Partition, Place
-from app.core.schedule import rung_for
-from app.core.topics import RUNGS, Names, Topics
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.offsets.partitions import Partition, Place
+from app.core.records import delivery as delivery_record
+from app.core.records.attempt import SUPERSEDED, Attempt, State
+from app.core.records.ordered import Outcome, comes_back, settlement
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names, rung_for
 from app.ports import BundleLog, Clock, Meter
 from app.roles.commits import Commits
 from app.roles.dispatch.given_up import GivenUp

@@ -7,12 +7,13 @@ from typing import Literal
 
 import msgspec
 
-from app.core.attempt import Attempt
-from app.core.exchange import NOT_SENT
 from app.core.health_rules import effective
-from app.core.model import Endpoint, OpenCircuit
-from app.core.partitions import Place
-from app.core.signals import Signal, Teller
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.model.http_exchange import NOT_SENT
+from app.core.offsets.partitions import Place
+from app.core.records.attempt import Attempt
+from app.core.records.signal import Signal
+from app.core.signals import Teller
 from app.profiles.catalog import get as profile_of
 
 _encoder = msgspec.json.Encoder()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Literal
 
-from app.core import turns
-from app.core.model import Delivery, Turn
+from app.core import supersession
+from app.core.model.delivery import Delivery, Turn
 from app.ports import DirectoryFeed
 from app.roles.dispatch.settle import Work
 
@@ -34,21 +34,21 @@ class Turns:
         self._read: OrderedDict[Name, Turn] = OrderedDict()
         self._flights: dict[Name, _Flight] = {}
 
-    def fate(self, work: Work) -> turns.Fate | Literal["held"]:
+    def fate(self, work: Work) -> supersession.Fate | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
         delivery = work.delivery
         known = self._feed.directory.turns
         if not (delivery.turn or known or self._read):
             return "go"
         newest = known.get(delivery.id)
-        if newest is not None and not turns.concerns(newest, delivery):
+        if newest is not None and not supersession.concerns(newest, delivery):
             newest = None
         if delivery.turn:
             self._remember(delivery)
         read = self._read.get(_name(delivery))
         if read is not None and (newest is None or read.number > newest.number):
             newest = read
-        fate = turns.fate(delivery, newest)
+        fate = supersession.fate(delivery, newest)
         flight = self._flights.get(_name(delivery))
         if flight is not None and delivery.asked is not None and fate != "pass":
             flight.behind.append(work)
@@ -77,7 +77,7 @@ class Turns:
         del self._flights[_name(delivery)]
         onward, over = [], []
         for work in flight.behind:
-            left = turns.after(work.delivery, delivery.attempts + 1, flight.ended)
+            left = supersession.after(work.delivery, delivery.attempts + 1, flight.ended)
             if left is None:
                 over.append(work)
             else:

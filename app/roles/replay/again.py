@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.core import ids, replaying
-from app.core.delivery_record import event_headers, with_delivery
+from app.core.model import ids
+from app.core.records import record as record_record
+from app.core.records.delivery import event_headers, with_delivery
 from app.core.replay_choice import Piece
 from app.core.replay_queue import Waiting
 from app.roles.replay.giving import Chosen, Giving, Item
@@ -73,7 +74,7 @@ class Again:
             self._choose(record, piece)
         return True
 
-    def _choose(self, record: replaying.Kept, piece: Piece) -> None:
+    def _choose(self, record: record_record.Kept, piece: Piece) -> None:
         event = self._selecting.event_of(record)
         if event is None:
             return

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from app.core import replaying
-from app.core.model import Replay
-from app.core.replay_choice import Counts, Piece
+from app.core.model.replay import Counts, Replay
+from app.core.replay_choice import Piece
 from app.roles.replay.selecting import Archive, Selecting
 
 #: trial runs at once: each holds a piece in memory

@@ -10,11 +10,14 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from app.core import replay_choice, replaying
-from app.core.delivery_record import Header
-from app.core.fanout import PUT_ASIDE
-from app.core.model import Endpoint, Event, Replay
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.replay import Replay
+from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.headers import Header
 from app.core.replay_queue import Allowance, Queues, Spot
-from app.core.topics import Names, Topics
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Clock, CommandSender, DirectoryFeed, Log, Record, ReplayReader
 from app.roles.replay.selecting import LOOK_S, POLL_MS, POLLED, Archive
 

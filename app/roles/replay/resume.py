@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from app.core import replaying
-from app.core.ordered_record import RESUMED
-from app.core.topics import Names
+from app.core.records import dead_letter
+from app.core.records import record as record_record
+from app.core.records.ordered import RESUMED
+from app.core.topics.names import Names
 from app.ports import Reading
 from app.roles.replay.giving import Giving, Item, Leave
 from app.roles.replay.selecting import POLL_MS, POLLED
@@ -118,13 +120,13 @@ class Resume:
             self._giving.look()
             batches = await reading.poll((self._number,), timeout_ms=POLL_MS, max_records=POLLED)
             for record in batches.get(self._number, ()):
-                if (until is None or record.offset < until) and replaying.is_put_aside(record, self._key):
+                if (until is None or record.offset < until) and dead_letter.is_put_aside(record, self._key):
                     queue.add(record)
             queue.moved(await reading.position(self._number))
 
-    def _released(self, record: replaying.Kept) -> Item:
+    def _released(self, record: record_record.Kept) -> Item:
         named = dict(record.headers)
-        headers = replaying.released(record.headers, self._around.feed.position)
+        headers = dead_letter.released(record.headers, self._around.feed.position)
         if self._ordered and "ordering-key" in named:
             headers.append(RESUMED)
         delivery_id = named.get("delivery-id") or b""  # whoever wrote it: dispatch passes over what it cannot read

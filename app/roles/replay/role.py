@@ -13,11 +13,11 @@ from typing import Any, Literal
 import structlog
 
 from app.core import replaying
-from app.core.commands import AdvanceReplay
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
-from app.core.model import Replay
-from app.core.partitions import Committed, Place
-from app.core.watchdog import Report
+from app.core.model.replay import Replay
+from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.progress import Report
+from app.core.records.command import AdvanceReplay
 from app.ports import CommandSender, Source
 from app.roles.replay.again import Again
 from app.roles.replay.giving import Giving, Leave, Surroundings

@@ -9,14 +9,19 @@ import msgspec
 import structlog
 
 from app.core import replay_choice, replaying
-from app.core.delivery_record import Header
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
-from app.core.ingest import Coordinates, data_of, understand
-from app.core.model import Endpoint, Event, EventType, Replay
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.event_types import EventType
+from app.core.model.replay import Replay
+from app.core.records import record as record_record
+from app.core.records.headers import Header
+from app.core.records.raw_event import Coordinates, data_of, understand
 from app.core.replay_choice import Piece
-from app.core.schema_rules import Violation
-from app.core.topics import Names, Topics
+from app.core.schemas.rules import Violation
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
 from app.ports import Clock, DirectoryFeed, Reading, Record, ReplayReader
 
 log = structlog.get_logger(__name__)
@@ -130,7 +135,7 @@ class Selecting:
                     key = (record.key or b"").decode("utf-8", "replace")
                     piece.made(key, _header(record.headers, "event-id"), fate)
 
-    def event_of(self, record: replaying.Kept) -> Event | None:
+    def event_of(self, record: record_record.Kept) -> Event | None:
         """The event of a record, when it is the replay's tenant's and mode's."""
         at = Coordinates(self._events, record.partition, record.offset, record.timestamp)
         try:
@@ -139,7 +144,7 @@ class Selecting:
             return None
         return event if (event.tenant, event.mode) == (self._replay.tenant, self._replay.mode) else None
 
-    def matching(self, record: replaying.Kept) -> tuple[Event, tuple[str, ...]] | None:
+    def matching(self, record: record_record.Kept) -> tuple[Event, tuple[str, ...]] | None:
         """The event of a record, and the endpoints that would get it now."""
         event = self.event_of(record)
         if event is None:
@@ -197,7 +202,7 @@ class Selecting:
         found = [(name(Names.DELIVERIES), numbers), (name(Names.DELIVERIES_ORDERED), in_line)]
         return found + [(name(each), numbers) for each in more]
 
-    async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[replaying.Kept]:
+    async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[record_record.Kept]:
         reader = self._archive.reader
         starts = {number: await reader.offset_at(topic, number, since_ms) for number in numbers}
         if not starts:
@@ -224,7 +229,7 @@ class Stretch:
         self._look = look
         self.close = reading.close
 
-    async def next(self) -> replaying.Kept | None:
+    async def next(self) -> record_record.Kept | None:
         """The next record; None: that was all."""
         while hungry := self.merge.hungry():
             self._look()
@@ -235,7 +240,7 @@ class Stretch:
         return self.merge.take()
 
 
-def _attempted(piece: Piece, record: replaying.Kept) -> None:
+def _attempted(piece: Piece, record: record_record.Kept) -> None:
     """A record of attempts."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key not in piece.endpoints or record.value is None:
@@ -249,7 +254,7 @@ def _attempted(piece: Piece, record: replaying.Kept) -> None:
         piece.said(key, said.event_id, record.timestamp, said.state)
 
 
-def _named(piece: Piece, record: replaying.Kept, state: str) -> None:
+def _named(piece: Piece, record: record_record.Kept, state: str) -> None:
     """A record of a delivery."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key in piece.endpoints:

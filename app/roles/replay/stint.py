@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.core import ordered_record
-from app.core.delivery_record import Header
-from app.core.gate import State
-from app.core.topics import Names
+from app.core.records import ordered
+from app.core.records.headers import Header
+from app.core.records.ordered import State
+from app.core.topics.names import Names
 from app.roles.replay.giving import Giving
 
 #: between two looks at how far the sequencer has come
@@ -26,7 +26,7 @@ class Stint:
 
     async def say(self, to: State) -> int:
         """Move the gate; the offset of the record that does."""
-        return await self._append(ordered_record.step(to, self._name))
+        return await self._append(ordered.step(to, self._name))
 
     async def _append(self, headers: list[Header]) -> int:
         ack = await self._around.log.append(
@@ -43,4 +43,4 @@ class Stint:
     async def give_up(self) -> None:
         """The work has ended before its end: open the gate, unless the resume goes on, or another one is to come."""
         if not self._around.feed.directory.brings(self._endpoint):
-            await self._append(ordered_record.step("open"))
+            await self._append(ordered.step("open"))

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 import structlog
 
-from app.core import delivery_record, fifo, ordered_record
+from app.core import fifo
 from app.core import gate as gates
 from app.core.errors import Defect
-from app.core.gate import Step
-from app.core.ordered_record import Arrival, Instruction, Settlement
-from app.core.topics import Names
-from app.core.watchdog import Report
+from app.core.offsets.progress import Report
+from app.core.records import delivery
+from app.core.records import headers as headers_record
+from app.core.records import ordered as ordered_record
+from app.core.records.ordered import Arrival, Instruction, Settlement, Step
+from app.core.topics.names import Names
 from app.ports import BundleLog, Clock, DirectoryFeed, Headers, Meter, Record
 from app.ports.streams import StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, PartedBatch, remember
@@ -168,9 +170,9 @@ class SequencerRole:
             position = 0
             if isinstance(said, Arrival) or _is_back(said):
                 # dispatch would pass over one that it cannot read, and its line wait for ever
-                if delivery_record.size_of(record) > self._max_record_bytes:
+                if headers_record.size_of(record) > self._max_record_bytes:
                     raise Defect("it is larger than a delivery can be")
-                _, position = delivery_record.decode(record.key, record.value, record.headers)
+                _, position = delivery.decode(record.key, record.value, record.headers)
         except Defect as error:
             log.error("sequencer.unreadable", partition=record.partition, offset=record.offset, error=str(error))
             self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_ORDERED)

@@ -11,7 +11,7 @@ import structlog
 
 from app.core import fifo, gate
 from app.core.gate import Gate
-from app.core.ordered_record import of_delivery
+from app.core.records.ordered import of_delivery
 from app.ports import Record
 from app.ports.streams import StreamPartition
 

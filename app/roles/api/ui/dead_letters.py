@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from app.core import moments
 from app.core.errors import Unavailable
-from app.ports.readmodel import DeadGroup
+from app.core.model import timestamps
+from app.core.readmodel.rows import DeadGroup
 from app.roles.api import delivery_filters, retries
 from app.roles.api.delivery_contract import RetryIn
 from app.roles.api.ui.deliveries import urls
@@ -48,9 +48,9 @@ async def retry(desk: Desk, visit: Visit) -> Result:
 async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, Any] | None = None) -> Page:
     now_ms, wrong, caller = desk.api.clock.now_ms(), "", visit.caller
     try:
-        since_ms = moments.moment(since, now_ms)
+        since_ms = timestamps.moment(since, now_ms)
     except (ValueError, OverflowError) as error:
-        since, since_ms, wrong = "7d", moments.moment("7d", now_ms), str(error)
+        since, since_ms, wrong = "7d", timestamps.moment("7d", now_ms), str(error)
     groups: Sequence[DeadGroup] = ()
     has_reads = True
     try:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from app.core.errors import Unavailable
-from app.ports.readmodel import DeliveryFilter, DeliveryState
+from app.core.readmodel.rows import DeliveryFilter, DeliveryState
 from app.roles.api import deliveries as api_deliveries
 from app.roles.api import delivery_filters, retries
 from app.roles.api.problems import ApiError

@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from app.core.errors import CommandRefused
-from app.core.model import Endpoint
-from app.core.registry import last_disablement
-from app.ports.readmodel import DeliveryFilter
+from app.core.model.endpoint import Endpoint, last_disablement
+from app.core.readmodel.rows import DeliveryFilter
 from app.roles.api import webhooks
 from app.roles.api.contract import Webhook, WebhookIn
 from app.roles.api.problems import ApiError, refused

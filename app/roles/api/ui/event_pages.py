@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from app.core.matching import includes
+from app.core.model.event_types import includes
 from app.profiles.catalog import PROFILES
 from app.roles.api import audit, event_types, events
 from app.roles.api.contract import EventIn, FieldError

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from app.core.errors import Unavailable
-from app.core.histogram import quantile, summed
-from app.ports.readmodel import LATENCY_BOUNDS_MS, Hour
+from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
+from app.core.readmodel.rows import Hour
 from app.roles.api.ui.visit import Desk, Visit
 
 HOUR_MS = 3_600_000

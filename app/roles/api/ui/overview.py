@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.ports.readmodel import NoticeRow
+from app.core.readmodel.rows import NoticeRow
 from app.roles.api import replays
 from app.roles.api.ui import hours
 from app.roles.api.ui.streams import stream

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from app.core.model import Brand
+from app.core.model.tenant import Brand
 
 
 class Frames(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from app.core.ingest import iso
-from app.core.model import Brand
+from app.core.model.tenant import Brand
+from app.core.model.timestamps import iso
 from app.ports import Clock, DirectoryFeed
 from app.roles.api.ui import words
 from app.roles.api.ui.assets import Assets

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from app.core.errors import CommandRefused, Unavailable
-from app.core.model import Mode
+from app.core.model.event import Mode
 from app.roles.api.access import is_name
 from app.roles.api.calls import Caller
 from app.roles.api.problems import ApiError, refused

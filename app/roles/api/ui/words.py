@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.hints import hint
+from app.core.wording import hint
 
 #: what a page says above itself after a form was sent; the address carries only the key
 DONE = {
@@ -21,7 +21,7 @@ DONE = {
     "redriven": "Dead deliveries are being delivered again.",
 }
 
-#: an outcome in two or three words; what to do about it is said by core/hints.py
+#: an outcome in two or three words; what to do about it is said by core/wording.py
 _OUTCOMES = {
     "ok": "Delivered",
     "timeout": "No answer in time",

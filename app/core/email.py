@@ -1,0 +1,125 @@
+"""What HOOKSTREAM_SMTP_URL says: smtp://user:password@host:port, or smtps:// for TLS from the first byte."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from app.core.errors import Defect
+from app.core.model.endpoint import SealedSecret
+
+#: wanted: STARTTLS where the server offers it; demanded: nothing is said without it
+Encryption = Literal["from_the_start", "demanded", "wanted"]
+
+
+_PORTS = {"smtp": 25, "smtps": 465}
+
+
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
+class MailServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where e-mail goes."""
+
+    host: str
+    port: int
+    encryption: Encryption
+    user: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"MailServer({self.host}:{self.port})"
+
+
+def read_smtp_url(url: str) -> MailServer:
+    """The server of a URL; `ValueError`, which does not quote the password, when it is none.
+
+    A password never travels in the clear, unless the server is on this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("the port is not a number, or the host cannot be read") from None
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError("smtp://user:password@host:port, or smtps://…")
+    if (parts.username is None) != (parts.password is None):
+        raise ValueError("a user and a password go together")
+    wanted: Encryption = "demanded" if parts.username and parts.hostname not in _HERE else "wanted"
+    return MailServer(
+        host=parts.hostname, port=port or _PORTS[parts.scheme],
+        encryption="from_the_start" if parts.scheme == "smtps" else wanted,
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )  # fmt: skip
+
+
+_token = msgspec.json.Decoder(tuple[str, str, str])
+
+
+_LONGEST = 2048
+
+
+#: where the link leads, on the API
+UNSUBSCRIBE_PATH = "/unsubscribe"
+
+
+def unsubscribe_owner(tenant: str) -> str:
+    """What the address is sealed for."""
+    return f"unsubscribe/{tenant}"
+
+
+def unsubscribe_token(tenant: str, sealed: SealedSecret) -> str:
+    """Characters that a URL may have."""
+    text = msgspec.json.encode((tenant, sealed.key_id, sealed.blob))
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def read_unsubscribe_token(text: str) -> tuple[str, SealedSecret]:
+    """The tenant and the sealed address of a token; `Defect` when it is none."""
+    try:
+        if len(text) > _LONGEST:
+            raise ValueError("it is too long")
+        tenant, key_id, blob = _token.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, RecursionError) as error:
+        raise Defect(f"that is no link of ours: {error}") from error
+    return tenant, SealedSecret(key_id=key_id, blob=blob, created_at_ms=0)
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def is_address(text: str) -> bool:
+    """Whether e-mail can be sent there, as far as its form tells; no line break, space or list fits in."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One notice, in words; every text is one line."""
+
+    title: str
+    at: str
+    mode: str
+    endpoint_id: str
+    description: str
+    summary: str
+    #: what the last outcome means
+    meaning: str
+    #: what to do about it
+    advice: str
+    #: what to do with the endpoint
+    next_step: str
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """What the templates are filled with."""
+
+    subject: str
+    tenant: str
+    entries: tuple[Entry, ...]
+    more: int
+    unsubscribe: str | None

@@ -1,0 +1,41 @@
+"""Why an endpoint got an event or did not, judged by what the registry says of the endpoint now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from app.core.model.endpoint import Endpoint
+
+Why = Literal["matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "pending", "removed"]
+
+EXPLANATIONS: dict[Why, str] = {
+    "matched": "It is subscribed to the event's type: there is a delivery.",
+    "not_subscribed": "Its subscription does not include the event's type.",
+    "created_later": "It was registered after the event was accepted; a replay can deliver it.",
+    "disabled": "It was disabled when the event came; recover or a replay can deliver it.",
+    "paused": "It was paused when the event came: the event follows after the resume.",
+    "duplicate": "The event was dropped, since its idempotency key had been seen before.",
+    "pending": "It is subscribed to the event's type, and nothing is known of an attempt yet.",
+    "removed": "The endpoint was removed after it got the event.",
+}
+
+
+def why(
+    endpoint: Endpoint, matched: Collection[str], *, at: tuple[int, int] | None, accepted_ms: int, duplicate: bool
+) -> Why:
+    """Of an endpoint without a delivery. `matched` has the ids of those whose subscription includes the type now; `at`
+    is the event's partition and offset in events.raw (None: not known, then holds are judged by the endpoint's status).
+    """
+    if endpoint.id not in matched:
+        return "not_subscribed"
+    if endpoint.created_at_ms > accepted_ms:
+        return "created_later"
+    if duplicate:
+        return "duplicate"
+    if at is None:
+        return "pending" if endpoint.status == "active" else endpoint.status
+    for hold in reversed(endpoint.holds):
+        if hold.begin.get(at[0], 0) <= at[1] and (hold.end is None or at[1] < hold.end.get(at[0], 0)):
+            return hold.kind
+    return "pending"

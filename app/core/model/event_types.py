@@ -1,0 +1,79 @@
+"""Which event types a subscription includes.
+
+A pattern is an exact type, `*`, or a prefix that ends in `.*`. Types are dot-joined segments of [A-Za-z0-9_-].
+Opt-in prefixes of a profile (Bota: `device.`) are included only by patterns that begin with them. So are the types of
+the service itself (`hookstream.`), for every profile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from app.core.model.event import Mode
+
+_SEGMENTS = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+
+
+_TYPE = re.compile(_SEGMENTS)
+
+
+_PATTERN = re.compile(rf"\*|{_SEGMENTS}(?:\.\*)?")
+
+
+#: longest event type, in characters
+MAX_TYPE_LENGTH = 256
+
+
+#: what the types of the service's own events begin with; the API takes no event of such a type
+RESERVED = "hookstream."
+
+
+def is_event_type(text: str) -> bool:
+    """Whether `text` can name an event type."""
+    return len(text) <= MAX_TYPE_LENGTH and _TYPE.fullmatch(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` can stand in an endpoint's `events`."""
+    return len(text) <= MAX_TYPE_LENGTH and _PATTERN.fullmatch(text) is not None
+
+
+def prefixes(event_type: str) -> list[str]:
+    """The patterns other than itself and `*` that include a type: `a.b.c` → `a.b.*`, `a.*`."""
+    found = []
+    end = event_type.rfind(".")
+    while end > 0:
+        found.append(event_type[: end + 1] + "*")
+        end = event_type.rfind(".", 0, end)
+    return found
+
+
+def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
+    """Whether one pattern includes one type."""
+    if (
+        pattern != "*"
+        and pattern != event_type
+        and not (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+    ):
+        return False
+    return all(pattern.startswith(prefix) for prefix in (*opt_in, RESERVED) if event_type.startswith(prefix))
+
+
+class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event type of a tenant's own; the value of `type/<tenant>/<mode>/<name>` in registry."""
+
+    name: str
+    tenant: str
+    mode: Mode
+    description: str = ""
+    #: JSON Schema 2020-12 of `data`, as JSON text; None: anything
+    schema: str | None = None
+    #: what happens to an event that does not satisfy the schema
+    enforce: Literal["off", "warn", "reject"] = "off"
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    version: int = 1

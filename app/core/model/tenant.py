@@ -1,0 +1,58 @@
+"""Tenants, their brands and their API keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from app.core.model.event import Mode
+
+
+class Brand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a tenant's portal looks."""
+
+    #: empty: the tenant's name
+    name: str = ""
+    #: `#rrggbb`; empty: ours
+    color: str = ""
+    #: https:// or data:image/…; empty: none
+    logo: str = ""
+
+
+class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The isolation unit; the value of `tenant/<id>` in registry."""
+
+    id: str
+    name: str = ""
+    #: default profile of its endpoints
+    profile: str = "standard"
+    notify_emails: tuple[str, ...] = ()
+    #: endpoints may subscribe to types that no catalogue knows; None: only where the profile is `standard`
+    open_catalogue: bool | None = None
+    #: None: as ours
+    brand: Brand | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    version: int = 1
+
+
+Scope = Literal["read", "write"]
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key of the management API; the value of `key/<id>` in registry. The key itself is nowhere."""
+
+    id: str
+    tenant: str
+    mode: Mode
+    #: hex SHA-256 of the key
+    digest: str
+    #: its last four characters, for people
+    last4: str
+    name: str = ""
+    scopes: tuple[Scope, ...] = ("read", "write")
+    #: None: for ever
+    expires_at_ms: int | None = None
+    created_at_ms: int = 0
+    version: int = 1

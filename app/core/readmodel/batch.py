@@ -1,0 +1,372 @@
+"""What the records of `attempts`, `deliveries`, `deliveries.dead`, `notices` and `audit` add to the read model.
+
+Rules of this file
+- Anybody who can reach Kafka may have written a record: what no database would take (a NUL in a text, a number of
+  twenty digits, a name of a megabyte) is unreadable here, or repaired, and never stops the role.
+- Only `attempts` is counted, by the records' own timestamps: no worker's clock decides on the hour.
+- A write that has failed is repeated with the same portion: `settle` changes nothing that it reads, so that it returns
+  the same rows each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from app.core.errors import Defect
+from app.core.model.timestamps import BEGIN, moment
+from app.core.readmodel.hourly_stats import Tally
+from app.core.readmodel.snapshot import Fact, Kind, Last, Standing, State, begun, learn
+from app.core.records import delivery as delivery_record
+from app.core.records import headers as headers_record
+from app.core.records.attempt import REASSIGNED, Attempt
+from app.core.records.audit import AuditEntry
+from app.core.records.headers import Header
+from app.core.topics.names import Names
+
+#: the topics that are read, in the order in which their records of one poll are taken
+TOPICS = (Names.DELIVERIES, Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.NOTICES, Names.AUDIT)
+
+#: characters of what rows are found by; ours are shorter, and an index takes no more
+_LONGEST = 300
+#: characters of texts that are only shown
+_SHOWN = 4096
+_LARGEST = 2**53
+_NUL = b"\\u0000"
+_NO_NUL = b"\\ufffd"
+
+
+class Read(Protocol):
+    """What is read of a record."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Iterable[Header]: ...
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was made; its coordinates in `attempts` are its key."""
+
+    partition: int
+    offset: int
+    delivery_id: str
+    number: int
+    trigger: str
+    state: str
+    result: str
+    started_at_ms: int
+    duration_ms: float
+    connect_ms: float
+    first_byte_ms: float
+    url: str
+    status: int | None
+    error: str | None
+    next_attempt_at_ms: int | None
+    response_headers: dict[str, str] | None
+    response_body: str | None
+    #: the record's time
+    at_ms: int
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of `notices`, as far as it is known here."""
+
+    id: str
+    tenant: str
+    kind: str
+    mode: str = "live"
+    at: str = ""
+    endpoint_id: str | None = None
+    summary: str = ""
+    data: Mapping[str, object] = {}
+
+
+class AuditLine(NamedTuple):
+    """An entry of the audit log; its coordinates in `audit` are its key."""
+
+    partition: int
+    offset: int
+    at_ms: int
+    entry: AuditEntry
+
+
+class Request(NamedTuple):
+    """A request that was made and is counted."""
+
+    fact: Fact
+    #: partition of `attempts`
+    part: int
+    ok: bool
+    duration_ms: float
+
+
+class End(NamedTuple):
+    """A record of `attempts` that ends a delivery and is counted; its coordinates are its key."""
+
+    fact: Fact
+    part: int
+    offset: int
+    #: whether a request was made, so that the record is a `Line`, too
+    requested: bool
+
+
+class Settlement(NamedTuple):
+    """What one write adds to the rows that are there."""
+
+    changed: list[Standing]
+    tally: Tally
+
+
+class Portion:
+    """What the records of one poll add, in one transaction."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.lines: list[Line] = []
+        #: with the time
+        self.notices: list[tuple[Notice, int]] = []
+        self.audit: list[AuditLine] = []
+        self.requests: list[Request] = []
+        self.ends: list[End] = []
+        self.unreadable = 0
+
+    def take(self, topic: str, record: Read) -> None:
+        """Add a record; one that is none of ours is counted as unreadable."""
+        try:
+            _TAKERS[topic](self, record)
+        except (Defect, ValueError, RecursionError, OverflowError):
+            self.unreadable += 1
+
+    def settle(self, current: Mapping[str, Standing]) -> Settlement:
+        """The rows of the facts, given the current ones, and what is counted. The same answer to the same question."""
+        return Settlement(self._changed(current), self._tally(current))
+
+    def _changed(self, current: Mapping[str, Standing]) -> list[Standing]:
+        standings: dict[str, Standing] = {}
+        changed: dict[str, Standing] = {}
+        for fact in self.facts:
+            standing = standings.get(fact.id)
+            if standing is None and fact.id in current:
+                standing = standings[fact.id] = copy(current[fact.id])
+            if standing is None:
+                standings[fact.id] = changed[fact.id] = begun(fact)
+            elif learn(standing, fact):
+                changed[fact.id] = standing
+        return list(changed.values())
+
+    def _tally(self, current: Mapping[str, Standing]) -> Tally:
+        tally = Tally()
+        for fact, part, ok, duration_ms in self.requests:
+            tally.attempt(
+                fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms
+            )  # fmt: skip
+        delivered = {id for id, standing in current.items() if standing.state == "delivered"}
+        for fact, part, _, _ in self.ends:
+            if fact.state != "delivered" or fact.id not in delivered:
+                tally.end(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, fact.state)
+            if fact.state == "delivered":
+                delivered.add(fact.id)
+        return tally
+
+
+def _take_delivery(portion: Portion, record: Read) -> None:
+    delivery, _ = delivery_record.decode(record.key, b"", record.headers)
+    if delivery.asked == "cancel":
+        return  # a wish: what becomes of it is in attempts
+    state: State = "retrying" if delivery.attempts else "pending"
+    portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
+
+
+def _take_dead(portion: Portion, record: Read) -> None:
+    delivery, _ = delivery_record.decode(record.key, b"", record.headers)
+    named = dict(record.headers)
+    reason = (named.get("reason") or b"unknown").decode()
+    state: State = "paused" if reason == "paused" else "dead"
+    status = named.get("last-status")
+    last = None
+    if named.get("last-result") and state == "dead":
+        last = Last(
+            status=_number(int(status), 999) if status else None, result=_name(named["last-result"].decode()),
+            error=_text(named.get("last-error", b"").decode()) or None, duration_ms=None,
+        )  # fmt: skip
+    portion.facts.append(
+        _fact(
+            delivery.id,
+            delivery,
+            record,
+            kind="aside",
+            state=state,
+            attempts=delivery.attempts,
+            reason=_name(reason),
+            last=last,
+            dead_offset=None if delivery.omitted else record.offset,
+        )
+    )
+
+
+_attempts = msgspec.json.Decoder(Attempt)
+_notices = msgspec.json.Decoder(Notice)
+_audit = msgspec.json.Decoder(AuditEntry)
+
+
+def _take_attempt(portion: Portion, record: Read) -> None:
+    said = _attempts.decode(_without_nul(record.value or b""))
+    number = _number(said.attempt, _LARGEST)
+    state, reason = _ending(said)
+    next_ms = moment(said.next_attempt_at, 0) if said.next_attempt_at and state == "retrying" else None
+    requested = said.made_a_request
+    last = None
+    if requested or number == 0:
+        last = Last(
+            status=None if said.status is None else _number(said.status, 999), result=_name(said.result),
+            error=_text(said.error) if said.error else None, next_attempt_at_ms=next_ms,
+            duration_ms=said.duration_ms if requested else None,
+        )  # fmt: skip
+    # What was reassigned decides nothing: it yields to whatever the partition's owner says of the same attempt.
+    stage = max(0, number - 1) if reason == REASSIGNED else number
+    fact = _fact(said.delivery_id, said, record, kind="attempt", state=state, attempts=stage, reason=reason, last=last)
+    portion.facts.append(fact)
+    if requested and last is not None:
+        portion.lines.append(_line(said, record, state, last))
+    if said.trigger != "test":
+        _count(portion, said, fact, record, requested=requested)
+
+
+def _count(portion: Portion, said: Attempt, fact: Fact, record: Read, *, requested: bool) -> None:
+    if requested:
+        ok = said.state == "delivered"
+        portion.requests.append(Request(fact, record.partition, ok, said.duration_ms))
+    if fact.state in ("delivered", "dead", "cancelled"):
+        portion.ends.append(End(fact, record.partition, record.offset, requested))
+
+
+def _ending(said: Attempt) -> tuple[State, str | None]:
+    if said.state == "dead" and said.reason == "paused":
+        return "paused", "paused"
+    if said.state == "dead" and said.trigger == "test":
+        return "cancelled", "test"  # nobody wants to have a trial retried
+    return said.state, _name(said.reason) if said.reason else None
+
+
+def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
+    return Line(
+        partition=record.partition, offset=record.offset, delivery_id=said.delivery_id, number=said.attempt,
+        trigger=_name(said.trigger), state=state, result=last.result, started_at_ms=moment(said.started_at, 0),
+        duration_ms=said.duration_ms, connect_ms=said.connect_ms, first_byte_ms=said.first_byte_ms,
+        url=_text(said.url), status=last.status, error=last.error, next_attempt_at_ms=last.next_attempt_at_ms,
+        response_headers=said.response_headers, response_body=said.response_body, at_ms=max(0, record.timestamp),
+    )  # fmt: skip
+
+
+def _take_notice(portion: Portion, record: Read) -> None:
+    said = _notices.decode(_without_nul(record.value or b""))
+    for text in (said.id, said.tenant, said.kind, said.mode, said.endpoint_id or ""):
+        _name(text)
+    at_ms = moment(said.at, BEGIN) if said.at else record.timestamp
+    portion.notices.append((said, max(0, at_ms)))
+
+
+def _take_audit(portion: Portion, record: Read) -> None:
+    entry = _audit.decode(_without_nul(record.value or b""))
+    for text in (entry.tenant, entry.actor, entry.action):
+        _name(text)
+    portion.audit.append(AuditLine(record.partition, record.offset, max(0, record.timestamp), entry))
+
+
+_TAKERS: dict[str, Callable[[Portion, Read], None]] = {
+    Names.DELIVERIES: _take_delivery,
+    Names.DELIVERIES_DEAD: _take_dead,
+    Names.ATTEMPTS: _take_attempt,
+    Names.NOTICES: _take_notice,
+    Names.AUDIT: _take_audit,
+}
+
+
+class _About(Protocol):
+    """What a delivery's headers and an attempt's record both say."""
+
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def endpoint_id(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def created_at(self) -> str: ...
+    @property
+    def accepted_at_ms(self) -> int: ...
+    @property
+    def sequence(self) -> int | None: ...
+    @property
+    def ordering_key(self) -> str | None: ...
+    @property
+    def replay_id(self) -> str | None: ...
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def arrival(self) -> int | None: ...
+    @property
+    def turn(self) -> int: ...
+
+
+def _fact(
+    delivery_id: str, about: _About, record: Read, *, kind: Kind, state: State, attempts: int,
+    reason: str | None = None, last: Last | None = None, dead_offset: int | None = None,
+) -> Fact:  # fmt: skip
+    accepted_at_ms = about.accepted_at_ms or (moment(about.created_at, 0) if about.created_at else record.timestamp)
+    return Fact(
+        id=_name(delivery_id),
+        tenant=_name(about.tenant), mode=_name(about.mode), endpoint_id=_name(about.endpoint_id),
+        event_id=_name(about.event_id), event_type=_name(about.event_type),
+        accepted_at_ms=_number(max(0, accepted_at_ms), _LARGEST), replay_id=_name(about.replay_id or "") or None,
+        sequence=None if about.sequence is None else _number(about.sequence, _LARGEST),
+        ordering_key=_text(about.ordering_key) if about.ordering_key is not None else None,
+        source=_coordinates(about.source), kind=kind,
+        arrival=None if about.arrival is None else _number(about.arrival, _LARGEST), turn=_number(about.turn, _LARGEST),
+        at_ms=max(0, record.timestamp), state=state, attempts=_number(attempts, _LARGEST), reason=reason, last=last,
+        dead_offset=dead_offset,
+    )  # fmt: skip
+
+
+def _coordinates(text: str | None) -> tuple[int, int] | None:
+    if not text:
+        return None
+    partition, _, offset = text.partition(":")
+    return _number(headers_record.number(partition), 2**31 - 1), _number(headers_record.number(offset), _LARGEST)
+
+
+def _name(text: str) -> str:
+    if len(text) > _LONGEST or "\x00" in text or not text.isprintable():
+        raise ValueError(f"{text[:40]!r} is no name")
+    return text
+
+
+def _text(text: str) -> str:
+    return text[:_SHOWN].replace("\x00", "\ufffd")
+
+
+def _number(number: int, most: int) -> int:
+    if not 0 <= number <= most:
+        raise ValueError(f"{number} is out of bounds")
+    return number
+
+
+def _without_nul(value: bytes) -> bytes:
+    """PostgreSQL's texts cannot hold it, whoever's response it came from."""
+    return value.replace(_NUL, _NO_NUL) if _NUL in value else value

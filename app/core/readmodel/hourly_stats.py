@@ -1,0 +1,98 @@
+"""Quantiles of durations that were only counted by their upper bounds."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+
+def summed(histograms: Iterable[Sequence[int]], size: int) -> list[int]:
+    """All counts together; one that is shorter counts as zeros beyond its end."""
+    total = [0] * size
+    for counts in histograms:
+        for index, count in enumerate(counts[:size]):
+            total[index] += count
+    return total
+
+
+def quantile(counts: Sequence[int], bounds: Sequence[float], share: float) -> float | None:
+    """The value below which `share` (0 to 1) of all lie, as if they were spread evenly within each bound.
+
+    `counts` has one more than `bounds`, for what is larger than the last one: a quantile there is said to be the last
+    bound, which it is at least. None: nothing was counted.
+    """
+    total = sum(counts)
+    if total == 0:
+        return None
+    rank, below = share * total, 0
+    for index, count in enumerate(counts[: len(bounds)]):
+        if count and below + count >= rank:
+            lower = bounds[index - 1] if index else 0.0
+            return lower + (bounds[index] - lower) * max(0.0, rank - below) / count
+        below += count
+    return float(bounds[-1])
+
+
+#: upper bounds of the duration counts, milliseconds
+LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
+
+
+HOUR_MS = 3_600_000
+
+
+class Where(NamedTuple):
+    """Whose hour it is."""
+
+    tenant: str
+    mode: str
+    #: empty: all endpoints of the tenant whose partition is `part`
+    endpoint_id: str
+    begins_ms: int
+    #: partition of attempts; several processes never count in one row. 0 where an endpoint is named: it has only one
+    part: int
+
+
+class Counts:
+    """Of one hour."""
+
+    __slots__ = ("attempts", "cancelled", "dead", "delivered", "durations", "failed_attempts")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.failed_attempts = 0
+        self.delivered = 0
+        self.dead = 0
+        self.cancelled = 0
+        self.durations = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+
+
+class Tally:
+    """Counts that are not stored yet."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Where, Counts] = {}
+
+    def __iter__(self) -> Iterator[tuple[Where, Counts]]:
+        return iter(sorted(self._counts.items()))
+
+    def _both(self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int) -> tuple[Counts, Counts]:
+        begins_ms = at_ms - at_ms % HOUR_MS
+        one = self._counts.setdefault(Where(tenant, mode, endpoint_id, begins_ms, 0), Counts())
+        return one, self._counts.setdefault(Where(tenant, mode, "", begins_ms, part), Counts())
+
+    def attempt(
+        self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int, *, ok: bool, duration_ms: float
+    ) -> None:
+        """A request was made."""
+        for counts in self._both(tenant, mode, endpoint_id, at_ms, part):
+            counts.attempts += 1
+            counts.failed_attempts += not ok
+            counts.durations[bisect_left(LATENCY_BOUNDS_MS, duration_ms)] += 1
+
+    def end(self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int, state: str) -> None:
+        """A delivery has ended: delivered, dead or cancelled."""
+        for counts in self._both(tenant, mode, endpoint_id, at_ms, part):
+            counts.delivered += state == "delivered"
+            counts.dead += state == "dead"
+            counts.cancelled += state == "cancelled"

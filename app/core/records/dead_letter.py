@@ -1,0 +1,33 @@
+"""The headers of `deliveries.dead` that say whether a delivery is parked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.core.records.headers import Header
+from app.core.records.record import Kept
+
+#: the headers of a delivery that waits for its endpoint's resume
+PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
+
+
+#: of a delivery that was put aside, no longer true once it goes on
+_ENDED = frozenset(
+    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "waiting-since",
+     "registry-position", "arrival", "released")
+)  # fmt: skip
+
+
+def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
+    """Whether a record of deliveries.dead waits for the resume of that endpoint."""
+    return record.key == endpoint_key and ("reason", b"paused") in record.headers
+
+
+def released(headers: Sequence[Header], position: int) -> list[Header]:
+    """The headers of a delivery that was put aside and goes on.
+
+    `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read
+    as far, or it would be put aside once more.
+    """
+    kept = [(name, text) for name, text in headers if name not in _ENDED and text is not None]
+    return [*kept, ("registry-position", b"%d" % position)]

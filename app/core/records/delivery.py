@@ -1,0 +1,169 @@
+"""A delivery as a Kafka record: the value is the event's bytes, everything else is in headers (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast, get_args
+
+from app.core.errors import Defect
+from app.core.model.delivery import Asked, Delivery
+from app.core.model.event import Event, Format, Mode
+from app.core.records.headers import _DIGITS, Header, _short, number, texts
+
+#: the header of a delivery whose event did not fit into a topic: how many bytes were left out
+OMITTED = "body-omitted"
+
+
+_MODES = frozenset(get_args(Mode))
+
+
+_FORMATS = frozenset(get_args(Format))
+
+
+_ASKED = frozenset(get_args(Asked))
+
+
+#: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
+_LONGEST_WAIT_MS = 9 * 86_400_000
+
+
+def event_headers(
+    event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str, position: int,
+    source: tuple[int, int] | None = None,
+) -> list[Header]:  # fmt: skip
+    """What all deliveries of one event share; `with_delivery` adds the rest.
+
+    `source` is the event's partition and offset in events.raw.
+    `position` is how far the matching directory had read the registry: whoever sends it must have read as far.
+    """
+    headers = [
+        ("event-id", event.id.encode()),
+        ("event-type", event.type.encode()),
+        ("tenant", event.tenant.encode()),
+        ("mode", event.mode.encode()),
+        ("created-at", event.created_at.encode()),
+        ("accepted-at", b"%d" % accepted_at_ms),
+        ("registry-position", b"%d" % position),
+    ]
+    if source is not None:
+        headers.append(("source", b"%d:%d" % source))
+    if event.format != "native":
+        headers.append(("format", event.format.encode()))
+    if sequence is not None and event.ordering_key is not None:
+        headers.append(("sequence", b"%d" % sequence))
+        headers.append(("ordering-key", event.ordering_key.encode()))
+    if replay_id:
+        headers.append(("replay-id", replay_id.encode()))
+    if event.traceparent:
+        headers.append(("traceparent", event.traceparent.encode()))
+    return headers
+
+
+def with_delivery(shared: list[Header], delivery_id: str) -> list[Header]:
+    """The headers of one delivery of an event."""
+    return [("delivery-id", delivery_id.encode()), *shared]
+
+
+def encode(delivery: Delivery) -> list[Header]:
+    """All headers of a delivery that waits or goes on (retry, deferral, dead)."""
+    headers = [
+        ("delivery-id", delivery.id.encode()),
+        ("event-id", delivery.event_id.encode()),
+        ("event-type", delivery.event_type.encode()),
+        ("tenant", delivery.tenant.encode()),
+        ("mode", delivery.mode.encode()),
+        ("created-at", delivery.created_at.encode()),
+        ("accepted-at", b"%d" % delivery.accepted_at_ms),
+    ]
+    if delivery.format != "native":
+        headers.append(("format", delivery.format.encode()))
+    if delivery.attempts:
+        headers.append(("attempts", b"%d" % delivery.attempts))
+    if delivery.due_at_ms:
+        headers.append(("due-at", b"%d" % delivery.due_at_ms))
+    if delivery.waiting_since_ms:
+        headers.append(("waiting-since", b"%d" % delivery.waiting_since_ms))
+    if delivery.sequence is not None:
+        headers.append(("sequence", b"%d" % delivery.sequence))
+    if delivery.ordering_key is not None:
+        headers.append(("ordering-key", delivery.ordering_key.encode()))
+    if delivery.replay_id:
+        headers.append(("replay-id", delivery.replay_id.encode()))
+    if delivery.traceparent:
+        headers.append(("traceparent", delivery.traceparent.encode()))
+    if delivery.source is not None:
+        headers.append(("source", delivery.source.encode()))
+    if delivery.arrival is not None:
+        headers.append(("arrival", b"%d" % delivery.arrival))
+    if delivery.released is not None:
+        headers.append(("released", b"%d" % delivery.released))
+    if delivery.turn:
+        headers.append(("turn", b"%d" % delivery.turn))
+    if delivery.asked is not None:
+        headers.append(("asked", delivery.asked.encode()))
+    if delivery.omitted:
+        headers.append((OMITTED, b"%d" % delivery.omitted))
+    return headers
+
+
+def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) -> tuple[Delivery, int]:
+    """The delivery of a record, and the registry position that its reader must have reached (0: any).
+
+    `Defect` when a required header is missing or none that we write: nobody but us should write these topics, but
+    everybody may who can reach Kafka.
+    """
+    try:
+        named = texts(headers)
+        delivery = Delivery(
+            id=named["delivery-id"],
+            endpoint_id=_short((key or b"").decode()),
+            event_id=named["event-id"],
+            event_type=named["event-type"],
+            tenant=named["tenant"],
+            mode=cast(Mode, _one_of(_MODES, named["mode"])),
+            created_at=named["created-at"],
+            body=value or b"",
+            format=cast(Format, _one_of(_FORMATS, named.get("format", "native"))),
+            accepted_at_ms=_number(named, "accepted-at") or 0,
+            attempts=_number(named, "attempts") or 0,
+            due_at_ms=_number(named, "due-at") or 0,
+            waiting_since_ms=_number(named, "waiting-since") or 0,
+            sequence=_number(named, "sequence"),
+            ordering_key=named.get("ordering-key"),
+            replay_id=named.get("replay-id", ""),
+            traceparent=named.get("traceparent"),
+            arrival=_number(named, "arrival"),
+            released=_number(named, "released"),
+            turn=_number(named, "turn") or 0,
+            asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
+            source=named.get("source"),
+            omitted=_number(named, OMITTED) or 0,
+        )
+        return delivery, _number(named, "registry-position") or 0
+    except (KeyError, ValueError) as error:
+        raise Defect(f"a delivery record is not readable: {error!r}") from error
+
+
+def _number(named: Mapping[str, str], name: str) -> int | None:
+    text = named.get(name)
+    if text is None:
+        return None
+    value = number(text)
+    if value < 0 and name != "accepted-at":  # a record's timestamp may be
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _one_of(known: frozenset[str], text: str) -> str:
+    if text not in known:
+        raise ValueError(f"{text!r} is none of {', '.join(sorted(known))}")
+    return text
+
+
+def due_at_ms(headers: Iterable[Header], now_ms: int) -> int:
+    """The `due-at` header alone; 0 (at once) when it is absent, unreadable or farther ahead than anybody waits."""
+    for name, text in headers:
+        if name == "due-at":
+            due_ms = int(text) if text is not None and text.isdigit() and len(text) <= _DIGITS else 0
+            return due_ms if due_ms - now_ms <= _LONGEST_WAIT_MS else 0
+    return 0

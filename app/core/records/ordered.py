@@ -1,0 +1,118 @@
+"""The records of deliveries.ordered: arrivals (a delivery's own record), settlements, orders of an operator, and what a
+resume says to its endpoint's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, cast, get_args
+
+import msgspec
+
+from app.core.errors import Defect
+from app.core.records.headers import Header, number, texts
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A delivery that has to be in order."""
+
+    #: a resume brings it
+    resumed: bool = False
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What became of an arrival; the record of one that is `aside` is the delivery's own, as it is now."""
+
+    arrival: int
+    outcome: Outcome
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """What an operator wants of a line."""
+
+    order: Literal["skip", "drop"]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a resume says in deliveries.ordered. The stint is empty where the sequencer asks for an `open` itself."""
+
+    to: State
+    stint: str = ""
+
+
+Ordered = Arrival | Settlement | Instruction | Step
+
+
+Outcome = Literal["delivered", "dead", "cancelled", "aside"]
+
+
+_OUTCOMES = frozenset(get_args(Outcome))
+
+
+State = Literal["open", "aside", "held"]
+
+
+_STATES = frozenset(get_args(State))
+
+
+#: the mark of an arrival that a resume brings
+RESUMED: Header = ("resumed", b"1")
+
+
+#: of a record of this topic, not of the delivery itself
+_OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
+
+
+#: characters of an ordering key, as at intake
+_LONGEST_KEY = 512
+
+
+def settlement(arrival: int, outcome: Outcome, ordering_key: str) -> list[Header]:
+    """The headers of a settlement; its key is the endpoint's id."""
+    return [("settled", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
+
+
+def comes_back(arrival: int) -> list[Header]:
+    """What makes a delivery's record the settlement of its arrival, where its endpoint is paused: it waits again."""
+    return [("settled", b"%d" % arrival), ("outcome", b"aside")]
+
+
+def of_delivery(headers: Iterable[Header]) -> list[Header]:
+    """What of a record's headers is the delivery's."""
+    return [(name, text) for name, text in headers if text is not None and name not in _OWN]
+
+
+def step(to: State, stint: str = "") -> list[Header]:
+    """The headers of what a resume says to a gate; its key is the endpoint's id."""
+    return [("gate", to.encode()), ("stint", stint.encode())]
+
+
+def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[Header]:
+    """The headers of an operator's order; its key is the endpoint's id."""
+    return [("order", order.encode()), ("ordering-key", ordering_key.encode())]
+
+
+def read(headers: Iterable[Header]) -> tuple[str, Ordered]:
+    """The ordering key (of a step: none), and what the record says; `Defect` when it is not ours."""
+    try:
+        named = texts(headers)
+        if "gate" in named:
+            if named["gate"] not in _STATES:
+                raise ValueError(named["gate"])
+            return "", Step(cast(State, named["gate"]), named.get("stint", ""))
+        key = named["ordering-key"]
+        if len(key) > _LONGEST_KEY:
+            raise ValueError(f"an ordering key of {len(key)} characters")
+        if "settled" in named:
+            if named["outcome"] not in _OUTCOMES:
+                raise ValueError(named["outcome"])
+            outcome = cast(Outcome, named["outcome"])
+            if outcome == "aside" and "delivery-id" not in named:  # of an older version, which has put it aside itself
+                outcome = "cancelled"
+            return key, Settlement(number(named["settled"]), outcome)
+        if "order" in named:
+            if named["order"] not in ("skip", "drop"):
+                raise ValueError(named["order"])
+            return key, Instruction(cast(Literal["skip", "drop"], named["order"]))
+        return key, Arrival(RESUMED[0] in named)
+    except (KeyError, ValueError) as error:
+        raise Defect(f"a record of deliveries.ordered is not readable: {error!r}") from error

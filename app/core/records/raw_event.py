@@ -1,0 +1,276 @@
+"""From a record of events.raw to an event, or to the reason why it is none.
+
+Three ways in (DESIGN section 3): our JSON, structured CloudEvents and binary CloudEvents. `data` is never re-encoded:
+it is cut out of the record's bytes, here for checking and in `data_of` for sending. A CloudEvent is one by its content
+type, or by its `specversion`: what producers without headers send must not lose its time and source.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from app.core.errors import MalformedEvent
+from app.core.model import ids
+from app.core.model.event import Event, Format, Mode
+from app.core.model.event_types import is_event_type
+from app.core.model.timestamps import iso, timestamp
+
+_NAME = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
+
+
+_CLOUDEVENTS = "application/cloudevents"
+
+
+_CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
+
+
+#: the attributes that every CloudEvent has: a record with one of them as a header is meant as one in binary form
+_BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
+
+
+_HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
+
+
+#: brackets that no interpreter's stack is too small for
+_SURELY_SHALLOW = 200
+
+
+#: calls by which a later reading may be deeper than this one
+_MARGIN = 200
+
+
+class _Native(msgspec.Struct):
+    type: str
+    data: msgspec.Raw
+    id: str | None = None
+    created_at: str | None = None
+    tenant: str | None = None
+    mode: str | None = None
+    idempotency_key: str | None = None
+    ordering_key: str | None = None
+    metadata: dict[str, msgspec.Raw] | None = None
+
+
+class _CloudEvent(msgspec.Struct):
+    id: str
+    type: str
+    source: str
+    specversion: str
+    time: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    data_base64: str | None = None
+    tenant: str | None = None
+    mode: str | None = None
+    idempotencykey: str | None = None
+    orderingkey: str | None = None
+    traceparent: str | None = None
+
+
+class _NativeData(msgspec.Struct):
+    data: msgspec.Raw
+
+
+class _Versioned(msgspec.Struct):
+    specversion: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_native = msgspec.json.Decoder(_Native)
+
+
+_versioned = msgspec.json.Decoder(_Versioned)
+
+
+_cloud_event = msgspec.json.Decoder(_CloudEvent)
+
+
+_native_data = msgspec.json.Decoder(_NativeData)
+
+
+_raw = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Coordinates(msgspec.Struct, frozen=True):
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int) -> Event:
+    """The event of one record; `MalformedEvent` says what is wrong with it."""
+    if value is not None and len(value) > max_bytes:
+        raise MalformedEvent("too_large", f"the value has {len(value)} bytes; the limit is {max_bytes}")
+    named = _texts(headers)
+    content_type = named.get("content-type", "").lower()
+    try:
+        if content_type.startswith(_CLOUDEVENTS):
+            return _structured(value, content_type, named, at)
+        if not _BINARY.isdisjoint(named):
+            return _binary(value, content_type, named, at)
+        return _plain(value, named, at)
+    except msgspec.ValidationError as error:
+        raise MalformedEvent("not_an_event", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedEvent("not_json", str(error)) from error
+    except RecursionError as error:
+        raise MalformedEvent("not_json", "nested too deeply") from error
+
+
+def data_of(body: bytes, kind: Format) -> bytes:
+    """The bytes of `data` inside an event's record value; `null` where a CloudEvent has none.
+
+    `MalformedEvent` when the value is no event: nobody has understood it before.
+    """
+    try:
+        if kind == "native":
+            return bytes(_native_data.decode(body).data)
+        if kind == "ce-binary":
+            return body or b"null"
+        event = _cloud_event.decode(body)
+        return bytes(event.data) if event.data_base64 is None else b64decode(event.data_base64)
+    except (ValueError, RecursionError) as error:
+        raise MalformedEvent("not_an_event", f"the value is no event: {error}") from error
+
+
+def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """The headers that say something to us; what else a producer's tools add may be binary."""
+    try:
+        lower = ((name.lower(), value) for name, value in headers)
+        return {name: (value or b"").decode() for name, value in lower if name in _HEADERS or name.startswith("ce_")}
+    except UnicodeDecodeError as error:
+        raise MalformedEvent("bad_header", "a record header of ours is not UTF-8") from error
+
+
+def _utf8(value: bytes | None) -> bytes:
+    if not value:
+        raise MalformedEvent("empty", "the record has no value")
+    value.decode()  # msgspec passes `data` through without looking at its encoding
+    return value
+
+
+def _not_too_deep(body: bytes) -> None:
+    """Refuse what only just fits onto the stack here: it will be read again, perhaps from deeper calls."""
+    if body.count(b"[") + body.count(b"{") > _SURELY_SHALLOW:
+        _from_below(_MARGIN, body)
+
+
+def _from_below(frames: int, body: bytes) -> None:
+    if frames:
+        _from_below(frames - 1, body)
+    else:
+        _raw.decode(body)
+
+
+def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Event:
+    body = _utf8(value)
+    if b"specversion" in body and _is_cloud_event(body):
+        return _structured(value, _CLOUDEVENTS_JSON, named, at)
+    said = _native.decode(body)
+    _not_too_deep(body)
+    key = named.get("idempotency-key") or said.idempotency_key or said.id
+    return _event(
+        said.type, said.id, said.created_at, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
+        key, named.get("ordering-key") or said.ordering_key, named.get("traceparent"), body, "native", at,
+    )  # fmt: skip
+
+
+def _is_cloud_event(body: bytes) -> bool:
+    """Whether a value without the content type of CloudEvents is one all the same."""
+    return bytes(_versioned.decode(body).specversion) != b"null"
+
+
+def _structured(value: bytes | None, content_type: str, named: Mapping[str, str], at: Coordinates) -> Event:
+    if not content_type.startswith(_CLOUDEVENTS_JSON):
+        raise MalformedEvent("unsupported_content", f"CloudEvents as {content_type}: only the JSON format is supported")
+    body = _utf8(value)
+    said = _cloud_event.decode(body)
+    _not_too_deep(body)
+    if said.data_base64 is not None:
+        try:
+            _raw.decode(_utf8(b64decode(said.data_base64, validate=True)))
+        except ValueError as error:
+            raise MalformedEvent("not_json", f"data_base64 does not hold JSON: {error}") from error
+    return _from_cloud_event(said, named, body, "ce-structured", at)
+
+
+def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at: Coordinates) -> Event:
+    kind = content_type.partition(";")[0].strip()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise MalformedEvent("unsupported_content", f"data as {kind}: only JSON can be delivered")
+    if value:
+        _raw.decode(_utf8(value))
+        _not_too_deep(value)
+    said = msgspec.convert({name[3:]: text for name, text in named.items() if name.startswith("ce_")}, _CloudEvent)
+    return _from_cloud_event(said, named, value or b"", "ce-binary", at)
+
+
+def _from_cloud_event(said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: Format, at: Coordinates) -> Event:
+    if said.specversion != "1.0":
+        raise MalformedEvent("unsupported_content", f"CloudEvents {said.specversion}: only 1.0 is supported")
+    if not said.id or not said.source:
+        raise MalformedEvent("not_an_event", "a CloudEvent has a non-empty id and source")
+    # The specification makes source and id together unique, not the id alone.
+    key = named.get("idempotency-key") or said.idempotencykey or f"{said.source} {said.id}"
+    trace = named.get("traceparent") or said.traceparent
+    return _event(
+        said.type, said.id, said.time, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
+        key, named.get("ordering-key") or said.orderingkey, trace, body, kind, at,
+    )  # fmt: skip
+
+
+def _event(
+    event_type: str, event_id: str | None, created_at: str | None, tenant: str | None, mode: str | None,
+    key: str | None, ordering_key: str | None, traceparent: str | None, body: bytes, kind: Format, at: Coordinates,
+) -> Event:  # fmt: skip
+    if not is_event_type(event_type):
+        raise MalformedEvent("bad_type", f"type {event_type!r}: dot-joined segments of letters, digits, _ and -")
+    if event_id is not None and not _NAME.fullmatch(event_id):
+        raise MalformedEvent("bad_id", "id: 1 to 256 visible ASCII characters, since it is sent in a header")
+    if tenant is not None and not _TENANT.fullmatch(tenant):
+        raise MalformedEvent("bad_tenant", f"tenant {tenant!r}: 1 to 128 of letters, digits, _, . and -")
+    _check_created_at(created_at)
+    if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):
+        raise MalformedEvent("bad_key", "idempotency and ordering keys have at most 512 characters")
+    return Event(
+        id=event_id or ids.event_id(at.topic, at.partition, at.offset),
+        type=event_type,
+        tenant=tenant or "default",
+        mode=_mode(mode),
+        created_at=created_at or iso(at.timestamp_ms),
+        body=body,
+        format=kind,
+        idempotency_key=key or None,
+        ordering_key=ordering_key or None,
+        # it is sent in a header; one that no tracing library would have written is of no use there
+        traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+    )
+
+
+def _check_created_at(text: str | None) -> None:
+    if text is not None:
+        try:
+            timestamp(text)
+        except ValueError as error:
+            raise MalformedEvent("bad_created_at", f"created_at {error}") from error
+
+
+def _mode(text: str | None) -> Mode:
+    match text:
+        case None | "" | "live":
+            return "live"
+        case "test":
+            return "test"
+        case _:
+            raise MalformedEvent("bad_mode", f"mode {text!r}: live or test")

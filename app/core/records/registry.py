@@ -1,0 +1,84 @@
+"""The records of `registry`: the current state of each entity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.model.delivery import Turn
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
+from app.core.model.replay import Replay
+from app.core.model.tenant import ApiKey, Tenant
+from app.core.records.command import Command, Reply
+
+State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
+
+
+_encoder = msgspec.json.Encoder()
+
+
+_command = msgspec.json.Decoder(Command)
+
+
+def read_command(value: bytes | None) -> Command:
+    """The command of a record; `CommandRefused("unreadable")` when it is none."""
+    try:
+        return _command.decode(value or b"")
+    except (ValueError, RecursionError) as error:
+        raise CommandRefused("unreadable", str(error)) from error
+
+
+def apply(directory: Directory, key: str, value: bytes | None) -> None:
+    """Read one record of the registry into a directory; kinds that this version does not know are passed over.
+
+    `ValueError` when the value is not one of its kind, or is another entity's than the key says.
+    """
+    kind, _, name = key.partition("/")
+    reader = _READERS.get(kind)
+    if reader is not None:
+        reader(directory, name, value)
+
+
+def encode(value: State | Command | Reply | None) -> bytes | None:
+    """A registry value as JSON; None stays None (a tombstone)."""
+    return None if value is None else _encoder.encode(value)
+
+
+def _reader(
+    kind: type[Any], put: Callable[[Directory, Any], None], remove: Callable[[Directory, str], None]
+) -> Callable[[Directory, str, bytes | None], None]:
+    decoder = msgspec.json.Decoder(kind)
+
+    def read(directory: Directory, name: str, value: bytes | None) -> None:
+        if value is None:
+            remove(directory, name)
+        else:
+            state = decoder.decode(value)
+            if _name_of(state) != name:
+                raise ValueError(f"the value is that of {_name_of(state)}")
+            put(directory, state)
+
+    return read
+
+
+def _name_of(state: State) -> str:
+    match state:
+        case EventType():
+            return f"{state.tenant}/{state.mode}/{state.name}"
+        case _:
+            return state.id
+
+
+_READERS = {
+    "endpoint": _reader(Endpoint, Directory.put_endpoint, Directory.remove_endpoint),
+    "tenant": _reader(Tenant, Directory.put_tenant, Directory.remove_tenant),
+    "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
+    "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
+    "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
+    "turn": _reader(Turn, Directory.put_turn, Directory.remove_turn),
+}

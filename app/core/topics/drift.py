@@ -1,0 +1,98 @@
+"""The steps that make the topics of a cluster match their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from app.core.topics.declarations import Topics, TopicSpec
+
+
+class Actual(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replication: int
+    config: dict[str, str]
+
+
+class Create(msgspec.Struct, frozen=True, tag="create"):
+    """The topic is not there."""
+
+    spec: TopicSpec
+
+    def sentence(self) -> str:
+        """For people."""
+        return f"create {self.spec.name}: {self.spec.partitions} partitions, {self.spec.replication} replicas"
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """Settings of the topic differ; `changes` maps each to (is, wanted)."""
+
+    spec: TopicSpec
+    changes: dict[str, tuple[str, str]]
+
+    def sentence(self) -> str:
+        """For people."""
+        listed = ", ".join(f"{name} {was or 'unset'} → {to}" for name, (was, to) in sorted(self.changes.items()))
+        return f"configure {self.spec.name}: {listed}"
+
+
+class Drift(msgspec.Struct, frozen=True, tag="drift"):
+    """A difference that `apply` does not touch."""
+
+    spec: TopicSpec
+    problem: str
+
+    def sentence(self) -> str:
+        """For people."""
+        return f"drift of {self.spec.name}: {self.problem}"
+
+
+Step = Create | Configure | Drift
+
+
+def plan(topics: Topics, actual: Mapping[str, Actual]) -> list[Step]:
+    """What separates the cluster from the declarations, in the order in which it would be done."""
+    steps: list[Step] = []
+    for spec in topics.specs:
+        there = actual.get(spec.name)
+        if there is None:
+            steps.append(Create(spec))
+            continue
+        if there.partitions != spec.partitions:
+            steps.append(Drift(spec, _count_problem(spec, there)))
+        if there.replication < spec.replication:
+            steps.append(
+                Drift(
+                    spec,
+                    f"{there.replication} replicas instead of {spec.replication}: raise them with "
+                    "kafka-reassign-partitions.sh, or set HOOKSTREAM_REPLICATION_FACTOR",
+                )
+            )
+        changes = {
+            name: (there.config.get(name, ""), wanted)
+            for name, wanted in spec.config.items()
+            if not _same(there.config.get(name, ""), wanted)
+        }
+        if changes:
+            steps.append(Configure(spec, changes))
+    return steps
+
+
+def _same(there: str, wanted: str) -> bool:
+    if there == wanted or sorted(there.split(",")) == sorted(wanted.split(",")):
+        return True
+    try:
+        return float(there) == float(wanted)
+    except ValueError:
+        return False
+
+
+def _count_problem(spec: TopicSpec, there: Actual) -> str:
+    return (
+        f"{there.partitions} partitions instead of {spec.partitions}: counts are frozen, because keys would move away "
+        f"from their tables and waiting retries; set HOOKSTREAM_PARTITIONS={there.partitions}, or use another "
+        "HOOKSTREAM_TOPIC_PREFIX for a new installation"
+    )
