@@ -16,8 +16,8 @@ import pytest
 from hypothesis import settings
 
 from app.core.errors import Defect
-from app.embedded.broker import EmbeddedBroker
-from app.embedded.jars import default_cache
+from app.embedded.broker.broker import EmbeddedBroker
+from app.embedded.broker.jars import default_cache
 from tests.postgres import Postgres
 
 # No test judges by the clock: a slow machine makes no example wrong.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import structlog
 
 from app.core.errors import Defect
-from app.ports import Clock, Meter
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
 
 log = structlog.get_logger(__name__)
 

@@ -46,7 +46,7 @@ def schema_problem(schema: str) -> BadSchema | None:
 
 
 class JsonSchemas:
-    """`app.ports.streams.SchemaJudge`, with a memory of compiled schemas."""
+    """`app.ports.stream.SchemaJudge`, with a memory of compiled schemas."""
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[str, _Compiled | BadSchema] = OrderedDict()

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 import typer
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.cli import completion, context
 from app.cli.api_choice import Address, Flags, Running, choose
 from app.cli.inputs import WHY_FILE

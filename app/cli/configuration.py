@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.adapters.keyring import AesKeyRing
+from app.adapters.secrets.keyring import AesKeyRing
 from app.cli import context
 from app.cli.output import Format, Output, show
 from app.settings import PREFIX, Settings

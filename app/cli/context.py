@@ -17,11 +17,11 @@ import typer
 import uvloop
 
 from app import settings as settings_module
-from app.adapters import logs
-from app.adapters.descriptors import raise_descriptor_limit
-from app.adapters.keyring import AesKeyRing, operator_token_in, ring_in
+from app.adapters.http.descriptors import raise_descriptor_limit
+from app.adapters.secrets.keyring import AesKeyRing, operator_token_in, ring_in
+from app.adapters.telemetry import logs
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
-from app.embedded.jars import default_cache
+from app.embedded.broker.jars import default_cache
 from app.settings import UP_DEFAULTS, SecretText, Settings
 
 log = structlog.get_logger(__name__)

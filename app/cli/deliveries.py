@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.cli import completion, delivery_view
 from app.cli.acting import ModeOption, Tenant, address
 from app.cli.api_choice import Address

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.adapters.keyring import new_signing_secret
+from app.adapters.secrets.tokens import new_signing_secret
 from app.cli import context
 from app.cli.registry_session import Session, session
 from app.core.errors import CommandRefused, ConfigError

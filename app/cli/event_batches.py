@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.cli.inputs import bytes_of
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import typer
 
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.producer import KafkaLog
 from app.cli import completion, context, event_batches
 from app.cli.api_choice import Address
 from app.cli.api_session import api_or_kafka, ask, uses_api

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_excerpt import newest
+from app.adapters.kafka.scan import newest
 from app.cli import context
 from app.cli.output import Format, Output, show
 from app.core.model.timestamps import iso, moment
 from app.core.records import duplicate
 from app.core.topics.names import Names
-from app.ports import Record
+from app.ports.consumer import Record
 from app.wiring.topics import topics_of
 
 app = typer.Typer()

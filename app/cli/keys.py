@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.adapters.api_client import ApiClient
-from app.adapters.keyring import generate_ring
+from app.adapters.http.api_client import ApiClient
+from app.adapters.secrets.keyring import generate_ring
 from app.cli import completion
 from app.cli.api_session import ask, the_api, uses_api
 from app.cli.inputs import only_given

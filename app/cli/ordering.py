@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from app.adapters.kafka_compacted import latest
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.scan import latest
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import session

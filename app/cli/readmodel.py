@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.adapters.sql import migrating
+from app.adapters.sql import migrate
 from app.adapters.sql.checking import Difference
 from app.cli import context
 from app.cli.output import Format, Output, show, show_one
@@ -44,7 +44,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
     database = database_of(settings)
     store = read_store(settings)
     try:
-        there, ours = await migrating.revision(database)
+        there, ours = await migrate.revision(database)
         told: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
         if there == ours:
             newest = await store.updated_at_ms()
@@ -73,7 +73,7 @@ def upgrade() -> None:
     async def work() -> str:
         database = database_of(context.settings())
         try:
-            return await migrating.upgrade(database)
+            return await migrate.upgrade(database)
         finally:
             await database.close()
 

@@ -11,8 +11,8 @@ import typer
 from app.adapters.clock import SystemClock
 from app.cli import context
 from app.cli.up import console, print_arrival
-from app.embedded.receiver import DemoReceiver
-from app.embedded.receiver_faults import FaultScript
+from app.embedded.receiver.faults import FaultScript
+from app.embedded.receiver.receiver import DemoReceiver
 
 
 def receiver(

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.adapters.clock import SystemClock
-from app.adapters.command_client import CommandClient
-from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.cli import context
 from app.core.directory import Directory
 from app.core.records.command import Action, Reply

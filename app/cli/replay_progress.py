@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.core.errors import Unavailable
-from app.ports import Clock
+from app.ports.clock import Clock
 
 _LOOK_S = 0.5
 #: looks that may fail one after the other

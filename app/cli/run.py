@@ -11,10 +11,10 @@ from typing import Annotated, NoReturn
 import structlog
 import typer
 
-from app.adapters import logs
-from app.adapters.keyring import AesKeyRing
+from app.adapters.http.web_server import PROBE_LIMITS, WebServer, web_application
 from app.adapters.private_folder import make_private
-from app.adapters.web_server import PROBE_LIMITS, WebServer, web_application
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.telemetry import logs
 from app.cli import context
 from app.core.errors import Unavailable
 from app.settings import Settings, differing

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.cli import completion, context
 from app.cli.api_session import api_or_kafka, ask, the_api, uses_api
 from app.cli.output import Format, Output, show, show_one

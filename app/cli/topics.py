@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka.admin import KafkaAdmin
 from app.cli import context
 from app.cli.output import Format, Output, show
 from app.core.topics.drift import Drift, Step, plan

@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.adapters import logs
-from app.adapters.keyring import AesKeyRing
 from app.adapters.private_folder import make_private
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.telemetry import logs
 from app.cli import context
 from app.core.errors import Unavailable
-from app.embedded.receiver import Received
+from app.embedded.receiver.receiver import Received
 from app.settings import UP_DEFAULTS, Settings, differing
 from app.wiring.demo import Demo
 from app.wiring.process import EXIT_STUCK

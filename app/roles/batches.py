@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from app.core.errors import HookstreamError
-from app.ports import Bundle, BundleLog
-from app.ports.streams import StreamBatch, StreamPartition
+from app.ports.producer import Bundle, BundleLog
+from app.ports.stream import StreamBatch, StreamPartition
 
 #: records and bytes that may wait for acknowledgements before another part is begun: fewer than what `BundleLog.room`
 #: allows, so that a busy stream does not take the room from the other roles of its process

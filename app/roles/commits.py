@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from app.core.offsets.partitions import Partitions
-from app.ports import Clock, Source
+from app.ports.clock import Clock
+from app.ports.consumer import Source
 
 #: what a crash repeats of the finished is what this time brings
 _COMMIT_AFTER_S = 0.1

@@ -17,7 +17,10 @@ from app.core.offsets.progress import Progress, Report, progress_of
 from app.core.records import delivery, headers
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, Names, rung_for
-from app.ports import BundleLog, Clock, Meter, Record, Source
+from app.ports.clock import Clock
+from app.ports.consumer import Record, Source
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog
 from app.roles.commits import Commits
 
 log = structlog.get_logger(__name__)

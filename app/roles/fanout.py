@@ -22,8 +22,11 @@ from app.core.fanout import Plan, Planner, Rules, checkpoint_key, position_key
 from app.core.fanout_records import dropped, rejected
 from app.core.offsets.progress import Report
 from app.core.slicing import SliceSize
-from app.ports import Bundle, BundleLog, Clock, DirectoryFeed, Meter
-from app.ports.streams import SchemaJudge, StreamApp, StreamBatch, StreamPartition
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
+from app.ports.producer import Bundle, BundleLog
+from app.ports.registry import DirectoryFeed
+from app.ports.stream import SchemaJudge, StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, PartedBatch, remember
 
 log = structlog.get_logger(__name__)

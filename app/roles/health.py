@@ -25,8 +25,12 @@ from app.core.records.signal import Signal, read
 from app.core.sampling import Sampled
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Bundle, BundleLog, DirectoryFeed, Ends, Meter, Record
-from app.ports.streams import StreamApp, StreamBatch, StreamPartition
+from app.ports.consumer import Record
+from app.ports.history import Ends
+from app.ports.metrics import Meter
+from app.ports.producer import Bundle, BundleLog
+from app.ports.registry import DirectoryFeed
+from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.profiles.catalog import PROFILES
 from app.roles.batches import BatchPipe, remember
 

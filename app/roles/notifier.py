@@ -27,8 +27,12 @@ from app.core.records import notice as notice_record
 from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Clock, DirectoryFeed, Log, Meter, Record, Source
+from app.ports.clock import Clock
+from app.ports.consumer import Record, Source
 from app.ports.mail import Mail, Mailer, Writer
+from app.ports.metrics import Meter
+from app.ports.producer import Log
+from app.ports.registry import DirectoryFeed
 from app.roles.commits import Commits
 
 log = structlog.get_logger(__name__)

@@ -21,7 +21,9 @@ from app.core.offsets.partitions import Committed, Place
 from app.core.offsets.progress import Progress, Report
 from app.core.readmodel.batch import TOPICS, Portion
 from app.core.topics.declarations import Topics
-from app.ports import Clock, Meter, Record, SeekingSource
+from app.ports.clock import Clock
+from app.ports.consumer import Record, SeekingSource
+from app.ports.metrics import Meter
 from app.ports.readmodel import Moved, ProjectionStore
 
 log = structlog.get_logger(__name__)

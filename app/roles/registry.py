@@ -20,7 +20,10 @@ from app.core.records.command import Command, Reply
 from app.core.records.registry import apply, encode, read_command
 from app.core.registry import Change, decide
 from app.core.schemas.graph import BadSchema
-from app.ports import Clock, Meter, Record, RegistryStore
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+from app.ports.metrics import Meter
+from app.ports.registry import RegistryStore
 
 log = structlog.get_logger(__name__)
 

@@ -13,21 +13,22 @@ from aiohttp import web
 
 import app
 from app.adapters.clock import SystemClock
-from app.adapters.command_client import CommandClient
+from app.adapters.http.listener import OnClosed
+from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
-from app.adapters.kafka_ends import KafkaEnds
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_records import KafkaRecords
-from app.adapters.keyring import AesKeyRing, AesSealer
-from app.adapters.listener import OnClosed
-from app.adapters.minting import RandomMinter
-from app.adapters.web_server import WebServer
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.offsets import KafkaEnds
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.record_reader import KafkaRecords
+from app.adapters.secrets.keyring import AesKeyRing, AesSealer
+from app.adapters.secrets.tokens import RandomMinter
 from app.core.connection_book import ConnectionLimits
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import DirectoryFeed, Sender
+from app.ports.cluster import Operations
 from app.ports.dependencies import Dependency
-from app.ports.operations import Operations
+from app.ports.http import Sender
+from app.ports.registry import DirectoryFeed
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.access import Gate

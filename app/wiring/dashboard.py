@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from app.ports.operations import Operations
+from app.ports.cluster import Operations
 from app.roles.api.access import Gate
 from app.roles.api.calls import Services
 from app.roles.api.server import Server

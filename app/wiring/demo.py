@@ -11,16 +11,17 @@ import msgspec
 
 import app
 from app.adapters.clock import SystemClock
-from app.adapters.command_client import CommandClient
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_table import KafkaDirectoryFeed
-from app.adapters.keyring import AesKeyRing, new_signing_secret
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.secrets.tokens import new_signing_secret
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.records.command import CreateEndpoint, UpdateEndpoint
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.embedded.receiver import DemoReceiver, Received
+from app.embedded.receiver.receiver import DemoReceiver, Received
 from app.profiles.catalog import PROFILES, load_catalogue
 
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"

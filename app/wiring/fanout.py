@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from app.adapters.clock import SystemClock
-from app.adapters.faust_stream import FaustStream
+from app.adapters.faust.stream import FaustStream
 from app.adapters.json_schemas import JsonSchemas
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
 from app.core.fanout import Rules
 from app.core.table_recovery import Recovery, later_count
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Meter
+from app.ports.metrics import Meter
 from app.roles.fanout import FanoutRole
 from app.settings import Settings
 

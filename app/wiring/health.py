@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from app.adapters.faust_stream import FaustStream
-from app.adapters.kafka_ends import KafkaEnds
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.faust.stream import FaustStream
+from app.adapters.kafka.offsets import KafkaEnds
+from app.adapters.kafka.producer import KafkaLog
 from app.core.table_recovery import TRUSTED_S, Recovery, later_state
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import DirectoryFeed, Ends, Meter
+from app.ports.history import Ends
+from app.ports.metrics import Meter
+from app.ports.registry import DirectoryFeed
 from app.roles.health import HealthRole
 from app.settings import Settings
 

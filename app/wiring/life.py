@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from app.ports import Clock
+from app.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
 

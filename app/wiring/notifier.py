@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.adapters.mail_writer import TemplateWriter
-from app.adapters.smtp import SmtpMailer
+from app.adapters.mail.renderer import TemplateWriter
+from app.adapters.mail.smtp import SmtpMailer
 from app.core import email
 from app.core.letters import Pace
 from app.core.topics.declarations import Topics
-from app.ports import Clock, DirectoryFeed, KeyRing, Log, Meter, Source
+from app.ports.clock import Clock
+from app.ports.consumer import Source
 from app.ports.dependencies import Dependency
+from app.ports.metrics import Meter
+from app.ports.producer import Log
+from app.ports.registry import DirectoryFeed
+from app.ports.secrets import KeyRing
 from app.roles.notifier import NotifierRole
 from app.settings import Settings
 

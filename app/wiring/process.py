@@ -10,22 +10,22 @@ import structlog
 from aiohttp import web
 
 from app.adapters.clock import SystemClock, SystemDice
-from app.adapters.cluster_watch import ClusterWatch
 from app.adapters.dependencies import Dependencies
-from app.adapters.dns import NameResolver
-from app.adapters.http_sender import HttpSender
+from app.adapters.http.dns import NameResolver
+from app.adapters.http.sender import HttpSender
+from app.adapters.http.web_server import add_probes
 from app.adapters.json_schemas import schema_problem
-from app.adapters.kafka_header_names import tolerate
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_operations import KafkaOperations
-from app.adapters.kafka_registry import KafkaRegistryStore
-from app.adapters.kafka_source import KafkaSource
-from app.adapters.kafka_table import KafkaDirectoryFeed
-from app.adapters.keyring import AesKeyRing
-from app.adapters.lag_sampler import LagSampler
+from app.adapters.kafka.cluster import KafkaOperations
+from app.adapters.kafka.cluster_watch import ClusterWatch
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.internals import tolerate
+from app.adapters.kafka.lag_sampler import LagSampler
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.loop_watch import LoopWatch
-from app.adapters.metrics import PrometheusMeter
-from app.adapters.web_server import add_probes
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import ConfigError

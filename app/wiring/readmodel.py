@@ -7,19 +7,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_replay import KafkaReplayReader
-from app.adapters.kafka_source import KafkaSource
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.history import KafkaReplayReader
 from app.adapters.sql.checking import Check, check_counts
 from app.adapters.sql.database import Database
-from app.adapters.sql.migrating import revision
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.migrate import revision
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
 from app.core.readmodel.batch import TOPICS
 from app.core.topics.declarations import Topics
-from app.ports import Clock, Meter
+from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
+from app.ports.metrics import Meter
 from app.roles.projection import ProjectionRole
 from app.settings import Settings
 

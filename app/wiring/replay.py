@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from app.adapters.json_schemas import JsonSchemas
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_replay import KafkaReplayReader, commands
-from app.adapters.kafka_source import KafkaSource
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.history import KafkaReplayReader, commands
+from app.adapters.kafka.producer import KafkaLog
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Clock, DirectoryFeed
+from app.ports.clock import Clock
+from app.ports.registry import DirectoryFeed
 from app.roles.replay.giving import Surroundings
 from app.roles.replay.role import ReplayRole
 from app.roles.replay.selecting import Archive

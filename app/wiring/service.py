@@ -8,12 +8,12 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.keyring import AesKeyRing
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.secrets.keyring import AesKeyRing
 from app.core.errors import Defect, HookstreamError
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
-from app.embedded.broker import EmbeddedBroker
+from app.embedded.broker.broker import EmbeddedBroker
 from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.parts import Parts, Tasks

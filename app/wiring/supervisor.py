@@ -13,7 +13,8 @@ import structlog
 from app.core.errors import Defect, HookstreamError, LogMoved
 from app.core.offsets.progress import Report
 from app.core.watchdog import Patience
-from app.ports import Clock, Meter
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import structlog
 import yaml
 
 import app
-from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka.admin import KafkaAdmin
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics, load
 from app.core.topics.start_check import judge

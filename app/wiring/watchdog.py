@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.adapters.lag_sampler import EVERY_S
+from app.adapters.kafka.lag_sampler import EVERY_S
 from app.core.offsets.partitions import Place
 from app.core.offsets.progress import Span
 from app.core.watchdog import Healthy, Limits, Stuck, Suspect, Watch
-from app.ports import Clock
+from app.ports.clock import Clock
 from app.settings import Settings
 from app.wiring.supervisor import Role, Supervisor
 

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 APP = Path(__file__).parents[2] / "app"
-HOME = APP / "adapters" / "kafka_clients.py"
+HOME = APP / "adapters" / "kafka" / "clients.py"
 
 
 def calls(path: Path) -> bool:

@@ -1,11 +1,12 @@
-"""The table in docs/metrics.md is what app/adapters/metrics.py says, and every metric is measured somewhere."""
+"""The table in docs/metrics.md is what app/adapters/telemetry/metrics.py says, and every metric is measured
+somewhere."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from app.adapters.metrics import METRICS, PREFIX
+from app.adapters.telemetry.metrics import METRICS, PREFIX
 
 _ROOT = Path(__file__).parents[2]
 _ROW = re.compile(r"^\| `(hookstream_\w+)` \| (\w+) \| (.+?) \| (.+) \|$", re.MULTILINE)

@@ -15,11 +15,12 @@ import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from app.adapters.clock import SystemClock, SystemDice
-from app.adapters.http_sender import HttpSender
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_source import KafkaSource
-from app.adapters.kafka_table import KafkaDirectoryFeed
-from app.adapters.keyring import AesKeyRing, generate_ring, new_signing_secret
+from app.adapters.http.sender import HttpSender
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.secrets.keyring import AesKeyRing, generate_ring
+from app.adapters.secrets.tokens import new_signing_secret
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
 from app.core.lanes import Limits

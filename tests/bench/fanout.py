@@ -14,8 +14,8 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_table import KafkaDirectoryFeed
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.topics.declarations import Topics

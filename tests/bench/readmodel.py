@@ -14,9 +14,9 @@ from statistics import quantiles
 
 import msgspec
 
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.producer import KafkaLog
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.offsets.partitions import Place
 from app.core.records import delivery as delivery_record

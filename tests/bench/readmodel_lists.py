@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.readmodel.batch import Portion
 from app.core.readmodel.rows import DeliveryFilter
 from app.ports.readmodel import Moved

@@ -10,7 +10,7 @@ from statistics import quantiles
 import aiohttp
 import msgspec
 
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.producer import KafkaLog
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import Names

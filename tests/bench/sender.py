@@ -19,11 +19,11 @@ import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 from yarl import URL
 
-from app.adapters.http_sender import HttpSender
-from app.adapters.http_session_sender import HttpSessionSender
+from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.model.http_exchange import PreparedRequest, Reply
-from app.ports import Sender
+from app.ports.http import Sender
+from tests.contracts.session_sender import HttpSessionSender
 
 ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{"received":true}'
 HEADERS = (

@@ -15,11 +15,11 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka.admin import KafkaAdmin
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
-from app.embedded.broker import EmbeddedBroker
-from app.embedded.jars import default_cache
+from app.embedded.broker.broker import EmbeddedBroker
+from app.embedded.broker.jars import default_cache
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.bench.receiver import Tally

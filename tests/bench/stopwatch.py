@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 
 
 class Stopwatch(PrometheusMeter):

@@ -17,15 +17,15 @@ from statistics import median
 import msgspec
 import uvloop
 
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_table import KafkaDirectoryFeed
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.model.endpoint import Endpoint
 from app.core.model.ids import delivery_id
 from app.core.topics.names import Names
-from app.ports import Headers
+from app.ports.producer import Headers
 from app.wiring.fanout import fanout_role
 from app.wiring.topics import topics_of
 from tests.bench.stage import Stage, Task, answer, settings_of

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from app.adapters.http_sender import HttpSender
-from app.adapters.http_session_sender import HttpSessionSender
+from app.adapters.http.sender import HttpSender
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.egress import EgressPolicy
 from tests.contracts.sender_kit import LOCAL, AnySender, Open
+from tests.contracts.session_sender import HttpSessionSender
 from tests.postgres import Postgres
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import event, text
 
-from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.read_store import SqlReadStore
 
 #: in a plan of SQLite, or of PostgreSQL that was told that reading in sequence is dear; `offsets` has a row a partition
 SCAN = re.compile(

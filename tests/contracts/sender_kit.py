@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.adapters.http_sender import HttpSender
-from app.adapters.http_session_sender import HttpSessionSender
+from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply
+from tests.contracts.session_sender import HttpSessionSender
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
 STRICT = EgressPolicy(allow_http=True)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from app.adapters.command_client import CommandClient
+from app.adapters.kafka.command_client import CommandClient
 from app.core.records.command import PauseReplay, Reply
 from app.core.records.registry import encode
 from tests.fakes.clock import FakeClock, settle

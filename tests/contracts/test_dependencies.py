@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.adapters.dependencies import Dependencies
-from app.adapters.metrics import PrometheusMeter
-from app.adapters.smtp import SmtpMailer
+from app.adapters.mail.smtp import SmtpMailer
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.email import read_smtp_url
 from app.core.errors import Defect, Unavailable
 from tests.contracts.mail_kit import Postbox, running

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
-from app.adapters.faust_batches import build_app
-from app.adapters.faust_tables import BatchTable
+from app.adapters.faust.app import build_app
+from app.adapters.faust.tables import BatchTable
 from app.core.fifo import Line
 from app.core.table_recovery import TRUSTED_S, Recovery, later_line
 from tests.fakes.clock import FakeClock

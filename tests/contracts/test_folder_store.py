@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.faust_batches import build_app
-from app.adapters.faust_tables import BatchTable
+from app.adapters.faust.app import build_app
+from app.adapters.faust.tables import BatchTable
 from app.core.errors import Unavailable
 
 

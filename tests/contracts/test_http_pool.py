@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 from yarl import URL
 
-from app.adapters import http_pool
-from app.adapters.http_pool import SLOT_S, Deadlines, IdlePool, Origin
-from app.adapters.http_sender import HttpSender
-from app.adapters.http_wire import MAX_INTERIM, Wire
+from app.adapters.http import pool as pool_
+from app.adapters.http.pool import SLOT_S, Deadlines, IdlePool, Origin
+from app.adapters.http.sender import HttpSender
+from app.adapters.http.wire import MAX_INTERIM, Wire
 from tests.contracts.fault_server import OK, Conversation, FaultServer, answering, obliging
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
 
@@ -123,7 +123,7 @@ async def test_an_old_connection_is_not_taken_even_before_it_is_swept(loop: Manu
 
 
 async def test_the_longest_idle_makes_room(loop: ManualLoop, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_pool, "MAX_IDLE", 2)
+    monkeypatch.setattr(pool_, "MAX_IDLE", 2)
     other = Origin(URL("http://other.test"), asyncio.get_running_loop())
     pool, given = pool_on(loop), [connected() for _ in range(3)]
     for (wire, _), place in zip(given, (origin, other, other), strict=True):

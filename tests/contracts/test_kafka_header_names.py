@@ -10,7 +10,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
 
-from app.adapters.kafka_header_names import _PartitionRecords, _Records
+from app.adapters.kafka.internals import _PartitionRecords, _Records
 
 PLACE = TopicPartition("t", 0)
 

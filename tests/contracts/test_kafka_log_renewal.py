@@ -17,8 +17,8 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from app.adapters import kafka_log
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka import producer as producer_
+from app.adapters.kafka.producer import KafkaLog
 from app.core.errors import Defect, TooLarge, Unavailable
 from tests.fakes.clock import settle
 from tests.patience import PATIENCE_S
@@ -186,7 +186,7 @@ async def test_what_comes_from_a_clock_far_ahead_fails_at_once_and_what_follows_
 async def test_room_opens_again_when_what_filled_it_is_over(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    monkeypatch.setattr(kafka_log, "_ROOM_BYTES", 1000)
+    monkeypatch.setattr(producer_, "_ROOM_BYTES", 1000)
     bench.broker.open.clear()
     bench.broker.rule = lambda number, values: error
     (big,) = await bench.append(bytes(2000))

@@ -9,12 +9,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.producer import KafkaLog
 from app.core.errors import HookstreamError
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import Create
-from app.ports import Record
+from app.ports.consumer import Record
 from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.keyring import operator_token_in, ring_in
 from app.adapters.private_folder import make_private
+from app.adapters.secrets.keyring import operator_token_in, ring_in
 
 
 @pytest.fixture(autouse=True)

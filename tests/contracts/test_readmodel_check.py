@@ -8,11 +8,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, delete, select, text, update
 
-from app.adapters.sql import migrating, tables
+from app.adapters.sql import migrate, tables
 from app.adapters.sql.checking import Check, check_counts
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.readmodel.hourly_stats import HOUR_MS
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
@@ -100,7 +100,7 @@ async def test_what_retention_has_removed_is_no_difference(stores: Stores) -> No
 
 async def test_hours_of_an_older_version_are_left_out(database: Database) -> None:
     def to_the_first(connection: Connection) -> None:
-        config = migrating._config()
+        config = migrate._config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
 

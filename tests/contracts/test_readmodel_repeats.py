@@ -10,8 +10,8 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
 from app.adapters.sql import tables
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.offsets.partitions import Place
 from app.core.readmodel.batch import Portion

@@ -14,10 +14,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from app.adapters.sql import migrating, tables
+from app.adapters.sql import migrate, tables
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import ConfigError, Unavailable
 from app.core.readmodel.rows import DeliveryFilter
 from tests.contracts.query_plans import SCAN, SORT, plans_of, statements
@@ -46,8 +46,8 @@ FILTERS: tuple[tuple[dict[str, Any], str], ...] = (
 
 
 async def test_the_migrations_make_the_tables(database: Database) -> None:
-    await migrating.upgrade(database)
-    assert await migrating.revision(database) == (await migrating.upgrade(database),) * 2
+    await migrate.upgrade(database)
+    assert await migrate.revision(database) == (await migrate.upgrade(database),) * 2
 
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -59,16 +59,16 @@ async def test_the_migrations_make_the_tables(database: Database) -> None:
 
 
 async def test_processes_that_start_together_migrate_one_after_the_other(database: Database) -> None:
-    await asyncio.gather(*(migrating.upgrade(database) for _ in range(4)))
+    await asyncio.gather(*(migrate.upgrade(database) for _ in range(4)))
     await database.close()
 
 
 async def test_a_newer_schema_is_not_touched(database: Database) -> None:
-    await migrating.upgrade(database)
+    await migrate.upgrade(database)
     async with database.writing() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Unavailable, match="newer version"):
-        await migrating.upgrade(database)
+        await migrate.upgrade(database)
     await database.close()
 
 
@@ -79,16 +79,16 @@ def test_only_known_databases_are_taken(tmp_path: Path) -> None:
 
 async def test_a_url_may_name_a_file_or_how_to_encrypt(tmp_path: Path, postgres: Postgres) -> None:
     named = Database(f"sqlite:///{tmp_path}/other.sqlite3", tmp_path / "unused")
-    await migrating.upgrade(named)
+    await migrate.upgrade(named)
     assert (tmp_path / "other.sqlite3").exists() and not (tmp_path / "unused").exists()
     await named.close()
     url = await postgres.database()
     plain = Database(f"{url}?sslmode=disable", tmp_path)
-    await migrating.upgrade(plain)
+    await migrate.upgrade(plain)
     await plain.close()
     sealed = Database(f"{url.replace('hookstream@', 'hookstream:hidden@')}?sslmode=require", tmp_path)
     with pytest.raises(Unavailable, match="PostgreSQL") as refused:
-        await migrating.upgrade(sealed)
+        await migrate.upgrade(sealed)
     assert "hidden" not in str(refused.value)
     await sealed.close()
 

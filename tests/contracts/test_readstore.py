@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from app.adapters.sql.database import Database
-from app.adapters.sql.reading import SqlReadStore
-from app.adapters.sql.writing import SqlProjectionStore
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS
 from app.core.readmodel.rows import DeliveryFilter

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_records import KafkaRecords
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.record_reader import KafkaRecords
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import Create
-from app.ports import Log
-from app.ports.records import RecordReader
+from app.ports.history import RecordReader
+from app.ports.producer import Log
 from tests.conftest import RealBroker
 from tests.fakes.log import MemoryLog
 from tests.fakes.records import MemoryRecords

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from app.adapters.egress import BlockedAddress, guard, trust
-from app.adapters.http_sender import HttpSender
+from app.adapters.http.egress_guard import BlockedAddress, guard, trust
+from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.errors import ConfigError
 from tests.contracts.fault_server import Conversation, FaultServer, answering, obliging

@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from app.adapters.http_sender import HttpSender
-from app.adapters.http_wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, Wire
+from app.adapters.http.sender import HttpSender
+from app.adapters.http.wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, Wire
 from app.core.model.http_exchange import Outcome
 from tests.contracts.fault_server import OK, Conversation, FaultServer
 from tests.contracts.sender_kit import LOCAL, post, refused, replied

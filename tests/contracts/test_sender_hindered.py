@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.hindrances import has_route, hindrance
-from app.adapters.http_sender import HttpSender
+from app.adapters.http.hindrances import has_route, hindrance
+from app.adapters.http.sender import HttpSender
 from app.core.errors import Hindered
 from tests.contracts.fault_server import FaultServer, obliging
 from tests.contracts.sender_kit import LOCAL, Names, post, refused, replied

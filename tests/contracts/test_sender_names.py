@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from app.adapters import dns, dns_channel
 from app.adapters.clock import SystemClock
 from app.adapters.dependencies import Dependencies
-from app.adapters.dns import MAX_ADDRESSES, NameResolver
-from app.adapters.http_sender import HttpSender
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.http import dns, dns_channel
+from app.adapters.http.dns import MAX_ADDRESSES, NameResolver
+from app.adapters.http.sender import HttpSender
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.egress import EgressPolicy
 from app.core.errors import Hindered
 from tests.contracts.dns_server import REFUSED, SERVFAIL, Alias, Entry, NameServer, Silent, Slow

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from app.adapters.smtp import SmtpMailer
+from app.adapters.mail.smtp import SmtpMailer
 from app.core.email import read_smtp_url
 from app.ports.mail import Mail
 from tests.contracts.mail_kit import Postbox, running

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_source import KafkaSource
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.producer import KafkaLog
 from app.core.offsets.partitions import Committed, Place
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import Create
-from app.ports import Log, Record, Source
+from app.ports.consumer import Record, Source
+from app.ports.producer import Log
 from tests.conftest import BROKER_USER, RealBroker
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog

@@ -11,11 +11,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.clock import SystemClock
-from app.adapters.command_client import CommandClient
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_registry import KafkaRegistryStore
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.registry_store import KafkaRegistryStore
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.attempt import sent
 from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery
@@ -30,7 +30,7 @@ from app.core.topics.declarations import Topics, TopicSpec
 from app.core.topics.drift import Create
 from app.core.topics.names import Names
 from app.core.verdict import RetryAt
-from app.ports import Record
+from app.ports.consumer import Record
 from app.profiles.catalog import PROFILES
 from app.roles.registry import RegistryRole
 from tests.conftest import BROKER_USER

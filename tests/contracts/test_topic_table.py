@@ -7,7 +7,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from app.adapters.kafka_table import TopicTable
+from app.adapters.kafka.directory_feed import TopicTable
 from tests.conftest import RealBroker
 from tests.patience import PATIENCE_S
 

@@ -17,8 +17,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from app.adapters.descriptors import raise_descriptor_limit
-from app.adapters.web_server import WebServer, add_probes, web_application
+from app.adapters.http.descriptors import raise_descriptor_limit
+from app.adapters.http.web_server import WebServer, add_probes, web_application
 from app.core.connection_book import ConnectionLimits
 from tests.patience import PATIENCE_S
 

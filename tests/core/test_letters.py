@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.mail_writer import TemplateWriter
+from app.adapters.mail.renderer import TemplateWriter
 from app.core.email import read_smtp_url, unsubscribe_token
 from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect

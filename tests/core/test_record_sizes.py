@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core import fanout_records, fifo, positions
 from app.core.attempt import sent
 from app.core.directory import Directory

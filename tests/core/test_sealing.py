@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.adapters.keyring import AesKeyRing
+from app.adapters.secrets.keyring import AesKeyRing
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.sealing import SealedSamples, newest_secret_problem

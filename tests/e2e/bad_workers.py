@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from app.cli.main import main
-from app.ports.streams import StreamBatch
+from app.ports.stream import StreamBatch
 from app.roles.fanout import FanoutRole
 from app.wiring.process import Process
 from app.wiring.supervisor import Role

@@ -20,8 +20,8 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.adapters.clock import SystemClock
-from app.embedded.receiver import DemoReceiver, Received
-from app.embedded.receiver_faults import FaultScript
+from app.embedded.receiver.faults import FaultScript
+from app.embedded.receiver.receiver import DemoReceiver, Received
 from tests.patience import PATIENCE_S
 
 #: whose pages may show the portal in a frame

@@ -18,7 +18,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from app.adapters.api_client import ApiClient
+from app.adapters.http.api_client import ApiClient
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.settings import SecretText
 from tests.conftest import RealBroker

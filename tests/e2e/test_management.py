@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook as StandardVerifier
 from svix.webhooks import Webhook as SvixVerifier
 
-from app.embedded.receiver import Received
+from app.embedded.receiver.receiver import Received
 from tests.e2e.harness import Answer, Inbox, Service, inbox
 
 

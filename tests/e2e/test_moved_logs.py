@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import OffsetAndMetadata
 
-from app.adapters.kafka_clients import consumer
-from app.adapters.kafka_metadata import topic_facts
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.metadata import topic_facts
 from app.core.offsets.commit_marks import COMMIT_MARK
 from app.core.offsets.log_moves import stamp
 from tests.conftest import RealBroker

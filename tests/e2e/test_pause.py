@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
-from app.adapters.command_client import CommandClient
+from app.adapters.kafka.command_client import CommandClient
 from app.core.records.command import ReactivateEndpoint, RecoverEndpoint, SuspendEndpoint, UpdateEndpoint
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service

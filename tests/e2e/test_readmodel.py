@@ -10,7 +10,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.sql.database import FILE, Database
-from app.adapters.sql.reading import SqlReadStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from tests.conftest import RealBroker

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from app.embedded.jars import find_java, resolve
+from app.embedded.broker.jars import find_java, resolve
 from tests.conftest import JAR_CACHE, RealBroker
 from tests.e2e.harness import Service, inbox, producer
 from tests.patience import PATIENCE_S

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from app.adapters.kafka_admin import KafkaAdmin
+from app.adapters.kafka.admin import KafkaAdmin
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.conftest import RealBroker

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 
-from app.adapters.kafka_clients import consumer
+from app.adapters.kafka.clients import consumer
 from app.wiring.process import GROUPS
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, service

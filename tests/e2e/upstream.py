@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from app.adapters.kafka_clients import consumer
+from app.adapters.kafka.clients import consumer
 from tests.e2e.harness import pause
 from tests.patience import PATIENCE_S
 

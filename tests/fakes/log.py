@@ -10,7 +10,8 @@ from zlib import crc32
 
 from app.core.errors import HookstreamError, TooLarge
 from app.core.offsets.partitions import Place
-from app.ports import Clock, Headers
+from app.ports.clock import Clock
+from app.ports.producer import Headers
 from tests.fakes.clock import Pulse
 
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from math import inf
 
 from app.core.offsets.partitions import Committed, Place
-from app.ports import Clock, PartitionListener
+from app.ports.clock import Clock
+from app.ports.consumer import PartitionListener
 from tests.fakes.log import MemoryLog, MemoryRecord
 
 

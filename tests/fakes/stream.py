@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
 from app.core.offsets.progress import Report
-from app.ports import Record
-from app.ports.streams import StreamBatch
+from app.ports.consumer import Record
+from app.ports.stream import StreamBatch
 from tests.fakes.clock import Pulse
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.embedded import kraft
-from app.embedded.broker import EmbeddedBroker
+from app.embedded.broker import kraft
+from app.embedded.broker.broker import EmbeddedBroker
 from tests.conftest import JAR_CACHE
 from tests.e2e.harness import Service
 from tests.faults.proxy import Proxy

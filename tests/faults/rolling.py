@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from app.embedded.broker import EmbeddedBroker
+from app.embedded.broker.broker import EmbeddedBroker
 from tests.conftest import JAR_CACHE
 from tests.e2e.harness import Service, producer
 from tests.faults.receiver import Manners, Receiver

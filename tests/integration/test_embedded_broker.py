@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.core.errors import Defect, Unavailable
-from app.embedded import jars
-from app.embedded.broker import EmbeddedBroker
+from app.embedded.broker import jars
+from app.embedded.broker.broker import EmbeddedBroker
 from tests.conftest import JAR_CACHE, RealBroker
 
 TOPIC = "kept"
@@ -108,7 +108,7 @@ async def test_a_cancelled_watch_leaves_the_broker_and_other_watches_alone(own_b
 
 async def test_java_and_its_guard_follow_a_killed_parent_and_the_next_start_waits_for_that(tmp_path: Path) -> None:
     script = (
-        "import asyncio, sys; from pathlib import Path; from app.embedded.broker import EmbeddedBroker\n"
+        "import asyncio, sys; from pathlib import Path; from app.embedded.broker.broker import EmbeddedBroker\n"
         "async def main():\n"
         "    broker = EmbeddedBroker(data_dir=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]))\n"
         "    print(await broker.start(), broker.pid, flush=True)\n"

@@ -1,6 +1,6 @@
 """Fan-out on a real broker under attack: tables deleted, group reset, batches failing, workers coming and going.
 
-Stock Faust loses records in each of these; the rules in adapters/faust_batches.py say why ours must not.
+Stock Faust loses records in each of these; the rules in adapters/faust/app.py say why ours must not.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.adapters.batch_track import Track, held
 from app.adapters.clock import SystemClock
-from app.adapters.kafka_admin import KafkaAdmin
-from app.adapters.kafka_log import KafkaLog
-from app.adapters.kafka_table import KafkaDirectoryFeed
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.faust.batch_track import Track, held
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint

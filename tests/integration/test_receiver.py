@@ -24,12 +24,12 @@ from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from app.adapters.clock import SystemClock
-from app.adapters.http_sender import HttpSender
+from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.errors import ConfigError
 from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, Reply
-from app.embedded.receiver import DemoReceiver, Received
-from app.embedded.receiver_faults import Fault, FaultScript
+from app.embedded.receiver.faults import Fault, FaultScript
+from app.embedded.receiver.receiver import DemoReceiver, Received
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
 WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.adapters.kafka_log import KafkaLog
+from app.adapters.kafka.producer import KafkaLog
 from app.core.fanout import Rules
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode

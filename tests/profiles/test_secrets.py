@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.keyring import AesKeyRing, generate_ring
+from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.profiles.secrets import secret_problem
 

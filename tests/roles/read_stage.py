@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from app.adapters.keyring import AesKeyRing, AesSealer
+from app.adapters.secrets.keyring import AesKeyRing, AesSealer
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint

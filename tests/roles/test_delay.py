@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import HookstreamError, TooLarge
 from app.core.topics.names import RUNGS, Names
 from app.roles import delay

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.keyring import AesKeyRing
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
 from app.core.lanes import Limits
 from app.core.model.delivery import Delivery

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core import positions
 from app.core.errors import TooLarge
 from app.core.fanout import Rules, begun_key, position_key

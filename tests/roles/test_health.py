@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.records import notice

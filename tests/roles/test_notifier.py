@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.mail_writer import TemplateWriter
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.mail.renderer import TemplateWriter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.letters import Pace
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
 from app.core.offsets.log_moves import Kind, LogMove
 from app.core.readmodel.batch import TOPICS as PROJECTED

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from app.adapters.json_schemas import schema_problem
-from app.adapters.keyring import AesKeyRing, generate_ring
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.secrets.keyring import AesKeyRing, generate_ring
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core import registry as registry_
 from app.core.directory import Directory
 from app.core.errors import Unavailable

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.model.delivery import Delivery
 from app.core.records import delivery as delivery_record

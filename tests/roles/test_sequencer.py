@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.gate import Gate, prefix
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.adapters.http_sender import HttpSender
-from app.adapters.keyring import AesKeyRing
+from app.adapters.http.sender import HttpSender
+from app.adapters.secrets.keyring import AesKeyRing
 from app.cli.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
 from app.core.offsets.progress import Report

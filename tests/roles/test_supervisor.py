@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.adapters.metrics import PrometheusMeter
+from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
 from app.core.offsets.partitions import Place
 from app.core.offsets.progress import Progress, Report, Span

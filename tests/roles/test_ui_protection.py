@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from app.adapters.keyring import AesSealer
+from app.adapters.secrets.keyring import AesSealer
 from app.core.model.event_types import EventType
 from app.core.model.http_exchange import Reply, Timing
 from app.core.model.replay import Replay

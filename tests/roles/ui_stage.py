@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
-from app.adapters.keyring import AesKeyRing, AesSealer, generate_ring
-from app.adapters.web_server import WebServer
+from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
 from app.core.audit import entry_of
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
@@ -24,7 +24,7 @@ from app.core.model.tenant import ApiKey, Scope, Tenant
 from app.core.records.command import Action, Command, CreateEndpoint, Reply
 from app.core.records.registry import apply, encode
 from app.core.registry import decide
-from app.ports.operations import ClusterState, GroupState, TopicState
+from app.ports.cluster import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.api.access import Gate
@@ -70,7 +70,7 @@ class CountingMinter:
 
 
 class Cluster:
-    """`app.ports.operations.Operations`."""
+    """`app.ports.cluster.Operations`."""
 
     def __init__(self) -> None:
         self.roles: dict[str, str | None] = {"fanout": None, "delay": "joining its group"}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from app.core.model.event import Mode
-from app.ports import DirectoryFeed
+from app.ports.registry import DirectoryFeed
 from app.roles.api.calls import Caller
 from app.roles.api.problems import ApiError
 from app.roles.api.routes import Access

@@ -12,7 +12,8 @@ from app.core.readmodel.rows import DeliveryRow
 from app.core.records import delivery as delivery_record
 from app.core.records.raw_event import Coordinates, understand
 from app.core.topics.names import Names
-from app.ports import Reading, Record
+from app.ports.consumer import Record
+from app.ports.history import Reading
 from app.roles.api.calls import Services
 
 T = TypeVar("T")

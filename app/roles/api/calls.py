@@ -11,20 +11,13 @@ from app.core.model.event import Mode
 from app.core.model.tenant import ApiKey, Scope
 from app.core.schemas.graph import BadSchema
 from app.core.topics.declarations import Topics
-from app.ports import (
-    Clock,
-    CommandSender,
-    DirectoryFeed,
-    Ends,
-    KeyRing,
-    Log,
-    Minter,
-    ReplayCounter,
-    ReplayReader,
-    Sender,
-)
+from app.ports.clock import Clock
+from app.ports.history import Ends, RecordReader, ReplayCounter, ReplayReader
+from app.ports.http import Sender
+from app.ports.producer import Log
 from app.ports.readmodel import ReadStore
-from app.ports.records import RecordReader
+from app.ports.registry import CommandSender, DirectoryFeed
+from app.ports.secrets import KeyRing, Minter
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 from app.roles.api.problems import ApiError

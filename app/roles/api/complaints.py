@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import structlog
 
-from app.ports import Clock
+from app.ports.clock import Clock
 
 logger = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from app.core.records import duplicate as duplicate_record
 from app.core.records.raw_event import data_of
 from app.core.topics.names import Names
-from app.ports import Record
+from app.ports.consumer import Record
 from app.roles.api import bodies
 from app.roles.api.bodies import Spot
 from app.roles.api.calls import Call, Services

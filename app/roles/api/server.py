@@ -53,7 +53,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Server:
-    """Builds the application; `app/adapters/web_server.py` listens for it."""
+    """Builds the application; `app/adapters/http/web_server.py` listens for it."""
 
     def __init__(self, services: Services, gate: Gate, limits: CallLimits, version: str) -> None:
         self._services = services

@@ -6,7 +6,7 @@ import structlog
 
 from app.core.model.delivery import Delivery
 from app.core.sampling import Tallied
-from app.ports import Clock
+from app.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
 

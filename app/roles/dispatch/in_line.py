@@ -8,7 +8,7 @@ import structlog
 
 from app.core.lines import Lines, Step, is_ordered
 from app.core.offsets.partitions import Partition, Partitions, Place
-from app.ports import Clock
+from app.ports.clock import Clock
 from app.roles.dispatch.settle import Settler, Work
 
 log = structlog.get_logger(__name__)

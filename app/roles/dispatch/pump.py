@@ -10,7 +10,8 @@ from app.core import waiting
 from app.core.lanes import Full, Lanes, Limits
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.offsets.partitions import Partition, Place
-from app.ports import Clock, Meter
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
 from app.roles.commits import Commits
 from app.roles.dispatch.in_line import InLine
 from app.roles.dispatch.sending import Sending

@@ -22,7 +22,13 @@ from app.core.records import delivery as delivery_record
 from app.core.records import headers
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import BundleLog, Clock, Dice, DirectoryFeed, KeyRing, Meter, Record, Sender, Source
+from app.ports.clock import Clock, Dice
+from app.ports.consumer import Record, Source
+from app.ports.http import Sender
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog
+from app.ports.registry import DirectoryFeed
+from app.ports.secrets import KeyRing
 from app.roles.commits import Commits
 from app.roles.dispatch.in_line import InLine
 from app.roles.dispatch.pump import Pump

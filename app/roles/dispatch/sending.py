@@ -16,7 +16,11 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
 from app.core.model.timestamps import iso
 from app.core.verdict import Dead, Delivered, RetryAt, judge, result_of
-from app.ports import Clock, Dice, DirectoryFeed, KeyRing, Meter, Sender
+from app.ports.clock import Clock, Dice
+from app.ports.http import Sender
+from app.ports.metrics import Meter
+from app.ports.registry import DirectoryFeed
+from app.ports.secrets import KeyRing
 from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.hindering import Hindering

@@ -20,7 +20,9 @@ from app.core.records.attempt import SUPERSEDED, Attempt, State
 from app.core.records.ordered import Outcome, comes_back, settlement
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, Names, rung_for
-from app.ports import BundleLog, Clock, Meter
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog
 from app.roles.commits import Commits
 from app.roles.dispatch.given_up import GivenUp
 from app.roles.dispatch.telling import Telling

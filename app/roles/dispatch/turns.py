@@ -7,7 +7,7 @@ from typing import Literal
 
 from app.core import supersession
 from app.core.model.delivery import Delivery, Turn
-from app.ports import DirectoryFeed
+from app.ports.registry import DirectoryFeed
 from app.roles.dispatch.settle import Work
 
 #: turns that this worker has read itself, before the registry tells of them

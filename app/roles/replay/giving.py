@@ -18,7 +18,11 @@ from app.core.records.headers import Header
 from app.core.replay_queue import Allowance, Queues, Spot
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Clock, CommandSender, DirectoryFeed, Log, Record, ReplayReader
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+from app.ports.history import ReplayReader
+from app.ports.producer import Log
+from app.ports.registry import CommandSender, DirectoryFeed
 from app.roles.replay.selecting import LOOK_S, POLL_MS, POLLED, Archive
 
 #: attempts that may have been written between two turns; after more it is not looked for what became of the deliveries

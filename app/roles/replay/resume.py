@@ -13,7 +13,7 @@ from app.core.records import dead_letter
 from app.core.records import record as record_record
 from app.core.records.ordered import RESUMED
 from app.core.topics.names import Names
-from app.ports import Reading
+from app.ports.history import Reading
 from app.roles.replay.giving import Giving, Item, Leave
 from app.roles.replay.selecting import POLL_MS, POLLED
 from app.roles.replay.stint import Stint

@@ -18,7 +18,8 @@ from app.core.model.replay import Replay
 from app.core.offsets.partitions import Committed, Place
 from app.core.offsets.progress import Report
 from app.core.records.command import AdvanceReplay
-from app.ports import CommandSender, Source
+from app.ports.consumer import Source
+from app.ports.registry import CommandSender
 from app.roles.replay.again import Again
 from app.roles.replay.giving import Giving, Leave, Surroundings
 from app.roles.replay.resume import Resume

@@ -22,7 +22,10 @@ from app.core.replay_choice import Piece
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.ports import Clock, DirectoryFeed, Reading, Record, ReplayReader
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+from app.ports.history import Reading, ReplayReader
+from app.ports.registry import DirectoryFeed
 
 log = structlog.get_logger(__name__)
 

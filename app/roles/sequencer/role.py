@@ -22,8 +22,12 @@ from app.core.records import headers as headers_record
 from app.core.records import ordered as ordered_record
 from app.core.records.ordered import Arrival, Instruction, Settlement, Step
 from app.core.topics.names import Names
-from app.ports import BundleLog, Clock, DirectoryFeed, Headers, Meter, Record
-from app.ports.streams import StreamApp, StreamBatch, StreamPartition
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog, Headers
+from app.ports.registry import DirectoryFeed
+from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.roles.batches import BatchPipe, PartedBatch, remember
 from app.roles.sequencer.work import Memory, Work
 

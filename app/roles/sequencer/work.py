@@ -12,8 +12,8 @@ import structlog
 from app.core import fifo, gate
 from app.core.gate import Gate
 from app.core.records.ordered import of_delivery
-from app.ports import Record
-from app.ports.streams import StreamPartition
+from app.ports.consumer import Record
+from app.ports.stream import StreamPartition
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from app.core.errors import HookstreamError
-from app.ports import Clock
+from app.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.core.errors import Unavailable
-from app.ports.operations import ClusterState
+from app.ports.cluster import ClusterState
 from app.roles.api.ui.streams import viewer_of
 from app.roles.api.ui.visit import Desk, Page, Result, Stream, Visit
 

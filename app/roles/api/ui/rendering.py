@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from app.core.model.tenant import Brand
 from app.core.model.timestamps import iso
-from app.ports import Clock, DirectoryFeed
+from app.ports.clock import Clock
+from app.ports.registry import DirectoryFeed
 from app.roles.api.ui import words
 from app.roles.api.ui.assets import Assets
 from app.roles.api.ui.visit import Page, Visit

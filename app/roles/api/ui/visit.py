@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from app.ports.operations import Operations
+from app.ports.cluster import Operations
 from app.roles.api.access import Gate
 from app.roles.api.calls import Call, Caller, Services
 from app.roles.api.problems import unfit

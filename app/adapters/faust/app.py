@@ -1,0 +1,398 @@
+"""Faust, made safe: one Faust event is all records of one partition of one poll, and commits are our own.
+
+Rules of this file (each found by running stock Faust 0.15.3 against a broker; private API is used on purpose, the
+version is pinned, and tests/integration/test_fanout.py holds it to this)
+- Offsets are committed only after it was said that all before them is `done`; a batch of which nobody says it stops the
+  commit before it, for ever.
+- No more is polled of a partition that has too much under way: Faust's one queue for all partitions never fills.
+- The agent's body never raises: a failure ends the app, and it is built anew.
+- After recovery and rebalance reading begins where the group's commit is, at the beginning where there is none; what
+  was fetched before that moment is dropped without being counted as read.
+- Tables are written per batch: the local store at once, the changelog by our own producer, whose acknowledgements the
+  batch awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import Any, NamedTuple
+
+import faust
+import structlog
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+from faust.serializers.schemas import Schema
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from app.adapters.faust.batch_track import Track, held
+from app.adapters.faust.store_options import SharedMemory, StoreOptions
+from app.adapters.faust.tables import BatchTable
+from app.adapters.kafka.clients import ISOLATION_LEVEL
+from app.adapters.kafka.internals import Gathering, read_position
+from app.adapters.kafka.log_moves import GroupLogs
+from app.core.errors import LogMoved
+from app.core.offsets.commit_marks import COMMIT_MARK, MOVED_MARK
+from app.core.offsets.log_moves import unstamp
+from app.core.offsets.progress import Progress
+from app.core.table_recovery import PLAIN, Recovery
+
+log = structlog.get_logger(__name__)
+
+#: a stop or a rebalance waits that long for what batches have begun
+_DRAIN_S = 5.0
+_FETCH_WAIT_MS = 250
+
+
+class Polled(NamedTuple):
+    """The value of a batch's message."""
+
+    at: float
+    records: Sequence[Any]
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = ISOLATION_LEVEL  # Faust's own choice depends on its transactions
+        consumer._auto_offset_reset = "none"  # a log that has moved is not to be read anew in silence
+        self.logs = GroupLogs(consumer, MOVED_MARK)
+        # Faust fixes 1500 ms; a partition that is not part of the fetch under way waits that long for its turn.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
+        return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit with our mark; False: not now (rebalance, outage), and the next commit says it all again."""
+        mine = self.assignment()
+        marked = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.logs.stamp(tp.topic, COMMIT_MARK))
+            for tp, offset in offsets.items()
+            if tp in mine
+        }
+        if self.logs.moved & marked.keys():
+            return False
+        try:
+            await self._ensure_consumer().commit(marked)
+        except KafkaError as error:
+            log.info("stream.commit_skipped", error=repr(error))
+            return False
+        return True
+
+    async def marks(self, tps: Collection[TP]) -> dict[TP, str]:
+        """The marks of what is committed of these partitions; raises `LogMoved` where the log is another one."""
+        places = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
+        known = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places))
+        ours = {place: said.offset for place, said in known.items() if said.offset >= 0}
+        stamps = {place: unstamp(known[place].metadata or "") for place in ours}
+        origins = {place: (ours.get(place), stamps[place][0] if place in stamps else "") for place in places}
+        moved = await self.call_thread(self.logs.assigned, origins)
+        if moved is not None:
+            raise moved
+        return {places[place]: mark for place, (_, mark) in stamps.items()}
+
+    async def lost(self, tps: Mapping[TP, int]) -> None:
+        """These positions cannot be read. Raises `LogMoved`."""
+        raise await self.call_thread(self.logs.lost, {driver.ensure_aiokafka_TP(tp): at for tp, at in tps.items()})
+
+
+class _Consumer(driver.Consumer):
+    def on_init(self) -> None:
+        super().on_init()
+        self.tracks: dict[TP, Track] = {}
+        self.starts: dict[TP, int] = {}
+        #: partitions whose committed offset was not ours when reading began
+        self.reset: set[TP] = set()
+        #: partitions whose logs have moved, and from which nothing was read since
+        self.moved: set[TP] = set()
+        #: counts the moments at which reading began anew
+        self.assignments = 0
+        self._gathering = Gathering(_FETCH_WAIT_MS)
+        #: from the beginning of a stop or a rebalance until reading begins anew
+        self.leaving = False
+        self._freed = asyncio.Event()
+        self._no_fetch = asyncio.Event()
+        self._no_fetch.set()
+        self._seeking = asyncio.Lock()
+
+    def _new_consumer_thread(self) -> Any:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        if not self._readable():
+            self._freed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), timeout)
+            return {}, set()
+        self._no_fetch.clear()
+        try:
+            return await super()._wait_next_records(timeout)
+        finally:
+            self._no_fetch.set()
+
+    def _readable(self) -> bool:
+        """Whether there is a partition to read of, or none at all yet."""
+        active = self._get_active_partitions()
+        return not active or bool(active - held(self.tracks))
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        if active_partitions:
+            active_partitions = active_partitions - held(self.tracks)
+            if not active_partitions:
+                return {}
+        if self.app.failed:
+            await asyncio.sleep(timeout)  # until it is stopped
+            return {}
+        try:
+            records = await super()._getmany(active_partitions, timeout)
+        except NoOffsetForPartitionError as error:
+            await self._thread.seek_to_beginning(error.args[0])
+            return {}
+        except OffsetOutOfRangeError as error:
+            await self._out_of_range(error.args[0])
+            return {}
+        self._thread.logs.read([driver.ensure_aiokafka_TP(tp) for tp in records])
+        return records
+
+    async def _out_of_range(self, positions: Mapping[TP, int]) -> None:
+        lost = {tp: position for tp, position in positions.items() if tp.topic in self.app.batched_topics}
+        if lost:
+            await self._end(partial(self._thread.lost, lost))
+        else:  # a changelog: what is left of it is the table
+            log.warning("stream.changelog_moved", positions={str(tp): at for tp, at in positions.items()})
+            await self._thread.seek_to_beginning(*map(driver.ensure_aiokafka_TP, positions))
+
+    async def _end(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` returns; when a log has moved, the app ends, and is built anew."""
+        try:
+            return await work()
+        except LogMoved as error:
+            self.app.failed = True
+            self.app.on_moved(error)
+            return None
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """One message for each partition's batch; changelog records stay single."""
+        records, active = await self._wait_next_records(timeout)
+        polled_at = monotonic()
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop or not self.flow_active:
+            return
+        batched = self.app.batched_topics
+        self._pass_markers(records, active)
+        self._gathering.polled(self._thread._consumer, sum(map(len, records.values())))
+        for tp, batch in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if not batch or not (active is None or tp in active or tp in self._buffered_partitions):
+                continue
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            if tp.topic in batched:
+                message = self._to_message(tp, batch[-1])
+                message.value, message.key = Polled(polled_at, batch), None
+                size = sum(len(record.value or b"") for record in batch)
+                self.tracks.setdefault(tp, Track()).delivered(batch[0].offset, batch[-1].offset, len(batch), size)
+                yield tp, message
+            else:
+                for record in batch:
+                    yield tp, self._to_message(tp, record)
+
+    def _pass_markers(self, records: Mapping[TP, Any], active: Collection[TP] | None) -> None:
+        """Where a poll has brought no record, reading may have gone on over markers of transactions."""
+        for tp in self.assignment():
+            if tp.topic in self.app.batched_topics and (active is None or tp in active) and not records.get(tp):
+                position = read_position(self._thread._consumer, driver.ensure_aiokafka_TP(tp))
+                if position is not None:
+                    self.tracks.setdefault(tp, Track()).read_to(position)
+
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets, with no fetch under way and nothing of before left."""
+        self.stop_flow()
+        async with self._seeking:
+            await self._no_fetch.wait()
+            self.tracks.clear()
+            await super().perform_seek()
+            mine = [tp for tp in self.assignment() if tp.topic in self.app.batched_topics]
+            self.starts = {tp: self._read_offset.get(tp) or 0 for tp in mine}
+            marks = await self._end(partial(self._thread.marks, mine)) or {}
+            self.reset = {tp for tp, mark in marks.items() if mark not in (COMMIT_MARK, MOVED_MARK)}
+            self.moved = {tp for tp, mark in marks.items() if mark == MOVED_MARK}
+            # aiokafka's seek_to_committed stays where it is when nothing, or 0, is committed
+            fresh = [driver.ensure_aiokafka_TP(tp) for tp in mine if not self._read_offset.get(tp)]
+            if fresh:
+                await self._thread.seek_to_beginning(*fresh)
+            self.assignments += 1
+            self.leaving = False
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        return None
+
+    def begin(self, message: Any) -> None:
+        """Outputs of one more part of a batch are under way."""
+        track = self._track_of(message)
+        if track is not None:
+            track.begin()
+
+    def done(self, message: Any, reached: int) -> None:
+        """A part has ended. The only way by which offsets count as finished."""
+        track = self._track_of(message)
+        if track is not None:
+            track.done(message.offset, reached)
+            self._freed.set()
+
+    def _track_of(self, message: Any) -> Track | None:
+        """None for a message of an earlier assignment."""
+        return self.tracks.get(message.tp) if message.generation_id == self.app.consumer_generation_id else None
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The only source of commits."""
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        track = self.tracks.get(tp)
+        offset = track.committable() if track else None
+        committed = self._committed_offset.get(tp)
+        return offset if offset is not None and offset > (committed or 0) else None
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
+        return (tp for tp in self.tracks if topics is None or tp in topics or tp.topic in topics)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        before = {tp: self._committed_offset.get(tp) for tp in offsets}
+        committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not committed:  # Faust counts it as committed all the same, and would not say it again
+            mine = self.assignment()
+            self._committed_offset.update({tp: offset for tp, offset in before.items() if tp in mine})
+        return committed
+
+    async def wait_empty(self) -> None:
+        """Wait (bounded) for what batches have begun, then commit what is safe."""
+        self.leaving = True
+        end = monotonic() + _DRAIN_S
+        while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
+            await asyncio.sleep(0.02)
+        await self.commit_and_end_transactions()
+
+    def progress(self) -> dict[TP, Progress]:
+        """For each partition of the batched topics how far it is."""
+        reader = self._thread._consumer if self._thread is not None else None
+        found: dict[TP, Progress] = {}
+        for tp in self.assignment() if reader is not None else ():
+            if tp.topic in self.app.batched_topics:
+                track = self.tracks.get(tp)
+                low = track.lowest() if track is not None else None
+                read = read_position(reader, driver.ensure_aiokafka_TP(tp))
+                found[tp] = Progress(read if low is None else low, (track.moves,) if track is not None else ())
+        return found
+
+    def _under_way(self) -> bool:
+        return not self.app.failed and any(track.busy for track in self.tracks.values())
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """An agent failed: commit nothing on its behalf."""
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
+class _BatchSchema(Schema):
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """Batches have no key."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """The batch itself."""
+        return message.value
+
+
+class BatchApp(faust.App):
+    """A Faust app on the parts above."""
+
+    def __init__(self, *args: Any, batched_topics: frozenset[str], **options: Any) -> None:
+        self.batched_topics = batched_topics
+        #: an agent's body failed: nothing more is committed, the app has to be built anew
+        self.failed = False
+        #: called when a log is not where it was left
+        self.on_moved: Callable[[LogMoved], None] = lambda error: None
+        self._memory = SharedMemory()
+        super().__init__(*args, **options)
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return _Transport(self.conf.broker_producer, self)
+
+    def batch_topic(self, name: str) -> Any:
+        """A topic whose stream gives batches."""
+        return self.topic(name, schema=_BatchSchema(), allow_empty=True)
+
+    def batch_table(
+        self, name: str, partitions: int, ttl_s: int | None = None, recovery: Recovery = PLAIN
+    ) -> BatchTable:  # fmt: skip
+        """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
+
+        A store that was made with a TTL has to be opened with one, and the reverse.
+        """
+        table = BatchTable(
+            self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options={"driver": "rocksdict"},
+            recovery_buffer_size=1000,
+        )  # fmt: skip
+        table.store_options = StoreOptions(self._memory, ttl_s)
+        table.recovery = recovery
+        return self.tables.add(table)  # type: ignore[no-any-return]
+
+    def start_of(self, partition: TP) -> int:
+        """Where reading of a partition began after the last assignment."""
+        return self.consumer.starts.get(partition, 0)  # type: ignore[no-any-return]
+
+    def was_reset(self, partition: TP) -> bool:
+        """Whether somebody else had written the offset at which reading began."""
+        return partition in self.consumer.reset
+
+    def has_moved(self, partition: TP) -> bool:
+        """Whether its log was not where it was left, so that higher offsets than the first one mean nothing."""
+        return partition in self.consumer.moved
+
+
+def build_app(
+    *, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str, session_s: float,
+    instance: str | None = None,
+) -> BatchApp:  # fmt: skip
+    """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
+    return BatchApp(
+        group,
+        batched_topics=frozenset({source_topic}),
+        broker=[f"kafka://{server}" for server in bootstrap.split(",")],
+        broker_client_id=client_id,
+        broker_session_timeout=session_s,
+        consumer_group_instance_id=instance,
+        broker_heartbeat_interval=min(2.0, session_s / 4),
+        broker_request_timeout=90.0,
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do
+        broker_max_poll_records=1000,
+        broker_commit_interval=1.0,
+        broker_commit_every=1_000_000,  # counts single messages; ours are batches
+        stream_wait_empty=True,
+        stream_buffer_maxsize=64,  # batches
+        stream_publish_on_commit=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1024 * 1024,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        producer_acks=-1,
+        producer_request_timeout=30.0,
+        store="rocksdb://" if store == "rocksdb" else "memory://",
+        datadir=data_dir,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+        loghandlers=[],
+    )

@@ -1,0 +1,131 @@
+"""HTTP connections at rest: the pool of idle ones, and the deadlines of busy ones."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+
+from aiohttp import ClientRequest
+from aiohttp.helpers import is_ip_address
+from yarl import URL
+
+from app.adapters.http.wire import Wire
+
+#: Idle connections kept over all origins; beyond it the one that idled longest is closed.
+MAX_IDLE = 1024
+#: Deadlines are grouped in slots of this many seconds: an exchange is given up at most that late.
+SLOT_S = 0.05
+
+
+class Origin:
+    """One scheme, host and port: what a connection is opened to, and its idle connections."""
+
+    __slots__ = ("__weakref__", "families", "idle", "name", "port", "template", "tls")
+
+    def __init__(self, url: URL, loop: asyncio.AbstractEventLoop) -> None:
+        self.tls = url.scheme == "https"
+        host = url.raw_host or ""
+        literal = is_ip_address(host)
+        #: what has to be looked up; None: the host is an address
+        self.name = None if literal else host
+        self.port = url.port or 0
+        #: of the address that the host is
+        self.families = (socket.AF_INET6 if ":" in host else socket.AF_INET,) if literal else ()
+        #: what the connector wants to see of a request in order to connect; never sent
+        self.template = ClientRequest("POST", url, loop=loop)
+        #: the longest idle first
+        self.idle: deque[Wire] = deque()
+
+
+class IdlePool:
+    """The idle connections of all origins; each is kept `keepalive_s` seconds at most."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keepalive_s: float) -> None:
+        self._loop = loop
+        self._keepalive_s = keepalive_s
+        #: the longest idle first
+        self._idle: dict[Wire, Origin] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def take(self, origin: Origin) -> Wire | None:
+        """The connection that idled shortest, if one is still good."""
+        while origin.idle:
+            wire = origin.idle.pop()
+            del self._idle[wire]
+            if not wire.heard and wire.is_connected() and self._loop.time() - wire.idle_since < self._keepalive_s:
+                return wire
+            wire.cut()
+        return None
+
+    def give(self, wire: Wire, origin: Origin) -> None:
+        """Keep a clean connection for the next request."""
+        if self._closed:
+            wire.cut()
+            return
+        wire.heard = False
+        wire.idle_since = self._loop.time()
+        origin.idle.append(wire)
+        self._idle[wire] = origin
+        if len(self._idle) > MAX_IDLE:
+            self._drop(next(iter(self._idle)))
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._keepalive_s, self._drop_old)
+
+    async def close(self) -> None:
+        """Close what is idle, and from now on whatever is given back."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        ends = [wire.closed for wire in self._idle]
+        for wire in list(self._idle):
+            self._drop(wire)
+        await asyncio.gather(*(end for end in ends if end is not None), return_exceptions=True)
+
+    def _drop(self, wire: Wire) -> None:
+        self._idle.pop(wire).idle.remove(wire)
+        wire.cut()
+
+    def _drop_old(self) -> None:
+        horizon = self._loop.time() - self._keepalive_s
+        while self._idle and (oldest := next(iter(self._idle))).idle_since <= horizon:
+            self._drop(oldest)
+        wait_s = next(iter(self._idle)).idle_since - horizon if self._idle else None
+        self._sweep = None if wait_s is None else self._loop.call_later(max(1.0, wait_s), self._drop_old)
+
+
+class Deadlines:
+    """Many deadlines on few timers: connections share slots of `SLOT_S`, and a slot has one timer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._slots: dict[int, set[Wire]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def add(self, wire: Wire, when: float) -> int:
+        """Expire the connection at loop time `when`, or up to `SLOT_S` later; returns the slot for `discard`."""
+        slot = int(when / SLOT_S) + 1
+        wires = self._slots.get(slot)
+        if wires is None:
+            wires = self._slots[slot] = set()
+            self._timers[slot] = self._loop.call_at(slot * SLOT_S, self._expire, slot)
+        wires.add(wire)
+        return slot
+
+    def discard(self, wire: Wire, slot: int) -> None:
+        """The exchange ended."""
+        wires = self._slots.get(slot)
+        if wires is not None:
+            wires.discard(wire)
+
+    def close(self) -> None:
+        """Expire everything under way."""
+        for slot in list(self._slots):
+            self._timers[slot].cancel()
+            self._expire(slot)
+
+    def _expire(self, slot: int) -> None:
+        del self._timers[slot]
+        for wire in self._slots.pop(slot):
+            wire.expire()

@@ -1,0 +1,248 @@
+"""Sends requests over aiohttp's connector and response parser, without the per-request objects of its session.
+
+A session spends three quarters of a request's CPU on URL, header, cookie and timer objects that a webhook does not
+need. Kept from aiohttp is what is hard: resolving, happy eyeballs, TLS and the C parser. Ours are the request's bytes,
+the pool of idle connections and the deadlines. The rules:
+
+- One request is on a connection at a time. Its bytes are handed over at once (they are in memory anyway): a receiver
+  that reads slowly is bounded by the deadline, and one that answers early is heard at once.
+- A connection is kept only when the whole answer was read, the whole request was taken, and nothing came after the
+  answer. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
+- A kept connection may be dead without our knowing, or bring what is left of an earlier answer. If it breaks before a
+  byte of the answer, or brings none, the request is sent once more on a fresh connection; the receiver may then see it
+  twice, with the same event id.
+- The deadline aborts the connection, and the exchange finds it broken. What was under way at a cancellation is closed.
+- No redirects, no cookies, no proxies, no decompression: the answer is kept as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection
+from functools import lru_cache, partial
+from pathlib import Path
+from time import perf_counter
+from typing import cast
+from weakref import WeakValueDictionary
+
+from aiohttp import ClientConnectorError, ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from app.adapters.http.dns import NameResolver
+from app.adapters.http.egress_guard import PinnedAddresses, guard, trust
+from app.adapters.http.hindrances import hindrance
+from app.adapters.http.outcomes import (
+    CONNECT_ERRORS,
+    NETWORK_ERRORS,
+    NoAnswer,
+    blocked,
+    readable,
+    refusal,
+    too_late,
+    unresolved,
+)
+from app.adapters.http.pool import Deadlines, IdlePool, Origin
+from app.adapters.http.wire import Wire
+from app.core.egress import EgressPolicy, check_url
+from app.core.errors import Defect, Hindered
+from app.core.model.http_exchange import Outcome, PreparedRequest, Reply, Timing
+
+#: Endpoint URLs whose parsed form is remembered.
+MAX_TARGETS = 16_384
+
+_NO_TIMEOUT = ClientTimeout()
+
+
+class Target:
+    """One endpoint URL, ready to be written to."""
+
+    __slots__ = ("_head", "origin")
+
+    def __init__(self, url: URL, origin: Origin) -> None:
+        self.origin = origin
+        self._head = (
+            f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\naccept-encoding: identity\r\n"
+        )
+
+    def render(self, request: PreparedRequest) -> bytes:
+        """The request's bytes, header values in UTF-8. Raises Defect when a header cannot be written as one line."""
+        fields = request.headers
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        if not lines.count("\r") == lines.count("\n") == len(fields):
+            raise Defect("a header has a line break in its name or value")
+        try:
+            return f"{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+        except UnicodeEncodeError as error:
+            raise Defect("a header holds half a character (a lone surrogate)") from error
+
+
+class _Exchange:
+    """What the steps of one `send` share; times in seconds (the loop's own clock serves for deadlines only)."""
+
+    __slots__ = ("connected", "data", "deadline", "request", "reused", "started", "target", "written")
+
+    def __init__(self, request: PreparedRequest, target: Target, loop_now: float) -> None:
+        self.request = request
+        self.target = target
+        self.data = target.render(request)
+        self.started = self.connected = self.written = perf_counter()
+        self.deadline = loop_now + request.timeout_s
+        self.reused = True
+
+    def timing(self, answered: float | None = None) -> Timing:
+        """The times until now; `answered` is when the status line came."""
+        return Timing(
+            connect_ms=(self.connected - self.started) * 1000,
+            first_byte_ms=0.0 if answered is None else (answered - self.written) * 1000,
+            total_ms=(perf_counter() - self.started) * 1000,
+            reused=self.reused,
+        )
+
+
+class _DeadOnArrival(Exception):
+    """A kept connection broke before a byte of the answer, or the rest of an earlier answer came in its place."""
+
+
+class HttpSender:
+    """`app.ports.Sender` at a third of a session's cost. Start it inside the event loop that will use it."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        ca_file: Path | None = None,
+        response_cap: int = 65_536,
+        resolver: AbstractResolver | None = None,
+        keepalive_s: float = 15.0,
+        own_ports: Callable[[], Collection[int]] = frozenset,
+    ) -> None:
+        """`own_ports`: see `guard`."""
+        self._policy = policy
+        self._own_ports = own_ports
+        self._context = trust(ca_file)
+        self._cap = response_cap
+        self._resolver = resolver or NameResolver()
+        self._keepalive_s = keepalive_s
+
+    async def start(self) -> None:
+        """Bind to the running loop; opens no connection."""
+        self._loop = asyncio.get_running_loop()
+        self._connector = TCPConnector(
+            limit=0, ssl=self._context, resolver=PinnedAddresses(), use_dns_cache=False,
+            socket_factory=guard(self._policy, self._own_ports),
+        )  # fmt: skip
+        self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
+        self._pool = IdlePool(self._loop, self._keepalive_s)
+        self._deadlines = Deadlines(self._loop)
+        self._origins: WeakValueDictionary[URL, Origin] = WeakValueDictionary()
+        self._target = lru_cache(MAX_TARGETS)(self._read_target)
+
+    async def close(self) -> None:
+        """Close all connections; an exchange that is still under way ends as a timeout."""
+        self._deadlines.close()
+        await self._pool.close()
+        await self._connector.close()
+        await self._resolver.close()
+
+    def trouble(self) -> str | None:
+        """Why no name can be looked up; None: nothing is known against it."""
+        return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
+
+    async def send(self, request: PreparedRequest) -> Outcome:
+        """See `app.ports.Sender`."""
+        target = self._target(request.url)
+        if isinstance(target, str):
+            return blocked(target)
+        exchange = _Exchange(request, target, self._loop.time())
+        kept = self._pool.take(target.origin)
+        if kept is not None:
+            try:
+                return await self._converse(kept, exchange)
+            except _DeadOnArrival:
+                exchange.reused = False
+        return await self._connect(exchange)
+
+    def _read_target(self, text: str) -> Target | str:
+        """The endpoint's URL for writing, or why nothing may be sent to it."""
+        reason = check_url(text, self._policy)
+        if reason is not None:
+            return reason
+        url = URL(text, encoded=True)  # as registered: `check_url` accepts nothing that needs quoting
+        base = url.origin()
+        origin = self._origins.get(base)
+        if origin is None:
+            origin = self._origins[base] = Origin(base, self._loop)
+        return Target(url, origin)
+
+    async def _connect(self, exchange: _Exchange) -> Outcome:
+        """Converse on a fresh connection."""
+        origin = exchange.target.origin
+        exchange.reused = False
+        families: Collection[socket.AddressFamily] = origin.families
+        try:
+            async with asyncio.timeout_at(exchange.deadline):
+                if origin.name is not None:
+                    found = await self._resolver.resolve(origin.name, origin.port)
+                    PinnedAddresses.pin(found)
+                    families = {socket.AddressFamily(each["family"]) for each in found}
+                wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
+        except TimeoutError:
+            self._raise_trouble(origin)
+            return too_late(exchange.request.timeout_s, exchange.timing(), connecting=True)
+        except socket.gaierror as error:
+            return unresolved(origin.name or "", error, exchange.timing())
+        except CONNECT_ERRORS as error:
+            own = hindrance(error.os_error if isinstance(error, ClientConnectorError) else error, families)
+            if own is not None:
+                raise own from error
+            return refusal(error, exchange.timing(), connecting=True, tls=origin.tls)
+        except MemoryError as error:
+            raise Hindered("memory", "this process has no memory left for a connection") from error
+        exchange.connected = perf_counter()
+        fresh = cast(Wire, wire)
+        fresh.accept(self._cap)
+        return await self._converse(fresh, exchange)
+
+    def _raise_trouble(self, origin: Origin) -> None:
+        """A name that could not be looked up in time while DNS is down is not the receiver's fault."""
+        trouble = self.trouble()
+        if origin.name is not None and trouble is not None:
+            raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")
+
+    async def _converse(self, wire: Wire, exchange: _Exchange) -> Outcome:
+        """Write the request and read the answer."""
+        slot = self._deadlines.add(wire, exchange.deadline)
+        complete = False
+        wire.begin()
+        try:
+            if wire.transport is not None:  # else it broke just now, and reading says how
+                wire.transport.write(exchange.data)
+            exchange.written = perf_counter()
+            message, payload = await wire.answer()
+            answered = perf_counter()
+            body, truncated = await wire.body(payload, self._cap)
+            complete = not truncated
+        except NETWORK_ERRORS as error:
+            timing = exchange.timing()
+            if wire.expired:
+                return too_late(exchange.request.timeout_s, timing, connecting=False)
+            if exchange.reused and (not wire.heard or isinstance(error, NoAnswer)):
+                raise _DeadOnArrival from error
+            return refusal(error, timing, connecting=False, tls=exchange.target.origin.tls)
+        finally:
+            self._deadlines.discard(wire, slot)
+            if complete and wire.clean:
+                self._pool.give(wire, exchange.target.origin)
+            else:
+                wire.cut()
+        return Reply(
+            status=message.code,
+            headers=readable(message.headers),
+            body=body,
+            truncated=truncated,
+            timing=exchange.timing(answered),
+            remarks=() if wire.remark is None else (wire.remark,),
+        )

@@ -1,0 +1,143 @@
+"""Listen for an HTTP application, and the probes that every process answers: /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import resource
+from collections.abc import Callable, Mapping
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from app.adapters.clock import SystemClock
+from app.adapters.http.listener import Listener, OnClosed
+from app.core.connection_book import ConnectionLimits
+from app.core.errors import Defect, Unavailable
+
+log = structlog.get_logger(__name__)
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_LIMITS = ConnectionLimits()
+#: for a port that serves probes alone
+PROBE_LIMITS = ConnectionLimits(total=128, per_address=0, idle_s=75.0)
+#: requests under way at a stop get that long
+_DRAIN_S = 2.0
+#: a body that nobody reads is taken and thrown away for that long, so that its sender sees the answer
+_LINGER_S = 2.0
+#: descriptors that connections leave to the rest of the process
+_DESCRIPTORS_KEPT = 256
+
+
+class _Refusals(logging.Filter):
+    """aiohttp reports what no client should send with a traceback: strangers could fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is about a fault of ours."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError | web.RequestPayloadError)
+
+
+_logger = logging.getLogger("hookstream.http")
+_logger.addFilter(_Refusals())
+
+
+class WebServer:
+    """One application on one port."""
+
+    def __init__(
+        self, host: str, port: int, application: web.Application, *, setting: str, elsewhere: bool = False,
+        limits: ConnectionLimits = _LIMITS, on_closed: OnClosed = lambda reason: None,
+    ) -> None:  # fmt: skip
+        """`setting` is named when the port is taken; `elsewhere`: then any free one will do."""
+        self._host = host
+        self._port = port
+        self._setting = setting
+        self._elsewhere = elsewhere
+        self._listener = Listener(_within_descriptors(limits), SystemClock(), on_closed, PROBES)
+        # Silence is judged by the listener; aiohttp's own timeout only has to be longer.
+        # Bodies are decoded by whoever reads them, within a bound: the parser would inflate what a stranger sends.
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=_DRAIN_S, auto_decompress=False, logger=_logger,
+            keepalive_timeout=limits.idle_s + 10, lingering_time=_LINGER_S,
+        )  # fmt: skip
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._listener.connections
+
+    async def start(self) -> int:
+        """Listen; returns the port."""
+        await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise Defect("the runner has no server")
+        server.request_handler = self._listener.admitting(server.request_handler)
+        try:
+            return await self._listen(self._port)
+        except OSError as error:
+            if not (self._elsewhere and error.errno == errno.EADDRINUSE):
+                await self._runner.cleanup()
+                raise Unavailable(
+                    f"port {self._port} of {self._host} cannot be listened on ({error.strerror}): choose another with "
+                    f"{self._setting} (0 = any free one)"
+                ) from error
+        port = await self._listen(0)
+        log.warning("web.other_port", wanted=self._port, port=port, setting=self._setting)
+        return port
+
+    async def _listen(self, port: int) -> int:
+        server = self._runner.server
+        if server is None:
+            raise Defect("the runner has no server")
+        return await self._listener.start(self._host, port, server)
+
+    async def stop(self) -> None:
+        """Listen no more, let requests under way end (bounded), close."""
+        await self._listener.stop()
+        await self._runner.cleanup()
+        self._listener.abort()
+
+
+def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:
+    available = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if available == resource.RLIM_INFINITY:
+        return limits
+    most = max(16, available - _DESCRIPTORS_KEPT - limits.reserve)
+    return msgspec.structs.replace(limits, total=min(limits.total, most))
+
+
+def web_application() -> web.Application:
+    """One without routes."""
+    return web.Application()
+
+
+def add_probes(
+    application: web.Application, exposition: Callable[[], bytes], readiness: Callable[[], Mapping[str, str | None]],
+    more: Callable[[], Mapping[str, object]] = dict,
+) -> web.Application:  # fmt: skip
+    """Add the three routes; `more` is what /readyz says besides, without effect on its status."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_request: web.Request) -> web.Response:
+        roles = readiness()
+        waiting = {name: reason for name, reason in roles.items() if reason is not None}
+        told = {name: reason or "ready" for name, reason in roles.items()}
+        body = orjson.dumps({"ready": not waiting, "roles": told, **more()})
+        return web.Response(body=body, status=503 if waiting else 200, content_type="application/json")
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(
+            body=exposition(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+        )  # fmt: skip
+
+    application.router.add_get("/healthz", healthz)
+    application.router.add_get("/readyz", readyz)
+    application.router.add_get("/metrics", metrics)
+    return application

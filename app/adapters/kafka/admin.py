@@ -1,0 +1,131 @@
+"""What the cluster has, and changing it: topics, their settings, groups' offsets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from app.adapters.kafka.errors import reachable
+from app.core.errors import ConfigError, Unavailable
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import Actual, Configure, Create, Step
+
+#: DescribeConfigs: set on the topic itself, not inherited from the broker
+_DYNAMIC_TOPIC = 1
+
+
+class KafkaAdmin:
+    """An administrator's connection; use as an async context manager."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="hookstream-admin")
+
+    async def __aenter__(self) -> KafkaAdmin:
+        with reachable(self._bootstrap):
+            await self._client.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def brokers(self) -> int:
+        """How many brokers the cluster has."""
+        with reachable(self._bootstrap):
+            return len((await self._client.describe_cluster())["brokers"])
+
+    async def actual(self, topics: Topics) -> dict[str, Actual]:
+        """Those of `topics` that exist, as they are."""
+        with reachable(self._bootstrap):
+            there = set(await self._client.list_topics())
+            names = [name for name in topics.all_names() if name in there]
+            if not names:
+                return {}
+            described = await self._client.describe_topics(names)
+            configs = await self._configs(names)
+        return {
+            each["topic"]: Actual(
+                partitions=len(each["partitions"]),
+                replication=min(len(partition["replicas"]) for partition in each["partitions"]),
+                config=configs[each["topic"]][0],
+            )
+            for each in described
+        }
+
+    async def apply(self, steps: Sequence[Step]) -> list[str]:
+        """Do what can be done of a plan; returns a sentence for each step done. `ConfigError` when Kafka refuses."""
+        done = []
+        with reachable(self._bootstrap):
+            creates = [step for step in steps if isinstance(step, Create)]
+            if creates:
+                await self._create(creates)
+                done += [step.sentence() for step in creates]
+            for step in steps:
+                if isinstance(step, Configure):
+                    await self._configure(step)
+                    done.append(step.sentence())
+        return done
+
+    async def _create(self, steps: Sequence[Create]) -> None:
+        fresh = [
+            NewTopic(step.spec.name, step.spec.partitions, step.spec.replication, topic_configs=step.spec.config)
+            for step in steps
+        ]
+        answer = await self._client.create_topics(fresh, timeout_ms=30_000)
+        problems = [
+            f"{error[0]}: {error[2] if len(error) > 2 and error[2] else for_code(error[1]).__name__}"
+            for error in answer.topic_errors
+            if error[1] != 0 and for_code(error[1]) is not TopicAlreadyExistsError
+        ]
+        if problems:
+            raise ConfigError([f"Kafka did not create the topic {problem}" for problem in problems])
+        await self._until_led({step.spec.name for step in steps})
+
+    async def _until_led(self, names: set[str]) -> None:
+        led: set[str] = set()
+        for _ in range(150):
+            described = await self._client.describe_topics(sorted(names))
+            led = {
+                each["topic"]
+                for each in described
+                if each["error_code"] == 0
+                and each["partitions"]
+                and all(partition["leader"] >= 0 for partition in each["partitions"])
+            }
+            if led == names:
+                return
+            await asyncio.sleep(0.1)
+        raise Unavailable(f"topics without a leader after 15 s: {', '.join(sorted(names - led))}")
+
+    async def _configure(self, step: Configure) -> None:
+        """AlterConfigs replaces everything that is set on the topic: merge with what others have set."""
+        _, own = (await self._configs([step.spec.name]))[step.spec.name]
+        resource = ConfigResource(ConfigResourceType.TOPIC, step.spec.name, configs=own | step.spec.config)
+        answer = await self._client.alter_configs([resource])
+        for response in answer:
+            for error in response.resources:
+                if error[0] != 0:
+                    raise ConfigError([f"Kafka refused the settings of {step.spec.name}: {error[1]}"])
+
+    async def _configs(self, names: Sequence[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+        """For each topic: the effective settings, and those that are set on the topic itself."""
+        answers = await self._client.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        )
+        found: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        for answer in answers:
+            for resource in answer.resources:
+                error, text, _, name, entries = resource[:5]
+                if error:
+                    raise KafkaError(f"{name}: {text}")
+                effective = {entry[0]: entry[1] or "" for entry in entries}
+                own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
+                found[name] = (effective, own)
+        return found

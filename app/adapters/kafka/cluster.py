@@ -1,0 +1,102 @@
+"""Look at topics and consumer groups for the operator's page; asked only while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.offsets import attend
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import Actual, plan
+from app.ports.clock import Clock
+from app.ports.cluster import ClusterState, GroupState, TopicState
+
+
+class KafkaOperations:
+    """`app.ports.cluster.Operations`; connects at the first question."""
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, groups: Mapping[str, Sequence[str]], clock: Clock,
+        readiness: Callable[[], Mapping[str, str | None]],
+    ) -> None:  # fmt: skip
+        """`groups` maps each consumer group to its topics."""
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._groups = groups
+        self._clock = clock
+        self.readiness = readiness
+
+    async def cluster(self) -> ClusterState:
+        """See the port."""
+        async with KafkaAdmin(self._bootstrap) as admin:
+            actual = await admin.actual(self._topics)
+        client = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-operations")
+        reader = consumer(self._bootstrap, client_id="hookstream-operations")
+        with reachable(self._bootstrap):
+            await client.start()
+            try:
+                await reader.start()
+                places = [TopicPartition(name, number) for name, each in actual.items()
+                          for number in range(each.partitions)]  # fmt: skip
+                attend(reader, places)
+                ends = await reader.end_offsets(places)
+                found = await asyncio.gather(*(self._group(client, *group, ends) for group in self._groups.items()))
+            finally:
+                await reader.stop()
+                await client.close()
+        groups = [row for rows in found for row in rows]
+        return ClusterState(topics=self._topic_rows(actual, ends), groups=groups, at_ms=self._clock.now_ms())
+
+    def _topic_rows(self, actual: Mapping[str, Actual], ends: Mapping[TopicPartition, int]) -> list[TopicState]:
+        drift: dict[str, list[str]] = {}
+        for step in plan(self._topics, dict(actual)):
+            sentence = step.sentence()
+            for name in self._topics.all_names():
+                if name in sentence.split():
+                    drift.setdefault(name, []).append(sentence)
+        rows = []
+        for name in sorted(self._topics.all_names()):
+            there = actual.get(name)
+            rows.append(
+                TopicState(
+                    name=name, partitions=there.partitions if there else None,
+                    replication=there.replication if there else None, drift=drift.get(name, []),
+                    records=sum(end for place, end in ends.items() if place.topic == name),
+                )
+            )  # fmt: skip
+        return rows
+
+    async def _group(
+        self, client: AIOKafkaAdminClient, group: str, names: Sequence[str], ends: Mapping[TopicPartition, int]
+    ) -> list[GroupState]:
+        committed = await client.list_consumer_group_offsets(group)
+        (described,) = await client.describe_consumer_groups([group])
+        state, members = _described(described)
+        rows = []
+        for name in names:
+            mine = {member: numbers[name] for member, numbers in members.items() if name in numbers}
+            lag = sum(
+                end - max(0, committed[place].offset) for place, end in ends.items()
+                if place.topic == name and place in committed
+            )  # fmt: skip
+            rows.append(GroupState(group=group, topic=name, state=state, lag=lag, members=mine))
+        return rows
+
+
+def _described(response: Any) -> tuple[str, dict[str, dict[str, list[int]]]]:
+    """A group's state, and member → topic → partitions."""
+    _, _, state, _, _, raw, *_ = response.groups[0]
+    members: dict[str, dict[str, list[int]]] = {}
+    for member_id, client_id, host, _, assignment, *_ in raw:
+        name = f"{client_id} {host.strip('/')} {member_id[-6:]}"
+        numbers = ConsumerProtocolMemberAssignment.decode(assignment).assignment if assignment else []
+        members[name] = {topic: sorted(found) for topic, found in numbers}
+    return state or "Empty", members

@@ -1,0 +1,102 @@
+"""Ask Kafka every few seconds whether it is there and still has our topics; also `/readyz` lives by the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from app.adapters.kafka.metadata import topic_facts
+from app.core.cluster import Expected, Findings
+from app.ports.clock import Clock
+from app.ports.dependencies import Dependency
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 3.0
+#: an answer takes so long at most
+_ANSWER_S = 4.0
+#: without an answer for longer, and Kafka is down; a broker that is restarted may be away for a moment
+_DOWN_S = 5.0
+_CLOSE_S = 2.0
+
+
+class ClusterWatch:
+    """Runs beside the roles, on a connection of its own."""
+
+    def __init__(
+        self, bootstrap: str, counts: Mapping[str, int], kafka: Dependency, clock: Clock,
+        remade: Callable[[str], None] = lambda topic: None,
+    ) -> None:  # fmt: skip
+        """`counts`: topic → its partitions at the start. `remade` is told of topics that were made again."""
+        self._remade = remade
+        self._bootstrap = bootstrap
+        self._topics = sorted(counts)
+        self._expected = Expected(counts)
+        self._kafka = kafka
+        self._clock = clock
+        self._client: AIOKafkaClient | None = None
+        self._findings = Findings(None, None)
+
+    def readiness(self) -> dict[str, str | None]:
+        """For `/readyz`: None, or why nothing can be delivered at present."""
+        return {"kafka": self._kafka.trouble or self._findings.leaders, "topics": self._findings.topics}
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        answered_s = self._clock.monotonic()
+        try:
+            while True:
+                failure = await self._look()
+                if failure is None:
+                    answered_s = self._clock.monotonic()
+                    self._kafka.up()
+                elif self._clock.monotonic() - answered_s > _DOWN_S:
+                    self._kafka.down(f"Kafka at {self._bootstrap} does not answer ({failure})")
+                await self._clock.sleep(_EVERY_S)
+        finally:
+            await self._close()
+
+    async def _look(self) -> str | None:
+        """One question; None, or why there is no answer."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                facts = await topic_facts(await self._connected(), self._topics)
+        except TimeoutError:
+            failure = f"not within {_ANSWER_S:.0f} s"
+        except (KafkaError, OSError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        except Exception as error:  # the process would be blind without a word
+            log.exception("cluster.failed")
+            failure = repr(error)
+        else:
+            self._note(self._expected.compare(facts))
+            return None
+        await self._close()
+        return failure
+
+    def _note(self, findings: Findings) -> None:
+        for before, now in zip(self._findings[:2], findings[:2], strict=True):
+            if now != before:
+                log.error("cluster.problem", problem=now) if now else log.warning("cluster.mended", problem=before)
+        self._findings = findings
+        for topic in findings.remade:
+            log.error("cluster.topic_made_again", topic=topic)
+            self._remade(topic)
+
+    async def _connected(self) -> AIOKafkaClient:
+        if self._client is None:
+            client = self._client = AIOKafkaClient(bootstrap_servers=self._bootstrap, client_id="hookstream-cluster")
+            await client.bootstrap()
+        return self._client
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            closing = asyncio.create_task(client.close())
+            await asyncio.wait([closing], timeout=_CLOSE_S)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)

@@ -1,0 +1,100 @@
+"""Send a command to the registry and wait for its reply: what the CLI and the API have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.producer import KafkaLog
+from app.core.errors import CommandRefused, TooLarge, Unavailable
+from app.core.records.command import Action, Command, Reply
+from app.core.records.registry import encode
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+
+log = structlog.get_logger(__name__)
+
+_reply = msgspec.json.Decoder(Reply)
+
+
+class CommandClient:
+    """One connection; many commands may be under way at once."""
+
+    def __init__(self, bootstrap: str, *, commands: str, replies: str, client_id: str, clock: Clock) -> None:
+        self._bootstrap = bootstrap
+        self._commands = commands
+        self._place = TopicPartition(replies, 0)
+        self._clock = clock
+        self._log = KafkaLog(bootstrap, client_id=client_id)
+        self._consumer = consumer(bootstrap, client_id=client_id, auto_offset_reset="latest")
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect; replies to anything sent after this returns are seen."""
+        await self._log.start([self._commands, self._place.topic])
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+            self._consumer.assign([self._place])
+            await self._consumer.seek_to_end(self._place)
+            await self._consumer.position(self._place)
+        self._task = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+        await self._log.close()
+
+    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+        """Send and wait; `actor` is who asks, for the audit log.
+
+        Raises `CommandRefused`, or `Unavailable` when no writer answers in time.
+        """
+        command = Command(id=uuid.uuid4().hex, issued_at_ms=self._clock.now_ms(), action=action, actor=actor)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[command.id] = future
+        try:
+            await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
+            async with asyncio.timeout(timeout_s):  # wait_for forgets a cancellation that comes with the answer
+                reply = await future
+        except TooLarge as error:
+            raise CommandRefused("invalid", f"the command is larger than Kafka takes: {error}") from error
+        except TimeoutError as error:
+            raise Unavailable(
+                f"no registry answered within {timeout_s:.0f} s: is a `hookstream up` or `hookstream run registry` "
+                "running on this Kafka? The command is in the log and will be applied when one starts."
+            ) from error
+        finally:
+            self._waiting.pop(command.id, None)
+        if not reply.ok:
+            raise CommandRefused(reply.code or "refused", reply.detail or "the registry gave no reason")
+        return reply
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                batches = await self._consumer.getmany(timeout_ms=1000)
+            except KafkaError:
+                await asyncio.sleep(0.2)
+                continue
+            for record in batches.get(self._place, []):
+                self._take(record)
+
+    def _take(self, record: Record) -> None:
+        future = self._waiting.get((record.key or b"").decode("utf-8", "replace"))
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(_reply.decode(record.value or b""))
+        except (ValueError, RecursionError) as error:
+            log.error("replies.unreadable", topic=self._place.topic, offset=record.offset, error=str(error))

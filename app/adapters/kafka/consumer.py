@@ -1,0 +1,270 @@
+"""Read partitions as a member of a consumer group, with commits that carry metadata.
+
+A thin skin over aiokafka's consumer: what it adds is the committed metadata at assignment (aiokafka gives only the
+offset), errors of ours, and callbacks that cannot be swallowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping
+from math import inf
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.internals import read_position
+from app.adapters.kafka.log_moves import GroupLogs
+from app.core.errors import Defect
+from app.core.offsets.log_moves import unstamp
+from app.core.offsets.partitions import Committed, Place, spans
+from app.ports.consumer import PartitionListener, Record
+
+log = structlog.get_logger(__name__)
+
+_clock = SystemClock()
+_COMMIT_S = 3.0
+_STOP_S = 4.0
+
+
+class KafkaSource:
+    """`app.ports.Source` on aiokafka."""
+
+    def __init__(
+        self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
+        session_s: float = 10.0, instance: str | None = None,
+        max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
+        together: bool = False,
+    ) -> None:  # fmt: skip
+        """`session_s`: without heartbeat for so long, and the partitions go to other members. `instance`: who joins
+        under the same name within that time has the same partitions, and the others keep theirs.
+
+        `together`: the same partitions of all topics go to the same member.
+        `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
+        """
+        self._bootstrap = bootstrap
+        self._group = group
+        self._topics = topics
+        self._commit_failed = False
+        self._listener: PartitionListener | None = None
+        self.failure: BaseException | None = None
+        self.hold = hold
+        self._session_s = session_s
+        #: when the group counted us as a member for certain (monotonic)
+        self._member_s = -inf
+        self._consumer = consumer(
+            bootstrap,
+            client_id=client_id,
+            group=group,
+            auto_offset_reset="none",  # a log that has moved is not to be read anew in silence
+            partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
+            max_partition_fetch_bytes=max_partition_fetch_bytes,
+            fetch_max_wait_ms=fetch_max_wait_ms,
+            max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
+            group_instance_id=instance,
+            session_timeout_ms=round(session_s * 1000),
+            heartbeat_interval_ms=min(1_000, round(session_s * 250)),
+            request_timeout_ms=30_000,
+            metadata_max_age_ms=60_000,
+        )
+
+        self._logs = GroupLogs(self._consumer)
+
+    async def start(self, listener: PartitionListener) -> None:
+        """Join the group; returns before partitions are assigned."""
+        self._listener = listener
+        self._consumer.subscribe(self._topics, listener=_Bridge(self))
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+        self._listen()
+
+    def _listen(self) -> None:
+        """Learn of each heartbeat that the group has answered; aiokafka tells nobody."""
+        coordinator = self._consumer._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def heard() -> bool:
+            sent_s = _clock.monotonic()
+            alive: bool = await beat()
+            if alive:
+                self._member_s = max(self._member_s, sent_s)
+            return alive
+
+        coordinator._do_heartbeat = heard
+
+    def lease_s(self) -> float:
+        """See `app.ports.Source`."""
+        return self._member_s + self._session_s
+
+    async def stop(self) -> None:
+        """Leave the group (bounded); commit before: nothing is committed here."""
+        task = asyncio.create_task(self._consumer.stop())
+        done, _ = await asyncio.wait([task], timeout=_STOP_S)
+        if not done:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[Record]]:
+        """Records of all partitions that are not paused, as soon as there are any."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except NoOffsetForPartitionError as error:
+            await self._begin(error.args[0])
+            return {}
+        except OffsetOutOfRangeError as error:
+            raise await self._logs.lost(error.args[0]) from None
+        if self.failure is not None:
+            raise self.failure
+        self._logs.read(batches)
+        return {(place.topic, place.partition): records for place, records in batches.items()}
+
+    async def _begin(self, place: TopicPartition) -> None:
+        if place in self._consumer.assignment() and read_position(self._consumer, place) is None:
+            await self._consumer.seek_to_beginning(place)
+
+    def pause(self, *places: Place) -> None:
+        """Stop fetching these; what was fetched and not polled is dropped and fetched again on resume."""
+        self._consumer.pause(*(TopicPartition(*place) for place in places))
+
+    def resume(self, *places: Place) -> None:
+        """Fetch these again."""
+        self._consumer.resume(*(TopicPartition(*place) for place in places))
+
+    def seek(self, place: Place, offset: int) -> None:
+        """See `app.ports.SeekingSource`."""
+        self._logs.elsewhere.add(TopicPartition(*place))
+        self._consumer.seek(TopicPartition(*place), offset)
+
+    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+        """See `app.ports.Source`."""
+        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
+        return {(place.topic, place.partition): end for place, end in found.items()}
+
+    def position(self, place: Place) -> int | None:
+        """See `app.ports.Source`."""
+        return read_position(self._consumer, TopicPartition(*place))
+
+    async def rewind(self, place: Place) -> None:
+        """Go to the offset that is committed now; to the beginning where there is none."""
+        partition = TopicPartition(*place)
+        offset = await self._consumer.committed(partition)
+        if offset is None:
+            await self._consumer.seek_to_beginning(partition)
+        else:
+            self._consumer.seek(partition, offset)
+
+    def assignment(self) -> set[Place]:
+        """The partitions that are ours now."""
+        return {(place.topic, place.partition) for place in self._consumer.assignment()}
+
+    async def commit(self, offsets: Mapping[Place, tuple[int, str]]) -> bool:
+        """Commit offsets with metadata; False: not now (rebalance, outage): the next commit says it all again."""
+        if not offsets:
+            return True
+        if any(TopicPartition(*place) in self._logs.moved for place in offsets):
+            return False
+        try:
+            async with asyncio.timeout(_COMMIT_S):  # aiokafka itself tries again for ever
+                await self._consumer.commit(
+                    {
+                        TopicPartition(*place): OffsetAndMetadata(offset, self._logs.stamp(place[0], metadata))
+                        for place, (offset, metadata) in offsets.items()
+                    }
+                )
+        except TimeoutError:
+            self._not_committed(f"no answer within {_COMMIT_S} s")
+            return False
+        except (
+            CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError
+        ) as error:  # fmt: skip
+            log.info("source.commit_skipped", error=repr(error))
+            return False
+        except KafkaError as error:
+            self._not_committed(repr(error))
+            return False
+        self._commit_failed = False
+        return True
+
+    def _not_committed(self, error: str) -> None:
+        if not self._commit_failed:  # once, until it succeeds again
+            log.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
+        self._commit_failed = True
+
+    async def _committed(self, places: list[TopicPartition]) -> dict[Place, Committed]:
+        known = await self._consumer._coordinator.fetch_committed_offsets(places)
+        found, origins = {}, {}
+        for place in places:
+            said = known.get(place)
+            offset = said.offset if said is not None and said.offset >= 0 else None
+            origin, metadata = unstamp(said.metadata or "" if said else "")
+            origins[place] = (offset, origin)
+            found[place.topic, place.partition] = Committed(offset, metadata)
+        moved = await self._logs.assigned(origins)
+        if moved is not None:
+            self.guard(moved)
+        return found
+
+    def stamp(self, topic: str) -> str:
+        """The metadata of commits that others write for us, in transactions."""
+        return self._logs.stamp(topic, "")
+
+    @property
+    def listener(self) -> PartitionListener:
+        """Who was given to `start`."""
+        if self._listener is None:
+            raise Defect("the source was not started")
+        return self._listener
+
+    def guard(self, error: BaseException) -> None:
+        """Remember a failure of a callback (aiokafka only logs it); the next poll raises it."""
+        self.failure = self.failure or error
+
+
+class _Bridge(ConsumerRebalanceListener):
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if self._source._consumer._coordinator.generation < 0:  # thrown out: others have had them for a while
+            self._source._member_s = -inf
+        if revoked:
+            log.info("partitions.revoked", group=self._source._group, partitions=spans(revoked))
+        await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
+        places = [(place.topic, place.partition) for place in sorted(assigned)]
+        log.info("partitions.assigned", group=self._source._group, partitions=spans(places))
+        self._source._member_s = _clock.monotonic()
+        self._source.pause(*places)
+
+        async def tell() -> None:
+            await self._source.listener.assigned(await self._source._committed(sorted(assigned)))
+            if not self._source.hold:
+                self._source.resume(*places)
+
+        await self._run(tell())
+
+    async def _run(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._source.guard(error)

@@ -1,0 +1,201 @@
+"""Read a compacted topic of one partition from the beginning, and go on: the registry as each process sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.core.directory import Directory
+from app.core.errors import Defect, Unavailable
+from app.core.records.registry import apply
+from app.core.topics.names import Names
+from app.ports.metrics import Meter
+
+log = structlog.get_logger(__name__)
+
+
+class TopicTable:
+    """A group-less reader of committed records; `apply` is called for each, in order."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, *, client_id: str, apply: Callable[[str, bytes | None], None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._place = TopicPartition(topic, 0)
+        self._client_id = client_id
+        self._apply = apply
+        self._consumer: AIOKafkaConsumer | None = None
+        #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
+        self._asker: AIOKafkaConsumer | None = None
+        #: the same, for the end that counts records of open transactions, too
+        self._high_asker: AIOKafkaConsumer | None = None
+        #: called for each record that is no state, and is passed over
+        self.on_unreadable: Callable[[], None] = lambda: None
+        #: the offset up to which everything has been applied
+        self.position = 0
+        self._moved = asyncio.Condition()
+        self._clock = SystemClock()
+        #: what was in the topic at that time has been applied
+        self._fenced = 0.0
+        self._fencing: asyncio.Task[int] | None = None
+        self._next_fence: asyncio.Task[int] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
+        self._consumer, self._asker = self._client(), self._client()
+        self._high_asker = self._client(isolation_level="read_uncommitted")
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+            await self._asker.start()
+            await self._high_asker.start()
+        self._consumer.assign([self._place])
+        await self._consumer.seek_to_beginning(self._place)
+        self._task = asyncio.create_task(self._read())
+        await self.fence()
+
+    async def stop(self) -> None:
+        """Disconnect (bounded)."""
+        tasks = [task for task in (self._task, self._fencing, self._next_fence) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for client in (self._consumer, self._asker, self._high_asker):
+            if client is not None:
+                stopping = asyncio.create_task(client.stop())
+                await asyncio.wait([stopping], timeout=3)
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+
+    def _client(self, **options: Any) -> AIOKafkaConsumer:
+        return consumer(
+            self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options
+        )
+
+    async def fence(self, since: float | None = None) -> None:
+        """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
+
+        One question to the broker at a time: callers that come meanwhile share the next one.
+        """
+        if since is not None and self._fenced >= since:
+            return
+        asked = self._clock.monotonic()
+        if self._fencing is None or self._fencing.done():
+            self._fencing = asyncio.create_task(self._end(self._asker))
+            question = self._fencing
+        else:
+            if self._next_fence is None or self._next_fence.done():
+                self._next_fence = asyncio.create_task(self._end_after(self._fencing))
+            question = self._next_fence
+        await self.reached(await asyncio.shield(question))
+        self._fenced = max(self._fenced, asked)
+
+    async def _end_after(self, earlier: asyncio.Task[int]) -> int:
+        await asyncio.wait([earlier])
+        self._fencing, self._next_fence = self._next_fence, None
+        return await self._end(self._asker)
+
+    async def catch_up_after_reply(self) -> None:
+        """Return when everything that any registry reply has reported so far has been applied.
+
+        A transaction commits partition by partition: the reply may be visible while the change is not yet. Its record
+        is in the log all the same, so wait for the high watermark instead of the last stable offset.
+        """
+        await self.reached(await self._end(self._high_asker))
+
+    async def reached(self, position: int) -> None:
+        """Return when the topic has been applied up to `position`."""
+        if self.position >= position:
+            return
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position >= position)
+
+    async def _end(self, asker: AIOKafkaConsumer | None) -> int:
+        if asker is None:
+            raise Defect("the table was not started")
+        while True:
+            try:
+                ends = await asker.end_offsets([self._place])
+                return int(ends[self._place])
+            except KafkaError as error:
+                log.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
+                await asyncio.sleep(0.2)
+
+    async def _read(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            raise Defect("the table was not started")
+        while True:
+            try:
+                records = (await consumer.getmany(self._place, timeout_ms=200 if self.position == 0 else 1000)).get(
+                    self._place, []
+                )
+                position = await consumer.position(self._place)
+            except KafkaError as error:
+                log.warning("table.read_failed", topic=self._place.topic, error=repr(error))
+                await asyncio.sleep(0.2)
+                continue
+            for record in records:
+                try:
+                    self._apply((record.key or b"").decode(), record.value)
+                except (ValueError, TypeError, RecursionError) as error:
+                    log.error("table.unreadable", topic=self._place.topic, offset=record.offset, error=str(error)[:500])
+                    self.on_unreadable()
+            if position != self.position:
+                async with self._moved:
+                    self.position = position
+                    self._moved.notify_all()
+
+
+class KafkaDirectoryFeed:
+    """`app.ports.DirectoryFeed` over the registry topic."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, *, client_id: str, directory: Directory,
+        meter: Meter | None = None,
+    ) -> None:  # fmt: skip
+        self.directory = directory
+        self._ready = False
+        self._topic = topic
+        self._table = TopicTable(
+            bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
+        )  # fmt: skip
+        if meter is not None:
+            self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=Names.REGISTRY)
+
+    async def start(self, timeout_s: float = 60.0) -> None:
+        """Read the whole registry; `Unavailable` when that takes too long."""
+        try:
+            await asyncio.wait_for(self._table.start(), timeout_s)
+        except TimeoutError as error:
+            raise Unavailable(f"topic {self._topic} could not be read within {timeout_s:.0f} s") from error
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._table.stop()
+
+    def ready(self) -> str | None:
+        """None once the directory is complete."""
+        return None if self._ready else "reading the registry"
+
+    @property
+    def position(self) -> int:
+        """See `app.ports.DirectoryFeed`."""
+        return self._table.position
+
+    async def fence(self, since: float | None = None) -> None:
+        """See `app.ports.DirectoryFeed`."""
+        await self._table.fence(since)
+
+    async def catch_up_after_reply(self) -> None:
+        """See `app.ports.DirectoryFeed`."""
+        await self._table.catch_up_after_reply()

@@ -1,0 +1,133 @@
+"""Sample how far behind the groups are: in records, and in seconds (the age of the oldest unfinished record)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.offsets import attend
+from app.core.offsets.partitions import Place
+from app.core.offsets.progress import Span
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 5.0
+#: a question that takes longer has no answer
+_ANSWER_S = 5.0
+_CLOSE_S = 3.0
+
+#: told of each sample of a group; None: Kafka does not answer
+Told = Callable[[str, Mapping[Place, Span] | None], None]
+
+
+class LagSampler:
+    """Runs beside the roles; costs two requests for each group and sample, and one fetch for each lagging topic."""
+
+    def __init__(
+        self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter, *,
+        partitions: Callable[[str], int], every_s: float = EVERY_S, told: Told = lambda group, spans: None,
+    ) -> None:  # fmt: skip
+        """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
+        self._bootstrap = bootstrap
+        self._groups = groups
+        self._rungs = {topics.name(f"{Names.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
+        #: what every role may have to wait for: where it cannot be asked, nobody is to blame
+        self._registry = TopicPartition(topics.name(Names.REGISTRY), 0)
+        self._clock = clock
+        self._meter = meter
+        self._partitions = partitions
+        self._every_s = every_s
+        self._told = told
+
+    async def run(self) -> None:
+        """Sample until cancelled; an unreachable broker only pauses it."""
+        while True:
+            try:
+                await self._with_clients()
+            except (KafkaError, OSError, ValueError, TimeoutError) as error:
+                log.debug("lag.unknown", error=repr(error))  # that Kafka is away is said elsewhere, once
+            except Exception:  # the watchdog would be blind without a word
+                log.exception("lag.failed")
+            for group, names in self._groups.items():
+                self._told(group, None)
+                self._forget(group, names)
+            await self._clock.sleep(self._every_s)
+
+    def _forget(self, group: str, names: Sequence[str]) -> None:
+        """The last known lag would be a lie, and 0 a worse one."""
+        for name in names:
+            self._meter.forget("consumer_lag_records", group=group, topic=name)
+            if name in self._rungs:
+                self._meter.forget("retry_backlog", tier=self._rungs[name])
+            else:
+                self._meter.forget("consumer_lag_seconds", group=group, topic=name)
+
+    async def _with_clients(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
+        asker, reader = (
+            consumer(self._bootstrap, client_id="hookstream-lag", max_partition_fetch_bytes=1024) for _ in range(2)
+        )
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await admin.start()
+                await asker.start()
+                await reader.start()
+            asked = [place for names in self._groups.values() for place in self._places(names)]
+            attend(asker, [*asked, self._registry])
+            while True:
+                for group, names in self._groups.items():
+                    await self._sample(admin, asker, reader, group, names)
+                await self._clock.sleep(self._every_s)
+        finally:
+            await asyncio.wait(
+                [asyncio.ensure_future(each) for each in (admin.close(), asker.stop(), reader.stop())], timeout=_CLOSE_S
+            )
+
+    def _places(self, names: Sequence[str]) -> list[TopicPartition]:
+        return [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
+
+    async def _sample(
+        self, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer, reader: AIOKafkaConsumer, group: str,
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
+        places = self._places(names)
+        async with asyncio.timeout(_ANSWER_S):  # aiokafka itself asks again for ever
+            ends = await asker.end_offsets([*places, self._registry])
+            committed = await admin.list_consumer_group_offsets(group)
+            begins = await asker.beginning_offsets([place for place in places if place not in committed])
+        ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
+        self._told(group, {(place.topic, place.partition): Span(at, ends[place]) for place, at in ats.items()})
+        for name in names:
+            behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
+            records = sum(ends[place] - at for place, at in behind.items())
+            self._meter.gauge("consumer_lag_records", records, group=group, topic=name)
+            if name in self._rungs:
+                self._meter.gauge("retry_backlog", records, tier=self._rungs[name])
+            else:
+                age = await self._oldest_age_s(reader, behind)
+                self._meter.gauge("consumer_lag_seconds", age, group=group, topic=name)
+
+    async def _oldest_age_s(self, reader: AIOKafkaConsumer, behind: Mapping[TopicPartition, int]) -> float:
+        if not behind:
+            return 0.0
+        reader.assign(list(behind))
+        for place, offset in behind.items():
+            reader.seek(place, offset)
+        oldest = self._clock.now_ms()
+        for _ in behind:
+            batches = await reader.getmany(timeout_ms=200, max_records=1)
+            for records in batches.values():
+                oldest = min(oldest, records[0].timestamp)
+            if batches:
+                reader.pause(*batches)
+        return max(0.0, (self._clock.now_ms() - oldest) / 1000)

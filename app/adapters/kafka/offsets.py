@@ -1,0 +1,67 @@
+"""Where topics end, asked over a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.core.errors import Defect
+
+
+class KafkaEnds:
+    """`app.ports.Ends` on a group-less consumer that reads nothing."""
+
+    def __init__(self, bootstrap: str, *, client_id: str, events: str, fanout_group: str) -> None:
+        self._bootstrap = bootstrap
+        self._events = events
+        self._fanout_group = fanout_group
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._consumer = consumer(bootstrap, client_id=client_id)
+
+    async def start(self) -> None:
+        """Connect."""
+        with reachable(self._bootstrap):
+            await self._consumer.start()
+            await self._admin.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """See `app.ports.Ends`."""
+        with reachable(self._bootstrap):
+            known = await self._consumer._client.fetch_all_metadata()
+            numbers = known.partitions_for_topic(topic)
+            if not numbers:
+                raise Defect(f"topic {topic} does not exist")
+            places = [TopicPartition(topic, number) for number in sorted(numbers)]
+            found = await self._consumer.end_offsets(places)
+        return {place.partition: int(end) for place, end in found.items()}
+
+    async def fanned_out(self) -> Mapping[int, int]:
+        """See `app.ports.Ends`."""
+        with reachable(self._bootstrap):
+            done = await committed(self._admin, self._fanout_group, self._events)
+        return {number: done.get(number, 0) for number in await self.ends(self._events)}
+
+
+def attend(asker: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+    """Have one request bring the metadata of all their topics, and keep it, before a consumer that reads nothing is
+    asked for offsets; by itself it asks for topics one after the other, 0.1 s each.
+    """
+    asker.assign(list(places))
+    asker.pause(*places)
+
+
+async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
+    """Partition → the offset that a group has committed; partitions without a commit are not there."""
+    known = await admin.list_consumer_group_offsets(group)
+    return {
+        place.partition: int(said.offset) for place, said in known.items() if place.topic == topic and said.offset >= 0
+    }

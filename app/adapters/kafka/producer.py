@@ -1,0 +1,400 @@
+"""Append to topics over one idempotent aiokafka producer, through any broker outage.
+
+Why not `producer.send` for each record: it costs a coroutine and a metadata check, and when the producer dies (fenced
+sequence after broker trouble) its records die with it. Here each partition has a channel that keeps its records until
+the broker has acknowledged them: one batch is under way, the next one gathers meanwhile. A dead producer is replaced
+and the channel sends again, so a record may be there twice, never not at all, and never out of order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.partitioner import murmur2
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import Replaced, stop_producer
+from app.adapters.kafka.errors import reachable
+from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
+from app.ports.metrics import Meter
+from app.ports.producer import Headers
+
+log = structlog.get_logger(__name__)
+
+#: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
+_ROOM_BYTES = 32 * 1024 * 1024
+_ROOM_RECORDS = 40_000
+_BATCH_BYTES = 256 * 1024
+_BATCH_RECORDS = 1000
+#: a batch with so many records is built alone in its turn of the loop
+_LARGE_RECORDS = 100
+_PARTITION_CACHE = 200_000
+#: a record of that topic in a smaller form: value and headers; None: there is none
+Reduce = Callable[[str, bytes | None, Headers], tuple[bytes | None, list[tuple[str, bytes]]] | None]
+#: the longest that a try may take: a request's timeout, the end of its producer, and the start of another one
+_TRY_S = 90.0
+
+
+class _Entry(NamedTuple):
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    acked: Callable[[int], None]
+    failed: Callable[[HookstreamError], None]
+    size: int
+
+
+class _Channel:
+    __slots__ = ("entries", "linger_s", "partition", "task", "topic", "tried_s")
+
+    def __init__(self, topic: str, partition: int, linger_s: float) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.linger_s = linger_s
+        #: when a batch was handed to the producer last, or refused (monotonic)
+        self.tried_s = 0.0
+        self.entries: deque[_Entry] = deque()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Bundle:
+    """Several records that count as done together; calls `then` once, when the last one is acknowledged."""
+
+    __slots__ = ("_failed", "_left", "_log", "_then", "records", "size")
+
+    def __init__(self, log_: KafkaLog, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> None:
+        self._log = log_
+        self._left = 1
+        self.records = self.size = 0
+        self._then = then
+        self._failed = failed
+
+    def append(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+    ) -> None:
+        """Enqueue one more record (not after `close`)."""
+        self._left += 1
+        self.records += 1
+        self.size += self._log.enqueue(topic, partition, key, value, headers, self._one, self._failed)
+
+    def close(self) -> None:
+        """No more records will come."""
+        self._one(0)
+
+    def _one(self, _offset: int) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._then()
+
+
+class KafkaLog:
+    """`app.ports.Log`, and `bundle` for callers on the hot path."""
+
+    def __init__(
+        self, bootstrap: str, *, client_id: str, meter: Meter | None = None, linger_s: dict[str, float] | None = None,
+        reduce: Reduce = lambda topic, value, headers: None,
+    ) -> None:  # fmt: skip
+        """`linger_s` names topics whose records may gather for a moment (nobody waits for them); `reduce` makes a
+        record smaller that a topic refuses for its size.
+        """
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._meter = meter
+        self._linger_s = linger_s or {}
+        self._reduce = reduce
+        self._clock = SystemClock()
+        self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+        self._channels: dict[tuple[str, int], _Channel] = {}
+        self._counts: dict[str, int] = {}
+        self._partitions: dict[tuple[int, bytes], int] = {}
+        self._bytes = self._records = 0
+        self._building = asyncio.Lock()
+        #: topics whose last try has failed
+        self._troubled: set[str] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def start(self, topics: list[str]) -> None:
+        """Connect and learn the partition counts of `topics`; `ConfigError` names those that do not exist."""
+        with reachable(self._bootstrap):
+            self._producer = await self._connect()
+            known = await self._producer.client.fetch_all_metadata()
+        missing = []
+        for topic in topics:
+            partitions = known.partitions_for_topic(topic)
+            if partitions:
+                self._counts[topic] = len(partitions)
+            else:
+                missing.append(f"topic {topic} does not exist: run `hookstream topics apply`")
+        if missing:
+            await self.close()
+            raise ConfigError(missing)
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Send what waits (bounded), then disconnect."""
+        tasks = [channel.task for channel in self._channels.values() if channel.task]
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        producer, self._producer = self._producer, None
+        if producer:
+            await stop_producer(producer)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        return self._counts[topic]
+
+    def partition_for(self, topic: str, key: bytes) -> int:
+        """The partition of a key, as Kafka's default partitioner chooses it (murmur2), remembered."""
+        count = self._counts[topic]
+        known = self._partitions.get((count, key))
+        if known is None:
+            if len(self._partitions) >= _PARTITION_CACHE:
+                self._partitions.clear()
+            known = self._partitions[count, key] = (murmur2(key) & 0x7FFFFFFF) % count
+        return known
+
+    async def append(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+    ) -> asyncio.Future[int]:
+        """See `app.ports.Log.append`."""
+        await self._room.wait()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.enqueue(topic, partition, key, value, headers, _resolve(future), _reject(future))
+        return future
+
+    def waits_until_s(self) -> float | None:
+        """Until when (monotonic) waiting for acknowledgements is Kafka's doing; None: nothing waits.
+
+        Each try has an answer or an error of aiokafka's by then, and the next try begins. A channel that is silent for
+        longer has lost its way, and is nobody's excuse.
+        """
+        tries = [channel.tried_s for channel in self._channels.values() if channel.entries]
+        return min(tries) + _TRY_S if tries else None
+
+    async def room(self) -> None:
+        """Return when the buffer has room; callers of `bundle` wait here before they take in more work."""
+        await self._room.wait()
+
+    def bundle(self, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> Bundle:
+        """A group of records; `then` runs when all are acknowledged, `failed` when one can never be."""
+        return Bundle(self, then, failed)
+
+    def enqueue(
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        acked: Callable[[int], None],
+        failed: Callable[[HookstreamError], None],
+    ) -> int:
+        """Add one record to its channel; never blocks. `acked` gets the offset (-1: unknown). Its size in bytes."""
+        if partition is None:
+            partition = self.partition_for(topic, key or b"")
+        channel = self._channels.get((topic, partition))
+        if channel is None:
+            channel = _Channel(topic, partition, self._linger_s.get(topic, 0.0))
+            self._channels[topic, partition] = channel
+        owned = headers if type(headers) is list else list(headers)
+        size = _size(key, value, owned)
+        channel.entries.append(_Entry(key, value, owned, acked, failed, size))
+        self._bytes += size
+        self._records += 1
+        if self._bytes > _ROOM_BYTES or self._records > _ROOM_RECORDS:
+            self._room.clear()
+        if channel.task is None:
+            channel.tried_s = self._clock.monotonic()
+            channel.task = asyncio.create_task(self._drain(channel))
+        return size
+
+    async def _drain(self, channel: _Channel) -> None:
+        try:
+            if channel.linger_s:
+                await asyncio.sleep(channel.linger_s)
+            while channel.entries:
+                await self._send_some(channel)
+                if channel.linger_s and channel.entries and len(channel.entries) < _BATCH_RECORDS:
+                    await asyncio.sleep(channel.linger_s)
+        except Exception as error:
+            log.exception("log.channel_failed", topic=channel.topic)
+            defect = Defect(f"records for {channel.topic} could not be sent: {error!r}")
+            while channel.entries:
+                self._fail_first(channel, defect)
+        finally:
+            channel.task = None
+
+    async def _send_some(self, channel: _Channel) -> None:
+        limit, backoff = _BATCH_RECORDS, 0.1
+        while True:
+            producer, given_up, count = self._alive(), False, 0
+            channel.tried_s = self._clock.monotonic()
+            try:
+                if min(limit, len(channel.entries)) >= _LARGE_RECORDS:
+                    await self._turn()
+                count, future = await self._submit(producer, channel, limit)
+                given_up = True
+                offset = (await future).offset
+            except (MessageSizeTooLargeError, RecordTooLargeError) as error:
+                await self._renew(producer, given_up=given_up)
+                if limit == 1 and not self._reduced(channel):
+                    size = channel.entries[0].size
+                    self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
+                    return
+                limit = 1
+            except InvalidTimestampError as error:  # only events.raw minds, and its callers can be told
+                self._note(channel.topic, error)
+                await self._renew(producer, given_up=given_up)
+                for _ in range(count):
+                    self._fail_first(channel, Unavailable("the clock of this process is far ahead of Kafka's"))
+                return
+            except KafkaError as error:
+                self._note(channel.topic, error)
+                await self._renew(producer, given_up=given_up)
+                await asyncio.sleep(backoff)
+                backoff = min(2.0, backoff * 2)
+            else:
+                self._acknowledge(channel, count, offset)
+                return
+
+    async def _turn(self) -> None:
+        """Channels whose batches were acknowledged together build the next ones together: one in each loop's turn."""
+        async with self._building:
+            await asyncio.sleep(0)
+
+    async def _submit(
+        self, producer: AIOKafkaProducer, channel: _Channel, limit: int
+    ) -> tuple[int, asyncio.Future[Any]]:
+        builder = producer.create_batch()
+        count = 0
+        for entry in channel.entries:
+            if count >= limit:
+                break
+            added = builder.append(key=entry.key, value=entry.value, timestamp=None, headers=entry.headers)
+            if added is None:
+                break
+            count += 1
+        if count == 0:
+            raise Defect("a batch refused its first record")
+        return count, await producer.send_batch(builder, channel.topic, partition=channel.partition)
+
+    def _reduced(self, channel: _Channel) -> bool:
+        """Put a smaller form into the place of the first record; False: there is none."""
+        entry = channel.entries[0]
+        smaller = self._reduce(channel.topic, entry.value, entry.headers)
+        if smaller is None:
+            return False
+        value, headers = smaller
+        log.error("log.record_reduced", topic=channel.topic, size=entry.size, action="its detail is left out")
+        if self._meter:
+            self._meter.count("records_reduced_total", topic=channel.topic)
+        self._bytes -= entry.size
+        channel.entries[0] = entry._replace(value=value, headers=headers, size=_size(entry.key, value, headers))
+        self._bytes += channel.entries[0].size
+        return True
+
+    def _acknowledge(self, channel: _Channel, count: int, offset: int) -> None:
+        entries = channel.entries
+        self._troubled.discard(channel.topic)
+        for index in range(count):
+            entry = entries.popleft()
+            self._bytes -= entry.size
+            self._records -= 1
+            entry.acked(offset + index if offset >= 0 else -1)
+        self._open_room()
+
+    def _fail_first(self, channel: _Channel, error: HookstreamError) -> None:
+        entry = channel.entries.popleft()
+        self._bytes -= entry.size
+        self._records -= 1
+        entry.failed(error)
+        self._open_room()
+
+    def _open_room(self) -> None:
+        if not self._room.is_set() and self._bytes <= _ROOM_BYTES // 2 and self._records <= _ROOM_RECORDS // 2:
+            self._room.set()
+
+    def _note(self, topic: str, error: Exception) -> None:
+        """Count it; one line for each topic until something of it is acknowledged again."""
+        if isinstance(error, Replaced):  # another channel's failure, which is noted there
+            return
+        if topic not in self._troubled:
+            self._troubled.add(topic)
+            log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
+        if self._meter:
+            self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
+
+    def _alive(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise Defect("the log is closed")
+        return self._producer
+
+    async def _renew(self, producer: AIOKafkaProducer, *, given_up: bool) -> None:
+        """Replace a producer that is dead, or has given a batch up.
+
+        A batch that aiokafka gives up has used its sequence numbers: the broker refuses everything after the gap, for
+        as long as this producer lives.
+        """
+        sender = producer._sender.sender_task
+        if sender is not None and not sender.done() and not given_up:
+            return
+        async with self._renewing:
+            if self._producer is not producer:
+                return
+            log.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
+            await stop_producer(producer)
+            while self._producer is producer:
+                try:
+                    self._producer = await self._connect()
+                except KafkaError as error:
+                    log.debug("log.not_connected", error=repr(error))
+                    await asyncio.sleep(0.5)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            linger_ms=0,
+            request_timeout_ms=30_000,
+            retry_backoff_ms=100,
+            metadata_max_age_ms=60_000,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await stop_producer(producer)
+            raise
+        return producer
+
+
+def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> int:
+    return 100 + len(value or b"") + len(key or b"") + sum([len(text or b"") + 40 for _, text in headers])
+
+
+def _resolve(future: asyncio.Future[int]) -> Callable[[int], None]:
+    def acked(offset: int) -> None:
+        if not future.done():
+            future.set_result(offset)
+
+    return acked
+
+
+def _reject(future: asyncio.Future[int]) -> Callable[[HookstreamError], None]:
+    def failed(error: HookstreamError) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return failed

@@ -1,0 +1,103 @@
+"""Records by their coordinates, fetched over one connection of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.errors import reachable
+from app.core.errors import Unavailable
+from app.ports.consumer import Record
+
+#: offsets that far apart are read in one go
+_NEIGHBOURS = 200
+#: what a partition may send at once
+_FETCH_BYTES = 256 * 1024
+_POLL_MS = 1000
+#: polls in a row that bring nothing new
+_PATIENCE = 10
+
+
+class KafkaRecords:
+    """`app.ports.records.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
+
+    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._consumer: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+
+    async def records(self, topic: str, spots: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Record]:
+        """See `app.ports.records.RecordReader`."""
+        wanted: dict[int, list[int]] = defaultdict(list)
+        for number, offset in sorted(set(spots)):
+            wanted[number].append(offset)
+        if not wanted:
+            return {}
+        async with self._turn:
+            with reachable(self._bootstrap):
+                reader = await self._connected()
+                places = {number: TopicPartition(topic, number) for number in wanted}
+                begins = await reader.beginning_offsets(list(places.values()))
+                ends = await reader.end_offsets(list(places.values()))
+                left = {
+                    place: [each for each in wanted[number] if begins[place] <= each < ends[place]]
+                    for number, place in places.items()
+                }
+                return await self._fetch(reader, {place: offsets for place, offsets in left.items() if offsets})
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            reader = consumer(
+                self._bootstrap, client_id=self._client_id, max_partition_fetch_bytes=_FETCH_BYTES,
+                fetch_max_wait_ms=100,
+            )  # fmt: skip
+            try:
+                await reader.start()
+            except BaseException:
+                await reader.stop()
+                raise
+            self._consumer = reader
+        return self._consumer
+
+    async def _fetch(
+        self, reader: AIOKafkaConsumer, left: dict[TopicPartition, list[int]]
+    ) -> dict[tuple[int, int], Record]:
+        found: dict[tuple[int, int], Record] = {}
+        reader.assign(list(left))
+        for place, offsets in left.items():
+            reader.seek(place, offsets[0])
+        positions: dict[TopicPartition, int] = {}
+        idle = 0
+        while left:
+            idle += 1
+            if idle > _PATIENCE:
+                raise Unavailable("Kafka does not give the records that it has")
+            for place, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
+                wanted = set(left[place])
+                found |= {(place.partition, each.offset): each for each in records if each.offset in wanted}
+            for place in list(left):
+                at = await reader.position(place)
+                if at != positions.get(place):  # over markers and aborted records, too
+                    idle = 0
+                positions[place] = at
+                rest = [each for each in left[place] if each >= at]
+                if not rest:
+                    del left[place]
+                    reader.pause(place)
+                elif rest[0] - at > _NEIGHBOURS:
+                    reader.seek(place, rest[0])
+                    left[place] = rest
+                else:
+                    left[place] = rest
+        return found

@@ -1,0 +1,186 @@
+"""The registry's single writer: read commands, and write state, replies and the commands' offset in one transaction.
+
+Two writers cannot both succeed: the consumer group gives the one partition of registry.commands to one of them, and the
+transactional id fences a zombie whose transaction would come late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.structs import OffsetAndMetadata
+
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.directory_feed import TopicTable
+from app.adapters.kafka.errors import reachable
+from app.core.directory import Directory
+from app.core.errors import TooLarge, Unavailable
+from app.core.offsets.partitions import Committed, Place
+from app.core.records.registry import apply
+from app.ports.consumer import Record
+
+log = structlog.get_logger(__name__)
+
+
+class KafkaRegistryStore:
+    """`app.ports.RegistryStore` on Kafka."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        group: str,
+        commands: str,
+        registry: str,
+        replies: str,
+        audit: str,
+        client_id: str,
+        session_s: float = 10.0,
+        instance: str | None = None,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._client_id = client_id
+        self._registry = registry
+        self._replies = replies
+        self._audit = audit
+        self._commands = commands
+        self._source = KafkaSource(
+            bootstrap,
+            group=group,
+            client_id=client_id,
+            topics=[commands],
+            session_s=session_s,
+            hold=True,
+            instance=instance,
+        )
+        self._producer: AIOKafkaProducer | None = None
+        self._chosen = asyncio.Event()
+        self._lost = False
+        self._joined = False
+        #: the offset that is committed
+        self._next = 0
+
+    async def start(self) -> None:
+        """Join the writers' group."""
+        await self._source.start(self)
+
+    async def stop(self) -> None:
+        """Leave it (bounded)."""
+        await self._source.stop()
+        await self._drop_producer()
+
+    async def chosen(self, directory: Directory) -> None:
+        """Wait until this process is the writer, fence its predecessor, and read the whole registry."""
+        while not self._chosen.is_set():
+            await self._source.poll(timeout_ms=1000)  # brings errors of the group to light; the partition is on hold
+        self._lost = False
+        await self._drop_producer()
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            transactional_id=self._group,
+            transaction_timeout_ms=15_000,
+            acks="all",
+        )
+        with reachable(self._bootstrap):
+            await producer.start()
+        self._producer = producer
+        table = TopicTable(
+            self._bootstrap, self._registry, client_id=self._client_id,
+            apply=lambda key, value: apply(directory, key, value),
+        )  # fmt: skip
+        try:
+            await table.start()
+        finally:
+            await table.stop()
+        # The predecessor may have committed between our assignment and the moment at which it was fenced.
+        place = (self._commands, 0)
+        await self._source.rewind(place)
+        if not self._lost:
+            self._source.resume(place)
+        log.info("registry.writer", endpoints=len(directory))
+
+    def is_writer(self) -> bool:
+        """Whether the partition of commands is still ours."""
+        return self._chosen.is_set() and not self._lost
+
+    def stands_by(self) -> bool:
+        """See `app.ports.RegistryStore`."""
+        return self._joined and not self._chosen.is_set()
+
+    def assigned_place(self) -> tuple[Place, int | None] | None:
+        """See `app.ports.RegistryStore`."""
+        place = (self._commands, 0)
+        return (place, self._source.position(place)) if self._chosen.is_set() else None
+
+    async def poll(self) -> Sequence[Record]:
+        """The next commands, at most a hundred."""
+        batches = await self._source.poll(timeout_ms=1000, max_records=100)
+        records = [record for each in batches.values() for record in each]
+        if not records:
+            await self._pass_markers()
+        return records
+
+    async def _pass_markers(self) -> None:
+        """Commit what was read beyond the last command: markers of others' transactions, which are no commands."""
+        place = (self._commands, 0)
+        position = self._source.position(place)
+        if position is None or position <= self._next or not self.is_writer():
+            return
+        if await self._source.commit({place: (position, "")}):
+            self._next = position
+
+    async def commit(
+        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]], next_offset: int,
+    ) -> None:  # fmt: skip
+        """See `app.ports.RegistryStore`."""
+        producer = self._producer
+        if producer is None or self._lost:
+            raise Unavailable("the registry has another writer")
+        place = TopicPartition(self._commands, 0)
+        position = OffsetAndMetadata(next_offset, self._source.stamp(self._commands))
+        sent: list[asyncio.Future[Any]] = []
+        try:
+            async with producer.transaction():
+                for key, value in states:
+                    sent.append(await producer.send(self._registry, key=key.encode(), value=value))
+                for tenant, entry in entries:
+                    sent.append(await producer.send(self._audit, key=tenant.encode(), value=entry))
+                for command_id, reply in replies:
+                    sent.append(await producer.send(self._replies, key=command_id.encode(), value=reply))
+                await asyncio.gather(*sent)  # aiokafka commits a transaction without the records that were refused
+                await producer.send_offsets_to_transaction({place: position}, self._group)
+            self._next = next_offset
+        except KafkaError as error:
+            failures = [error, *(each.exception() for each in sent if each.done() and not each.cancelled())]
+            if any(isinstance(each, MessageSizeTooLargeError | RecordTooLargeError) for each in failures):
+                raise TooLarge(f"a record of the registry: {error!r}") from error
+            raise Unavailable(f"the registry could not be written: {error!r}") from error
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        self._joined = True
+        for committed in places.values():
+            self._next = committed.offset or 0
+            self._chosen.set()
+
+    async def revoked(self, places: set[Place]) -> None:
+        """See `app.ports.PartitionListener`."""
+        if places:
+            self._chosen.clear()
+            self._lost = True
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            stopping = asyncio.create_task(producer.stop())
+            await asyncio.wait([stopping], timeout=3)
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)

@@ -1,0 +1,128 @@
+"""Seal signing secrets with AES-256-GCM under a ring of keys.
+
+A ring is text `ID:BASE64,ID:BASE64,…`: the first key seals, all open. The owner (tenant/endpoint) is associated data,
+so a sealed secret that is copied to another endpoint does not open there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.core.errors import ConfigError, Unavailable
+from app.core.model.endpoint import SealedSecret
+
+_NONCE = 12
+
+
+class AesKeyRing:
+    """`app.ports.KeyRing`, and `seal`."""
+
+    def __init__(self, text: str) -> None:
+        """`ConfigError` lists every entry that is not `ID:BASE64 of 32 bytes`."""
+        problems: list[str] = []
+        self._keys: dict[str, AESGCM] = {}
+        self._derived_from = b""
+        for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+            key_id, _, encoded = entry.partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                key = b""
+            if not key_id or len(key) != 32:
+                problems.append(f"HOOKSTREAM_SECRET_KEYS: entry {number} is not ID:BASE64 of 32 bytes")
+            elif key_id in self._keys:
+                problems.append(f"HOOKSTREAM_SECRET_KEYS: the id {key_id} is there twice")
+            else:
+                self._derived_from = key if not self._keys else self._derived_from
+                self._keys[key_id] = AESGCM(key)
+        if not self._keys and not problems:
+            problems.append("HOOKSTREAM_SECRET_KEYS: the ring has no key")
+        if problems:
+            raise ConfigError(problems)
+        self._first = next(iter(self._keys))
+
+    def derive(self, purpose: str) -> bytes:
+        """A secret of 32 bytes for another purpose: every process that has the ring gets the same."""
+        return hmac.new(self._derived_from, purpose.encode(), sha256).digest()
+
+    def seal(self, secret: str, owner: str, now_ms: int) -> SealedSecret:
+        """Encrypt a secret for its owner."""
+        nonce = secrets.token_bytes(_NONCE)
+        sealed = self._keys[self._first].encrypt(nonce, secret.encode(), owner.encode())
+        return SealedSecret(
+            key_id=self._first, blob=base64.b64encode(nonce + sealed).decode(), created_at_ms=now_ms
+        )  # fmt: skip
+
+    def open(self, sealed: SealedSecret, owner: str) -> str:
+        """Decrypt; `ConfigError` when the ring lacks the key or the seal is broken."""
+        key = self._keys.get(sealed.key_id)
+        if key is None:
+            raise ConfigError([f"HOOKSTREAM_SECRET_KEYS: no key {sealed.key_id}, which sealed a secret of {owner}"])
+        try:
+            data = base64.b64decode(sealed.blob, validate=True)
+            return key.decrypt(data[:_NONCE], data[_NONCE:], owner.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise ConfigError([f"a secret of {owner} does not open with key {sealed.key_id}"]) from error
+
+
+class AesSealer:
+    """`app.roles.api.tokens.Sealer`: text of our own that nobody else can read or write."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(hmac.new(key, b"seal", sha256).digest())
+
+    def seal(self, plain: bytes) -> bytes:
+        """Encrypt."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, plain, None)
+
+    def open(self, sealed: bytes) -> bytes | None:
+        """Decrypt; None: it is not ours, or was changed."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except (InvalidTag, ValueError):
+            return None
+
+
+def generate_ring() -> str:
+    """The text of a ring with one new key."""
+    return f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def ring_in(folder: Path, *, create: bool) -> str | None:
+    """The text of the ring in a data folder (`secret.keys`, mode 0600), made if wanted; None: there is none."""
+    return _kept(folder / "secret.keys", generate_ring if create else None)
+
+
+def operator_token_in(folder: Path) -> str:
+    """The operator's token in a data folder (`admin.token`, mode 0600), made if it is not there."""
+    return _kept(folder / "admin.token", lambda: "op_" + secrets.token_hex(24)) or ""
+
+
+def _kept(path: Path, make: Callable[[], str] | None) -> str | None:
+    """The text of a file that nobody else may read; None: it is not there, and nothing makes it."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        if make is None:
+            return None
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    text = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+    return text

@@ -1,0 +1,205 @@
+"""Ask the read model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, func, select
+
+from app.adapters.sql import paging, tables
+from app.adapters.sql.database import Database
+from app.adapters.sql.tables import DEAD
+from app.core.model.event import Mode
+from app.core.offsets.partitions import Place
+from app.core.readmodel.rows import (
+    AttemptRow,
+    AuditRow,
+    DeadGroup,
+    DeliveryFilter,
+    DeliveryPage,
+    DeliveryRow,
+    Hour,
+    NoticeRow,
+)
+
+_d = tables.deliveries.c
+_a = tables.attempts.c
+_h = tables.hours.c
+_n = tables.notices.c
+_u = tables.audit.c
+#: attempts of one delivery that are shown; a schedule has about ten
+_ATTEMPTS = 1000
+#: dead deliveries that groups are made of
+_GROUPED = 50_000
+
+
+class SqlReadStore:
+    """`app.ports.readmodel.ReadStore` on SQLAlchemy Core."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def deliveries(self, which: DeliveryFilter, *, limit: int, cursor: str | None = None) -> DeliveryPage:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            rows, onward = await paging.page(connection, which, limit=limit, cursor=cursor)
+        return DeliveryPage(rows=[_delivery(row) for row in rows], cursor=onward)
+
+    async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
+        """See `app.ports.readmodel.ReadStore`."""
+        query = select(tables.deliveries).where(_d.id == delivery_id, _d.tenant == tenant, _d.mode == mode)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).first()
+        return _delivery(row) if row is not None else None
+
+    async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
+        """See `app.ports.readmodel.ReadStore`."""
+        own = select(_d.id).where(_d.id == delivery_id, _d.tenant == tenant, _d.mode == mode)
+        query = (
+            select(tables.attempts)
+            .where(_a.delivery_id == delivery_id, own.exists())
+            .order_by(_a.number, _a.offset)
+            .limit(_ATTEMPTS)
+        )
+        async with self._database.reading() as connection:
+            return [_attempt(row) for row in await connection.execute(query)]
+
+    async def count(self, which: DeliveryFilter, *, at_most: int) -> int:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            return await paging.count(connection, which, at_most=at_most)
+
+    async def hours(
+        self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
+    ) -> Sequence[Hour]:
+        """See `app.ports.readmodel.ReadStore`."""
+        query = (
+            select(_h.begins_ms, *(func.sum(_h[name]).label(name) for name in tables.COUNT_COLUMNS))
+            .where(_h.tenant == tenant, _h.mode == mode, _h.endpoint_id == (endpoint_id or ""))
+            .where(_h.begins_ms >= since_ms, _h.begins_ms < until_ms)
+            .group_by(_h.begins_ms)
+            .order_by(_h.begins_ms)
+        )
+        async with self._database.reading() as connection:
+            return [_hour(row) for row in await connection.execute(query)]
+
+    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
+        """See `app.ports.readmodel.ReadStore`. Of the last 50,000 that died."""
+        newest = (
+            select(_d.endpoint_id, _d.reason, _d.result, _d.updated_at_ms)
+            .where(_d.tenant == tenant, _d.mode == mode, DEAD, _d.updated_at_ms >= since_ms)
+            .order_by(_d.updated_at_ms.desc())
+            .limit(_GROUPED)
+            .subquery()
+            .c
+        )
+        alike = (newest.endpoint_id, newest.reason, newest.result)
+        number = func.count().label("number")
+        first, last = func.min(newest.updated_at_ms), func.max(newest.updated_at_ms)
+        query = (
+            select(*alike, number, first, last)
+            .group_by(*alike)
+            .order_by(number.desc(), last.desc(), *alike)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [
+                DeadGroup(
+                    endpoint_id=endpoint,
+                    reason=reason or "",
+                    result=result or "",
+                    count=count,
+                    first_ms=since,
+                    last_ms=until,
+                )
+                for endpoint, reason, result, count, since, until in await connection.execute(query)
+            ]
+
+    async def notices(
+        self, tenant: str, mode: Mode, *, endpoint_id: str | None, limit: int, before_ms: int | None = None
+    ) -> Sequence[NoticeRow]:
+        """See `app.ports.readmodel.ReadStore`."""
+        query = select(tables.notices).where(_n.tenant == tenant, _n.mode == mode)
+        if endpoint_id is not None:
+            query = query.where(_n.endpoint_id == endpoint_id)
+        if before_ms is not None:
+            query = query.where(_n.at_ms < before_ms)
+        query = query.order_by(_n.at_ms.desc(), _n.id.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return [_notice(row) for row in await connection.execute(query)]
+
+    async def audit(self, tenant: str, mode: Mode, *, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        """See `app.ports.readmodel.ReadStore`. One index span for each of the two modes, merged."""
+        rows: list[AuditRow] = []
+        async with self._database.reading() as connection:
+            for each in (mode, ""):
+                query = select(tables.audit).where(_u.tenant == tenant, _u.mode == each)
+                if before is not None:
+                    query = query.where(_u.offset < before)
+                query = query.order_by(_u.offset.desc()).limit(limit)
+                rows += [_audited(row) for row in await connection.execute(query)]
+        return sorted(rows, key=lambda row: -row.position)[:limit]
+
+    async def updated_at_ms(self) -> int | None:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            newest = await connection.scalar(select(func.max(tables.offsets.c.newest_ms)))
+        return int(newest) if newest else None
+
+    async def read_to(self) -> Mapping[Place, int]:
+        """Topic and partition → the offset that is read next."""
+        columns = tables.offsets.c
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(columns.topic, columns.partition, columns.next_offset))
+            return {(topic, number): offset for topic, number, offset in rows}
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._database.close()
+
+
+def _delivery(row: Row[Any]) -> DeliveryRow:
+    return DeliveryRow(
+        id=row.id, tenant=row.tenant, mode=row.mode, endpoint_id=row.endpoint_id, event_id=row.event_id,
+        event_type=row.event_type, state=row.state, attempts=row.attempts, created_at_ms=row.created_at_ms,
+        updated_at_ms=row.updated_at_ms, status=row.status, result=row.result, error=row.error,
+        next_attempt_at_ms=row.next_attempt_at_ms if row.state == "retrying" else None, duration_ms=row.duration_ms,
+        reason=row.reason, replay_id=row.replay_id, sequence=row.sequence, ordering_key=row.ordering_key,
+        source=(row.source_partition, row.source_offset) if row.source_offset is not None else None,
+        arrival=row.arrival, dead_offset=row.dead_offset,
+    )  # fmt: skip
+
+
+def _attempt(row: Row[Any]) -> AttemptRow:
+    return AttemptRow(
+        delivery_id=row.delivery_id, number=row.number, trigger=row.trigger, state=row.state, result=row.result,
+        started_at_ms=row.started_at_ms, duration_ms=row.duration_ms, connect_ms=row.connect_ms,
+        first_byte_ms=row.first_byte_ms, url=row.url, status=row.status, error=row.error,
+        next_attempt_at_ms=row.next_attempt_at_ms, response_body=row.response_body,
+        response_headers=msgspec.json.decode(row.response_headers) if row.response_headers else {},
+    )  # fmt: skip
+
+
+def _hour(row: Row[Any]) -> Hour:
+    return Hour(
+        begins_ms=row.begins_ms, attempts=int(row.attempts), failed_attempts=int(row.failed_attempts),
+        delivered=int(row.delivered), dead=int(row.dead), cancelled=int(row.cancelled),
+        durations=[int(row._mapping[name]) for name in tables.DURATION_COLUMNS],
+    )  # fmt: skip
+
+
+def _notice(row: Row[Any]) -> NoticeRow:
+    return NoticeRow(
+        id=row.id, tenant=row.tenant, mode=row.mode, kind=row.kind, at_ms=row.at_ms, endpoint_id=row.endpoint_id,
+        summary=row.summary, data=msgspec.json.decode(row.data),
+    )  # fmt: skip
+
+
+def _audited(row: Row[Any]) -> AuditRow:
+    before, after = (None if text is None else msgspec.json.decode(text) for text in (row.before, row.after))
+    return AuditRow(
+        position=row.offset, tenant=row.tenant, mode=row.mode, at_ms=row.at_ms, actor=row.actor, action=row.action,
+        entity=row.entity, version=row.version, detail=row.detail, before=before, after=after,
+    )  # fmt: skip

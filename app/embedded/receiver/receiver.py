@@ -1,0 +1,250 @@
+"""The demo receiver: a webhook endpoint that verifies signatures, remembers what came, and misbehaves on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from app.core.errors import ConfigError
+from app.embedded.receiver.faults import Fault, FaultScript
+from app.embedded.receiver.http import Answer, ReceiverProtocol, Request
+from app.embedded.receiver.tls import self_signed
+from app.embedded.receiver.verify import CHECKS, verify
+from app.ports.clock import Clock
+
+#: How many requests `GET /` lists.
+REMEMBERED = 1000
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One POST, as the receiver saw it."""
+
+    #: when it was read whole, milliseconds since the epoch
+    at_ms: int
+    path: str
+    profile: str
+    event_type: str | None
+    event_id: str | None
+    #: from the attempt header; None when there is none
+    attempt: int | None
+    #: None: no secret is registered for the path
+    verified: bool | None
+    #: why it is not verified
+    reason: str | None
+    #: what was answered; 0: no status line (hang, reset, garbage)
+    status: int
+    body_bytes: int
+    #: for `on_request` alone: what is remembered has neither
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+#: turns of the loop after which a connection that was accepted before the listener closed is known
+_ACCEPTING = 3
+#: and after which every one has ended, but for a TLS handshake that nobody goes on with
+_ENDING = 20
+
+
+class DemoReceiver:
+    """`POST /<profile>[/<anything>]` takes webhooks; `GET /` lists the last 1,000, `GET /stats` counts all.
+
+    `secrets` maps a path without its first slash (`bota`, or `bota/acme` for one endpoint) to (profile, secret). A
+    signature that does not hold is answered with 401; without a secret nothing is verified.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        secrets: Mapping[str, tuple[str, str]] | None = None,
+        faults: FaultScript | None = None,
+        on_request: Callable[[Received], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._host = host
+        self._port = port
+        self._secrets: dict[str, tuple[str, str]] = {}
+        self._faults = faults
+        self._on_request = on_request
+        self._connections: set[ReceiverProtocol] = set()
+        self._received: deque[Received] = deque(maxlen=REMEMBERED)
+        self._counts: Counter[tuple[str, str]] = Counter()
+        #: requests seen so far, for each path and script
+        self._turns: Counter[tuple[str, str]] = Counter()
+        for path, (profile, secret) in (secrets or {}).items():
+            self.register(path, profile, secret)
+
+    def register(self, path: str, profile: str, secret: str) -> None:
+        """Verify what comes to `path` from now on (a secret is known only when its endpoint has been created)."""
+        if profile not in CHECKS:
+            raise ConfigError([f"The receiver knows no profile {profile!r}; it knows {', '.join(CHECKS)}."])
+        self._secrets[path.strip("/")] = (profile, secret)
+
+    async def start(self) -> str:
+        """Listen; returns the base URL, such as http://127.0.0.1:49152. Raises ConfigError when the port is taken."""
+        bad_tls = self._faults is not None and self._faults.bad_tls
+        context = self_signed(self._host, self._clock.now_ms()) if bad_tls else None
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: ReceiverProtocol(self._handle, self._connections),
+                self._host,
+                self._port,
+                ssl=context,
+                backlog=1024,
+            )
+        except OSError as error:
+            problem = f"The receiver cannot listen on {self._host}:{self._port}: {error.strerror}."
+            raise ConfigError([problem]) from error
+        port = self._server.sockets[0].getsockname()[1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if bad_tls else 'http'}://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        loop = asyncio.get_running_loop()
+        for listener in self._server.sockets:
+            loop.remove_reader(listener.fileno())
+        for _ in range(_ACCEPTING):  # asyncio forgets a connection whose listener closes in the midst of its acceptance
+            await asyncio.sleep(0)
+        self._server.close()
+        for _ in range(_ENDING):
+            for connection in self._connections:
+                connection.abort()
+            await asyncio.sleep(0)
+            if not self._connections:
+                break
+        await self._server.wait_closed()
+
+    @property
+    def received(self) -> tuple[Received, ...]:
+        """The last 1,000 requests, oldest first."""
+        return tuple(self._received)
+
+    def _handle(self, request: Request) -> Answer:
+        if request.method == "POST":
+            return self._take(request)
+        if request.method == "GET" and request.path == "/":
+            return Answer(body=msgspec.json.encode(self.received))
+        if request.method == "GET" and request.path == "/stats":
+            return Answer(body=msgspec.json.encode(self._stats()))
+        return Answer(status=404 if request.method == "GET" else 405, body=b'{"received":false}')
+
+    def _take(self, request: Request) -> Answer:
+        path = request.path.strip("/")
+        profile = path.partition("/")[0]
+        known = self._secrets.get(path) or self._secrets.get(profile)
+        if known is None and profile not in CHECKS:
+            return Answer(status=404, body=b'{"received":false,"reason":"the path names no profile"}')
+        try:
+            fault = self._fault(request)
+        except ConfigError as error:
+            return Answer(status=400, body=msgspec.json.encode({"received": False, "reason": str(error)}))
+        now_ms = self._clock.now_ms()
+        reason = None
+        if known is not None:
+            profile = known[0]
+            reason = verify(*known, request.headers, request.body, now_ms / 1000)
+        answer = _answer(fault, reason)
+        self._remember(request, profile, known is not None, reason, answer.status, now_ms)
+        return answer
+
+    def _fault(self, request: Request) -> Fault | None:
+        script, text = self._faults, ""
+        if "fault=" in request.query:
+            text = parse_qs(request.query).get("fault", [""])[0]
+            script = FaultScript.parse(text)
+            if script.bad_tls:
+                raise ConfigError(["The fault 'badtls' is about the listener: start the receiver with it."])
+        if script is None or script.bad_tls:
+            return None
+        turn = self._turns[request.path, text]
+        self._turns[request.path, text] += 1
+        return script.fault(turn)
+
+    def _remember(
+        self, request: Request, profile: str, signed: bool, reason: str | None, status: int, now_ms: int
+    ) -> None:
+        event_type, event_id = _read_event(request)
+        received = Received(
+            at_ms=now_ms,
+            path=request.path,
+            profile=profile,
+            event_type=event_type,
+            event_id=event_id,
+            attempt=_attempt(request.headers),
+            verified=reason is None if signed else None,
+            reason=reason,
+            status=status,
+            body_bytes=len(request.body),
+        )
+        self._received.append(received)
+        outcome = "unsigned" if received.verified is None else "verified" if received.verified else "unverified"
+        for count in (("total", "total"), ("signature", outcome), ("status", str(status)), ("profile", profile)):
+            self._counts[count] += 1
+        if self._on_request is not None:
+            self._on_request(msgspec.structs.replace(received, headers=dict(request.headers), body=request.body))
+
+    def _stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = {"total": self._counts["total", "total"], "signature": {}, "status": {}, "profile": {}}
+        for (group, name), count in self._counts.items():
+            if group != "total":
+                stats[group][name] = count
+        return stats
+
+
+class _Event(msgspec.Struct):
+    """What every profile's envelope may have."""
+
+    id: str | None = None
+    type: str | None = None
+    event: str | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+def _read_event(request: Request) -> tuple[str | None, str | None]:
+    """Type and id: the type from the body, the id from the headers, else from the body."""
+    try:
+        event = _EVENT.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        event = _Event()
+    named = request.headers.get("webhook-id") or request.headers.get("svix-id")
+    return event.type or event.event, named or event.id
+
+
+def _attempt(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("webhook-attempt", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _answer(fault: Fault | None, reason: str | None) -> Answer:
+    """What a fault makes of the usual answer: 200, or 401 when the signature does not hold."""
+    usual = Answer() if reason is None else Answer(status=401, body=b'{"error":"Invalid signature"}')
+    match fault:
+        case Fault(kind="status", number=number):
+            return Answer(status=int(number))
+        case Fault(kind="delay", number=seconds):
+            return msgspec.structs.replace(usual, after_s=seconds)
+        case Fault(kind="retry-after", number=seconds):
+            return Answer(status=429, headers=(("retry-after", str(int(seconds))),))
+        case Fault(kind="redirect", url=url):
+            return Answer(status=302, headers=(("location", url),))
+        case Fault(kind="bigbody", number=size):
+            return Answer(trick="bigbody", size_bytes=int(size))
+        case Fault(kind="hang" | "reset" | "garbage" as trick):
+            return Answer(status=0, trick=trick)
+        case Fault(kind="sloppy"):
+            return Answer(status=204, trick="sloppy")
+        case Fault(kind="flood"):
+            return Answer(status=500, headers=tuple((f"x-{n}", "\xff" * 7_500) for n in range(8)))
+        case _:
+            return usual
