@@ -13,10 +13,10 @@ from app.cli import context
 from app.cli.output import Format, Output, show, show_one
 from app.cli.registry_session import session
 from app.core.errors import CommandRefused
-from app.core.fifo import Line
 from app.core.records import audit
 from app.core.records.ordered import instruction
 from app.core.topics.names import Names
+from app.roles.sequencer.key_queue import Line
 from app.wiring.topics import topics_of
 
 app = typer.Typer(

@@ -17,6 +17,8 @@ import msgspec
 
 #: seconds for which the folder of a table whose keys are removed may be behind (min.compaction.lag.ms is longer)
 TRUSTED_S = 2_700.0
+
+
 #: (what is there, what a changelog record says; None: nothing, or its removal) → whether the record counts
 Supersedes = Callable[[bytes | None, bytes | None], bool]
 
@@ -32,6 +34,8 @@ class Recovery(NamedTuple):
 
 #: nothing that needs care
 PLAIN = Recovery()
+
+
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 
@@ -39,19 +43,6 @@ def later_state(old: bytes | None, new: bytes | None) -> bool:
     """Of a value that begins with the last offset applied: whether `new` may replace `old`."""
     known, fresh = _fields(old), _fields(new)
     return known is None or fresh is None or _applied(fresh) >= _applied(known)
-
-
-def later_line(old: bytes | None, new: bytes | None) -> bool:
-    """The same of lines and gates. Only what is at rest is removed: the removal of anything else is an old one."""
-    known = _fields(old)
-    if known is not None and new is None:
-        return not _under_way(known)
-    return later_state(old, new)
-
-
-def later_count(old: bytes | None, new: bytes | None) -> bool:
-    """Of a count of eight bytes (sequences): whether `new` may replace `old`."""
-    return old is None or new is None or len(old) != len(new) or new >= old
 
 
 def _fields(value: bytes | None) -> list[object] | None:
@@ -63,13 +54,3 @@ def _fields(value: bytes | None) -> list[object] | None:
 
 def _applied(fields: list[object]) -> int:
     return fields[0] if fields and isinstance(fields[0], int) else -1
-
-
-def _under_way(fields: list[object]) -> bool:
-    """A line with a delivery in flight, waiting or blocked, or a gate that is shut."""
-    if len(fields) < 2:
-        return False
-    if isinstance(fields[1], str):
-        return fields[1] in ("aside", "held")
-    busy = any(isinstance(each, int) and each >= 0 for each in (fields[1], *fields[3:4]))
-    return busy or bool(fields[2] if len(fields) > 2 else False)

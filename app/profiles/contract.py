@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from app.core.health_rules import DisableRule
+from app.profiles.policy import DisableRule
 
 HeaderPairs = tuple[tuple[str, str], ...]
 

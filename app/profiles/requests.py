@@ -12,10 +12,10 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.http_exchange import PreparedRequest
 from app.core.records.raw_event import data_of
-from app.core.verdict import Policy
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
 from app.profiles.contract import EventView, Profile
+from app.profiles.policy import Policy
 
 USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
 _REMEMBERED = 10_000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.core.health_rules import DisableRule
 from app.profiles.contract import EventView, Profile
 from app.profiles.ecmascript_json import quote
+from app.profiles.policy import DisableRule
 from app.profiles.signatures import hex_signature, text_key
 
 

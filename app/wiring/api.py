@@ -37,8 +37,8 @@ from app.roles.api.limits import CallLimits
 from app.roles.api.role import ApiRole
 from app.roles.api.server import Server
 from app.roles.api.tokens import Tokens
-from app.roles.replay.counting import Counting
-from app.roles.replay.selecting import Archive
+from app.roles.replay.role.dry_run import Counting
+from app.roles.replay.role.selector import Archive
 from app.settings import Settings
 from app.wiring.address import Address
 from app.wiring.dashboard import site

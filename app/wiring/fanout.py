@@ -7,12 +7,13 @@ from app.adapters.faust.stream import FaustStream
 from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaLog
-from app.core.fanout import Rules
-from app.core.table_recovery import Recovery, later_count
+from app.core.table_recovery import Recovery
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
 from app.ports.metrics import Meter
-from app.roles.fanout import FanoutRole
+from app.roles.fanout.plan import Rules
+from app.roles.fanout.role import FanoutRole
+from app.roles.fanout.sequences import later_count
 from app.settings import Settings
 
 #: the tables, each with the seconds after which its store may forget (None: never). What events.raw still holds

@@ -14,7 +14,7 @@ from app.core.topics.names import Names
 from app.ports.history import Ends
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
-from app.roles.health import HealthRole
+from app.roles.health.role import HealthRole
 from app.settings import Settings
 
 

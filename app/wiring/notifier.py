@@ -7,7 +7,6 @@ from collections.abc import Callable
 from app.adapters.mail.renderer import TemplateWriter
 from app.adapters.mail.smtp import SmtpMailer
 from app.core import email
-from app.core.letters import Pace
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
 from app.ports.consumer import Source
@@ -16,7 +15,8 @@ from app.ports.metrics import Meter
 from app.ports.producer import Log
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
-from app.roles.notifier import NotifierRole
+from app.roles.notifier.digest import Pace
+from app.roles.notifier.role import NotifierRole
 from app.settings import Settings
 
 

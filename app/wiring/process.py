@@ -29,7 +29,6 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import ConfigError
-from app.core.lanes import Limits
 from app.core.limits import TenantLimits
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.reduction import reduced_for
@@ -38,10 +37,11 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, Names
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
-from app.roles.delay import DelayRole
-from app.roles.dispatch.role import DispatchRole
-from app.roles.registry import RegistryRole
-from app.roles.replay.selecting import Archive
+from app.roles.delay.role import DelayRole
+from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.role.worker import DispatchRole
+from app.roles.registry.role import RegistryRole
+from app.roles.replay.role.selector import Archive
 from app.settings import Settings
 from app.wiring.address import Address, ports_of
 from app.wiring.fanout import fanout_role

@@ -21,7 +21,7 @@ from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
 from app.ports.metrics import Meter
-from app.roles.projection import ProjectionRole
+from app.roles.projection.role import ProjectionRole
 from app.settings import Settings
 
 #: between two looks at how far it is

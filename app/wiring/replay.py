@@ -12,9 +12,9 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
 from app.ports.clock import Clock
 from app.ports.registry import DirectoryFeed
-from app.roles.replay.giving import Surroundings
-from app.roles.replay.role import ReplayRole
-from app.roles.replay.selecting import Archive
+from app.roles.replay.role.appender import Surroundings
+from app.roles.replay.role.coordinator import ReplayRole
+from app.roles.replay.role.selector import Archive
 from app.settings import Settings
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from app.adapters.faust.stream import FaustStream
 from app.adapters.kafka.producer import KafkaLog
-from app.core.table_recovery import TRUSTED_S, Recovery, later_line
+from app.core.table_recovery import TRUSTED_S, Recovery
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
-from app.roles.sequencer.role import SequencerRole
+from app.roles.sequencer.role.worker import SequencerRole
+from app.roles.sequencer.table_versions import later_line
 from app.settings import Settings
 
 

@@ -1,14 +1,15 @@
-"""Generate the machine in docs/health.md from core/health.py; `python -m tests.architecture.health_doc` writes."""
+"""Generate the machine in docs/health.md from roles/health/transitions.py; `python -m
+tests.architecture.health_doc` writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from app.core.health import TRANSITIONS
 from app.profiles.catalog import PROFILES
+from app.roles.health.transitions import TRANSITIONS
 
 FILE = Path(__file__).parents[2] / "docs" / "health.md"
-_BEGIN, _END = "<!-- from here on generated from app/core/health.py -->", "<!-- up to here -->"
+_BEGIN, _END = "<!-- from here on generated from app/roles/health/transitions.py -->", "<!-- up to here -->"
 
 
 def generated() -> str:

@@ -9,13 +9,13 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from app.core.attempt import unsent
 from app.core.errors import MalformedEvent
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.tenant import Tenant
 from app.core.records import command, duplicate
 from app.core.records.raw_event import Coordinates, understand
+from app.roles.dispatch.attempts import unsent
 from tests.architecture.record_schemas import FOLDER, documents
 
 _DELIVERY = Delivery(

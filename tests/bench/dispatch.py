@@ -23,14 +23,14 @@ from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.adapters.secrets.tokens import new_signing_secret
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
-from app.core.lanes import Limits
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.records import delivery as delivery_record
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.roles.dispatch.role import DispatchRole
+from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.role.worker import DispatchRole
 from app.wiring.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.sender import IN_FLIGHT, through_session

@@ -13,8 +13,9 @@ from faust.types import TP
 
 from app.adapters.faust.app import build_app
 from app.adapters.faust.tables import BatchTable
-from app.core.fifo import Line
-from app.core.table_recovery import TRUSTED_S, Recovery, later_line
+from app.core.table_recovery import TRUSTED_S, Recovery
+from app.roles.sequencer.key_queue import Line
+from app.roles.sequencer.table_versions import later_line
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"

@@ -16,7 +16,6 @@ from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.producer import KafkaLog
 from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.attempt import sent
 from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
@@ -29,10 +28,11 @@ from app.core.reduction import reduced_for
 from app.core.topics.declarations import Topics, TopicSpec
 from app.core.topics.drift import Create
 from app.core.topics.names import Names
-from app.core.verdict import RetryAt
 from app.ports.consumer import Record
 from app.profiles.catalog import PROFILES
-from app.roles.registry import RegistryRole
+from app.roles.dispatch.attempts import sent
+from app.roles.dispatch.verdict import RetryAt
+from app.roles.registry.role import RegistryRole
 from tests.conftest import BROKER_USER
 from tests.patience import PATIENCE_S
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from time import perf_counter
 
-from app.core import schedule, waiting
-from app.core.ladder import HandDown, Ladder
-from app.core.lanes import Full, Lanes, Limits
 from app.core.topics import names
 from app.core.topics.names import RUNGS
+from app.roles.delay.ladder import HandDown, Ladder
+from app.roles.dispatch import schedule, waiting
+from app.roles.dispatch.lanes import Full, Lanes, Limits
 
 RUNG_MS = {name: 0 if name == RUNGS[0][0] else round(seconds * 1000) for name, seconds in RUNGS}
 HOUR_MS = 3_600_000

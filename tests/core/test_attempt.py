@@ -7,13 +7,13 @@ import zlib
 
 import pytest
 
-from app.core.attempt import sent
-from app.core.compressed import inflated
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import Reply, Timing
 from app.core.records.attempt import BODY_KEPT, Attempt
-from app.core.verdict import Delivered, RetryAt
+from app.roles.dispatch.attempts import sent
+from app.roles.dispatch.compressed import inflated
+from app.roles.dispatch.verdict import Delivered, RetryAt
 
 NOW_MS = 1_800_000_000_000
 DELIVERY = Delivery(

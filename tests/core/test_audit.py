@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.audit import entry_of
 from app.core.directory import Directory
 from app.core.model.delivery import Turn
 from app.core.model.endpoint import Endpoint, SealedSecret
@@ -33,8 +32,9 @@ from app.core.records.command import (
 )
 from app.core.records.registry import apply
 from app.core.records.registry import encode as encode_state
-from app.core.registry import decide
 from app.core.topics.declarations import _SMALLEST_BATCH_LIMIT as RECORD_LIMIT
+from app.roles.registry.audit import entry_of
+from app.roles.registry.decisions import decide
 
 SECRET = SealedSecret(key_id="k1", blob="sealed", created_at_ms=1)
 ENDPOINT = Endpoint(

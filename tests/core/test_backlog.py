@@ -6,7 +6,7 @@ from math import log2
 
 import pytest
 
-from app.core import waiting
+from app.roles.dispatch import waiting
 from tests.core.backlog import HOUR_MS, Backlog, answers, every, hangs
 
 DAY_MS = 24 * HOUR_MS

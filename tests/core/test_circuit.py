@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
-from app.core.lanes import Full, Lanes, Limits
 from app.core.model.http_exchange import Refusal, Reply, Timing
 from app.core.topics.names import RUNGS
+from app.roles.dispatch.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
+from app.roles.dispatch.lanes import Full, Lanes, Limits
 
 SERIAL = count()
 TIMEOUT_MS = 20_000

@@ -11,11 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import positions
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.fanout import Plan, Planner, Rejection, Rules, begun_key, table_key
-from app.core.fanout_records import dropped, rejected
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, Ordering, Status
 from app.core.model.event import Mode
@@ -23,9 +20,13 @@ from app.core.model.event_types import EventType
 from app.core.records import duplicate
 from app.core.records.delivery import decode
 from app.core.schemas.rules import Violation
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Plan, Planner, Rejection, Rules, table_key
+from app.roles.fanout.records import dropped, rejected
+from app.roles.fanout.sequences import begun_key
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
-FORWARD = positions.Position(high=0)
+FORWARD = reset_detection.Position(high=0)
 REGISTRY_POSITION = 77
 
 
@@ -44,7 +45,7 @@ class Tables(msgspec.Struct):
     sequences: dict[bytes, bytes] = {}
 
     def plan(
-        self, where: Directory, records: Sequence[Record], position: positions.Position = FORWARD, start: int = 0
+        self, where: Directory, records: Sequence[Record], position: reset_detection.Position = FORWARD, start: int = 0
     ) -> Plan:
         """Plan a batch and remember what it says."""
         planner = Planner(RULES, 0, where, lambda: REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start)
@@ -250,7 +251,7 @@ def test_a_replay_makes_new_deliveries_of_the_same_events_with_their_numbers() -
     records = [event(offset, id=f"e{offset % 3}", ordering_key="o") for offset in range(5)]
     tables, where = Tables(), directory(endpoint("ep"))
     once = deliveries(tables.plan(where, records))
-    reset = positions.begin(positions.Position(high=5), "hookstream.fanout", 0, 0, was_reset=True)
+    reset = reset_detection.begin(reset_detection.Position(high=5), "hookstream.fanout", 0, 0, was_reset=True)
     again = deliveries(tables.plan(where, records, reset))
     assert [(each.event_id, each.sequence) for each in again] == [(each.event_id, each.sequence) for each in once]
     assert {each.id for each in again}.isdisjoint(each.id for each in once)

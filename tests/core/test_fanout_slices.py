@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import positions
 from app.core.directory import Directory
-from app.core.fanout import Plan, Planner, Rules, checkpoint_key
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.ordered_ids import OrderedIds
-from app.core.positions import Checkpoint
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key
+from app.roles.fanout.reset_detection import Checkpoint
 
 RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=20_000)
-FORWARD = positions.Position(high=0)
+FORWARD = reset_detection.Position(high=0)
 Outputs = list[tuple[bytes, list[tuple[str, bytes]], bytes]]
 
 
@@ -51,7 +51,7 @@ def directory(number: int) -> Directory:
 
 def slices(
     where: Directory, records: list[Record], rules: Rules, checkpoint: Checkpoint | None = None,
-    position: positions.Position = FORWARD,
+    position: reset_detection.Position = FORWARD,
 ) -> list[Plan]:  # fmt: skip
     sights: dict[bytes, bytes] = {}
     sequences: dict[bytes, bytes] = {}
@@ -68,7 +68,7 @@ def outputs(plans: list[Plan], name: str) -> Outputs:
 
 
 def checkpoint_of(plan: Plan) -> Checkpoint | None:
-    return positions.read_checkpoint(plan.checkpoints.get(checkpoint_key(0)))
+    return reset_detection.read_checkpoint(plan.checkpoints.get(checkpoint_key(0)))
 
 
 @given(
@@ -119,8 +119,8 @@ def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
 )
 def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, replay: str) -> None:
     where = directory(10)
-    checkpoint = positions.checkpoint(event(1), "", "ep_00007")
-    position = positions.Position(high=9, replay_id=replay, replay_until=9 if replay else 0)
+    checkpoint = reset_detection.checkpoint(event(1), "", "ep_00007")
+    position = reset_detection.Position(high=9, replay_id=replay, replay_until=9 if replay else 0)
     (plan,) = slices(where, [record], RULES, checkpoint, position)
     assert plan.fanned_out == 9, "all but the disabled"
     (behind,) = slices(where, [event(1)], RULES, checkpoint)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.fifo import (
+from app.roles.sequencer.key_queue import (
     MAX_WAITING,
     Forget,
     GiveUp,

@@ -12,15 +12,15 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import positions
 from app.core.directory import Directory
-from app.core.fanout import Plan, Planner, Rules, checkpoint_key
 from app.core.model.endpoint import Endpoint
 from app.core.records.delivery import decode
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key
 
 TTL = 100
 RULES = Rules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
-FORWARD = positions.Position(high=0)
+FORWARD = reset_detection.Position(high=0)
 DIRECTORY = Directory()
 for id_ in ("ep_a", "ep_b", "ep_c"):
     DIRECTORY.put_endpoint(
@@ -82,7 +82,7 @@ class World:
     def work(self, worker: int, sizes: list[int], *, crash: bool) -> None:
         """Take over and plan batches from the commit on; a crash loses some of what they cause."""
         sights, counts = self.sights.take_over(worker), self.counts.take_over(worker)
-        checkpoint = positions.read_checkpoint(self.notes.take_over(worker).get(checkpoint_key(0)))
+        checkpoint = reset_detection.read_checkpoint(self.notes.take_over(worker).get(checkpoint_key(0)))
         plans: list[Plan] = []
         at = self.committed
         for size in sizes:
@@ -97,7 +97,7 @@ class World:
         self._write(worker, plans, crash=crash)
 
     def _write(self, worker: int, plans: list[Plan], *, crash: bool) -> None:
-        """Each topic and store keeps a beginning of what it was given. That is how app/roles/batches.py writes."""
+        """Each topic and store keeps a beginning of what it was given. That is how app/roles/ack_pipeline.py writes."""
 
         def some(number: int) -> int:
             return self.data.draw(st.integers(0, number)) if crash else number

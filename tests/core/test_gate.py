@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from app.core.directory import Directory
-from app.core.gate import Gate, arrive, comes_back, obey, prefix
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay
 from app.core.records.ordered import Step
+from app.roles.sequencer.resume_gate import Gate, arrive, comes_back, obey, prefix
 
 OPEN, ASIDE, HELD = Gate(), Gate(3, "aside", "s"), Gate(3, "held", "s")
 

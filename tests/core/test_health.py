@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.health import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.records.signal import Signal
 from app.core.wording import plain
 from app.profiles.catalog import PROFILES
+from app.roles.health.transitions import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -8,9 +8,10 @@ from typing import get_args
 
 import pytest
 
-from app.core import fifo, wording
+from app.core import wording
 from app.core.model.http_exchange import RefusalKind, Reply, Timing
-from app.core.verdict import result_of
+from app.roles.dispatch.verdict import result_of
+from app.roles.sequencer import key_queue
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -22,7 +23,7 @@ def reply(status: int) -> Reply:
 def reasons_in_the_code() -> set[str]:
     """The words with which dispatch ends a delivery without a request, read off its source."""
     found = set()
-    for path in (APP / "roles" / "dispatch").glob("*.py"):
+    for path in (APP / "roles" / "dispatch").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         found |= set(re.findall(r'\.ended\(work, \w+, "\w+", "(\w+)"', text))
         found |= set(re.findall(r'reason = "(\w+)" if', text)) | set(re.findall(r'else "(unreadable)"', text))
@@ -41,7 +42,7 @@ def test_every_status_and_every_refusal_has_a_hint_and_failures_say_what_to_do()
 
 
 def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
-    ends = reasons_in_the_code() | set(get_args(fifo.GiveUp.__annotations__["reason"])) | {"exhausted", "gone"}
+    ends = reasons_in_the_code() | set(get_args(key_queue.GiveUp.__annotations__["reason"])) | {"exhausted", "gone"}
     assert {"endpoint_removed", "endpoint_disabled", "cancelled", "paused", "unreadable"} <= ends
     assert ends <= wording.WORDS
 

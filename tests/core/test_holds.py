@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core import registry as registry_
 from app.core.directory import Directory
-from app.core.holds import MAX_HOLD_OFFSETS, MAX_HOLDS
 from app.core.model.endpoint import Endpoint
 from app.core.records import command as command_record
 from app.core.records import registry
 from app.core.records.command import Action
 from app.profiles.catalog import PROFILES
-from app.roles.registry import _MAX_STATE_BYTES
+from app.roles.registry import decisions as registry_
+from app.roles.registry.role import _MAX_STATE_BYTES
+from app.roles.registry.suspensions import MAX_HOLD_OFFSETS, MAX_HOLDS
 
 PARTITIONS = 1_000
 #: a log that has had so many records in each partition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.ladder import HandDown, Ladder, Release
 from app.core.topics.names import rung_for
+from app.roles.delay.ladder import HandDown, Ladder, Release
 
 RUNGS = (
     ("1s", 1.0),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.lanes import Full, Lanes, Limits
+from app.roles.dispatch.lanes import Full, Lanes, Limits
 
 SERIAL = count()
 

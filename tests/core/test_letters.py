@@ -10,9 +10,9 @@ from app.adapters.mail.renderer import TemplateWriter
 from app.core.email import read_smtp_url, unsubscribe_token
 from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect
-from app.core.letters import Pace, letter, pause_s
 from app.core.model.endpoint import SealedSecret
 from app.core.records.notice import Notice
+from app.roles.notifier.digest import Pace, letter, pause_s
 
 
 def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Notice:

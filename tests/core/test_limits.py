@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from app.core import limits
-from app.core.endpoint_rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.event_types import EventType
 from app.core.model.tenant import ApiKey, Brand, Tenant
 from app.profiles.catalog import PROFILES
+from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 
 ENDPOINT = Endpoint(
     id="ep", tenant="acme", mode="live", url="https://a.example/", events=("*",), profile="standard"

@@ -1,4 +1,5 @@
-"""Lines under attack: sequencer, ladder, crashes and copies in random orders; the rules of core/lines.py hold."""
+"""Lines under attack: sequencer, ladder, crashes and copies in random orders; the rules of
+roles/dispatch/lines.py hold."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from random import Random
 import msgspec
 import pytest
 
-from app.core import fifo
-from app.core.lines import Lines
 from app.core.model.delivery import Delivery
 from app.core.offsets.partitions import Committed, Partition
+from app.roles.dispatch.lines import Lines
+from app.roles.sequencer import key_queue
 
 PLACE = ("deliveries", 0)
 
@@ -35,7 +36,7 @@ class World:
 
     def __init__(self, seed: int, events: int) -> None:
         self.dice = Random(seed)
-        self.line = fifo.Line()
+        self.line = key_queue.Line()
         self.ordered: list[tuple[int, str] | None] = [None] * events  # arrivals first: they are their own offsets
         self.read = 0
         self.log: list[Delivery] = []
@@ -64,12 +65,12 @@ class World:
             offset, entry = self.read, self.ordered[self.read]
             self.read += 1
             if entry is None:
-                self.line, orders = fifo.arrive(self.line, offset)
+                self.line, orders = key_queue.arrive(self.line, offset)
             else:
                 outcome = "delivered" if entry[1] == "delivered" else "dead"
-                self.line, orders = fifo.settle(self.line, offset, entry[0], outcome, block=False)  # type: ignore[arg-type]
+                self.line, orders = key_queue.settle(self.line, offset, entry[0], outcome, block=False)  # type: ignore[arg-type]
             for order in orders:
-                if isinstance(order, fifo.Release):
+                if isinstance(order, key_queue.Release):
                     self.log.append(delivery(order.offset, self.line.cause))
 
     def poll(self) -> None:

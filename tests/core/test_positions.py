@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.positions import Position, advance, begin, read, replay_of, write
+from app.roles.fanout.reset_detection import Position, advance, begin, read, replay_of, write
 
 GROUP = "hookstream.fanout"
 KNOWN = Position(high=120)

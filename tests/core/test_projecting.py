@@ -7,11 +7,11 @@ from itertools import permutations
 import msgspec
 import pytest
 
-from app.core.attempt import reassigned
 from app.core.readmodel.batch import Portion
 from app.core.readmodel.snapshot import Standing
 from app.core.records.attempt import Attempt, State
 from app.core.topics.names import Names
+from app.roles.dispatch.attempts import reassigned
 from tests.fakes.log import MemoryRecord
 
 

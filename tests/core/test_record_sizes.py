@@ -15,14 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core import fanout_records, fifo, positions
-from app.core.attempt import sent
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.fanout import Planner, Rules
-from app.core.health import Health, Tell, observe
-from app.core.health_rules import DisableRule
-from app.core.lines import Lines
 from app.core.model.delivery import Delivery, Turn
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import Outcome, Refusal, Reply, Timing
@@ -38,12 +32,20 @@ from app.core.records.headers import Header, size_of
 from app.core.records.signal import Signal
 from app.core.reduction import reduced
 from app.core.topics.names import RUNGS, Names
-from app.core.verdict import Dead, Delivered, RetryAt, Verdict
 from app.profiles.catalog import PROFILES
-from app.roles.commits import Commits
-from app.roles.dispatch.settle import Settler, Work
-from app.roles.registry import RegistryRole
-from app.roles.sequencer.work import _entry
+from app.profiles.policy import DisableRule
+from app.roles.committer import Commits
+from app.roles.dispatch.attempts import sent
+from app.roles.dispatch.lines import Lines
+from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
+from app.roles.fanout import records as records_
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Planner, Rules
+from app.roles.health.transitions import Health, Tell, observe
+from app.roles.registry.role import RegistryRole
+from app.roles.sequencer import key_queue
+from app.roles.sequencer.role.tables import _entry
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
@@ -174,7 +176,7 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
     records.append(records[0]._replace(offset=2))  # a duplicate
     tables: dict[bytes, bytes] = {}
     (plan,) = Planner(rules, 0, directory, lambda: 10**18, tables.get, tables.get).slices(
-        records, positions.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
+        records, reset_detection.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
     )
     for logical, some in (
         (Names.DELIVERIES, plan.deliveries),
@@ -184,10 +186,10 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
         for key, headers, value in some:
             fits(logical, key, value, headers)
     for rejection in plan.rejections:
-        rejected_key, rejected_value, headers = fanout_records.rejected(rejection, rules, 0)
+        rejected_key, rejected_value, headers = records_.rejected(rejection, rules, 0)
         fits(Names.EVENTS_REJECTED, rejected_key, rejected_value, headers)
     for drop in plan.duplicates:
-        dropped_key, headers = fanout_records.dropped(drop, rules, 0)
+        dropped_key, headers = records_.dropped(drop, rules, 0)
         fits(Names.EVENTS_DUPLICATES, dropped_key, b"", headers)
     for name, table in (("idempotency", plan.sights), ("ordering", plan.sequences)):
         for key, value in table.items():
@@ -214,8 +216,8 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
 
 
 def test_the_longest_line() -> None:
-    waiting = tuple(range(10**18, 10**18 + fifo.MAX_WAITING))
-    line = fifo.Line(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
+    waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
+    line = key_queue.Line(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
     fits(Names.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
 
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.core.fifo import Line
-from app.core.gate import Gate
-from app.core.health import Health
-from app.core.table_recovery import later_count, later_line, later_state
+from app.core.table_recovery import later_state
+from app.roles.fanout.sequences import later_count
+from app.roles.health.transitions import Health
+from app.roles.sequencer.key_queue import Line
+from app.roles.sequencer.resume_gate import Gate
+from app.roles.sequencer.table_versions import later_line
 
 encode = msgspec.msgpack.encode
 

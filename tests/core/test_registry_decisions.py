@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import registry as registry_
 from app.core import supersession
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
@@ -19,8 +18,9 @@ from app.core.model.tenant import Tenant
 from app.core.records import command as command_record
 from app.core.records import registry
 from app.core.records.command import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
-from app.core.registry import Change
 from app.profiles.catalog import PROFILES
+from app.roles.registry import decisions as registry_
+from app.roles.registry.decisions import Change
 
 NOW = 1_000
 ENDPOINT = Endpoint(

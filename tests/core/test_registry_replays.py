@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core import registry, registry_replays
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.model.endpoint import Endpoint
@@ -23,7 +22,8 @@ from app.core.records.command import (
     RemoveEndpoint,
     ResumeReplay,
 )
-from app.core.registry_replays import MAX_OPEN, MAX_REPLAYS
+from app.roles.registry import decisions, replays
+from app.roles.registry.replays import MAX_OPEN, MAX_REPLAYS
 
 NOW = 1_000
 REPLAY = Replay(
@@ -43,7 +43,7 @@ def after(*actions: Action) -> Directory:
         directory.put_endpoint(each)
     for action in actions:
         command = Command(id="c", issued_at_ms=1, action=action)
-        for change in registry.decide(command, directory, NOW, {"standard"}):
+        for change in decisions.decide(command, directory, NOW, {"standard"}):
             registry_record.apply(directory, change.key, registry_record.encode(change.value))
     return directory
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_replayed_is_refused_with_the_field(fields: dict[str, Any
     with pytest.raises(CommandRefused) as caught:
         after(asked(**fields))
     assert caught.value.code == "invalid" and caught.value.detail.startswith(said)
-    assert registry_replays.problems(msgspec.structs.replace(REPLAY, **fields), after()) == [caught.value.detail]
+    assert replays.problems(msgspec.structs.replace(REPLAY, **fields), after()) == [caught.value.detail]
 
 
 def test_a_tenants_open_replays_are_limited_and_those_that_ended_forgotten() -> None:

@@ -14,7 +14,7 @@ from app.core.model.event import Event
 from app.core.model.replay import Only, Replay
 from app.core.records import idempotency_entry
 from app.core.records.idempotency_entry import Sight
-from app.core.replay_choice import Piece, covered, targets, waits_for_resume
+from app.roles.replay.selection import Piece, covered, targets, waits_for_resume
 from tests.fakes.log import MemoryRecord
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.replay_queue import Allowance, Queues, Waiting
+from app.roles.replay.pacing import Allowance
+from app.roles.replay.queues import Queues, Waiting
 
 
 def everything(_endpoint_id: str) -> int:

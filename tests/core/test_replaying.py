@@ -11,7 +11,9 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint, Hold, Status
 from app.core.model.replay import Replay
 from app.core.records.dead_letter import is_put_aside, released
-from app.core.replaying import STALLED_S, Merge, OldestFirst, Window, aside_until, window_of, workable
+from app.roles.replay.eligibility import STALLED_S, aside_until, workable
+from app.roles.replay.merge import Merge, OldestFirst
+from app.roles.replay.pacing import Window, window_of
 from tests.fakes.log import MemoryRecord
 
 

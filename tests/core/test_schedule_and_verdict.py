@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.model.http_exchange import Outcome, Refusal, RefusalKind, Reply, Timing
-from app.core.schedule import RETRY_AFTER_CAP_S, delay_s, due_at_ms, retry_after_s
 from app.core.topics.names import RUNGS, rung_for
-from app.core.verdict import Dead, Delivered, Policy, RetryAt, Verdict, judge, result_of
 from app.profiles.catalog import PROFILES
+from app.profiles.policy import Policy
+from app.roles.dispatch.schedule import RETRY_AFTER_CAP_S, delay_s, due_at_ms, retry_after_s
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, judge, result_of
 
 #: Wed, 21 Oct 2015 07:28:00 GMT
 MOMENT_MS = 1_445_412_480_000

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.records.idempotency_entry import MAX_SIGHTS, Sight, decode, encode
-from app.core.sights import Again, Duplicate, First, decide
+from app.roles.fanout.idempotency import Again, Duplicate, First, decide
 
 TTL = 100
 SIGHT = Sight(partition=2, offset=10, timestamp_ms=1000, sequence=7)

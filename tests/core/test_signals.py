@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import Defect
 from app.core.records.signal import read
-from app.core.signals import Teller
+from app.roles.dispatch.signals import Teller
 
 
 def test_of_many_successes_the_first_is_told_and_the_first_after_a_failure() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.slicing import SliceSize
+from app.roles.fanout.slicing import SliceSize
 
 
 def sizes(most: int, seconds: list[float]) -> list[int]:

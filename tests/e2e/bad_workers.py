@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from app.cli.main import main
 from app.ports.stream import StreamBatch
-from app.roles.fanout import FanoutRole
+from app.roles.fanout.role import FanoutRole
 from app.wiring.process import Process
 from app.wiring.supervisor import Role
 

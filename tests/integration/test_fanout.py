@@ -27,7 +27,7 @@ from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint
 from app.core.topics.drift import plan
 from app.core.topics.names import Names
-from app.roles.fanout import FanoutRole
+from app.roles.fanout.role import FanoutRole
 from app.settings import Settings
 from app.wiring.fanout import fanout_role
 from app.wiring.supervisor import Supervisor

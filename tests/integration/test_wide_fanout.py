@@ -13,18 +13,18 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.kafka.producer import KafkaLog
-from app.core.fanout import Rules
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import Names
-from app.roles import batches
+from app.roles import ack_pipeline
+from app.roles.fanout.plan import Rules
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service
 from tests.patience import PATIENCE_S
 
 ENDPOINTS = 60_000
 #: what may be under way at a crash: acknowledgements that are awaited, and the slice that was planned beyond them
-UNDER_WAY = batches._MOST_RECORDS + Rules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
+UNDER_WAY = ack_pipeline._MOST_RECORDS + Rules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
 
 
 class Deliveries:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from app.adapters.clock import SystemClock
 from app.core.errors import ConfigError, Defect, Unrepresentable
-from app.core.health_rules import DisableRule
 from app.core.model.event_types import includes
-from app.core.schedule import JITTER
 from app.profiles.catalog import PROFILES, get
 from app.profiles.contract import EventView, Profile
+from app.profiles.policy import DisableRule
+from app.roles.dispatch.schedule import JITTER
 
 MINUTE, HOUR = 60.0, 3600.0
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app.core.health import Disable, observe
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import Reply, Timing
 from app.core.records.signal import Signal
-from app.core.verdict import Dead, Policy, RetryAt, judge
 from app.profiles.catalog import PROFILES
+from app.profiles.policy import Policy
+from app.roles.dispatch.verdict import Dead, RetryAt, judge
+from app.roles.health.transitions import Disable, observe
 
 _ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,6 @@ from app.core.records import duplicate as duplicate_record
 from app.core.records.command import Action, Command, Reply
 from app.core.records.headers import Header
 from app.core.records.registry import apply, encode
-from app.core.registry import decide
 from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
 from app.roles.api import server
@@ -28,6 +27,7 @@ from app.roles.api.calls import Call, Caller, Services
 from app.roles.api.problems import ApiError
 from app.roles.api.routes import ROUTES
 from app.roles.api.tokens import Tokens
+from app.roles.registry.decisions import decide
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock

@@ -16,12 +16,12 @@ from app.core.model.replay import Oldest, Replay
 from app.core.records import idempotency_entry
 from app.core.records.command import Action, AdvanceReplay, Command, ReactivateEndpoint, Reply, SuspendEndpoint
 from app.core.records.registry import apply, encode
-from app.core.registry import decide
 from app.core.schemas.rules import Violation
 from app.core.topics.names import Names
-from app.roles.replay.giving import Surroundings
-from app.roles.replay.role import ReplayRole
-from app.roles.replay.selecting import Archive
+from app.roles.registry.decisions import decide
+from app.roles.replay.role.appender import Surroundings
+from app.roles.replay.role.coordinator import ReplayRole
+from app.roles.replay.role.selector import Archive
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle

@@ -11,8 +11,8 @@ import pytest
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import HookstreamError, TooLarge
 from app.core.topics.names import RUNGS, Names
-from app.roles import delay
-from app.roles.delay import DelayRole
+from app.roles.delay import role
+from app.roles.delay.role import DelayRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
@@ -227,7 +227,7 @@ async def test_a_partition_that_was_paused_when_it_was_revoked_is_read_when_it_c
 
 
 async def test_records_in_memory_have_no_more_bytes_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delay, "_CAPACITY_BYTES", 2500)
+    monkeypatch.setattr(role, "_CAPACITY_BYTES", 2500)
     stage = Stage()
     try:
         await stage.start()
@@ -245,7 +245,7 @@ async def test_records_in_memory_have_no_more_bytes_than_allowed(monkeypatch: py
 
 
 async def test_a_revoked_partition_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delay, "_CAPACITY_BYTES", 1000)
+    monkeypatch.setattr(role, "_CAPACITY_BYTES", 1000)
     stage = Stage()
     try:
         await stage.start()

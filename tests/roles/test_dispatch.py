@@ -13,7 +13,6 @@ import pytest
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
-from app.core.lanes import Limits
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import PreparedRequest, Reply, Timing
@@ -24,7 +23,8 @@ from app.core.records import delivery as delivery_record
 from app.core.records import ordered
 from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
-from app.roles.dispatch.role import DispatchRole
+from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.role.worker import DispatchRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, FixedDice, settle

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core import positions
 from app.core.errors import TooLarge
-from app.core.fanout import Rules, begun_key, position_key
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
-from app.roles import batches as shared_batches
-from app.roles.fanout import FanoutRole
+from app.roles import ack_pipeline as shared_batches
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Rules, position_key
+from app.roles.fanout.role import FanoutRole
+from app.roles.fanout.sequences import begun_key
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
@@ -147,7 +148,7 @@ async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) ->
 
 
 async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_was(stage: Stage) -> None:
-    stored = positions.write(positions.Position(high=2))
+    stored = reset_detection.write(reset_detection.Position(high=2))
     stage.partition = MemoryPartition(start=0, was_reset=True)
     stage.partition.tables["positions"][position_key(0)] = stored
     stage.start()
@@ -157,8 +158,8 @@ async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_wa
     assert replays[0] is not None and replays[0].startswith("rpl_")
     assert replays == [replays[0]] * 4 + [None] * 2
     assert len({record.header("delivery-id") for record in stage.log.of("deliveries")}) == 6
-    remembered = positions.read(stage.partition.tables["positions"][position_key(0)])
-    assert remembered == positions.Position(high=3, replay_id=replays[0], replay_until=2)
+    remembered = reset_detection.read(stage.partition.tables["positions"][position_key(0)])
+    assert remembered == reset_detection.Position(high=3, replay_id=replays[0], replay_until=2)
 
 
 async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a_replay(stage: Stage) -> None:
@@ -175,7 +176,7 @@ async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a
 async def test_a_crash_in_a_replay_goes_on_with_its_id(stage: Stage) -> None:
     stage.start()
     stage.partition = MemoryPartition(start=0, was_reset=True)
-    stage.partition.tables["positions"][position_key(0)] = positions.write(positions.Position(high=2))
+    stage.partition.tables["positions"][position_key(0)] = reset_detection.write(reset_detection.Position(high=2))
     await stage.app.acked(stage.give(event(0)))
     after = MemoryPartition(start=1)
     after.tables = stage.partition.tables

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from app.core import positions
-from app.core.fanout import Rules, checkpoint_key, position_key
-from app.roles import batches as shared_batches
+from app.roles import ack_pipeline as shared_batches
+from app.roles.fanout import reset_detection
+from app.roles.fanout.plan import Rules, checkpoint_key, position_key
 from tests.fakes.clock import settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryRecord
@@ -30,8 +30,8 @@ class WideStage(Stage):
         self.feed = MemoryFeed(*(endpoint(name) for name in NAMES), endpoint("other", tenant="other"))
         self.role._feed = self.feed
 
-    def checkpoint(self) -> positions.Checkpoint | None:
-        return positions.read_checkpoint(self.partition.tables["positions"].get(checkpoint_key(0)))
+    def checkpoint(self) -> reset_detection.Checkpoint | None:
+        return reset_detection.read_checkpoint(self.partition.tables["positions"].get(checkpoint_key(0)))
 
     def moved(self, *, was_reset: bool = False, start: int = 0) -> MemoryPartition:
         """The partition after a crash: its tables are as they were."""
@@ -115,8 +115,8 @@ async def test_a_wide_event_goes_on_behind_its_checkpoint_after_a_crash(stage: W
     await settle()
     sent = stage.reached("e0")
     assert len(sent) < len(NAMES)
-    acked = positions.checkpoint(event(0, ordering_key="o"), "", sent[7])
-    stage.partition.tables["positions"][checkpoint_key(0)] = positions.write_checkpoint(acked)
+    acked = reset_detection.checkpoint(event(0, ordering_key="o"), "", sent[7])
+    stage.partition.tables["positions"][checkpoint_key(0)] = reset_detection.write_checkpoint(acked)
     stage.moved()
     stage.log.release(POSITIONS)
     await stage.app.acked(stage.give(event(0, ordering_key="o"), event(1)))
@@ -144,10 +144,10 @@ async def test_a_partition_that_is_about_to_leave_begins_no_slice(stage: WideSta
 
 
 async def test_who_resets_a_group_wants_the_event_for_all_endpoints(stage: WideStage) -> None:
-    half = positions.checkpoint(event(0), "", NAMES[14])
+    half = reset_detection.checkpoint(event(0), "", NAMES[14])
     stage.partition.tables["positions"] = {
-        position_key(0): positions.write(positions.Position(high=1)),
-        checkpoint_key(0): positions.write_checkpoint(half),
+        position_key(0): reset_detection.write(reset_detection.Position(high=1)),
+        checkpoint_key(0): reset_detection.write_checkpoint(half),
     }
     stage.moved(was_reset=True)
     stage.start()
@@ -162,6 +162,6 @@ async def test_an_event_under_way_counts_as_begun_for_a_reset(stage: WideStage) 
     stage.log.hold("deliveries")
     stage.give(event(0))
     await stage.log.seen("deliveries", 5)
-    stored = positions.read(stage.partition.tables["positions"][position_key(0)])
-    assert stored == positions.Position(high=1)
-    assert msgspec.json.decode(positions.write(stored)) == {"high": 1}
+    stored = reset_detection.read(stage.partition.tables["positions"][position_key(0)])
+    assert stored == reset_detection.Position(high=1)
+    assert msgspec.json.decode(reset_detection.write(stored)) == {"high": 1}

@@ -18,7 +18,7 @@ from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendE
 from app.core.records.registry import read_command
 from app.core.records.signal import Signal
 from app.core.topics.names import Names
-from app.roles.health import TABLE, HealthRole
+from app.roles.health.role import TABLE, HealthRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle

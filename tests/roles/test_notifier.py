@@ -13,13 +13,13 @@ import pytest
 
 from app.adapters.mail.renderer import TemplateWriter
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.letters import Pace
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
 from app.core.records.notice import Notice
 from app.core.topics.names import Names
 from app.ports.mail import Handover, Mail
-from app.roles.notifier import NotifierRole
+from app.roles.notifier.digest import Pace
+from app.roles.notifier.role import NotifierRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, Pulse, settle

@@ -13,7 +13,7 @@ from app.core.errors import LogMoved, Unavailable
 from app.core.offsets.log_moves import Kind, LogMove
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import Names
-from app.roles.projection import ProjectionRole
+from app.roles.projection.role import ProjectionRole
 from app.settings import Settings
 from app.wiring.topics import topics_of
 from tests.contracts.readmodel_kit import BEGUN_MS, attempt, delivery

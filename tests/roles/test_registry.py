@@ -12,7 +12,6 @@ import pytest
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core import registry as registry_
 from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.limits import TenantLimits
@@ -37,7 +36,8 @@ from app.core.records.command import (
 )
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
-from app.roles.registry import RegistryRole
+from app.roles.registry import decisions as registry_
+from app.roles.registry.role import RegistryRole
 from tests.fakes.clock import FakeClock, Pulse, settle
 from tests.fakes.log import MemoryRecord
 
@@ -331,7 +331,7 @@ async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
     def broken(command: Command, *rest: Any) -> Any:
         return 1 // 0 if command.id == "c1" else decide(command, *rest)
 
-    monkeypatch.setattr("app.roles.registry.decide", broken)
+    monkeypatch.setattr("app.roles.registry.role.decide", broken)
     stage.start()
     stage.store.give(
         b'{"id":"\xff"}', command("c1", CreateEndpoint(endpoint("ep_1"))),

@@ -19,7 +19,7 @@ from app.core.records.command import (
     Reply,
 )
 from app.core.topics.names import Names
-from app.roles.replay import selecting
+from app.roles.replay.role import selector
 from tests.roles.replay_stage import NUMBER, WORKER, Stage
 
 
@@ -288,7 +288,7 @@ async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: S
 async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selecting, "PIECE", 7)
+    monkeypatch.setattr(selector, "PIECE", 7)
     stage.suspend("disabled")
     for number in range(50):
         stage.raw(number % 2, 100 + number, number + 1, id=f"e{number:02}", ordering_key="o")

@@ -15,7 +15,7 @@ from app.core.model import ids
 from app.core.model.replay import Counts, Replay
 from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
 from app.core.topics.names import Names
-from app.roles.replay.counting import Counting
+from app.roles.replay.role.dry_run import Counting
 from tests.roles.replay_stage import NUMBER, WORKER, Stage
 
 

@@ -23,9 +23,9 @@ from app.core.records.command import Action, CancelReplay, Command, RemoveEndpoi
 from app.core.records.dead_letter import PUT_ASIDE
 from app.core.records.ordered import Outcome, comes_back, settlement
 from app.core.records.registry import apply, encode
-from app.core.registry import decide
 from app.core.topics.names import Names
-from app.roles.sequencer.role import SequencerRole
+from app.roles.registry.decisions import decide
+from app.roles.sequencer.role.worker import SequencerRole
 from tests.fakes.clock import settle
 from tests.fakes.log import MemoryRecord
 from tests.fakes.stream import MemoryPartition, MemoryStreamApp

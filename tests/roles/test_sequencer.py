@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.gate import Gate, prefix
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay, ReplayState
 from app.core.records import delivery as delivery_record
 from app.core.records.ordered import RESUMED, Outcome, State, comes_back, instruction, settlement, step
-from app.roles.sequencer import role as sequencer_role
-from app.roles.sequencer.role import SequencerRole
+from app.roles.sequencer.resume_gate import Gate, prefix
+from app.roles.sequencer.role import worker as sequencer_role
+from app.roles.sequencer.role.worker import SequencerRole
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord

@@ -15,7 +15,6 @@ import msgspec
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
-from app.core.audit import entry_of
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Mode
@@ -23,7 +22,6 @@ from app.core.model.replay import Counts
 from app.core.model.tenant import ApiKey, Scope, Tenant
 from app.core.records.command import Action, Command, CreateEndpoint, Reply
 from app.core.records.registry import apply, encode
-from app.core.registry import decide
 from app.ports.cluster import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
@@ -32,6 +30,8 @@ from app.roles.api.calls import Services
 from app.roles.api.limits import CallLimits
 from app.roles.api.server import Server
 from app.roles.api.tokens import Tokens
+from app.roles.registry.audit import entry_of
+from app.roles.registry.decisions import decide
 from app.settings import Settings
 from app.wiring.api import CATALOGUE
 from app.wiring.dashboard import site

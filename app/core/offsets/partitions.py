@@ -62,7 +62,7 @@ class Partition:
         self.number = place[1]
         self.active = True
         self.ours = True
-        #: ordered deliveries wait until everything below `end` was read (core/lines.py)
+        #: ordered deliveries wait until everything below `end` was read (roles/dispatch/lines.py)
         self.catching_up = False
         #: the offset after the last record at the assignment
         self.end = 0

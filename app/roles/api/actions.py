@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core.attempt import sent
 from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
 from app.core.model import ids
 from app.core.model.delivery import Delivery
@@ -16,7 +15,6 @@ from app.core.records.attempt import Attempt
 from app.core.records.command import RecoverEndpoint, RotateSecret
 from app.core.records.raw_event import Coordinates, understand
 from app.core.topics.names import Names
-from app.core.verdict import Dead, Delivered, Verdict, result_of
 from app.profiles.catalog import PROFILES
 from app.roles.api import audit, replays
 from app.roles.api.calls import Answer, Call, Services
@@ -24,6 +22,8 @@ from app.roles.api.contract import FieldError, Phases, RotateIn, TestIn, TestOut
 from app.roles.api.problems import ApiError, invalid
 from app.roles.api.suspending import reactivate, suspend
 from app.roles.api.webhooks import owned, owner, sealed, shown, with_secret
+from app.roles.dispatch.attempts import sent
+from app.roles.dispatch.verdict import Dead, Delivered, Verdict, result_of
 
 #: characters of a body that an answer shows
 _SHOWN = 4096

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.core import registry_replays, replay_choice, replay_stretch
+from app.core import replay_stretch
 from app.core.errors import CommandRefused
 from app.core.model import ids, timestamps
 from app.core.model.replay import Counts, Oldest, Replay
@@ -21,6 +21,8 @@ from app.roles.api.idempotency import reused
 from app.roles.api.pages import page
 from app.roles.api.problems import invalid, not_found, refused
 from app.roles.api.turnstile import Turnstile
+from app.roles.registry import replays
+from app.roles.replay import selection
 
 #: a trial that takes longer is given up, and says how far it came
 _COUNT_S = 60.0
@@ -91,7 +93,7 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
         to_ms=span.to_ms, created_at_ms=now_ms,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
     )  # fmt: skip
-    problems = registry_replays.problems(replay, api.feed.directory)
+    problems = replays.problems(replay, api.feed.directory)
     if problems:
         raise refused(CommandRefused("invalid", "; ".join(problems)))
     begin, end, oldest = await _stretch(api, span, now_ms)
@@ -120,7 +122,7 @@ async def _outcomes(api: Services, replay: Replay) -> dict[int, Oldest]:
     if replay.only == "all":
         return {}
     attempts = api.topics.name(Names.ATTEMPTS)
-    endpoints = replay_choice.covered(replay, api.feed.directory)
+    endpoints = selection.covered(replay, api.feed.directory)
     numbers = sorted({api.partition_for(attempts, each.id.encode()) for each in endpoints})
     return dict(await api.past.oldest(attempts, numbers)) if numbers else {}
 

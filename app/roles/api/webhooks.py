@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET
 
 from app.core.errors import CommandRefused, ConfigError
-from app.core.health_rules import effective
 from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
 from app.core.model.ids import endpoint_id, recovery_id
 from app.core.model.timestamps import iso
@@ -18,6 +17,7 @@ from app.core.records.ordered import step
 from app.core.topics.names import Names
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
+from app.profiles.policy import effective
 from app.roles.api.calls import Answer, Call, Services
 from app.roles.api.contract import Circuit, FieldError, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
 from app.roles.api.idempotency import reused

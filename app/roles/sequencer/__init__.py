@@ -1,5 +1,5 @@
 """The sequencer role."""
 
-from app.roles.sequencer.role import SequencerRole
+from app.roles.sequencer.role.worker import SequencerRole
 
 __all__ = ["SequencerRole"]

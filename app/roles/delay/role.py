@@ -1,0 +1,197 @@
+"""The delay role: one pump for all rungs of the ladder; a delivery comes back to `deliveries` at its own due time.
+
+The decisions are in roles/delay/ladder.py. Here: poll what is worth reading, obey, commit. Nothing is polled
+more often than
+once a second unless something is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Progress, Report, progress_of
+from app.core.records import delivery, headers
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names, rung_for
+from app.ports.clock import Clock
+from app.ports.consumer import Record, Source
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog
+from app.roles.committer import Commits
+from app.roles.delay.ladder import HandDown, Ladder, Release
+
+log = structlog.get_logger(__name__)
+
+#: records held in memory until their due time, in one process
+_CAPACITY = 20_000
+#: and their values' bytes
+_CAPACITY_BYTES = 256 * 1024 * 1024
+_IDLE_POLL_MS = 1000
+_FIRST_RUNG = RUNGS[0][0]
+
+
+class _Waiting:
+    __slots__ = ("due_ms", "partition", "record")
+
+    def __init__(self, partition: Partition, record: Record, due_ms: int) -> None:
+        self.partition = partition
+        self.record = record
+        self.due_ms = due_ms
+
+
+class DelayRole:
+    """One delay worker."""
+
+    def __init__(self, *, source: Source, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter) -> None:
+        self._source = source
+        self._log = log_
+        self._clock = clock
+        self._meter = meter
+        self._deliveries = topics.name(Names.DELIVERIES)
+        self._max_record_bytes = topics.max_record_bytes
+        self._rung_topic = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
+        self._rung_name = {topic: name for name, topic in self._rung_topic.items()}
+        self._rung_ms = {
+            self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
+        }
+        self._commits = Commits(source, clock)
+        self._partitions = self._commits.partitions
+        self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
+        self._paused: set[Place] = set()
+        self._failed: asyncio.Future[None] | None = None
+
+    def ready(self) -> str | None:
+        """None when a new retry would be released in time; else why not."""
+        return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a record was read, released or handed down. What is not due yet is no lag."""
+        waiting = self._ladder.waiting(lambda each: each.partition.place)
+        now_ms = self._clock.now_ms()
+        places = {}
+        for partition in self._partitions.of(self._partitions.places()):
+            number, next_ms = waiting.get(partition.place, (0, 0))
+            read = self._source.position(partition.place)
+            mark = partition.watermark
+            unsettled = mark is not None and mark.open > number  # written, and not acknowledged yet
+            if unsettled or (number and next_ms <= now_ms):
+                places[partition.place] = progress_of(partition, read)
+            elif self._ladder.reading(partition.place):
+                places[partition.place] = Progress(read)
+        return Report(places, settling=self.ready())
+
+    async def run(self) -> None:
+        """Work until cancelled; raises what a restart of the role may repair."""
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._source.start(self)
+        loops = [asyncio.create_task(self._pump()), asyncio.create_task(self._commits.run())]
+        try:
+            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+            self._failed.result()
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            try:
+                await self._commits.commit()
+            finally:
+                await self._source.stop()
+            if self._failed.done() and not self._failed.cancelled():
+                self._failed.exception()
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        self._partitions.add(places)
+        self._paused -= set(places)
+        self._meter.count("rebalances_total", role="delay")
+
+    async def revoked(self, places: set[Place]) -> None:
+        """Commit and forget; the next owner reads what was held again."""
+        await self._commits.commit()
+        self._partitions.remove(places)
+        self._ladder.forget(places, lambda waiting: waiting.partition.place)
+
+    async def _pump(self) -> None:
+        while True:
+            await self._log.room()
+            for place, records in (await self._source.poll(timeout_ms=self._patience_ms())).items():
+                self._take_in(place, records)
+            self._partitions.read_to(self._source.position)
+            await self._commits.certainty()
+            for order in self._ladder.step(self._clock.now_ms()):
+                self._obey(order)
+            self._steer()
+            self._measure()
+
+    def _patience_ms(self) -> int:
+        wake_ms = self._ladder.next_ms()
+        if wake_ms is None:
+            return _IDLE_POLL_MS
+        return max(0, min(_IDLE_POLL_MS, wake_ms - self._clock.now_ms()))
+
+    def _take_in(self, place: Place, records: Sequence[Record]) -> None:
+        partition = self._partitions.get(place)
+        if partition is None:
+            return
+        rung_ms, now_ms = self._rung_ms[place[0]], self._clock.now_ms()
+        for record in records:
+            size = len(record.value or b"")
+            if not partition.opened(record.offset, size):
+                continue
+            if headers.size_of(record) > self._max_record_bytes:
+                log.error("delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be")
+                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_DELAY)
+                partition.finished(record.offset, size)
+            else:
+                due_ms = delivery.due_at_ms(record.headers, now_ms)
+                waiting = _Waiting(partition, record, due_ms)
+                self._ladder.add(
+                    place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size
+                )
+
+    def _obey(self, order: Release[_Waiting] | HandDown[_Waiting]) -> None:
+        waiting = order.item
+        record, partition = waiting.record, waiting.partition
+        if not partition.active:
+            return
+        if isinstance(order, HandDown):
+            topic = self._rung_topic[rung_for(order.wait_s, RUNGS)]
+        else:
+            topic = self._deliveries
+            late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
+            self._meter.observe("retry_lateness_seconds", late_s, tier=self._rung_name[partition.place[0]])
+        size = len(record.value or b"")
+        bundle = self._log.bundle(lambda: partition.finished(record.offset, size), self._fail)
+        bundle.append(
+            topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number
+        )  # fmt: skip
+        bundle.close()
+
+    def _measure(self) -> None:
+        dues = self._ladder.oldest_due_ms(lambda waiting: waiting.partition.place)
+        now_ms = self._clock.now_ms()
+        for topic, tier in self._rung_name.items():
+            age_s = (now_ms - dues.get(topic, now_ms)) / 1000
+            self._meter.gauge("retry_oldest_due_age_seconds", max(0.0, age_s), tier=tier)
+
+    def _steer(self) -> None:
+        """Read on only where nothing waits to be looked at."""
+        assigned = self._partitions.places()
+        stop = {place for place in assigned if not self._ladder.reading(place)} - self._paused
+        go = {place for place in self._paused & assigned if self._ladder.reading(place)}
+        if stop:
+            self._source.pause(*stop)
+        if go:
+            self._source.resume(*go)
+        self._paused = (self._paused | stop) - go
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)

@@ -1,0 +1,146 @@
+"""One attempt as one value: the record of `attempts`, the log line and the read model's row are this and nothing else.
+
+A delivery that ends without a request (endpoint removed, disabled, paused, data that the profile cannot carry) has one
+too, with `attempt` 0 or the number that it would have had, and no status.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.core.model.clipping import clip, clip_headers
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.http_exchange import Outcome, Refusal, Reply
+from app.core.model.timestamps import iso
+from app.core.records.attempt import BODY_KEPT, REASSIGNED, SUPERSEDED, Attempt, Cut, State
+from app.roles.dispatch.compressed import inflated
+from app.roles.dispatch.schedule import retry_after_s
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
+
+BODY_BUDGET = 6144
+
+
+#: of its headers, in bytes of JSON: all, the value of one, the name of one; and how many
+HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, HEADERS_KEPT = 8192, 4096, 256, 100
+
+
+#: of a sentence that may quote the receiver, or the event's data, in bytes of JSON
+ERROR_BUDGET = 1024
+
+
+def sent(
+    delivery: Delivery, endpoint: Endpoint, outcome: Outcome, verdict: Verdict, *, started_ms: int, ended_ms: int
+) -> Attempt:
+    """The record of an attempt for which a request was made."""
+    reply = outcome if isinstance(outcome, Reply) else None
+    state, next_at, reason = _ending(verdict)
+    headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
+    words = "" if state == "delivered" else "; ".join((_in_words(outcome), *remarks))
+    error = clip(words, ERROR_BUDGET)
+    return Attempt(
+        delivery_id=delivery.id, event_id=delivery.event_id, event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id, tenant=delivery.tenant, mode=delivery.mode,
+        attempt=delivery.attempts + 1, trigger=_trigger(delivery), state=state, result=result_of(outcome),
+        started_at=iso(started_ms), duration_ms=round(outcome.timing.total_ms, 3), profile=endpoint.profile,
+        url=endpoint.url, status=reply.status if reply else None, error=error or None, reason=reason,
+        next_attempt_at=next_at, connect_ms=round(outcome.timing.connect_ms, 3),
+        first_byte_ms=round(outcome.timing.first_byte_ms, 3), response_headers=headers, response_body=body,
+        cut=cut if error == words else ("error", *cut), remarks=remarks,
+        latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
+        created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
+        sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival, turn=delivery.turn,
+    )  # fmt: skip
+
+
+def unsent(
+    delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int
+) -> Attempt:
+    """The record of a delivery that ended without a request; its number is that of the last attempt made."""
+    words = clip(error, ERROR_BUDGET)
+    return Attempt(
+        delivery_id=delivery.id, event_id=delivery.event_id, event_type=delivery.event_type,
+        endpoint_id=delivery.endpoint_id, tenant=delivery.tenant, mode=delivery.mode,
+        attempt=delivery.attempts, trigger=_trigger(delivery), state=state, result=reason,
+        started_at=iso(now_ms), duration_ms=0.0, profile=endpoint.profile if endpoint else "",
+        url=endpoint.url if endpoint else "", error=words, reason=reason, cut=() if words == error else ("error",),
+        created_at=delivery.created_at, accepted_at_ms=delivery.accepted_at_ms, source=delivery.source,
+        sequence=delivery.sequence, ordering_key=delivery.ordering_key, replay_id=delivery.replay_id or None,
+        arrival=delivery.arrival, turn=delivery.turn,
+    )  # fmt: skip
+
+
+def superseded(attempt: Attempt) -> Attempt:
+    """The record of a failed attempt whose successor in its line was let go: nothing follows it."""
+    return msgspec.structs.replace(attempt, state="cancelled", reason=SUPERSEDED, next_attempt_at=None)
+
+
+def reassigned(attempt: Attempt) -> Attempt:
+    """The record of an attempt beside which another copy of the delivery goes on, such as that of the partition's new
+    owner: it is attempted again, under the same number, and that decides what follows.
+    """
+    return msgspec.structs.replace(attempt, state="retrying", reason=REASSIGNED, next_attempt_at=None)
+
+
+def _trigger(delivery: Delivery) -> str:
+    if delivery.asked is not None:
+        return "manual"
+    return "retry" if delivery.attempts else "replay" if delivery.replay_id else "first"
+
+
+def _ending(verdict: Verdict) -> tuple[State, str | None, str | None]:
+    """State, time of the next attempt and reason."""
+    match verdict:
+        case Delivered():
+            return "delivered", None, None
+        case RetryAt(due_at_ms=due):
+            return "retrying", iso(due), None
+        case Dead(reason=why):
+            return "dead", None, why
+
+
+def _in_words(outcome: Outcome) -> str:
+    return outcome.detail if isinstance(outcome, Refusal) else f"the endpoint answered {outcome.status}"
+
+
+def _response(
+    reply: Reply, state: State, ended_ms: int
+) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]:
+    """Headers and body of a response as an attempt keeps them, what of them was cut, and what is odd about them."""
+    cut: list[Cut] = []
+    headers = None
+    remarks = list(reply.remarks)
+    if state != "delivered":
+        headers, shortened = clip_headers(
+            reply.headers, entries=HEADERS_KEPT, name=NAME_BUDGET, value=VALUE_BUDGET, total=HEADERS_BUDGET
+        )
+        if shortened:
+            cut.append("headers")
+        asked = reply.header("retry-after")
+        if asked is not None and retry_after_s(asked, ended_ms) is None:
+            remarks.append(f"its Retry-After was not understood: {_quoted(asked)}")
+    body, remark = _readable(reply)
+    if remark is not None:
+        remarks.append(remark)
+    text = body[:BODY_KEPT].decode("utf-8", "replace")
+    short = clip(text, BODY_BUDGET)
+    if reply.truncated or len(body) > BODY_KEPT or short != text:
+        cut.append("body")
+    return headers, short or None, tuple(cut), tuple(remarks)
+
+
+def _readable(reply: Reply) -> tuple[bytes, str | None]:
+    """The body as it can be read, and why it cannot; we ask for no compression, and some compress all the same."""
+    encoding = reply.header("content-encoding")
+    if not reply.body or encoding is None or encoding.strip().lower() in ("", "identity"):
+        return reply.body, None
+    body = inflated(reply.body, encoding, BODY_KEPT + 1)
+    if body is None:
+        return b"", f"its body is compressed ({_quoted(encoding)}) and not shown"
+    return body, None
+
+
+def _quoted(text: str) -> str:
+    """A header's value on one line, in quotes, and not long."""
+    return repr("".join(each if each.isprintable() else " " for each in text[:60]))

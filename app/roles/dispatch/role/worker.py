@@ -1,0 +1,217 @@
+"""The dispatch loop: poll deliveries, offer them to the lanes, commit. `pump` works the lanes off, `sending` sends.
+
+Rules of this folder
+- An offset is finished only by `Settler`, after the acknowledgement of everything that its delivery caused.
+- Polling stops only while too much is open in total; a single endpoint's overflow is deferred instead.
+- After a revocation nothing of the old assignment counts: work carries its `Partition`, which knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from app.core.errors import Defect
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Report, progress_of
+from app.core.records import delivery as delivery_record
+from app.core.records import headers
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
+from app.ports.clock import Clock, Dice
+from app.ports.consumer import Record, Source
+from app.ports.http import Sender
+from app.ports.metrics import Meter
+from app.ports.producer import BundleLog
+from app.ports.registry import DirectoryFeed
+from app.ports.secrets import KeyRing
+from app.roles.committer import Commits
+from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.lines import Lines
+from app.roles.dispatch.role.in_line import InLine
+from app.roles.dispatch.role.pump import Pump
+from app.roles.dispatch.role.sending import Sending
+from app.roles.dispatch.role.settler import Settler, Work
+
+log = structlog.get_logger(__name__)
+
+#: deliveries that may be open at once in one worker: what a crash may repeat at most
+MAX_OPEN = 10_000
+#: and their values' bytes
+MAX_OPEN_BYTES = 256 * 1024 * 1024
+#: what is read long before it is sent only costs memory and cache misses
+_POLLED = 500
+_FULL_S = 0.005
+_REVOKE_WAIT_S = 3.0
+
+
+class DispatchRole:
+    """One dispatch worker."""
+
+    def __init__(
+        self, *, source: Source, log_: BundleLog, sender: Sender, feed: DirectoryFeed, keyring: KeyRing,
+        topics: Topics, clock: Clock, dice: Dice, meter: Meter, limits: Limits, time_scale: float = 1.0,
+        least_wait_ms: int = 86_400_000, stop_s: float = _REVOKE_WAIT_S,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self._stop_s = stop_s
+        self._log = log_
+        self._feed = feed
+        self._clock = clock
+        self._meter = meter
+        self._commits = Commits(source, clock)
+        self._partitions = self._commits.partitions
+        self._max_record_bytes = topics.max_record_bytes
+        lines: Lines[Work] = Lines()
+        self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits, lines)
+        self._in_line = InLine(lines, self._settler, clock)
+        self._sending = Sending(
+            sender=sender, feed=feed, keyring=keyring, settler=self._settler, clock=clock, dice=dice, meter=meter,
+            time_scale=time_scale, least_wait_ms=least_wait_ms, lines=lines, again=self._admit,
+        )  # fmt: skip
+        self._pump = Pump(
+            sending=self._sending, commits=self._commits, in_line=self._in_line, settler=self._settler, clock=clock,
+            meter=meter, limits=limits, on_failure=self._fail,
+        )  # fmt: skip
+        self._failed: asyncio.Future[None] | None = None
+
+    def ready(self) -> str | None:
+        """None when a new delivery would be sent; else why not."""
+        return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a record was read or finished. Requests under way may wait for their timeout."""
+        full = self._has_enough()
+        places = {}
+        for partition in self._partitions.of(self._partitions.places()):
+            waits = full or (partition.watermark is not None and partition.watermark.open)
+            places[partition.place] = progress_of(
+                partition, self._source.position(partition.place), self._sending.answered_by_s if waits else None
+            )
+        return Report(places, settling=self.ready())
+
+    async def run(self) -> None:
+        """Work until cancelled; raises what a restart of the role may repair."""
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._source.start(self)
+        works = (self._poll_loop(), self._commits.run(), self._pump.sweep_loop(), self._settler.given_up.run())
+        loops = [asyncio.create_task(each) for each in works]
+        try:
+            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+            self._failed.result()
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Finish what is in flight (bounded), commit, leave the group."""
+        self._pump.clear()
+        await self._until_settled(self._partitions.places(), self._stop_s)
+        await self._pump.stop()
+        await self._settler.stop()
+        try:
+            await self._commits.commit()
+        finally:
+            await self._source.stop()
+        if self._failed is not None and self._failed.done() and not self._failed.cancelled():
+            self._failed.exception()
+
+    # --- partitions ---------------------------------------------------------------------------------------------
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        ends = await self._source.ends(places)
+        self._partitions.add(places)
+        self._in_line.assigned(self._partitions, ends)
+        self._settler.assigned(places)
+        self._pump.assigned(places)
+        self._meter.count("rebalances_total", role="dispatch")
+
+    async def revoked(self, places: set[Place]) -> None:
+        """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
+        leaving = self._partitions.of(places)
+        in_time = self._commits.sure()
+        for partition in leaving:
+            partition.active = False
+            partition.ours = in_time
+        if in_time:
+            await self._until_settled(places, _REVOKE_WAIT_S)
+            for partition in leaving:
+                partition.ours = False  # from now on the commit does not say what is scheduled
+            await self._commits.commit()
+        self._partitions.remove(places)
+
+    async def _until_settled(self, places: set[Place], seconds: float) -> None:
+        """Wait (bounded) until nothing of these is in flight or waits for an acknowledgement that may come."""
+        deadline = self._clock.monotonic() + seconds
+        while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.02)
+
+    # --- intake -------------------------------------------------------------------------------------------------
+
+    async def _poll_loop(self) -> None:
+        while True:
+            await self._log.room()
+            while self._has_enough():
+                await self._clock.sleep(_FULL_S)
+                self._catch_up()
+            batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
+            polled_at = self._clock.monotonic()
+            # Told apart before the first wait: the same place may be another assignment afterwards.
+            taken = [(self._partitions.get(place), records) for place, records in batches.items()]
+            await self._commits.certainty()
+            for partition, records in taken:
+                if partition is not None:
+                    await self._take_in(partition, records, polled_at)
+            self._partitions.read_to(self._source.position)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self._pump.catch_up(self._source.position)
+        self._pump.pump()
+
+    def _has_enough(self) -> bool:
+        return (
+            self._pump.saturated() or self._partitions.open >= MAX_OPEN or self._partitions.open_bytes >= MAX_OPEN_BYTES
+        )
+
+    async def _take_in(self, partition: Partition, records: Sequence[Record], polled_at: float) -> None:
+        for record in records:
+            if not partition.active:
+                return
+            size = len(record.value or b"")
+            if not partition.opened(record.offset, size):
+                continue
+            try:
+                if headers.size_of(record) > self._max_record_bytes:
+                    raise Defect("it is larger than a delivery can be")
+                delivery, position = delivery_record.decode(record.key, record.value, record.headers)
+            except Defect as error:
+                log.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
+                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES)
+                partition.finished(record.offset, size)
+                continue
+            if position > self._feed.position:
+                await self._feed.fence(polled_at)  # not up to `position`: the registry may never get there
+            if not self._sending.is_active(delivery.endpoint_id):
+                await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
+            if not partition.active:
+                return
+            self._pump.enter(Work(delivery, partition, record.offset))
+
+    def _admit(self, work: Work) -> None:
+        self._pump.admit(work)
+
+    def _has_failed(self) -> bool:
+        return self._failed is not None and self._failed.done()
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)

@@ -1,0 +1,58 @@
+"""What the outcome of an attempt means; the dispatch role obeys.
+
+2xx                      Delivered
+anything else            RetryAt(due), or Dead(reason) when the schedule is exhausted
+410 (where the profile says so)   Gone: dead at once, and the endpoint asks not to be called again
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.core.model.http_exchange import Outcome, Reply
+from app.profiles.policy import Policy
+from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
+
+
+class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
+    """The receiver has it: the delivery is over."""
+
+
+class RetryAt(msgspec.Struct, frozen=True, tag="retry"):
+    """Try again, not before `due_at_ms`."""
+
+    due_at_ms: int
+
+
+class Dead(msgspec.Struct, frozen=True, tag="dead"):
+    """No further attempt: the delivery goes to deliveries.dead."""
+
+    #: closed code: exhausted | gone | unrepresentable | unreadable | paused | overloaded
+    reason: str
+
+
+Verdict = Delivered | RetryAt | Dead
+
+
+def judge(outcome: Outcome, *, attempt: int, policy: Policy, now_ms: int, dice: float) -> Verdict:
+    """Judge attempt number `attempt` (from 1) that ended at `now_ms`; `dice` is in [0, 1)."""
+    retry_after = None
+    if isinstance(outcome, Reply):
+        if 200 <= outcome.status < 300:
+            return Delivered()
+        if outcome.status == 410 and policy.gone_410:
+            return Dead("gone")
+        retry_after = retry_after_s(outcome.header("retry-after"), now_ms)
+    delay = delay_s(policy.schedule_s, attempt)
+    if delay is None:
+        return Dead("exhausted")
+    return RetryAt(due_at_ms(now_ms, delay, scale=policy.scale, dice=dice, retry_after_s=retry_after))
+
+
+def result_of(outcome: Outcome) -> str:
+    """The outcome as a closed word for logs and metrics: `ok`, `http_4xx`, `timeout`, …"""
+    if not isinstance(outcome, Reply):
+        return outcome.kind
+    if outcome.status == 429:
+        return "http_429"
+    return "ok" if 200 <= outcome.status < 300 else f"http_{outcome.status // 100}xx"

@@ -1,0 +1,43 @@
+"""The records of events.rejected and events.duplicates: what fan-out did not deliver, and why."""
+
+from __future__ import annotations
+
+from app.core.records import duplicate
+from app.core.records.headers import Header, size_of
+from app.roles.fanout.plan import MAX_KEY_BYTES, Drop, Rejection, Rules
+
+
+def rejected(rejection: Rejection, rules: Rules, partition: int) -> tuple[bytes | None, bytes | None, list[Header]]:
+    """The record for events.rejected: original key, value and headers, then headers that say why and where from.
+
+    A producer that compresses gets records into Kafka which do not fit out of it again: of those the beginning is kept.
+    """
+    record = rejection.record
+    key, value, headers = record.key, record.value, list(record.headers)
+    size = size_of(record)
+    if size > rules.max_rejected_bytes:
+        key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[: rules.max_event_bytes]
+        headers = [("rejected-truncated-from", b"%d" % size)]
+    return key, value, headers + _why(rejection, rules.topic, partition)
+
+
+def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
+    return [
+        ("rejected-reason", rejection.reason.encode()),
+        ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
+        ("rejected-topic", topic.encode()),
+        ("rejected-partition", b"%d" % partition),
+        ("rejected-offset", b"%d" % rejection.record.offset),
+        ("rejected-timestamp", b"%d" % rejection.record.timestamp),
+    ]
+
+
+def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
+    """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
+    said = duplicate.DroppedDuplicate(
+        tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
+        topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
+        first_partition=drop.first.partition, first_offset=drop.first.offset,
+        first_timestamp_ms=drop.first.timestamp_ms,
+    )  # fmt: skip
+    return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate.write(said)

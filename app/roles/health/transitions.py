@@ -1,0 +1,336 @@
+"""The health of an endpoint: when it counts as failing, when its owner is warned, when it is switched off.
+
+Rules of this file
+- Everything follows from the signals of the endpoint, in the order of their log, at the times of their records: the
+  same records read again give the same state and the same orders. The machine is the table `TRANSITIONS`.
+- A rule may count failed attempts in a row, or days in which every attempt failed, or both. What `share` of it is used
+  up decides. The first success clears everything.
+- An endpoint has epochs: it was registered, enabled, or given another URL. Each begins in health, and signals and
+  orders of an earlier one mean nothing.
+- `applied` is the last offset that the state knows. What is read again up to there changes nothing, and gives once more
+  the orders that it gave before, since they may not have been written.
+- What is told is bounded: after a recovery nothing is shown or told for an hour, save the end; dead deliveries are told
+  when the first, the tenth, the hundredth … of a day dies; an open circuit is told when it has been open for five
+  minutes, and its end when it was told.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from app.core import wording
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.model.ids import notice_id
+from app.core.model.timestamps import iso
+from app.core.records.notice import Kind, Notice
+from app.core.records.signal import Signal
+from app.profiles.policy import DisableRule, effective
+from app.roles.health import wording as words
+from app.roles.health.onset import DAY_MS, Failure, begins
+
+Stage = Literal["healthy", "failing", "shown", "warned", "urgent", "disabled"]
+Sight = Literal["success", "failure", "lasting", "half", "three_quarters", "over", "gone", "rest", "renewal"]
+Deed = Literal["show", "hide", "warn", "disable", "tell_recovery"]
+
+#: an endpoint that fails for shorter than that is not shown as failing: most failures are over sooner
+_LASTING_MS = 600_000
+_QUIET_MS = 3_600_000
+#: a circuit that is open for shorter than that is shown, and no notice tells of it
+_SILENT_MS = 300_000
+#: batches of orders that a state remembers, for what is read again
+_REMEMBERED = 16
+#: of a text in a notice, in bytes of JSON: a state remembers 16 batches of notices
+_TEXT = 2048
+
+
+class Transition(NamedTuple):
+    """One line of the machine."""
+
+    stages: tuple[Stage, ...]
+    sight: Sight
+    to: Stage
+    deeds: tuple[Deed, ...]
+
+
+_WELL: tuple[Stage, ...] = ("healthy", "failing", "shown")
+_ON: tuple[Stage, ...] = (*_WELL, "warned", "urgent")
+
+#: whatever is not here changes nothing
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition(("healthy",), "failure", "failing", ()),
+    Transition(("failing", "shown"), "lasting", "shown", ("show",)),
+    Transition(_WELL, "half", "warned", ("show", "warn")),
+    Transition(("warned",), "half", "warned", ("show",)),
+    Transition((*_WELL, "warned"), "three_quarters", "urgent", ("show", "warn")),
+    Transition(("urgent",), "three_quarters", "urgent", ("show",)),
+    Transition(_ON, "over", "disabled", ("show", "disable")),
+    Transition(_ON, "gone", "disabled", ("show", "disable")),
+    Transition(("failing",), "success", "healthy", ()),
+    Transition(("shown",), "success", "healthy", ("hide",)),
+    Transition(("warned", "urgent"), "success", "healthy", ("hide", "tell_recovery")),
+    Transition(("failing",), "rest", "healthy", ()),
+    Transition(("shown", "warned", "urgent"), "rest", "healthy", ("hide",)),
+    Transition((*_ON, "disabled"), "renewal", "healthy", ()),
+)
+_TABLE = {(stage, each.sight): each for each in TRANSITIONS for stage in each.stages}
+
+
+class Show(msgspec.Struct, frozen=True, array_like=True, tag="show"):
+    """Let everybody see since when the endpoint fails, and when that ends it; None: it does not (any more)."""
+
+    failing_since_ms: int | None
+    disable_at_ms: int | None
+
+
+class Disable(msgspec.Struct, frozen=True, array_like=True, tag="disable"):
+    """Switch it off."""
+
+    reason: str
+
+
+class Tell(msgspec.Struct, frozen=True, array_like=True, tag="tell"):
+    """Append a notice."""
+
+    notice: Notice
+
+
+class ShowCircuit(msgspec.Struct, frozen=True, array_like=True, tag="circuit"):
+    """Let everybody see that the endpoint's circuit is open, and since when; None: it is closed."""
+
+    circuit: OpenCircuit | None
+
+
+Order = Show | Disable | Tell | ShowCircuit
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True):
+    """What the record at an offset led to."""
+
+    offset: int
+    epoch: int
+    orders: tuple[Order, ...]
+
+
+class Health(msgspec.Struct, frozen=True, array_like=True):
+    """The value of the table `health`; times are those of records, in milliseconds."""
+
+    applied: int = -1
+    epoch: int = 0
+    stage: Stage = "healthy"
+    #: failed attempts in a row
+    failures: int = 0
+    #: the first and the last of them
+    since_ms: int = 0
+    last_ms: int = 0
+    #: failures that may start the clock of a rule in days
+    onset: tuple[Failure, ...] = ()
+    #: since when that clock runs; 0: it does not
+    clock_ms: int = 0
+    #: what is shown
+    shown: tuple[int | None, int | None] = (None, None)
+    quiet_until_ms: int = 0
+    #: dead deliveries of the day that began then
+    dead: int = 0
+    dead_since_ms: int = 0
+    said: tuple[Said, ...] = ()
+    #: since when its circuit is open; 0: it is closed
+    silent_since_ms: int = 0
+    #: a notice has said so
+    silence_told: bool = False
+    silence_quiet_until_ms: int = 0
+
+
+def observe(
+    state: Health | None, endpoint: Endpoint | None, rule: DisableRule, signal: Signal, offset: int, at_ms: int
+) -> tuple[Health | None, Said | None]:
+    """A signal at `offset` of the log, appended at `at_ms`: the state after it (None: forget it), and the orders.
+
+    `endpoint` is the endpoint as it is now (None: removed), `rule` that of its profile.
+    """
+    if state is not None and offset <= state.applied:
+        return state, next((said for said in state.said if said.offset == offset), None)
+    if endpoint is None:
+        return None, None
+    if signal.epoch < endpoint.epoch or endpoint.status == "disabled":
+        return state, None
+    step = _Step(state or Health(), endpoint, effective(rule, endpoint), signal, offset, at_ms)
+    after, orders = step.take()
+    if signal.outcome == "ok" and not after.said and not orders and not after.dead and not after.silent_since_ms:
+        return None, None
+    said = Said(offset, signal.epoch, tuple(orders)) if orders else None
+    kept = (*after.said, said)[-_REMEMBERED:] if said else after.said
+    return msgspec.structs.replace(after, applied=offset, said=kept), said
+
+
+class _Step:
+    """One signal on its way through the machine."""
+
+    def __init__(
+        self, state: Health, endpoint: Endpoint, rule: DisableRule, signal: Signal, offset: int, at_ms: int
+    ) -> None:
+        self._state = state
+        self._endpoint = endpoint
+        self._rule = rule
+        self._signal = signal
+        self._offset = offset
+        self._at_ms = max(at_ms, state.last_ms)
+        self._orders: list[Order] = []
+
+    def take(self) -> tuple[Health, list[Order]]:
+        """The state after the signal, and the orders."""
+        if self._state.epoch != self._signal.epoch:
+            self._move("renewal")
+            self._state = Health(epoch=self._signal.epoch, said=self._state.said)
+        if self._signal.outcome == "ok":
+            self._succeed()
+        elif self._signal.outcome == "failed" and self._state.stage != "disabled":
+            self._fail()
+        elif self._signal.outcome == "circuit":
+            self._mark_circuit(self._signal.circuit)
+        if self._signal.dead is not None:
+            self._bury()
+        return self._state, self._orders
+
+    def _succeed(self) -> None:
+        before = self._state
+        told = before.stage in ("shown", "warned", "urgent")
+        self._move("success")
+        self._set(
+            failures=0, since_ms=0, last_ms=0, onset=(), clock_ms=0,
+            quiet_until_ms=self._at_ms + _QUIET_MS if told else before.quiet_until_ms,
+        )  # fmt: skip
+
+    def _fail(self) -> None:
+        days_ms = (self._rule.failing_days or 0) * DAY_MS
+        # What was not tried for so long has not failed for so long.
+        if days_ms and self._state.failures and self._at_ms - self._state.last_ms > 2 * days_ms:
+            self._move("rest")
+            self._set(since_ms=self._at_ms, onset=(), clock_ms=0)
+        state = self._state
+        onset, clock_ms = state.onset, state.clock_ms
+        if self._rule.failing_days and not clock_ms:
+            onset, clock_ms = begins(self._rule, onset, Failure(self._at_ms, self._signal.delivery_id[-8:]))
+        self._set(
+            failures=state.failures + 1, since_ms=state.since_ms or self._at_ms, last_ms=self._at_ms, onset=onset,
+            clock_ms=clock_ms,
+        )  # fmt: skip
+        self._move(self._sight())
+
+    def _sight(self) -> Sight:
+        share = self._share()
+        if self._signal.dead == "gone" and self._rule.gone_410:
+            return "gone"
+        if share >= 1:
+            return "over"
+        if self._at_ms < self._state.quiet_until_ms:
+            return "failure"
+        if share >= 0.5:
+            return "three_quarters" if share >= 0.75 else "half"
+        return "lasting" if self._at_ms - self._state.since_ms >= _LASTING_MS else "failure"
+
+    def _share(self) -> float:
+        """How much of the rule is used up; 1: all of it."""
+        state, rule = self._state, self._rule
+        counted = state.failures / rule.consecutive_failures if rule.consecutive_failures else 0.0
+        if not rule.failing_days or not state.clock_ms:
+            return counted
+        return max(counted, (self._at_ms - state.clock_ms) / (rule.failing_days * DAY_MS))
+
+    def _move(self, sight: Sight) -> None:
+        line = _TABLE.get((self._state.stage, sight))
+        if line is None:
+            return
+        self._set(stage=line.to)
+        for deed in line.deeds:
+            self._do(deed, sight)
+
+    def _do(self, deed: Deed, sight: Sight) -> None:
+        match deed:
+            case "show":
+                self._show(self._state.since_ms, self._disable_at_ms())
+            case "hide":
+                self._show(None, None)
+            case "warn":
+                percent = 75 if sight == "three_quarters" else 50
+                self._tell("endpoint.failing", words.failing(self._facts(), percent), percent=percent)
+            case "disable":
+                reason = words.disabled(self._facts(), gone=sight == "gone")
+                self._orders.append(Disable(clip(reason, _TEXT)))
+                self._tell("endpoint.disabled", reason, gone=int(sight == "gone"))
+            case "tell_recovery":
+                self._tell("endpoint.recovered", words.recovered(self._facts()))
+
+    def _mark_circuit(self, circuit: OpenCircuit | None) -> None:
+        """Show it, and tell of an open one that has stayed open for a while, and of its end."""
+        state, at_ms = self._state, self._at_ms
+        self._orders.append(ShowCircuit(circuit))
+        if circuit is not None:
+            since_ms = state.silent_since_ms or at_ms
+            told = state.silence_told
+            if not told and at_ms - since_ms >= _SILENT_MS and at_ms >= state.silence_quiet_until_ms:
+                told = True
+                since = iso(since_ms)
+                self._tell("endpoint.circuit_opened", words.silent(self._endpoint.url, since), silent_since=since)
+            self._set(silent_since_ms=since_ms, silence_told=told)
+        else:
+            if state.silence_told:
+                since = iso(state.silent_since_ms)
+                self._tell("endpoint.circuit_closed", words.answers(self._endpoint.url, since), silent_since=since)
+                self._set(silence_quiet_until_ms=at_ms + _QUIET_MS)
+            self._set(silent_since_ms=0, silence_told=False)
+
+    def _show(self, since_ms: int | None, disable_at_ms: int | None) -> None:
+        if self._state.shown != (since_ms, disable_at_ms):
+            self._set(shown=(since_ms, disable_at_ms))
+            self._orders.append(Show(since_ms, disable_at_ms))
+
+    def _disable_at_ms(self) -> int | None:
+        if not self._rule.failing_days or not self._state.clock_ms:
+            return None
+        return self._state.clock_ms + round(self._rule.failing_days * DAY_MS)
+
+    def _bury(self) -> None:
+        """Count a dead delivery."""
+        state = self._state
+        fresh = not state.dead or self._at_ms - state.dead_since_ms >= DAY_MS
+        since_ms, dead = (self._at_ms, 1) if fresh else (state.dead_since_ms, state.dead + 1)
+        self._set(dead=dead, dead_since_ms=since_ms)
+        if str(dead).strip("0") == "1":
+            reason = self._signal.dead or ""
+            self._tell(
+                "delivery.dead", words.dead(self._facts(), dead, reason), deliveries=dead, since=iso(since_ms),
+                delivery_id=self._signal.delivery_id, event_type=self._signal.event_type, reason=reason,
+            )  # fmt: skip
+
+    def _facts(self) -> words.Facts:
+        state, at = self._state, self._disable_at_ms()
+        return words.Facts(
+            url=self._endpoint.url, failures=state.failures, since=iso(state.since_ms) if state.since_ms else None,
+            disable_at=iso(at) if at is not None else None, rule=self._rule, error=self._signal.error,
+        )  # fmt: skip
+
+    def _tell(self, kind: Kind, summary: str, **more: str | int | float | None) -> None:
+        facts = self._facts()
+        data = {
+            "url": facts.url, "description": self._endpoint.description, "failures": facts.failures,
+            "failing_since": facts.since, "disable_at": facts.disable_at,
+            "disable_after_failures": self._rule.consecutive_failures, "disable_after_days": self._rule.failing_days,
+            "last_result": self._signal.result, "last_status": self._signal.status,
+            "last_error": wording.plain(self._signal.error), **more,
+        }  # fmt: skip
+        data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
+        self._orders.append(
+            Tell(
+                Notice(
+                    id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms), tenant=self._endpoint.tenant,
+                    mode=self._endpoint.mode, kind=kind, at=iso(self._at_ms), endpoint_id=self._endpoint.id,
+                    summary=clip(summary, 2 * _TEXT), data=data,
+                )
+            )
+        )  # fmt: skip
+
+    def _set(self, **fields: object) -> None:
+        self._state = msgspec.structs.replace(self._state, **fields)

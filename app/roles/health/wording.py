@@ -1,0 +1,75 @@
+"""What people are told about an endpoint's health: one plain sentence for each occasion, safe to print anywhere."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.core.wording import plain
+from app.profiles.policy import DisableRule
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known at the moment."""
+
+    url: str
+    failures: int
+    since: str | None
+    disable_at: str | None
+    rule: DisableRule
+    #: what the last attempt came to; may quote the receiver
+    error: str
+
+
+def failing(facts: Facts, percent: int) -> str:
+    """A warning."""
+    return (
+        f"{facts.url} {_so_far(facts)}. It will be disabled {_when(facts)}; {percent} % of that are over{_last(facts)}"
+    )
+
+
+def disabled(facts: Facts, *, gone: bool) -> str:
+    """The reason, as it is shown beside the status."""
+    if gone:
+        return "Disabled: it answered 410 Gone, which asks for no further requests."
+    return f"Disabled: it {_so_far(facts)}{_last(facts)}"
+
+
+def recovered(facts: Facts) -> str:
+    """All is well."""
+    return f"{facts.url} takes deliveries again. It {_so_far(facts)}."
+
+
+def silent(url: str, since: str) -> str:
+    """Its circuit has been open for a while."""
+    return (
+        f"{url} has not answered since {since}. Its circuit is open: one delivery at a time probes it, the rest waits."
+    )
+
+
+def answers(url: str, since: str) -> str:
+    """Its circuit has closed."""
+    return f"{url} answers again; it had been silent since {since}. What waited for it is being delivered."
+
+
+def dead(facts: Facts, deliveries: int, reason: str) -> str:
+    """Deliveries were given up."""
+    number = "A delivery" if deliveries == 1 else f"{deliveries} deliveries of one day"
+    return f"{number} to {facts.url} could not be made and will not be tried again: {reason}{_last(facts)}"
+
+
+def _so_far(facts: Facts) -> str:
+    times = "once" if facts.failures == 1 else f"{facts.failures} times in a row"
+    return f"has failed {times}, since {facts.since}" if facts.since else f"has failed {times}"
+
+
+def _when(facts: Facts) -> str:
+    ways = []
+    if facts.rule.consecutive_failures:
+        ways.append(f"after {facts.rule.consecutive_failures} failures in a row")
+    if facts.disable_at:
+        ways.append(f"when it still fails at {facts.disable_at}")
+    return " or ".join(ways)
+
+
+def _last(facts: Facts) -> str:
+    return f". The last time: {plain(facts.error)}" if facts.error else ""

@@ -1,0 +1,278 @@
+"""The notifier role: notices out to people by e-mail, and to programs as events of their own.
+
+Rules of this file
+- An offset is finished when every address that was to be told has been settled: the mail server has taken the e-mail
+  over, or has refused the address for good.
+- Each tenant has a task of its own while it has something to be told: it gathers, waits for its turn, and tries again
+  for days. Nobody waits for another tenant.
+- A notice is an event of its tenant, too, if an endpoint asks for it: type `hookstream.<kind>`, the notice's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from app.core.errors import Defect
+from app.core.model import ids
+from app.core.model.event_types import RESERVED
+from app.core.offsets.partitions import Committed, Partition, Place
+from app.core.offsets.progress import Report, progress_of
+from app.core.records import notice as notice_record
+from app.core.records.notice import Notice
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
+from app.ports.clock import Clock
+from app.ports.consumer import Record, Source
+from app.ports.mail import Mail, Mailer, Writer
+from app.ports.metrics import Meter
+from app.ports.producer import Log
+from app.ports.registry import DirectoryFeed
+from app.roles.committer import Commits
+from app.roles.notifier.digest import Pace, letter, pause_s
+
+log = structlog.get_logger(__name__)
+
+#: notices in memory; what is beyond waits in the log
+_MAX_OPEN = 20_000
+_POLLED = 500
+#: e-mails on their way to the server at once
+_AT_ONCE = 8
+_GIVE_UP_S = 5 * 86_400.0
+#: one e-mail takes no longer
+_HANDOVER_S = 120.0
+_STOP_S = 3.0
+
+
+class _Waiting(NamedTuple):
+    partition: Partition
+    offset: int
+    size: int
+    notice: Notice
+
+    def finish(self) -> None:
+        self.partition.finished(self.offset, self.size)
+
+
+class _Box:
+    """What one tenant is to be told."""
+
+    __slots__ = ("first_s", "task", "until_s", "waiting")
+
+    def __init__(self, first_s: float) -> None:
+        self.waiting: list[_Waiting] = []
+        #: when the oldest of them came
+        self.first_s = first_s
+        #: it sleeps until then
+        self.until_s = first_s
+        self.task: asyncio.Task[None] | None = None
+
+
+class NotifierRole:
+    """One notifier."""
+
+    def __init__(
+        self, *, source: Source, log_: Log, feed: DirectoryFeed, mailer: Mailer | None, writer: Writer,
+        link: Callable[[str, str], str | None], topics: Topics, clock: Clock, meter: Meter, pace: Pace,
+    ) -> None:  # fmt: skip
+        """`mailer` None: there is no mail server. `link` gives the unsubscribe link of a tenant's address."""
+        self._source = source
+        self._log = log_
+        self._feed = feed
+        self._mailer = mailer
+        self._writer = writer
+        self._link = link
+        self._events = topics.name(Names.EVENTS_RAW)
+        self._clock = clock
+        self._meter = meter
+        self._pace = pace
+        self._commits = Commits(source, clock)
+        self._partitions = self._commits.partitions
+        self._boxes: dict[str, _Box] = {}
+        #: tenant → when it was written to last
+        self._written: dict[str, float] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._on_the_way = 0
+        self._failed: asyncio.Future[None] | None = None
+
+    def ready(self) -> str | None:
+        """None when a new notice would be acted on; else why not."""
+        return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a notice was read or finished. To gather, and to wait for a mail server, is to
+        wait on purpose.
+        """
+        until_s = max((box.until_s for box in self._boxes.values()), default=None)
+        waits_s = until_s + _HANDOVER_S * 20 if until_s is not None else None
+        places = self._partitions.of(self._partitions.places())
+        return Report(
+            {each.place: progress_of(each, self._source.position(each.place), waits_s) for each in places},
+            settling=self.ready(),
+        )
+
+    async def run(self) -> None:
+        """Work until cancelled; raises what a restart of the role may repair."""
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._source.start(self)
+        loops = [asyncio.create_task(self._poll_loop()), asyncio.create_task(self._commits.run())]
+        try:
+            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+            self._failed.result()
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._let_go()
+            try:
+                await self._commits.commit()
+            finally:
+                await self._source.stop()
+            if self._failed.done() and not self._failed.cancelled():
+                self._failed.exception()
+
+    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+        """See `app.ports.PartitionListener`."""
+        self._partitions.add(places)
+        self._meter.count("rebalances_total", role="notifier")
+
+    async def revoked(self, places: set[Place]) -> None:
+        """Wait (bounded) for e-mails that are with the server, commit, forget the rest: the next owner reads it."""
+        await self._let_go()
+        await self._commits.commit()
+        self._partitions.remove(places)
+
+    async def _let_go(self) -> None:
+        deadline = self._clock.monotonic() + _STOP_S
+        while self._on_the_way and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.02)
+        tasks = [box.task for box in self._boxes.values() if box.task is not None]
+        self._boxes.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- intake -------------------------------------------------------------------------------------------------
+
+    async def _poll_loop(self) -> None:
+        while True:
+            while self._partitions.open >= _MAX_OPEN:
+                await self._clock.sleep(1.0)
+            batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
+            taken = [(self._partitions.get(place), records) for place, records in batches.items()]
+            if taken:
+                await self._feed.fence()
+            for partition, records in taken:
+                for record in records:
+                    if partition is not None and partition.active:
+                        await self._take_in(partition, record)
+            self._partitions.read_to(self._source.position)
+            self._meter.gauge("notices_waiting", self._partitions.open)
+
+    async def _take_in(self, partition: Partition, record: Record) -> None:
+        size = len(record.value or b"")
+        if not partition.opened(record.offset, size):
+            return
+        try:
+            notice = notice_record.read(record.value)
+        except Defect as error:
+            log.error("notifier.unreadable", place=partition.place, offset=record.offset, error=str(error))
+            self._meter.count("records_unreadable_total", topic=Names.NOTICES)
+            partition.finished(record.offset, size)
+            return
+        await self._tell_endpoints(notice)
+        if not partition.active:
+            return
+        waiting = _Waiting(partition, record.offset, size, notice)
+        if self._mailer is None or not self._addresses(notice.tenant):
+            waiting.finish()
+            return
+        box = self._boxes.get(notice.tenant)
+        if box is None:
+            box = self._boxes[notice.tenant] = _Box(self._clock.monotonic())
+            box.task = asyncio.create_task(self._serve(notice.tenant, box, self._mailer))
+        elif not box.waiting:
+            box.first_s = self._clock.monotonic()
+        box.waiting.append(waiting)
+
+    async def _tell_endpoints(self, notice: Notice) -> None:
+        """Append it as an event, where an endpoint subscribes to such; fan-out drops a repetition by its id."""
+        event_type = RESERVED + notice.kind
+        if not self._feed.directory.match(notice.tenant, notice.mode, event_type):
+            return
+        data = {name: getattr(notice, name) for name in ("endpoint_id", "kind", "summary")} | {"details": notice.data}
+        event = {"type": event_type, "id": notice.id, "created_at": notice.at, "data": data}
+        headers = [("tenant", notice.tenant.encode()), ("mode", notice.mode.encode())]
+        await (
+            await self._log.append(
+                self._events, key=notice.tenant.encode(), value=msgspec.json.encode(event), headers=headers
+            )
+        )
+
+    def _addresses(self, tenant_id: str) -> tuple[str, ...]:
+        tenant = self._feed.directory.tenants.get(tenant_id)
+        return tenant.notify_emails if tenant is not None else ()
+
+    # --- e-mail -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, tenant: str, box: _Box, mailer: Mailer) -> None:
+        """Write to a tenant until nothing more is to be told."""
+        try:
+            while box.waiting:
+                box.until_s = self._pace.due_s(box.first_s, self._written.get(tenant))
+                await self._clock.sleep(box.until_s - self._clock.monotonic())
+                told, box.waiting = box.waiting, []
+                await self._write(tenant, box, told, mailer)
+                self._written[tenant] = self._clock.monotonic()
+                for each in told:
+                    each.finish()
+            if self._boxes.get(tenant) is box:
+                del self._boxes[tenant]
+        except Exception as error:  # it must not end silently: its notices would stay open for ever
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
+
+    async def _write(self, tenant: str, box: _Box, told: list[_Waiting], mailer: Mailer) -> None:
+        left = set(self._addresses(tenant))
+        begun_s = self._clock.monotonic()
+        failures = 0
+        while left:
+            for address in sorted(left):
+                if await self._hand_over(tenant, address, told, mailer):
+                    left.discard(address)
+            if not left:
+                return
+            if self._clock.monotonic() - begun_s >= _GIVE_UP_S:
+                log.error("notifier.gave_up", tenant=tenant, addresses=len(left), notices=len(told))
+                self._meter.count("mails_total", len(left), result="given_up")
+                return
+            failures += 1
+            box.until_s = self._clock.monotonic() + pause_s(failures)
+            await self._clock.sleep(pause_s(failures))
+            left &= set(self._addresses(tenant))
+
+    async def _hand_over(self, tenant: str, address: str, told: list[_Waiting], mailer: Mailer) -> bool:
+        """Whether the address is settled."""
+        link = self._link(tenant, address)
+        said = letter(tenant, [each.notice for each in told], link)
+        mail = Mail(
+            id=ids.mail_id(address, [each.notice.id for each in told]), to=address, subject=said.subject,
+            text=self._writer.text(said), html=self._writer.html(said), unsubscribe=link,
+        )  # fmt: skip
+        async with self._turns:
+            self._on_the_way += 1
+            try:
+                outcome = await mailer.send(mail)
+            finally:
+                self._on_the_way -= 1
+        self._meter.count("mails_total", result=outcome.result)
+        if outcome.result != "sent":
+            log.warning("notifier.not_sent", tenant=tenant, mail=mail.id, result=outcome.result, error=outcome.detail)
+        return outcome.result != "later"

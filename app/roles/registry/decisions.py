@@ -1,0 +1,314 @@
+"""What a command does to the registry: state in, changes or refusal out.
+
+The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>`,
+and `turn/<delivery id>`, each with the full state and (but for the last one) a version.
+A command names the version that it was made for (or none: whatever is there); another version refuses it, so no update
+is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from app.core import supersession
+from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint, Hold, last_disablement
+from app.core.model.event_types import EventType
+from app.core.model.replay import Replay
+from app.core.records.command import (
+    AdvanceReplay,
+    CancelReplay,
+    CloseHold,
+    Command,
+    CreateEndpoint,
+    CreateKey,
+    CreateReplay,
+    MarkCircuit,
+    MarkFailing,
+    PauseReplay,
+    PutEventType,
+    PutTenant,
+    ReactivateEndpoint,
+    RecoverEndpoint,
+    RemoveEndpoint,
+    RemoveEventType,
+    ResumeReplay,
+    RevokeKey,
+    RotateSecret,
+    SuspendEndpoint,
+    TakeTurns,
+    Unsubscribe,
+    UpdateEndpoint,
+)
+from app.core.records.registry import State
+from app.roles.registry import replays as replays_
+from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
+from app.roles.registry.suspensions import bounded
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A record for the registry; value None removes."""
+
+    key: str
+    value: State | None
+    version: int
+
+
+#: fields of an endpoint that `UpdateEndpoint` may change; the others have commands of their own, or none
+CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
+    "id",
+    "tenant",
+    "mode",
+    "profile",  # its secret was made for the profile: create another endpoint instead
+    "failing_since_ms",
+    "disable_at_ms",
+    "circuit",
+    "epoch",
+    "holds",
+    "created_by",
+    "rotated_by",
+    "created_at_ms",
+    "updated_at_ms",
+    "version",
+}
+
+
+def decide(
+    command: Command, directory: Directory, now_ms: int, profiles: Collection[str],
+    most: TenantLimits = DEFAULT_LIMITS,
+) -> list[Change]:  # fmt: skip
+    """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`.
+
+    `most`: what one tenant may have.
+    """
+    match command.action:
+        case CreateEndpoint(endpoint=endpoint):
+            if directory.endpoint(endpoint.id) is not None:
+                raise CommandRefused("exists", f"endpoint {endpoint.id} is there already")
+            check_room(directory.holdings(endpoint.tenant), most, "endpoints")
+            fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
+            return [_endpoint_change(fresh, profiles)]
+        case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
+            return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
+        case RemoveEndpoint(id=id_, expected_version=expected):
+            _current(directory, id_, expected)
+            replays = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
+            return [Change(f"endpoint/{id_}", None, 0), *(Change(f"replay/{each}", None, 0) for each in replays)]
+        case PutTenant():
+            return [_put_tenant(command.action, directory, now_ms, profiles)]
+        case Unsubscribe(tenant=tenant, address=address):
+            return _unsubscribe(tenant, address, directory, now_ms)
+        case SuspendEndpoint():
+            return _suspend(command.action, directory, now_ms)
+        case MarkFailing() | MarkCircuit():
+            return _mark(command.action, directory, now_ms)
+        case ReactivateEndpoint():
+            return _reactivate(command.action, directory, now_ms)
+        case CloseHold():
+            return _close_hold(command.action, directory, now_ms)
+        case RecoverEndpoint():
+            return _recover(command.action, directory, now_ms)
+        case RotateSecret():
+            return _rotate(command.action, directory, now_ms)
+        case _:
+            return _decide_others(command, directory, now_ms, most)
+
+
+def _decide_others(command: Command, directory: Directory, now_ms: int, most: TenantLimits) -> list[Change]:
+    match command.action:
+        case CreateKey(key=key):
+            if key.id in directory.keys:
+                raise CommandRefused("exists", f"key {key.id} is there already")
+            problems = key_problems(key)
+            if problems:
+                raise CommandRefused("invalid", "; ".join(problems))
+            check_room(directory.holdings(key.tenant), most, "keys")
+            return [Change(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
+        case RevokeKey(id=id_):
+            if id_ not in directory.keys:
+                raise CommandRefused("not_found", f"there is no key {id_}")
+            return [Change(f"key/{id_}", None, 0)]
+        case PutEventType(event_type=event_type):
+            if (event_type.tenant, event_type.mode, event_type.name) not in directory.event_types:
+                check_room(directory.holdings(event_type.tenant), most, "event_types")
+            return [_put_event_type(event_type, directory, now_ms)]
+        case RemoveEventType(tenant=tenant, mode=mode, name=name):
+            if (tenant, mode, name) not in directory.event_types:
+                raise CommandRefused("not_found", f"there is no event type {name}")
+            return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
+        case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
+            return _replays(replays_.decide(command.action, directory, now_ms))
+        case TakeTurns(turns=taken):
+            fresh, gone = supersession.take(taken, directory.turns, now_ms)
+            return [Change(f"turn/{each.id}", each, 1) for each in fresh] + [
+                Change(f"turn/{each}", None, 0) for each in gone
+            ]
+        case _:
+            raise CommandRefused("unreadable", f"unknown command {command.action}")
+
+
+def _current(directory: Directory, endpoint_id: str, expected: int | None) -> Endpoint:
+    endpoint = directory.endpoint(endpoint_id)
+    if endpoint is None:
+        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
+    if expected is not None and expected != endpoint.version:
+        raise CommandRefused("conflict", f"endpoint {endpoint_id} has version {endpoint.version}, not {expected}")
+    return endpoint
+
+
+def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str]) -> Change:
+    fixed = sorted(set(changes) - CHANGEABLE)
+    if fixed:
+        raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
+    try:
+        merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
+        merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
+        fresh = msgspec.convert(merged, Endpoint, str_keys=True)
+        if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
+            fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
+        return _endpoint_change(fresh, profiles)
+    except msgspec.ValidationError as error:
+        raise CommandRefused("invalid", str(error)) from error
+
+
+def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> Change:
+    problems = endpoint_problems(endpoint, profiles)
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
+    return Change(f"endpoint/{endpoint.id}", endpoint, endpoint.version)
+
+
+def _changed(old: Endpoint, now_ms: int, **fields: Any) -> Change:
+    fresh = msgspec.structs.replace(old, **fields, version=old.version + 1, updated_at_ms=now_ms)
+    return Change(f"endpoint/{old.id}", fresh, fresh.version)
+
+
+def _new_epoch(old: Endpoint) -> dict[str, Any]:
+    """The fields of an endpoint whose health begins anew with the next version."""
+    return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None, "circuit": None}
+
+
+def _mark(action: MarkFailing | MarkCircuit, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    if isinstance(action, MarkCircuit):
+        if old.epoch != action.epoch or old.circuit == action.circuit:
+            return []
+        return [Change(f"endpoint/{old.id}", msgspec.structs.replace(old, circuit=action.circuit), old.version)]
+    marks = {"failing_since_ms": action.failing_since_ms, "disable_at_ms": action.disable_at_ms}
+    if old.epoch != action.epoch or all(getattr(old, name) == value for name, value in marks.items()):
+        return []
+    return [_changed(old, now_ms, **marks)]
+
+
+def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, action.expected_version)
+    if old.status == action.status or action.epoch not in (None, old.epoch):
+        return []
+    if old.status == "disabled":  # nothing was put aside for it: a resume would have nothing to give
+        raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
+    holds = old.holds
+    if holds and holds[-1].end is None:  # from paused to disabled: the log has all of it
+        holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
+    else:
+        hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
+        holds = bounded((*holds, hold))
+    dated = {} if action.status == "paused" else {"disable_at_ms": None}
+    reason = None if action.reason is None else clip(action.reason, DESCRIPTION)
+    return [_changed(old, now_ms, status=action.status, status_reason=reason, holds=holds, **dated)]
+
+
+def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, action.expected_version)
+    if old.status == "active":
+        return []
+    holds, replays = old.holds, []
+    if holds and holds[-1].end is None:
+        hold = msgspec.structs.replace(holds[-1], end=action.end)
+        holds = (*holds[:-1], hold)
+        if hold.kind == "paused":
+            replays = _replays(replays_.of_hold(old, hold, action.replay_id, "resume", directory, now_ms))
+    renewed = _new_epoch(old) if old.status == "disabled" else {}
+    return [_changed(old, now_ms, status="active", status_reason=None, holds=holds, **renewed), *replays]
+
+
+def _close_hold(action: CloseHold, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    hold = old.holds[-1] if old.holds else None
+    if hold is None or hold.kind != "disabled" or hold.end is None:
+        return []
+    end = {number: max(at, hold.end.get(number, 0)) for number, at in action.end.items()}
+    return [_changed(old, now_ms, holds=(*old.holds[:-1], msgspec.structs.replace(hold, end=end)))]
+
+
+def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+    endpoint = _current(directory, action.id, None)
+    missed = last_disablement(endpoint)
+    if endpoint.status != "active":
+        raise CommandRefused("invalid", f"endpoint {action.id} is {endpoint.status}: enable it first")
+    if missed is None:
+        raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
+    if action.replay_id in directory.replays:
+        return []
+    return _replays(replays_.of_hold(endpoint, missed, action.replay_id, "recover", directory, now_ms))
+
+
+def _replays(changed: Sequence[Replay | str]) -> list[Change]:
+    return [
+        Change(f"replay/{each}", None, 0) if isinstance(each, str) else Change(f"replay/{each.id}", each, each.version)
+        for each in changed
+    ]
+
+
+def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Change]:
+    old = _current(directory, action.id, None)
+    if action.key is not None and action.key == old.rotated_by:
+        return []
+    _current(directory, action.id, action.expected_version)
+    until = action.overlap_until_ms
+    kept = [
+        msgspec.structs.replace(each, expires_at_ms=min(each.expires_at_ms or until, until))
+        for each in old.secrets
+        if (each.expires_at_ms or until) > now_ms and until > now_ms
+    ]
+    secrets = () if action.secret is None else (action.secret, *kept)[:10]
+    return [_changed(old, now_ms, secrets=secrets, rotated_by=action.key)]
+
+
+def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> Change:
+    tenant = action.tenant
+    problems = tenant_problems(tenant, profiles)
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
+    old = directory.tenants.get(tenant.id)
+    version = old.version if old else 0
+    if action.expected_version is not None and action.expected_version != version:
+        raise CommandRefused("conflict", f"tenant {tenant.id} has version {version}, not {action.expected_version}")
+    created = old.created_at_ms if old else now_ms
+    fresh = msgspec.structs.replace(tenant, version=version + 1, created_at_ms=created, updated_at_ms=now_ms)
+    return Change(f"tenant/{tenant.id}", fresh, fresh.version)
+
+
+def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[Change]:
+    old = directory.tenants.get(tenant_id)
+    kept = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
+    if old is None or kept == old.notify_emails:
+        return []
+    fresh = msgspec.structs.replace(old, notify_emails=kept, version=old.version + 1, updated_at_ms=now_ms)
+    return [Change(f"tenant/{old.id}", fresh, fresh.version)]
+
+
+def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> Change:
+    problems = event_type_problems(event_type)
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
+    old = directory.event_types.get((event_type.tenant, event_type.mode, event_type.name))
+    created = old.created_at_ms if old else now_ms
+    version = old.version + 1 if old else 1
+    fresh = msgspec.structs.replace(event_type, version=version, created_at_ms=created, updated_at_ms=now_ms)
+    return Change(f"type/{event_type.tenant}/{event_type.mode}/{event_type.name}", fresh, version)

@@ -1,0 +1,207 @@
+"""The registry role: apply commands to the state, one after the other; the only writer of `registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from app.core.directory import Directory
+from app.core.errors import CommandRefused, Defect, TooLarge
+from app.core.limits import DEFAULT_LIMITS, TenantLimits
+from app.core.model.clipping import clip
+from app.core.model.endpoint import Endpoint
+from app.core.model.event_types import EventType
+from app.core.offsets.progress import Progress, Report
+from app.core.records import audit
+from app.core.records.audit import AuditEntry
+from app.core.records.command import Command, Reply
+from app.core.records.registry import apply, encode, read_command
+from app.core.schemas.graph import BadSchema
+from app.ports.clock import Clock
+from app.ports.consumer import Record
+from app.ports.metrics import Meter
+from app.ports.registry import RegistryStore
+from app.roles.registry.audit import entry_of
+from app.roles.registry.decisions import Change, decide
+
+log = structlog.get_logger(__name__)
+
+
+#: a state must fit into a record, and a hundred of them into a transaction
+_MAX_STATE_BYTES = 256 * 1024
+#: of a command's and an entity's name, in characters
+_MAX_NAME = 1024
+#: of what a reply says is wrong, in bytes of JSON; it may quote the command
+_MAX_DETAIL = 8192
+
+
+class RegistryRole:
+    """One candidate for the writer; many may run, one writes."""
+
+    def __init__(
+        self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str],
+        url_problem: Callable[[str], str | None] = lambda url: None,
+        schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
+        secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
+        most: TenantLimits = DEFAULT_LIMITS,
+    ) -> None:  # fmt: skip
+        """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
+        what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed;
+        `most` is what one tenant may have.
+        """
+        self._make_store = store
+        self._clock = clock
+        self._meter = meter
+        self._profiles = profiles
+        self._url_problem = url_problem
+        self._schema_problem = schema_problem
+        self._secret_problem = secret_problem
+        self._most = most
+        self._ready = False
+        self._store: RegistryStore | None = None
+        #: the first command of the transaction under way
+        self._open: int | None = None
+        #: commands whose result Kafka has refused for its size; they are answered so when they are read again
+        self._too_large: set[int] = set()
+        #: below that offset each command has a transaction of its own, to learn which of them is too large
+        self._alone_until = 0
+
+    def ready(self) -> str | None:
+        """None once this process has joined; whether it or another one writes, commands are answered."""
+        standing_by = self._store is not None and self._store.stands_by()
+        return None if self._ready or standing_by else "joining the writers of the registry"
+
+    def report(self) -> Report:
+        """For the watchdog. A move is: a transaction was committed, or commands were read."""
+        held = self._store.assigned_place() if self._store else None
+        if held is None:
+            return Report()  # another process writes, or nobody yet
+        place, read = held
+        return Report({place: Progress(read if self._open is None else self._open, (read or 0,))})
+
+    async def run(self) -> None:
+        """Work until cancelled. A failure of a transaction ends the run, save for a record's size: the next one starts
+        from the log.
+        """
+        store = self._store = self._make_store()
+        try:
+            await store.start()
+            while True:
+                directory = Directory()
+                await store.chosen(directory)
+                self._ready = True
+                while store.is_writer():
+                    records = await store.poll()
+                    if records and not await self._applied(store, directory, records):
+                        break  # the directory is ahead of the log: read both again
+        finally:
+            self._ready = False
+            await store.stop()
+
+    async def _applied(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> bool:
+        """Apply what was read; False: a record was too large for its topic, and nothing from there on was written."""
+        alone = records[0].offset < self._alone_until
+        for some in [[record] for record in records] if alone else [list(records)]:
+            self._open = some[0].offset
+            try:
+                await self._apply(store, directory, some)
+            except TooLarge as error:
+                log.error("registry.too_large", first=some[0].offset, last=some[-1].offset, error=str(error))
+                if len(some) == 1:
+                    self._too_large.add(some[0].offset)
+                self._alone_until = records[-1].offset + 1
+                return False
+            self._open = None
+        return True
+
+    async def _apply(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> None:
+        states: list[tuple[str, bytes | None]] = []
+        entries: list[AuditEntry] = []
+        replies: list[tuple[str, bytes]] = []
+        for record in records:
+            key = (record.key or b"").decode("utf-8", "replace")
+            reply = self._decide(directory, record, key, states, entries)
+            if reply is not None:
+                body = encode(reply)
+                if body is None:
+                    raise Defect("a reply has no body")
+                replies.append((reply.command_id, body))
+        await store.commit(
+            states, [(entry.tenant, audit.encode(entry)) for entry in entries], replies, records[-1].offset + 1
+        )
+
+    def _decide(
+        self, directory: Directory, record: Record, key: str, states: list[tuple[str, bytes | None]],
+        entries: list[AuditEntry],
+    ) -> Reply | None:  # fmt: skip
+        """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
+        try:
+            command = read_command(record.value)
+            if len(command.id) > _MAX_NAME:
+                raise CommandRefused("unreadable", "the command's id is too long")
+        except CommandRefused as error:
+            log.error("registry.unreadable", offset=record.offset, key=key[:200], error=error.detail)
+            self._meter.count("registry_commands_total", result=error.code)
+            return None
+        try:
+            if record.offset in self._too_large:
+                raise CommandRefused("invalid", "the result is larger than Kafka's topic for the registry takes")
+            changes = decide(command, directory, self._clock.now_ms(), self._profiles, self._most)
+            values = [self._checked(change, directory) for change in changes]
+            entry = self._entry(command, changes, directory)
+        except CommandRefused as error:
+            self._meter.count("registry_commands_total", result=error.code)
+            return Reply(command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL))
+        except Exception as error:  # a command that breaks us must not stop the others: it would come again for ever
+            log.exception("registry.command_failed", offset=record.offset, key=key[:200])
+            self._meter.count("registry_commands_total", result="defect")
+            words = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
+            return Reply(command_id=command.id, ok=False, code="defect", detail=words)
+        if entry is not None:
+            entries.append(entry)
+        for change, value in zip(changes, values, strict=True):
+            apply(directory, change.key, value)
+            states.append((change.key, value))
+        self._meter.count("registry_commands_total", result="ok")
+        return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
+
+    def _entry(self, command: Command, changes: Sequence[Change], directory: Directory) -> AuditEntry | None:
+        """The record of who asked for the changes; the first one is the entity's that the command names."""
+        if not changes:
+            return None
+        first = changes[0]
+        return entry_of(command, first.key, first.value, first.version, directory, self._clock.now_ms())
+
+    def _checked(self, change: Change, directory: Directory) -> bytes | None:
+        """The record's value; refused when its schema cannot be used, or when it would not fit."""
+        if isinstance(change.value, Endpoint):
+            self._check_endpoint(change.value, directory.endpoint(change.value.id))
+        if len(change.key) > _MAX_NAME:
+            raise CommandRefused("invalid", f"its name is longer than {_MAX_NAME} characters")
+        if isinstance(change.value, EventType) and change.value.schema is not None:
+            bad = self._schema_problem(change.value.schema)
+            if bad is not None:
+                raise CommandRefused("invalid", f"schema: {bad}")
+        value = encode(change.value)
+        if value is not None and len(value) > _MAX_STATE_BYTES:
+            raise CommandRefused("invalid", f"the result has {len(value)} bytes; the limit is {_MAX_STATE_BYTES}")
+        return value
+
+    def _check_endpoint(self, endpoint: Endpoint, old: Endpoint | None) -> None:
+        """Refuse what changes an endpoint into one whose URL may not be called, or whose requests cannot be signed.
+
+        What is there already stays: it may have been allowed under other settings, and disabling has to be possible.
+        """
+        if old is None or old.url != endpoint.url:
+            problem = self._url_problem(endpoint.url)
+            if problem is not None:
+                raise CommandRefused("invalid", f"url: {problem}")
+        if old is None or _signing(old) != _signing(endpoint):
+            problem = self._secret_problem(endpoint, self._clock.now_ms())
+            if problem is not None:
+                raise CommandRefused("invalid", problem)
+
+
+def _signing(endpoint: Endpoint) -> tuple[object, ...]:
+    return endpoint.profile, endpoint.signature, endpoint.secrets

@@ -1,0 +1,92 @@
+"""How fast a replay may go: its rate, and how many deliveries it has under way."""
+
+from __future__ import annotations
+
+from app.core.model.endpoint import Endpoint
+from app.roles.replay.eligibility import STALLED_S, STUCK_S
+
+#: share of a second's deliveries that may go at once
+_BURST_S = 0.1
+
+
+class Allowance:
+    """At most so many deliveries per second; None: as many as there are."""
+
+    def __init__(self, rate: float | None, now_s: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, (rate or 0.0) * _BURST_S)
+        self._saved = 1.0
+        self._at_s = now_s
+
+    def free(self, most: int, now_s: float) -> int:
+        """How many of `most` may go now."""
+        if self._rate is None:
+            return most
+        self._saved = min(self._burst, self._saved + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        return min(most, int(self._saved + 1e-9))
+
+    def took(self, number: int) -> None:
+        """So many have gone."""
+        self._saved -= number
+
+    def wait_s(self) -> float:
+        """How long until the next one may go, at the time of the last `free`."""
+        return 0.0 if self._rate is None else max(0.0, (1.0 - self._saved) / self._rate)
+
+
+#: deliveries of one replay that have not been attempted
+_WINDOW = 32
+
+
+#: the same where the sequencer lets them out one by one: a key that waits must not stop the others
+_WINDOW_IN_LINE = 1000
+
+
+#: as many as a rate limit lets through in that time
+_RATE_S = 2
+
+
+def window_of(endpoint: Endpoint) -> int:
+    """How many of an endpoint's replayed deliveries may be unattempted at once."""
+    limit = _WINDOW if endpoint.ordering == "none" else _WINDOW_IN_LINE
+    if endpoint.rate_limit is not None:
+        limit = max(1, min(limit, int(endpoint.rate_limit * _RATE_S)))
+    return min(limit, endpoint.max_in_flight or limit)
+
+
+class Window:
+    """The deliveries of one replay that were appended and not yet attempted."""
+
+    def __init__(self, now_s: float) -> None:
+        self._open: dict[str, None] = {}
+        self._moved_s = now_s
+        self._attempted_s = now_s
+
+    def free(self, limit: int, now_s: float) -> int:
+        """How many may be appended now. When nothing has moved for a while the oldest is given up."""
+        if len(self._open) >= limit and now_s - self._moved_s >= STALLED_S:
+            while len(self._open) >= limit:
+                del self._open[next(iter(self._open))]
+            self._moved_s = now_s
+            return 1
+        return max(0, limit - len(self._open))
+
+    def sent(self, delivery_id: str, now_s: float) -> None:
+        """It is about to be appended."""
+        if not self._open:
+            self._attempted_s = now_s
+        self._open[delivery_id] = None
+        self._moved_s = now_s
+
+    def attempted(self, delivery_id: str, now_s: float) -> bool:
+        """An attempt record was seen; whether it is one of these."""
+        if delivery_id not in self._open:
+            return False
+        del self._open[delivery_id]
+        self._moved_s = self._attempted_s = now_s
+        return True
+
+    def stuck(self, now_s: float) -> bool:
+        """Deliveries are under way, and none has been attempted for seconds: the endpoint hangs, or has a low rate."""
+        return bool(self._open) and now_s - self._attempted_s >= STUCK_S
