@@ -22,6 +22,12 @@ from app.adapters.kafka.producer import KafkaLog
 from app.adapters.kafka.record_reader import KafkaRecords
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
 from app.adapters.secrets.tokens import RandomMinter
+from app.api.grants import Tokens
+from app.api.request import Services
+from app.api.server.authentication import Gate
+from app.api.server.rate_limits import CallLimits
+from app.api.server.role import ApiRole
+from app.api.server.server import Server
 from app.core.connection_book import ConnectionLimits
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
@@ -31,12 +37,6 @@ from app.ports.http import Sender
 from app.ports.registry import DirectoryFeed
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
-from app.roles.api.access import Gate
-from app.roles.api.calls import Services
-from app.roles.api.limits import CallLimits
-from app.roles.api.role import ApiRole
-from app.roles.api.server import Server
-from app.roles.api.tokens import Tokens
 from app.roles.replay.role.dry_run import Counting
 from app.roles.replay.role.selector import Archive
 from app.settings import Settings

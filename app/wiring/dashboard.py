@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from app.api.request import Services
+from app.api.server.authentication import Gate
+from app.api.server.server import Server
+from app.dashboard.assets import Assets
+from app.dashboard.live import Hub
+from app.dashboard.login_throttle import Doorkeeper
+from app.dashboard.rendering import Renderer
+from app.dashboard.request import Desk
+from app.dashboard.server.security_headers import Frames
+from app.dashboard.server.site import Site
 from app.ports.cluster import Operations
-from app.roles.api.access import Gate
-from app.roles.api.calls import Services
-from app.roles.api.server import Server
-from app.roles.api.ui.assets import Assets
-from app.roles.api.ui.doorkeeper import Doorkeeper
-from app.roles.api.ui.live import Hub
-from app.roles.api.ui.protection import Frames
-from app.roles.api.ui.rendering import Renderer
-from app.roles.api.ui.site import Site
-from app.roles.api.ui.visit import Desk
 from app.settings import Settings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.roles.api.routes import ROUTES
+from app.api.server.routes import ROUTES
 
 #: by the registry's writer, in the transaction of the change (tests/core/test_audit.py, tests/roles/test_registry.py)
 BY_THE_REGISTRY = {

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from app.roles.api.routes import ROUTES
+from app.api.server.routes import ROUTES
 
 #: bounded by the event's or the schema's own rules, and with them by the size of a request
 ELSEWHERE = {"EventIn.data", "EventIn.metadata", "TestIn.data", "EventTypeIn.schema"}

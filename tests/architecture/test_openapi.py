@@ -13,12 +13,12 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.api.server.openapi import document
+from app.api.server.routes import ROUTES
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
-from app.roles.api.openapi import document
-from app.roles.api.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "schemas" / "openapi.json"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.handlers.replay_range import Span, messages, outcomes_messages
 from app.core.model.replay import Oldest
 from app.core.model.timestamps import Unfit, iso, moment, span
-from app.core.replay_stretch import Span, messages, outcomes_messages
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000

@@ -10,6 +10,11 @@ from zlib import crc32
 import msgspec
 
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
+from app.api.grants import Tokens
+from app.api.problems import ApiError
+from app.api.request import Call, Caller, Services
+from app.api.server import server
+from app.api.server.routes import ROUTES
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
@@ -22,11 +27,6 @@ from app.core.records.headers import Header
 from app.core.records.registry import apply, encode
 from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
-from app.roles.api import server
-from app.roles.api.calls import Call, Caller, Services
-from app.roles.api.problems import ApiError
-from app.roles.api.routes import ROUTES
-from app.roles.api.tokens import Tokens
 from app.roles.registry.decisions import decide
 from app.settings import Settings
 from app.wiring.topics import topics_of

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.api.request import Caller
 from app.core.model.tenant import ApiKey
 from app.core.readmodel.rows import Hour
 from app.core.topics.names import Names
-from app.roles.api.calls import Caller
 from tests.roles.read_stage import Stage
 
 

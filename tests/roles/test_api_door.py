@@ -18,14 +18,14 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from app.roles.api import reading
-from app.roles.api.complaints import Complaints
-from app.roles.api.problems import ApiError
-from app.roles.api.reading import BodyMemory
-from app.roles.api.routes import MAX_BODY, ROUTES
-from app.roles.api.ui import site
-from app.roles.api.ui.live import MAX_OF_KEY, MAX_OF_SESSION
-from app.roles.api.ui.screens import SCREENS
+from app.api import reading
+from app.api.problems import ApiError
+from app.api.reading import BodyMemory
+from app.api.server.complaints import Complaints
+from app.api.server.routes import MAX_BODY, ROUTES
+from app.dashboard.live import MAX_OF_KEY, MAX_OF_SESSION
+from app.dashboard.server import site
+from app.dashboard.server.routes import SCREENS
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE_S
 from tests.roles.raw_http import RawConnection, ask, head

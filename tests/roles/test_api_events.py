@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.api.handlers import event_payloads, event_trace
+from app.api.problems import ApiError
 from app.core.model.endpoint import Hold
 from app.core.topics.names import Names
-from app.roles.api import bodies, event_story
-from app.roles.api.problems import ApiError
 from tests.roles.read_stage import Stage
 
 
@@ -77,8 +77,8 @@ async def test_an_event_without_deliveries_is_looked_for_when_asked(stage: Stage
 async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_story, "_SEARCHED", 3)
-    monkeypatch.setattr(bodies, "_POLLED", 2)
+    monkeypatch.setattr(event_trace, "_SEARCHED", 3)
+    monkeypatch.setattr(event_payloads, "_POLLED", 2)
     for number in range(10):
         stage.event(f"e{number}", partition=number % 2)
     query: dict[str, Any] = {}
@@ -102,14 +102,14 @@ async def test_a_duplicate_is_looked_for_behind_many_others_and_doubt_is_said(
 ) -> None:
     stage.endpoint()
     spot = stage.event("e1", partition=1)
-    monkeypatch.setattr(event_story, "_DUPLICATES", 5)
+    monkeypatch.setattr(event_trace, "_DUPLICATES", 5)
     for _ in range(20):
         stage.log.put(Names.EVENTS_DUPLICATES, value=b"", partition=1)
-    monkeypatch.setattr(bodies, "_POLLED", 2)
+    monkeypatch.setattr(event_payloads, "_POLLED", 2)
     found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
     (told,) = [each for each in found["endpoints"] if each["why"] == "pending"]
     assert "dropped as a duplicate is not known" in told["explanation"]
-    monkeypatch.setattr(event_story, "_DUPLICATES", 50)
+    monkeypatch.setattr(event_trace, "_DUPLICATES", 50)
     found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
     assert not any("is not known" in each["explanation"] for each in found["endpoints"])
 

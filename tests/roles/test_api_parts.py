@@ -12,18 +12,18 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.contract.webhooks import WebhookIn
+from app.api.pagination import page
+from app.api.problems import ApiError, refused, unfit
+from app.api.request import Call, Caller
+from app.api.server import server
+from app.api.server.authentication import Gate
+from app.api.server.idempotency import IdempotencyMemory
+from app.api.server.rate_limits import CallLimits, RateLimiter
+from app.api.server.routes import ROUTES
+from app.api.turnstile import Turnstile
 from app.core.errors import CommandRefused
 from app.core.model.tenant import ApiKey
-from app.roles.api import server
-from app.roles.api.access import Gate
-from app.roles.api.calls import Call, Caller
-from app.roles.api.contract import WebhookIn
-from app.roles.api.idempotency import IdempotencyMemory
-from app.roles.api.limits import CallLimits, RateLimiter
-from app.roles.api.pages import page
-from app.roles.api.problems import ApiError, refused, unfit
-from app.roles.api.routes import ROUTES
-from app.roles.api.turnstile import Turnstile
 from tests.fakes.clock import settle
 from tests.fakes.feed import MemoryFeed
 from tests.patience import PATIENCE_S

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.api.handlers import event_payloads
 from app.core.model.delivery import Delivery, Turn
 from app.core.records import delivery
 from app.core.records.audit import AuditEntry
 from app.core.records.command import TakeTurns
 from app.core.topics.names import Names
-from app.roles.api import bodies
 from tests.roles.read_stage import Stage
 
 
@@ -73,8 +73,8 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
         Names.DELIVERIES_DEAD, value=b"{}", key=b"ep", partition=number,
         headers=[*delivery.encode(made), ("reason", b"exhausted")],
     )  # fmt: skip
-    monkeypatch.setattr(bodies, "_DEAD_SEARCHED", 20)
-    monkeypatch.setattr(bodies, "_POLLED", 5)
+    monkeypatch.setattr(event_payloads, "_DEAD_SEARCHED", 20)
+    monkeypatch.setattr(event_payloads, "_POLLED", 5)
     assert (await stage.refused("retries.retry", of=row.id))[1] == "event_gone", "looked for among the first ones only"
     stage.put(msgspec.structs.replace(row, dead_offset=there.offset))
     await stage.ask("retries.retry", of=row.id)

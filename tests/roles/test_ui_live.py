@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import Unavailable
-from app.roles.api.ui.live import (
+from app.dashboard.live import (
     BEAT_S,
     MAX_OF_KEY,
     MAX_OF_SESSION,

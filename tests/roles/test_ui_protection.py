@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 
 from app.adapters.secrets.keyring import AesSealer
+from app.api.grants import Grant, Tokens
 from app.core.model.event_types import EventType
 from app.core.model.http_exchange import Reply, Timing
 from app.core.model.replay import Replay
 from app.core.model.tenant import Brand, Tenant
 from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour, NoticeRow
-from app.roles.api.tokens import Grant, Tokens
-from app.roles.api.ui.screens import SCREENS, Entry
+from app.dashboard.server.routes import SCREENS, Entry
 from tests.roles.ui_stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage
 
 SCRIPT = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}"

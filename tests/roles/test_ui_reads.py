@@ -14,7 +14,7 @@ import pytest_asyncio
 from app.core.model.delivery import Delivery
 from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour
 from app.core.records import delivery
-from app.roles.api.ui.hours import summary
+from app.dashboard.hourly_charts import summary
 from tests.fakes.clock import settle
 from tests.roles.ui_stage import KEYS, Browser, Stage, browser, open_stage
 

@@ -15,6 +15,11 @@ import msgspec
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
+from app.api.grants import Tokens
+from app.api.request import Services
+from app.api.server.authentication import Gate
+from app.api.server.rate_limits import CallLimits
+from app.api.server.server import Server
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Mode
@@ -25,11 +30,6 @@ from app.core.records.registry import apply, encode
 from app.ports.cluster import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
-from app.roles.api.access import Gate
-from app.roles.api.calls import Services
-from app.roles.api.limits import CallLimits
-from app.roles.api.server import Server
-from app.roles.api.tokens import Tokens
 from app.roles.registry.audit import entry_of
 from app.roles.registry.decisions import decide
 from app.settings import Settings

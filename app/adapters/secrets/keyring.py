@@ -75,7 +75,7 @@ class AesKeyRing:
 
 
 class AesSealer:
-    """`app.roles.api.tokens.Sealer`: text of our own that nobody else can read or write."""
+    """`app.api.grants.Sealer`: text of our own that nobody else can read or write."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(hmac.new(key, b"seal", sha256).digest())

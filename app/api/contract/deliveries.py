@@ -1,0 +1,214 @@
+"""What the API says of deliveries, attempts, statistics and events, and what it takes to retry and cancel them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.api.contract.fields import Input
+from app.api.contract.webhooks import Phases
+from app.core.match_reason import Why
+from app.core.model.delivery import Asked
+from app.core.model.event import Mode
+from app.core.readmodel.rows import DeliveryState
+
+Moment = Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])]
+
+
+Text = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome explained."""
+
+    #: what happened
+    what: str
+    #: what to do about it; empty: nothing
+    do: str
+
+
+class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one endpoint, as it stands."""
+
+    id: str
+    event_id: str
+    event_type: str
+    endpoint: str
+    mode: Mode
+    #: pending: no attempt yet; retrying: it waits for its next one; paused: kept for its endpoint's resume
+    state: DeliveryState
+    attempt_count: int
+    #: when the event was accepted
+    created_at: str
+    updated_at: str
+    #: while it is retrying
+    next_attempt_at: str | None
+    #: of the last attempt: HTTP status, the outcome as a word (`ok`, `timeout`, `http_5xx` …), why it failed
+    status: int | None
+    result: str | None
+    error: str | None
+    hint: Advice | None
+    duration_ms: float | None
+    #: why it is dead or cancelled
+    reason: str | None
+    #: the replay that made it
+    replay: str | None
+    sequence: int | None
+    ordering_key: str | None
+
+
+class ResponseOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    status: int
+    #: only of failed attempts
+    headers: dict[str, str]
+    #: the beginning of it
+    body: str | None
+
+
+class AttemptOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request of a delivery."""
+
+    #: from 1; after a crash of ours two may have one number
+    number: int
+    #: first | retry | replay | manual (on request) | test
+    trigger: str
+    #: what it made of the delivery: delivered | retrying | dead | cancelled
+    state: str
+    started_at: str
+    duration_ms: float
+    #: where the time went
+    timing: Phases
+    url: str
+    #: HTTP status; null: no answer
+    status: int | None
+    result: str
+    error: str | None
+    hint: Advice | None
+    next_attempt_at: str | None
+    response: ResponseOut | None
+
+
+class RequestOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The request of the last attempt, made again from the event and the endpoint as it is now."""
+
+    method: Literal["POST"]
+    url: str
+    #: signatures, and headers of the endpoint that may hold a secret, are hidden; null: it cannot be made any more
+    headers: dict[str, str] | None
+    body: str | None
+    #: why the body is null
+    body_note: str | None
+
+
+class DeliveryDetail(DeliveryOut, frozen=True, kw_only=True):
+    """A delivery with its attempts."""
+
+    #: oldest first
+    attempts: list[AttemptOut]
+    #: null: no request was made yet
+    request: RequestOut | None
+
+
+class AskedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of a delivery is on its way."""
+
+    id: str
+    asked: Asked
+    #: the delivery's state when it was asked
+    was: DeliveryState
+    #: of a retry: the number that the attempt will have, if none is under way now
+    attempt: int | None
+
+
+class RetryIn(Input, frozen=True, kw_only=True):
+    """Which deliveries are to be retried; what is left out does not matter."""
+
+    endpoint: Text | None = None
+    event: Text | None = None
+    #: exact, or a prefix such as `recording.*`
+    type: Text | None = None
+    #: pending: also what waits behind an open circuit or a rate limit
+    state: Annotated[
+        list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
+    ] = msgspec.field(default_factory=lambda: ["dead"])
+    #: HTTP status of the last attempt, or its class: `503`, `5xx`
+    status: Text | None = None
+    #: outcome of the last attempt: `timeout`, `refused`, `http_5xx` …
+    result: Text | None = None
+    replay: Text | None = None
+    #: ISO 8601 with zone, or a time ago such as `2h`: when the event was accepted
+    since: Moment | None = None
+    until: Moment | None = None
+    #: at most so many in one request
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    #: `next_cursor` of the request before
+    cursor: Annotated[str, Meta(max_length=512)] | None = None
+    #: count, and retry nothing
+    dry_run: bool = False
+
+
+class RetriedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What a retry of many has done, or would do."""
+
+    dry_run: bool
+    #: deliveries that match now; only of a dry run
+    matched: int | None
+    #: there are more than were counted
+    matched_more: bool
+    retried: int
+    #: why others that match were left out → how many
+    skipped: dict[str, int]
+    #: give it as `cursor` to go on with those that match beyond `limit`; null: that was all
+    next_cursor: str | None
+
+
+class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What one endpoint has to do with an event."""
+
+    endpoint: str
+    #: null: the endpoint is removed
+    url: str | None
+    #: why it got the event or did not; judged by what the endpoint is now
+    why: Why
+    explanation: str
+    #: its delivery; null: there is none
+    delivery: str | None
+    state: DeliveryState | None
+    #: the replay that made the delivery
+    replay: str | None
+
+
+class DuplicateOf(msgspec.Struct, frozen=True, kw_only=True):
+    """The earlier record that was delivered instead."""
+
+    partition: int
+    offset: int
+    accepted_at: str | None
+
+
+class EventOut(msgspec.Struct, frozen=True, kw_only=True):
+    """An event, and what became of it."""
+
+    id: str
+    type: str
+    mode: Mode
+    #: as the producer says, where that is still known
+    created_at: str | None
+    #: when it was appended
+    accepted_at: str | None
+    ordering_key: str | None
+    #: where it is in events.raw; null: not known
+    partition: int | None
+    offset: int | None
+    #: its data, while Kafka keeps it
+    data: Any
+    #: why there is no data
+    data_note: str | None
+    #: it was dropped since its idempotency key had been seen; null: it was not, as far as is known
+    duplicate_of: DuplicateOf | None
+    #: every endpoint of the tenant and mode, and removed ones that have a delivery
+    endpoints: list[EventEndpoint]

@@ -1,0 +1,116 @@
+"""What the management API takes and gives about tenants: themselves, their keys, their portal, their audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.api.contract.fields import Input, ProfileName, Url
+from app.core import limits
+from app.core.model.event import Mode
+from app.core.model.tenant import Brand, Scope
+
+Scopes = Annotated[list[Scope], Meta(max_length=limits.SCOPES)]
+
+
+class BrandIn(Input, frozen=True, kw_only=True):
+    """How a tenant's portal is to look."""
+
+    #: empty: the tenant's name
+    name: Annotated[str, Meta(max_length=limits.BRAND_NAME)] = ""
+    #: `#rrggbb`; empty: ours
+    color: Annotated[str, Meta(max_length=7)] = ""
+    #: https:// or data:image/…; empty: none
+    logo: Annotated[str, Meta(max_length=limits.BRAND_LOGO)] = ""
+
+
+class TenantIn(Input, frozen=True, kw_only=True):
+    """A tenant to be registered or replaced."""
+
+    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
+    name: Annotated[str, Meta(max_length=limits.NAME)] = ""
+    profile: ProfileName = "standard"
+    notify_emails: Annotated[
+        list[Annotated[str, Meta(max_length=limits.ADDRESS)]], Meta(max_length=limits.ADDRESSES)
+    ] = []
+    #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
+    open_catalogue: bool | None = None
+    #: how the tenant's portal looks
+    brand: BrandIn | None = None
+
+
+class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    profile: str
+    notify_emails: list[str]
+    open_catalogue: bool
+    brand: Brand | None
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class PortalLinkIn(Input, frozen=True, kw_only=True):
+    """A link to the portal."""
+
+    #: seconds during which the link and what it opened work: 1 minute to 1 day
+    expires_in: Annotated[int, Meta(ge=60, le=86_400)] = 3600
+    #: where the portal leads back to
+    return_url: Url | None = None
+    #: what its holder may do; default: what you may
+    scopes: Scopes | None = None
+
+
+class PortalLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link to the portal: whoever has it may use it."""
+
+    url: str
+    expires_at: str
+
+
+class AuditOut(msgspec.Struct, frozen=True, kw_only=True):
+    """One action that somebody asked for."""
+
+    at: str
+    #: operator, cli, health, the id of a key, or `portal of …`
+    actor: str
+    #: endpoint.update, endpoint.rotate, tenant.put, delivery.retry …
+    action: str
+    #: what it was done to, such as endpoint/ep_1
+    entity: str
+    #: of it after the change; 0: removed, or it has none
+    version: int
+    detail: str
+    #: the fields that changed, as they were; null: it was created, or nothing of it changed. Secrets are never shown
+    before: dict[str, Any] | None
+    #: the same fields afterwards; null: it was removed, or nothing of it changed
+    after: dict[str, Any] | None
+
+
+class KeyIn(Input, frozen=True, kw_only=True):
+    """A key to be made."""
+
+    mode: Mode
+    name: Annotated[str, Meta(max_length=limits.NAME)] = ""
+    scopes: Scopes = msgspec.field(default_factory=lambda: ["read", "write"])
+    #: ISO 8601 with zone; null: never
+    expires_at: Annotated[str, Meta(max_length=limits.TIME)] | None = None
+
+
+class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the API."""
+
+    id: str
+    mode: Mode
+    name: str
+    scopes: list[Scope]
+    last4: str
+    expires_at: str | None
+    created_at: str
+    #: the key itself; only in the answer to its creation
+    key: str | UnsetType = UNSET

@@ -1,0 +1,71 @@
+"""The audit log: what was done in the caller's tenant and mode, and entries for what is no change of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from app.api import pagination
+from app.api.contract.fields import Page
+from app.api.contract.tenants import AuditOut
+from app.api.problems import ApiError
+from app.api.request import Answer, Call, Services
+from app.core.model.event import Mode
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import AuditRow
+from app.core.records import audit
+from app.core.topics.names import Names
+
+
+async def list_(api: Services, call: Call) -> Answer:
+    """The latest first, with what was changed of the tenant itself."""
+    rows, cursor = await entries(api, call)
+    return Answer(body=Page(data=[shown(row) for row in rows], next_cursor=cursor))
+
+
+async def entries(api: Services, call: Call) -> tuple[list[AuditRow], str | None]:
+    """A page of what the caller may see, and the cursor of the next one."""
+    after, limit = pagination.after(call.query.get("cursor")), call.limit()
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is")
+    rows = list(
+        await api.reads.audit(
+            call.caller.tenant, call.caller.mode, limit=limit + 1, before=None if after is None else int(after)
+        )
+    )
+    more = len(rows) > limit
+    return rows[:limit], pagination.cursor(str(rows[limit - 1].position)) if more else None
+
+
+def shown(row: AuditRow) -> AuditOut:
+    """What a customer sees of an entry."""
+    return AuditOut(
+        at=iso(row.at_ms), actor=row.actor, action=row.action, entity=row.entity, version=row.version,
+        detail=row.detail, before=None if row.before is None else dict(row.before),
+        after=None if row.after is None else dict(row.after),
+    )  # fmt: skip
+
+
+class Owned(Protocol):
+    """What belongs to a tenant and mode."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def mode(self) -> Mode: ...
+
+
+async def record(
+    api: Services, of: Owned, action: str, entity: str, *, detail: str = "",
+    before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Append an entry and wait for its acknowledgement; called before the action, so that none is without a trace.
+
+    An action that then fails has its entry all the same: the entry says what was asked.
+    """
+    entry = audit.action(
+        of.tenant, of.mode, api.clock.now_ms(), actor=api.actor, action=action, entity=entity, detail=detail,
+        before=before, after=after,
+    )  # fmt: skip
+    topic = api.topics.name(Names.AUDIT)
+    await (await api.log.append(topic, key=of.tenant.encode(), value=audit.encode(entry)))

@@ -1,0 +1,152 @@
+"""Deliveries as the read model knows them: lists, and one with its attempts and its request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.api.contract.deliveries import Advice, AttemptOut, DeliveryDetail, DeliveryOut, RequestOut, ResponseOut
+from app.api.contract.fields import Page
+from app.api.contract.webhooks import Phases
+from app.api.handlers import delivery_filters, event_payloads
+from app.api.handlers.webhooks import owned
+from app.api.problems import ApiError, not_found
+from app.api.request import Answer, Call, Services
+from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint
+from app.core.model.event import Event
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import AttemptRow, DeliveryFilter, DeliveryRow
+from app.core.wording import hint
+
+#: characters of a body that an answer shows
+_SHOWN = 262_144
+_HIDDEN = "(hidden)"
+#: headers that we add ourselves and that hold no secret and no signature
+_OPEN_HEADERS = frozenset({
+    "user-agent", "content-type", "webhook-id", "webhook-attempt", "webhook-sequence", "webhook-ordering-key",
+    "webhook-replay", "traceparent", "webhook-timestamp", "svix-id", "svix-timestamp",
+})  # fmt: skip
+
+
+async def list_(api: Services, call: Call) -> Answer:
+    """Newest first, of the key's tenant and mode."""
+    return await _page(api, call, delivery_filters.of_query(api, call))
+
+
+async def of_webhook(api: Services, call: Call) -> Answer:
+    """The same, of one endpoint."""
+    return await _page(api, call, delivery_filters.of_query(api, call, endpoint_id=owned(api, call).id))
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One delivery with its attempts."""
+    row = await known(api, call)
+    attempts = await api.reads.attempts(row.tenant, row.mode, row.id)
+    request = await _request(api, row, attempts) if any(each.number for each in attempts) else None
+    fields = {name: getattr(shown(row), name) for name in DeliveryOut.__struct_fields__}
+    detail = DeliveryDetail(**fields, attempts=[_attempt(each) for each in attempts], request=request)
+    return Answer(body=detail)
+
+
+async def known(api: Services, call: Call) -> DeliveryRow:
+    """The caller's delivery of that id; somebody else's does not exist."""
+    id_ = call.path["id"]
+    named = delivery_filters.is_name(id_)
+    row = await api.reads.delivery(call.caller.tenant, call.caller.mode, id_) if named else None
+    if row is None:
+        raise not_found("delivery", id_)
+    return row
+
+
+async def _page(api: Services, call: Call, which: DeliveryFilter) -> Answer:
+    try:
+        found = await api.reads.deliveries(which, limit=call.limit(), cursor=call.query.get("cursor"))
+    except ValueError as error:
+        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
+    return Answer(body=Page(data=[shown(row) for row in found.rows], next_cursor=found.cursor))
+
+
+def shown(row: DeliveryRow) -> DeliveryOut:
+    """What a customer sees of a delivery."""
+    return DeliveryOut(
+        id=row.id, event_id=row.event_id, event_type=row.event_type, endpoint=row.endpoint_id, mode=row.mode,
+        state=row.state, attempt_count=row.attempts, created_at=iso(row.created_at_ms),
+        updated_at=iso(row.updated_at_ms), next_attempt_at=_iso(row.next_attempt_at_ms), status=row.status,
+        result=row.result, error=row.error, hint=_hint(row), duration_ms=row.duration_ms,
+        reason=row.reason, replay=row.replay_id, sequence=row.sequence, ordering_key=row.ordering_key,
+    )  # fmt: skip
+
+
+def _hint(row: DeliveryRow) -> Advice | None:
+    """What to do; where the delivery ended for another reason than its last attempt, about that reason."""
+    if row.state == "delivered":
+        return None
+    return advice(row.reason if row.state in ("cancelled", "paused") else row.result, row.status)
+
+
+def advice(result: str | None, status: int | None) -> Advice | None:
+    """What to do about an outcome; None of a success, and where nothing is known."""
+    found = hint(result, status)
+    return Advice(what=found.what, do=found.do) if found is not None and result != "ok" else None
+
+
+def _attempt(row: AttemptRow) -> AttemptOut:
+    response = None
+    if row.status is not None:
+        response = ResponseOut(status=row.status, headers=dict(row.response_headers), body=row.response_body)
+    return AttemptOut(
+        number=row.number, trigger=row.trigger, state=row.state, started_at=iso(row.started_at_ms),
+        duration_ms=row.duration_ms,
+        timing=Phases(connect=row.connect_ms, first_byte=row.first_byte_ms, total=row.duration_ms), url=row.url,
+        status=row.status, result=row.result, error=row.error, hint=advice(row.result, row.status),
+        next_attempt_at=_iso(row.next_attempt_at_ms), response=response,
+    )  # fmt: skip
+
+
+async def _request(api: Services, row: DeliveryRow, attempts: Sequence[AttemptRow]) -> RequestOut:
+    last = next(each for each in reversed(attempts) if each.number)
+    event = (await event_payloads.events_of(api, [row])).get(row.id)
+    if event is None:
+        note = event_payloads.UNKNOWN if row.source is None else event_payloads.GONE
+        return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=note)
+    endpoint = api.feed.directory.endpoint(row.endpoint_id)
+    if endpoint is None:
+        note = "the endpoint is removed, and with it the format that the body had"
+        return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=note)
+    return _made_again(api, row, endpoint, event, last)
+
+
+def _made_again(api: Services, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
+    delivery = delivery_of(row, event, attempts=last.number - 1)
+    try:
+        prepared = api.builder.prepared(endpoint, api.clock.now_ms())
+        request = api.builder.request(delivery, endpoint, prepared, last.started_at_ms)
+    except (ConfigError, Defect, Unrepresentable, MalformedEvent) as error:
+        return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=str(error))
+    own = {name.lower() for name in endpoint.headers}
+    headers = {
+        name: value if name.lower() in _OPEN_HEADERS - own else _HIDDEN for name, value in request.headers
+    }  # fmt: skip
+    body = event_payloads.as_text(request.body)
+    note = None if len(body) <= _SHOWN else f"the first {_SHOWN} of {len(body)} characters"
+    return RequestOut(method="POST", url=last.url, headers=headers, body=body[:_SHOWN], body_note=note)
+
+
+def delivery_of(row: DeliveryRow, event: Event, *, attempts: int) -> Delivery:
+    """The delivery's record, made again from its event."""
+    return Delivery(
+        id=row.id, endpoint_id=row.endpoint_id, event_id=row.event_id, event_type=row.event_type, tenant=row.tenant,
+        mode=row.mode, created_at=event.created_at, body=event.body, format=event.format,
+        accepted_at_ms=row.created_at_ms, attempts=attempts, sequence=row.sequence, ordering_key=row.ordering_key,
+        replay_id=row.replay_id or "", traceparent=event.traceparent, arrival=row.arrival, source=source_of(row),
+    )  # fmt: skip
+
+
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
+
+
+def source_of(row: DeliveryRow) -> str | None:
+    """Where its event is, as a delivery's record says it."""
+    return None if row.source is None else f"{row.source[0]}:{row.source[1]}"

@@ -1,0 +1,123 @@
+"""Which deliveries a caller means: query parameters and bodies as a filter of the read model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast, get_args
+
+from app.api.contract.deliveries import RetryIn
+from app.api.contract.fields import FieldError
+from app.api.problems import ApiError, invalid
+from app.api.request import Call, Services
+from app.core.model import timestamps
+from app.core.model.event_types import is_pattern
+from app.core.readmodel.rows import DeliveryFilter, DeliveryState
+
+#: what a list can be narrowed by
+QUERY = ("endpoint", "event", "type", "state", "status", "result", "since", "until", "replay", "id")
+_STATES: tuple[str, ...] = get_args(DeliveryState)
+_STATUS = re.compile(r"([1-5])(xx|[0-9]{2})")
+_LONGEST = 256
+
+
+class Unfit(ValueError):
+    """A field says nothing that deliveries could be chosen by."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+        self.detail = f"{field}: {detail}"
+
+
+def of_query(api: Services, call: Call, *, endpoint_id: str | None = None) -> DeliveryFilter:
+    """The filter of a GET; raises `ApiError` 400."""
+    query = call.query
+    try:
+        for name in QUERY:
+            _check(name, query.get(name))
+        now_ms = api.clock.now_ms()
+        return DeliveryFilter(
+            tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=endpoint_id or query.get("endpoint"),
+            event_id=query.get("event"), event_type=_type(query.get("type")), states=_states(query.get("state")),
+            status=_status(query.get("status")), result=query.get("result"), replay_id=query.get("replay"),
+            any_id=query.get("id"), since_ms=moment("since", query.get("since"), now_ms),
+            until_ms=moment("until", query.get("until"), now_ms),
+        )  # fmt: skip
+    except Unfit as error:
+        raise ApiError(400, "invalid_query", error.detail) from error
+
+
+def of_body(api: Services, call: Call, body: RetryIn) -> DeliveryFilter:
+    """The filter of a retry of many; raises `ApiError` 422."""
+    try:
+        for name in ("endpoint", "event", "result", "replay"):
+            _check(name, getattr(body, name))
+        now_ms = api.clock.now_ms()
+        return DeliveryFilter(
+            tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=body.endpoint, event_id=body.event,
+            event_type=_type(body.type), states=tuple(dict.fromkeys(body.state)), status=_status(body.status),
+            result=body.result, replay_id=body.replay, since_ms=moment("since", body.since, now_ms),
+            until_ms=moment("until", body.until, now_ms),
+        )  # fmt: skip
+    except Unfit as error:
+        raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
+
+
+def span(api: Services, call: Call, *, default_ms: int, longest_ms: int) -> tuple[int, int]:
+    """`since` and `until` of a query, milliseconds; raises `ApiError` 400."""
+    now_ms = api.clock.now_ms()
+    try:
+        until = moment("until", call.query.get("until", "now"), now_ms) or 0
+        since = moment("since", call.query.get("since"), now_ms)
+        since = max(0, until - default_ms) if since is None else since
+        if since > until:
+            raise Unfit("since", "it is after until")
+        if until - since > longest_ms:
+            raise Unfit("since", f"at most {longest_ms // 86_400_000} days before until")
+    except Unfit as error:
+        raise ApiError(400, "invalid_query", error.detail) from error
+    return since, until
+
+
+def is_name(text: str) -> bool:
+    """Whether anything can have that id or word."""
+    return 1 <= len(text) <= _LONGEST and text.isprintable()
+
+
+def _check(field: str, text: str | None) -> None:
+    if text is not None and not is_name(text):
+        raise Unfit(field, f"1 to {_LONGEST} printable characters")
+
+
+def _type(text: str | None) -> str | None:
+    if text is not None and not is_pattern(text):
+        raise Unfit("type", f"{text!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`")
+    return None if text == "*" else text
+
+
+def _states(text: str | None) -> tuple[DeliveryState, ...]:
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    if any(word not in _STATES for word in words):
+        raise Unfit("state", f"one or several (comma-separated) of {', '.join(_STATES)}")
+    return tuple(cast(Sequence[DeliveryState], dict.fromkeys(words)))
+
+
+def _status(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = _STATUS.fullmatch(text)
+    if found is None:
+        raise Unfit("status", "an HTTP status such as 503, or its class: 5xx")
+    first = int(found[1]) * 100
+    return (first, first + 99) if found[2] == "xx" else (int(text), int(text))
+
+
+def moment(field: str, text: str | None, now_ms: int) -> int | None:
+    """A point in time, milliseconds; raises `Unfit`."""
+    if text is None:
+        return None
+    try:
+        return timestamps.moment(text, now_ms)
+    except (ValueError, OverflowError) as error:
+        raise Unfit(field, str(error)) from error

@@ -1,0 +1,153 @@
+"""The bytes of events, read from Kafka by their coordinates; the read model holds none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from app.api.request import Services
+from app.core.errors import Defect, MalformedEvent
+from app.core.model.delivery import Delivery
+from app.core.model.event import Event
+from app.core.readmodel.rows import DeliveryRow
+from app.core.records import delivery as delivery_record
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
+from app.ports.consumer import Record
+from app.ports.history import Reading
+
+T = TypeVar("T")
+Spot = tuple[int, int]
+
+#: what the clocks of two processes may differ by
+_CLOCKS_MS = 60_000
+_POLL_MS = 300
+_POLLED = 500
+#: polls in a row that bring nothing
+_PATIENCE = 3
+#: seconds after which a search begins no further partition
+_SEARCH_S = 15.0
+_DEAD_SEARCHED = 50_000
+
+UNKNOWN = "it is not known where the event is in Kafka"
+GONE = "Kafka keeps the event no longer (retention of events.raw)"
+
+
+async def events_at(api: Services, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
+    """The events at these places of events.raw, with their records; what is gone, or no event, is missing."""
+    topic = api.topics.name(Names.EVENTS_RAW)
+    found = {}
+    for spot, record in (await api.records.records(topic, set(spots))).items():
+        event = understood(api, record)
+        if event is not None:
+            found[spot] = event, record
+    return found
+
+
+def understood(api: Services, record: Record) -> Event | None:
+    """The event of a record of events.raw; None: it is none."""
+    at = Coordinates(api.topics.name(Names.EVENTS_RAW), record.partition, record.offset, record.timestamp)
+    try:
+        return understand(record.value, record.headers, at, max_bytes=api.max_event_bytes)
+    except MalformedEvent:
+        return None
+
+
+async def events_of(api: Services, rows: Iterable[DeliveryRow]) -> dict[str, Event]:
+    """Delivery → its event, while Kafka keeps it."""
+    chosen = [(row, row.source) for row in rows if row.source is not None]
+    found = await events_at(api, (spot for _, spot in chosen))
+    return {row.id: found[spot][0] for row, spot in chosen if spot in found and _belongs(found[spot][0], row)}
+
+
+def _belongs(event: Event, row: DeliveryRow) -> bool:
+    """Whether the place still holds what it held: topics can be made anew."""
+    return (event.id, event.tenant, event.mode) == (row.event_id, row.tenant, row.mode)
+
+
+async def put_aside(api: Services, row: DeliveryRow) -> Delivery | None:
+    """A delivery as it stands in deliveries.dead, which is kept longer than events are."""
+    topic = api.topics.name(Names.DELIVERIES_DEAD)
+    number = api.partition_for(topic, row.endpoint_id.encode())
+
+    def wanted(record: Record) -> Delivery | None:
+        if ("delivery-id", row.id.encode()) not in record.headers:
+            return None
+        try:
+            delivery = delivery_record.decode(record.key, record.value, record.headers)[0]
+        except Defect:
+            return None
+        return None if delivery.omitted else delivery
+
+    if row.dead_offset is not None:
+        spot = number, row.dead_offset
+        record = (await api.records.records(topic, {spot})).get(spot)
+        return wanted(record) if record is not None else None
+    # rows of an earlier version of the read model do not say where it is
+    seen = await search(api, topic, [number], row.updated_at_ms - _CLOCKS_MS, wanted, most=_DEAD_SEARCHED)
+    return seen.found
+
+
+class Searched(NamedTuple, Generic[T]):
+    """What a search has come to."""
+
+    found: T | None
+    #: records that were looked at
+    read: int
+    #: where another search goes on; None: everything was looked at
+    after: Spot | None
+
+
+async def search(
+    api: Services, topic: str, numbers: Iterable[int], since_ms: int, wanted: Callable[[Record], T | None], *,
+    most: int, after: Spot | None = None,
+) -> Searched[T]:  # fmt: skip
+    """The first that `wanted` makes something of, among records not older than `since_ms`.
+
+    Looks at about `most` records and for some seconds, one partition after the other: so where it ended is one place,
+    and `after` goes on from there.
+    """
+    until_s = api.clock.monotonic() + _SEARCH_S
+    chosen = sorted(number for number in numbers if after is None or number >= after[0])
+    ends = await api.past.ends(topic, chosen) if chosen else {}
+    starts = {number: await api.past.offset_at(topic, number, max(0, since_ms)) for number in chosen}
+    if after is not None and after[0] in starts:
+        starts[after[0]] = after[1]
+    left = [number for number in chosen if starts[number] < ends[number]]
+    if not left:
+        return Searched(None, 0, None)
+    reading = await api.past.open(topic, {number: starts[number] for number in left})
+    read = 0
+    try:
+        for number in left:
+            found, looked, at = await _through(reading, number, (starts[number], ends[number]), wanted, most - read)
+            read += looked
+            if found is not None or at < ends[number]:
+                return Searched(found, read, (number, at))
+            if number != left[-1] and (read >= most or api.clock.monotonic() >= until_s):
+                return Searched(None, read, (number, at))
+        return Searched(None, read, None)
+    finally:
+        await reading.close()
+
+
+async def _through(
+    reading: Reading, number: int, span: Spot, wanted: Callable[[Record], T | None], most: int
+) -> tuple[T | None, int, int]:
+    """Look through a partition from `span[0]` to `span[1]`: what was found, records looked at, and the next offset."""
+    read = idle = 0
+    at = span[0]
+    while at < span[1] and read < most and idle < _PATIENCE:
+        records = (await reading.poll({number}, timeout_ms=_POLL_MS, max_records=_POLLED)).get(number, [])
+        idle = 0 if records else idle + 1
+        read += len(records)
+        for record in records:
+            if (made := wanted(record)) is not None:
+                return made, read, record.offset + 1
+        at = await reading.position(number)
+    return None, read, at
+
+
+def as_text(body: bytes) -> str:
+    """A body for people."""
+    return body.decode("utf-8", "replace")

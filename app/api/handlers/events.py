@@ -1,0 +1,84 @@
+"""Append events over HTTP: the same record that a producer would append, with the key's tenant and mode."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from app.api.contract.events import Accepted, AcceptedMany, EventIn
+from app.api.contract.fields import FieldError
+from app.api.handlers import audit, event_trace
+from app.api.problems import ApiError, invalid
+from app.api.request import Answer, Call, Services
+from app.core.errors import MalformedEvent
+from app.core.model import ids
+from app.core.model.event_types import RESERVED
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
+
+_MAX_BATCH = 1000
+
+
+async def create(api: Services, call: Call) -> Answer:
+    """202 when Kafka has acknowledged all of them."""
+    many = isinstance(call.body, list)
+    given: list[EventIn] = call.body if many else [call.body]
+    if not 1 <= len(given) <= _MAX_BATCH:
+        raise invalid(FieldError(detail=f"an array holds 1 to {_MAX_BATCH} events", pointer=""))
+    if call.caller.actor:  # a person, not a service with its key
+        await audit.record(
+            api, call.caller, "event.send", f"event/{given[0].id or given[0].type}",
+            detail=f"{len(given)} of type {given[0].type}" if many else given[0].type,
+        )  # fmt: skip
+    topic = api.topics.name(Names.EVENTS_RAW)
+    headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
+    records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]
+    acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]
+    await asyncio.gather(*acks)
+    accepted = [Accepted(id=id_) for id_, _, _ in records]
+    return Answer(body=AcceptedMany(data=accepted) if many else accepted[0])
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One event, and why each endpoint got it or did not."""
+    return Answer(body=await event_trace.told(api, call))
+
+
+def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
+    """Id, key and value of the record; refused when fan-out would refuse it."""
+    caller, place = call.caller, "" if index is None else f"/{index}"
+    if event.type.startswith(RESERVED):
+        raise invalid(
+            FieldError(detail=f"types that begin with {RESERVED} are the service's own", pointer=f"{place}/type")
+        )
+    made = _id(api, call, event, index or 0)
+    event_id = event.id if event.id is not None else made
+    fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
+    if call.idempotency_key and not event.idempotency_key:
+        fields["idempotency_key"] = made
+    for name in ("created_at", "idempotency_key", "ordering_key", "metadata"):
+        if getattr(event, name) is not None:
+            fields[name] = getattr(event, name)
+    value = msgspec.json.encode(fields)
+    try:
+        understand(value, (), Coordinates("api", 0, 0, 0), max_bytes=api.max_event_bytes)
+    except MalformedEvent as error:
+        if error.reason == "too_large":
+            raise ApiError(413, "too_large", f"event{place}: {error.detail}") from error
+        raise invalid(FieldError(detail=error.detail, pointer=place + _POINTERS.get(error.reason, ""))) from error
+    # Records that share an ordering or idempotency key have to be in one partition: the producers' default key, too.
+    return event_id, (event.ordering_key or caller.tenant).encode(), value
+
+
+def _id(api: Services, call: Call, event: EventIn, index: int) -> str:
+    """What is dropped as a duplicate has the id of what it repeats, in whatever process both were posted."""
+    caller = call.caller
+    if event.idempotency_key:
+        return ids.keyed_event_id(caller.tenant, caller.mode, event.idempotency_key)
+    if call.idempotency_key:
+        return ids.posted_event_id(caller.tenant, caller.mode, call.idempotency_key, index)
+    return api.minter.id("evt")
+
+
+_POINTERS = {"bad_type": "/type", "bad_id": "/id", "bad_created_at": "/created_at", "not_json": "/data"}

@@ -1,0 +1,173 @@
+"""Retry and cancel deliveries on request: what is appended for it, and when it is refused (rules in
+core/supersession.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from app.api.contract.deliveries import AskedOut, RetriedOut, RetryIn
+from app.api.contract.fields import FieldError
+from app.api.handlers import audit, delivery_filters, event_payloads
+from app.api.handlers.deliveries import delivery_of, known, source_of
+from app.api.problems import ApiError, invalid
+from app.api.request import Answer, Call, Services
+from app.core import supersession
+from app.core.model.delivery import Delivery, Turn
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
+from app.core.records import delivery
+from app.core.records.command import TakeTurns
+from app.core.topics.names import Names
+
+#: a dry run counts up to here
+_COUNTED = 100_000
+_PAGE = 100
+_WAITING = ("pending", "retrying")
+Refusal = Literal[
+    "endpoint_removed", "endpoint_disabled", "endpoint_paused", "paused", "in_line", "event_gone", "ended"
+]
+_WHY: dict[Refusal, str] = {
+    "endpoint_removed": "the endpoint is removed: register it again and replay the event",
+    "endpoint_disabled": "the endpoint is disabled: enable it first",
+    "endpoint_paused": "the endpoint is paused: resume it first",
+    "paused": "the delivery is kept for the endpoint's resume, which delivers it",
+    "in_line": "the delivery waits in line behind others of its ordering key, and its turn comes by itself",
+    "event_gone": "Kafka keeps the event no longer",
+    "ended": "the delivery has ended",
+}
+
+
+async def retry(api: Services, call: Call) -> Answer:
+    """One more attempt at once, whatever has become of the delivery."""
+    row = await known(api, call)
+    refusal = _refusal(api, row)
+    if refusal is None:
+        await audit.record(api, row, "delivery.retry", f"delivery/{row.id}", before={"state": row.state})
+    refusal = refusal or (await _retried(api, [row])).get(row.id)
+    if refusal is not None:
+        raise ApiError(409, refusal, _WHY[refusal])
+    return Answer(body=AskedOut(id=row.id, asked="retry", was=row.state, attempt=row.attempts + 1))
+
+
+async def retry_many(api: Services, call: Call) -> Answer:
+    """The same for all that match, or their count."""
+    body: RetryIn = call.body
+    which = delivery_filters.of_body(api, call, body)
+    if body.dry_run:
+        count = await api.reads.count(which, at_most=_COUNTED)
+        counted = RetriedOut(
+            dry_run=True, matched=count, matched_more=count >= _COUNTED, retried=0, skipped={}, next_cursor=None
+        )  # fmt: skip
+        return Answer(body=counted, transient=True)
+    return Answer(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
+
+
+async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, cursor: str | None) -> RetriedOut:
+    """Retry what a filter lets through; raises `ApiError` 422 for a cursor that is none."""
+    asked = {name: value for name, value in msgspec.to_builtins(which).items() if value not in (None, [], ())}
+    await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
+    rows: list[DeliveryRow] = []
+    while len(rows) < limit:
+        try:
+            found = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
+        except ValueError as error:
+            raise invalid(FieldError(detail="cursor: take it from next_cursor as it is", pointer="/cursor")) from error
+        rows += found.rows
+        cursor = found.cursor
+        if cursor is None:
+            break
+    refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
+    refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
+    return RetriedOut(
+        dry_run=False, matched=None, matched_more=False, retried=len(rows) - len(refusals),
+        skipped=dict(Counter(refusals.values())), next_cursor=cursor,
+    )  # fmt: skip
+
+
+async def cancel(api: Services, call: Call) -> Answer:
+    """End a delivery that waits; a request that is under way is not broken off, and counts."""
+    row = await known(api, call)
+    if row.state == "paused":
+        raise ApiError(409, "paused", _WHY["paused"])
+    if row.state not in _WAITING:
+        raise ApiError(409, "ended", f"the delivery has ended as {row.state}")
+    await audit.record(api, row, "delivery.cancel", f"delivery/{row.id}", before={"state": row.state})
+    turn = _turn(api, row)
+    if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
+        await api.command(
+            TakeTurns([Turn(id=row.id, number=turn, cancel=True, source=source_of(row))]), row.endpoint_id
+        )
+    else:
+        await _append(api, [_ending(row, turn)])
+        await api.command(TakeTurns([Turn(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id)
+    return Answer(body=AskedOut(id=row.id, asked="cancel", was=row.state, attempt=None))
+
+
+def _refusal(api: Services, row: DeliveryRow) -> Refusal | None:
+    endpoint = api.feed.directory.endpoint(row.endpoint_id)
+    if endpoint is None:
+        return "endpoint_removed"
+    if endpoint.status != "active":
+        return "endpoint_disabled" if endpoint.status == "disabled" else "endpoint_paused"
+    if row.state == "paused":
+        return "paused"
+    ordered = endpoint.ordering == "fifo" and row.ordering_key is not None
+    return "in_line" if ordered and row.state in _WAITING and row.arrival is None else None
+
+
+async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refusal]:
+    """Append a copy of each; those that cannot be made any more come back with the reason."""
+    events = await event_payloads.events_of(api, rows)
+    copies: list[Delivery] = []
+    refusals: dict[str, Refusal] = {}
+    waiting: list[Turn] = []
+    for row in rows:
+        found = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
+        if found is None and row.state == "dead":
+            found = await event_payloads.put_aside(api, row)
+        if found is None:
+            refusals[row.id] = "event_gone"
+            continue
+        turn = _turn(api, row)
+        copies.append(msgspec.structs.replace(found, turn=turn, asked="retry", due_at_ms=0))
+        if row.state in _WAITING:
+            waiting.append(Turn(id=row.id, number=turn, source=source_of(row)))
+    await _append(api, copies)
+    for begin in range(0, len(waiting), supersession.MAX_TAKEN):
+        await api.command(TakeTurns(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
+    return refusals
+
+
+async def _append(api: Services, copies: Sequence[Delivery]) -> None:
+    topic = api.topics.name(Names.DELIVERIES)
+    position = ("registry-position", b"%d" % api.feed.position)
+    acks = []
+    for copy in copies:
+        key = copy.endpoint_id.encode()
+        acks.append(
+            await api.log.append(
+                topic, key=key, value=copy.body, headers=[*delivery.encode(copy), position],
+                partition=api.partition_for(topic, key),
+            )
+        )  # fmt: skip
+    await asyncio.gather(*acks)
+
+
+def _turn(api: Services, row: DeliveryRow) -> int:
+    last = api.feed.directory.turns.get(row.id)
+    return max(api.clock.now_ms(), last.number + 1 if last else 0, row.updated_at_ms)
+
+
+def _ending(row: DeliveryRow, turn: int) -> Delivery:
+    """The copy that ends a delivery; nothing of it is sent, so it needs no body."""
+    return Delivery(
+        id=row.id, endpoint_id=row.endpoint_id, event_id=row.event_id, event_type=row.event_type, tenant=row.tenant,
+        mode=row.mode, created_at=iso(row.created_at_ms), body=b"", accepted_at_ms=row.created_at_ms,
+        attempts=row.attempts, sequence=row.sequence, ordering_key=row.ordering_key, replay_id=row.replay_id or "",
+        arrival=row.arrival, source=source_of(row), turn=turn, asked="cancel",
+    )  # fmt: skip

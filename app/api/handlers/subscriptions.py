@@ -1,0 +1,53 @@
+"""Which event types an endpoint may subscribe to, and the nearest known ones when it names one that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import get_args
+
+from app.api.contract.fields import FieldError
+from app.api.problems import invalid
+from app.api.request import Services
+from app.core.model.event_types import RESERVED, includes, is_pattern
+from app.core.records.notice import Kind
+
+
+def subscription(api: Services, tenant: str, mode: str, profile: str, events: Sequence[str] | str) -> tuple[str, ...]:
+    """The patterns of a body, each once; refused with what is wrong with each."""
+    patterns = tuple(dict.fromkeys([events] if isinstance(events, str) else events))
+    known = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
+    problems = []
+    for index, pattern in enumerate(patterns):
+        detail = _problem(pattern, known)
+        if detail is not None:
+            problems.append(
+                FieldError(detail=detail, pointer="/events" if isinstance(events, str) else f"/events/{index}")
+            )
+    if problems:
+        raise invalid(*problems)
+    return patterns
+
+
+def is_open(api: Services, tenant_id: str) -> bool:
+    """Whether types that no catalogue knows are fine: said by the tenant, else where its profile is no product's."""
+    tenant = api.feed.directory.tenants.get(tenant_id)
+    if tenant is None:
+        return True
+    return tenant.profile == "standard" if tenant.open_catalogue is None else tenant.open_catalogue
+
+
+def types_of(api: Services, tenant: str, mode: str, profile: str) -> list[str]:
+    """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
+    own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
+    return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(Kind))})
+
+
+def _problem(pattern: str, known: list[str] | None) -> str | None:
+    if not is_pattern(pattern):
+        return f"{pattern!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`"
+    if known is None or pattern == "*" or any(includes(pattern, each) for each in known):
+        return None
+    near = get_close_matches(pattern.removesuffix(".*"), known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known[:8])} …"
+    return f"event type {pattern!r} is unknown{hint}"

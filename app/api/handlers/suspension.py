@@ -1,0 +1,46 @@
+"""Pause, disable and reactivate an endpoint, with the places in the log at which that happened."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.api.problems import not_found
+from app.api.request import Services
+from app.core.model.endpoint import Endpoint
+from app.core.records.command import CloseHold, ReactivateEndpoint, SuspendEndpoint
+from app.core.topics.names import Names
+
+
+async def suspend(
+    api: Services, endpoint: Endpoint, status: Literal["paused", "disabled"], reason: str, expected: int | None = None
+) -> Endpoint:
+    """Give it nothing from now on."""
+    begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
+    dead = api.topics.name(Names.DELIVERIES_DEAD)
+    dead_ends = await api.ends.ends(dead)
+    action = SuspendEndpoint(
+        id=endpoint.id, status=status, begin=dict(begin), reason=reason, expected_version=expected,
+        dead_begin=dead_ends[api.partition_for(dead, endpoint.id.encode())],
+    )  # fmt: skip
+    await api.command(action, endpoint.id)
+    return _again(api, endpoint)
+
+
+async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = None) -> Endpoint:
+    """Give it everything from now on; after a pause, first what that held back."""
+    end = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
+    action = ReactivateEndpoint(
+        id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected
+    )  # fmt: skip
+    await api.command(action, endpoint.id)
+    if endpoint.status == "disabled":  # what was appended while the command was under way was missed, too
+        later = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
+        await api.command(CloseHold(endpoint.id, dict(later)), endpoint.id)
+    return _again(api, endpoint)
+
+
+def _again(api: Services, endpoint: Endpoint) -> Endpoint:
+    found = api.feed.directory.endpoint(endpoint.id)
+    if found is None:
+        raise not_found("webhook", endpoint.id)
+    return found

@@ -1,0 +1,133 @@
+"""Tenants and their keys: the operator's part of the API."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from app.api.contract.fields import FieldError
+from app.api.contract.tenants import KeyIn, KeyOut, TenantIn, TenantOut
+from app.api.handlers.subscriptions import is_open
+from app.api.pagination import page
+from app.api.problems import ApiError, invalid, not_found
+from app.api.request import Answer, Call, Services
+from app.core.errors import CommandRefused
+from app.core.model.tenant import ApiKey, Brand, Tenant
+from app.core.model.timestamps import iso, milliseconds, timestamp
+from app.core.records.command import CreateKey, PutTenant, RevokeKey
+
+
+async def create(api: Services, call: Call) -> Answer:
+    """Register a tenant that is not there yet."""
+    body: TenantIn = call.body
+    try:
+        await api.command(PutTenant(_tenant(body), expected_version=0), body.id)
+    except CommandRefused as error:
+        if error.code == "conflict":
+            raise ApiError(409, "exists", f"tenant {body.id} is there already") from error
+        raise
+    return _answer(api, body.id)
+
+
+async def put(api: Services, call: Call) -> Answer:
+    """Replace what is known of a tenant."""
+    body: TenantIn = call.body
+    if body.id != call.path["id"]:
+        raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))
+    _known(api, body.id)
+    await api.command(PutTenant(_tenant(body), call.expected_version()), body.id)
+    return _answer(api, body.id)
+
+
+async def list_(api: Services, call: Call) -> Answer:
+    """All tenants by id."""
+    tenants = sorted(api.feed.directory.tenants.values(), key=lambda each: each.id)
+    return Answer(body=page(call, tenants, lambda each: each.id, lambda each: _shown(api, each)))
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One tenant."""
+    return _answer(api, call.path["id"])
+
+
+async def create_key(api: Services, call: Call) -> Answer:
+    """Make a key; only its hash is kept."""
+    body: KeyIn = call.body
+    tenant = _known(api, call.path["id"])
+    if not body.scopes:
+        raise invalid(FieldError(detail="at least one of read and write", pointer="/scopes"))
+    plain = api.minter.api_key(body.mode)
+    key = ApiKey(
+        id=api.minter.id("key"), tenant=tenant.id, mode=body.mode, digest=sha256(plain.encode()).hexdigest(),
+        last4=plain[-4:], name=body.name, scopes=tuple(sorted(set(body.scopes))),
+        expires_at_ms=_moment(body.expires_at),
+    )  # fmt: skip
+    await api.command(CreateKey(key), key.id)
+    return Answer(body=_key(api.feed.directory.keys[key.id], plain))
+
+
+async def list_keys(api: Services, call: Call) -> Answer:
+    """The keys of a tenant, oldest first."""
+    tenant = _known(api, call.path["id"])
+    keys = sorted((each for each in api.feed.directory.keys.values() if each.tenant == tenant.id), key=_order)
+    return Answer(body=page(call, keys, _order, _key))
+
+
+async def revoke_key(api: Services, call: Call) -> Answer:
+    """It opens nothing from now on."""
+    key = api.feed.directory.keys.get(call.path["key"])
+    if key is None or key.tenant != call.path["id"]:
+        raise not_found("key", call.path["key"])
+    await api.command(RevokeKey(key.id), key.id)
+    return Answer()
+
+
+def _tenant(body: TenantIn) -> Tenant:
+    return Tenant(
+        id=body.id, name=body.name, profile=body.profile, notify_emails=tuple(body.notify_emails),
+        open_catalogue=body.open_catalogue, brand=Brand(**msgspec.structs.asdict(body.brand)) if body.brand else None,
+    )  # fmt: skip
+
+
+def _known(api: Services, tenant_id: str) -> Tenant:
+    tenant = api.feed.directory.tenants.get(tenant_id)
+    if tenant is None:
+        raise not_found("tenant", tenant_id)
+    return tenant
+
+
+def _answer(api: Services, tenant_id: str) -> Answer:
+    tenant = _known(api, tenant_id)
+    return Answer(body=_shown(api, tenant), headers={"ETag": f'"{tenant.version}"'})
+
+
+def _shown(api: Services, tenant: Tenant) -> TenantOut:
+    return TenantOut(
+        id=tenant.id, name=tenant.name, profile=tenant.profile, notify_emails=list(tenant.notify_emails),
+        open_catalogue=is_open(api, tenant.id), brand=tenant.brand, version=tenant.version,
+        created_at=iso(tenant.created_at_ms), updated_at=iso(tenant.updated_at_ms),
+    )  # fmt: skip
+
+
+def _key(key: ApiKey, plain: Any = UNSET) -> KeyOut:
+    return KeyOut(
+        id=key.id, mode=key.mode, name=key.name, scopes=list(key.scopes), last4=key.last4,
+        expires_at=iso(key.expires_at_ms) if key.expires_at_ms is not None else None,
+        created_at=iso(key.created_at_ms), key=plain,
+    )  # fmt: skip
+
+
+def _order(key: ApiKey) -> str:
+    return f"{key.created_at_ms:015}/{key.id}"
+
+
+def _moment(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return milliseconds(timestamp(text))
+    except ValueError as error:
+        raise invalid(FieldError(detail=str(error), pointer="/expires_at")) from error

@@ -1,0 +1,167 @@
+"""What can be done with an endpoint beyond changing it: test, pause, resume, enable, disable, rotate, recover."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.api.contract.fields import FieldError
+from app.api.contract.webhooks import Phases, RotateIn, TestIn, TestOut, TestRequest, TestResponse
+from app.api.handlers import audit, replays
+from app.api.handlers.suspension import reactivate, suspend
+from app.api.handlers.webhooks import owned, owner, sealed, shown, with_secret
+from app.api.problems import ApiError, invalid
+from app.api.request import Answer, Call, Services
+from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
+from app.core.model import ids
+from app.core.model.delivery import Delivery
+from app.core.model.endpoint import Endpoint, last_disablement
+from app.core.model.event_types import includes, is_event_type
+from app.core.model.http_exchange import Outcome, PreparedRequest, Reply
+from app.core.model.timestamps import iso
+from app.core.records.attempt import Attempt
+from app.core.records.command import RecoverEndpoint, RotateSecret
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
+from app.profiles.catalog import PROFILES
+from app.roles.dispatch.attempts import sent
+from app.roles.dispatch.verdict import Dead, Delivered, Verdict, result_of
+
+#: characters of a body that an answer shows
+_SHOWN = 4096
+
+
+async def pause(api: Services, call: Call) -> Answer:
+    """Hold everything back."""
+    endpoint = owned(api, call)
+    if endpoint.status == "disabled":
+        raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it first")
+    return _answer(api, await suspend(api, endpoint, "paused", "paused through the API", call.expected_version()))
+
+
+async def resume(api: Services, call: Call) -> Answer:
+    """Deliver again, beginning with what was held back."""
+    endpoint = owned(api, call)
+    if endpoint.status == "disabled":
+        raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
+    return _answer(api, await reactivate(api, endpoint, call.expected_version()))
+
+
+async def disable(api: Services, call: Call) -> Answer:
+    """Deliver nothing and keep nothing."""
+    endpoint = owned(api, call)
+    return _answer(api, await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
+
+
+async def enable(api: Services, call: Call) -> Answer:
+    """Deliver again from now on; `recoverable` in the answer offers what was missed."""
+    return _answer(api, await reactivate(api, owned(api, call), call.expected_version()))
+
+
+async def recover(api: Services, call: Call) -> Answer:
+    """Deliver what was missed while disabled."""
+    endpoint = owned(api, call)
+    missed = last_disablement(endpoint)
+    replay_id = ids.recovery_id(endpoint.id, missed.since_ms if missed else 0)
+    await api.command(RecoverEndpoint(endpoint.id, replay_id), endpoint.id)
+    return Answer(body=replays.shown(api.feed.directory.replays[replay_id]))
+
+
+async def rotate(api: Services, call: Call) -> Answer:
+    """Replace the secret. The same Idempotency-Key again gives the same secret, whichever process answers."""
+    body: RotateIn = call.body or RotateIn()
+    endpoint = owned(api, call)
+    signer = PROFILES[endpoint.signature or endpoint.profile]
+    if body.remove and (body.secret is not None or signer.secret_required):
+        detail = "excludes a secret" if body.secret is not None else f"profile {signer.name} always signs"
+        raise invalid(FieldError(detail=detail, pointer="/remove"))
+    plain = None if body.remove else body.secret or api.minter.secret()
+    secret = sealed(api, signer, owner(endpoint), plain) if plain else None
+    now_ms = api.clock.now_ms()
+    action = RotateSecret(
+        endpoint.id, secret, now_ms + body.overlap * 1000, key=call.keyed("rotate"),
+        expected_version=call.expected_version(),
+    )  # fmt: skip
+    await api.command(action, endpoint.id)
+    return with_secret(api, owned(api, call), action.key)
+
+
+async def test(api: Services, call: Call) -> Answer:
+    """Send one event at once, whatever the endpoint's status, and say what came of it."""
+    body: TestIn = call.body or TestIn()
+    endpoint = owned(api, call)
+    started_ms = api.clock.now_ms()
+    delivery = _delivery(api, endpoint, body, started_ms)
+    try:
+        prepared = api.builder.prepared(endpoint, started_ms)
+        request = api.builder.request(delivery, endpoint, prepared, started_ms)
+    except Unrepresentable as error:
+        raise invalid(FieldError(detail=error.detail, pointer=f"/data{error.pointer}")) from error
+    except (ConfigError, Defect) as error:
+        raise ApiError(409, "secret_unreadable", f"the endpoint's secret cannot be used: {error}") from error
+    await audit.record(api, endpoint, "endpoint.test", f"endpoint/{endpoint.id}", detail=delivery.event_type)
+    try:
+        outcome = await api.sender.send(request)
+    except Hindered as error:
+        raise ApiError(503, "hindered", f"nothing was sent, for a reason of the service's own: {error}") from error
+    ended_ms = api.clock.now_ms()
+    ok = result_of(outcome) == "ok"
+    verdict: Verdict = Delivered() if ok else Dead("test")
+    record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
+    await _keep(api, msgspec.structs.replace(record, trigger="test"))
+    return Answer(body=_told(delivery, request, outcome, record), transient=True)
+
+
+async def _keep(api: Services, record: Attempt) -> None:
+    topic = api.topics.name(Names.ATTEMPTS)
+    key = record.endpoint_id.encode()
+    await (await api.log.append(topic, key=key, value=msgspec.json.encode(record)))
+
+
+def _delivery(api: Services, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
+    event_type = body.type or _first_type(api, endpoint)
+    if not is_event_type(event_type):
+        raise invalid(FieldError(detail=f"{event_type!r} is no event type", pointer="/type"))
+    data = bytes(body.data) if isinstance(body.data, msgspec.Raw) else _example(api, endpoint, event_type)
+    event_id = api.minter.id("evt_test")
+    value = b'{"type":"%b","id":"%b","data":%b}' % (event_type.encode(), event_id.encode(), data)
+    try:
+        event = understand(value, (), Coordinates("test", 0, 0, now_ms), max_bytes=api.max_event_bytes)
+    except MalformedEvent as error:
+        raise invalid(FieldError(detail=error.detail, pointer="/data")) from error
+    return Delivery(
+        id=ids.delivery_id(endpoint.tenant, event_id, endpoint.id), endpoint_id=endpoint.id, event_id=event_id,
+        event_type=event_type, tenant=endpoint.tenant, mode=endpoint.mode, created_at=iso(now_ms), body=event.body,
+        accepted_at_ms=now_ms,
+    )  # fmt: skip
+
+
+def _first_type(api: Services, endpoint: Endpoint) -> str:
+    exact = next((each for each in endpoint.events if is_event_type(each)), None)
+    known = api.catalogue.get(endpoint.profile, {})
+    opt_in = PROFILES[endpoint.profile].opt_in
+    wide = (name for name in known if any(includes(each, name, opt_in) for each in endpoint.events))
+    return exact or next(wide, None) or "test.event"
+
+
+def _example(api: Services, endpoint: Endpoint, event_type: str) -> bytes:
+    entry = api.catalogue.get(endpoint.profile, {}).get(event_type)
+    return entry.examples[0] if entry else b'{"test":true}'
+
+
+def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record: Attempt) -> TestOut:
+    reply = outcome if isinstance(outcome, Reply) else None
+    body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
+    return TestOut(
+        ok=record.result == "ok", status=record.status, body=body, result=record.result, reason=record.error,
+        event_id=delivery.event_id, time_ms=round(outcome.timing.total_ms, 3),
+        timing=Phases(
+            connect=round(outcome.timing.connect_ms, 3), first_byte=round(outcome.timing.first_byte_ms, 3),
+            total=round(outcome.timing.total_ms, 3),
+        ),
+        request=TestRequest(headers=dict(request.headers), body=request.body.decode("utf-8", "replace")),
+        response=TestResponse(status=reply.status, headers=dict(reply.headers), body=body or "") if reply else None,
+    )  # fmt: skip
+
+
+def _answer(api: Services, endpoint: Endpoint) -> Answer:
+    return Answer(body=shown(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})

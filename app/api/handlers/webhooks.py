@@ -1,0 +1,245 @@
+"""Endpoints: create, list, show, change and remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET
+
+from app.api.contract.fields import FieldError
+from app.api.contract.webhooks import Circuit, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.api.handlers.subscriptions import subscription
+from app.api.handlers.suspension import reactivate, suspend
+from app.api.pagination import page
+from app.api.problems import ApiError, invalid, not_found, reused
+from app.api.request import Answer, Call, Services
+from app.core.errors import CommandRefused, ConfigError
+from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
+from app.core.model.ids import endpoint_id, recovery_id
+from app.core.model.timestamps import iso
+from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
+from app.core.records.ordered import step
+from app.core.topics.names import Names
+from app.profiles.catalog import PROFILES
+from app.profiles.contract import Profile
+from app.profiles.policy import effective
+
+#: a repeated request shows a secret again for that long
+_SHOWN_MS = 24 * 3_600_000
+_PATCHED = {"schedule": "schedule_s", "timeout": "timeout_s"}
+
+
+async def create(api: Services, call: Call) -> Answer:
+    """Register an endpoint. With an Idempotency-Key its id follows from the key: a repetition finds it there."""
+    body: WebhookIn = call.body
+    key = call.idempotency_key
+    id_ = endpoint_id(call.caller.tenant, call.caller.mode, key) if key else api.minter.id("ep")
+    known = owned(api, call, id_) if key and api.feed.directory.endpoint(id_) else None
+    if known is None:
+        try:
+            await api.command(CreateEndpoint(_built(api, call, id_, body)), id_)
+        except CommandRefused as error:
+            if error.code != "exists" or not key:
+                raise
+            await api.feed.fence()
+        known = owned(api, call, id_)
+    if key and known.created_by != (key, call.fingerprint):
+        raise reused()
+    if not body.active and known.status == "active" and known.version == 1:
+        known = await suspend(api, known, "disabled", "registered as inactive")
+    return with_secret(api, known, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
+
+
+async def list_(api: Services, call: Call) -> Answer:
+    """All endpoints of the key's tenant and mode, oldest first."""
+    status = call.query.get("status")
+    if status not in (None, "active", "paused", "disabled"):
+        raise ApiError(400, "invalid_query", "status: active, paused or disabled")
+    mine = api.feed.directory.endpoints(call.caller.tenant, call.caller.mode)
+    chosen = sorted((each for each in mine if status in (None, each.status)), key=_order)
+    return Answer(body=page(call, chosen, _order, lambda each: shown(api, each)))
+
+
+async def get(api: Services, call: Call) -> Answer:
+    """One endpoint."""
+    endpoint = owned(api, call)
+    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
+
+
+async def patch(api: Services, call: Call) -> Answer:
+    """Change the fields that the body names."""
+    body: WebhookPatch = call.body
+    endpoint = owned(api, call)
+    expected = call.expected_version()
+    changes: dict[str, Any] = {
+        _PATCHED.get(name, name): getattr(body, name)
+        for name in WebhookPatch.__struct_fields__
+        if name not in ("active", "events") and getattr(body, name) is not UNSET
+    }
+    if body.events is not UNSET:
+        changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
+    if changes:
+        await api.command(UpdateEndpoint(endpoint.id, changes, expected), endpoint.id)
+        endpoint, expected = owned(api, call), None
+    elif expected not in (None, endpoint.version):
+        raise ApiError(412, "conflict", f"endpoint {endpoint.id} has version {endpoint.version}, not {expected}")
+    if body.active is False:
+        endpoint = await suspend(api, endpoint, "disabled", "disabled through the API", expected)
+    elif body.active is True and endpoint.status == "disabled":
+        endpoint = await reactivate(api, endpoint, expected)
+    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
+
+
+async def delete(api: Services, call: Call) -> Answer:
+    """Remove; deliveries under way are cancelled."""
+    endpoint = owned(api, call)
+    await api.command(RemoveEndpoint(endpoint.id, call.expected_version()), endpoint.id)
+    ordered, key = api.topics.name(Names.DELIVERIES_ORDERED), endpoint.id.encode()
+    await api.log.append(ordered, key=key, value=None, headers=step("open"))  # its lines are not needed any more
+    return Answer()
+
+
+def owned(api: Services, call: Call, id_: str | None = None) -> Endpoint:
+    """The caller's endpoint of that id; somebody else's does not exist."""
+    name = id_ or call.path["id"]
+    endpoint = api.feed.directory.endpoint(name)
+    if endpoint is None or (endpoint.tenant, endpoint.mode) != (call.caller.tenant, call.caller.mode):
+        raise not_found("webhook", name)
+    return endpoint
+
+
+def owner(endpoint: Endpoint) -> str:
+    """What a sealed secret is bound to."""
+    return f"{endpoint.tenant}/{endpoint.id}"
+
+
+def sealed(api: Services, signer: Profile, id_owner: str, plain: str, pointer: str = "/secret") -> SealedSecret:
+    """A secret for the registry; refused when its profile cannot use it."""
+    try:
+        signer.key(plain)
+    except ConfigError as error:
+        raise invalid(FieldError(detail="; ".join(error.problems), pointer=pointer)) from error
+    return api.keyring.seal(plain, id_owner, api.clock.now_ms())
+
+
+def with_secret(
+    api: Services, endpoint: Endpoint, request: str | None, headers: Mapping[str, str] | None = None
+) -> Answer:  # fmt: skip
+    """The answer to the request that made the newest secret of an endpoint.
+
+    A repetition shows the secret, since the first answer may have been lost: to the same caller, within a day, and not
+    after another rotation. Everybody else who repeats it gets the endpoint and a hint.
+    """
+    sent = _tagged(endpoint) | dict(headers or {})
+
+    def answer() -> Answer:
+        hint = _secret_hint(api, endpoint, request)
+        if hint is not None:
+            return Answer(body=shown(api, endpoint, hint=hint), headers=sent)
+        secret = api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET
+        return Answer(body=shown(api, endpoint, secret), headers=sent)
+
+    return msgspec.structs.replace(answer(), again=answer)
+
+
+def _secret_hint(api: Services, endpoint: Endpoint, request: str | None) -> str | None:
+    if not endpoint.secrets:
+        return None
+    current = api.feed.directory.endpoint(endpoint.id)
+    newest = current.secrets[0].blob if current is not None and current.secrets else ""
+    if newest != endpoint.secrets[0].blob or endpoint.rotated_by != request:
+        return "the secret was rotated, or another key made it: rotate-secret makes a new one"
+    if api.clock.now_ms() - endpoint.secrets[0].created_at_ms > _SHOWN_MS:
+        return "the secret was shown more than a day ago: rotate-secret makes a new one"
+    return None
+
+
+def profile_named(name: str, pointer: str) -> Profile:
+    """A profile that a body names."""
+    found = PROFILES.get(name)
+    if found is None:
+        raise invalid(FieldError(detail=f"{name!r} is unknown: one of {', '.join(PROFILES)}", pointer=pointer))
+    return found
+
+
+def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
+    caller = call.caller
+    tenant = api.feed.directory.tenants.get(caller.tenant)
+    profile = profile_named(body.profile or (tenant.profile if tenant else "standard"), "/profile")
+    signer = profile_named(body.signature, "/signature") if body.signature else profile
+    if body.unsigned and (body.secret is not None or signer.secret_required):
+        detail = "excludes a secret" if body.secret is not None else f"profile {signer.name} always signs"
+        raise invalid(FieldError(detail=detail, pointer="/unsigned"))
+    plain = None if body.unsigned else body.secret or api.minter.secret()
+    return Endpoint(
+        id=id_, tenant=caller.tenant, mode=caller.mode, url=body.url, profile=profile.name,
+        events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
+        signature=body.signature, description=body.description, metadata=body.metadata, headers=body.headers,
+        secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
+        schedule_s=tuple(body.schedule) if body.schedule is not None else None,
+        timeout_s=body.timeout, rate_limit=body.rate_limit, max_in_flight=body.max_in_flight, ordering=body.ordering,
+        on_exhausted=body.on_exhausted, disable_after_failures=body.disable_after_failures,
+        disable_after_days=body.disable_after_days,
+        created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
+        rotated_by=call.keyed("create"),
+    )  # fmt: skip
+
+
+def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
+    """What a customer sees of an endpoint."""
+    profile = PROFILES[endpoint.profile]
+    rule = effective(profile.disable, endpoint)
+    return Webhook(
+        id=endpoint.id, url=endpoint.url, events=list(endpoint.events), profile=endpoint.profile,
+        status=endpoint.status, status_reason=endpoint.status_reason, mode=endpoint.mode,
+        signature=endpoint.signature, description=endpoint.description, metadata=endpoint.metadata,
+        headers=endpoint.headers, schedule=list(endpoint.schedule_s or profile.schedule_s),
+        timeout=endpoint.timeout_s or profile.timeout_s, rate_limit=endpoint.rate_limit,
+        max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering, on_exhausted=endpoint.on_exhausted,
+        disable_after_failures=rule.consecutive_failures, disable_after_days=rule.failing_days,
+        failing_since=_moment(endpoint.failing_since_ms), disable_at=_moment(endpoint.disable_at_ms),
+        circuit=_circuit(endpoint, api.clock.now_ms()),
+        secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
+        recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
+        updated_at=iso(endpoint.updated_at_ms), secret=secret, secret_hint=hint,
+    )  # fmt: skip
+
+
+def _circuit(endpoint: Endpoint, now_ms: int) -> Circuit:
+    mark = endpoint.circuit
+    if mark is None:
+        return Circuit(state="closed", since=None, next_probe_at=None)
+    state: Literal["open", "half_open"] = "open" if now_ms < mark.probe_at_ms else "half_open"
+    return Circuit(state=state, since=iso(mark.since_ms), next_probe_at=iso(mark.probe_at_ms))
+
+
+def _moment(at_ms: int | None) -> str | None:
+    return iso(at_ms) if at_ms is not None else None
+
+
+def _info(secret: SealedSecret, changed_ms: int) -> SecretInfo:
+    until = secret.expires_at_ms
+    return SecretInfo(
+        created_at=iso(secret.created_at_ms), expires_at=iso(until) if until is not None else None,
+        active=until is None or until > changed_ms,
+    )  # fmt: skip
+
+
+def _recoverable(api: Services, endpoint: Endpoint) -> Recoverable | None:
+    hold = last_disablement(endpoint)
+    if endpoint.status != "active" or hold is None or hold.end is None:
+        return None
+    if recovery_id(endpoint.id, hold.since_ms) in api.feed.directory.replays:
+        return None
+    records = sum(end - hold.begin.get(partition, 0) for partition, end in hold.end.items())
+    return Recoverable(since=iso(hold.since_ms), records_at_most=records)
+
+
+def _order(endpoint: Endpoint) -> str:
+    return f"{endpoint.created_at_ms:015}/{endpoint.id}"
+
+
+def _tagged(endpoint: Endpoint) -> dict[str, str]:
+    return {"ETag": f'"{endpoint.version}"'}

@@ -1,0 +1,88 @@
+"""Errors as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from app.api.contract.fields import FieldError, Problem
+from app.core.errors import CommandRefused
+
+MEDIA_TYPE = "application/problem+json"
+
+
+_PLACE = re.compile(r" - at `(\$[^`]*)`$")
+
+
+#: the registry's reasons for refusing, as HTTP has them
+_STATUS = {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422, "unreadable": 400, "limit_reached": 409}
+
+
+class ApiError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail.encode("utf-8", "replace").decode()  # what it quotes may be half a character
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+def document(error: ApiError, request_id: str) -> bytes:
+    """The problem as JSON; `type` is a stable code."""
+    return msgspec.json.encode(
+        Problem(
+            type=f"urn:hookstream:problem:{error.code}", title=HTTPStatus(error.status).phrase, status=error.status,
+            detail=error.detail, instance=request_id, errors=error.errors,
+        )
+    )  # fmt: skip
+
+
+def not_found(what: str, name: str) -> ApiError:
+    """The same answer for what does not exist and for what is somebody else's."""
+    return ApiError(404, "not_found", f"there is no {what} {name}")
+
+
+def invalid(*problems: FieldError) -> ApiError:
+    """The body says something that cannot be done."""
+    return ApiError(422, "invalid", "; ".join(each.detail for each in problems), errors=problems)
+
+
+def refused(error: CommandRefused) -> ApiError:
+    """The registry has refused a command."""
+    details = error.detail.split("; ") if error.code == "invalid" else []
+    problems = [FieldError(detail=detail, pointer=_field(detail)) for detail in details]
+    return ApiError(_STATUS.get(error.code, 409), error.code, error.detail, errors=problems)
+
+
+def unfit(error: msgspec.ValidationError) -> ApiError:
+    """The body does not have the shape of its type."""
+    text = str(error)
+    found = _PLACE.search(text)
+    detail = _PLACE.sub("", text)
+    return invalid(FieldError(detail=detail, pointer=_pointer(found[1]) if found else ""))
+
+
+def _pointer(place: str) -> str:
+    """msgspec's `$.a[0].b` as a JSON Pointer."""
+    steps = re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", place)
+    return "".join("/" + (name or index) for name, index in steps)
+
+
+def _field(detail: str) -> str | None:
+    """The rules' sentences begin with the field that they are about."""
+    name, colon, _ = detail.partition(":")
+    return f"/{name}" if colon and name.isidentifier() else None
+
+
+def reused() -> ApiError:
+    """The key belongs to another request."""
+    return ApiError(422, "idempotency_key_reused", "this Idempotency-Key was used for another request")

@@ -1,0 +1,146 @@
+"""One request as its handler sees it, and what the handlers work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.api.grants import Tokens
+from app.api.problems import ApiError
+from app.core.model.event import Mode
+from app.core.model.tenant import ApiKey, Scope
+from app.core.schemas.graph import BadSchema
+from app.core.topics.declarations import Topics
+from app.ports.clock import Clock
+from app.ports.history import Ends, RecordReader, ReplayCounter, ReplayReader
+from app.ports.http import Sender
+from app.ports.producer import Log
+from app.ports.readmodel import ReadStore
+from app.ports.registry import CommandSender, DirectoryFeed
+from app.ports.secrets import KeyRing, Minter
+from app.profiles.catalog import CatalogueEntry
+from app.profiles.requests import RequestBuilder
+
+_MAX_PAGE = 100
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks."""
+
+    #: of the key, for limits and idempotency
+    id: str
+    tenant: str = ""
+    mode: Mode = "live"
+    scopes: tuple[Scope, ...] = ()
+    operator: bool = False
+    #: what the audit log says of who asks; empty: the key's id
+    actor: str = ""
+    #: whose allowance its requests use up: the key behind a portal link; empty: `id`
+    answers_for: str = ""
+
+    @property
+    def payer(self) -> str:
+        """Whose allowance its requests use up."""
+        return self.answers_for or self.id
+
+    @property
+    def name(self) -> str:
+        """Who asks, as the audit log has it."""
+        return self.actor or self.id
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Caller:
+        """Whoever holds a key."""
+        return cls(key.id, key.tenant, key.mode, key.scopes)
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, read and judged."""
+
+    caller: Caller
+    #: what the path's placeholders are
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    #: of the route's type; None: it takes none, or none came
+    body: Any = None
+    #: SHA-256 of method, path and body
+    fingerprint: str = ""
+    idempotency_key: str | None = None
+
+    def expected_version(self) -> int | None:
+        """What If-Match says; None: nothing, or `*`."""
+        text = self.headers.get("if-match", "*").strip()
+        if text == "*":
+            return None
+        number = text.removeprefix("W/").strip('"')
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            raise ApiError(412, "conflict", "If-Match: give a version of this resource as it stands in its ETag")
+        return int(number)
+
+    def keyed(self, what: str) -> str | None:
+        """What tells this request from all others, if it carries an Idempotency-Key: those of two callers differ."""
+        return f"{what}/{self.caller.id}/{self.idempotency_key}" if self.idempotency_key else None
+
+    def limit(self) -> int:
+        """How many entries a page may have."""
+        text = self.query.get("limit", "20")
+        if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MAX_PAGE):
+            raise ApiError(400, "invalid_query", f"limit: 1 to {_MAX_PAGE}")
+        return int(text)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back; the route says with which status."""
+
+    body: Any = None
+    headers: Mapping[str, str] = {}
+    #: not to be kept for a repetition of the request
+    transient: bool = False
+    #: what a repetition gets in its place; None: the same
+    again: Callable[[], Answer] | None = None
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handlers work with."""
+
+    feed: DirectoryFeed
+    commands: CommandSender
+    log: Log
+    ends: Ends
+    #: what a replay may begin with, and what it would deliver
+    past: ReplayReader
+    counter: ReplayCounter
+    #: what became of deliveries, and single records of Kafka
+    reads: ReadStore
+    records: RecordReader
+    sender: Sender
+    keyring: KeyRing
+    minter: Minter
+    clock: Clock
+    topics: Topics
+    builder: RequestBuilder
+    catalogue: Mapping[str, Mapping[str, CatalogueEntry]]
+    #: the partition of a key, as all our records have it
+    partition_for: Callable[[str, bytes], int]
+    max_event_bytes: int
+    #: what is wrong with a JSON Schema, and where; None: nothing
+    schema_problem: Callable[[str], BadSchema | None]
+    tokens: Tokens
+    #: where browsers find this service, `https://host`; empty: where they have found it
+    public_url: str
+    #: http:// is allowed, towards this machine
+    allow_http: bool = False
+    #: for whom this is, in the audit log; see `acting`
+    actor: str = ""
+
+    def acting(self, actor: str) -> Services:
+        """The same for one request of somebody."""
+        return msgspec.structs.replace(self, actor=actor)
+
+    async def command(self, action: Any, entity: str) -> None:
+        """Ask the registry, and return when this process sees what came of it."""
+        await self.commands.call(action, entity=entity, actor=self.actor)
+        await self.feed.catch_up_after_reply()

@@ -1,0 +1,109 @@
+"""Idempotency-Key: the same request again gets the same answer, and is not carried out twice.
+
+A repetition that comes while the first one is under way waits for its answer. This memory is one process's. What has to
+hold across processes and crashes (creating an endpoint, appending an event, rotating a secret) is deterministic in the
+key, and does not depend on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from app.api.problems import ApiError, reused
+
+_KEPT_MS = 24 * 3_600_000
+
+
+_KEPT = 10_000
+
+
+_KEPT_BYTES = 64 * 1024 * 1024
+
+
+_MAX_KEY = 255
+
+
+class Stored(msgspec.Struct, eq=False):
+    """A request with a key."""
+
+    fingerprint: str
+    at_ms: int
+    account: str = ""
+    #: None while it is under way, and when it has failed
+    answer: tuple[int, dict[str, str], bytes] | None = None
+    #: what a repetition gets in its place
+    again: Callable[[], Any] | None = None
+    #: it is not under way any more
+    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+
+
+class _Share:
+    """What one account has in the memory, oldest first."""
+
+    def __init__(self) -> None:
+        self.requests: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.bytes = 0
+
+
+class IdempotencyMemory:
+    """The latest requests that carried a key. Where it is full, the account that has most forgets its oldest."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Stored] = {}
+        self._shares: dict[str, _Share] = {}
+        self._bytes = 0
+
+    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int, account: str = "") -> tuple[Stored, bool]:
+        """The request that has the key, and whether it is this one; raises `ApiError` 400 or 422.
+
+        This one must end with `keep` or `forget`. Another one may be under way: wait for its `ended`.
+        """
+        if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+            raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} visible ASCII characters")
+        known = self._known.get((caller, key))
+        if known is None or now_ms - known.at_ms > _KEPT_MS:
+            self._drop((caller, key))
+            known = self._known[caller, key] = Stored(fingerprint, now_ms, account)
+            self._shares.setdefault(account, _Share()).requests[caller, key] = None
+            while len(self._known) > _KEPT:
+                self._drop_of(max(self._shares.values(), key=lambda each: len(each.requests)))
+            return known, True
+        if known.fingerprint != fingerprint:
+            raise reused()
+        return known, False
+
+    def keep(self, caller: str, key: str, stored: Stored, answer: tuple[int, dict[str, str], bytes]) -> None:
+        """The request is done."""
+        stored.answer = answer
+        stored.ended.set()
+        if self._known.get((caller, key)) is stored:
+            self._bytes += len(answer[2])
+            self._shares[stored.account].bytes += len(answer[2])
+        while self._bytes > _KEPT_BYTES and self._known:
+            self._drop_of(max(self._shares.values(), key=lambda each: each.bytes))
+
+    def forget(self, caller: str, key: str, stored: Stored) -> None:
+        """The request failed, or its answer holds for no other: the next one may try."""
+        stored.ended.set()
+        if self._known.get((caller, key)) is stored:
+            self._drop((caller, key))
+
+    def _drop_of(self, share: _Share) -> None:
+        self._drop(next(iter(share.requests)))
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        gone = self._known.pop(place, None)
+        if gone is None:
+            return
+        share = self._shares[gone.account]
+        del share.requests[place]
+        if gone.answer is not None:
+            self._bytes -= len(gone.answer[2])
+            share.bytes -= len(gone.answer[2])
+        if not share.requests:
+            del self._shares[gone.account]

@@ -1,0 +1,392 @@
+"""The OpenAPI 3.1 document, made from the table of operations, their types and the catalogue of events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, get_args
+
+import msgspec
+
+from app.api.contract import fields
+from app.api.contract import webhooks as c
+from app.api.contract.tenants import TenantOut
+from app.api.server.routes import ROUTES, Route
+from app.core.readmodel.rows import DeliveryState
+from app.profiles.catalog import PROFILES, CatalogueEntry
+from app.profiles.contract import EventView, Profile
+
+Json = dict[str, Any]
+Catalogue = Mapping[str, Mapping[str, CatalogueEntry]]
+
+_SCHEMAS = "#/components/schemas/{name}"
+_ABOUT = """Registers endpoints, accepts events and shows what became of them.
+
+A key (`sk_live_…`, `sk_test_…`) stands for one tenant and one mode; the ids of other tenants, and those of the other
+mode, are unknown to it. Lists are read page by page: give `next_cursor` as `cursor` until it is null. A POST with an
+`Idempotency-Key` can be repeated without doing its work twice. A change with `If-Match` is made only to the version
+that it names. Errors are `application/problem+json` (RFC 9457); fields may be added to answers at any time.
+"""
+_TAGS = {
+    "webhooks": "Endpoints: where events are sent, which of them, signed with what, and how they are tried again.",
+    "events": "Events to be delivered.",
+    "event-types": "What events exist: the products' catalogues, and types of your own.",
+    "deliveries": "What became of events: every delivery with its attempts, to be retried or cancelled.",
+    "stats": "How deliveries went.",
+    "replays": "Events given to an endpoint after the fact.",
+    "audit": "Who changed what and when.",
+    "portal-links": "Links with which your customers see their endpoints and deliveries.",
+    "tenants": "Tenants and their keys; for the operator.",
+    "service": "The service's own state.",
+}
+_TEXT: Json = {"type": "string", "minLength": 1, "maxLength": 256}
+_NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999_999}
+#: the query parameters that operations name
+_QUERY: Mapping[str, tuple[str, Json]] = {
+    "limit": ("Entries of a page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+    "cursor": ("`next_cursor` of the page before.", {"type": "string"}),
+    "status": ("Only endpoints in that state.", {"enum": ["active", "paused", "disabled"]}),
+    "profile": ("Only event types of that product's catalogue.", {"enum": list(PROFILES)}),
+    "endpoint": ("Only of that endpoint.", _TEXT),
+    "event": ("Only of the event of that id.", _TEXT),
+    "type": ("Only of that event type, or of all with a prefix such as `recording.*`.", _TEXT),
+    "state": ("Only in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".", _TEXT),
+    "http_status": (
+        "HTTP status of the last attempt, or its class: `503`, `5xx`.",
+        {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"},
+    ),
+    "result": ("Outcome of the last attempt: `timeout`, `refused`, `http_5xx` …", _TEXT),
+    "since": ("From then on: ISO 8601 with zone, or a time ago such as `2h`.", _TEXT),
+    "until": ("Before that time, written alike.", _TEXT),
+    "replay": ("Only those that the replay of that id made.", _TEXT),
+    "id": ("Only the delivery of that id, or those of the event of that id.", _TEXT),
+    "partition": ("Partition of events.raw in which the event is; with `offset`.", _NUMBER),
+    "offset": ("Its offset there.", _NUMBER),
+    "after": (
+        "Go on with a search that has not reached the end: `PARTITION:OFFSET`, as its answer says.",
+        {"type": "string", "pattern": "^[0-9]{1,18}:[0-9]{1,18}$"},
+    ),
+}
+_PATH = {"id": "Its id.", "name": "Its name, such as `recording.created`.", "key": "The key's id (not the key)."}
+_PROBLEMS = {
+    400: "The request cannot be read: its JSON, a parameter or a header.",
+    401: "There is no key, or none that is valid now.",
+    403: "The key is valid, but not for this.",
+    404: "There is nothing of that id or name, for this key.",
+    409: "It contradicts the present state.",
+    412: "It has another version than If-Match names.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    422: "The body's JSON says something that is not possible (`errors` points at it), or the Idempotency-Key was used "
+    "for another request.",
+    429: "Too many requests; `Retry-After` says when there may be more.",
+    503: "The service cannot tell or cannot do it now; `Retry-After` says when to try again.",
+}
+#: sent with every delivery whatever the profile: (name, meaning, always)
+_DELIVERY_HEADERS = (
+    ("user-agent", "Names the sender.", True),
+    ("webhook-id", "The event's id, the same for all attempts and endpoints.", True),
+    ("webhook-attempt", "Counts the attempts of this delivery, from 1.", True),
+    ("webhook-sequence", "Counts the events of the ordering key, or of the endpoint.", False),
+    ("webhook-ordering-key", "What the sequence is counted for, percent-encoded.", False),
+    ("webhook-replay", "Id of the replay that it is part of.", False),
+    ("traceparent", "W3C trace context, where the producer gave one.", False),
+)
+#: what is shown with an ETag
+_TAGGED = (c.Webhook, TenantOut)
+_ID, _TIME = "evt_2gJ8pXq7mQ4rT1", "2026-01-15T10:00:00.000Z"
+#: 32 bytes that both kinds of key understand
+_EXAMPLE_SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def document(catalogue: Catalogue, *, version: str) -> Json:
+    """The whole document, ready to be written as JSON; `catalogue` is what `load_catalogue` gives."""
+    paths: Json = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Hookstream",
+            "summary": "Webhook delivery out of Kafka",
+            "description": _ABOUT,
+            "version": version,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The service that serves this document"}],
+        "tags": [
+            *({"name": name, "description": text} for name, text in _TAGS.items()),
+            *({"name": _product_tag(name), "description": f"What the profile `{name}` sends."} for name in PROFILES),
+        ],
+        "paths": paths | _service_paths(),
+        "webhooks": {
+            f"{name}.{entry.type}": {"post": _delivery(PROFILES[name], entry)}
+            for name, entries in catalogue.items()
+            for _, entry in sorted(entries.items())
+        },
+        "components": _components(),
+    }
+
+
+def _components() -> Json:
+    types = [part for route in ROUTES for part in _parts(route.takes, route.gives, route.of)]
+    _, schemas = msgspec.json.schema_components([*types, fields.Problem], ref_template=_SCHEMAS)
+    page = schemas.pop("Page")
+    for entry in {route.of.__name__ for route in ROUTES if route.of is not None}:
+        data = page["properties"]["data"] | {"items": _reference(entry)}
+        schemas[f"{entry}Page"] = page | {"title": f"{entry}Page", "properties": page["properties"] | {"data": data}}
+    for schema in (schemas["WebhookIn"], schemas["WebhookPatch"], schemas["TenantIn"]):
+        _choose_profile(schema["properties"])
+    return {
+        "schemas": dict(sorted(schemas.items())),
+        "parameters": {
+            **{name: _query(name) for name in _QUERY},
+            "IdempotencyKey": _header(
+                "Idempotency-Key",
+                "Any text of yours, new for each thing to be done: a repetition with the same key does nothing anew, "
+                "and one that comes while the first is under way gets its answer.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+            ),
+            "IfMatch": _header("If-Match", "The ETag of the version to be changed, or `*`.", {"type": "string"}),
+            **{name: _header(name, text, {"type": "string"}, always) for name, text, always in _DELIVERY_HEADERS},
+        },
+        "headers": _headers(),
+        "responses": {f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()},
+        "securitySchemes": {
+            "key": _bearer("A tenant's key for one mode. A change needs the scope `write`, everything else `read`."),
+            "operator": _bearer(
+                "The operator's token (`HOOKSTREAM_ADMIN_TOKEN`). With the headers `Hookstream-Tenant` and "
+                "`Hookstream-Mode` it does what a key of that tenant and mode does."
+            ),
+        },
+    }
+
+
+def _choose_profile(properties: Json) -> None:
+    """Say which profiles there are, where a body names one."""
+    for name in {"profile", "signature"} & properties.keys():
+        for each in properties[name].get("anyOf", [properties[name]]):
+            if each["type"] == "string":
+                each["enum"] = list(PROFILES)
+
+
+def _parts(*types: Any) -> Iterator[Any]:
+    """The types that a schema is made for; a union of two structs has none of its own."""
+    for each in types:
+        if isinstance(each, UnionType):
+            yield from _parts(*get_args(each))
+        elif each is not None:
+            yield each
+
+
+def _schema(*types: Any) -> Json:
+    """A reference to a type's component, or to one of several."""
+    references, _ = msgspec.json.schema_components([*_parts(*types)], ref_template=_SCHEMAS)
+    for each in references:
+        if each.get("type") == "array":  # of events
+            each |= {"minItems": 1, "maxItems": 1_000}
+    return references[0] if len(references) == 1 else {"anyOf": list(references)}
+
+
+def _reference(name: str, kind: str = "schemas") -> Json:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _bearer(description: str) -> Json:
+    return {"type": "http", "scheme": "bearer", "description": description}
+
+
+# Operations
+
+
+def _operation(route: Route) -> Json:
+    tag = route.path.split("/")[2]
+    operation: Json = {"tags": [tag], "operationId": route.name, "summary": route.summary}
+    match route.access:
+        case "operator":
+            operation["security"] = [{"operator": []}]
+        case "anyone":
+            operation["security"] = []
+        case "read" | "write":
+            operation["security"] = [{"key": [route.access]}]
+    parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
+    parameters += [_reference(_component(name, route), "parameters") for name in route.query]
+    if route.method == "POST":
+        parameters.append(_reference("IdempotencyKey", "parameters"))
+    if _is_conditional(route):
+        parameters.append(_reference("IfMatch", "parameters"))
+    if parameters:
+        operation["parameters"] = parameters
+    if route.takes is not None:
+        operation["requestBody"] = {
+            "required": not route.takes_nothing_too,
+            "content": {"application/json": {"schema": _schema(route.takes)}},
+        }
+    operation["responses"] = {
+        str(route.status): _success(route),
+        **{str(status): _reference(f"Problem{status}", "responses") for status in _possible_problems(route)},
+    }
+    return operation
+
+
+def _component(parameter: str, route: Route) -> str:
+    """The component of a query parameter: endpoints have another `status` than deliveries."""
+    return "http_status" if parameter == "status" and "deliveries" in route.path else parameter
+
+
+def _path_parameter(name: str) -> Json:
+    schema: Json = {"type": "string", "minLength": 1}
+    return {"name": name, "in": "path", "required": True, "description": _PATH[name], "schema": schema}
+
+
+def _query(name: str) -> Json:
+    description, schema = _QUERY[name]
+    return {
+        "name": name.removeprefix("http_"),
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
+
+
+def _header(name: str, description: str, schema: Json, always: bool = False) -> Json:
+    return {"name": name, "in": "header", "required": always, "description": description, "schema": schema}
+
+
+def _is_conditional(route: Route) -> bool:
+    """Whether it changes one thing that has an ETag."""
+    shown = next((each.gives for each in ROUTES if (each.method, each.path) == ("GET", route.path)), None)
+    return route.method != "GET" and "{" in route.path and (route.gives in _TAGGED or shown in _TAGGED)
+
+
+def _success(route: Route) -> Json:
+    headers = {name: _reference(name, "headers") for name in ("RateLimit", "RateLimit-Policy")}
+    if route.gives in _TAGGED:
+        headers["ETag"] = _reference("ETag", "headers")
+    response: Json = {"description": _SUCCESS[route.status], "headers": headers}
+    if route.gives is not None:
+        schema = _reference(f"{route.of.__name__}Page") if route.of is not None else _schema(route.gives)
+        response["content"] = {"application/json": {"schema": schema}}
+    return response
+
+
+_SUCCESS = {200: "It is so.", 201: "It is made.", 202: "It is accepted and will be done.", 204: "It is gone."}
+
+
+def _possible_problems(route: Route) -> list[int]:
+    found = {400, 429, 503}
+    if route.access != "anyone":
+        found |= {401, 403}
+    if "{" in route.path:
+        found |= {404}
+    if route.method != "GET":
+        found |= {409}
+    if _is_conditional(route):
+        found |= {412}
+    if route.takes is not None:
+        found |= {413, 415}
+    if route.takes is not None or route.method == "POST":
+        found |= {422}
+    return sorted(found)
+
+
+def _problem(status: int, description: str) -> Json:
+    headers = {429: ("Retry-After", "RateLimit", "RateLimit-Policy"), 503: ("Retry-After",)}.get(status, ())
+    if status == 401:
+        headers = ("WWW-Authenticate",)
+    response: Json = {"description": description}
+    if headers:
+        response["headers"] = {name: _reference(name, "headers") for name in headers}
+    return response | {"content": {"application/problem+json": {"schema": _schema(fields.Problem)}}}
+
+
+def _headers() -> Json:
+    texts = {
+        "ETag": "The version, for If-Match.",
+        "RateLimit": 'What is left of the limit, and for how long: `"default";r=99;t=1`.',
+        "RateLimit-Policy": 'The limit: `"default";q=100;w=1`.',
+        "WWW-Authenticate": "`Bearer`.",
+    }
+    return {
+        **{name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()},
+        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    }
+
+
+def _service_paths() -> Json:
+    text: Json = {"text/plain": {"schema": {"type": "string"}}}
+    json: Json = {"application/json": {"schema": {"type": "object"}}}
+    waiting = {"503": {"description": "It would not; the body says why.", "content": json}}
+    return {
+        "/healthz": _probe("healthz", "Whether the process lives", text),
+        "/readyz": _probe("readyz", "Whether every role would act on a new event", json, waiting),
+        "/metrics": _probe("metrics", "Figures in the text format of Prometheus", text),
+        "/openapi.json": _probe("openapi", "This document", json),
+    }
+
+
+def _probe(name: str, summary: str, content: Json, more: Json | None = None) -> Json:
+    responses = {"200": {"description": "It is so.", "content": content}, **(more or {})}
+    operation = {"tags": ["service"], "operationId": f"service.{name}", "summary": summary, "security": []}
+    return {"get": operation | {"responses": responses}}
+
+
+# Deliveries
+
+
+def _product_tag(profile: str) -> str:
+    return f"sent-by-{profile}"
+
+
+def _delivery(profile: Profile, entry: CatalogueEntry) -> Json:
+    event = EventView(entry.example_id or _ID, entry.type, entry.example_created_at or _TIME, entry.examples[0])
+    common = {name for name, _, _ in _DELIVERY_HEADERS}
+    signed = profile.headers(b"{}", [profile.key(_EXAMPLE_SECRET)], event.id, 1_768_471_200)
+    return {
+        "tags": [_product_tag(profile.name)],
+        "operationId": f"{profile.name}.{entry.type}",
+        "summary": entry.title,
+        "description": entry.description,
+        "security": [],
+        "parameters": [
+            *(_reference(name, "parameters") for name, _, _ in _DELIVERY_HEADERS),
+            *(_signature_header(name, value, profile) for name, value in signed if name not in common),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _envelope(profile, entry),
+                    "example": msgspec.json.decode(profile.envelope(event)),
+                }
+            },
+        },
+        "responses": {"2XX": {"description": "Taken. Any other answer, or none in time, means: try again later."}},
+    }
+
+
+def _envelope(profile: Profile, entry: CatalogueEntry) -> Json:
+    """The body's schema, read off a body that the profile itself writes."""
+    data = msgspec.json.decode(entry.schema, type=dict[str, Any])
+    meaning: Mapping[str, Json] = {
+        "<id>": {"type": "string", "description": "The event's id."},
+        "<type>": {"const": entry.type, "description": "The event's type."},
+        "<time>": {"type": "string", "description": "When it happened: ISO 8601."},
+        "<data>": {name: value for name, value in data.items() if name not in ("$schema", "$id")},
+    }
+    body = msgspec.json.decode(
+        profile.envelope(EventView("<id>", "<type>", "<time>", b'"<data>"')), type=dict[str, str]
+    )
+    properties = {name: meaning[mark] for name, mark in body.items()}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _signature_header(name: str, value: str, profile: Profile) -> Json:
+    """A header that only the profile sends; the example's form says what it holds."""
+    texts = {"id": "The event's id.", "timestamp": "When the attempt was made, in seconds; signed with the body."}
+    text = texts.get(
+        name.rpartition("-")[2], "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so."
+    )
+    return _header(name, text, {"type": "string", "examples": [value]}, profile.secret_required)

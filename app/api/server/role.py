@@ -1,0 +1,57 @@
+"""The API as a role: open what the handlers need, listen, and close it all in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from aiohttp import web
+
+from app.api.request import Services
+from app.api.server.authentication import Gate
+from app.api.server.rate_limits import CallLimits
+from app.api.server.server import Server
+from app.core.offsets.progress import Report
+
+#: adds the routes of the dashboard to the application
+Mount = Callable[[Services, Gate, Server, web.Application], None]
+Listen = Callable[[web.Application], AbstractAsyncContextManager[int]]
+
+
+class ApiRole:
+    """One API process; any number may run."""
+
+    def __init__(
+        self, *, services: Callable[[], AbstractAsyncContextManager[Services]], listen: Listen,
+        operator_token: str | None, limits: Callable[[], CallLimits], version: str, mount: Mount,
+    ) -> None:  # fmt: skip
+        self._services = services
+        self._listen = listen
+        self._operator_token = operator_token
+        self._limits = limits
+        self._version = version
+        self._mount = mount
+        self._listening = False
+
+    def ready(self) -> str | None:
+        """None while it answers."""
+        return None if self._listening else "starting"
+
+    def report(self) -> Report:
+        """For the watchdog: it reads no log, and each request has a time limit of its own."""
+        return Report()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with self._services() as services:
+            gate = Gate(services.feed, self._operator_token)
+            server = Server(services, gate, self._limits(), self._version)
+            application = server.application()
+            self._mount(services, gate, server, application)
+            async with self._listen(application):
+                self._listening = True
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._listening = False

@@ -1,0 +1,136 @@
+"""The API's operations as a table: the server, the OpenAPI document and the tests of isolation all read it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from app.api.contract import deliveries as d
+from app.api.contract import events, fields, replays, stats
+from app.api.contract import tenants as t
+from app.api.contract import webhooks as c
+from app.api.handlers.delivery_filters import QUERY
+
+#: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
+Access = Literal["read", "write", "operator", "anyone"]
+
+#: largest body of all: a batch of events
+MAX_BODY = 8 * 1024 * 1024
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    #: `<module>.<function>` of its handler, and the operation's id
+    name: str
+    summary: str
+    access: Access
+    takes: Any = None
+    #: the body may be left out
+    takes_nothing_too: bool = False
+    gives: Any = None
+    #: type of the entries, where `gives` is a page
+    of: Any = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+    #: bytes of a body, decoded
+    most: int = 256 * 1024
+
+
+_PAGE = ("limit", "cursor")
+_SPAN = ("since", "until")
+
+ROUTES: tuple[Route, ...] = (
+    Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is "
+          "shown once", access="write", takes=c.WebhookIn, gives=c.Webhook, status=201),
+    Route(method="GET", path="/v1/webhooks", name="webhooks.list", summary="List endpoints", access="read",
+          gives=fields.Page, of=c.Webhook, query=(*_PAGE, "status")),
+    Route(method="GET", path="/v1/webhooks/{id}", name="webhooks.get", summary="Show an endpoint", access="read",
+          gives=c.Webhook),
+    Route(method="PATCH", path="/v1/webhooks/{id}", name="webhooks.patch", summary="Change fields of an endpoint "
+          "(If-Match: only this version)", access="write", takes=c.WebhookPatch, gives=c.Webhook),
+    Route(method="DELETE", path="/v1/webhooks/{id}", name="webhooks.delete", summary="Remove an endpoint",
+          access="write", status=204),
+    Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event at once and "
+          "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut,
+          most=MAX_BODY),
+    Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Hold everything back until "
+          "resume", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning "
+          "with what the pause held back", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/disable", name="actions.disable", summary="Deliver nothing and keep "
+          "nothing", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/enable", name="actions.enable", summary="Deliver again from now on",
+          access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/rotate-secret", name="actions.rotate", summary="Replace the signing "
+          "secret; the new one is shown once", access="write", takes=c.RotateIn, takes_nothing_too=True,
+          gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
+          "while disabled", access="write", gives=replays.ReplayOut, status=202),
+    Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
+          "deliveries of an endpoint, newest first", access="read", gives=fields.Page, of=d.DeliveryOut,
+          query=(*QUERY[1:], *_PAGE)),
+    Route(method="GET", path="/v1/webhooks/{id}/stats", name="stats.of_webhook", summary="Show success rates, counts "
+          "and latencies of an endpoint", access="read", gives=stats.StatsOut, query=_SPAN),
+    Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "
+          "1,000", access="write", takes=events.EventIn | list[events.EventIn],
+          gives=events.Accepted | events.AcceptedMany, status=202,
+          most=MAX_BODY),
+    Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
+          "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
+    Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
+          access="read", gives=fields.Page, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
+    Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
+          "and its request", access="read", gives=d.DeliveryDetail),
+    Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all deliveries that "
+          "match, or count them", access="write", takes=d.RetryIn, gives=d.RetriedOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Attempt a delivery at once, "
+          "whatever has become of it", access="write", gives=d.AskedOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="End a delivery that waits "
+          "for an attempt", access="write", gives=d.AskedOut, status=202),
+    Route(method="GET", path="/v1/stats", name="stats.get", summary="Show success rates, counts and latencies",
+          access="read", gives=stats.StatsOut, query=_SPAN),
+    Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
+          gives=fields.Page, of=events.EventTypeOut, query=(*_PAGE, "profile")),
+    Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",
+          access="read", gives=events.EventTypeOut),
+    Route(method="PUT", path="/v1/event-types/{name}", name="event_types.put", summary="Register an event type of your "
+          "own, or replace it", access="write", takes=events.EventTypeIn, gives=events.EventTypeOut),
+    Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Remove an event type of "
+          "your own", access="write", status=204),
+    Route(method="POST", path="/v1/replays", name="replays.create", summary="Deliver a span of time once more, or "
+          "count what that would be", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
+    Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",
+          gives=fields.Page,
+          of=replays.ReplayOut, query=_PAGE),
+    Route(method="GET", path="/v1/replays/{id}", name="replays.get", summary="Show a replay", access="read",
+          gives=replays.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/cancel", name="replays.cancel", summary="Stop a replay", access="write",
+          gives=replays.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/pause", name="replays.pause", summary="Interrupt a replay",
+          access="write", gives=replays.ReplayOut),
+    Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Go on with a replay",
+          access="write", gives=replays.ReplayOut),
+    Route(method="GET", path="/v1/audit", name="audit.list", summary="List who changed what, the latest first",
+          access="read", gives=fields.Page, of=t.AuditOut, query=_PAGE),
+    Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Make a link to the portal of the "
+          "tenant and mode", access="write", takes=t.PortalLinkIn, takes_nothing_too=True, gives=t.PortalLink,
+          status=201),
+    Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
+          takes=t.TenantIn, gives=t.TenantOut, status=201),
+    Route(method="GET", path="/v1/tenants", name="tenants.list", summary="List tenants", access="operator",
+          gives=fields.Page, of=t.TenantOut, query=_PAGE),
+    Route(method="GET", path="/v1/tenants/{id}", name="tenants.get", summary="Show a tenant", access="operator",
+          gives=t.TenantOut),
+    Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
+          "version)", access="operator", takes=t.TenantIn, gives=t.TenantOut),
+    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown "
+          "once", access="operator", takes=t.KeyIn, gives=t.KeyOut, status=201),
+    Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
+          access="operator", gives=fields.Page, of=t.KeyOut, query=_PAGE),
+    Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",
+          access="operator", status=204),
+)  # fmt: skip

@@ -1,0 +1,36 @@
+"""Our scripts and styles, read once; their addresses carry what they hold, so browsers may keep them."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from app.api.problems import ApiError
+from app.dashboard.request import File
+
+FOLDER = Path(__file__).parent / "assets"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+class Assets:
+    """All files of the folder, by name."""
+
+    def __init__(self) -> None:
+        found = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES]
+        self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in found}
+        self._prints = {name: sha256(body).hexdigest()[:12] for name, (body, _) in self._files.items()}
+
+    def address(self, name: str) -> str:
+        """Where a page finds it."""
+        stem, _, suffix = name.rpartition(".")
+        return f"/ui/assets/{stem}.{self._prints[name]}.{suffix}"
+
+    def file(self, asked: str) -> File:
+        """By the last step of an address. Raises `ApiError` 404."""
+        rest, _, suffix = asked.rpartition(".")
+        stem, _, print_ = rest.rpartition(".")
+        name = f"{stem}.{suffix}"
+        if name not in self._files:
+            raise ApiError(404, "not_found", "there is no such file")
+        body, media_type = self._files[name]
+        return File(body=body, media_type=media_type, lasting=print_ == self._prints[name])

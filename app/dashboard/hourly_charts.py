@@ -1,0 +1,68 @@
+"""What was delivered in the last hours, as numbers for tiles and charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from app.core.errors import Unavailable
+from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
+from app.core.readmodel.rows import Hour
+from app.dashboard.request import Desk, Visit
+
+HOUR_MS = 3_600_000
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Some hours, summed."""
+
+    attempts: int
+    failed: int
+    delivered: int
+    dead: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    #: for the chart: seconds, attempts that succeeded, attempts that failed; one entry for each hour
+    points: list[list[float]]
+
+
+async def of_day(desk: Desk, visit: Visit, endpoint_id: str | None = None, hours: int = 24) -> Summary | None:
+    """The last hours up to now; None: the read model cannot be asked."""
+    now_ms = desk.api.clock.now_ms()
+    begin_ms = now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS
+    caller = visit.caller
+    try:
+        found = await desk.api.reads.hours(
+            caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=begin_ms, until_ms=now_ms + 1
+        )  # fmt: skip
+    except Unavailable:
+        return None
+    return summary(found, begin_ms, hours)
+
+
+def summary(found: Sequence[Hour], begin_ms: int, hours: int) -> Summary:
+    """Hours without anything are filled in."""
+    by_begin = {each.begins_ms: each for each in found}
+    begins = [begin_ms + number * HOUR_MS for number in range(hours)]
+    rows = [by_begin.get(each, Hour(begins_ms=each)) for each in begins]
+    counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)
+    p50, p95, p99 = (quantile(counts, LATENCY_BOUNDS_MS, share) for share in (0.5, 0.95, 0.99))
+    return Summary(
+        attempts=sum(row.attempts for row in rows), failed=sum(row.failed_attempts for row in rows),
+        delivered=sum(row.delivered for row in rows), dead=sum(row.dead for row in rows),
+        p50_ms=p50, p95_ms=p95, p99_ms=p99,
+        points=[
+            [each / 1000 for each in begins],
+            [row.attempts - row.failed_attempts for row in rows],
+            [row.failed_attempts for row in rows],
+        ],
+    )  # fmt: skip
+
+
+def as_json(day: Summary) -> str:
+    """For the page's script."""
+    fields: dict[str, Any] = msgspec.to_builtins(day)
+    return msgspec.json.encode(fields).decode()

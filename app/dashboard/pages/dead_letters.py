@@ -1,0 +1,62 @@
+"""What was given up, grouped by why, so that one look shows what to repair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from app.api.contract.deliveries import RetryIn
+from app.api.handlers import delivery_filters, retries
+from app.core.errors import Unavailable
+from app.core.model import timestamps
+from app.core.readmodel.rows import DeadGroup
+from app.dashboard.pages.deliveries import urls
+from app.dashboard.request import Desk, Page, Result, Visit, body_of
+
+_MOST = 100
+#: deliveries of a round, and rounds of a request
+_ROUND = 1000
+_ROUNDS = 5
+
+
+async def list_(desk: Desk, visit: Visit) -> Result:
+    """The largest group first."""
+    return await _page(desk, visit, visit.query.get("since", "7d"))
+
+
+async def retry(desk: Desk, visit: Visit) -> Result:
+    """Attempt a whole group once more, and say what could not be."""
+    since = visit.field("since", "7d")
+    values = {name: visit.field(name) or None for name in ("endpoint", "result")} | {"since": since, "state": ["dead"]}
+    asked = delivery_filters.of_body(desk.api, visit.call(), body_of(RetryIn, values))
+    # the page groups by why they died, and looks at when they died: not at when the event was accepted
+    reason = visit.field("reason") or None
+    which = msgspec.structs.replace(asked, reason=reason, since_ms=None, changed_since_ms=asked.since_ms)
+    retried, skipped, cursor = 0, Counter[str](), None
+    for _ in range(_ROUNDS):
+        answer = await retries.retry_those(desk.api, which, limit=_ROUND, cursor=cursor)
+        retried, cursor = retried + answer.retried, answer.next_cursor
+        skipped.update(answer.skipped)
+        if cursor is None:
+            break
+    return await _page(desk, visit, since, answer={"retried": retried, "skipped": skipped, "more": cursor is not None})
+
+
+async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, Any] | None = None) -> Page:
+    now_ms, wrong, caller = desk.api.clock.now_ms(), "", visit.caller
+    try:
+        since_ms = timestamps.moment(since, now_ms)
+    except (ValueError, OverflowError) as error:
+        since, since_ms, wrong = "7d", timestamps.moment("7d", now_ms), str(error)
+    groups: Sequence[DeadGroup] = ()
+    has_reads = True
+    try:
+        groups = await desk.api.reads.dead_groups(caller.tenant, caller.mode, since_ms=since_ms, limit=_MOST)
+    except Unavailable:
+        has_reads = False
+    values = {"has_reads": has_reads, "groups": groups, "names": urls(desk, visit), "since": since, "wrong": wrong,
+              "answer": answer}  # fmt: skip
+    return Page(template="dead.html", values=values)

@@ -1,0 +1,81 @@
+"""Deliveries: find them by a filter that is in the address, watch them live, and see every attempt of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from app.api.handlers import deliveries as api_deliveries
+from app.api.handlers import delivery_filters, retries
+from app.api.problems import ApiError
+from app.core.errors import Unavailable
+from app.core.readmodel.rows import DeliveryFilter, DeliveryState
+from app.dashboard.live_subscriptions import stream
+from app.dashboard.request import Desk, Go, Page, Result, Stream, Visit
+
+STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
+_PAGE = 50
+_EVERY_S = 1.0
+_WATCHED = 100
+
+
+async def list_(desk: Desk, visit: Visit) -> Result:
+    """A page of those that fit, newest first; a filter that cannot be is said on the page."""
+    given = {name: visit.query.get(name, "").strip() for name in delivery_filters.QUERY}
+    values: dict[str, Any] = {
+        "filter": given, "states": STATES, "rows": [], "cursor": None, "wrong": "", "has_reads": True,
+        "names": urls(desk, visit),
+        "live": not visit.query.get("cursor"),
+    }  # fmt: skip
+    try:
+        call = msgspec.structs.replace(visit.call(), query={name: text for name, text in given.items() if text})
+        which = delivery_filters.of_query(desk.api, call)
+        page = await desk.api.reads.deliveries(which, limit=_PAGE, cursor=visit.query.get("cursor") or None)
+        values |= {"rows": page.rows, "cursor": page.cursor}
+    except ApiError as error:
+        values["wrong"] = error.detail
+    except ValueError:
+        values["wrong"] = "The page is none of ours: begin again with the first one."
+    except Unavailable:
+        values["has_reads"] = False
+    status = 422 if values["wrong"] else 200
+    return Page(template="delivery_rows.html" if visit.partial else "deliveries.html", values=values, status=status)
+
+
+async def show(desk: Desk, visit: Visit) -> Result:
+    """One delivery with the timeline of its attempts."""
+    row = await api_deliveries.known(desk.api, visit.call())
+    detail = (await api_deliveries.get(desk.api, visit.call())).body
+    return Page(template="delivery.html", values={"row": row, "detail": detail, "names": urls(desk, visit)})
+
+
+async def act(desk: Desk, visit: Visit) -> Result:
+    """One more attempt at once, or the end of a delivery that waits."""
+    action, done = {"retry": (retries.retry, "retried"), "cancel": (retries.cancel, "cancelled")}[visit.path["action"]]
+    await action(desk.api, visit.call())
+    return Go(to=f"{visit.base}/deliveries/{visit.path['id']}?done={done}")
+
+
+async def live(desk: Desk, visit: Visit) -> Result:
+    """Rows of the tenant as they come and change; each page shows those that fit its filter."""
+    read, caller = desk.api.reads, visit.caller
+    seen: dict[str, int] | None = None
+
+    async def sample() -> Sequence[tuple[str, str]]:
+        nonlocal seen
+        which = DeliveryFilter(tenant=caller.tenant, mode=caller.mode)
+        rows = (await read.deliveries(which, limit=_WATCHED)).rows
+        fresh = [] if seen is None else [each for each in rows if seen.get(each.id) != each.updated_at_ms]
+        seen = {each.id: each.updated_at_ms for each in rows}
+        if not fresh:
+            return []
+        return [("rows", desk.render("delivery_rows.html", rows=fresh[::-1], names=urls(desk, visit), cursor=None))]
+
+    return Stream(frames=stream(desk, visit, "deliveries", sample, every_s=_EVERY_S))
+
+
+def urls(desk: Desk, visit: Visit) -> Mapping[str, str]:
+    """Endpoint → its URL."""
+    return {each.id: each.url for each in desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)}

@@ -1,0 +1,86 @@
+"""What the buttons and the settings of an endpoint do."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.api.contract.fields import FieldError
+from app.api.contract.webhooks import RotateIn, TestIn, Webhook, WebhookPatch
+from app.api.handlers import webhook_actions, webhooks
+from app.api.problems import ApiError, invalid, refused
+from app.core.errors import CommandRefused
+from app.dashboard.pages import endpoint_form
+from app.dashboard.pages.endpoints import page_of
+from app.dashboard.rendering import pretty
+from app.dashboard.request import Desk, Go, Page, Result, Visit, body_of
+
+_ACTIONS = {
+    "pause": (webhook_actions.pause, "paused"),
+    "resume": (webhook_actions.resume, "resumed"),
+    "enable": (webhook_actions.enable, "enabled"),
+    "disable": (webhook_actions.disable, "disabled"),
+    "recover": (webhook_actions.recover, "recovering"),
+}
+
+
+async def settings(desk: Desk, visit: Visit) -> Result:
+    """Change the endpoint, unless somebody has changed it meanwhile."""
+    endpoint: Webhook = (await webhooks.get(desk.api, visit.call())).body
+    try:
+        body = body_of(WebhookPatch, endpoint_form.body(visit))
+        await webhooks.patch(desk.api, visit.call(body))
+    except ApiError as error:
+        return await page_of(desk, visit, endpoint, error=error)
+    except CommandRefused as refusal:
+        return await page_of(desk, visit, endpoint, error=refused(refusal))
+    return _back(visit, endpoint.id, "saved")
+
+
+async def act(desk: Desk, visit: Visit) -> Result:
+    """Pause, resume, enable, disable or recover."""
+    action, done = _ACTIONS[visit.path["action"]]
+    answer = await action(desk.api, visit.call())
+    if visit.path["action"] == "recover":
+        return Go(to=f"{visit.base}/replays/{answer.body.id}?done={done}")
+    return _back(visit, visit.path["id"], done)
+
+
+async def rotate(desk: Desk, visit: Visit) -> Result:
+    """A new secret, on the page that comes back and on no other; the earlier one signs along for a while."""
+    overlap = visit.field("overlap")
+    is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
+    values = {"overlap": int(overlap) if is_number else overlap} if overlap else {}
+    answer = await webhook_actions.rotate(desk.api, visit.call(body_of(RotateIn, values), key=visit.field("key")))
+    return await page_of(desk, visit, answer.body, fresh="rotated")
+
+
+async def delete(desk: Desk, visit: Visit) -> Result:
+    """Remove it, after its id was typed or the question was answered."""
+    await webhooks.delete(desk.api, visit.call())
+    return Go(to=f"{visit.base}/endpoints?done=deleted")
+
+
+def _back(visit: Visit, id_: str, done: str) -> Go:
+    return Go(to=f"{visit.base}/endpoints/{id_}?done={done}")
+
+
+async def send(desk: Desk, visit: Visit) -> Result:
+    """Its answer is a part of the page."""
+    data = visit.field("data")
+    if data:
+        try:
+            msgspec.json.decode(data)
+        except ValueError as error:
+            raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
+    body = TestIn(type=visit.field("type") or None, data=msgspec.Raw(data.encode()) if data else msgspec.UNSET)
+    answer = await webhook_actions.test(desk.api, visit.call(body))
+    template = "test_result.html" if visit.partial else "test_page.html"
+    return Page(template=template, values={"result": answer.body, "id": visit.path["id"]})
+
+
+async def example(desk: Desk, visit: Visit) -> Result:
+    """The payload to begin with, for the type that was picked."""
+    endpoint = webhooks.owned(desk.api, visit.call())
+    entry = desk.api.catalogue.get(endpoint.profile, {}).get(visit.query.get("type", ""))
+    text = pretty(entry.examples[0]) if entry is not None else '{\n  "test": true\n}'
+    return Page(template="payload_field.html", values={"text": text})

@@ -1,0 +1,119 @@
+"""Endpoints: list, create and show them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from app.api.contract.webhooks import Webhook, WebhookIn
+from app.api.handlers import webhooks
+from app.api.handlers.subscriptions import types_of
+from app.api.problems import ApiError, refused
+from app.core.errors import CommandRefused
+from app.core.model.endpoint import Endpoint, last_disablement
+from app.core.readmodel.rows import DeliveryFilter
+from app.dashboard import hourly_charts
+from app.dashboard.pages import endpoint_form
+from app.dashboard.request import Desk, Page, Result, Visit, body_of
+
+_PAGE = 50
+
+
+async def list_(desk: Desk, visit: Visit) -> Result:
+    """Those that the search finds, oldest first."""
+    wanted, status = visit.query.get("q", "").strip(), visit.query.get("status", "")
+    mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
+    found = sorted((each for each in mine if _fits(each, wanted.lower(), status)), key=lambda each: each.created_at_ms)
+    page = _page_number(visit)
+    shown = found[(page - 1) * _PAGE : page * _PAGE]
+    values = {
+        "endpoints": [webhooks.shown(desk.api, each) for each in shown], "q": wanted, "status": status, "page": page,
+        "total": len(found), "pages": -(-len(found) // _PAGE), "any": bool(mine),
+    }  # fmt: skip
+    template = "endpoint_rows.html" if visit.partial else "endpoints.html"
+    return Page(template=template, values=values)
+
+
+async def blank(desk: Desk, visit: Visit) -> Result:
+    """The form for a new one."""
+    tenant = desk.api.feed.directory.tenants.get(visit.caller.tenant)
+    profile = visit.query.get("profile") or (tenant.profile if tenant else "standard")
+    form = defaultdict(str, {"types": [], "profile": profile, "key": desk.api.minter.id("form")})
+    return Page(template="endpoint_new.html", values=_form(desk, visit, form))
+
+
+async def create(desk: Desk, visit: Visit) -> Result:
+    """Register it; its secret is on the page that comes back, and on no other."""
+    try:
+        values = endpoint_form.body(visit) | {"profile": visit.field("profile") or None}
+        if visit.field("secret"):
+            values["secret"] = visit.field("secret")
+        answer = await webhooks.create(desk.api, visit.call(body_of(WebhookIn, values), key=visit.field("key")))
+    except ApiError as error:
+        return _again(desk, visit, error)
+    except CommandRefused as refusal:
+        return _again(desk, visit, refused(refusal))
+    endpoint: Webhook = answer.body
+    return await page_of(desk, visit, endpoint, fresh="created")
+
+
+async def show(desk: Desk, visit: Visit) -> Result:
+    """One endpoint."""
+    return await page_of(desk, visit, (await webhooks.get(desk.api, visit.call())).body)
+
+
+async def page_of(
+    desk: Desk, visit: Visit, endpoint: Webhook, *, fresh: str = "", error: ApiError | None = None
+) -> Result:
+    """An endpoint's page; `fresh` says why its secret is on it, `error` what was wrong with the settings' form."""
+    choices = endpoint_form.choices(desk, visit, endpoint.profile)
+    form = endpoint_form.given(visit) if error is not None else endpoint_form.filled(endpoint, choices["types"])
+    known = desk.api.feed.directory.endpoint(endpoint.id)
+    values: dict[str, Any] = choices | {
+        "endpoint": endpoint, "fresh": fresh, "form": form, "hold": last_disablement(known) if known else None,
+        "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None, "recent": None, "day": None,
+        "errors": endpoint_form.errors(error) if error is not None else defaultdict(str),
+        "test_types": test_types(desk, endpoint),
+    }  # fmt: skip
+    values["day"] = await hourly_charts.of_day(desk, visit, endpoint.id)
+    if values["day"] is not None:
+        which = DeliveryFilter(tenant=visit.caller.tenant, mode=visit.caller.mode, endpoint_id=endpoint.id)
+        values["recent"] = (await desk.api.reads.deliveries(which, limit=10)).rows
+    return Page(template="endpoint.html", values=values, status=error.status if error is not None else 200)
+
+
+def test_types(desk: Desk, endpoint: Webhook) -> list[str]:
+    """The event types that a test may send: those of its profile and of the tenant's own."""
+    known = desk.api.feed.directory.endpoint(endpoint.id)
+    if known is None:
+        return []
+    exact = [each for each in endpoint.events if "*" not in each]
+    return sorted({*exact, *_types(desk, known)})
+
+
+def _types(desk: Desk, endpoint: Endpoint) -> list[str]:
+    return types_of(desk.api, endpoint.tenant, endpoint.mode, endpoint.profile)
+
+
+def _fits(endpoint: Endpoint, wanted: str, status: str) -> bool:
+    if status and endpoint.status != status:
+        return False
+    return not wanted or any(
+        wanted in text.lower() for text in (endpoint.url, endpoint.id, endpoint.description, *endpoint.events)
+    )
+
+
+def _page_number(visit: Visit) -> int:
+    text = visit.query.get("page", "1")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+
+def _form(desk: Desk, visit: Visit, form: dict[str, Any]) -> dict[str, Any]:
+    return endpoint_form.choices(desk, visit, form.get("profile") or "standard") | {"form": form}
+
+
+def _again(desk: Desk, visit: Visit, error: ApiError) -> Result:
+    values = _form(desk, visit, endpoint_form.given(visit)) | {"errors": endpoint_form.errors(error)}
+    return Page(template="endpoint_new.html", values=values, status=error.status)

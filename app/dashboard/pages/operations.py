@@ -1,0 +1,45 @@
+"""The operator's look at topics, groups and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.core.errors import Unavailable
+from app.dashboard.live_subscriptions import viewer_of
+from app.dashboard.request import Desk, Page, Result, Stream, Visit
+from app.ports.cluster import ClusterState
+
+_EVERY_S = 5.0
+
+
+async def show(desk: Desk, visit: Visit) -> Result:
+    """As it is now; the page keeps it up to date."""
+    return Page(template="operations.html", values={"state": await _state(desk), "roles": _roles(desk)})
+
+
+async def live(desk: Desk, visit: Visit) -> Result:
+    """The tables, each time they have changed."""
+    last = ""
+
+    async def sample() -> Sequence[tuple[str, str]]:
+        nonlocal last
+        text = desk.render("operations_tables.html", state=await _state(desk), roles=_roles(desk))
+        fresh, last = text != last, text
+        return [("tables", text)] if fresh else []
+
+    frames = desk.hub.subscribe(
+        ("operations",), sample, every_s=_EVERY_S, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
+    )  # fmt: skip
+    return Stream(frames=frames)
+
+
+async def _state(desk: Desk) -> ClusterState | None:
+    """None: Kafka does not answer."""
+    try:
+        return await desk.operations.cluster()
+    except Unavailable:
+        return None
+
+
+def _roles(desk: Desk) -> list[tuple[str, str | None]]:
+    return sorted(desk.operations.readiness().items())

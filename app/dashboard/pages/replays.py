@@ -1,0 +1,96 @@
+"""Replays: ask how much it would be, begin, watch and stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.api.contract.replays import ReplayIn, ReplayOut
+from app.api.handlers import replays
+from app.api.problems import ApiError, refused
+from app.core.errors import CommandRefused
+from app.dashboard.live_subscriptions import stream
+from app.dashboard.pages import endpoint_form
+from app.dashboard.request import Desk, Go, Page, Result, Stream, Visit, body_of
+
+_EVERY_S = 0.5
+_FIELDS = ("from", "to", "endpoint", "only", "types", "rate", "key")
+
+
+async def list_(desk: Desk, visit: Visit) -> Result:
+    """All of the tenant and mode, the latest first."""
+    return Page(template="replays.html", values={"replays": _mine(desk, visit)})
+
+
+async def show(desk: Desk, visit: Visit) -> Result:
+    """One, live while it runs."""
+    replay = (await replays.get(desk.api, visit.call())).body
+    return Page(template="replay_card.html" if visit.partial else "replay.html", values={"replay": replay})
+
+
+async def blank(desk: Desk, visit: Visit) -> Result:
+    """The wizard's first step."""
+    form = {"from": visit.query.get("from", "24h"), "to": "now", "endpoint": visit.query.get("endpoint", ""),
+            "only": visit.query.get("only", "failed"), "types": "", "rate": "",
+            "key": desk.api.minter.id("form")}  # fmt: skip
+    return _form(desk, visit, form)
+
+
+async def create(desk: Desk, visit: Visit) -> Result:
+    """Count (`dry_run`), or begin what was counted."""
+    form = {name: visit.field(name) for name in _FIELDS}
+    trial = visit.field("step") != "begin"
+    try:
+        values: dict[str, Any] = {
+            "from": form["from"], "to": form["to"] or "now", "endpoint": form["endpoint"] or None,
+            "only": form["only"] or "all", "types": form["types"].replace(",", " ").split(), "dry_run": trial,
+            "rate": endpoint_form.number("rate", form["rate"]),
+        }  # fmt: skip
+        call = visit.call(body_of(ReplayIn, values), key=None if trial else form["key"])
+        answer = await replays.create(desk.api, call)
+    except ApiError as error:
+        return _form(desk, visit, form, error=error)
+    except CommandRefused as refusal:
+        return _form(desk, visit, form, error=refused(refusal))
+    if trial:
+        return _form(desk, visit, form, counted=answer.body)
+    return Go(to=f"{visit.base}/replays/{answer.body.id}?done=replaying")
+
+
+async def act(desk: Desk, visit: Visit) -> Result:
+    """Pause, resume or cancel."""
+    action = {"pause": replays.pause, "resume": replays.resume, "cancel": replays.cancel}[visit.path["action"]]
+    await action(desk.api, visit.call())
+    return Go(to=f"{visit.base}/replays/{visit.path['id']}")
+
+
+async def live(desk: Desk, visit: Visit) -> Result:
+    """Each replay of the tenant and mode when it has moved, as an event of its own name."""
+    last: dict[str | None, ReplayOut] = {}
+
+    async def sample() -> Sequence[tuple[str, str]]:
+        nonlocal last
+        now = {each.id: each for each in _mine(desk, visit)}
+        moved = [each for id_, each in now.items() if last and last.get(id_) != each]
+        last = now
+        return [(f"replay-{each.id}", desk.render("replay_progress.html", replay=each)) for each in moved]
+
+    return Stream(frames=stream(desk, visit, "replays", sample, every_s=_EVERY_S))
+
+
+def _mine(desk: Desk, visit: Visit) -> list[ReplayOut]:
+    mine = (visit.caller.tenant, visit.caller.mode)
+    found = [each for each in desk.api.feed.directory.replays.values() if (each.tenant, each.mode) == mine]
+    return [replays.shown(each) for each in sorted(found, key=lambda each: each.created_at_ms, reverse=True)]
+
+
+def _form(
+    desk: Desk, visit: Visit, form: dict[str, str], *, counted: ReplayOut | None = None, error: ApiError | None = None
+) -> Page:
+    endpoints = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
+    values: dict[str, Any] = {
+        "form": form, "endpoints": endpoints, "counted": counted, "names": {each.id: each.url for each in endpoints},
+    }  # fmt: skip
+    if error is not None:
+        values["errors"] = endpoint_form.errors(error)
+    return Page(template="replay_new.html", values=values, status=error.status if error is not None else 200)

@@ -1,0 +1,83 @@
+"""Templates to HTML: everything is escaped unless a template of ours says otherwise, and none does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from app.core.model.tenant import Brand
+from app.core.model.timestamps import iso
+from app.dashboard import labels
+from app.dashboard.assets import Assets
+from app.dashboard.request import Page, Visit
+from app.ports.clock import Clock
+from app.ports.registry import DirectoryFeed
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """All templates, compiled once."""
+
+    def __init__(self, feed: DirectoryFeed, clock: Clock, assets: Assets, *, version: str) -> None:
+        self._feed = feed
+        self._clock = clock
+        self.assets = assets
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        self._environment.filters |= {
+            "json": pretty, "moment": iso, "ms": labels.duration, "share": labels.share, "state": labels.state,
+            "outcome": labels.outcome, "number": labels.number, "change": labels.change,
+            "urlencode": _quoted,
+        }  # fmt: skip
+        self._environment.globals |= {"asset": assets.address, "version": version}
+
+    def page(self, page: Page, visit: Visit) -> str:
+        """The page; for htmx an error is a notice alone."""
+        name = "notice.html" if visit.partial and page.template == "error.html" else page.template
+        return self._environment.get_template(name).render(self._values(visit) | dict(page.values))
+
+    def part(self, template: str, **values: Any) -> str:
+        """A part of a page, for a stream."""
+        return self._environment.get_template(template).render(values)
+
+    def brand(self, visit: Visit) -> Brand | None:
+        """How the portal of the visit's tenant looks; None: no portal, or as ours."""
+        tenant = self._feed.directory.tenants.get(visit.caller.tenant) if visit.is_portal else None
+        return tenant.brand if tenant is not None else None
+
+    def _values(self, visit: Visit) -> dict[str, Any]:
+        brand = self.brand(visit)
+        tenant = self._feed.directory.tenants.get(visit.caller.tenant)
+        return {
+            "visit": visit, "base": visit.base, "csrf": visit.csrf, "caller": visit.caller, "brand": brand,
+            "tenant_name": (tenant.name if tenant else "") or visit.caller.tenant,
+            "now_ms": self._clock.now_ms(),
+            "done": labels.DONE.get(visit.query.get("done", ""), ""), "errors": defaultdict(str),
+        }  # fmt: skip
+
+
+def _quoted(value: object) -> str:
+    """Jinja's own leaves slashes, and an id that has one is no longer one part of a path."""
+    return quote(str(value), safe="")
+
+
+def pretty(value: Any) -> str:
+    """JSON with line breaks; text is taken as it is when it is none."""
+    if isinstance(value, bytes | str):
+        try:
+            return (
+                msgspec.json.format(value, indent=2).decode()
+                if isinstance(value, bytes)
+                else msgspec.json.format(value, indent=2)
+            )
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -1,0 +1,133 @@
+"""One visit to a page: who comes, from where, with which form; and what a page's handler may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+
+from app.api.grants import Grant
+from app.api.problems import unfit
+from app.api.request import Call, Caller, Services
+from app.api.server.authentication import Gate
+from app.dashboard.live import Hub, Subscription
+from app.dashboard.login_throttle import Doorkeeper
+from app.ports.cluster import Operations
+
+T = TypeVar("T")
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, read and judged."""
+
+    #: None: a stranger
+    grant: Grant | None
+    caller: Caller
+    #: what the page's links begin with: `/ui/t/<tenant>/<mode>` or `/portal/<token>`
+    base: str
+    csrf: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    #: every value of every field
+    form: Mapping[str, Sequence[str]] = {}
+    #: the path and query of this request
+    here: str = ""
+    host: str = ""
+    address: str = ""
+    #: htmx asks for a part of a page
+    partial: bool = False
+    cookies: Mapping[str, str] = {}
+    last_event_id: str = ""
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the page has buttons."""
+        return "write" in self.caller.scopes
+
+    @property
+    def is_portal(self) -> bool:
+        """Whether a tenant's customer looks."""
+        return self.grant is not None and self.grant.kind == "portal"
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the operator looks."""
+        return self.grant is not None and self.grant.kind == "operator"
+
+    def field(self, name: str, otherwise: str = "") -> str:
+        """One value of the form, without blanks around it."""
+        values = self.form.get(name)
+        return values[0].strip() if values else otherwise
+
+    def call(self, body: Any = None, *, key: str | None = None, **path: str) -> Call:
+        """The same request as the operations of the API take it."""
+        version = self.field("version")
+        print_ = sha256(msgspec.json.encode([self.path, sorted(self.form.items())])).hexdigest()
+        return Call(
+            caller=self.caller, path={**self.path, **path}, query={}, body=body, fingerprint=print_,
+            headers={"host": self.host} | ({"if-match": version} if version else {}), idempotency_key=key or None,
+        )  # fmt: skip
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Show a template."""
+
+    template: str
+    values: Mapping[str, Any] = {}
+    status: int = 200
+    cookies: Mapping[str, str] = {}
+
+
+class Go(msgspec.Struct, frozen=True, kw_only=True):
+    """See another page."""
+
+    to: str
+    #: name → value; empty: remove it
+    cookies: Mapping[str, str] = {}
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """Server-sent events, until the visitor leaves."""
+
+    frames: Subscription
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of ours."""
+
+    body: bytes
+    media_type: str
+    #: its address changes with its content
+    lasting: bool = False
+
+
+Result = Page | Go | Stream | File
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pages work with."""
+
+    api: Services
+    hub: Hub
+    operations: Operations
+    gate: Gate
+    doorkeeper: Doorkeeper
+    #: a part of a page from its template and values; the site sets it
+    render: Callable[..., str]
+
+    def acting(self, caller: Caller) -> Desk:
+        """The same, with the visitor's name in the audit log."""
+        return msgspec.structs.replace(self, api=self.api.acting(caller.name))
+
+
+Screen = Callable[[Desk, Visit], Awaitable[Result]]
+
+
+def body_of(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A form's values as the body of an operation; refused as the API refuses it."""
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        raise unfit(error) from error

@@ -1,0 +1,94 @@
+"""The pages as a table: the site, and the tests of isolation and of forged forms, all read it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from app.dashboard.pages import (
+    audit,
+    dead_letters,
+    deliveries,
+    endpoint_changes,
+    endpoints,
+    events,
+    operations,
+    overview,
+    replays,
+    tenants,
+)
+from app.dashboard.request import Screen
+from app.dashboard.server import login
+
+#: read, write: of a tenant and mode; operator: the operator alone; anyone: strangers, too
+Reach = Literal["read", "write", "operator", "anyone"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One page, or one form that is sent."""
+
+    method: Literal["GET", "POST"]
+    #: behind `/ui`; behind `/ui/t/<tenant>/<mode>` and `/portal/<token>` where it is of a tenant
+    path: str
+    reach: Reach
+    screen: Screen
+
+    @property
+    def scoped(self) -> bool:
+        """Whether it is of a tenant and mode."""
+        return self.reach in ("read", "write")
+
+
+def _get(path: str, screen: Screen, reach: Reach = "read") -> Entry:
+    return Entry(method="GET", path=path, reach=reach, screen=screen)
+
+
+def _post(path: str, screen: Screen, reach: Reach = "write") -> Entry:
+    return Entry(method="POST", path=path, reach=reach, screen=screen)
+
+
+SCREENS: tuple[Entry, ...] = (
+    _get("", login.home, "anyone"),
+    _get("/sign-in", login.ask, "anyone"),
+    _post("/sign-in", login.enter, "anyone"),
+    _post("/sign-out", login.leave, "anyone"),
+    _get("/tenants", tenants.list_, "operator"),
+    _post("/tenants", tenants.create, "operator"),
+    _get("/tenants/{id}", tenants.show, "operator"),
+    _post("/tenants/{id}", tenants.change, "operator"),
+    _post("/tenants/{id}/keys", tenants.create_key, "operator"),
+    _post("/tenants/{id}/keys/{key}/revoke", tenants.revoke_key, "operator"),
+    _get("/operations", operations.show, "operator"),
+    _get("/operations/live", operations.live, "operator"),
+    _get("/overview", overview.show),
+    _get("/overview/live", overview.live),
+    _get("/endpoints", endpoints.list_),
+    _get("/endpoints/new", endpoints.blank, "write"),
+    _post("/endpoints", endpoints.create),
+    _get("/endpoints/{id}", endpoints.show),
+    _post("/endpoints/{id}/settings", endpoint_changes.settings),
+    _post("/endpoints/{id}/test", endpoint_changes.send),
+    _get("/endpoints/{id}/example", endpoint_changes.example),
+    _post("/endpoints/{id}/rotate", endpoint_changes.rotate),
+    _post("/endpoints/{id}/delete", endpoint_changes.delete),
+    _post("/endpoints/{id}/{action:pause|resume|enable|disable|recover}", endpoint_changes.act),
+    _get("/event-types", events.types),
+    _get("/event-types/{name}", events.type_),
+    _get("/events/new", events.blank, "write"),
+    _post("/events", events.append),
+    _get("/events/{id}", events.show),
+    _get("/replays", replays.list_),
+    _get("/replays/new", replays.blank, "write"),
+    _post("/replays", replays.create),
+    _get("/replays/live", replays.live),
+    _get("/replays/{id}", replays.show),
+    _post("/replays/{id}/{action:pause|resume|cancel}", replays.act),
+    _get("/deliveries", deliveries.list_),
+    _get("/deliveries/live", deliveries.live),
+    _get("/deliveries/{id}", deliveries.show),
+    _post("/deliveries/{id}/{action:retry|cancel}", deliveries.act),
+    _get("/dead", dead_letters.list_),
+    _post("/dead/retry", dead_letters.retry),
+    _get("/audit", audit.list_),
+)

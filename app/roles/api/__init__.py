@@ -1,1 +1,0 @@
-"""The API role: what customers and operators do with endpoints, events, tenants and keys, over HTTP."""
