@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import context
+from app.cli.connect import process_context
 
 #: command → its module, which has a function of the same name
 _COMMANDS = ("up", "run", "stats", "receiver")
@@ -21,7 +21,7 @@ _SERVICES = ("up", "run")
 #: group → its modules, each with an `app`; the first one is the group, the others add to it
 _GROUPS = {
     "endpoints": ("endpoints", "endpoint_actions"),
-    "events": ("events", "events_dropped", "event_show"),
+    "events": ("events_send", "events_dropped", "events_show"),
     "deliveries": ("deliveries",),
     "event-types": ("event_types",),
     "replay": ("replay",),
@@ -30,7 +30,7 @@ _GROUPS = {
     "ordering": ("ordering",),
     "readmodel": ("readmodel",),
     "topics": ("topics",),
-    "config": ("configuration",),
+    "config": ("config",),
 }
 
 
@@ -67,7 +67,7 @@ def _named(words: Sequence[str]) -> str:
 
 
 def _module(name: str) -> Any:
-    return import_module(f"app.cli.{name}")
+    return import_module(f"app.cli.commands.{name}")
 
 
 def before(
@@ -75,7 +75,7 @@ def before(
 ) -> None:
     """Runs before each command."""
     if not verbose:
-        context.quiet_logs()
+        process_context.quiet_logs()
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
 from app.roles.dispatch.lanes import Limits
 from app.roles.dispatch.role.worker import DispatchRole
-from app.wiring.topics import topics_of
+from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.sender import IN_FLIGHT, through_session
 from tests.bench.stage import Run, Stage, Task, answer, settings_of
@@ -67,7 +67,7 @@ async def role(task: Task) -> Run:
     )  # fmt: skip
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as app/cli/context.py does for the product
+    gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product
     running = asyncio.create_task(worker.run())
     with sampled(task.profile) as samples:
         await until(meter.done, running, 60)

@@ -20,8 +20,8 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.topics.declarations import Topics
 from app.core.topics.names import Names
-from app.wiring.fanout import fanout_role
-from app.wiring.topics import topics_of
+from app.runtime.build.streams import fanout_role
+from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.stage import Run, Stage, Task, answer, settings_of
 from tests.bench.stopwatch import Stopwatch, until
@@ -44,7 +44,7 @@ async def role(task: Task) -> Run:
     worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as app/cli/context.py does for the product
+    gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product
     running = asyncio.create_task(worker.run())
     while worker.ready() is not None:
         await asyncio.sleep(0.001)

@@ -20,8 +20,8 @@ from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
 from app.embedded.broker.jars import default_cache
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.bench.receiver import Tally
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # a child's answer goes to stdout

@@ -26,8 +26,8 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.ids import delivery_id
 from app.core.topics.names import Names
 from app.ports.producer import Headers
-from app.wiring.fanout import fanout_role
-from app.wiring.topics import topics_of
+from app.runtime.build.streams import fanout_role
+from app.runtime.topics import topics_of
 from tests.bench.stage import Stage, Task, answer, settings_of
 
 #: between two looks at the loop
@@ -136,7 +136,7 @@ async def role(task: Task) -> Wide:
     worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as app/cli/context.py does for the product
+    gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product
     running = asyncio.create_task(worker.run())
     while worker.ready() is not None:
         await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from app.adapters.faust.app import BatchApp, build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.records.idempotency_entry import Sight, encode
 from app.roles.fanout.plan import table_key
-from app.wiring.fanout import TABLES
+from app.runtime.build.streams import TABLES
 
 KEYS = 50_000
 

@@ -24,7 +24,6 @@ from app.core.model.tenant import Tenant
 from app.core.records import delivery
 from app.core.records.attempt import Attempt
 from app.core.records.command import CreateEndpoint, PutTenant
-from app.core.reduction import reduced_for
 from app.core.topics.declarations import Topics, TopicSpec
 from app.core.topics.drift import Create
 from app.core.topics.names import Names
@@ -33,6 +32,7 @@ from app.profiles.catalog import PROFILES
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.verdict import RetryAt
 from app.roles.registry.role import RegistryRole
+from app.runtime.reduction import reduced_for
 from tests.conftest import BROKER_USER
 from tests.patience import PATIENCE_S
 

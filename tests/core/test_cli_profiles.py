@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer import BadParameter
 
-from app.cli.api_choice import Address, Flags, Running, choose
-from app.cli.event_batches import BATCH, BATCH_BYTES, batches, read
-from app.cli.inputs import json_of
+from app.cli.connect.api_target import Address, Flags, Running, choose
+from app.cli.connect.event_batches import BATCH, BATCH_BYTES, batches, read
+from app.cli.terminal.inputs import json_of
 from app.core.errors import ConfigError
 from app.settings import SecretText
 

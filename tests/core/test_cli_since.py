@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from app.cli.events_dropped import since_of
+from app.cli.commands.events_dropped import since_of
 
 NOW = 1_800_000_000_000
 

@@ -30,7 +30,6 @@ from app.core.records.audit import AuditEntry
 from app.core.records.command import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
 from app.core.records.headers import Header, size_of
 from app.core.records.signal import Signal
-from app.core.reduction import reduced
 from app.core.topics.names import RUNGS, Names
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
@@ -46,8 +45,9 @@ from app.roles.health.transitions import Health, Tell, observe
 from app.roles.registry.role import RegistryRole
 from app.roles.sequencer import key_queue
 from app.roles.sequencer.role.tables import _entry
+from app.runtime.reduction import reduced
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup

@@ -8,8 +8,8 @@ import pytest
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import Actual
 from app.core.topics.start_check import judge
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 
 TOPICS: Topics = topics_of(msgspec.structs.replace(Settings(), partitions=4, topic_prefix="p."))
 

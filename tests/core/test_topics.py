@@ -13,7 +13,7 @@ from app.core.table_recovery import TRUSTED_S
 from app.core.topics.declarations import Topics, TopicSpec, load
 from app.core.topics.drift import Actual, Configure, Create, Drift, plan
 from app.core.topics.names import RUNGS, Names
-from app.wiring.fanout import TABLES
+from app.runtime.build.streams import TABLES
 
 FOLDER = Path(__file__).parents[2] / "topics"
 DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.offsets.partitions import Committed, Partition, Place
 from app.core.offsets.progress import Progress, Report, Span, progress_of
-from app.core.watchdog import Healthy, Limits, Patience, Stuck, Suspect, Verdict, Watch
+from app.runtime.watchdog import Healthy, Limits, Patience, Stuck, Suspect, Verdict, Watch
 
 EVERY_S = 5.0
 ONE: Place = ("events.raw", 1)

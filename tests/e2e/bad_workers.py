@@ -10,8 +10,8 @@ from collections.abc import Callable
 from app.cli.main import main
 from app.ports.stream import StreamBatch
 from app.roles.fanout.role import FanoutRole
-from app.wiring.process import Process
-from app.wiring.supervisor import Role
+from app.runtime.process import Process
+from app.runtime.supervisor import Role
 
 
 def blocked_loop() -> None:

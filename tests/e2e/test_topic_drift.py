@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.adapters.kafka.admin import KafkaAdmin
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer
 from tests.patience import LOOKS

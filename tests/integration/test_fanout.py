@@ -28,10 +28,10 @@ from app.core.model.endpoint import Endpoint
 from app.core.topics.drift import plan
 from app.core.topics.names import Names
 from app.roles.fanout.role import FanoutRole
+from app.runtime.build.streams import fanout_role
+from app.runtime.supervisor import Supervisor
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.fanout import fanout_role
-from app.wiring.supervisor import Supervisor
-from app.wiring.topics import topics_of
 from tests.conftest import RealBroker
 from tests.patience import PATIENCE_S
 

@@ -28,8 +28,8 @@ from app.core.records.registry import apply, encode
 from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
 from app.roles.registry.decisions import decide
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord

@@ -22,8 +22,8 @@ from app.roles.registry.decisions import decide
 from app.roles.replay.role.appender import Surroundings
 from app.roles.replay.role.coordinator import ReplayRole
 from app.roles.replay.role.selector import Archive
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord

@@ -13,8 +13,8 @@ from app.core.errors import HookstreamError, TooLarge
 from app.core.topics.names import RUNGS, Names
 from app.roles.delay import role
 from app.roles.delay.role import DelayRole
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup

@@ -25,8 +25,8 @@ from app.core.topics.names import Names
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.lanes import Limits
 from app.roles.dispatch.role.worker import DispatchRole
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, FixedDice, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord

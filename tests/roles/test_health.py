@@ -19,8 +19,8 @@ from app.core.records.registry import read_command
 from app.core.records.signal import Signal
 from app.core.topics.names import Names
 from app.roles.health.role import TABLE, HealthRole
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord

@@ -20,8 +20,8 @@ from app.core.topics.names import Names
 from app.ports.mail import Handover, Mail
 from app.roles.notifier.digest import Pace
 from app.roles.notifier.role import NotifierRole
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock, Pulse, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog

@@ -14,8 +14,8 @@ from app.core.offsets.log_moves import Kind, LogMove
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import Names
 from app.roles.projection.role import ProjectionRole
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.topics import topics_of
 from tests.contracts.readmodel_kit import BEGUN_MS, attempt, delivery
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from app.adapters.http.api_client import ApiClient
-from app.cli import replay_progress
+from app.cli.terminal import replay_progress
 from app.core.errors import Unavailable
 from tests.fakes.clock import FakeClock
 

@@ -11,15 +11,15 @@ import pytest
 
 from app.adapters.http.sender import HttpSender
 from app.adapters.secrets.keyring import AesKeyRing
-from app.cli.run import start_patiently
+from app.cli.commands.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
 from app.core.offsets.progress import Report
+from app.runtime.build.shared import Address
+from app.runtime.parts import Parts
+from app.runtime.process import Process
+from app.runtime.supervisor import Supervisor
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.address import Address
-from app.wiring.parts import Parts
-from app.wiring.process import Process
-from app.wiring.supervisor import Supervisor
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE_S
 

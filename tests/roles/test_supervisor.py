@@ -11,9 +11,9 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
 from app.core.offsets.partitions import Place
 from app.core.offsets.progress import Progress, Report, Span
-from app.core.watchdog import Limits
-from app.wiring.supervisor import Supervisor
-from app.wiring.watchdog import Watchdog, every_s
+from app.runtime.supervisor import Supervisor
+from app.runtime.watchdog import Limits
+from app.runtime.watchdog_loop import Watchdog, every_s
 from tests.fakes.clock import FakeClock, settle
 from tests.patience import PATIENCE_S
 
@@ -205,7 +205,7 @@ async def test_a_role_that_is_stuck_again_and_again_is_given_up() -> None:
 
 
 async def test_a_stuck_role_that_does_not_stop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.wiring.supervisor._STUCK_STOP_S", 0.01)
+    monkeypatch.setattr("app.runtime.supervisor._STUCK_STOP_S", 0.01)
     stage = Stage(deaf, restarts=5)
     await stage.start()
     await stage.watch(125, BEHIND)

@@ -32,10 +32,9 @@ from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.registry.audit import entry_of
 from app.roles.registry.decisions import decide
+from app.runtime.build.api import CATALOGUE, site
+from app.runtime.topics import topics_of
 from app.settings import Settings
-from app.wiring.api import CATALOGUE
-from app.wiring.dashboard import site
-from app.wiring.topics import topics_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog

@@ -1,0 +1,42 @@
+"""`hookstream config`: what the settings are, and whether they can be used."""
+
+from __future__ import annotations
+
+import typer
+
+from app.adapters.secrets.keyring import AesKeyRing
+from app.cli.connect import process_context
+from app.cli.terminal.output import Format, Output, show
+from app.settings import PREFIX, Settings
+
+app = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
+
+
+@app.command("print")
+def print_config(output: Output = Format.table) -> None:
+    """Show every setting with its value; secrets stay hidden."""
+
+    def work() -> int:
+        settings = process_context.settings()
+        rows = [
+            {"setting": PREFIX + name.upper(), "value": str(getattr(settings, name))}
+            for name in Settings.__struct_fields__
+        ]
+        show(rows, ("setting", "value"), output, "")
+        return 0
+
+    process_context.guarded(work)
+
+
+@app.command("check")
+def check() -> None:
+    """Say everything that is wrong with the settings, at once; exit code 2 then."""
+
+    def work() -> int:
+        settings = process_context.settings()
+        if settings.secret_keys is not None:
+            AesKeyRing(settings.secret_keys.reveal())
+        print("The settings can be used.")
+        return 0
+
+    process_context.guarded(work)

@@ -1,0 +1,211 @@
+"""`hookstream deliveries`: what became of events, with every attempt; retry and cancel."""
+
+from __future__ import annotations
+
+from shutil import get_terminal_size
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.http.api_client import ApiClient
+from app.cli.connect import completion
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.api_target import Address
+from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.terminal import delivery_view
+from app.cli.terminal.inputs import list_of, only_given
+from app.cli.terminal.output import Format, Output, show, show_one
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What became of events: one delivery for each endpoint that gets one (through the API).\n\n"
+    "What fails?  hookstream deliveries list --state dead,retrying --since 1h\n\n"
+    "Why?  hookstream deliveries show dlv_…  says it in words, and what to do about it.\n\n"
+    "Mended?  hookstream deliveries retry --endpoint ep_… --since 1d --dry-run  counts, without --dry-run it retries.",
+)
+
+Id = Annotated[str, typer.Argument(help="The delivery's id (dlv_…).")]
+Endpoint = Annotated[str | None, typer.Option(metavar="ID", help="Only of this endpoint.")]
+Event = Annotated[str | None, typer.Option(metavar="ID", help="Only of this event.")]
+Type = Annotated[
+    str | None, typer.Option("--type", help="Only of this event type: a.b, a.*", autocompletion=completion.event_types)
+]
+Status = Annotated[
+    str | None, typer.Option(metavar="CODE", help="HTTP status of the last attempt, or its class: 503, 5xx.")
+]
+Result = Annotated[
+    str | None, typer.Option(metavar="WORD", help="Outcome of the last attempt: timeout, refused, dns, tls, http_5xx …")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Events accepted since: ISO 8601 with zone, or 90s, 2h, 3d ago.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Events accepted before, written alike.")]
+Replay = Annotated[str | None, typer.Option(metavar="ID", help="Only those that this replay made.")]
+_COLUMNS = ("id", "type", "state", "attempts", "last", "accepted")
+#: characters of a terminal that has room for the endpoint, too
+_WIDE = 130
+_PAGE = 100
+#: of one request
+_AT_ONCE = 1000
+
+
+@app.command("list")
+@uses_api
+def list_(
+    endpoint: Endpoint = None,
+    event: Event = None,
+    type_: Type = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: pending, retrying, delivered, dead, cancelled, paused."),
+    ] = None,
+    status: Status = None,
+    result: Result = None,
+    since: Since = None,
+    until: Until = None,
+    replay: Replay = None,
+    any_id: Annotated[str | None, typer.Option("--id", help="The id of a delivery or an event.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    output: Output = Format.table,
+) -> None:
+    """Show deliveries, newest first."""
+    query = only_given(
+        {
+            "endpoint": endpoint, "event": event, "type": type_, "state": state, "status": status, "result": result,
+            "since": since, "until": until, "replay": replay, "id": any_id,
+        }
+    )  # fmt: skip
+    rows, more = ask(address(tenant, mode), lambda api: _some(api, query, limit))
+    if output is Format.json:
+        show(rows, (), output, "")
+        return
+    columns = _COLUMNS if get_terminal_size().columns < _WIDE else (*_COLUMNS, "endpoint")
+    show([_row(each) for each in rows], columns, output, "No deliveries match.")
+    if more:
+        print(f"There are more: these are the newest {limit} (--limit).")
+
+
+@app.command("show")
+@uses_api
+def show_command(
+    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table
+) -> None:
+    """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer."""
+    found = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
+    if output is Format.json:
+        show_one(found, output)
+    else:
+        delivery_view.show(found)
+
+
+@app.command("retry")
+@uses_api
+def retry(
+    delivery_id: Annotated[
+        str | None, typer.Argument(help="The delivery's id (dlv_…); without one: all that the options say.")
+    ] = None,
+    endpoint: Endpoint = None,
+    event: Event = None,
+    type_: Type = None,
+    state: Annotated[
+        str, typer.Option(help="Of many, comma-separated: dead, retrying, pending, cancelled, delivered.")
+    ] = "dead",
+    status: Status = None,
+    result: Result = None,
+    since: Since = None,
+    until: Until = None,
+    replay: Replay = None,
+    limit: Annotated[int, typer.Option(min=1, help="Of many, at most so many, the newest.")] = _AT_ONCE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be retried; retry nothing.")] = False,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    output: Output = Format.table,
+) -> None:
+    """Attempt deliveries once more, at once: one by its id, or all that match.
+
+    The delivery and the event keep their ids, and attempts count on. One by its id may be in any state: what waits for
+    its next attempt has it now, and what was delivered is sent again.
+    """
+    body = only_given(
+        {
+            "endpoint": endpoint, "event": event, "type": type_, "status": status, "result": result, "since": since,
+            "until": until, "replay": replay,
+        }
+    )  # fmt: skip
+    where = address(tenant, mode)
+    if delivery_id is not None:
+        if body or dry_run:
+            raise typer.BadParameter("a delivery's id, or options that choose many: not both")
+        show_one(ask(where, lambda api: api.post("deliveries", delivery_id, "retry")), output)
+        return
+    if not body:
+        raise typer.BadParameter("name a delivery, or choose with --endpoint, --since …; --since begin means all")
+    body |= {"state": list(list_of(state)), "dry_run": dry_run}
+    _show_retried(_retried(where, body, limit), output)
+
+
+@app.command("cancel")
+@uses_api
+def cancel(delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+    """End a delivery that waits for its next attempt. A request that is under way is not broken off."""
+    show_one(ask(address(tenant, mode), lambda api: api.post("deliveries", delivery_id, "cancel")), output)
+
+
+def _row(delivery: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": delivery["id"], "type": delivery["event_type"], "state": delivery["state"],
+        "attempts": delivery["attempt_count"], "last": delivery["status"] or delivery["result"],
+        "accepted": delivery["created_at"][:19].replace("T", " "), "endpoint": delivery["endpoint"],
+    }  # fmt: skip
+
+
+async def _some(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list[Any], bool]:
+    rows: list[Any] = []
+    cursor: dict[str, str] = {}
+    while len(rows) < limit:
+        asked = {**query, **cursor, "limit": str(min(_PAGE, limit - len(rows)))}
+        page = await api.get("deliveries", query=asked)
+        rows += page["data"]
+        if page["next_cursor"] is None:
+            return rows, False
+        cursor = {"cursor": page["next_cursor"]}
+    return rows, True
+
+
+def _retried(where: Address, body: dict[str, Any], limit: int) -> dict[str, Any]:
+    async def work(api: ApiClient) -> dict[str, Any]:
+        whole: dict[str, Any] = {}
+        left = limit
+        while left > 0:
+            part = await api.post("deliveries", "retry", body=body | {"limit": min(left, _AT_ONCE)})
+            whole = part if not whole else _sum(whole, part)
+            left -= part["retried"] + sum(part["skipped"].values()) or left
+            if part["next_cursor"] is None:
+                break
+            body["cursor"] = part["next_cursor"]
+        return whole
+
+    return ask(where, work)
+
+
+def _sum(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    reasons = {*whole["skipped"], *part["skipped"]}
+    skipped = {each: whole["skipped"].get(each, 0) + part["skipped"].get(each, 0) for each in reasons}
+    return part | {"retried": whole["retried"] + part["retried"], "skipped": skipped}
+
+
+def _show_retried(said: dict[str, Any], output: Format) -> None:
+    if output is Format.json:
+        show_one(said, output)
+        return
+    if said["dry_run"]:
+        more = " at least" if said["matched_more"] else ""
+        print(f"{said['matched']}{more} would be retried.")
+        return
+    print(f"{said['retried']} are retried.")
+    for reason, number in sorted(said["skipped"].items()):
+        print(f"{number} are left out: {reason}")
+    if said["next_cursor"] is not None:
+        print("There are more (--limit).")

@@ -1,0 +1,125 @@
+"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|recover`: what only the API does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from app.cli.commands.endpoints import Id
+from app.cli.connect import completion, process_context
+from app.cli.connect.api_connection import ask, the_api, uses_api
+from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
+from app.cli.terminal.output import Format, Output, show_one
+
+app = typer.Typer()
+
+_SHOWN = 1000
+
+
+@app.command("test")
+@uses_api
+def test(
+    endpoint_id: Id,
+    event_type: Annotated[
+        str | None,
+        typer.Option(
+            "--type", help="Event type; default: the first it subscribes to.", autocompletion=completion.event_types
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The event's data: JSON, or @FILE (@- = stdin). Default: the catalogue's example."),
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx."""
+    body = only_given({"type": event_type, "data": json_of("--data", data) if data is not None else None})
+    address = the_api()
+    outcome: dict[str, Any] = ask(address, lambda api: api.post("webhooks", endpoint_id, "test", body=body or None))
+    if output is Format.json:
+        show_one(outcome, output)
+    else:
+        _tell(outcome)
+    raise typer.Exit(0 if outcome.get("ok") else process_context.EXIT_FAILED)
+
+
+def _tell(outcome: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    mark = "[green]delivered[/]" if outcome.get("ok") else "[red]failed[/]"
+    status = outcome.get("status")
+    console.print(f"{mark}  {status if status is not None else 'no answer'}  {outcome.get('time_ms', 0):.0f} ms")
+    for name in ("result", "reason", "event_id"):
+        if outcome.get(name):
+            console.print(f"{name:<9} {escape(str(outcome[name]))}")
+    timing = outcome.get("timing") or {}
+    console.print("timing    " + ", ".join(f"{name} {value:.0f} ms" for name, value in timing.items()))
+    if outcome.get("body"):
+        console.print(f"body      {escape(outcome['body'][:_SHOWN])}")
+
+
+@app.command("pause")
+@uses_api
+def pause(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Hold everything back until `resume`, which delivers it then."""
+    _act(endpoint_id, "pause", output)
+
+
+@app.command("resume")
+@uses_api
+def resume(endpoint_id: Id, output: Output = Format.table) -> None:
+    """End a pause: deliver again, beginning with what it held back."""
+    _act(endpoint_id, "resume", output)
+
+
+@app.command("disable")
+@uses_api
+def disable(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Deliver nothing and keep nothing; what it misses can be delivered with `enable` and then `recover`."""
+    _act(endpoint_id, "disable", output)
+
+
+@app.command("enable")
+@uses_api
+def enable(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Deliver again, from now on."""
+    _act(endpoint_id, "enable", output)
+
+
+@app.command("recover")
+@uses_api
+def recover(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Deliver what an endpoint missed while it was disabled. Shows the replay: `replay show ID` says how far it is."""
+    _act(endpoint_id, "recover", output)
+
+
+@app.command("rotate-secret")
+@uses_api
+def rotate_secret(
+    endpoint_id: Id,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Seconds during which the earlier secret signs along, 0 to 604800.", show_default="86400"),
+    ] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="The new signing secret; one is made when left out. Better a file:")
+    ] = None,
+    secret_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help=f"File with the new secret {WHY_FILE}.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Sign no more, where the profile allows it.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day."""
+    plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
+    if remove and plain is not None:
+        raise typer.BadParameter("--remove and a new secret exclude each other")
+    body = only_given({"secret": plain, "overlap": overlap, "remove": remove or None})
+    address = the_api()
+    show_one(ask(address, lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body)), output)
+
+
+def _act(endpoint_id: str, action: str, output: Format) -> None:
+    show_one(ask(the_api(), lambda api: api.post("webhooks", endpoint_id, action)), output)

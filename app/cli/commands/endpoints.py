@@ -1,0 +1,262 @@
+"""`hookstream endpoints add|list|show|update|remove`: register receivers and change them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.connect import completion, endpoints_over_kafka, process_context
+from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_url, uses_api
+from app.cli.connect.api_target import Address
+from app.cli.terminal.inputs import WHY_FILE, list_of, only_given, pairs_of, seconds_of, secret_of
+from app.cli.terminal.output import Format, Output, show, show_one
+from app.core.errors import ConfigError
+from app.profiles.catalog import PROFILES
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Register the receivers of events, and change them.\n\nadd, list, show, update and remove also go over Kafka "
+    "itself, where neither --url nor a profile names an API; the other commands need the API.",
+)
+
+Id = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+Tenant = Annotated[str | None, typer.Option(help="Whose events it gets (over Kafka: a key of the API has its own).",
+                                            show_default="default")]  # fmt: skip
+Mode = Annotated[str | None, typer.Option(help="live or test: two worlds that never mix (a key of the API has one).",
+                                          show_default="live", autocompletion=completion.modes)]  # fmt: skip
+Events = Annotated[str, typer.Option(help="Types to subscribe to, comma-separated: exact, `*`, or `recording.*`.",
+                                     autocompletion=completion.event_patterns)]  # fmt: skip
+WireFormat = Annotated[str | None, typer.Option(help=f"Wire format: {', '.join(PROFILES)}. Default: tenant's.",
+                                                autocompletion=completion.wire_formats)]  # fmt: skip
+Secret = Annotated[str | None, typer.Option(help="Signing secret; one is made when left out. Better a file:")]
+SecretFile = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
+Header = Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")]
+Label = Annotated[list[str] | None, typer.Option(help="A label for yourself, never sent: name=value. Repeatable.")]
+Schedule = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
+RateLimit = Annotated[float | None, typer.Option(help="Requests per second.")]
+InFlight = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
+AfterFailures = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
+AfterDays = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
+Signature = Annotated[str | None, typer.Option(help="Send this profile's signature instead of its own.",
+                                               autocompletion=completion.wire_formats)]  # fmt: skip
+_COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
+#: what the model calls otherwise than the API
+_KAFKA_NAMES = {"schedule": "schedule_s", "timeout": "timeout_s"}
+_CLEARABLE = (
+    "schedule", "timeout", "rate_limit", "max_in_flight", "signature", "disable_after_failures", "disable_after_days"
+)  # fmt: skip
+
+
+@app.command("add")
+@uses_api
+def add(
+    url: Annotated[str, typer.Argument(help="Where to send: https://…")],
+    tenant: Tenant = None,
+    mode: Mode = None,
+    profile: WireFormat = None,
+    events: Events = "*",
+    secret: Secret = None,
+    secret_file: SecretFile = None,
+    no_secret: Annotated[bool, typer.Option("--no-secret", help="Do not sign (where the profile allows it).")] = False,
+    signature: Signature = None,
+    ordering: Annotated[
+        str, typer.Option(help="none, or fifo: one delivery per ordering key at a time, in order.")
+    ] = "none",
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    header: Header = None,
+    label: Label = None,
+    schedule: Schedule = None,
+    timeout: Timeout = None,
+    rate_limit: RateLimit = None,
+    max_in_flight: InFlight = None,
+    disable_after_failures: AfterFailures = None,
+    disable_after_days: AfterDays = None,
+    output: Output = Format.table,
+) -> None:
+    """Register an endpoint. Its signing secret is shown once, now."""
+    address = api_or_kafka()
+    fields: dict[str, Any] = {
+        "url": url,
+        "events": list_of(events),
+        "profile": profile,
+        "signature": signature,
+        "description": description,
+        "headers": pairs_of("header", header or [], ":"),
+        "metadata": pairs_of("label", label or [], "="),
+        "schedule": seconds_of(schedule),
+        "timeout": timeout,
+        "rate_limit": rate_limit,
+        "max_in_flight": max_in_flight,
+        "disable_after_failures": disable_after_failures,
+        "disable_after_days": disable_after_days,
+        "ordering": ordering,
+    }
+    plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
+    if address is None:
+        whose = {"tenant": tenant or "default", "mode": mode or "live"}
+        work = endpoints_over_kafka.create(_kafka(fields) | whose, plain, unsigned=no_secret)
+        show_one(process_context.run(work), output)
+    else:
+        _only_the_keys_own(address, tenant, mode)
+        body = only_given(fields | {"secret": plain, "unsigned": no_secret or None})
+        show_one(ask(address, lambda api: api.post("webhooks", body=body)), output)
+
+
+@app.command("list")
+@uses_api
+def list_(
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant (over Kafka).")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Only of this mode (over Kafka).", autocompletion=completion.modes)
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only active, paused or disabled ones.", autocompletion=completion.statuses)
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody."""
+    address = api_or_kafka()
+    if address is None:
+        found = process_context.run(endpoints_over_kafka.all_of(tenant, mode))
+        found = [each for each in found if status in (None, each["status"])]
+    else:
+        _only_the_keys_own(address, tenant, mode)
+        query = only_given({"status": status})
+        found = ask(address, lambda api: api.all("webhooks", query=query))
+    columns = _COLUMNS if address is None else tuple(name for name in _COLUMNS if name != "tenant")
+    show(found, columns, output, "No endpoints yet: hookstream endpoints add URL --events '*'")
+
+
+@app.command("show")
+@uses_api
+def show_command(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Show one endpoint."""
+    address = api_or_kafka()
+    if address is None:
+        show_one(process_context.run(endpoints_over_kafka.one(endpoint_id)), output)
+    else:
+        show_one(ask(address, lambda api: api.get("webhooks", endpoint_id)), output)
+
+
+@app.command("update")
+@uses_api
+def update(
+    endpoint_id: Id,
+    new_url: Annotated[
+        str | None,
+        typer.Option(help="Where to send from now on. (--url says the same where neither key nor --as is given.)"),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(help="Types to subscribe to, comma-separated.", autocompletion=completion.event_patterns),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="active or disabled (pausing: endpoints pause).", autocompletion=completion.statuses),
+    ] = None,
+    signature: Signature = None,
+    header: Annotated[list[str] | None, typer.Option(help="Replace all headers: 'Name: value'. Repeatable.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Replace all labels: name=value. Repeatable.")] = None,
+    schedule: Schedule = None,
+    timeout: Timeout = None,
+    rate_limit: RateLimit = None,
+    max_in_flight: InFlight = None,
+    disable_after_failures: AfterFailures = None,
+    disable_after_days: AfterDays = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take back what was set: schedule, timeout, rate-limit, max-in-flight, signature, "
+            "disable-after-failures, disable-after-days. Repeatable."
+        ),
+    ] = None,
+    expect_version: Annotated[int | None, typer.Option(help="Refuse when somebody has changed it meanwhile.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Change the named fields of an endpoint."""
+    said = flags()
+    if said.url and not said.has_key and said.profile is None:
+        if new_url is not None:
+            raise typer.BadParameter("--url: without --key-file, --key or --as it is the endpoint's, as --new-url is")
+        new_url = redirect_url()
+    changes = only_given(
+        {
+            "url": new_url,
+            "events": list_of(events) if events is not None else None,
+            "description": description,
+            "status": status,
+            "signature": signature,
+            "headers": pairs_of("header", header, ":") if header else None,
+            "metadata": pairs_of("label", label, "=") if label else None,
+            "schedule": seconds_of(schedule),
+            "timeout": timeout,
+            "rate_limit": rate_limit,
+            "max_in_flight": max_in_flight,
+            "disable_after_failures": disable_after_failures,
+            "disable_after_days": disable_after_days,
+        }
+    ) | _cleared(clear or [])
+    if not changes:
+        raise typer.BadParameter("name at least one field to change (its URL: --new-url)")
+    show_one(_changed(endpoint_id, changes, expect_version), output)
+
+
+def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
+    address = api_or_kafka()
+    if address is None:
+        return process_context.run(endpoints_over_kafka.change(endpoint_id, _kafka(changes), expect_version))
+    status = changes.pop("status", None)
+    if status not in (None, "active", "disabled"):
+        raise typer.BadParameter("--status: active or disabled; to hold back what comes, use `endpoints pause`")
+    if status is not None:
+        changes["active"] = status == "active"
+    shown: dict[str, Any] = ask(
+        address, lambda api: api.patch("webhooks", endpoint_id, body=changes, expect_version=expect_version)
+    )
+    return shown
+
+
+@app.command("remove")
+@uses_api
+def remove(endpoint_id: Id, output: Output = Format.table) -> None:
+    """Remove an endpoint; its deliveries under way are cancelled."""
+    address = api_or_kafka()
+    if address is None:
+        process_context.run(endpoints_over_kafka.remove(endpoint_id))
+    else:
+        ask(address, lambda api: api.delete("webhooks", endpoint_id))
+    show_one({"id": endpoint_id, "removed": True}, output)
+
+
+def _kafka(fields: dict[str, Any]) -> dict[str, Any]:
+    return {_KAFKA_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def _cleared(names: list[str]) -> dict[str, None]:
+    cleared = [name.replace("-", "_") for name in names]
+    for name in cleared:
+        if name not in _CLEARABLE:
+            raise typer.BadParameter(f"--clear {name}: one of {', '.join(_CLEARABLE)}")
+    return dict.fromkeys(cleared)
+
+
+def _only_the_keys_own(address: Address, tenant: str | None, mode: str | None) -> None:
+    """A key belongs to one tenant and mode: what it cannot reach is refused instead of ignored."""
+    process_context.or_fail(lambda: check_reach(address, tenant, mode))
+
+
+def check_reach(address: Address, tenant: str | None, mode: str | None) -> None:
+    """Raises `ConfigError` when the key is not of that mode, or a tenant is named at all."""
+    problems = []
+    if tenant is not None:
+        problems.append(
+            "--tenant is for Kafka: a key of the API belongs to one tenant. Leave it out, or use another key."
+        )
+    token = address.token.reveal()
+    if mode is not None and token.startswith("sk_") and not token.startswith(f"sk_{mode}_"):
+        problems.append(f"--mode {mode}: the key is of the other mode. Leave it out, or use another key.")
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,98 @@
+"""`hookstream events rejected` and `duplicates`: what fan-out has not delivered, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.scan import newest
+from app.cli.connect import process_context
+from app.cli.terminal.output import Format, Output, show
+from app.core.model.timestamps import iso, moment
+from app.core.records import duplicate
+from app.core.topics.names import Names
+from app.ports.consumer import Record
+from app.runtime.topics import topics_of
+
+app = typer.Typer()
+
+Since = Annotated[str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time with zone.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
+
+
+@app.command("rejected")
+def rejected(
+    tenant: Annotated[str | None, typer.Option(help="Only records whose header `tenant` says so.")] = None,
+    since: Since = "1d",
+    limit: Limit = 100,
+    output: Output = Format.table,
+) -> None:
+    """Show the records that are no events, with the reason (from events.rejected, over Kafka)."""
+
+    def shown(record: Record) -> dict[str, Any] | None:
+        named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
+        if tenant is not None and named.get("tenant") != tenant:
+            return None
+        timestamp = named.get("rejected-timestamp", "")
+        return {
+            "reason": named.get("rejected-reason"), "detail": named.get("rejected-detail"),
+            "tenant": named.get("tenant"), "topic": named.get("rejected-topic"),
+            "partition": _number(named.get("rejected-partition")), "offset": _number(named.get("rejected-offset")),
+            "appended_at": iso(int(timestamp)) if timestamp.isdigit() else None,
+        }  # fmt: skip
+
+    columns = ("appended_at", "partition", "offset", "tenant", "reason", "detail")
+    rows = process_context.run(_rows(Names.EVENTS_REJECTED, since, limit, shown))
+    show(rows, columns, output, "No record was rejected in that time.")
+
+
+@app.command("duplicates")
+def duplicates(
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    since: Since = "1d",
+    limit: Limit = 100,
+    output: Output = Format.table,
+) -> None:
+    """Show the events that were dropped since their idempotency key had been seen (from events.duplicates, over Kafka).
+
+    The dropped record and the one it repeats are in events.raw, at the partitions and offsets shown.
+    """
+
+    def shown(record: Record) -> dict[str, Any] | None:
+        said = duplicate.read(record.headers)
+        if tenant is not None and said.tenant != tenant:
+            return None
+        return {
+            "tenant": said.tenant, "mode": said.mode, "idempotency_key": said.idempotency_key,
+            "event_id": said.event_id, "topic": said.topic, "partition": said.partition, "offset": said.offset,
+            "appended_at": iso(said.timestamp_ms), "first_partition": said.first_partition,
+            "first_offset": said.first_offset, "first_appended_at": iso(said.first_timestamp_ms),
+        }  # fmt: skip
+
+    columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
+    rows = process_context.run(_rows(Names.EVENTS_DUPLICATES, since, limit, shown))
+    once = {(row["partition"], row["offset"]): row for row in rows}  # what was read again was told again
+    show(list(once.values()), columns, output, "No event was dropped in that time.")
+
+
+async def _rows(
+    topic: str, since: str, limit: int, shown: Callable[[Record], dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+    since_ms = since_of(since, SystemClock().now_ms())
+    name = topics_of(process_context.settings()).name(topic)
+    return await newest(process_context.bootstrap(), name, since_ms=since_ms, limit=limit, wanted=shown)
+
+
+def since_of(text: str, now_ms: int) -> int:
+    """Milliseconds since the epoch; raises `typer.BadParameter`."""
+    try:
+        return moment(text, now_ms)
+    except ValueError as error:
+        raise typer.BadParameter(f"--since {error}") from error
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None

@@ -1,0 +1,118 @@
+"""`hookstream events`: append events to `events.raw`, as a producer would, or through the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+import typer
+
+from app.adapters.kafka.producer import KafkaLog
+from app.cli.commands.endpoints import check_reach
+from app.cli.connect import completion, event_batches, process_context
+from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
+from app.cli.connect.api_target import Address
+from app.cli.terminal.output import Format, Output, show
+from app.core.errors import MalformedEvent
+from app.core.records.raw_event import Coordinates, understand
+from app.core.topics.names import Names
+from app.runtime.topics import topics_of
+
+app = typer.Typer(no_args_is_help=True, help="Append events, and see which were not delivered.")
+
+
+@app.command("send")
+@uses_api
+def send(
+    file: Annotated[str, typer.Argument(help="JSON file: one event, an array, or one event per line; - = stdin.")],
+    tenant: Annotated[
+        str | None, typer.Option(help="For events that name no tenant (over Kafka: a key of the API has its own).")
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="For events that name no mode: live or test (a key of the API has its own).",
+            autocompletion=completion.modes,
+        ),
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Append events to events.raw and wait for the broker's acknowledgement.
+
+    An event is {"type": "a.b", "data": …} with optional id, created_at, tenant, mode, idempotency_key, ordering_key.
+
+    Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. The ids
+    come back with -o json; when something fails on the way, those that were accepted.
+    """
+    address = api_or_kafka()
+    if address is not None:
+        _post(address, file, tenant, mode, output)
+        return
+    events = [_with_defaults(event, tenant, mode) for event in _read(file)]
+    show(
+        process_context.run(_append(events)),
+        ("type", "tenant", "topic", "partition", "offset"),
+        output,
+        "No events in the file.",
+    )
+
+
+def _post(address: Address, file: str, tenant: str | None, mode: str | None, output: Format) -> None:
+    process_context.or_fail(lambda: check_reach(address, tenant, mode))
+    events = process_context.or_fail(lambda: event_batches.read(file))
+    accepted, error = ask(address, lambda api: event_batches.send(api, events))
+    if output is Format.json:
+        show(accepted, ("id",), output, "")
+    elif len(events) == 1 and accepted:
+        print(f"Accepted {accepted[0]['id']}.")
+    elif error is None:
+        print(f"Accepted {len(accepted)} events." if events else "No events in the file.")
+    if error is not None:
+        process_context.fail(error)
+
+
+async def _append(events: list[bytes]) -> list[dict[str, Any]]:
+    settings = process_context.settings()
+    topic = topics_of(settings).name(Names.EVENTS_RAW)
+    log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+    await log.start([topic])
+    try:
+        sent = []
+        for body in events:
+            event = understand(body, (), Coordinates(topic, 0, 0, 0), max_bytes=settings.max_event_bytes)
+            key = (event.ordering_key or event.tenant).encode()
+            sent.append((event, log.partition_for(topic, key), await log.append(topic, key=key, value=body)))
+        return [
+            {"type": event.type, "tenant": event.tenant, "topic": topic, "partition": partition, "offset": await offset}
+            for event, partition, offset in sent
+        ]
+    finally:
+        await log.close()
+
+
+def _read(file: str) -> list[Any]:
+    events = process_context.or_fail(lambda: event_batches.read(file))
+    return [_decoded(number, event) for number, event in enumerate(events, 1)]
+
+
+def _decoded(number: int, event: bytes) -> Any:
+    try:
+        return msgspec.json.decode(event)
+    except ValueError as error:  # an array is cut into events without a look at its text's encoding
+        raise typer.BadParameter(f"line {number} is not JSON: {error}") from error
+
+
+def _with_defaults(event: Any, tenant: str | None, mode: str | None) -> bytes:
+    if not isinstance(event, dict):
+        raise typer.BadParameter('an event is an object such as {"type": "user.created", "data": {}}')
+    if tenant:
+        event.setdefault("tenant", tenant)
+    if mode:
+        event.setdefault("mode", mode)
+    body = orjson.dumps(event)
+    try:
+        understand(body, (), Coordinates("", 0, 0, 0), max_bytes=1 << 40)
+    except MalformedEvent as error:
+        raise typer.BadParameter(f"not an event ({error.reason}): {error.detail}") from error
+    return body

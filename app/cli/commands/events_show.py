@@ -1,0 +1,49 @@
+"""`hookstream events show`: an event, and why each endpoint got it or did not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.terminal import delivery_view
+from app.cli.terminal.inputs import only_given
+from app.cli.terminal.output import Format, Output, show_one
+
+app = typer.Typer()
+
+
+@app.command("show")
+@uses_api
+def show(
+    event_id: Annotated[str, typer.Argument(help="The event's id: the producer's, or evt_…")],
+    partition: Annotated[
+        int | None, typer.Option(min=0, help="Where it is in events.raw, with --offset: for one that nobody got.")
+    ] = None,
+    offset: Annotated[int | None, typer.Option(min=0, help="Its offset there.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Look through events.raw from there on (15m, 2h), if no delivery is known."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="Go on with a search that has not reached the end.")
+    ] = None,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    output: Output = Format.table,
+) -> None:
+    """Show an event, its data, and why each endpoint got it or did not (through the API).
+
+    An event is found by its deliveries. One that nobody got is found by its place, or looked for with --since.
+    """
+    place = {
+        "partition": None if partition is None else str(partition), "offset": None if offset is None else str(offset)
+    }  # fmt: skip
+    query = only_given(place | {"since": since, "after": after})
+    found = ask(address(tenant, mode), lambda api: api.get("events", event_id, query=query))
+    if output is Format.json:
+        show_one(found, output)
+    else:
+        delivery_view.show_event(found)

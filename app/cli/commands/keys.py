@@ -1,0 +1,81 @@
+"""`hookstream keys`: the keys of the API, and the ring that seals signing secrets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.http.api_client import ApiClient
+from app.adapters.secrets.keyring import generate_ring
+from app.cli.connect import completion
+from app.cli.connect.api_connection import ask, the_api, uses_api
+from app.cli.terminal.inputs import only_given
+from app.cli.terminal.output import Format, Output, show, show_one
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Keys of the API (create, list, revoke: with the operator's token; of a running `hookstream up` it is known), "
+    "and the ring that seals signing secrets (generate).",
+)
+
+
+@app.command("generate")
+def generate() -> None:
+    """Print a fresh ring for HOOKSTREAM_SECRET_KEYS (every process needs the same)."""
+    print(generate_ring())
+
+
+def _scopes(incomplete: str) -> list[str]:
+    return [scope for scope in ("read", "write") if scope.startswith(incomplete)]
+
+
+@app.command("create")
+@uses_api
+def create(
+    tenant: Annotated[str, typer.Option(help="Whose endpoints and events it opens.")],
+    mode: Annotated[str, typer.Option(help="live or test.", autocompletion=completion.modes)],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="read or write. Repeatable. Default: both.", autocompletion=_scopes),
+    ] = None,
+    name: Annotated[str, typer.Option(help="For people: who has it.")] = "",
+    expires_at: Annotated[
+        str | None, typer.Option(help="End of its validity, for example 2027-01-31T00:00:00Z. Default: never.")
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Make a key. It is shown once, now.
+
+    Into a file:  hookstream keys create --tenant T --mode live -o json | jq -r .key >live.key
+    """
+    body = only_given({"mode": mode, "name": name, "scopes": scope, "expires_at": expires_at})
+    show_one(ask(the_api(operator=True), lambda api: api.post("tenants", tenant, "keys", body=body)), output)
+
+
+@app.command("list")
+@uses_api
+def list_(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant; default: of all registered ones.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Show keys: all but the key itself, of which the last four characters are known."""
+    found = ask(the_api(operator=True), lambda api: _keys(api, tenant))
+    show(found, ("id", "tenant", "mode", "scopes", "last4", "name", "expires_at", "created_at"), output, "No keys.")
+
+
+async def _keys(api: ApiClient, tenant: str | None) -> list[dict[str, Any]]:
+    tenants = [tenant] if tenant is not None else [each["id"] for each in await api.all("tenants")]
+    return [{"tenant": each, **key} for each in tenants for key in await api.all("tenants", each, "keys")]
+
+
+@app.command("revoke")
+@uses_api
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, from `keys list`; not the key itself.")],
+    tenant: Annotated[str, typer.Option(help="Whose key it is.")],
+    output: Output = Format.table,
+) -> None:
+    """Make a key worthless, at once."""
+    ask(the_api(operator=True), lambda api: api.delete("tenants", tenant, "keys", key_id))
+    show_one({"id": key_id, "revoked": True}, output)

@@ -1,0 +1,100 @@
+"""`hookstream ordering`: look at the lines of ordered endpoints, and unblock them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.scan import latest
+from app.cli.connect import process_context
+from app.cli.connect.registry_session import session
+from app.cli.terminal.output import Format, Output, show, show_one
+from app.core.errors import CommandRefused
+from app.core.records import audit
+from app.core.records.ordered import instruction
+from app.core.topics.names import Names
+from app.roles.sequencer.key_queue import Line
+from app.runtime.topics import topics_of
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The lines of endpoints with `ordering: fifo`: one for each ordering key. A delivery that has used up its "
+    "schedule blocks its line, unless the endpoint says on_exhausted: skip. Over Kafka.",
+)
+Endpoint = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+Key = Annotated[str, typer.Argument(help="The ordering key.")]
+
+
+@app.command("show")
+def show_(
+    endpoint_id: Endpoint,
+    blocked: Annotated[bool, typer.Option("--blocked", help="Only lines that wait behind a dead delivery.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
+
+    async def work() -> list[dict[str, Any]]:
+        log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+        topics = topics_of(process_context.settings())
+        ordered = topics.name(Names.DELIVERIES_ORDERED)
+        await log.start([ordered])
+        partition = log.partition_for(ordered, endpoint_id.encode())
+        await log.close()
+        values = await latest(process_context.bootstrap(), topics.name(Names.SEQUENCER_LINES), partition)
+        lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
+        return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
+
+    columns = ("ordering_key", "state", "waiting")
+    show(process_context.run(work()), columns, output, "Every line of this endpoint is at rest.")
+
+
+@app.command("skip")
+def skip(endpoint_id: Endpoint, ordering_key: Key, output: Output = Format.table) -> None:
+    """Go on behind the dead delivery; it stays in deliveries.dead."""
+    show_one(process_context.run(_order("skip", endpoint_id, ordering_key)), output)
+
+
+@app.command("drop")
+def drop(endpoint_id: Endpoint, ordering_key: Key, output: Output = Format.table) -> None:
+    """Give up everything that waits in the line: it goes to deliveries.dead, reason `ordering_dropped`."""
+    show_one(process_context.run(_order("drop", endpoint_id, ordering_key)), output)
+
+
+async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key: str) -> dict[str, Any]:
+    async with session() as registry:
+        endpoint = registry.directory.endpoint(endpoint_id)
+    if endpoint is None:
+        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
+    topics, now_ms = topics_of(process_context.settings()), registry.clock.now_ms()
+    ordered, audited = topics.name(Names.DELIVERIES_ORDERED), topics.name(Names.AUDIT)
+    entry = audit.action(
+        endpoint.tenant, endpoint.mode, now_ms, actor="cli", action=f"ordering.{wanted}",
+        entity=f"endpoint/{endpoint_id}", detail=f"ordering key {ordering_key}",
+    )  # fmt: skip
+    log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+    await log.start([ordered, audited])
+    try:
+        await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))
+        headers = instruction(wanted, ordering_key)
+        await (await log.append(ordered, key=endpoint_id.encode(), value=None, headers=headers))
+    finally:
+        await log.close()
+    return {"endpoint": endpoint_id, "ordering_key": ordering_key, "ordered": wanted}
+
+
+def _is_of(name: bytes, endpoint_id: str) -> bool:
+    return name.startswith(endpoint_id.encode() + b"\n")
+
+
+def _shown(name: bytes, value: bytes) -> dict[str, Any]:
+    line = msgspec.msgpack.decode(value, type=Line)
+    state = "blocked" if line.blocked >= 0 else "under way" if line.flying >= 0 else "at rest"
+    if state == "at rest" and line.waiting:
+        state = "stopped"
+    return {
+        "ordering_key": name.partition(b"\n")[2].decode("utf-8", "replace"), "state": state,
+        "waiting": len(line.waiting),
+    }  # fmt: skip

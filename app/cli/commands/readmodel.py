@@ -1,0 +1,153 @@
+"""`hookstream readmodel`: how far the read model is, and how it is made again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app.adapters.sql import migrate
+from app.adapters.sql.checking import Difference
+from app.cli.connect import process_context
+from app.cli.terminal.output import Format, Output, show, show_one
+from app.core.model.timestamps import iso
+from app.core.readmodel.batch import TOPICS
+from app.runtime.build.projection import count_again, database_of, extents, read_store
+from app.runtime.readmodel_rebuild import Rebuild
+from app.runtime.topics import topics_of
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The read model: deliveries and attempts in SQL, made from Kafka by the role projection. It can be deleted at "
+    "any time. HOOKSTREAM_DATABASE_URL names a PostgreSQL; without it, it is SQLite in HOOKSTREAM_DATA_DIR.",
+)
+
+
+@app.command("status")
+def status(output: Output = Format.table) -> None:
+    """Show where it is, and how many records are not in it yet. Exit code 1: its schema is not that of this program."""
+    told, is_current = process_context.run(_status())
+    if output is Format.json:
+        show_one(told, output)
+    else:
+        show_one({name: value for name, value in told.items() if name != "topics"}, output)
+        show(told["topics"], ("topic", "partitions", "read", "behind"), output, "")
+    raise typer.Exit(0 if is_current else 1)
+
+
+async def _status() -> tuple[dict[str, Any], bool]:
+    settings = process_context.settings()
+    database = database_of(settings)
+    store = read_store(settings)
+    try:
+        there, ours = await migrate.revision(database)
+        told: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
+        if there == ours:
+            newest = await store.updated_at_ms()
+            told["newest_record_at"] = iso(newest) if newest else None
+            found = await extents(process_context.bootstrap(), topics_of(settings), store)
+            for topic in TOPICS:
+                its = [each for each in found if each.topic == topic]
+                told["topics"].append(
+                    {
+                        "topic": topic,
+                        "partitions": len(its),
+                        "behind": sum(each.behind for each in its),
+                        "read": sum(max(0, each.next - each.begin) for each in its),
+                    }
+                )
+        return told, there == ours
+    finally:
+        await store.close()
+        await database.close()
+
+
+@app.command("upgrade")
+def upgrade() -> None:
+    """Bring its schema to that of this program. The role projection does the same when it starts."""
+
+    async def work() -> str:
+        database = database_of(process_context.settings())
+        try:
+            return await migrate.upgrade(database)
+        finally:
+            await database.close()
+
+    print(f"The schema is {process_context.run(work())}.")
+
+
+@app.command("rebuild")
+def rebuild() -> None:
+    """Empty it and read everything again that Kafka has. Lists are incomplete until the end; services may go on.
+
+    Ctrl-C ends the waiting: a running role projection goes on with it.
+    """
+    settings = process_context.settings()
+    with _bar("records") as on_progress:
+        work = Rebuild(
+            settings,
+            process_context.or_fail(process_context.bootstrap),
+            process_context.or_fail(lambda: topics_of(settings)),
+        )
+        read = process_context.run(work.run(on_progress))
+    print(f"Read {read} records again.")
+
+
+@app.command("check")
+def check(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Correct what differs. The role projection waits meanwhile.")
+    ] = False,
+    output: Output = Format.table,
+) -> None:
+    """Count all hours again from the attempts in the read model. Exit code 1: counters differ, and were not repaired.
+
+    Services may go on. Hours that retention has cut, or that were counted before this command existed, are left out.
+    """
+    with _bar("rows") as on_progress:
+        seen = process_context.run(count_again(process_context.settings(), repair=repair, on_progress=on_progress))
+    summary = {
+        "compared_from": iso(seen.from_ms) if seen.from_ms else None,
+        "rows": seen.rows,
+        "hours": seen.hours,
+        "different": seen.different,
+        "repaired": seen.repaired,
+    }
+    if output is Format.json:
+        show_one(summary | {"differences": [_difference(each) for each in seen.differences]}, output)
+    else:
+        show_one(summary, output)
+        if seen.differences:
+            columns = ("tenant", "mode", "endpoint", "hour", "counted", "rows")
+            show([_difference(each) for each in seen.differences], columns, output, "")
+    raise typer.Exit(1 if seen.different and not seen.repaired else 0)
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    names = [name for name, number in found.counted.items() if found.rows[name] != number]
+    return {
+        "tenant": found.where.tenant,
+        "mode": found.where.mode,
+        "endpoint": found.where.endpoint_id or None,
+        "partition": None if found.where.endpoint_id else found.where.part,
+        "hour": iso(found.where.begins_ms),
+        "counted": {name: found.counted[name] for name in names},
+        "rows": {name: found.rows[name] for name in names},
+    }
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; yields what moves it."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(unit, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)

@@ -1,0 +1,179 @@
+"""`hookstream replay`: deliver a span of time once more, and see what becomes of each replay."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.clock import SystemClock
+from app.cli.connect import completion, process_context
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.api_target import Address
+from app.cli.connect.tenant_options import ModeOption, Tenant
+from app.cli.connect.tenant_options import address as address_of
+from app.cli.terminal import replay_progress
+from app.cli.terminal.inputs import list_of, only_given
+from app.cli.terminal.output import Format, Output, show, show_one
+from app.core.errors import CommandRefused, ConfigError
+from app.core.model import timestamps
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Deliver events once more (through the API). `endpoints resume` and `endpoints recover` begin replays, too.",
+)
+
+
+class Only(StrEnum):
+    """The value of `--only`."""
+
+    all = "all"
+    failed = "failed"
+    missing = "missing"
+
+
+Id = Annotated[str, typer.Argument(help="The replay's id.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it has ended.")]
+
+
+@app.command("start")
+@uses_api
+def start(
+    begin: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="ISO 8601 with zone, a time ago (90s, 2h, 3d), or `begin`.")
+    ],
+    end: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="The same, or `now`. It is fixed when the replay starts.")
+    ] = "now",
+    endpoint: Annotated[str | None, typer.Option(metavar="ID", help="One endpoint; default: all that match.")] = None,
+    types: Annotated[
+        str | None,
+        typer.Option(help="Event types, comma-separated: a.b, a.*", autocompletion=completion.event_types),
+    ] = None,
+    only: Annotated[
+        Only,
+        typer.Option(
+            help="all: every matching event; failed: deliveries that ended dead; missing: what was never handed to "
+            "the endpoint, such as the time before it was added."
+        ),
+    ] = Only.all,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Deliveries per second at most.", show_default="as fast as they are taken"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be delivered; deliver nothing.")] = False,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    wait: Wait = True,
+    output: Output = Format.table,
+) -> None:
+    """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay."""
+    try:
+        timestamps.span(begin, end, SystemClock().now_ms())
+    except timestamps.Unfit as error:
+        process_context.fail(ConfigError([f"--{error.field}: {error.detail}"]))
+    body = only_given(
+        {
+            "from": begin, "to": end, "endpoint": endpoint, "types": list_of(types) if types else None,
+            "only": only.value, "rate": rate, "dry_run": dry_run or None,
+        }
+    )  # fmt: skip
+    address = address_of(tenant, mode)
+    try:
+        made = _asked(address, body)
+    except CommandRefused as error:
+        if error.code == "invalid":
+            process_context.fail(ConfigError([error.detail]))
+        process_context.fail(error)
+    replay_progress.say(made)
+    if dry_run:
+        _show_counted(made, output)
+    else:
+        _follow(address, made, wait=wait, output=output)
+
+
+@app.command("list")
+@uses_api
+def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+    """Show the replays of the key's tenant and mode."""
+    found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
+    show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
+
+
+@app.command("show")
+@uses_api
+def show_command(
+    replay_id: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until it has ended.")] = False,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    output: Output = Format.table,
+) -> None:
+    """Show one replay: its state, and how many deliveries it has appended."""
+    address = address_of(tenant, mode)
+    found = ask(address, lambda api: api.get("replays", replay_id))
+    _follow(address, found, wait=follow, output=output)
+
+
+@app.command("pause")
+@uses_api
+def pause(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+    """Append nothing more of a replay until `replay resume`; what it has appended is delivered."""
+    _act(replay_id, "pause", address_of(tenant, mode), output)
+
+
+@app.command("resume")
+@uses_api
+def resume(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+    """Go on with a replay where it was paused."""
+    _act(replay_id, "resume", address_of(tenant, mode), output)
+
+
+@app.command("cancel")
+@uses_api
+def cancel(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+    """Append nothing more of a replay; what it has appended is delivered."""
+    _act(replay_id, "cancel", address_of(tenant, mode), output)
+
+
+def _asked(address: Address, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a replay; raises `CommandRefused` where `ask` would end the program."""
+    refusal: list[CommandRefused] = []
+
+    async def post(api: Any) -> dict[str, Any]:
+        try:
+            made: dict[str, Any] = await api.post("replays", body=body)
+            return made
+        except CommandRefused as error:
+            refusal.append(error)
+            return {}
+
+    made = ask(address, post)
+    if refusal:
+        raise refusal[0]
+    return made
+
+
+def _act(replay_id: str, action: str, address: Address, output: Format) -> None:
+    show_one(ask(address, lambda api: api.post("replays", replay_id, action)), output)
+
+
+def _follow(address: Address, replay: dict[str, Any], *, wait: bool, output: Format) -> None:
+    """Show a replay as it is, or as it ended; exit code 1 when it was cancelled."""
+    if wait:
+        replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
+    show_one(replay, output)
+    if wait and replay["state"] != "done":
+        raise typer.Exit(process_context.EXIT_FAILED)
+
+
+def _show_counted(made: dict[str, Any], output: Format) -> None:
+    if output is Format.json:
+        show_one(made, output)
+        return
+    counted = made["counted"]
+    rows = [{"endpoint": name, "deliveries": number} for name, number in counted["endpoints"].items()]
+    show(rows, ("endpoint", "deliveries"), output, "Nothing would be delivered.")
+    if counted["skipped"]:
+        print(f"{counted['skipped']} for endpoints that are disabled would be left out.")

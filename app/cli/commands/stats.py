@@ -1,0 +1,54 @@
+"""`hookstream stats`: success rates, counts and latencies, by hour."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.terminal import output as out
+from app.cli.terminal.inputs import only_given
+from app.cli.terminal.output import Format, Output
+
+_COLUMNS = ("hour", "attempts", "success", "delivered", "dead", "ms 50/95/99 %")
+
+
+@uses_api
+def stats(
+    endpoint: Annotated[str | None, typer.Argument(help="An endpoint's id (ep_…); without one: all.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="ISO 8601 with zone, or 90s, 2h, 3d ago.", show_default="24h")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Written alike.", show_default="now")] = None,
+    tenant: Tenant = None,
+    mode: ModeOption = None,
+    output: Output = Format.table,
+) -> None:
+    """Show how deliveries went (through the API): attempts, success rate and latency, by hour and in all.
+
+    success is the share of attempts that were answered with 2xx. 50, 95 and 99 % of the attempts took at most so many
+    milliseconds, as good as a histogram tells. Hours are in UTC.
+    """
+    path = ("stats",) if endpoint is None else ("webhooks", endpoint, "stats")
+    query = only_given({"since": since, "until": until})
+    found = ask(address(tenant, mode), lambda api: api.get(*path, query=query))
+    if output is Format.json:
+        out.show_one(found, output)
+        return
+    rows = [_row(each["begins_at"][5:16].replace("T", " "), each) for each in found["hours"]]
+    out.show([*rows, _row("in all", found)] if rows else [], _COLUMNS, output, "Nothing was attempted in that time.")
+    if found["as_of"] is not None:
+        print(f"As of {found['as_of']}.")
+
+
+def _row(name: str, counted: dict[str, Any]) -> dict[str, Any]:
+    attempts, failed = counted["attempts"], counted["failed_attempts"]
+    latency = [counted["latency_ms"][name] for name in ("p50", "p95", "p99")]
+    return {
+        "hour": name, "attempts": attempts,
+        "success": f"{100 * (attempts - failed) / attempts:.2f} %" if attempts else "",
+        "delivered": counted["delivered"], "dead": counted["dead"],
+        "ms 50/95/99 %": " ".join(f"{each:.0f}" for each in latency if each is not None),
+    }  # fmt: skip

@@ -1,0 +1,101 @@
+"""`hookstream tenants`: the customers whose events never mix."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.adapters.http.api_client import ApiClient
+from app.cli.connect import completion, process_context
+from app.cli.connect.api_connection import api_or_kafka, ask, the_api, uses_api
+from app.cli.connect.registry_session import session
+from app.cli.terminal.output import Format, Output, show, show_one
+from app.core.errors import CommandRefused
+from app.core.model.tenant import Tenant
+from app.core.records.command import PutTenant
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The isolation units: one for each of your customers.\n\nadd and list also go over Kafka itself, where "
+    "neither --url nor a profile names an API. The API asks for the operator's token; that of a running "
+    "`hookstream up` is known.",
+)
+
+
+@app.command("add")
+@uses_api
+def add(
+    tenant_id: Annotated[str, typer.Argument(help="The id that events carry as `tenant`.")],
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    profile: Annotated[
+        str, typer.Option(help="Default wire format of its endpoints.", autocompletion=completion.wire_formats)
+    ] = "standard",
+    notify_email: Annotated[list[str] | None, typer.Option(help="Who hears of failing endpoints. Repeatable.")] = None,
+    open_catalogue: Annotated[
+        bool | None,
+        typer.Option(
+            "--open-catalogue/--closed-catalogue",
+            help="Whether endpoints may subscribe to types that no catalogue knows. Default: only with `standard`.",
+        ),
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Register a tenant, or replace what is known of it. Events of unregistered tenants are delivered all the same."""
+    emails = tuple(notify_email or ())
+    address = api_or_kafka(operator=True)
+    if address is not None:
+        body = {"id": tenant_id, "name": name, "profile": profile, "notify_emails": emails,
+                "open_catalogue": open_catalogue}  # fmt: skip
+        show_one(ask(address, lambda api: _register(api, tenant_id, body)), output)
+        return
+
+    async def work() -> dict[str, Any]:
+        async with session() as registry:
+            tenant = Tenant(
+                id=tenant_id, name=name, profile=profile, notify_emails=emails, open_catalogue=open_catalogue
+            )  # fmt: skip
+            await registry.call(PutTenant(tenant), tenant_id)
+            return _public(registry.directory.tenants[tenant_id])
+
+    show_one(process_context.run(work()), output)
+
+
+async def _register(api: ApiClient, tenant_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """As over Kafka: there already means that it is replaced."""
+    try:
+        registered: dict[str, Any] = await api.post("tenants", body=body)
+    except CommandRefused as error:
+        if error.code != "exists":
+            raise
+        registered = await api.put("tenants", tenant_id, body=body)
+    return registered
+
+
+@app.command("list")
+@uses_api
+def list_(output: Output = Format.table) -> None:
+    """Show all tenants."""
+
+    async def work() -> list[dict[str, Any]]:
+        async with session() as registry:
+            return [_public(tenant) for _, tenant in sorted(registry.directory.tenants.items())]
+
+    address = api_or_kafka(operator=True)
+    found = process_context.run(work()) if address is None else ask(address, lambda api: api.all("tenants"))
+    show(found, ("id", "name", "profile", "notify_emails"), output, "No tenants are registered.")
+
+
+@app.command("show")
+@uses_api
+def show_command(
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")], output: Output = Format.table
+) -> None:
+    """Show one tenant (through the API)."""
+    show_one(ask(the_api(operator=True), lambda api: api.get("tenants", tenant_id)), output)
+
+
+def _public(tenant: Tenant) -> dict[str, Any]:
+    return {name: getattr(tenant, name) for name in Tenant.__struct_fields__} | {
+        "notify_emails": list(tenant.notify_emails)
+    }

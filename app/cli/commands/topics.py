@@ -1,0 +1,73 @@
+"""`hookstream topics`: compare the cluster with topics/*.yaml, and bring it in line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from app.adapters.kafka.admin import KafkaAdmin
+from app.cli.connect import process_context
+from app.cli.terminal.output import Format, Output, show
+from app.core.topics.drift import Drift, Step, plan
+from app.runtime.topics import topics_of
+
+app = typer.Typer(no_args_is_help=True, help="Topics as code: topics/*.yaml is what the cluster should have.")
+
+
+@app.command("plan")
+def plan_command(output: Output = Format.table) -> None:
+    """Show what separates the cluster from topics/*.yaml. Exit code 0: nothing; 2: something."""
+    steps = process_context.run(_steps())
+    _show(steps, output, "The cluster is in line with topics/*.yaml.")
+    raise typer.Exit(2 if steps else 0)
+
+
+@app.command("apply")
+def apply_command(output: Output = Format.table) -> None:
+    """Create what is missing and set what differs. Nothing is deleted, no partition count is changed."""
+
+    async def work() -> tuple[list[Step], list[str]]:
+        topics = topics_of(process_context.settings())
+        async with KafkaAdmin(process_context.bootstrap()) as admin:
+            steps = plan(topics, await admin.actual(topics))
+            return steps, await admin.apply(steps)
+
+    steps, done = process_context.run(work())
+    drift = [step for step in steps if isinstance(step, Drift)]
+    rows = [{"step": sentence, "done": True} for sentence in done]
+    rows += [{"step": step.sentence(), "done": False} for step in drift]
+    show(rows, ("step", "done"), output, "Nothing to do: the cluster is in line with topics/*.yaml.")
+    raise typer.Exit(1 if drift else 0)
+
+
+@app.command("verify")
+def verify_command(output: Output = Format.table) -> None:
+    """Like plan, for scripts: exit code 1 when the cluster differs in anything."""
+    steps = process_context.run(_steps())
+    _show(steps, output, "The cluster is in line with topics/*.yaml.")
+    raise typer.Exit(1 if steps else 0)
+
+
+@app.command("export")
+def export_command() -> None:
+    """Print kafka-topics.sh commands that would create all topics (for clusters where others do that)."""
+    for spec in topics_of(process_context.settings()).specs:
+        config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
+        print(
+            f"kafka-topics.sh --bootstrap-server $KAFKA --create --if-not-exists --topic {spec.name} "
+            f"--partitions {spec.partitions} --replication-factor {spec.replication} {config}"
+        )
+
+
+async def _steps() -> list[Step]:
+    topics = topics_of(process_context.settings())
+    async with KafkaAdmin(process_context.bootstrap()) as admin:
+        return plan(topics, await admin.actual(topics))
+
+
+def _show(steps: list[Step], output: Format, empty: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": step.sentence(), "topic": step.spec.name, "kind": type(step).__name__.lower()} for step in steps
+    ]
+    show(rows, ("step",), output, empty)

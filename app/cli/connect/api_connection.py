@@ -1,0 +1,160 @@
+"""The options with which every command can be sent through the management API, and the way there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import wraps
+from ipaddress import ip_address
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import msgspec
+import typer
+
+from app.adapters.http.api_client import ApiClient
+from app.cli.connect import completion, process_context
+from app.cli.connect.api_target import Address, Flags, Running, choose
+from app.cli.terminal.inputs import WHY_FILE
+from app.core.errors import HookstreamError
+from app.settings import SecretText
+
+T = TypeVar("T")
+
+_NOTHING = Flags()
+_said: ContextVar[Flags] = ContextVar("_said", default=_NOTHING)
+_OPTIONS: dict[str, Any] = {
+    "api_url": Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="The API to use, https://…; without one: see --as.")
+    ],
+    "api_key": Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="sk_…, or for tenants and keys the operator's token. Better a file:"),
+    ],
+    "api_key_file": Annotated[
+        str | None, typer.Option("--key-file", metavar="FILE", help=f"File with the key {WHY_FILE}.")
+    ],
+    "api_ca_file": Annotated[
+        str | None, typer.Option("--ca-file", metavar="FILE", help="Trust this authority, too (PEM).")
+    ],
+    "api_profile": Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", autocompletion=completion.profile_names,
+            help="Address and key of [profile.NAME] in ~/.config/hookstream/config.toml; `default` is taken by itself "
+            "unless a Kafka is set.",
+        ),
+    ],
+    "api_config": Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="Another file of profiles than that.")
+    ],
+}  # fmt: skip
+
+
+def uses_api(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the API; what they say is kept for `the_api` and `api_or_kafka`."""
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        _said.set(Flags(**{name.removeprefix("api_"): given.pop(name) for name in _OPTIONS}))
+        command(**given)
+
+    signature = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _OPTIONS.items()
+    ]
+    known = list(signature.parameters.values())
+    last = [each for each in known if each.name == "output"]
+    whole = [*(each for each in known if each.name != "output"), *added, *last]
+    both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in whole]
+    wrapped.__signature__ = signature.replace(parameters=both)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in both} | {"return": None}
+    return wrapped
+
+
+def flags() -> Flags:
+    """What this command's line says about the API."""
+    return _said.get()
+
+
+def redirect_url() -> str | None:
+    """Take `--url` for something else than the API's address: `endpoints update` had it before there was an API."""
+    said = _said.get()
+    _said.set(msgspec.structs.replace(said, url=None))
+    return said.url
+
+
+def the_api(*, operator: bool = False) -> Address:
+    """The API, for what only it can do; ends the program with a sentence when none is named."""
+    address = _choose(operator=operator, direct=False)
+    assert address is not None, "choose() raises where it is not `direct`"
+    return address
+
+
+def api_or_kafka(*, operator: bool = False) -> Address | None:
+    """The API where one is named; None: go over Kafka."""
+    return _choose(operator=operator, direct=True)
+
+
+def _choose(*, operator: bool, direct: bool) -> Address | None:
+    try:
+        address = choose(flags(), os.environ, _running_up, operator=operator, direct=direct)
+    except HookstreamError as error:
+        process_context.fail(error)
+    if address is not None:
+        _remark(address)
+    return address
+
+
+def ask(address: Address, work: Callable[[ApiClient], Awaitable[T]]) -> T:
+    """Connect, ask, and come back with the answer; failures end the program with a sentence."""
+
+    async def whole() -> T:
+        proxy = _proxy(address.url)
+        async with ApiClient(
+            address.url, address.token, ca_file=address.ca_file, proxy=proxy, acting_for=address.acting_for
+        ) as api:
+            return await work(api)
+
+    return process_context.run(whole())
+
+
+def _running_up() -> Running | None:
+    settings = process_context.settings()
+    found = process_context.running(settings.data_dir)
+    if found is None:
+        return None
+    token = settings.admin_token
+    if token is None:
+        try:
+            token = SecretText((settings.data_dir / "admin.token").read_text(encoding="ascii").strip())
+        except (OSError, UnicodeDecodeError):
+            token = None
+    return Running(found.api_url, token)
+
+
+def _remark(address: Address) -> None:
+    if address.found_in and sys.stderr.isatty():
+        print(f"({address.url}, {address.found_in})", file=sys.stderr)
+    host = urlsplit(address.url).hostname or ""
+    if address.url.startswith("http://") and not _local(host):
+        print(f"warning: the key goes to {host} unencrypted; use https:// if it leaves this network", file=sys.stderr)
+
+
+def _local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _proxy(url: str) -> str | None:
+    """HTTPS_PROXY and NO_PROXY, as everywhere."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return None if _local(host) or proxy_bypass(host) else getproxies().get(parts.scheme)

@@ -1,0 +1,163 @@
+"""Whom a command talks to: the management API (which one, with which key), or Kafka itself.
+
+The address is the first of: `--url`; the profile of `--as` (or `default` of the file of `--config`); the profile
+`default` of the user's file, unless the environment names a Kafka; a `hookstream up` that runs with the data folder.
+What is a flag wins over the same field of a profile. Commands that can go over Kafka do so when nobody names an API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from app.cli.connect import contexts_file
+from app.cli.connect.contexts_file import ApiProfile
+from app.cli.terminal.inputs import secret_of
+from app.core.errors import ConfigError
+from app.settings import PREFIX, SecretText
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about it."""
+
+    url: str | None = None
+    key: str | None = None
+    key_file: str | None = None
+    ca_file: str | None = None
+    config: str | None = None
+    profile: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is given, which only the API takes."""
+        return self.key is not None or self.key_file is not None
+
+
+class Running(msgspec.Struct, frozen=True):
+    """The `hookstream up` of the data folder."""
+
+    api_url: str
+    admin_token: SecretText | None
+
+
+class Address(msgspec.Struct, frozen=True):
+    """An API, and who asks."""
+
+    url: str
+    token: SecretText
+    ca_file: Path | None
+    #: where the address comes from, when nobody has named it in this command
+    found_in: str | None = None
+    #: tenant and mode that the operator acts for
+    acting_for: tuple[str, str] | None = None
+
+
+def choose(
+    flags: Flags, environ: Mapping[str, str], find_up: Callable[[], Running | None], *, operator: bool, direct: bool
+) -> Address | None:
+    """The API to use; None: Kafka itself, which `direct` allows. `ConfigError` says how to name one."""
+    kafka = any(environ.get(f"{PREFIX}BOOTSTRAP_SERVERS{end}") for end in ("", "_FILE"))
+    profile = _profile(flags, environ, kafka)
+    if profile is None and direct and flags == Flags():
+        return None
+    up = find_up() if flags.url is None and profile is None else None
+    url = flags.url or (profile and profile.url) or (up and up.api_url)
+    if not url:
+        raise ConfigError([_how(environ, kafka, operator)])
+    key = secret_of("key", flags.key, flags.key_file)
+    token = SecretText(key) if key is not None else None
+    if token is None and profile is not None:
+        token = profile.token(operator=operator)
+    if token is None and up is not None and operator:
+        token = up.admin_token
+    if token is None or not token.reveal():
+        raise ConfigError([_no_key(url, profile, up, operator)])
+    found_in = None if flags.url or flags.profile or flags.config else _source(profile, up)
+    return Address(_checked_url(url), _checked_token(token), _ca_file(flags, profile), found_in)
+
+
+def _profile(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiProfile | None:
+    path = Path(flags.config).expanduser() if flags.config else contexts_file.default_path(environ)
+    if flags.profile is not None:
+        if not flags.config and not path.exists():
+            raise ConfigError([f"--as {flags.profile}: there is no file of profiles {path}\n{_EXAMPLE}"])
+        return contexts_file.chosen(path, flags.profile)
+    if flags.config:
+        if flags.url:
+            raise ConfigError(["--url and --config are both given: say with --as which profile's key goes to the URL"])
+        return contexts_file.chosen(path, "default")
+    if flags.url or kafka or not path.exists():
+        return None
+    return contexts_file.read(path).get("default")
+
+
+def _how(environ: Mapping[str, str], kafka: bool, operator: bool) -> str:
+    key = "the operator's token" if operator else "sk_…"
+    said = (
+        f"This goes through the management API, and no address of one is known. Give --url https://… and "
+        f"--key-file FILE ({key}), or --as NAME of a profile in {contexts_file.default_path(environ)}.\n{_EXAMPLE}"
+    )
+    if kafka:
+        said += (
+            f"\n(The profile `default` is not taken by itself while {PREFIX}BOOTSTRAP_SERVERS is set: --as default.)"
+        )
+    return said
+
+
+def _no_key(url: str, profile: ApiProfile | None, up: Running | None, operator: bool) -> str:
+    if profile is not None:
+        field = "admin_token" if operator else "key"
+        return f"{profile.file}: [profile.{profile.name}] has neither {field} nor {field}_file; or give --key-file FILE"
+    if operator:
+        return f"The API {url} asks for the operator's token (HOOKSTREAM_ADMIN_TOKEN of the service): --key-file FILE"
+    said = (
+        f"The API {url} asks for a key: --key-file FILE with sk_… in it (or --key, which others on the machine can see)"
+    )
+    if up is not None:
+        said += ". Make one with:  hookstream keys create --tenant default --mode live"
+    return said
+
+
+_EXAMPLE = """Such a file:
+  [profile.default]
+  url = "https://hooks.example.com"
+  key_file = "live.key"            # or key = "sk_live_…"
+  admin_token_file = "admin.token" # for `tenants` and `keys`"""
+
+
+def _source(profile: ApiProfile | None, up: Running | None) -> str | None:
+    if profile is not None:
+        return f"profile {profile.name} of {profile.file}"
+    return "the running `hookstream up`" if up is not None else None
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    else:
+        good = (
+            good and not (parts.query or parts.fragment or "@" in parts.netloc) and url.isascii() and url.isprintable()
+        )
+    if not good or " " in url:
+        shown = "an address with user or password" if "@" in url else repr(url)
+        raise ConfigError([f"{shown} is no address of an API: write https://host, with port and path where needed"])
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _checked_token(token: SecretText) -> SecretText:
+    text = token.reveal()
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ConfigError(["the key has spaces, line breaks or other signs that no key has: is it the right file?"])
+    return token
+
+
+def _ca_file(flags: Flags, profile: ApiProfile | None) -> Path | None:
+    if flags.ca_file is not None:
+        return Path(flags.ca_file).expanduser()
+    return profile.ca_file if profile is not None else None

@@ -1,0 +1,101 @@
+"""`hookstream endpoints` over Kafka itself: commands to the registry, for who has the brokers and no API."""
+
+from __future__ import annotations
+
+import secrets as dice
+from typing import Any
+
+import msgspec
+
+from app.adapters.secrets.tokens import new_signing_secret
+from app.cli.connect import process_context
+from app.cli.connect.registry_session import Session, session
+from app.core.errors import CommandRefused, ConfigError
+from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
+from app.profiles.catalog import PROFILES
+
+_INNER = {"epoch", "secrets", "holds", "created_by", "rotated_by"}
+
+
+async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:
+    """Register an endpoint; `secret` is in the answer, and nowhere else."""
+    async with session() as registry:
+        known = registry.directory.tenants.get(fields["tenant"])
+        chosen = fields.pop("profile", None) or (known.profile if known else "standard")
+        plain = _secret(chosen, secret, unsigned)
+        endpoint = Endpoint(id="ep_" + dice.token_hex(12), profile=chosen, **fields)
+        endpoint = _sealed(_checked(endpoint), plain, registry)
+        await registry.call(CreateEndpoint(endpoint), endpoint.id)
+        stored = registry.directory.endpoint(endpoint.id) or endpoint
+        return public(stored) | {"secret": plain}
+
+
+async def all_of(tenant: str | None, mode: str | None) -> list[dict[str, Any]]:
+    """The endpoints of a tenant and mode, or of all."""
+    async with session() as registry:
+        return [public(endpoint) for endpoint in registry.directory.endpoints(tenant, mode)]
+
+
+async def one(endpoint_id: str) -> dict[str, Any]:
+    """One endpoint."""
+    async with session() as registry:
+        return public(_existing(registry, endpoint_id))
+
+
+async def change(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
+    """Change fields."""
+    async with session() as registry:
+        await registry.call(UpdateEndpoint(endpoint_id, changes, expect_version), endpoint_id)
+        return public(_existing(registry, endpoint_id))
+
+
+async def remove(endpoint_id: str) -> None:
+    """Remove it."""
+    async with session() as registry:
+        await registry.call(RemoveEndpoint(endpoint_id), endpoint_id)
+
+
+def public(endpoint: Endpoint) -> dict[str, Any]:
+    """What may be shown of an endpoint: everything but its secrets and the registry's own notes."""
+    shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name not in _INNER}
+    return shown | {"events": list(endpoint.events), "signed": bool(endpoint.secrets)}
+
+
+def _existing(registry: Session, endpoint_id: str) -> Endpoint:
+    endpoint = registry.directory.endpoint(endpoint_id)
+    if endpoint is None:
+        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
+    return endpoint
+
+
+def _checked(endpoint: Endpoint) -> Endpoint:
+    try:
+        return msgspec.convert(msgspec.to_builtins(endpoint), Endpoint)
+    except msgspec.ValidationError as error:
+        raise CommandRefused("invalid", str(error)) from error
+
+
+def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
+    known = PROFILES.get(profile)
+    if unsigned:
+        if given is not None:
+            raise CommandRefused("invalid", "--secret and --no-secret exclude each other")
+        if known is not None and known.secret_required:
+            raise CommandRefused("invalid", f"profile {profile} always signs")
+        return None
+    plain = given or new_signing_secret()
+    if known is not None:
+        try:
+            known.key(plain)
+        except ConfigError as error:
+            raise CommandRefused("invalid", str(error)) from error
+    return plain
+
+
+def _sealed(endpoint: Endpoint, plain: str | None, registry: Session) -> Endpoint:
+    if plain is None:
+        return endpoint
+    owner = f"{endpoint.tenant}/{endpoint.id}"
+    sealed: SealedSecret = process_context.keyring(registry.settings).seal(plain, owner, registry.clock.now_ms())
+    return msgspec.structs.replace(endpoint, secrets=(sealed,))

@@ -1,0 +1,61 @@
+"""A short connection of a command to the registry: read it whole, send commands, see them applied."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.cli.connect import process_context
+from app.core.directory import Directory
+from app.core.records.command import Action, Reply
+from app.core.topics.names import Names
+from app.runtime.topics import topics_of
+from app.settings import Settings
+
+
+class Session:
+    """The registry as it is, and the way to change it."""
+
+    def __init__(
+        self, settings: Settings, feed: KafkaDirectoryFeed, client: CommandClient, directory: Directory
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.clock = SystemClock()
+        self._feed = feed
+        self._client = client
+
+    async def call(self, action: Action, entity: str) -> Reply:
+        """Send a command; returns when its effect is in `directory`."""
+        reply = await self._client.call(action, entity=entity, actor="cli")
+        await self._feed.catch_up_after_reply()
+        return reply
+
+
+@asynccontextmanager
+async def session() -> AsyncIterator[Session]:
+    """Connect to the registry of the running service."""
+    settings = process_context.settings()
+    bootstrap = process_context.bootstrap()
+    topics = topics_of(settings)
+    directory = Directory()
+    feed = KafkaDirectoryFeed(
+        bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-cli", directory=directory
+    )  # fmt: skip
+    client = CommandClient(
+        bootstrap,
+        commands=topics.name(Names.REGISTRY_COMMANDS),
+        replies=topics.name(Names.REGISTRY_REPLIES),
+        client_id="hookstream-cli",
+        clock=SystemClock(),
+    )
+    try:
+        await client.start()
+        await feed.start()
+        yield Session(settings, feed, client, directory)
+    finally:
+        await feed.stop()
+        await client.stop()

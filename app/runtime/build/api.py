@@ -1,0 +1,168 @@
+"""Build the API role."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from app.adapters.clock import SystemClock
+from app.adapters.http.listener import OnClosed
+from app.adapters.http.web_server import WebServer
+from app.adapters.json_schemas import schema_problem
+from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.offsets import KafkaEnds
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.record_reader import KafkaRecords
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.secrets.keyring import AesSealer
+from app.adapters.secrets.tokens import RandomMinter
+from app.api.grants import Tokens
+from app.api.request import Services
+from app.api.server.authentication import Gate
+from app.api.server.rate_limits import CallLimits
+from app.api.server.role import ApiRole
+from app.api.server.server import Server
+from app.core.connection_book import ConnectionLimits
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
+from app.dashboard.assets import Assets
+from app.dashboard.live import Hub
+from app.dashboard.login_throttle import Doorkeeper
+from app.dashboard.rendering import Renderer
+from app.dashboard.request import Desk
+from app.dashboard.server.security_headers import Frames
+from app.dashboard.server.site import Site
+from app.ports.cluster import Operations
+from app.ports.dependencies import Dependency
+from app.ports.http import Sender
+from app.ports.registry import DirectoryFeed
+from app.profiles.catalog import load_catalogue
+from app.profiles.requests import RequestBuilder
+from app.roles.replay.role.dry_run import Counting
+from app.roles.replay.role.selector import Archive
+from app.runtime.build.projection import read_store
+from app.runtime.build.shared import Address
+from app.settings import Settings
+from collections.abc import AsyncIterator
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+import app
+import structlog
+
+
+log = structlog.get_logger(__name__)
+
+
+_CLIENT = "hookstream-api"
+
+
+CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
+
+
+def api_role(
+    settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
+    keyring: AesKeyRing, past: Archive, address: Address,
+    probes: Callable[[web.Application], web.Application], database: Dependency,
+    operations: Operations, on_closed: OnClosed,
+) -> ApiRole:  # fmt: skip
+    """A fresh role."""
+    clock = SystemClock()
+
+    @asynccontextmanager
+    async def services() -> AsyncIterator[Services]:
+        commands = CommandClient(
+            bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
+            client_id=_CLIENT, clock=clock,
+        )  # fmt: skip
+        ends = _ends(settings, bootstrap, topics)
+        reads = read_store(settings, database)
+        records = KafkaRecords(bootstrap, client_id=_CLIENT)
+        try:
+            await commands.start()
+            await ends.start()
+            yield Services(
+                feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
+                counter=Counting(past), reads=reads, records=records, sender=sender, keyring=keyring,
+                minter=RandomMinter(), clock=clock, topics=topics,
+                builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
+                partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
+                schema_problem=schema_problem, tokens=_tokens(settings, keyring),
+                public_url=settings.public_url or "", allow_http=settings.allow_http,
+            )  # fmt: skip
+        finally:
+            await records.stop()
+            await reads.close()
+            await past.reader.close()
+            await ends.stop()
+            await commands.stop()
+
+    def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
+        return _listening(address, probes(application), _limits(settings), on_closed)
+
+    return ApiRole(
+        services=services, listen=listen,
+        limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
+        version=version("hookstream"),
+        operator_token=_operator_token(settings),
+        mount=partial(_mount_dashboard, settings, operations),
+    )  # fmt: skip
+
+
+def _mount_dashboard(
+    settings: Settings, operations: Operations, services: Services, gate: Gate, server: Server,
+    application: web.Application,
+) -> None:  # fmt: skip
+    site(settings, services, gate, server, operations).add_to(application)
+
+
+def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
+    return KafkaEnds(
+        bootstrap, client_id=_CLIENT, events=topics.name(Names.EVENTS_RAW),
+        fanout_group=f"{settings.topic_prefix}hookstream.fanout",
+    )  # fmt: skip
+
+
+def _operator_token(settings: Settings) -> str | None:
+    if settings.admin_token is None:
+        log.warning("api.no_operator", reason="HOOKSTREAM_ADMIN_TOKEN is not set: nobody can make keys")
+        return None
+    return settings.admin_token.reveal()
+
+
+def _tokens(settings: Settings, keyring: AesKeyRing) -> Tokens:
+    """What seals sessions and links: another ring or another operator's token ends them all."""
+    token = settings.admin_token.reveal() if settings.admin_token else ""
+    key = keyring.derive(f"sessions/{token}")
+    return Tokens(key, AesSealer(key))
+
+
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(total=settings.api_connections, per_address=settings.api_connections_per_address)
+
+
+@asynccontextmanager
+async def _listening(
+    address: Address, application: web.Application, limits: ConnectionLimits, on_closed: OnClosed
+) -> AsyncIterator[int]:
+    server = WebServer(
+        address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere,
+        limits=limits, on_closed=on_closed,
+    )  # fmt: skip
+    address.port = await server.start()
+    try:
+        yield address.port
+    finally:
+        await server.stop()
+
+
+def site(settings: Settings, services: Services, gate: Gate, server: Server, operations: Operations) -> Site:
+    """The pages over an API's services."""
+    number = version("hookstream")
+    renderer = Renderer(services.feed, services.clock, Assets(), version=number)
+    desk = Desk(
+        api=services, hub=Hub(services.clock, services.minter.id("live")), operations=operations,
+        gate=gate, doorkeeper=Doorkeeper(), render=renderer.part,
+    )  # fmt: skip
+    return Site(desk, renderer, server, Frames(settings.portal_origins))

@@ -1,0 +1,108 @@
+"""Build the read model: the role that writes it, and what asks it."""
+
+from __future__ import annotations
+
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.history import KafkaReplayReader
+from app.adapters.sql.checking import Check
+from app.adapters.sql.checking import check_counts
+from app.adapters.sql.database import Database
+from app.adapters.sql.migrate import revision
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
+from app.core.errors import Unavailable
+from app.core.readmodel.batch import TOPICS
+from app.core.topics.declarations import Topics
+from app.ports.clock import Clock
+from app.ports.dependencies import Dependency
+from app.ports.metrics import Meter
+from app.roles.projection.role import ProjectionRole
+from app.settings import Settings
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+_DAY_MS = 86_400_000
+
+
+#: retention goes on while counters are compared
+_MARGIN_MS = 3_600_000
+
+
+def database_of(settings: Settings, status: Dependency | None = None) -> Database:
+    """The database that the settings name; nobody has connected to it yet."""
+    url = settings.database_url.reveal() if settings.database_url else None
+    return Database(url, settings.data_dir, status=status)
+
+
+def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadStore:
+    """What asks the read model; `close` it."""
+    return SqlReadStore(database_of(settings, status))
+
+
+def projection_role(
+    settings: Settings, bootstrap: str, topics: Topics, group: str, clock: Clock, meter: Meter,
+    status: Dependency | None = None,
+) -> ProjectionRole:  # fmt: skip
+    """A fresh role."""
+    source = KafkaSource(
+        bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
+        session_s=settings.session_timeout, instance=settings.instance_id, hold=True, together=True,
+    )  # fmt: skip
+    return ProjectionRole(
+        source=source, store=SqlProjectionStore(database_of(settings, status)), topics=topics, clock=clock, meter=meter,
+        retention_days=settings.retention_days,
+    )  # fmt: skip
+
+
+class Extent(NamedTuple):
+    """How far the read model has a partition."""
+
+    topic: str
+    partition: int
+    #: the first offset that Kafka has, the one that is read next, and the one that the next record gets
+    begin: int
+    next: int
+    end: int
+
+    @property
+    def behind(self) -> int:
+        """Records that are not in it yet."""
+        return max(0, self.end - max(self.next, self.begin))
+
+
+async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[Extent]:
+    """Of each partition, now. Raises `Unavailable`."""
+    known = await store.read_to()
+    reader = KafkaReplayReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
+    found = []
+    try:
+        for logical in TOPICS:
+            numbers = range(next(spec.partitions for spec in topics.specs if spec.logical == logical))
+            oldest = await reader.oldest(topics.name(logical), numbers)
+            ends = await reader.ends(topics.name(logical), numbers)
+            found += [
+                Extent(logical, number, oldest[number].offset, known.get((logical, number), 0), ends[number])
+                for number in numbers
+            ]
+    finally:
+        await reader.close()
+    return found
+
+
+async def count_again(settings: Settings, *, repair: bool, on_progress: Callable[[int, int], None]) -> Check:
+    """Compare the counters with the rows of what is kept; see `check_counts`. Raises `Unavailable`."""
+    database = database_of(settings)
+    kept_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)
+    try:
+        there, ours = await revision(database)
+        if there != ours:
+            raise Unavailable(
+                f"The read model has the schema {there}, this program {ours}: run `hookstream readmodel upgrade`."
+            )
+        return await check_counts(
+            database, not_before_ms=max(0, kept_from_ms) + _MARGIN_MS, repair=repair, on_progress=on_progress
+        )
+    finally:
+        await database.close()

@@ -1,0 +1,358 @@
+"""One process: its shared connections, its roles under a supervisor, its probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from app.adapters.clock import SystemClock, SystemDice
+from app.adapters.dependencies import Dependencies
+from app.adapters.http.dns import NameResolver
+from app.adapters.http.sender import HttpSender
+from app.adapters.http.web_server import add_probes
+from app.adapters.json_schemas import schema_problem
+from app.adapters.kafka.cluster import KafkaOperations
+from app.adapters.kafka.cluster_watch import ClusterWatch
+from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.internals import tolerate
+from app.adapters.kafka.lag_sampler import LagSampler
+from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.registry_store import KafkaRegistryStore
+from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.telemetry.metrics import PrometheusMeter
+from app.core.directory import Directory
+from app.core.egress import EgressPolicy, check_url
+from app.core.errors import ConfigError
+from app.core.limits import TenantLimits
+from app.core.readmodel.batch import TOPICS as PROJECTED
+from app.core.sealing import newest_secret_problem
+from app.core.topics.declarations import Topics
+from app.core.topics.names import RUNGS, Names
+from app.profiles.catalog import PROFILES
+from app.profiles.secrets import secret_problem
+from app.roles.delay.role import DelayRole
+from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.role.worker import DispatchRole
+from app.roles.registry.role import RegistryRole
+from app.roles.replay.role.selector import Archive
+from app.runtime.build.replay import archive, replay_role
+from app.runtime.build.shared import Address, ports_of
+from app.runtime.build.streams import fanout_role, health_role, sequencer_role
+from app.runtime.event_loop_watchdog import LoopWatch
+from app.runtime.life import Life, RingWatch
+from app.runtime.parts import Parts, Tasks
+from app.runtime.reduction import reduced_for
+from app.runtime.supervisor import Role, Supervisor
+from app.runtime.topics import check
+from app.runtime.watchdog_loop import Watchdog, every_s, limits_of
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "notifier", "replay", "projection", "api")
+#: role → what its consumer group reads
+GROUPS = {
+    "fanout": [Names.EVENTS_RAW],
+    "dispatch": [Names.DELIVERIES],
+    "sequencer": [Names.DELIVERIES_ORDERED],
+    "delay": [f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS],
+    "registry": [Names.REGISTRY_COMMANDS],
+    "health": [Names.ENDPOINTS_SIGNALS],
+    "notifier": [Names.NOTICES],
+    "projection": list(PROJECTED),
+}
+#: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
+EXIT_STUCK = 70
+#: attempt records may gather for that long: nobody waits for them but the commit
+_ATTEMPTS_LINGER_S = 0.005
+#: what a stop of the roles takes beside requests under way
+_STOP_S = 30.0
+
+
+class Process:
+    """Roles of one process and what they share."""
+
+    def __init__(
+        self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str],
+        address: Address, *, stuck_restarts: int = 0,
+    ) -> None:  # fmt: skip
+        """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is built anew."""
+        unknown = sorted(set(roles) - set(ROLES))
+        if unknown:
+            raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+        self._settings = settings
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._keyring = keyring
+        self._roles = tuple(roles)
+        self.address = address
+        self._parts = Parts()
+        self.meter = PrometheusMeter()
+        self._clock = SystemClock()
+        self._dice = SystemDice()
+        self.dependencies = Dependencies(self._clock, self.meter)
+        self._cluster: ClusterWatch | None = None
+        self._log = KafkaLog(
+            bootstrap, client_id="hookstream", meter=self.meter,
+            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S}, reduce=partial(reduced_for, topics),
+        )  # fmt: skip
+        self._policy = EgressPolicy(
+            allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http,
+            ports=frozenset(map(int, settings.egress_ports)) or None,
+        )  # fmt: skip
+        #: where this process, its Kafka and its database listen: no endpoint may be there
+        self.own_ports = ports_of(settings, bootstrap)
+        self._sender = HttpSender(
+            self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port},
+            resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
+        )  # fmt: skip
+        self._feed = KafkaDirectoryFeed(
+            bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", meter=self.meter,
+            directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),
+        )  # fmt: skip
+        self._limits = limits_of(settings)
+        self._supervisor = self._supervise(stuck_restarts)
+        self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
+        self._life = Life(self._clock, self.readiness)
+        self._check_topics = partial(check, bootstrap, topics)
+        self._loop_watch = LoopWatch(settings.watchdog_loop_seconds, EXIT_STUCK)
+
+    def _supervise(self, stuck_restarts: int) -> Supervisor:
+        makers: dict[str, Callable[[], Role]] = {
+            "fanout": self._fanout,
+            "dispatch": self._dispatch,
+            "sequencer": self._sequencer,
+            "delay": self._delay,
+            "registry": self._registry,
+            "health": self._health,
+            "notifier": self._notifier,
+            "replay": self._replay,
+            "projection": self._projection,
+            "api": self._api,
+        }
+        return Supervisor(
+            {name: makers[name] for name in self._roles}, self._clock, self.meter, stuck_restarts=stuck_restarts,
+            stuck_within_s=10 * max(self._limits.stuck_s, self._limits.settling_s),
+            obstacle=lambda: self._cluster.readiness()["topics"] if self._cluster is not None else None,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all.
+
+        When it raises or is cancelled, nothing is left running, and it may be called again.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        tolerate()
+        topics = sorted(self._topics.all_names())
+        await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
+        await self._parts.open("log", lambda: self._log.start(topics), self._log.close)
+        await self._check_topics()
+        await self._parts.open("directory", self._feed.start, self._feed.stop)
+        await self._parts.open("sender", self._sender.start, self._sender.close)
+        stop = partial(self._supervisor.stop, self._settings.stop_seconds + _STOP_S)
+        await self._parts.open("roles", self._supervisor.start, stop)
+        care = Tasks(self._care)
+        await self._parts.open("care", care.start, care.stop)
+
+    async def stop(self) -> bool:
+        """Stop the roles, then the connections, within seconds; False when something had to be left behind.
+
+        However far the start has come; after `start` was cancelled, not beside it.
+        """
+        return await self._parts.close()
+
+    async def given_up(self) -> str:
+        """Wait until the process should end, because it cannot repair a role; why."""
+        return await self._supervisor.given_up()
+
+    def readiness(self) -> dict[str, str | None]:
+        """For each role None, or why it would not act on a new event."""
+        cluster = {"kafka": self.dependencies.of("kafka").trouble}
+        if self._cluster is not None:
+            cluster = self._cluster.readiness()
+        return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | self._supervisor.readiness()
+
+    def _notes(self) -> dict[str, object]:
+        return {"dependencies": self.dependencies.states(), "warnings": [*self._supervisor.warnings]}
+
+    def probes(self, application: web.Application) -> web.Application:
+        """The application, with /healthz, /readyz and /metrics of this process."""
+        return add_probes(
+            application, self.meter.exposition, self.readiness, self._notes
+        )  # fmt: skip
+
+    def _care(self) -> list[Coroutine[Any, Any, None]]:
+        groups = self._group_topics()
+        mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
+        watchdog = Watchdog(
+            self._limits, self._clock, self._supervisor, {self._group(role): role for role in GROUPS},
+            self._log.waits_until_s,
+        )  # fmt: skip
+        sampler = LagSampler(
+            self._bootstrap, mine, self._topics, self._clock, self.meter,
+            partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
+        )  # fmt: skip
+        counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
+        self._cluster = ClusterWatch(
+            self._bootstrap, counts, self.dependencies.of("kafka"), self._clock, self._made_again
+        )  # fmt: skip
+        return [sampler.run(), self._cluster.run(), self._watch_loop()]
+
+    def _made_again(self, topic: str) -> None:
+        """Its readers may not have noticed: a fresh start compares the ids of the logs."""
+        for role in self._roles:
+            if topic in (self._topics.name(each) for each in GROUPS.get(role, ())):
+                self._supervisor.renew(role, f"topic {topic} was deleted and made again")
+
+    def _group_topics(self) -> dict[str, list[str]]:
+        """Each consumer group and its topics."""
+        return {self._group(role): [self._topics.name(each) for each in names] for role, names in GROUPS.items()}
+
+    async def _watch_loop(self) -> None:
+        """Once a second: how late the event loop is, what the directory holds, and whether the process is ready."""
+        self.meter.gauge("inflight_limit", self._settings.max_in_flight)
+        while True:
+            self._ring_watch.look()
+            self._life.look()
+            begun = self._clock.monotonic()
+            await self._clock.sleep(1.0)
+            self.meter.gauge("event_loop_lag_seconds", max(0.0, self._clock.monotonic() - begun - 1.0))
+            for status, number in self._feed.directory.census().items():
+                self.meter.gauge("endpoints", number, state=status)
+
+    async def until_ready(self) -> None:
+        """Return when every role would act on a new event."""
+        while any(self.readiness().values()):
+            await self._clock.sleep(0.05)
+
+    def _group(self, role: str) -> str:
+        return f"{self._settings.topic_prefix}hookstream.{role}"
+
+    def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
+        return KafkaSource(
+            self._bootstrap, group=self._group(role), client_id=f"hookstream-{role}", topics=topics,
+            session_s=self._settings.session_timeout, instance=self._settings.instance_id,
+            max_partition_fetch_bytes=fetch_bytes,
+        )  # fmt: skip
+
+    def _fanout(self) -> Role:
+        return fanout_role(
+            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self.meter
+        )  # fmt: skip
+
+    def _dispatch(self) -> Role:
+        return DispatchRole(
+            source=self._source("dispatch", [self._topics.name(Names.DELIVERIES)]),
+            log_=self._log,
+            sender=self._sender,
+            feed=self._feed,
+            keyring=self._keyring,
+            topics=self._topics,
+            clock=self._clock,
+            dice=self._dice,
+            meter=self.meter,
+            limits=Limits(
+                in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
+            ),
+            time_scale=self._settings.time_scale,
+            stop_s=self._settings.stop_seconds,
+            least_wait_ms=round(self._settings.max_wait_hours * 3_600_000),
+        )
+
+    def _api(self) -> Role:
+        from app.runtime.build.api import api_role  # its libraries take time, and most processes do without them
+
+        return api_role(
+            self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
+            self._past(), self.address, self.probes, self.dependencies.of("database_reads"),
+            KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
+            lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
+        )  # fmt: skip
+
+    def _sequencer(self) -> Role:
+        return sequencer_role(
+            self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter,
+            self._clock,
+        )  # fmt: skip
+
+    def _health(self) -> Role:
+        return health_role(
+            self._settings, self._bootstrap, self._topics, self._group, self._log, self._feed, self.meter
+        )  # fmt: skip
+
+    def _notifier(self) -> Role:
+        source = self._source("notifier", [self._topics.name(Names.NOTICES)])
+        from app.runtime.build.notifier import notifier_role
+
+        return notifier_role(
+            self._settings, source, self._topics, self._log, self._feed, self._keyring, self._clock, self.meter,
+            lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
+            self.dependencies.of("mail_server"),
+        )  # fmt: skip
+
+    def _delay(self) -> Role:
+        rungs = [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
+        return DelayRole(
+            source=self._source("delay", rungs, fetch_bytes=256 * 1024),
+            log_=self._log,
+            topics=self._topics,
+            clock=self._clock,
+            meter=self.meter,
+        )
+
+    def _registry(self) -> Role:
+        def store() -> KafkaRegistryStore:
+            return KafkaRegistryStore(
+                self._bootstrap,
+                group=self._group("registry"),
+                commands=self._topics.name(Names.REGISTRY_COMMANDS),
+                registry=self._topics.name(Names.REGISTRY),
+                replies=self._topics.name(Names.REGISTRY_REPLIES),
+                audit=self._topics.name(Names.AUDIT),
+                client_id="hookstream-registry",
+                session_s=self._settings.session_timeout,
+                instance=self._settings.instance_id,
+            )
+
+        return RegistryRole(
+            store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
+            url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
+            secret_problem=lambda endpoint, now_ms: (
+                newest_secret_problem(endpoint, self._keyring.open)
+                or secret_problem(endpoint, self._keyring.open, now_ms)
+            ),
+            most=TenantLimits(
+                endpoints=self._settings.max_endpoints_per_tenant, keys=self._settings.max_keys_per_tenant,
+                event_types=self._settings.max_event_types_per_tenant,
+            ),
+        )  # fmt: skip
+
+    def _replay(self) -> Role:
+        return replay_role(
+            self._settings, self._bootstrap, self._topics, self._group("replay"), self._past(), self._log, self._clock
+        )  # fmt: skip
+
+    def _projection(self) -> Role:
+        from app.runtime.build.projection import projection_role
+
+        return projection_role(
+            self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter,
+            self.dependencies.of("database"),
+        )  # fmt: skip
+
+    def _past(self) -> Archive:
+        return archive(
+            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._group("sequencer"), self._log,
+            self._feed, self._clock,
+        )  # fmt: skip

@@ -1,0 +1,118 @@
+"""The whole service on one machine: broker (unless you have one), topics, all roles, probes: what `up` runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.secrets.keyring import AesKeyRing
+from app.core.errors import Defect, HookstreamError
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import plan
+from app.embedded.broker.broker import EmbeddedBroker
+from app.runtime.build.shared import Address
+from app.runtime.parts import Parts, Tasks
+from app.runtime.process import ROLES, Process
+from app.runtime.topics import topics_of
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+#: here everything is in one process: a stuck role alone is built anew, so often before all of it has to end
+STUCK_RESTARTS = 3
+
+
+class Service:
+    """Started and stopped as one."""
+
+    def __init__(
+        self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool,
+        elsewhere: bool,
+    ) -> None:  # fmt: skip
+        """`elsewhere`: the API's port was not asked for, so if it is taken any other one will do."""
+        self._settings = settings
+        self._ring = ring
+        self._say = say
+        self._explicit_replication = explicit_replication
+        self._elsewhere = elsewhere
+        self._parts = Parts()
+        self._process: Process | None = None
+        #: of the embedded broker's controller: the process forbids them to endpoints
+        self._own_ports: set[int] = set()
+        self._started = asyncio.Event()
+        self.bootstrap = settings.bootstrap_servers or ""
+        self.topics: Topics
+        self.api_url = ""
+
+    async def start(self) -> None:
+        """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
+        if not self.bootstrap:
+            await self._start_broker()
+        await self._apply_topics()
+        self._say("starting the roles: " + ", ".join(ROLES))
+        address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
+        self._process = Process(
+            self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
+        )  # fmt: skip
+        self._process.own_ports |= self._own_ports
+        self._own_ports = self._process.own_ports
+        await self._parts.open("roles", self._process.start, self._process.stop)
+        self._started.set()
+        await self._process.until_ready()
+        self.api_url = f"http://{address.host}:{address.port}"
+
+    async def given_up(self) -> str:
+        """Wait until the process should end, because it cannot repair a role; why."""
+        await self._started.wait()
+        if self._process is None:
+            raise Defect("the service was not started")
+        return await self._process.given_up()
+
+    async def _start_broker(self) -> None:
+        known = self._settings
+        broker = EmbeddedBroker(
+            data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
+        )  # fmt: skip
+
+        async def start() -> None:
+            self.bootstrap = await broker.start()
+            self._own_ports.add(broker.controller_port)
+
+        self._say("starting Kafka")
+        await self._parts.open("Kafka", start, broker.stop)
+        guard = Tasks(lambda: [self._guard_broker(broker)])
+        await self._parts.open("Kafka's guard", guard.start, guard.stop)
+
+    async def _apply_topics(self) -> None:
+        async with KafkaAdmin(self.bootstrap) as admin:
+            brokers = await admin.brokers()
+            if brokers < self._settings.replication_factor and not self._explicit_replication:
+                self._say(f"this Kafka has {brokers} broker(s): topics get {brokers} instead of 3 replicas")
+                self._settings = msgspec.structs.replace(self._settings, replication_factor=brokers)
+            self.topics = topics_of(self._settings)
+            steps = plan(self.topics, await admin.actual(self.topics))
+            await admin.apply(steps)  # what this cannot mend, the process judges at its start
+
+    async def _guard_broker(self, broker: EmbeddedBroker) -> None:
+        """Our broker must not stay away: start it again on the same port, whatever ended it."""
+        while True:
+            code = await broker.wait_exited()
+            log.warning("broker.ended", exit_code=code, action="starting it again")
+            while True:
+                try:
+                    await broker.start()
+                    self._own_ports.add(broker.controller_port)
+                    log.warning("broker.back")
+                    break
+                except HookstreamError as error:
+                    log.error("broker.not_started", error=str(error))
+                    await asyncio.sleep(2.0)
+
+    async def stop(self) -> bool:
+        """Stop everything that was started, the broker last; False when something had to be left behind."""
+        return await self._parts.close()

@@ -1,0 +1,217 @@
+"""Keep the roles of a process running: a role that fails or is stuck is built anew, the others never notice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any, Protocol
+
+import structlog
+
+from app.core.errors import Defect, HookstreamError, LogMoved
+from app.core.offsets.progress import Report
+from app.ports.clock import Clock
+from app.ports.metrics import Meter
+from app.runtime.watchdog import Patience
+
+log = structlog.get_logger(__name__)
+
+_FIRST_BACKOFF_S = 0.5
+_LAST_BACKOFF_S = 10.0
+_HEALTHY_AFTER_S = 60.0
+#: so long after an end its reason may be that of a new start which takes its time
+_RECENT_S = 600.0
+_WARNINGS = 20
+_STOP_S = 12.0
+#: a stuck role that does not stop within that time cannot be replaced
+_STUCK_STOP_S = 20.0
+
+
+class Role(Protocol):
+    """A part that runs on its own."""
+
+    async def run(self) -> None:
+        """Work until cancelled; stop within seconds then. Raising asks for a fresh instance."""
+        ...
+
+    def ready(self) -> str | None:
+        """None when it would act on a new event; else why not."""
+        ...
+
+    def report(self) -> Report:
+        """What the watchdog judges; see the rules of runtime/watchdog.py."""
+        ...
+
+
+class _Kept:
+    """What is known of one role."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self.role: Role | None = None
+        #: why it ended last; empty: it has not
+        self.reason = ""
+        #: when it will be built anew (monotonic)
+        self.again_s = 0.0
+        #: what the watchdog says of it
+        self.suspicion: str | None = None
+        self.stuck: asyncio.Future[str] | None = None
+
+
+class Supervisor:
+    """Runs each role in a task of its own and restarts it with growing pauses."""
+
+    def __init__(
+        self, makers: Mapping[str, Callable[[], Role]], clock: Clock, meter: Meter, *,
+        stuck_restarts: int = 0, stuck_within_s: float = 1200.0, obstacle: Callable[[], str | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`obstacle`: why no role that has ended can be started again at present; None: any can.
+
+        A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
+        self._makers = makers
+        self._obstacle = obstacle
+        #: what operators should know of, the newest last
+        self.warnings: deque[str] = deque(maxlen=_WARNINGS)
+        self._clock = clock
+        self._meter = meter
+        self._kept = {name: _Kept(Patience(stuck_restarts, stuck_within_s)) for name in makers}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._given_up: asyncio.Future[str] | None = None
+
+    def start(self) -> None:
+        """Start all roles."""
+        self._given_up = asyncio.get_running_loop().create_future()
+        self._tasks = [asyncio.create_task(self._keep(name), name=name) for name in self._makers]
+
+    async def stop(self, timeout_s: float = _STOP_S) -> bool:
+        """Cancel all and wait (bounded); False when one did not end in time."""
+        for task in self._tasks:
+            task.cancel()
+        if not self._tasks:
+            return True
+        _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in left:
+            log.error("role.did_not_stop", role=task.get_name())
+        return not left
+
+    async def given_up(self) -> str:
+        """Wait until a role can only be helped by the end of the process; why. After `start`."""
+        if self._given_up is None:
+            raise Defect("the supervisor was not started")
+        return await asyncio.shield(self._given_up)
+
+    def readiness(self) -> dict[str, str | None]:
+        """For each role None, or why it is not ready."""
+        return {name: self._unready(kept) for name, kept in self._kept.items()}
+
+    def _unready(self, kept: _Kept) -> str | None:
+        if kept.role is not None:
+            why = kept.role.ready()
+            recent = kept.reason and self._clock.monotonic() - kept.again_s < _RECENT_S
+            if kept.suspicion is None and why is not None and recent:
+                return f"{why} (ended before: {kept.reason})"
+            return kept.suspicion or why
+        if not kept.reason:
+            return "starting"
+        if (obstacle := self._obstacle()) is not None:
+            return f"ended ({kept.reason}), and not started again: {obstacle}"
+        return f"restarting in {ceil(max(0.0, kept.again_s - self._clock.monotonic()))} s: {kept.reason}"
+
+    def running(self, name: str) -> Role | None:
+        """The present instance of a role; None: between two."""
+        return self._kept[name].role
+
+    def suspect(self, name: str, reason: str | None) -> None:
+        """The watchdog's word on the present instance: why it would not act on a new event; None: it would."""
+        kept = self._kept[name]
+        if self._condemned(kept):
+            return
+        if reason is not None and kept.suspicion is None:
+            log.warning("role.suspect", role=name, reason=reason)
+            self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
+        elif reason is None and kept.suspicion is not None:
+            log.warning("role.moves_again", role=name)
+        kept.suspicion = reason
+
+    def stuck(self, name: str, reason: str) -> None:
+        """The watchdog's word on the present instance: it has to end."""
+        kept = self._kept[name]
+        if kept.stuck is None or self._condemned(kept):
+            return
+        self._meter.count("watchdog_verdicts_total", role=name, verdict="stuck")
+        log.error("role.stuck", role=name, reason=reason)
+        kept.suspicion = f"stuck: {reason}"
+        if kept.patience.gives_up(self._clock.monotonic()):
+            self._give_up(name, reason)
+        else:
+            kept.stuck.set_result(f"it was stuck: {reason}")
+
+    def renew(self, name: str, reason: str) -> None:
+        """End the present instance, which is not to blame, for a fresh one."""
+        kept = self._kept[name]
+        if kept.stuck is not None and not self._condemned(kept):
+            kept.stuck.set_result(reason)
+
+    def _condemned(self, kept: _Kept) -> bool:
+        """It is ending; nothing that is seen of it now counts."""
+        ending = kept.stuck is not None and kept.stuck.done()
+        return ending or (self._given_up is not None and self._given_up.done())
+
+    def _give_up(self, name: str, reason: str) -> None:
+        if self._given_up is not None and not self._given_up.done():
+            self._given_up.set_result(f"the role {name} is stuck: {reason}")
+
+    async def _keep(self, name: str) -> None:
+        kept = self._kept[name]
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            begun = self._clock.monotonic()
+            kept.stuck = asyncio.get_running_loop().create_future()
+            kept.reason = await self._run(name, kept, kept.stuck)
+            stuck = kept.stuck.done()
+            kept.role, kept.suspicion = None, None
+            if not stuck and self._clock.monotonic() - begun > _HEALTHY_AFTER_S:
+                backoff_s = _FIRST_BACKOFF_S
+            log.warning("role.restarting", role=name, reason=kept.reason, in_s=backoff_s)
+            self._meter.count("role_restarts_total", role=name)
+            kept.again_s = self._clock.monotonic() + backoff_s
+            await self._clock.sleep(backoff_s)
+            while self._obstacle() is not None:
+                await self._clock.sleep(_LAST_BACKOFF_S)
+            backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
+
+    async def _run(self, name: str, kept: _Kept, stuck: asyncio.Future[str]) -> str:
+        """One instance, to its end; why it ended."""
+        try:
+            role = kept.role = self._makers[name]()
+        except Exception as error:
+            return self._reason(name, error)
+        running = asyncio.create_task(role.run(), name=name)
+        try:
+            either: list[asyncio.Future[Any]] = [running, stuck]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running], timeout=_STUCK_STOP_S)
+            if running.done() and not running.cancelled():
+                running.exception()  # looked at, also when nobody asks any more
+        if not running.done():
+            self._give_up(name, f"{stuck.result()}; and it does not stop")
+            await asyncio.get_running_loop().create_future()  # until the process ends
+        if stuck.done():
+            return stuck.result()
+        failure = running.exception() if not running.cancelled() else None
+        return self._reason(name, failure) if failure is not None else "it ended by itself"
+
+    def _reason(self, name: str, error: BaseException) -> str:
+        if isinstance(error, LogMoved):
+            for place, move in sorted(error.moves.items()):
+                self._meter.count("logs_moved_total", role=name, kind=move.kind)
+                self.warnings.append(f"{name}: {move.sentence(*place)}")
+        if isinstance(error, HookstreamError):
+            return str(error)
+        log.error("role.failed", role=name, exc_info=error)
+        return repr(error)

@@ -1,0 +1,62 @@
+"""Look at the roles of a process whenever Kafka has said where their logs end, and pass the verdicts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from app.adapters.kafka.lag_sampler import EVERY_S
+from app.core.offsets.partitions import Place
+from app.core.offsets.progress import Span
+from app.ports.clock import Clock
+from app.runtime.supervisor import Role, Supervisor
+from app.runtime.watchdog import Healthy, Limits, Stuck, Suspect, Watch
+from app.settings import Settings
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The settings, as the judge wants them."""
+    return Limits(
+        suspect_s=settings.watchdog_suspect_seconds, stuck_s=settings.watchdog_stuck_seconds,
+        settling_s=settings.watchdog_recovery_seconds,
+    )  # fmt: skip
+
+
+def every_s(limits: Limits) -> float:
+    """How often to look, so that no limit is missed by much."""
+    return min([EVERY_S, *(limit / 4 for limit in (limits.suspect_s, limits.stuck_s, limits.settling_s) if limit)])
+
+
+class Watchdog:
+    """The judges of all roles that read logs."""
+
+    def __init__(
+        self, limits: Limits, clock: Clock, supervisor: Supervisor, roles: Mapping[str, str],
+        held_until_s: Callable[[], float | None],
+    ) -> None:  # fmt: skip
+        """`roles`: consumer group → role. `held_until_s`: how long all of them may wait for acknowledgements."""
+        self._limits = limits
+        self._clock = clock
+        self._supervisor = supervisor
+        self._roles = roles
+        self._held_until_s = held_until_s
+        self._watches: dict[str, tuple[Role, Watch]] = {}
+
+    def look(self, group: str, spans: Mapping[Place, Span] | None) -> None:
+        """A sample of a group; None: Kafka does not answer."""
+        name = self._roles[group]
+        role = self._supervisor.running(name)
+        if role is None:
+            return
+        known = self._watches.get(name)
+        if known is None or known[0] is not role:
+            known = self._watches[name] = (role, Watch(self._limits, every_s(self._limits)))
+        now_s = self._clock.monotonic()
+        held_s = self._held_until_s()
+        verdict = known[1].judge(now_s, role.report(), None if held_s is not None and now_s < held_s else spans)
+        match verdict:
+            case Healthy():
+                self._supervisor.suspect(name, None)
+            case Suspect(reason=reason):
+                self._supervisor.suspect(name, reason)
+            case Stuck(reason=reason):
+                self._supervisor.stuck(name, reason)

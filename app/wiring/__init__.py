@@ -1,1 +1,0 @@
-"""Composition root: settings → adapters → roles; no decisions about deliveries."""
