@@ -24,7 +24,7 @@ test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--
 	@$(PY) -m tests.faults $(ARGS)
 
 check: lint types imports ## Run lint, types, import rules and the unit tests (seconds)
-	@$(PY) -m pytest -q tests/core tests/profiles tests/roles tests/architecture
+	@$(PY) -m pytest -q tests/architecture tests/core tests/profiles tests/roles tests/api tests/dashboard tests/runtime tests/cli tests/test_settings.py
 
 lint: ## Look for mistakes and bad form with ruff
 	@.venv/bin/ruff check app tests

@@ -1,6 +1,6 @@
 """What is left of a record that its topic refuses for its size: less detail, but the record.
 
-No record of ours is too large for a topic as it is declared (tests/core/test_record_sizes.py). A topic may have been
+No record of ours is too large for a topic as it is declared (tests/core/records/test_sizes.py). A topic may have been
 given a lower `max.message.bytes` by hand; then a record of it gets a second, small form. A delivery loses its event's
 bytes, which are still in events.raw: dispatch ends it as dead and says why.
 """

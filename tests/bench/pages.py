@@ -11,8 +11,8 @@ import msgspec
 from app.adapters.sql.database import Database
 from tests.bench.readmodel_lists import Answer, id_of, timed
 from tests.bench.stage import Stage
+from tests.dashboard.stage import hidden
 from tests.e2e.harness import ADMIN_TOKEN, Service, service
-from tests.roles.ui_stage import hidden
 
 _TENANT = "t0"
 _ENDPOINTS = 100

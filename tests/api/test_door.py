@@ -1,0 +1,420 @@
+"""Strangers and key holders who send too much, too slowly or nonsense, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import random
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from app.api import reading
+from app.api.problems import ApiError
+from app.api.reading import BodyMemory
+from app.api.server.complaints import Complaints
+from app.api.server.routes import MAX_BODY, ROUTES
+from app.dashboard.live import MAX_OF_KEY, MAX_OF_SESSION
+from app.dashboard.server import site
+from app.dashboard.server.routes import SCREENS
+from tests.api.raw_http import RawConnection, ask, head
+from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
+from tests.fakes.clock import FakeClock
+from tests.patience import PATIENCE_S
+
+ACME, OTHER = KEYS["acme", "live"], KEYS["other", "live"]
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+BOMB = gzip.compress(b"%41" * (8 * 1024 * 1024 // 3), 9)
+
+
+@pytest_asyncio.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with open_stage() as opened:
+        opened.endpoint()
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/sign-in", "/portal/x/endpoints/ep_1/rotate", "/unsubscribe?token=x", "/v1/webhooks"]
+)
+async def test_a_stranger_s_bomb_is_neither_inflated_nor_waited_for(stage: Stage, path: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(60):
+            connection = await RawConnection.to(stage.url)
+            chunked = head("POST", path, Content_Type=FORM, Content_Encoding="gzip", Transfer_Encoding="chunked")
+            await connection.send(chunked + b"%x\r\n%b\r\n" % (len(BOMB), BOMB))  # and never the end of it
+            answer = await connection.answer()
+            assert answer.status in (400, 401, 415), answer
+            assert (answer.status == 415) == (path == "/ui/sign-in")
+            connection.close()
+
+
+async def test_a_form_of_a_stranger_is_refused_before_it_is_read(stage: Stage) -> None:
+    for body in (b"%41" * 2_800_000, b"token=" + b"a" * 9000):
+        request = head("POST", "/ui/sign-in", Content_Type=FORM, length=len(body))
+        assert (await ask(stage.url, request)).status == 413, "only its head was sent"
+        chunked = head("POST", "/ui/sign-in", Content_Type=FORM, Transfer_Encoding="chunked")
+        assert (await ask(stage.url, chunked + b"%x\r\n%b" % (len(body), body))).status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/ui/sign-in", b"a&" * 1100), ("/ui/sign-in?" + "a&" * 1100, b""), ("/v1/webhooks?" + "a&" * 1100, b"")],
+)  # fmt: skip
+async def test_many_fields_are_refused_and_leave_no_line_in_the_log(stage: Stage, path: str, body: bytes) -> None:
+    with capture_logs() as lines:
+        request = head("POST", path, Content_Type=FORM, length=len(body)) + body
+        assert (await ask(stage.url, request)).status in (400, 401, 403, 413)
+    assert not [line for line in lines if line["log_level"] not in ("debug",)]
+
+
+async def test_a_charset_that_does_not_exist_does_no_harm(stage: Stage) -> None:
+    request = head("POST", "/ui/sign-in", Content_Type=f"{FORM}; charset=nothing", length=3) + b"a=b"
+    assert (await ask(stage.url, request)).status == 403
+
+
+async def test_a_key_may_compress_within_the_bound_of_the_route(stage: Stage) -> None:
+    def request(body: bytes, path: str = "/v1/webhooks/ep_1", method: str = "PATCH") -> bytes:
+        fields = {"Content_Type": JSON, "Content_Encoding": "gzip"}
+        return head(method, path, key=ACME, length=len(body), **fields) + body
+
+    small = gzip.compress(json.dumps({"description": "compressed"}).encode())
+    assert (await ask(stage.url, request(small))).status == 200
+    changed = stage.feed.directory.endpoint("ep_1")
+    assert changed is not None and changed.description == "compressed"
+    for wrong, status in (
+        (BOMB, 413), (gzip.compress(b" " * MAX_BODY * 4), 413), (small + b"x", 400), (small[:-9], 400), (b"no", 400),
+        (small + small, 400), (gzip.compress(BOMB), 400),
+    ):  # fmt: skip
+        assert (await ask(stage.url, request(wrong))).status == status, (len(wrong), wrong[:20])
+    events = gzip.compress(b" " * (MAX_BODY + 1))
+    assert (await ask(stage.url, request(events, "/v1/events", "POST"))).status == 413
+    for name in ("br", "deflate", "zstd", "gzip, gzip", "nothing"):
+        asked = head("PATCH", "/v1/webhooks/ep_1", key=ACME, length=2, Content_Type=JSON, Content_Encoding=name)
+        assert (await ask(stage.url, asked + b"{}")).status == 415, name
+
+
+async def test_who_asks_is_judged_before_anything_is_read(stage: Stage) -> None:
+    for path in ("/v1/events", "/v1/webhooks", "/v1/tenants"):
+        request = head("POST", path, Content_Type=JSON, length=1_000_000)
+        assert (await ask(stage.url, request)).status == 401
+        assert (await ask(stage.url, head("POST", path, key="sk_wrong", length=1_000_000))).status == 401
+    assert (await ask(stage.url, head("POST", "/v1/tenants", key=ACME, length=1_000_000))).status == 403
+
+
+async def test_a_body_has_the_bound_of_its_route(stage: Stage) -> None:
+    for route in ROUTES:
+        if route.takes is None:
+            continue
+        path = re.sub(r"\{\w+\}", "x", route.path)
+        key = OPERATOR if route.access == "operator" else ACME
+        asked = head(route.method, path, key=key, Content_Type=JSON, length=route.most + 1)
+        assert (await ask(stage.url, asked)).status == 413, route.name
+        assert route.most <= (MAX_BODY if route.name in ("events.create", "actions.test") else 256 * 1024), route.name
+
+
+async def test_a_body_that_does_not_come_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_NEXT_S", 0.2)
+    for request in (
+        head("POST", "/v1/events", key=ACME, Content_Type=JSON, length=100) + b'{"type"',
+        head("POST", "/v1/events", key=ACME, Content_Type=JSON, Transfer_Encoding="chunked") + b"5\r\n{}",
+        head("POST", "/ui/sign-in", Content_Type=FORM, length=100) + b"token=",
+    ):
+        connection = await RawConnection.to(stage.url)
+        await connection.send(request)
+        assert (await connection.answer()).status == 408
+        assert await connection.is_closed()
+        connection.close()
+
+
+async def test_bodies_under_way_of_one_tenant_leave_room_for_another(stage: Stage) -> None:
+    begun = [await RawConnection.to(stage.url) for _ in range(20)]
+    for each in begun:
+        await each.send(head("POST", "/v1/events", key=ACME, Content_Type=JSON, length=MAX_BODY) + b"[")
+    event = json.dumps({"type": "a.b", "data": {}}).encode()
+    answer = await ask(stage.url, head("POST", "/v1/events", key=OTHER, Content_Type=JSON, length=len(event)) + event)
+    assert answer.status == 202
+    for each in begun:
+        each.close()
+
+
+async def opened_stream(stage: Stage, path: str, cookie: str = "") -> RawConnection:
+    connection = await RawConnection.to(stage.url)
+    await connection.send(head("GET", path, Cookie=f"hookstream_session={cookie}"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert b" 200 " in await connection.reader.readuntil(b"\r\n\r\n")
+        await connection.reader.readuntil(b"retry: 2000")
+    return connection
+
+
+def session_of(somebody: Browser) -> str:
+    return next(each.value for each in somebody.http.cookie_jar if each.key == "hookstream_session")
+
+
+async def portal_link(stage: Stage, key: str = ACME) -> str:
+    answer = await ask(stage.url, head("POST", "/v1/portal-links", key=key, length=0))
+    assert answer.status == 201, answer
+    return str(json.loads(answer.body)["url"]).removeprefix("http://localhost")
+
+
+async def test_what_is_revoked_ends_within_two_seconds(stage: Stage) -> None:
+    path = "/ui/t/acme/live/overview/live"
+    async with browser(stage, ACME) as leaves, browser(stage, ACME) as stays, browser(stage, OPERATOR) as operator:
+        signed_out = await opened_stream(stage, path, session_of(leaves))
+        revoked = [
+            await opened_stream(stage, path, session_of(stays)),
+            await opened_stream(stage, f"{await portal_link(stage)}/overview/live"),
+        ]
+        other = await opened_stream(stage, path, session_of(operator))
+        assert (await leaves.post("/ui/sign-out"))[0] == 303
+        await stage.clock.advance(2)
+        async with asyncio.timeout(PATIENCE_S):
+            await signed_out.reader.readuntil(b"0\r\n\r\n")
+        stage.feed.directory.remove_key(f"key_of_{ACME}")
+        await stage.clock.advance(2)
+        for each in revoked:
+            async with asyncio.timeout(PATIENCE_S):
+                await each.reader.readuntil(b"0\r\n\r\n")
+        await stage.clock.advance(2)
+        stage.endpoint(id_="ep_new")
+        await stage.clock.advance(20)
+        async with asyncio.timeout(PATIENCE_S):
+            await other.reader.readuntil(b": beat")
+        for each in (signed_out, *revoked, other):
+            each.close()
+
+
+async def test_links_take_no_more_streams_and_requests_than_their_key(stage: Stage) -> None:
+    links = [await portal_link(stage) for _ in range(MAX_OF_KEY // MAX_OF_SESSION + 2)]
+    opened = [await opened_stream(stage, f"{links[each // 20]}/overview/live") for each in range(MAX_OF_KEY)]
+    assert (await ask(stage.url, head("GET", f"{links[-1]}/overview/live"))).status == 429
+    opened.append(await opened_stream(stage, f"{await portal_link(stage, OTHER)}/overview/live"))
+    for each in opened:
+        each.close()
+    await stage.clock.advance(2)
+    answers = Counter[int]()
+    for number in range(1100):  # the key's limit is 1,000 in a second, and the clock stands still
+        answers[(await ask(stage.url, head("GET", f"{links[number % len(links)]}/audit"))).status] += 1
+    assert answers[429] == 100, answers
+    assert (await ask(stage.url, head("GET", "/v1/webhooks", key=ACME))).status == 429, "it is the key's allowance"
+    assert (await ask(stage.url, head("GET", "/v1/webhooks", key=OTHER))).status == 200
+
+
+async def test_memory_for_bodies_is_shared_by_tenants_and_given_in_line() -> None:
+    memory, order = BodyMemory(total=100, share=60), list[str]()
+    go = asyncio.Event()
+
+    async def hold(account: str, size: int, name: str) -> None:
+        async with memory.reserved(account, size):
+            order.append(name)
+            await go.wait()
+
+    claims = (("a", 60, "a1"), ("a", 30, "a2"), ("a", 1, "a3"), ("b", 40, "b1"))
+    tasks = [asyncio.create_task(hold(*each)) for each in claims]
+    await asyncio.sleep(0.05)
+    assert order == ["a1", "b1"], "a3 stays behind a2"
+    go.set()
+    await asyncio.gather(*tasks)
+    assert order == ["a1", "b1", "a2", "a3"]
+    async with memory.reserved("c", 60), memory.reserved("d", 40):
+        pass
+
+
+async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_RESERVE_S", 0.05)
+    memory = BodyMemory(total=100, share=60)
+    async with memory.reserved("a", 60):
+        with pytest.raises(ApiError) as refused:
+            async with memory.reserved("a", 1):
+                pass
+        assert refused.value.status == 503
+        waiting = asyncio.create_task(memory.reserved("a", 1).__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with memory.reserved("a", 60):
+        pass
+
+
+async def test_failures_of_ours_fill_no_log() -> None:
+    clock = FakeClock()
+    complaints = Complaints(clock)
+
+    def fail(times: int) -> None:
+        for _ in range(times):
+            try:
+                raise RuntimeError("defect")
+            except RuntimeError as error:
+                complaints.failed("api.failed", error)
+
+    with capture_logs() as lines:
+        fail(1000)
+        assert len(lines) == 3
+        await clock.advance(61)
+        fail(1)
+        assert len(lines) == 4 and lines[-1]["left_out"] == 997
+        try:
+            raise ValueError("another")
+        except ValueError as error:
+            complaints.failed("api.failed", error)
+        assert len(lines) == 5
+
+
+HOSTILE = [
+    "", "%", "%zz", "%00", "%0d%0a", "%ff%fe", "..", "%2e%2e", "a" * 3000, "'", '"', "<script>", "{{7*7}}", "\xff\xfe",
+    "null", "-1", "1e999", "9" * 400, "[", "]", "//x", "@", "a=b", "a&" * 300, "=", ";", "\t", "%F0%9F%98%80", "x y",
+    "[::1", "\\",
+]  # fmt: skip
+VALUES = [
+    "", "0", "1", "-1", "9" * 400, "1e999", "nan", "inf", "0,5,9", ",,,", "*", "a.b", "user.*", "https://acme.example/x",
+    "http://[", "https://" + "a" * 3000, "x: y\nz: w", "x\x00y", "\U0001f600", "\u202e", "2026-02-30T25:61:00Z",
+    "3d", "99999999999d",
+    "2026-01-01T00:00:00Z", "standard", "recall", "whsec_x", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "on", "fifo", "[1,2",
+    '{"a": 1}', "[" * 3000, "ep_1", "<script>", "'\"", "\r\nX: y", "0x10", "1_000", "\u0662", " ", "a" * 20_000,
+]  # fmt: skip
+HEADERS = [
+    "Cookie", "Content-Type", "Content-Encoding", "If-Match", "Idempotency-Key", "Hookstream-Tenant", "Hookstream-Mode",
+    "HX-Request", "Last-Event-ID", "Origin", "Sec-Fetch-Site", "X-CSRF-Token", "Authorization", "Accept", "Range",
+    "Expect", "Upgrade", "Connection", "X-Forwarded-For", "If-Modified-Since", "Accept-Encoding", "Host",
+    "Content-Length",    "Transfer-Encoding", "TE", "Trailer",
+]  # fmt: skip
+BODIES = [
+    b"", b"{}", b"[]", b"null", b"[" * 100_000, b'{"a":' * 20_000, b"\xff\xfe", b"a=b&c=d", b"%41" * 2000,
+    b"&" * 100, b"=",
+    b'{"type":"a.b","data":' + b"[" * 5000 + b"]" * 5000 + b"}", b'"\\ud800"', b'{"url":"http://[","events":"*"}',
+    b'{"type":"\\u0000","data":1}', b"1" * 5000, b"-", b"\x00" * 100, b"csrf=%ff%fe&token=%00", b'{"limit":1e999}',
+    b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n--x--", b'{"from":"99999d"}', b'{"schedule":[1e308]}',
+]  # fmt: skip
+TYPES = [
+    JSON, FORM, "multipart/form-data; boundary=x", "text/plain", f"{FORM}; charset=x", ";", "", f"{JSON}; charset=\xff",
+]  # fmt: skip
+
+
+async def test_no_route_answers_nonsense_with_a_fault_of_ours(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lookup(*_: object) -> str:
+        raise AssertionError("a stranger's request asks the name server")
+
+    monkeypatch.setattr(socket, "getfqdn", no_lookup)
+    dice = random.Random(5)
+    async with browser(stage, OPERATOR) as somebody:
+        cookie = next(each.value for each in somebody.http.cookie_jar if each.key == "hookstream_session")
+    places = [(each.method, each.path) for each in ROUTES]
+    places += [("GET", path) for path in ("/openapi.json", "/unsubscribe", "/healthz", "/", "/ui/assets/{name}")]
+    for entry in SCREENS:
+        bases = ("/ui/t/acme/live", "/ui/t/{tenant}/{mode}", "/portal/{token}") if entry.scoped else ("/ui",)
+        places += [(entry.method, base + entry.path) for base in bases if not entry.path.endswith("/live")]
+    with capture_logs() as lines:
+        for method, pattern in places * 8:
+            request = one_of(dice, method, pattern, cookie)
+            answer = await ask(stage.url, request)
+            await stage.clock.advance(0.05)
+            assert answer.status < 500, (request[:600], answer)
+    assert not [line for line in lines if line["log_level"] in ("error", "critical")]
+
+
+async def test_no_form_and_no_page_answers_hostile_values_with_a_fault_of_ours(stage: Stage) -> None:
+    dice = random.Random(7)
+    templates = (Path(site.__file__).parents[1] / "templates").rglob("*.html")
+    text = "".join(each.read_text("utf-8") for each in templates)
+    names = sorted(set(re.findall(r'name="([a-z_]+)"', text)) - {"csrf"})
+    assert len(names) > 20
+    statuses = Counter[int]()
+    async with browser(stage, ACME) as somebody:
+        with capture_logs() as lines:
+            for entry in [each for each in SCREENS if each.scoped and not each.path.endswith("/live")] * 12:
+                path = "/ui/t/acme/live" + re.sub(
+                    r"\{[^}]*\}", lambda _: dice.choice(["ep_1", "pause", "x"]), entry.path
+                )
+                form = {name: dice.choice(VALUES) for name in dice.sample(names, 12)}
+                if entry.method == "POST":
+                    status = (await somebody.post(path, form))[0]
+                else:
+                    query = {
+                        dice.choice(["cursor", "since", "until", "state", "event", "limit", "type"]): dice.choice(
+                            VALUES
+                        )
+                    }
+                    status = (await somebody.get(f"{path}?{urlencode(query, errors='replace')}"))[0]
+                await stage.clock.advance(0.05)
+                statuses[status] += 1
+                assert status < 500, (entry, form)
+    assert not [line for line in lines if line["log_level"] in ("error", "critical")]
+    assert statuses[200] > 50 and statuses[422] > 20, statuses
+
+
+def one_of(dice: random.Random, method: str, pattern: str, cookie: str) -> bytes:
+    """A request that is wrong somewhere."""
+
+    def fill(match: re.Match[str]) -> str:
+        return dice.choice(["ep_1", "acme", "live", "x", *HOSTILE]).replace(" ", "%20").replace("\t", "%09")
+
+    path = re.sub(r"\{[^}]*\}", fill, pattern)
+    if dice.random() < 0.5:
+        names = dice.sample(["limit", "cursor", "since", "next", "state", "token"], 2)
+        query = "&".join(f"{name}={dice.choice(HOSTILE)}" for name in names)
+        path += "?" + query.replace(" ", "%20").replace("\t", "%09")
+    body = dice.choice(BODIES) if method != "GET" or dice.random() < 0.2 else b""
+    fields = [("Host", "localhost"), ("Content-Length", str(len(body))), ("Content-Type", dice.choice(TYPES))]
+    fields.append(("Cookie", f"hookstream_session={cookie}") if dice.random() < 0.5 else ("X", "y"))
+    fields.append(("Authorization", f"Bearer {dice.choice([ACME, OPERATOR])}") if dice.random() < 0.7 else ("Y", "z"))
+    for _ in range(dice.randrange(3)):
+        fields[dice.randrange(1, len(fields))] = (dice.choice(HEADERS), dice.choice(HOSTILE)[:2000])
+    text = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"{method} {path} HTTP/1.{dice.choice('0111')}\r\n{text}\r\n".encode("latin-1", "replace") + body
+
+
+async def webhook(stage: Stage, path: str, key: str, repeat: str, body: Any = None) -> tuple[int, Any]:
+    raw = json.dumps(body).encode() if body is not None else b""
+    fields = {"Idempotency_Key": repeat, "Content_Type": JSON}
+    answer = await ask(stage.url, head("POST", path, key=key, length=len(raw), **fields) + raw)
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "another process"])
+async def test_a_repeated_create_shows_its_secret_to_its_caller_alone_and_not_after_a_rotation(restarted: bool) -> None:
+    """The first answer may have been lost, in a crash: then the secret is still needed."""
+    async with open_stage() as stage:
+        stage.key("sk_live_acme_2", "acme", "live")
+
+        def forget() -> None:
+            if restarted:
+                stage.server.forget_answers()
+
+        made = {"url": "https://acme.example/x", "events": "*"}
+        status, first = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert status == 201 and first["secret"].startswith("whsec_")
+        forget()
+        assert await webhook(stage, "/v1/webhooks", ACME, "c1", made) == (201, first)
+        _, other = await webhook(stage, "/v1/webhooks", "sk_live_acme_2", "c1", made)
+        assert other["id"] == first["id"] and "secret" not in other and "rotate-secret" in other["secret_hint"]
+        path = f"/v1/webhooks/{first['id']}/rotate-secret"
+        _, rotated = await webhook(stage, path, ACME, "r1")
+        forget()
+        assert await webhook(stage, path, ACME, "r1") == (200, rotated), "one rotation"
+        _, again = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert again["id"] == first["id"] and not {first["secret"], rotated["secret"]} & set(map(str, again.values()))
+        assert "secret" not in again and "rotate-secret" in again["secret_hint"]
+        _, foreign = await webhook(stage, path, "sk_live_acme_2", "r1")
+        assert foreign["secret"] != rotated["secret"], "another caller's key is another request"
+        _, late = await webhook(stage, path, ACME, "r1")
+        assert "secret" not in late or late["secret"] not in (rotated["secret"], foreign["secret"])
+
+
+async def test_a_repeated_create_shows_no_secret_after_a_day() -> None:
+    async with open_stage() as stage:
+        made = {"url": "https://acme.example/x", "events": "*"}
+        _, first = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        await stage.clock.advance(25 * 3600)
+        _, late = await webhook(stage, "/v1/webhooks", ACME, "c1", made)
+        assert late["id"] == first["id"] and "secret" not in late and "rotate-secret" in late["secret_hint"]

@@ -1,0 +1,139 @@
+"""Why an endpoint got an event or did not, on fakes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from app.api.handlers import event_payloads, event_trace
+from app.api.problems import ApiError
+from app.core.model.endpoint import Hold
+from app.core.topics.names import Names
+from tests.api.read_stage import Stage
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+def why(found: dict[str, Any]) -> dict[str, str]:
+    return {each["endpoint"]: each["why"] for each in found["endpoints"]}
+
+
+async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) -> None:
+    event = stage.event("e1")
+    stage.event("later")
+    row = stage.row(event, state="delivered")
+    gone = stage.row(event, endpoint="gone", state="cancelled")
+    stage.endpoint("deaf", events=("c.*",))
+    stage.endpoint("late", created_at_ms=event.timestamp + 1)
+    stage.endpoint("off", status="disabled", holds=(Hold(kind="disabled", since_ms=0, begin={0: 0}),))
+    stage.endpoint("held", holds=(Hold(kind="paused", since_ms=0, begin={0: 0}, end={0: 1}),))
+    stage.endpoint("after", status="paused", holds=(Hold(kind="paused", since_ms=0, begin={0: 1}),))
+    found = await stage.ask("events.get", of="e1")
+    assert why(found) == {
+        "ep": "matched", "gone": "removed", "deaf": "not_subscribed", "late": "created_later", "off": "disabled",
+        "held": "paused", "after": "pending",
+    }  # fmt: skip
+    shown = {each["endpoint"]: each for each in found["endpoints"]}
+    assert (shown["ep"]["delivery"], shown["ep"]["state"]) == (row.id, "delivered")
+    assert (shown["gone"]["delivery"], shown["gone"]["url"]) == (gone.id, None)
+    assert all(each["explanation"] for each in found["endpoints"])
+    assert (found["type"], found["data"], found["partition"], found["offset"]) == ("a.b", {"n": 1}, 0, 0)
+    assert found["duplicate_of"] is None
+
+
+async def test_an_event_that_kafka_keeps_no_longer_is_told_by_its_deliveries(stage: Stage) -> None:
+    stage.row(stage.event("e1"))
+    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    found = await stage.ask("events.get", of="e1")
+    assert found["data"] is None and "no longer" in found["data_note"]
+    assert why(found) == {"ep": "matched"} and found["partition"] == 0
+
+
+async def test_an_event_without_deliveries_is_found_by_its_place(stage: Stage) -> None:
+    stage.endpoint(events=("c.d",))
+    stage.event("e1", partition=1)
+    assert await stage.refused("events.get", of="e1") == (404, "not_found")
+    found = await stage.ask("events.get", of="e1", partition="1", offset="0")
+    assert why(found) == {"ep": "not_subscribed"} and found["data"] == {"n": 1}
+    for place in ({"partition": "1", "offset": "5"}, {"partition": "7", "offset": "0"}):
+        assert await stage.refused("events.get", of="e1", **place) == (404, "not_found")
+    assert await stage.refused("events.get", of="other", partition="1", offset="0") == (404, "not_found")
+
+
+async def test_an_event_without_deliveries_is_looked_for_when_asked(stage: Stage) -> None:
+    stage.endpoint(events=("c.d",))
+    for number in range(5):
+        stage.event(f"e{number}", partition=number % 2)
+    found = await stage.ask("events.get", of="e3", since="1h")
+    assert (found["partition"], found["offset"]) == (1, 1)
+    assert await stage.refused("events.get", of="nobody", since="1h") == (404, "not_found")
+
+
+async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_trace, "_SEARCHED", 3)
+    monkeypatch.setattr(event_payloads, "_POLLED", 2)
+    for number in range(10):
+        stage.event(f"e{number}", partition=number % 2)
+    query: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    tried = 0
+    while not found:
+        tried += 1
+        try:
+            found = await stage.ask("events.get", of="e9", since="1h", **query)
+        except ApiError as error:
+            assert (error.status, error.code) == (404, "not_found") and "records that were searched" in error.detail
+            place = re.search(r"after=(\d+:\d+)", error.detail)
+            assert place and place[1] != query.get("after"), "it gets on"
+            query = {"after": place[1]}
+    assert (found["partition"], found["offset"]) == (1, 4) and tried > 2
+    assert await stage.refused("events.get", of="e9", since="1h", after="x") == (400, "invalid_query")
+
+
+async def test_a_duplicate_is_looked_for_behind_many_others_and_doubt_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.endpoint()
+    spot = stage.event("e1", partition=1)
+    monkeypatch.setattr(event_trace, "_DUPLICATES", 5)
+    for _ in range(20):
+        stage.log.put(Names.EVENTS_DUPLICATES, value=b"", partition=1)
+    monkeypatch.setattr(event_payloads, "_POLLED", 2)
+    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
+    (told,) = [each for each in found["endpoints"] if each["why"] == "pending"]
+    assert "dropped as a duplicate is not known" in told["explanation"]
+    monkeypatch.setattr(event_trace, "_DUPLICATES", 50)
+    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
+    assert not any("is not known" in each["explanation"] for each in found["endpoints"])
+
+
+@pytest.mark.parametrize(
+    "query", [{"partition": "1"}, {"offset": "1"}, {"partition": "x", "offset": "1"}, {"since": "x"}, {"since": ""}]
+)
+async def test_a_place_that_is_none_is_refused(stage: Stage, query: dict[str, str]) -> None:
+    stage.row(stage.event("e1"))
+    assert await stage.refused("events.get", of="e1", **query) == (400, "invalid_query")
+
+
+async def test_a_duplicate_names_the_record_that_was_delivered(stage: Stage) -> None:
+    first, again = stage.event("e1", idempotency_key="k"), stage.event("e2", idempotency_key="k")
+    stage.row(first)
+    stage.duplicate(again, first)
+    found = await stage.ask("events.get", of="e2", partition="0", offset="1")
+    assert (found["duplicate_of"]["partition"], found["duplicate_of"]["offset"]) == (0, 0)
+    assert why(found) == {"ep": "duplicate"}
+
+
+async def test_a_second_record_with_the_same_id_is_told_apart_by_its_place(stage: Stage) -> None:
+    stage.row(stage.event("e1"))
+    stage.event("e1")
+    found = await stage.ask("events.get", of="e1", partition="0", offset="1")
+    assert (found["duplicate_of"]["offset"], why(found)) == (0, {"ep": "duplicate"})
+    assert why(await stage.ask("events.get", of="e1", partition="0", offset="0")) == {"ep": "matched"}

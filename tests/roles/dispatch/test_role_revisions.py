@@ -1,0 +1,196 @@
+"""The dispatch role and deliveries that are retried or cancelled on request: one final state, whatever waits where."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.core.model.delivery import Delivery, Turn
+from app.core.records import delivery
+from app.core.topics.names import Names
+from tests.roles.dispatch.test_role import Stage, rung, url_of
+
+#: the time of a request, after the deliveries of these tests were accepted
+ASKED = 2_000_000_000_000
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    made.endpoint("a")
+    yield made
+    await made.stop()
+
+
+def told(attempts: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    return [(each["attempt"], each["trigger"], each["state"]) for each in attempts]
+
+
+async def test_a_retry_on_request_counts_on_and_its_retries_are_ordinary_ones(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500)
+    await stage.start()
+    stage.put("a", attempts=3, turn=ASKED, asked="retry")
+    (attempt,) = await stage.attempts(1)
+    assert told([attempt]) == [(4, "manual", "retrying")]
+    (record,) = await stage.log.seen(rung("2h"), 1)
+    waiting, _ = delivery.decode(record.key, record.value, record.headers)
+    assert (waiting.attempts, waiting.turn, waiting.asked) == (4, ASKED, None)
+
+
+async def test_the_copy_in_the_ladder_leaves_no_trace_after_a_retry_on_request(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500, 200)
+    await stage.start()
+    stage.put("a")
+    (waiting,) = await stage.log.seen(rung("5s"), 1)
+    stage.put("a", attempts=1, turn=ASKED, asked="retry")
+    assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (2, "manual", "delivered")]
+    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED))
+    stage.put_back(waiting)
+    assert await stage.offset() == 3
+    assert len(stage.sender.requests) == 2 and len(stage.log.of(Names.ATTEMPTS)) == 2
+
+
+async def test_the_copy_in_the_ladder_is_passed_over_by_a_worker_that_knows_the_registry_alone(stage: Stage) -> None:
+    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED))
+    await stage.start()
+    stage.put("a", attempts=1)
+    stage.put("a", "e2")
+    await stage.attempts(1)
+    assert stage.events("a") == ["e2"]
+    assert await stage.offset() == 2
+
+
+async def test_a_copy_in_a_lane_is_passed_over_when_its_time_comes(stage: Stage) -> None:
+    stage.endpoint("a", max_in_flight=1)
+    stage.sender.hold(url_of("a"))
+    await stage.start()
+    stage.put("a", "e0")
+    await stage.sender.called(1)
+    stage.put("a", "e1")
+    stage.put("a", "e1", turn=ASKED, asked="cancel")
+    (ended,) = await stage.attempts(1)
+    assert (ended["state"], ended["result"], ended["attempt"]) == ("cancelled", "cancelled", 0)
+    stage.sender.release(url_of("a"))
+    await stage.attempts(2)
+    assert await stage.offset() == 3
+    assert stage.events("a") == ["e0"]
+
+
+@pytest.mark.parametrize("asked", ["retry", "cancel"])
+async def test_what_is_asked_during_a_request_that_succeeds_changes_nothing(stage: Stage, asked: str) -> None:
+    stage.sender.hold(url_of("a"))
+    await stage.start()
+    stage.put("a")
+    await stage.sender.called(1)
+    stage.put("a", turn=ASKED, asked=asked)
+    assert await stage.offset() == 0
+    stage.sender.release(url_of("a"))
+    assert await stage.offset() == 2
+    assert told(await stage.attempts(1)) == [(1, "first", "delivered")]
+    assert len(stage.sender.requests) == 1 and not stage.log.of(rung("5s"))
+
+
+async def test_a_retry_that_is_asked_during_a_request_that_fails_follows_it_with_the_next_number(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500, 200)
+    stage.sender.hold(url_of("a"))
+    await stage.start()
+    stage.put("a")
+    await stage.sender.called(1)
+    stage.put("a", turn=ASKED, asked="retry")
+    await stage.offset()
+    stage.sender.release(url_of("a"))
+    assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (2, "manual", "delivered")]
+    (waiting,) = await stage.log.seen(rung("5s"), 1)
+    stage.put_back(waiting)
+    assert await stage.offset() == 3
+    assert len(stage.sender.requests) == 2
+
+
+async def test_a_cancellation_during_a_request_that_fails_ends_the_delivery_after_it(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500)
+    stage.sender.hold(url_of("a"))
+    await stage.start()
+    stage.put("a")
+    await stage.sender.called(1)
+    stage.put("a", turn=ASKED, asked="cancel")
+    await stage.offset()
+    stage.sender.release(url_of("a"))
+    assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (1, "manual", "cancelled")]
+    (waiting,) = await stage.log.seen(rung("5s"), 1)
+    stage.put_back(waiting)
+    assert await stage.offset() == 3
+    assert len(stage.sender.requests) == 1
+
+
+async def test_what_waits_for_a_request_is_read_again_by_the_next_owner(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500, 200)
+    stage.sender.hold(url_of("a"))
+    await stage.start()
+    stage.put("a")
+    await stage.sender.called(1)
+    stage.put("a", turn=ASKED, asked="retry")
+    await stage.offset()
+    stage.clock.auto = True
+    await stage.source.revoke((Names.DELIVERIES, 0))
+    stage.sender.release(url_of("a"))
+    await stage.source.assign((Names.DELIVERIES, 0))
+    attempts = await stage.attempts(1)
+    assert [each["state"] for each in attempts][-1] in ("retrying", "delivered")
+    await stage.sender.called(2)
+
+
+async def test_a_line_goes_on_after_its_delivery_was_cancelled_in_the_ladder(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500)
+    await stage.start()
+    stage.put("a", ordering_key="k", sequence=1, arrival=4)
+    await stage.log.seen(rung("5s"), 1)
+    assert not stage.log.of(Names.DELIVERIES_ORDERED)
+    stage.put("a", ordering_key="k", sequence=1, arrival=4, attempts=1, turn=ASKED, asked="cancel")
+    (settled,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    assert (settled.header("settled"), settled.header("outcome")) == ("4", "cancelled")
+
+
+async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: Stage) -> None:
+    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED, cancel=True))
+    await stage.start()
+    stage.put("a", ordering_key="k", sequence=1, arrival=4)
+    (settled,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    assert settled.header("outcome") == "cancelled"
+    assert told(await stage.attempts(1)) == [(0, "first", "cancelled")] and not stage.sender.requests
+
+
+async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_is_resumed(stage: Stage) -> None:
+    stage.endpoint("a", status="paused")
+    await stage.start()
+    stage.put("a", turn=ASKED, asked="retry")
+    (record,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    kept, _ = delivery.decode(record.key, record.value, record.headers)
+    assert kept == msgspec.structs.replace(kept, turn=ASKED, asked=None)
+    assert isinstance(kept, Delivery)
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_asked_of_that(
+    stage: Stage, cancel: bool
+) -> None:
+    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
+    await stage.start()
+    stage.put("a", "e1", source="0:3", attempts=1)
+    stage.put("a", "e1", source="1:8")
+    assert [each["state"] for each in await stage.attempts(2 if cancel else 1)][-1] == "delivered"
+    assert stage.events("a") == ["e1"] and await stage.offset() == 2
+
+
+async def test_a_turn_that_this_worker_has_read_is_of_its_own_event_alone(stage: Stage) -> None:
+    stage.sender.script(url_of("a"), 500, 200)
+    await stage.start()
+    stage.put("a", "e1", source="0:3", attempts=1, turn=ASKED, asked="retry")
+    await stage.attempts(1)
+    stage.put("a", "e1", source="1:8")
+    await stage.attempts(2)
+    stage.put("a", "e1", source="0:3", attempts=1)
+    assert await stage.offset() == 3
+    assert len(stage.sender.requests) == 2, "the waiting copy of the first one"
