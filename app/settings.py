@@ -391,6 +391,11 @@ def _egress_problems(settings: Settings) -> list[str]:
 
 
 _JUDGES = (
-    _api_problems, _token_problems, _origin_problems, _database_problems, _egress_problems, _watchdog_problems,
+    _api_problems,
+    _token_problems,
+    _origin_problems,
+    _database_problems,
+    _egress_problems,
+    _watchdog_problems,
     _mail_problems,
-)  # fmt: skip
+)

@@ -37,10 +37,21 @@ class Postgres:
             owner = pwd.getpwnam(self._user)
             os.chown(self._folder, owner.pw_uid, owner.pw_gid)
         subprocess.run(
-            [self._programs / "initdb", "--pgdata", self._folder / "data", "--auth=trust", "--username=hookstream",
-             "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
-            check=True, capture_output=True, user=self._user, cwd="/",
-        )  # fmt: skip
+            [
+                self._programs / "initdb",
+                "--pgdata",
+                self._folder / "data",
+                "--auth=trust",
+                "--username=hookstream",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            user=self._user,
+            cwd="/",
+        )
 
     async def start(self) -> None:
         """Start it, on the same port as before, and wait until it answers."""
@@ -49,8 +60,11 @@ class Postgres:
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
                 [self._programs / "postgres", "-D", self._folder / "data", *options],
-                stdout=subprocess.DEVNULL, stderr=log, user=self._user, cwd="/",
-            )  # fmt: skip
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                user=self._user,
+                cwd="/",
+            )
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:

@@ -36,10 +36,15 @@ def test_an_empty_value_is_a_value(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
     nothing.write_text("\n", encoding="utf-8")
     other = {  # what stands behind an empty value is not what the defaults of a command say
-        "EGRESS_ALLOW": "10.0.0.0/8", "EGRESS_PORTS": "443", "PORTAL_ORIGINS": "https://a.example",
+        "EGRESS_ALLOW": "10.0.0.0/8",
+        "EGRESS_PORTS": "443",
+        "PORTAL_ORIGINS": "https://a.example",
         "TOPIC_PREFIX": "a.",
-        "PUBLIC_URL": "https://a.example", "ADMIN_TOKEN": TOKEN, "DATABASE_URL": "sqlite:///x", "CA_FILE": str(nothing),
-    }  # fmt: skip
+        "PUBLIC_URL": "https://a.example",
+        "ADMIN_TOKEN": TOKEN,
+        "DATABASE_URL": "sqlite:///x",
+        "CA_FILE": str(nothing),
+    }
     for field in structs.fields(Settings):
         name = field.name.upper()
         for environ in ({PREFIX + name: ""}, {f"{PREFIX}{name}_FILE": str(nothing)}):
@@ -171,9 +176,15 @@ def test_the_variables_of_the_tests_are_no_settings() -> None:
 
 def test_everything_wrong_is_said_at_once() -> None:
     said = problems(
-        PARTITION="1", PARTITIONS="many", ALLOW_HTTP="maybe", API_PORT="99999", LOG_LEVEL="loud",
-        ADMIN_TOKEN_FILE="/nowhere", SMTP_URL="smtp://x", EGRESS_ALLOW="a,b",
-    )  # fmt: skip
+        PARTITION="1",
+        PARTITIONS="many",
+        ALLOW_HTTP="maybe",
+        API_PORT="99999",
+        LOG_LEVEL="loud",
+        ADMIN_TOKEN_FILE="/nowhere",
+        SMTP_URL="smtp://x",
+        EGRESS_ALLOW="a,b",
+    )
     assert len(said) == len(set(said)) == 9
     with pytest.raises(ConfigError, match=r"PARTITION is not a setting(.|\n)*SMTP_URL"):
         settings(PARTITION="1", SMTP_URL="smtp://x")

@@ -25,9 +25,14 @@ class ApiError(Exception):
     """Ends a request with a problem."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (),
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -40,10 +45,14 @@ def document(error: ApiError, request_id: str) -> bytes:
     """The problem as JSON; `type` is a stable code."""
     return msgspec.json.encode(
         Problem(
-            type=f"urn:hookstream:problem:{error.code}", title=HTTPStatus(error.status).phrase, status=error.status,
-            detail=error.detail, instance=request_id, errors=error.errors,
+            type=f"urn:hookstream:problem:{error.code}",
+            title=HTTPStatus(error.status).phrase,
+            status=error.status,
+            detail=error.detail,
+            instance=request_id,
+            errors=error.errors,
         )
-    )  # fmt: skip
+    )
 
 
 def not_found(what: str, name: str) -> ApiError:

@@ -51,11 +51,12 @@ def read_smtp_url(url: str) -> MailServer:
         raise ValueError("a user and a password go together")
     wanted: Encryption = "demanded" if parts.username and parts.hostname not in _HERE else "wanted"
     return MailServer(
-        host=parts.hostname, port=port or _PORTS[parts.scheme],
+        host=parts.hostname,
+        port=port or _PORTS[parts.scheme],
         encryption="from_the_start" if parts.scheme == "smtps" else wanted,
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-    )  # fmt: skip
+    )
 
 
 _token = msgspec.json.Decoder(tuple[str, str, str])

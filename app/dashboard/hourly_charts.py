@@ -37,7 +37,7 @@ async def of_day(desk: Desk, visit: Visit, endpoint_id: str | None = None, hours
     try:
         found = await desk.api.reads.hours(
             caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=begin_ms, until_ms=now_ms + 1
-        )  # fmt: skip
+        )
     except Unavailable:
         return None
     return summary(found, begin_ms, hours)
@@ -51,15 +51,19 @@ def summary(found: Sequence[Hour], begin_ms: int, hours: int) -> Summary:
     counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)
     p50, p95, p99 = (quantile(counts, LATENCY_BOUNDS_MS, share) for share in (0.5, 0.95, 0.99))
     return Summary(
-        attempts=sum(row.attempts for row in rows), failed=sum(row.failed_attempts for row in rows),
-        delivered=sum(row.delivered for row in rows), dead=sum(row.dead for row in rows),
-        p50_ms=p50, p95_ms=p95, p99_ms=p99,
+        attempts=sum(row.attempts for row in rows),
+        failed=sum(row.failed_attempts for row in rows),
+        delivered=sum(row.delivered for row in rows),
+        dead=sum(row.dead for row in rows),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
         points=[
             [each / 1000 for each in begins],
             [row.attempts - row.failed_attempts for row in rows],
             [row.failed_attempts for row in rows],
         ],
-    )  # fmt: skip
+    )
 
 
 def as_json(day: Summary) -> str:

@@ -40,24 +40,42 @@ _OUTCOMES = {
 }
 
 _STATES = {
-    "pending": "waiting", "retrying": "will be tried again", "delivered": "delivered", "dead": "given up",
-    "cancelled": "cancelled", "paused": "held back by a pause",
-}  # fmt: skip
+    "pending": "waiting",
+    "retrying": "will be tried again",
+    "delivered": "delivered",
+    "dead": "given up",
+    "cancelled": "cancelled",
+    "paused": "held back by a pause",
+}
 
 _CHANGES = {
-    "endpoint.create": "created the endpoint", "endpoint.update": "changed the endpoint",
-    "endpoint.remove": "deleted the endpoint", "endpoint.suspend": "suspended the endpoint",
-    "endpoint.reactivate": "activated the endpoint", "endpoint.close-hold": "noted the end of a disablement",
-    "endpoint.recover": "recovered what was missed", "endpoint.rotate": "rotated the secret",
-    "tenant.put": "saved the tenant", "key.create": "made a key", "key.revoke": "revoked a key",
-    "type.put": "saved the event type", "type.remove": "removed the event type", "replay.create": "began a replay",
-    "replay.pause": "interrupted a replay", "replay.resume": "went on with a replay",
-    "replay.cancel": "cancelled a replay", "endpoint.test": "sent a test to the endpoint",
-    "delivery.retry": "retried a delivery", "delivery.cancel": "cancelled a delivery",
-    "deliveries.retry": "retried deliveries", "event.send": "sent an event",
-    "portal-link.create": "created a portal link", "ordering.skip": "skipped a dead delivery of an ordering key",
-    "ordering.drop": "dropped what waited in an ordering key", "tenant.unsubscribe": "unsubscribed an address",
-}  # fmt: skip
+    "endpoint.create": "created the endpoint",
+    "endpoint.update": "changed the endpoint",
+    "endpoint.remove": "deleted the endpoint",
+    "endpoint.suspend": "suspended the endpoint",
+    "endpoint.reactivate": "activated the endpoint",
+    "endpoint.close-hold": "noted the end of a disablement",
+    "endpoint.recover": "recovered what was missed",
+    "endpoint.rotate": "rotated the secret",
+    "tenant.put": "saved the tenant",
+    "key.create": "made a key",
+    "key.revoke": "revoked a key",
+    "type.put": "saved the event type",
+    "type.remove": "removed the event type",
+    "replay.create": "began a replay",
+    "replay.pause": "interrupted a replay",
+    "replay.resume": "went on with a replay",
+    "replay.cancel": "cancelled a replay",
+    "endpoint.test": "sent a test to the endpoint",
+    "delivery.retry": "retried a delivery",
+    "delivery.cancel": "cancelled a delivery",
+    "deliveries.retry": "retried deliveries",
+    "event.send": "sent an event",
+    "portal-link.create": "created a portal link",
+    "ordering.skip": "skipped a dead delivery of an ordering key",
+    "ordering.drop": "dropped what waited in an ordering key",
+    "tenant.unsubscribe": "unsubscribed an address",
+}
 
 
 def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
@@ -95,8 +113,12 @@ def duration(ms: float | None) -> str:
     """Milliseconds as people say them."""
     if ms is None:
         return "–"
-    for limit, divisor, unit in ((1000, 1, "ms"), (60_000, 1000, "s"), (3_600_000, 60_000, "min"),
-                                 (86_400_000, 3_600_000, "h")):  # fmt: skip
+    for limit, divisor, unit in (
+        (1000, 1, "ms"),
+        (60_000, 1000, "s"),
+        (3_600_000, 60_000, "min"),
+        (86_400_000, 3_600_000, "h"),
+    ):
         if ms < limit:
             value = ms / divisor
             return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"

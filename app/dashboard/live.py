@@ -182,7 +182,7 @@ class Hub:
 
     def leave(
         self, subscription: Subscription, name: tuple[str, ...], subject: _Subject, queue: asyncio.Queue[bytes | None]
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A page is closed."""
         if subscription not in self._open:
             return

@@ -13,9 +13,7 @@ from app.dashboard.request import Desk, Visit
 def stream(desk: Desk, visit: Visit, subject: str, sample: Sample, *, every_s: float) -> Subscription:
     """The subject's frames; all visits of one tenant and mode share them, so `sample` must not depend on more."""
     name = (subject, visit.caller.tenant, visit.caller.mode)
-    return desk.hub.subscribe(
-        name, sample, every_s=every_s, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
-    )  # fmt: skip
+    return desk.hub.subscribe(name, sample, every_s=every_s, viewer=viewer_of(desk, visit), last_id=visit.last_event_id)
 
 
 def viewer_of(desk: Desk, visit: Visit) -> Viewer:
@@ -31,7 +29,7 @@ def viewer_of(desk: Desk, visit: Visit) -> Viewer:
     tenant = "" if visit.is_operator else visit.caller.tenant
     return Viewer(
         session=grant.id if grant is not None else "", payer=visit.caller.payer, tenant=tenant, allowed=allowed
-    )  # fmt: skip
+    )
 
 
 def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | None:
@@ -52,6 +50,10 @@ def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | 
         return Caller(grant.key_id, grant.tenant, grant.mode, scopes)
     made_by = grant.key_id or "operator"
     return Caller(
-        f"portal/{grant.id}", grant.tenant, grant.mode, scopes, actor=f"portal of {made_by}",
+        f"portal/{grant.id}",
+        grant.tenant,
+        grant.mode,
+        scopes,
+        actor=f"portal of {made_by}",
         answers_for=grant.key_id or f"portals/{grant.tenant}/{grant.mode}",
-    )  # fmt: skip
+    )

@@ -29,14 +29,24 @@ class Renderer:
         self._clock = clock
         self.assets = assets
         self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         self._environment.filters |= {
-            "json": pretty, "moment": iso, "ms": labels.duration, "share": labels.share, "state": labels.state,
-            "outcome": labels.outcome, "number": labels.number, "change": labels.change,
+            "json": pretty,
+            "moment": iso,
+            "ms": labels.duration,
+            "share": labels.share,
+            "state": labels.state,
+            "outcome": labels.outcome,
+            "number": labels.number,
+            "change": labels.change,
             "urlencode": _quoted,
-        }  # fmt: skip
+        }
         self._environment.globals |= {"asset": assets.address, "version": version}
 
     def page(self, page: Page, visit: Visit) -> str:
@@ -57,11 +67,16 @@ class Renderer:
         brand = self.brand(visit)
         tenant = self._feed.directory.tenants.get(visit.caller.tenant)
         return {
-            "visit": visit, "base": visit.base, "csrf": visit.csrf, "caller": visit.caller, "brand": brand,
+            "visit": visit,
+            "base": visit.base,
+            "csrf": visit.csrf,
+            "caller": visit.caller,
+            "brand": brand,
             "tenant_name": (tenant.name if tenant else "") or visit.caller.tenant,
             "now_ms": self._clock.now_ms(),
-            "done": labels.DONE.get(visit.query.get("done", ""), ""), "errors": defaultdict(str),
-        }  # fmt: skip
+            "done": labels.DONE.get(visit.query.get("done", ""), ""),
+            "errors": defaultdict(str),
+        }
 
 
 def _quoted(value: object) -> str:

@@ -66,9 +66,14 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         version = self.field("version")
         print_ = sha256(msgspec.json.encode([self.path, sorted(self.form.items())])).hexdigest()
         return Call(
-            caller=self.caller, path={**self.path, **path}, query={}, body=body, fingerprint=print_,
-            headers={"host": self.host} | ({"if-match": version} if version else {}), idempotency_key=key or None,
-        )  # fmt: skip
+            caller=self.caller,
+            path={**self.path, **path},
+            query={},
+            body=body,
+            fingerprint=print_,
+            headers={"host": self.host} | ({"if-match": version} if version else {}),
+            idempotency_key=key or None,
+        )
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

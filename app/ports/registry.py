@@ -68,9 +68,12 @@ class RegistryStore(Protocol):
         ...
 
     async def commit(
-        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
-        replies: Sequence[tuple[str, bytes]], next_offset: int,
-    ) -> None:  # fmt: skip
+        self,
+        states: Sequence[tuple[str, bytes | None]],
+        entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]],
+        next_offset: int,
+    ) -> None:
         """Write states, entries of the audit log (by tenant), replies and the commands' offset in one transaction.
 
         Raises `TooLarge` when nothing was written, because a topic refuses a record for its size; `Unavailable` when

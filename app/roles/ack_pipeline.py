@@ -118,9 +118,13 @@ class BatchPipe:
         return acked, self._log.bundle(lambda: _done(acked), lambda error: _failed(acked, error))
 
     async def _finish(
-        self, work: PartedBatch, part: _Part, acked: asyncio.Future[None], first: Bundle,
+        self,
+        work: PartedBatch,
+        part: _Part,
+        acked: asyncio.Future[None],
+        first: Bundle,
         last_words: Callable[[Bundle], None] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         try:
             if last_words is not None:
                 # Locks are given in the order in which they were asked for, and tasks begin in that of the parts.

@@ -51,7 +51,7 @@ class Demo:
         directory = Directory()
         feed = KafkaDirectoryFeed(
             self._bootstrap, self._topics.name(Names.REGISTRY), client_id="hookstream-demo", directory=directory
-        )  # fmt: skip
+        )
         client = CommandClient(
             self._bootstrap,
             commands=self._topics.name(Names.REGISTRY_COMMANDS),

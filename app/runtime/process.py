@@ -78,9 +78,16 @@ class Process:
     """Roles of one process and what they share."""
 
     def __init__(
-        self, settings: Settings, bootstrap: str, topics: Topics, keyring: AesKeyRing, roles: Sequence[str],
-        address: Address, *, stuck_restarts: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        bootstrap: str,
+        topics: Topics,
+        keyring: AesKeyRing,
+        roles: Sequence[str],
+        address: Address,
+        *,
+        stuck_restarts: int = 0,
+    ) -> None:
         """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is built anew."""
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
@@ -98,23 +105,32 @@ class Process:
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
         self._log = KafkaLog(
-            bootstrap, client_id="hookstream", meter=self.meter,
-            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S}, reduce=partial(reduced_for, topics),
-        )  # fmt: skip
+            bootstrap,
+            client_id="hookstream",
+            meter=self.meter,
+            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
+            reduce=partial(reduced_for, topics),
+        )
         self._policy = EgressPolicy(
-            allow=EgressPolicy.networks(settings.egress_allow), allow_http=settings.allow_http,
+            allow=EgressPolicy.networks(settings.egress_allow),
+            allow_http=settings.allow_http,
             ports=frozenset(map(int, settings.egress_ports)) or None,
-        )  # fmt: skip
+        )
         #: where this process, its Kafka and its database listen: no endpoint may be there
         self.own_ports = ports_of(settings, bootstrap)
         self._sender = HttpSender(
-            self._policy, ca_file=settings.ca_file, own_ports=lambda: self.own_ports | {self.address.port},
+            self._policy,
+            ca_file=settings.ca_file,
+            own_ports=lambda: self.own_ports | {self.address.port},
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
-        )  # fmt: skip
+        )
         self._feed = KafkaDirectoryFeed(
-            bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-directory", meter=self.meter,
+            bootstrap,
+            topics.name(Names.REGISTRY),
+            client_id="hookstream-directory",
+            meter=self.meter,
             directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),
-        )  # fmt: skip
+        )
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
@@ -136,10 +152,13 @@ class Process:
             "api": self._api,
         }
         return Supervisor(
-            {name: makers[name] for name in self._roles}, self._clock, self.meter, stuck_restarts=stuck_restarts,
+            {name: makers[name] for name in self._roles},
+            self._clock,
+            self.meter,
+            stuck_restarts=stuck_restarts,
             stuck_within_s=10 * max(self._limits.stuck_s, self._limits.settling_s),
             obstacle=lambda: self._cluster.readiness()["topics"] if self._cluster is not None else None,
-        )  # fmt: skip
+        )
 
     async def start(self) -> None:
         """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all.
@@ -188,25 +207,32 @@ class Process:
 
     def probes(self, application: web.Application) -> web.Application:
         """The application, with /healthz, /readyz and /metrics of this process."""
-        return add_probes(
-            application, self.meter.exposition, self.readiness, self._notes
-        )  # fmt: skip
+        return add_probes(application, self.meter.exposition, self.readiness, self._notes)
 
     def _care(self) -> list[Coroutine[Any, Any, None]]:
         groups = self._group_topics()
         mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
         watchdog = Watchdog(
-            self._limits, self._clock, self._supervisor, {self._group(role): role for role in GROUPS},
+            self._limits,
+            self._clock,
+            self._supervisor,
+            {self._group(role): role for role in GROUPS},
             self._log.waits_until_s,
-        )  # fmt: skip
+        )
         sampler = LagSampler(
-            self._bootstrap, mine, self._topics, self._clock, self.meter,
-            partitions=self._log.partitions, every_s=every_s(self._limits), told=watchdog.look,
-        )  # fmt: skip
+            self._bootstrap,
+            mine,
+            self._topics,
+            self._clock,
+            self.meter,
+            partitions=self._log.partitions,
+            every_s=every_s(self._limits),
+            told=watchdog.look,
+        )
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
         self._cluster = ClusterWatch(
             self._bootstrap, counts, self.dependencies.of("kafka"), self._clock, self._made_again
-        )  # fmt: skip
+        )
         return [sampler.run(), self._cluster.run(), self._watch_loop()]
 
     def _made_again(self, topic: str) -> None:
@@ -241,15 +267,19 @@ class Process:
 
     def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
         return KafkaSource(
-            self._bootstrap, group=self._group(role), client_id=f"hookstream-{role}", topics=topics,
-            session_s=self._settings.session_timeout, instance=self._settings.instance_id,
+            self._bootstrap,
+            group=self._group(role),
+            client_id=f"hookstream-{role}",
+            topics=topics,
+            session_s=self._settings.session_timeout,
+            instance=self._settings.instance_id,
             max_partition_fetch_bytes=fetch_bytes,
-        )  # fmt: skip
+        )
 
     def _fanout(self) -> Role:
         return fanout_role(
             self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self.meter
-        )  # fmt: skip
+        )
 
     def _dispatch(self) -> Role:
         return DispatchRole(
@@ -274,32 +304,54 @@ class Process:
         from app.runtime.build.api import api_role  # its libraries take time, and most processes do without them
 
         return api_role(
-            self._settings, self._bootstrap, self._topics, self._log, self._feed, self._sender, self._keyring,
-            self._past(), self.address, self.probes, self.dependencies.of("database_reads"),
+            self._settings,
+            self._bootstrap,
+            self._topics,
+            self._log,
+            self._feed,
+            self._sender,
+            self._keyring,
+            self._past(),
+            self.address,
+            self.probes,
+            self.dependencies.of("database_reads"),
             KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
             lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
-        )  # fmt: skip
+        )
 
     def _sequencer(self) -> Role:
         return sequencer_role(
-            self._settings, self._bootstrap, self._topics, self._group("sequencer"), self._log, self._feed, self.meter,
+            self._settings,
+            self._bootstrap,
+            self._topics,
+            self._group("sequencer"),
+            self._log,
+            self._feed,
+            self.meter,
             self._clock,
-        )  # fmt: skip
+        )
 
     def _health(self) -> Role:
         return health_role(
             self._settings, self._bootstrap, self._topics, self._group, self._log, self._feed, self.meter
-        )  # fmt: skip
+        )
 
     def _notifier(self) -> Role:
         source = self._source("notifier", [self._topics.name(Names.NOTICES)])
         from app.runtime.build.notifier import notifier_role
 
         return notifier_role(
-            self._settings, source, self._topics, self._log, self._feed, self._keyring, self._clock, self.meter,
+            self._settings,
+            source,
+            self._topics,
+            self._log,
+            self._feed,
+            self._keyring,
+            self._clock,
+            self.meter,
             lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
             self.dependencies.of("mail_server"),
-        )  # fmt: skip
+        )
 
     def _delay(self) -> Role:
         rungs = [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
@@ -326,33 +378,49 @@ class Process:
             )
 
         return RegistryRole(
-            store=store, clock=self._clock, meter=self.meter, profiles=PROFILES,
-            url_problem=lambda url: check_url(url, self._policy), schema_problem=schema_problem,
+            store=store,
+            clock=self._clock,
+            meter=self.meter,
+            profiles=PROFILES,
+            url_problem=lambda url: check_url(url, self._policy),
+            schema_problem=schema_problem,
             secret_problem=lambda endpoint, now_ms: (
                 newest_secret_problem(endpoint, self._keyring.open)
                 or secret_problem(endpoint, self._keyring.open, now_ms)
             ),
             most=TenantLimits(
-                endpoints=self._settings.max_endpoints_per_tenant, keys=self._settings.max_keys_per_tenant,
+                endpoints=self._settings.max_endpoints_per_tenant,
+                keys=self._settings.max_keys_per_tenant,
                 event_types=self._settings.max_event_types_per_tenant,
             ),
-        )  # fmt: skip
+        )
 
     def _replay(self) -> Role:
         return replay_role(
             self._settings, self._bootstrap, self._topics, self._group("replay"), self._past(), self._log, self._clock
-        )  # fmt: skip
+        )
 
     def _projection(self) -> Role:
         from app.runtime.build.projection import projection_role
 
         return projection_role(
-            self._settings, self._bootstrap, self._topics, self._group("projection"), self._clock, self.meter,
+            self._settings,
+            self._bootstrap,
+            self._topics,
+            self._group("projection"),
+            self._clock,
+            self.meter,
             self.dependencies.of("database"),
-        )  # fmt: skip
+        )
 
     def _past(self) -> Archive:
         return archive(
-            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._group("sequencer"), self._log,
-            self._feed, self._clock,
-        )  # fmt: skip
+            self._settings,
+            self._bootstrap,
+            self._topics,
+            self._group("fanout"),
+            self._group("sequencer"),
+            self._log,
+            self._feed,
+            self._clock,
+        )

@@ -34,9 +34,7 @@ class Rebuild:
         await store.clear()
         await store.close()
         group = f"{self._settings.topic_prefix}hookstream.projection"
-        role = projection_role(
-            self._settings, self._bootstrap, self._topics, group, SystemClock(), PrometheusMeter()
-        )  # fmt: skip
+        role = projection_role(self._settings, self._bootstrap, self._topics, group, SystemClock(), PrometheusMeter())
         running = asyncio.create_task(role.run())
         reads = read_store(self._settings)
         try:

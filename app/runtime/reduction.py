@@ -53,9 +53,13 @@ def reduced_for(topics: Topics, name: str, value: bytes | None, headers: Iterabl
 def _attempt_record(value: bytes | None, headers: list[Header]) -> Reduced:
     attempt = _attempt.decode(value or b"")
     small = msgspec.structs.replace(
-        attempt, response_headers=None, response_body=None, error=_short(attempt.error), url=clip(attempt.url, _TEXT),
+        attempt,
+        response_headers=None,
+        response_body=None,
+        error=_short(attempt.error),
+        url=clip(attempt.url, _TEXT),
         cut=("record",),
-    )  # fmt: skip
+    )
     return _encode(small), headers
 
 

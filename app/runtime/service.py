@@ -31,9 +31,14 @@ class Service:
     """Started and stopped as one."""
 
     def __init__(
-        self, settings: Settings, ring: AesKeyRing, *, say: Callable[[str], None], explicit_replication: bool,
+        self,
+        settings: Settings,
+        ring: AesKeyRing,
+        *,
+        say: Callable[[str], None],
+        explicit_replication: bool,
         elsewhere: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`elsewhere`: the API's port was not asked for, so if it is taken any other one will do."""
         self._settings = settings
         self._ring = ring
@@ -58,7 +63,7 @@ class Service:
         address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
             self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
-        )  # fmt: skip
+        )
         self._process.own_ports |= self._own_ports
         self._own_ports = self._process.own_ports
         await self._parts.open("roles", self._process.start, self._process.stop)
@@ -77,7 +82,7 @@ class Service:
         known = self._settings
         broker = EmbeddedBroker(
             data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
-        )  # fmt: skip
+        )
 
         async def start() -> None:
             self.bootstrap = await broker.start()

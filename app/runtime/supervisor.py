@@ -64,9 +64,15 @@ class Supervisor:
     """Runs each role in a task of its own and restarts it with growing pauses."""
 
     def __init__(
-        self, makers: Mapping[str, Callable[[], Role]], clock: Clock, meter: Meter, *,
-        stuck_restarts: int = 0, stuck_within_s: float = 1200.0, obstacle: Callable[[], str | None] = lambda: None,
-    ) -> None:  # fmt: skip
+        self,
+        makers: Mapping[str, Callable[[], Role]],
+        clock: Clock,
+        meter: Meter,
+        *,
+        stuck_restarts: int = 0,
+        stuck_within_s: float = 1200.0,
+        obstacle: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """`obstacle`: why no role that has ended can be started again at present; None: any can.
 
         A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""

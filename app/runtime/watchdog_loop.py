@@ -16,9 +16,10 @@ from app.settings import Settings
 def limits_of(settings: Settings) -> Limits:
     """The settings, as the judge wants them."""
     return Limits(
-        suspect_s=settings.watchdog_suspect_seconds, stuck_s=settings.watchdog_stuck_seconds,
+        suspect_s=settings.watchdog_suspect_seconds,
+        stuck_s=settings.watchdog_stuck_seconds,
         settling_s=settings.watchdog_recovery_seconds,
-    )  # fmt: skip
+    )
 
 
 def every_s(limits: Limits) -> float:
@@ -30,9 +31,13 @@ class Watchdog:
     """The judges of all roles that read logs."""
 
     def __init__(
-        self, limits: Limits, clock: Clock, supervisor: Supervisor, roles: Mapping[str, str],
+        self,
+        limits: Limits,
+        clock: Clock,
+        supervisor: Supervisor,
+        roles: Mapping[str, str],
         held_until_s: Callable[[], float | None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`roles`: consumer group → role. `held_until_s`: how long all of them may wait for acknowledgements."""
         self._limits = limits
         self._clock = clock

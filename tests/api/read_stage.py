@@ -54,13 +54,27 @@ class Stage:
         self.records = MemoryRecords(self.log)
         self.commands: list[Action] = []
         self.services = Services(
-            feed=self.feed, commands=cast(Any, self), log=self.log, ends=cast(Any, self),
-            past=MemoryReader(self.log, self.clock), counter=cast(Any, None), reads=self.reads, records=self.records,
-            sender=cast(Any, None), keyring=KEYRING, minter=cast(Any, None), clock=self.clock, topics=TOPICS,
-            builder=RequestBuilder(KEYRING.open, 1.0), catalogue={}, max_event_bytes=10_000,
-            partition_for=lambda topic, key: crc32(key) % 2, schema_problem=lambda text: None,
-            tokens=Tokens(b"", AesSealer(b"")), public_url="",
-        )  # fmt: skip
+            feed=self.feed,
+            commands=cast(Any, self),
+            log=self.log,
+            ends=cast(Any, self),
+            past=MemoryReader(self.log, self.clock),
+            counter=cast(Any, None),
+            reads=self.reads,
+            records=self.records,
+            sender=cast(Any, None),
+            keyring=KEYRING,
+            minter=cast(Any, None),
+            clock=self.clock,
+            topics=TOPICS,
+            builder=RequestBuilder(KEYRING.open, 1.0),
+            catalogue={},
+            max_event_bytes=10_000,
+            partition_for=lambda topic, key: crc32(key) % 2,
+            schema_problem=lambda text: None,
+            tokens=Tokens(b"", AesSealer(b"")),
+            public_url="",
+        )
         self.endpoint()
 
     async def ask(self, name: str, body: Any = None, *, caller: Caller = ACME, of: str = "", **query: str) -> Any:
@@ -97,9 +111,14 @@ class Stage:
         """An endpoint of acme."""
         secret = KEYRING.seal("whsec_" + base64.b64encode(bytes(24)).decode(), f"acme/{id_}", 0)
         made = Endpoint(
-            id=id_, tenant="acme", mode="live", url=f"https://{id_}.example/", events=("*",), profile="standard",
+            id=id_,
+            tenant="acme",
+            mode="live",
+            url=f"https://{id_}.example/",
+            events=("*",),
+            profile="standard",
             secrets=(secret,),
-        )  # fmt: skip
+        )
         endpoint = msgspec.structs.replace(made, **fields)
         self.feed.directory.put_endpoint(endpoint)
         return endpoint
@@ -114,11 +133,22 @@ class Stage:
         event_id = json.loads(event.value or b"")["id"] if event is not None else "e1"
         accepted = event.timestamp if event is not None else self.clock.now_ms()
         made = DeliveryRow(
-            id=ids.delivery_id("acme", event_id, endpoint), tenant="acme", mode="live", endpoint_id=endpoint,
-            event_id=event_id, event_type="a.b", state="dead", attempts=2, created_at_ms=accepted,
-            updated_at_ms=accepted, status=500, result="http_5xx", error="the endpoint answered 500",
-            reason="exhausted", source=(event.partition, event.offset) if event is not None else None,
-        )  # fmt: skip
+            id=ids.delivery_id("acme", event_id, endpoint),
+            tenant="acme",
+            mode="live",
+            endpoint_id=endpoint,
+            event_id=event_id,
+            event_type="a.b",
+            state="dead",
+            attempts=2,
+            created_at_ms=accepted,
+            updated_at_ms=accepted,
+            status=500,
+            result="http_5xx",
+            error="the endpoint answered 500",
+            reason="exhausted",
+            source=(event.partition, event.offset) if event is not None else None,
+        )
         return self.put(msgspec.structs.replace(made, **fields))
 
     def put(self, row: DeliveryRow) -> DeliveryRow:
@@ -129,29 +159,53 @@ class Stage:
     def attempt(self, row: DeliveryRow, number: int, **fields: Any) -> None:
         """An attempt of it."""
         made = AttemptRow(
-            delivery_id=row.id, number=number, trigger="first" if number == 1 else "retry", state="retrying",
-            result="http_5xx", started_at_ms=self.clock.now_ms(), duration_ms=12.5, connect_ms=3, first_byte_ms=9,
-            url="https://ep.example/", status=500, error="the endpoint answered 500",
-            response_headers={"server": "x"}, response_body="oops",
-        )  # fmt: skip
+            delivery_id=row.id,
+            number=number,
+            trigger="first" if number == 1 else "retry",
+            state="retrying",
+            result="http_5xx",
+            started_at_ms=self.clock.now_ms(),
+            duration_ms=12.5,
+            connect_ms=3,
+            first_byte_ms=9,
+            url="https://ep.example/",
+            status=500,
+            error="the endpoint answered 500",
+            response_headers={"server": "x"},
+            response_body="oops",
+        )
         self.reads.tries.setdefault(row.id, []).append(msgspec.structs.replace(made, **fields))
 
     def duplicate(self, event: MemoryRecord, first: MemoryRecord) -> None:
         """Fan-out has told that an event was dropped."""
         said = duplicate_record.DroppedDuplicate(
-            tenant="acme", mode="live", idempotency_key="k", event_id=json.loads(event.value or b"")["id"],
-            topic=Names.EVENTS_RAW, partition=event.partition, offset=event.offset, timestamp_ms=event.timestamp,
-            first_partition=first.partition, first_offset=first.offset, first_timestamp_ms=first.timestamp,
-        )  # fmt: skip
+            tenant="acme",
+            mode="live",
+            idempotency_key="k",
+            event_id=json.loads(event.value or b"")["id"],
+            topic=Names.EVENTS_RAW,
+            partition=event.partition,
+            offset=event.offset,
+            timestamp_ms=event.timestamp,
+            first_partition=first.partition,
+            first_offset=first.offset,
+            first_timestamp_ms=first.timestamp,
+        )
         self.log.put(Names.EVENTS_DUPLICATES, value=b"", headers=duplicate_record.write(said))
 
     def aside(self, row: DeliveryRow, **fields: Any) -> Delivery:
         """The row's record in deliveries.dead."""
         made = Delivery(
-            id=row.id, endpoint_id=row.endpoint_id, event_id=row.event_id, event_type=row.event_type,
-            tenant=row.tenant, mode=row.mode, created_at="2026-01-01T00:00:00Z", body=b'{"kept":1}',
+            id=row.id,
+            endpoint_id=row.endpoint_id,
+            event_id=row.event_id,
+            event_type=row.event_type,
+            tenant=row.tenant,
+            mode=row.mode,
+            created_at="2026-01-01T00:00:00Z",
+            body=b'{"kept":1}',
             attempts=row.attempts,
-        )  # fmt: skip
+        )
         delivery = msgspec.structs.replace(made, **fields)
         headers: list[Header] = [*delivery_record.encode(delivery), ("reason", b"exhausted")]
         key = row.endpoint_id.encode()

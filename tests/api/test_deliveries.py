@@ -26,10 +26,11 @@ async def ids(stage: Stage, **query: str) -> list[str]:
 def filled(stage: Stage) -> None:
     stage.endpoint("other")
     kinds: list[dict[str, Any]] = [
-        {"state": "dead", "status": 500}, {"state": "delivered", "status": 200, "result": "ok"},
+        {"state": "dead", "status": 500},
+        {"state": "delivered", "status": 200, "result": "ok"},
         {"state": "retrying", "status": None, "result": "timeout", "endpoint": "other"},
         {"state": "pending", "status": None, "result": None, "event_type": "c.d", "replay_id": "rpl_1"},
-    ]  # fmt: skip
+    ]
     for number, fields in enumerate(kinds):
         stage.row(None, event_id=f"e{number}", id=f"dlv_{number}", created_at_ms=1_000 * number, **fields)
 
@@ -37,14 +38,23 @@ def filled(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({}, ["e3", "e2", "e1", "e0"]), ({"state": "dead,retrying"}, ["e2", "e0"]), ({"endpoint": "other"}, ["e2"]),
-        ({"event": "e1"}, ["e1"]), ({"type": "a.*"}, ["e2", "e1", "e0"]), ({"type": "c.d"}, ["e3"]),
-        ({"type": "*", "status": "5xx"}, ["e0"]), ({"status": "200"}, ["e1"]), ({"result": "timeout"}, ["e2"]),
-        ({"replay": "rpl_1"}, ["e3"]), ({"id": "dlv_1"}, ["e1"]), ({"id": "e2"}, ["e2"]),
-        ({"since": "1970-01-01T00:00:02Z"}, ["e3", "e2"]), ({"until": "1970-01-01T00:00:01Z"}, ["e0"]),
+        ({}, ["e3", "e2", "e1", "e0"]),
+        ({"state": "dead,retrying"}, ["e2", "e0"]),
+        ({"endpoint": "other"}, ["e2"]),
+        ({"event": "e1"}, ["e1"]),
+        ({"type": "a.*"}, ["e2", "e1", "e0"]),
+        ({"type": "c.d"}, ["e3"]),
+        ({"type": "*", "status": "5xx"}, ["e0"]),
+        ({"status": "200"}, ["e1"]),
+        ({"result": "timeout"}, ["e2"]),
+        ({"replay": "rpl_1"}, ["e3"]),
+        ({"id": "dlv_1"}, ["e1"]),
+        ({"id": "e2"}, ["e2"]),
+        ({"since": "1970-01-01T00:00:02Z"}, ["e3", "e2"]),
+        ({"until": "1970-01-01T00:00:01Z"}, ["e0"]),
         ({"event": "somebody's"}, []),
     ],
-)  # fmt: skip
+)
 async def test_a_list_has_what_the_filter_says(stage: Stage, query: dict[str, str], found: list[str]) -> None:
     filled(stage)
     assert await ids(stage, **query) == found
@@ -53,10 +63,20 @@ async def test_a_list_has_what_the_filter_says(stage: Stage, query: dict[str, st
 @pytest.mark.parametrize(
     "query",
     [
-        {"state": "asleep"}, {"state": ""}, {"status": "6xx"}, {"status": "99"}, {"type": "a..b"}, {"since": "soon"},
-        {"until": "2026-01-01"}, {"limit": "0"}, {"cursor": "x"}, {"id": ""}, {"event": "\x00"}, {"result": "x" * 257},
+        {"state": "asleep"},
+        {"state": ""},
+        {"status": "6xx"},
+        {"status": "99"},
+        {"type": "a..b"},
+        {"since": "soon"},
+        {"until": "2026-01-01"},
+        {"limit": "0"},
+        {"cursor": "x"},
+        {"id": ""},
+        {"event": "\x00"},
+        {"result": "x" * 257},
     ],
-)  # fmt: skip
+)
 async def test_a_filter_that_says_nothing_is_refused(stage: Stage, query: dict[str, str]) -> None:
     assert await stage.refused("deliveries.list", **query) == (400, "invalid_query")
 
@@ -150,7 +170,7 @@ async def test_statistics_are_sums_by_hour_with_rates_and_latencies(stage: Stage
     before = msgspec.structs.replace(one_hour, begins_ms=now - hour)
     both = Hour(
         begins_ms=now, attempts=20, failed_attempts=4, delivered=14, dead=2, durations=[2 * each for each in durations]
-    )  # fmt: skip
+    )
     stage.reads.by_hour = {("acme", "live", None): [before, both], ("acme", "live", "other"): [one_hour]}
     stage.row(None)
     everything = await stage.ask("stats.get")

@@ -35,9 +35,14 @@ async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) 
     stage.endpoint("after", status="paused", holds=(Hold(kind="paused", since_ms=0, begin={0: 1}),))
     found = await stage.ask("events.get", of="e1")
     assert why(found) == {
-        "ep": "matched", "gone": "removed", "deaf": "not_subscribed", "late": "created_later", "off": "disabled",
-        "held": "paused", "after": "pending",
-    }  # fmt: skip
+        "ep": "matched",
+        "gone": "removed",
+        "deaf": "not_subscribed",
+        "late": "created_later",
+        "off": "disabled",
+        "held": "paused",
+        "after": "pending",
+    }
     shown = {each["endpoint"]: each for each in found["endpoints"]}
     assert (shown["ep"]["delivery"], shown["ep"]["state"]) == (row.id, "delivered")
     assert (shown["gone"]["delivery"], shown["gone"]["url"]) == (gone.id, None)

@@ -89,10 +89,14 @@ def test_a_bad_query_is_refused(query: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"url": 1}, "/url"), ({"url": "https://x", "events": "*", "headers": {"a": 1}}, "/headers/..."),
-     ({"url": "https://x", "events": "*", "schedule": [0, "x"]}, "/schedule/1"), ({"url": "https://x"}, ""),
-     ({"url": "https://x", "events": "*", "colour": 1}, "")],
-)  # fmt: skip
+    [
+        ({"url": 1}, "/url"),
+        ({"url": "https://x", "events": "*", "headers": {"a": 1}}, "/headers/..."),
+        ({"url": "https://x", "events": "*", "schedule": [0, "x"]}, "/schedule/1"),
+        ({"url": "https://x"}, ""),
+        ({"url": "https://x", "events": "*", "colour": 1}, ""),
+    ],
+)
 def test_a_misshapen_body_is_pointed_at(body: Any, pointer: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(msgspec.json.encode(body), type=WebhookIn)
@@ -111,9 +115,16 @@ def test_refusals_of_the_registry_have_their_status() -> None:
 def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
     feed = MemoryFeed()
     feed.directory.put_key(
-        ApiKey(id="k1", tenant="acme", mode="test", digest=sha256(b"sk_test_1").hexdigest(), last4="st_1",
-               scopes=("read",), expires_at_ms=1000)
-    )  # fmt: skip
+        ApiKey(
+            id="k1",
+            tenant="acme",
+            mode="test",
+            digest=sha256(b"sk_test_1").hexdigest(),
+            last4="st_1",
+            scopes=("read",),
+            expires_at_ms=1000,
+        )
+    )
     gate = Gate(feed, "operator's own")
     assert gate.caller("Bearer operator's own", 0).operator
     caller = gate.caller("bearer sk_test_1", 999)
@@ -142,10 +153,13 @@ def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_
     assert found.id != gate.acting(operator, {"Hookstream-Tenant": "acme"}).id, "their Idempotency-Keys are apart"
     assert gate.acting(acme, {"Hookstream-Tenant": "acme", "Hookstream-Mode": "test"}) is acme
     for who, headers, status in (
-        (acme, {"Hookstream-Tenant": "other"}, 403), (acme, {"Hookstream-Mode": "live"}, 403),
-        (operator, {"Hookstream-Mode": "live"}, 400), (operator, {"Hookstream-Tenant": "a/b"}, 400),
-        (operator, {"Hookstream-Tenant": ""}, 400), (operator, {"Hookstream-Tenant": "a", "Hookstream-Mode": "x"}, 400),
-    ):  # fmt: skip
+        (acme, {"Hookstream-Tenant": "other"}, 403),
+        (acme, {"Hookstream-Mode": "live"}, 403),
+        (operator, {"Hookstream-Mode": "live"}, 400),
+        (operator, {"Hookstream-Tenant": "a/b"}, 400),
+        (operator, {"Hookstream-Tenant": ""}, 400),
+        (operator, {"Hookstream-Tenant": "a", "Hookstream-Mode": "x"}, 400),
+    ):
         with pytest.raises(ApiError) as caught:
             gate.acting(who, headers)
         assert caught.value.status == status, headers

@@ -66,13 +66,23 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
     for _ in range(50):
         stage.log.put(Names.DELIVERIES_DEAD, value=b"", partition=number)
     made = Delivery(
-        id=row.id, tenant="acme", mode="live", endpoint_id="ep", event_id="e1", event_type="a.b", body=b"{}",
-        created_at="2026-01-01T00:00:00Z", attempts=5,
-    )  # fmt: skip
+        id=row.id,
+        tenant="acme",
+        mode="live",
+        endpoint_id="ep",
+        event_id="e1",
+        event_type="a.b",
+        body=b"{}",
+        created_at="2026-01-01T00:00:00Z",
+        attempts=5,
+    )
     there = stage.log.put(
-        Names.DELIVERIES_DEAD, value=b"{}", key=b"ep", partition=number,
+        Names.DELIVERIES_DEAD,
+        value=b"{}",
+        key=b"ep",
+        partition=number,
         headers=[*delivery.encode(made), ("reason", b"exhausted")],
-    )  # fmt: skip
+    )
     monkeypatch.setattr(event_payloads, "_DEAD_SEARCHED", 20)
     monkeypatch.setattr(event_payloads, "_POLLED", 5)
     assert (await stage.refused("retries.retry", of=row.id))[1] == "event_gone", "looked for among the first ones only"
@@ -94,11 +104,12 @@ async def test_a_dead_delivery_outlives_its_event(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "fields", "code"),
     [
-        ({"status": "disabled"}, {}, "endpoint_disabled"), ({"status": "paused"}, {}, "endpoint_paused"),
+        ({"status": "disabled"}, {}, "endpoint_disabled"),
+        ({"status": "paused"}, {}, "endpoint_paused"),
         ({}, {"state": "paused"}, "paused"),
         ({"ordering": "fifo"}, {"state": "pending", "ordering_key": "k"}, "in_line"),
     ],
-)  # fmt: skip
+)
 async def test_what_cannot_be_retried_says_why(
     stage: Stage, endpoint: dict[str, Any], fields: dict[str, Any], code: str
 ) -> None:
@@ -171,8 +182,11 @@ async def test_a_filter_that_says_nothing_retries_nothing(stage: Stage, body: di
 async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage) -> None:
     row = stage.row(None, state="retrying", sequence=2, ordering_key="k", arrival=7)
     assert await stage.ask("retries.cancel", of=row.id) == {
-        "id": row.id, "asked": "cancel", "was": "retrying", "attempt": None,
-    }  # fmt: skip
+        "id": row.id,
+        "asked": "cancel",
+        "was": "retrying",
+        "attempt": None,
+    }
     (copy,) = stage.appended()
     assert (copy.id, copy.body, copy.asked, copy.arrival, copy.ordering_key) == (row.id, b"", "cancel", 7, "k")
     assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn, source=copy.source)])]

@@ -7,11 +7,26 @@ from app.api.server.routes import ROUTES
 #: by the registry's writer, in the transaction of the change (tests/roles/registry/test_audit.py,
 #: tests/roles/registry/test_role.py)
 BY_THE_REGISTRY = {
-    "webhooks.create", "webhooks.patch", "webhooks.delete", "actions.pause", "actions.resume", "actions.disable",
-    "actions.enable", "actions.rotate", "actions.recover", "event_types.put", "event_types.delete", "replays.create",
-    "replays.cancel", "replays.pause", "replays.resume", "tenants.create", "tenants.put", "tenants.create_key",
+    "webhooks.create",
+    "webhooks.patch",
+    "webhooks.delete",
+    "actions.pause",
+    "actions.resume",
+    "actions.disable",
+    "actions.enable",
+    "actions.rotate",
+    "actions.recover",
+    "event_types.put",
+    "event_types.delete",
+    "replays.create",
+    "replays.cancel",
+    "replays.pause",
+    "replays.resume",
+    "tenants.create",
+    "tenants.put",
+    "tenants.create_key",
     "tenants.revoke_key",
-}  # fmt: skip
+}
 #: by the handler (tests/api/test_retries.py, tests/e2e/test_audit.py)
 BY_THE_API = {"actions.test", "retries.retry_many", "retries.retry", "retries.cancel", "portal.create"}
 #: a key that appends events is a service at work: only those that a person sends are entries

@@ -50,12 +50,7 @@ def validator(schema: Any) -> Any:
 
 def operation(name: str) -> dict[str, Any]:
     """The operation of a route."""
-    return next(
-        found
-        for path in DOCUMENT["paths"].values()
-        for found in path.values()
-        if found["operationId"] == name
-    )  # fmt: skip
+    return next(found for path in DOCUMENT["paths"].values() for found in path.values() if found["operationId"] == name)
 
 
 def parameter(given: dict[str, Any]) -> dict[str, Any]:
@@ -174,14 +169,28 @@ def test_every_example_is_valid() -> None:
 def test_every_header_of_a_delivery_is_a_parameter(profile: str) -> None:
     secret = SealedSecret(key_id="k", blob="", created_at_ms=0)
     endpoint = Endpoint(
-        id="ep_1", tenant="acme", mode="live", url="https://a.example", events=("*",), profile=profile,
+        id="ep_1",
+        tenant="acme",
+        mode="live",
+        url="https://a.example",
+        events=("*",),
+        profile=profile,
         secrets=(secret,),
-    )  # fmt: skip
+    )
     delivery = Delivery(
-        id="dlv_1", endpoint_id="ep_1", event_id="e1", event_type="a.b", tenant="acme", mode="live",
-        created_at="2026-01-01", body=b'{"data":{}}', sequence=1, ordering_key="k", replay_id="rpl_1",
+        id="dlv_1",
+        endpoint_id="ep_1",
+        event_id="e1",
+        event_type="a.b",
+        tenant="acme",
+        mode="live",
+        created_at="2026-01-01",
+        body=b'{"data":{}}',
+        sequence=1,
+        ordering_key="k",
+        replay_id="rpl_1",
         traceparent="00-0-0-00",
-    )  # fmt: skip
+    )
     builder = RequestBuilder(lambda _secret, _owner: "whsec_AAAA", 1.0)
     sent = {name for name, _ in builder.request(delivery, endpoint, builder.prepared(endpoint, 1), 1).headers}
     for name, entries in DOCUMENT["webhooks"].items():

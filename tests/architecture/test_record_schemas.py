@@ -19,20 +19,43 @@ from app.roles.dispatch.attempts import unsent
 from tests.architecture.record_schemas import FOLDER, documents
 
 _DELIVERY = Delivery(
-    id="dlv_1", endpoint_id="ep_1", event_id="e1", event_type="user.created", tenant="acme", mode="live",
-    created_at="2026-01-01T00:00:00Z", body=b"{}", sequence=3, ordering_key="user-1",
-)  # fmt: skip
+    id="dlv_1",
+    endpoint_id="ep_1",
+    event_id="e1",
+    event_type="user.created",
+    tenant="acme",
+    mode="live",
+    created_at="2026-01-01T00:00:00Z",
+    body=b"{}",
+    sequence=3,
+    ordering_key="user-1",
+)
 _SECRET = SealedSecret(key_id="k1", blob="AAAA", created_at_ms=1)
 _ENDPOINT = Endpoint(
-    id="ep_1", tenant="acme", mode="live", url="https://example.com", events=("user.*",), profile="bota",
-    secrets=(_SECRET,), schedule_s=(0, 5),
-)  # fmt: skip
+    id="ep_1",
+    tenant="acme",
+    mode="live",
+    url="https://example.com",
+    events=("user.*",),
+    profile="bota",
+    secrets=(_SECRET,),
+    schedule_s=(0, 5),
+)
 _ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
 
 _DUPLICATE = duplicate.DroppedDuplicate(
-    tenant="acme", mode="test", idempotency_key="k", event_id="e1", topic="events.raw", partition=1, offset=9,
-    timestamp_ms=5, first_partition=1, first_offset=2, first_timestamp_ms=3,
-)  # fmt: skip
+    tenant="acme",
+    mode="test",
+    idempotency_key="k",
+    event_id="e1",
+    topic="events.raw",
+    partition=1,
+    offset=9,
+    timestamp_ms=5,
+    first_partition=1,
+    first_offset=2,
+    first_timestamp_ms=3,
+)
 
 _EVENTS: tuple[Any, ...] = (
     {"type": "user.created", "data": {}},

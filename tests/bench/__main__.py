@@ -65,9 +65,7 @@ async def main(options: argparse.Namespace) -> None:
     console.print(f"written to {out}", highlight=False)
 
 
-def _pair(
-    table: Table, what: str, runs: dict[str, list[Run]], ours: str, other: str, name: str, goal: str
-) -> None:  # fmt: skip
+def _pair(table: Table, what: str, runs: dict[str, list[Run]], ours: str, other: str, name: str, goal: str) -> None:
     mine = median(run.per_second for run in runs[ours])
     theirs = median(run.per_second for run in runs[other])
     cpu = median(run.cpu_us for run in runs[ours])

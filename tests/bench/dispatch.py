@@ -45,13 +45,9 @@ async def role(task: Task) -> Run:
     """The dispatch role over deliveries that wait in Kafka."""
     topics = topics_of(settings_of(task))
     meter = Stopwatch("deliveries_total", "delivered", task.count)
-    log = KafkaLog(
-        task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(Names.ATTEMPTS): 0.005}
-    )  # fmt: skip
+    log = KafkaLog(task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(Names.ATTEMPTS): 0.005})
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(
-        task.bootstrap, topics.name(Names.REGISTRY), client_id="bench", directory=Directory()
-    )  # fmt: skip
+    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(Names.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
     ring = AesKeyRing(generate_ring())
     _register(feed.directory, ring, task.receiver)
@@ -60,11 +56,19 @@ async def role(task: Task) -> Run:
     await _fill(log, topics, task.count)
     source = KafkaSource(
         task.bootstrap, group=f"{task.prefix}dispatch", client_id="bench", topics=[topics.name(Names.DELIVERIES)]
-    )  # fmt: skip
+    )
     worker = DispatchRole(
-        source=source, log_=log, sender=sender, feed=feed, keyring=ring, topics=topics, clock=SystemClock(),
-        dice=SystemDice(), meter=meter, limits=Limits(),
-    )  # fmt: skip
+        source=source,
+        log_=log,
+        sender=sender,
+        feed=feed,
+        keyring=ring,
+        topics=topics,
+        clock=SystemClock(),
+        dice=SystemDice(),
+        meter=meter,
+        limits=Limits(),
+    )
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product
@@ -86,10 +90,15 @@ def _register(directory: Directory, ring: AesKeyRing, receiver: str) -> None:
         secret = ring.seal(new_signing_secret(), f"default/{name}", 0)
         directory.put_endpoint(
             Endpoint(
-                id=name, tenant="default", mode="live", url=f"{receiver}/standard/{name}", events=("*",),
-                profile="standard", secrets=(secret,),
+                id=name,
+                tenant="default",
+                mode="live",
+                url=f"{receiver}/standard/{name}",
+                events=("*",),
+                profile="standard",
+                secrets=(secret,),
             )
-        )  # fmt: skip
+        )
 
 
 async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
@@ -100,14 +109,18 @@ async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
         endpoint, event = f"ep_{number % ENDPOINTS}", f"evt_{number:06d}"
         body = frame % (number, padding)
         delivery = Delivery(
-            id=ids.delivery_id("default", event, endpoint), endpoint_id=endpoint, event_id=event,
-            event_type="bench.event", tenant="default", mode="live", created_at="2026-01-01T00:00:00Z", body=body,
+            id=ids.delivery_id("default", event, endpoint),
+            endpoint_id=endpoint,
+            event_id=event,
+            event_type="bench.event",
+            tenant="default",
+            mode="live",
+            created_at="2026-01-01T00:00:00Z",
+            body=body,
             accepted_at_ms=SystemClock().now_ms(),
-        )  # fmt: skip
+        )
         headers = delivery_record.encode(delivery)
-        acks.append(
-            await log.append(topics.name(Names.DELIVERIES), key=endpoint.encode(), value=body, headers=headers)
-        )  # fmt: skip
+        acks.append(await log.append(topics.name(Names.DELIVERIES), key=endpoint.encode(), value=body, headers=headers))
     await asyncio.gather(*acks)
 
 
@@ -143,9 +156,7 @@ async def measure(stage: Stage, rounds: int, *, count: int = 20_000, profile: bo
     for _ in range(rounds):
         for way, done in runs.items():
             prefix, _topics = await stage.topics()
-            task = Task(
-                bootstrap=stage.bootstrap, prefix=prefix, receiver=stage.receiver, count=count, profile=profile
-            )  # fmt: skip
+            task = Task(bootstrap=stage.bootstrap, prefix=prefix, receiver=stage.receiver, count=count, profile=profile)
             await stage.tally(reset=True)
             done.append(await stage.measure(__spec__.name, task, way, kind=Run))
             assert (await stage.tally()).requests == count

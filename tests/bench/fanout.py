@@ -65,10 +65,14 @@ def _register(directory: Directory, endpoints: int) -> None:
         matches = number < MATCHES
         directory.put_endpoint(
             Endpoint(
-                id=f"ep_{number}", tenant="default" if matches else f"t{number % 1000}", mode="live",
-                url="https://example.com/", events=("*",) if number % 2 else ("bench.*",), profile="standard",
+                id=f"ep_{number}",
+                tenant="default" if matches else f"t{number % 1000}",
+                mode="live",
+                url="https://example.com/",
+                events=("*",) if number % 2 else ("bench.*",),
+                profile="standard",
             )
-        )  # fmt: skip
+        )
 
 
 def event(number: int, size: int) -> bytes:
@@ -94,12 +98,14 @@ async def raw(task: Task) -> Run:
     await log.close()
     source, target = topics.name(Names.EVENTS_RAW), topics.name(Names.DELIVERIES)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=task.bootstrap, group_id=f"{task.prefix}raw", enable_auto_commit=False,
+        bootstrap_servers=task.bootstrap,
+        group_id=f"{task.prefix}raw",
+        enable_auto_commit=False,
         auto_offset_reset="earliest",
-    )  # fmt: skip
+    )
     producer = AIOKafkaProducer(
         bootstrap_servers=task.bootstrap, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=262_144
-    )  # fmt: skip
+    )
     await producer.start()
     await consumer.start()
     places = [TopicPartition(source, number) for number in sorted(await producer.partitions_for(source))]
@@ -136,9 +142,14 @@ async def measure(stage: Stage, rounds: int, *, count: int = 30_000, profile: bo
         for way, done in runs.items():
             prefix, _topics = await stage.topics()
             task = Task(
-                bootstrap=stage.bootstrap, prefix=prefix, receiver=stage.receiver, count=count, profile=profile,
-                data_dir=stage.folder(), endpoints=100_000 if "beside" in way else 0,
-            )  # fmt: skip
+                bootstrap=stage.bootstrap,
+                prefix=prefix,
+                receiver=stage.receiver,
+                count=count,
+                profile=profile,
+                data_dir=stage.folder(),
+                endpoints=100_000 if "beside" in way else 0,
+            )
             done.append(await stage.measure(__spec__.name, task, way.partition(" ")[0], kind=Run))
     return runs
 

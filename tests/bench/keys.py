@@ -46,9 +46,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def child(task: Task) -> Report:
     """Fill, look up, compact."""
     app = build_app(
-        group="bench", bootstrap=task.bootstrap, source_topic="none", data_dir=task.data_dir, store="rocksdb",
+        group="bench",
+        bootstrap=task.bootstrap,
+        source_topic="none",
+        data_dir=task.data_dir,
+        store="rocksdb",
         client_id="bench",
-    )  # fmt: skip
+    )
     partitions = settings_of(task).partitions
     table = app.batch_table("idempotency", partitions, TABLES["idempotency"])
     stores = [table.data._db_for_partition(number) for number in range(partitions)]
@@ -63,10 +67,16 @@ def child(task: Task) -> Report:
         store.flush()
         store.compact_range(None, None)
     return Report(
-        keys=task.count, state_bytes=state / task.count, disk_bytes=disk / task.count,
-        compacted_bytes=_files(task.data_dir) / task.count, writes_per_s=writes_per_s, hits_per_s=hits_per_s,
-        misses_per_s=misses_per_s, written_mib=written_mib, grown_mib=_rss_mib() - before,
-    )  # fmt: skip
+        keys=task.count,
+        state_bytes=state / task.count,
+        disk_bytes=disk / task.count,
+        compacted_bytes=_files(task.data_dir) / task.count,
+        writes_per_s=writes_per_s,
+        hits_per_s=hits_per_s,
+        misses_per_s=misses_per_s,
+        written_mib=written_mib,
+        grown_mib=_rss_mib() - before,
+    )
 
 
 def _partition(number: int, partitions: int) -> int:

@@ -98,9 +98,12 @@ async def _flow(stage: Stage, url: str | None) -> Flow:
         await read.close()
         await log.close()
     return Flow(
-        database="PostgreSQL" if url else "SQLite", attempts_per_s=per_s / 2, cpu_us=2 * cpu_us,
-        visible_p50_ms=cuts[49], visible_p99_ms=cuts[98],
-    )  # fmt: skip
+        database="PostgreSQL" if url else "SQLite",
+        attempts_per_s=per_s / 2,
+        cpu_us=2 * cpu_us,
+        visible_p50_ms=cuts[49],
+        visible_p99_ms=cuts[98],
+    )
 
 
 class _Writer:

@@ -159,21 +159,44 @@ _IS_OK = f"n % {_CYCLE} NOT IN ({_DEAD}, {_RETRYING})"
 _STATUS = f"CASE WHEN {_IS_OK} THEN 200 ELSE 503 END"
 _RESULT = f"CASE WHEN {_IS_OK} THEN 'ok' ELSE 'http_5xx' END"
 _DELIVERY = {
-    "id": _ID, "tenant": f"'t' || CAST(n % {_TENANTS} AS TEXT)", "mode": "'live'",
-    "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)", "event_id": "'evt_' || CAST(n AS TEXT)",
-    "event_type": "'recording.' || CAST(n % 11 AS TEXT)", "state": _STATE, "attempts": "1",
-    "created_at_ms": _AT, "updated_at_ms": f"{_AT} + 20", "status": _STATUS, "result": _RESULT,
-    "duration_ms": "20.0", "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END",
+    "id": _ID,
+    "tenant": f"'t' || CAST(n % {_TENANTS} AS TEXT)",
+    "mode": "'live'",
+    "endpoint_id": f"'ep_' || CAST(n % {_ENDPOINTS} AS TEXT)",
+    "event_id": "'evt_' || CAST(n AS TEXT)",
+    "event_type": "'recording.' || CAST(n % 11 AS TEXT)",
+    "state": _STATE,
+    "attempts": "1",
+    "created_at_ms": _AT,
+    "updated_at_ms": f"{_AT} + 20",
+    "status": _STATUS,
+    "result": _RESULT,
+    "duration_ms": "20.0",
+    "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END",
     "source_partition": "n % 12",
-    "source_offset": "n", "turn": "0", "stage": "1", "rank": f"4 * ({_AT})", "last_number": "1",
+    "source_offset": "n",
+    "turn": "0",
+    "stage": "1",
+    "rank": f"4 * ({_AT})",
+    "last_number": "1",
     "last_rank": f"4 * ({_AT})",
-}  # fmt: skip
+}
 _ATTEMPT = {
-    "partition": "n % 12", "offset": "n", "delivery_id": _ID, "number": "1", "trigger": "'first'", "state": _STATE,
-    "result": _RESULT, "started_at_ms": _AT, "duration_ms": "20.0", "connect_ms": "1.0",
-    "first_byte_ms": "19.0", "url": "'https://customer.example/hooks/receiver'", "status": _STATUS,
+    "partition": "n % 12",
+    "offset": "n",
+    "delivery_id": _ID,
+    "number": "1",
+    "trigger": "'first'",
+    "state": _STATE,
+    "result": _RESULT,
+    "started_at_ms": _AT,
+    "duration_ms": "20.0",
+    "connect_ms": "1.0",
+    "first_byte_ms": "19.0",
+    "url": "'https://customer.example/hooks/receiver'",
+    "status": _STATUS,
     "response_body": """'{"received":true}'""",
-}  # fmt: skip
+}
 
 
 async def _count_hours(write: SqlProjectionStore) -> None:

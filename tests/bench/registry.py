@@ -34,9 +34,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 async def measure(stage: Stage) -> Report:
     """Write the registry, start a process with all roles, and create more endpoints through its API."""
     stage.pin_others(apart=False)
-    running = Service(
-        stage.bootstrap, f"r{os.getpid()}.", Path(stage.folder()), {"HOOKSTREAM_LOG_LEVEL": "error"}
-    )  # fmt: skip
+    running = Service(stage.bootstrap, f"r{os.getpid()}.", Path(stage.folder()), {"HOOKSTREAM_LOG_LEVEL": "error"})
     await running.cli("topics", "apply")
     await _fill(running)
     begun = time.perf_counter()
@@ -51,7 +49,7 @@ async def measure(stage: Stage) -> Report:
     cuts = quantiles(times, n=100)
     return Report(
         endpoints=ENDPOINTS, ready_s=ready_s, rss_mib=rss, create_p50_ms=cuts[49] * 1000, create_p99_ms=cuts[98] * 1000
-    )  # fmt: skip
+    )
 
 
 async def _fill(running: Service) -> None:
@@ -60,10 +58,16 @@ async def _fill(running: Service) -> None:
     await log.start([registry])
     for number in range(ENDPOINTS):
         endpoint = Endpoint(
-            id=f"ep_{number:024x}", tenant=f"t{number % 5000}", mode="live", profile="standard",
-            url=f"https://customer{number}.example/hooks", events=("recording.*", "summary.completed"),
-            description="an endpoint like any other", created_at_ms=number, updated_at_ms=number,
-        )  # fmt: skip
+            id=f"ep_{number:024x}",
+            tenant=f"t{number % 5000}",
+            mode="live",
+            profile="standard",
+            url=f"https://customer{number}.example/hooks",
+            events=("recording.*", "summary.completed"),
+            description="an endpoint like any other",
+            created_at_ms=number,
+            updated_at_ms=number,
+        )
         await log.append(registry, key=f"endpoint/{endpoint.id}".encode(), value=encode(endpoint), partition=0)
     await log.close(60)
 

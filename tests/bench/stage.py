@@ -75,9 +75,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def settings_of(task: Task) -> Settings:
     """The settings that the children run the product with."""
     return Settings(
-        topic_prefix=task.prefix, replication_factor=1, allow_http=True, egress_allow=("127.0.0.0/8",),
+        topic_prefix=task.prefix,
+        replication_factor=1,
+        allow_http=True,
+        egress_allow=("127.0.0.0/8",),
         data_dir=Path(task.data_dir or "."),
-    )  # fmt: skip
+    )
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:
@@ -96,9 +99,14 @@ class Child:
     @classmethod
     async def start(cls, module: str, *arguments: str, cores: Iterable[int] | None = None) -> Child:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 24,
+        )
         if cores is not None:
             pin(process.pid, cores)
         return cls(process)
@@ -151,9 +159,7 @@ class Stage:
         """An empty folder for one process."""
         return tempfile.mkdtemp(dir=self._folder)
 
-    async def measure(
-        self, module: str, task: Task, *words: str, kind: type[R], within_s: float = _CHILD_S
-    ) -> R:  # fmt: skip
+    async def measure(self, module: str, task: Task, *words: str, kind: type[R], within_s: float = _CHILD_S) -> R:
         """Run `module` as a child on the measured core; its answer."""
         child = await Child.start(module, *words, msgspec.json.encode(task).decode(), cores=self.measured)
         try:

@@ -72,9 +72,15 @@ class _CountingLog(KafkaLog):
         self.times: list[float] = []
 
     def enqueue(
-        self, topic: str, partition: int | None, key: bytes | None, value: bytes | None, headers: Headers,
-        acked: Callable[[int], None], failed: Callable[[HookstreamError], None],
-    ) -> int:  # fmt: skip
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        acked: Callable[[int], None],
+        failed: Callable[[HookstreamError], None],
+    ) -> int:
         if topic != self.deliveries:
             return super().enqueue(topic, partition, key, value, headers, acked, failed)
 
@@ -161,10 +167,16 @@ async def role(task: Task) -> Wide:
     await log.close()
     ages = [(done - begun) * 1000 for begun, done in zip(sent, log.times, strict=True)]
     return Wide(
-        endpoints=task.endpoints, events=task.count, seconds=seconds, lag_ms=probe.lag_s * 1000,
-        own_lag_ms=probe.own_lag_s * 1000, grown_mib=probe.grown_mib, others=len(sent), other_p50_ms=median(ages),
+        endpoints=task.endpoints,
+        events=task.count,
+        seconds=seconds,
+        lag_ms=probe.lag_s * 1000,
+        own_lag_ms=probe.own_lag_s * 1000,
+        grown_mib=probe.grown_mib,
+        others=len(sent),
+        other_p50_ms=median(ages),
         other_slowest_ms=max(ages),
-    )  # fmt: skip
+    )
 
 
 def _register(directory: Directory, endpoints: int) -> None:
@@ -175,9 +187,7 @@ def _register(directory: Directory, endpoints: int) -> None:
 
 
 def _endpoint(id_: str, tenant: str) -> Endpoint:
-    return Endpoint(
-        id=id_, tenant=tenant, mode="live", url="https://example.com/", events=("*",), profile="standard"
-    )  # fmt: skip
+    return Endpoint(id=id_, tenant=tenant, mode="live", url="https://example.com/", events=("*",), profile="standard")
 
 
 def _event(tenant: str, number: int) -> bytes:
@@ -189,9 +199,13 @@ async def measure(stage: Stage, endpoints: int, events: int) -> Wide:
     stage.pin_others(apart=True)
     prefix, _topics = await stage.topics()
     task = Task(
-        bootstrap=stage.bootstrap, prefix=prefix, receiver=stage.receiver, count=events, endpoints=endpoints,
+        bootstrap=stage.bootstrap,
+        prefix=prefix,
+        receiver=stage.receiver,
+        count=events,
+        endpoints=endpoints,
         data_dir=stage.folder(),
-    )  # fmt: skip
+    )
     return await stage.measure(__spec__.name, task, kind=Wide, within_s=_LONGEST_S)
 
 

@@ -46,9 +46,14 @@ def write(path: Path, text: str) -> Path:
 
 
 def chosen(
-    home: Path, flags: Flags | None = None, *, up: Running | None = None, kafka: bool = False, operator: bool = False,
+    home: Path,
+    flags: Flags | None = None,
+    *,
+    up: Running | None = None,
+    kafka: bool = False,
+    operator: bool = False,
     direct: bool = False,
-) -> Address | None:  # fmt: skip
+) -> Address | None:
     environ = {"XDG_CONFIG_HOME": str(home), **(KAFKA if kafka else {})}
     return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct)
 

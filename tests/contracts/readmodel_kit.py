@@ -31,9 +31,15 @@ class Journal:
         self._read: dict[Place, int] = {}
 
     def append(
-        self, topic: str, *, at_ms: int, value: bytes | None, key: bytes = b"ep_1",
-        headers: Iterable[tuple[str, bytes]] = (), partition: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        topic: str,
+        *,
+        at_ms: int,
+        value: bytes | None,
+        key: bytes = b"ep_1",
+        headers: Iterable[tuple[str, bytes]] = (),
+        partition: int = 0,
+    ) -> None:
         there = self.records.setdefault((topic, partition), [])
         there.append(
             MemoryRecord(
@@ -50,24 +56,35 @@ class Journal:
     def handed(self, delivery: Delivery, at_ms: int, partition: int = 0) -> None:
         """A record of deliveries."""
         self.append(
-            Names.DELIVERIES, at_ms=at_ms, value=delivery.body, key=delivery.endpoint_id.encode(),
-            headers=delivery_record.encode(delivery), partition=partition,
-        )  # fmt: skip
+            Names.DELIVERIES,
+            at_ms=at_ms,
+            value=delivery.body,
+            key=delivery.endpoint_id.encode(),
+            headers=delivery_record.encode(delivery),
+            partition=partition,
+        )
 
     def dead(self, delivery: Delivery, at_ms: int, reason: str, partition: int = 0) -> None:
         """A record of deliveries.dead."""
         self.append(
-            Names.DELIVERIES_DEAD, at_ms=at_ms, value=delivery.body, key=delivery.endpoint_id.encode(),
-            headers=[*delivery_record.encode(delivery), ("reason", reason.encode())], partition=partition,
-        )  # fmt: skip
+            Names.DELIVERIES_DEAD,
+            at_ms=at_ms,
+            value=delivery.body,
+            key=delivery.endpoint_id.encode(),
+            headers=[*delivery_record.encode(delivery), ("reason", reason.encode())],
+            partition=partition,
+        )
 
     def attempted(self, delivery: Delivery, at_ms: int, number: int = 1, partition: int = 0, **more: Any) -> None:
         """A record of attempts."""
         record = attempt(delivery, at_ms, number, **more)
         self.append(
-            Names.ATTEMPTS, at_ms=at_ms, value=msgspec.json.encode(record), key=delivery.endpoint_id.encode(),
+            Names.ATTEMPTS,
+            at_ms=at_ms,
+            value=msgspec.json.encode(record),
+            key=delivery.endpoint_id.encode(),
             partition=partition,
-        )  # fmt: skip
+        )
 
     def noticed(self, at_ms: int, **fields: Any) -> None:
         """A record of notices."""
@@ -76,9 +93,13 @@ class Journal:
     def audited(self, at_ms: int, **fields: Any) -> None:
         """A record of audit."""
         named = {
-            "tenant": "acme", "mode": "live", "actor": "key_1", "action": "endpoint.update", "entity": "endpoint/ep_1",
+            "tenant": "acme",
+            "mode": "live",
+            "actor": "key_1",
+            "action": "endpoint.update",
+            "entity": "endpoint/ep_1",
             **fields,
-        }  # fmt: skip
+        }
         entry = AuditEntry(at=iso(at_ms), **named)
         self.append(Names.AUDIT, at_ms=at_ms, value=msgspec.json.encode(entry), key=entry.tenant.encode())
 
@@ -110,36 +131,64 @@ class Journal:
 def delivery(number: int = 1, **more: Any) -> Delivery:
     """A delivery of tenant acme."""
     fields = {
-        "tenant": "acme", "mode": "live", "endpoint_id": "ep_1", "event_type": "recording.created",
-        "accepted_at_ms": BEGUN_MS + number, "body": b"{}", **more,
-    }  # fmt: skip
+        "tenant": "acme",
+        "mode": "live",
+        "endpoint_id": "ep_1",
+        "event_type": "recording.created",
+        "accepted_at_ms": BEGUN_MS + number,
+        "body": b"{}",
+        **more,
+    }
     event_id = fields.pop("event_id", f"evt_{number}")
     replay_id = fields.get("replay_id", "")
     made = ids.delivery_id(fields["tenant"], event_id, fields["endpoint_id"], replay_id)
     return Delivery(
         id=made, event_id=event_id, created_at=iso(fields["accepted_at_ms"]), source=f"3:{number}", **fields
-    )  # fmt: skip
+    )
 
 
 def attempt(about: Delivery, at_ms: int, number: int = 1, **more: Any) -> Attempt:
     """An attempt of a delivery; a successful one unless it is said."""
     fields = {
-        "trigger": "first", "state": "delivered", "result": "ok", "status": 200, "started_at": iso(at_ms - 20),
-        "duration_ms": 20.0, "url": "https://example.com/hook", **more,
-    }  # fmt: skip
+        "trigger": "first",
+        "state": "delivered",
+        "result": "ok",
+        "status": 200,
+        "started_at": iso(at_ms - 20),
+        "duration_ms": 20.0,
+        "url": "https://example.com/hook",
+        **more,
+    }
     return Attempt(
-        delivery_id=about.id, event_id=about.event_id, event_type=about.event_type, endpoint_id=about.endpoint_id,
-        tenant=about.tenant, mode=about.mode, attempt=number, created_at=about.created_at,
-        accepted_at_ms=about.accepted_at_ms, source=about.source, sequence=about.sequence,
-        ordering_key=about.ordering_key, replay_id=about.replay_id or None, **fields,
-    )  # fmt: skip
+        delivery_id=about.id,
+        event_id=about.event_id,
+        event_type=about.event_type,
+        endpoint_id=about.endpoint_id,
+        tenant=about.tenant,
+        mode=about.mode,
+        attempt=number,
+        created_at=about.created_at,
+        accepted_at_ms=about.accepted_at_ms,
+        source=about.source,
+        sequence=about.sequence,
+        ordering_key=about.ordering_key,
+        replay_id=about.replay_id or None,
+        **fields,
+    )
 
 
 #: fields of an attempt that failed
 FAILED: dict[str, Any] = {
-    "state": "retrying", "result": "http_5xx", "status": 503, "error": "the endpoint answered 503",
+    "state": "retrying",
+    "result": "http_5xx",
+    "status": 503,
+    "error": "the endpoint answered 503",
     "next_attempt_at": iso(BEGUN_MS + 60_000),
-}  # fmt: skip
+}
 DEAD: dict[str, Any] = {
-    "state": "dead", "result": "http_5xx", "status": 503, "error": "the endpoint answered 503", "reason": "exhausted",
-}  # fmt: skip
+    "state": "dead",
+    "result": "http_5xx",
+    "status": 503,
+    "error": "the endpoint answered 503",
+    "reason": "exhausted",
+}

@@ -27,9 +27,14 @@ BUSY = msgspec.msgpack.encode(Line(applied=10, flying=10))
 async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TRUSTED_S) -> AsyncIterator[BatchTable]:
     """A process that has the partition; recovery is up to the test."""
     app = build_app(
-        group="hookstream.sequencer", bootstrap="localhost:1", source_topic="deliveries.ordered",
-        data_dir=str(folder), store="rocksdb", client_id="c", session_s=10.0,
-    )  # fmt: skip
+        group="hookstream.sequencer",
+        bootstrap="localhost:1",
+        source_topic="deliveries.ordered",
+        data_dir=str(folder),
+        store="rocksdb",
+        client_id="c",
+        session_s=10.0,
+    )
     table = app.batch_table("line", 1, None, Recovery(later_line, trusted_s))
     table.data._clock = clock
     yield table

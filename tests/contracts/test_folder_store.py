@@ -13,9 +13,14 @@ from app.core.errors import Unavailable
 
 def table(folder: Path) -> BatchTable:
     app = build_app(
-        group="g", bootstrap="127.0.0.1:1", source_topic="t", data_dir=str(folder), store="rocksdb", client_id="c",
+        group="g",
+        bootstrap="127.0.0.1:1",
+        source_topic="t",
+        data_dir=str(folder),
+        store="rocksdb",
+        client_id="c",
         session_s=10,
-    )  # fmt: skip
+    )
     return app.batch_table("kept", 1)
 
 

@@ -59,12 +59,20 @@ class NeverAsked:
 @pytest.mark.parametrize(
     "schema",
     [
-        True, {}, {"type": "object"}, TREE, TWICE, doubling(8), {"properties": {"pattern": {"const": {"$ref": "x"}}}},
-        {"enum": [{"pattern": "(?!x)"}]}, {"pattern": r"^[A-Za-z0-9-]{0,61}\.(?:\w+@)?$"}, {"multipleOf": 0.01},
+        True,
+        {},
+        {"type": "object"},
+        TREE,
+        TWICE,
+        doubling(8),
+        {"properties": {"pattern": {"const": {"$ref": "x"}}}},
+        {"enum": [{"pattern": "(?!x)"}]},
+        {"pattern": r"^[A-Za-z0-9-]{0,61}\.(?:\w+@)?$"},
+        {"multipleOf": 0.01},
         {"$id": "https://a.example/x", "$schema": "https://json-schema.org/draft/2020-12/schema"},
         {"unevaluatedProperties": False, "patternProperties": {"^x-": True}},
     ],
-)  # fmt: skip
+)
 def test_a_sensible_schema_is_accepted(schema: Any) -> None:
     assert schema_problem(json.dumps(schema)) is None
 
@@ -72,10 +80,16 @@ def test_a_sensible_schema_is_accepted(schema: Any) -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        {"type": 3}, {"$ref": "http://127.0.0.1:9/x"}, {"$ref": "#/nowhere"}, {"$dynamicRef": "#x"}, doubling(20),
-        "text", nested(120, "not", {}), {"allOf": [{}] * 10_001},
+        {"type": 3},
+        {"$ref": "http://127.0.0.1:9/x"},
+        {"$ref": "#/nowhere"},
+        {"$dynamicRef": "#x"},
+        doubling(20),
+        "text",
+        nested(120, "not", {}),
+        {"allOf": [{}] * 10_001},
     ],
-)  # fmt: skip
+)
 def test_a_schema_that_is_none_or_too_dear_is_refused(schema: Any) -> None:
     assert schema_problem(json.dumps(schema))
 
@@ -137,24 +151,30 @@ def test_a_stored_schema_that_froze_fan_out_is_unusable_and_nothing_is_matched()
     ("schema", "data"),
     [
         ({"items": {"pattern": "a[ab]{900}[c-z]"}}, ["ab" * 1000] * 50),
-        ({"patternProperties": {f"{n}[ab]{{90}}c": True for n in range(20)}},
-         {"ab" * 100 + str(n): 1 for n in range(900)}),
+        (
+            {"patternProperties": {f"{n}[ab]{{90}}c": True for n in range(20)}},
+            {"ab" * 100 + str(n): 1 for n in range(900)},
+        ),
         ({"items": {"enum": [f"v{n}" for n in range(5000)]}}, ["no"] * 20_000),
         ({"items": {"const": [[1] * 5000]}}, [[[1] * 10]] * 4000),
         ({"items": {"required": ["i", *(f"p{n}" for n in range(5000))]}}, [{"i": n} for n in range(20_000)]),
         ({"items": {"dependentRequired": {f"p{n}": ["q"] for n in range(3000)}}}, [{"i": 1}] * 20_000),
-        ({"items": {"anyOf": [{"properties": {"a": {"type": "null"}}, "minProperties": n} for n in range(2000)]}},
-         [{"a": 1}] * 2000),
+        (
+            {"items": {"anyOf": [{"properties": {"a": {"type": "null"}}, "minProperties": n} for n in range(2000)]}},
+            [{"a": 1}] * 2000,
+        ),
         ({"contains": {"contains": {"anyOf": [{"const": n} for n in range(300)]}}}, [[0] * 300] * 300),
         ({"items": {"multipleOf": 0.01}}, [1.7e308] * 50_000),
         (TWICE, deep(100)),
         (TWICE, deep(200)),
         ({"allOf": [{"properties": {"a": {"$ref": "#"}}}] * 2}, deep(100)),
         ({"allOf": [{"additionalProperties": {"$ref": "#"}}] * 2, "unevaluatedProperties": {"$ref": "#"}}, deep(100)),
-        ({"items": {"$ref": "#"}, "uniqueItems": True, "allOf": [{"items": {"$ref": "#"}}]},
-         [[[[[[[1] * 9] * 9] * 9]]]] * 9),
+        (
+            {"items": {"$ref": "#"}, "uniqueItems": True, "allOf": [{"items": {"$ref": "#"}}]},
+            [[[[[[[1] * 9] * 9] * 9]]]] * 9,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_would_cost_too_much_is_not_begun(schema: Any, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert schema_problem(json.dumps(schema)) is None, "it is the data that makes it costly"
     monkeypatch.setattr("jsonschema_rs.Draft202012Validator", NeverAsked)
@@ -165,20 +185,26 @@ def test_what_would_cost_too_much_is_not_begun(schema: Any, data: Any, monkeypat
 @pytest.mark.parametrize(
     ("schema", "data"),
     [
-        ({"items": {"properties": {"w": {"type": "string"}, "at": {"type": "number"}}, "required": ["w"]}},
-         [{"w": "word", "at": 1.5} for _ in range(9000)]),
+        (
+            {"items": {"properties": {"w": {"type": "string"}, "at": {"type": "number"}}, "required": ["w"]}},
+            [{"w": "word", "at": 1.5} for _ in range(9000)],
+        ),
         ({"properties": {f"p{n}": {"type": "integer"} for n in range(1000)}}, {f"p{n}": n for n in range(1000)}),
-        ({"items": {"pattern": "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$"}},
-         ["0" * 8 + "-0000" * 3 + "-" + "0" * 12] * 500),
+        (
+            {"items": {"pattern": "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$"}},
+            ["0" * 8 + "-0000" * 3 + "-" + "0" * 12] * 500,
+        ),
         ({"uniqueItems": True}, list(range(40_000))),
         (TREE, {"left": {"left": {"n": 1}, "right": {"right": {"n": 2}}}}),
         (TWICE, {"z": 1}),
-        ({"items": {"oneOf": [{"properties": {"kind": {"const": n}}, "required": ["kind"]} for n in range(12)]}},
-         [{"kind": n % 12, "text": "x" * 40} for n in range(600)]),
+        (
+            {"items": {"oneOf": [{"properties": {"kind": {"const": n}}, "required": ["kind"]} for n in range(12)]}},
+            [{"kind": n % 12, "text": "x" * 40} for n in range(600)],
+        ),
         ({"allOf": [{"properties": {"a": True}}], "unevaluatedProperties": False}, {"a": [1] * 500}),
         ({"items": {"multipleOf": 0.01}}, [n / 4 for n in range(1000)]),
     ],
-)  # fmt: skip
+)
 def test_large_events_of_ordinary_schemas_are_judged(schema: Any, data: Any) -> None:
     assert judged(schema, data) is None
 

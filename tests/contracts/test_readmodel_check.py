@@ -34,9 +34,15 @@ def _journal(begin_ms: int = BEGUN_MS) -> Journal:
             journal.attempted(one, at_ms + 90, 3, partition=number % 2, trigger="manual", **DEAD)
     for number, state in ((70, "cancelled"), (71, "dead"), (72, "cancelled")):
         journal.attempted(
-            delivery(number), begin_ms + 9 * HOUR_MS, 0, state=state, result="endpoint_removed",
-            reason="endpoint_removed", status=None, duration_ms=0.0,
-        )  # fmt: skip
+            delivery(number),
+            begin_ms + 9 * HOUR_MS,
+            0,
+            state=state,
+            result="endpoint_removed",
+            reason="endpoint_removed",
+            status=None,
+            duration_ms=0.0,
+        )
     journal.attempted(delivery(80), begin_ms + 6, trigger="test")
     return journal
 

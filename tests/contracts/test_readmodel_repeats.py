@@ -82,8 +82,16 @@ def _journal() -> Journal:
         journal.attempted(one, BEGUN_MS + 4000 + number, 2, partition=number % 2, **more)
         if number == 1:
             journal.attempted(one, BEGUN_MS + 4100, 2, partition=1)
-    journal.attempted(delivery(50), BEGUN_MS + 5000, 0, state="cancelled", result="endpoint_removed",
-                      reason="endpoint_removed", status=None, duration_ms=0.0)  # fmt: skip
+    journal.attempted(
+        delivery(50),
+        BEGUN_MS + 5000,
+        0,
+        state="cancelled",
+        result="endpoint_removed",
+        reason="endpoint_removed",
+        status=None,
+        duration_ms=0.0,
+    )
     journal.dead(delivery(51), BEGUN_MS + 5100, "paused")
     journal.noticed(BEGUN_MS, id="n1", tenant="acme", kind="endpoint.failing")
     return journal

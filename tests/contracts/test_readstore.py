@@ -103,9 +103,11 @@ def _mixed() -> Journal:
     journal = Journal()
     for number in range(40):
         one = delivery(
-            number, endpoint_id=f"ep_{number % 4}", event_type=_TYPES[number % 3],
+            number,
+            endpoint_id=f"ep_{number % 4}",
+            event_type=_TYPES[number % 3],
             replay_id="rpl_1" if number % 10 == 0 else "",
-        )  # fmt: skip
+        )
         journal.handed(one, BEGUN_MS + number)
         match number % 5:
             case 0:
@@ -202,8 +204,16 @@ async def test_hours_count_each_attempt_once(stores: Stores) -> None:
         one, BEGUN_MS + 3, 2, duration_ms=60.0
     )  # sent again after a crash: an attempt, no second delivery
     journal.attempted(two, BEGUN_MS + 3_600_000, 1, partition=1, duration_ms=99_999.0, **DEAD)
-    journal.attempted(delivery(3), BEGUN_MS + 5, 0, state="cancelled", result="endpoint_removed",
-                      reason="endpoint_removed", status=None, duration_ms=0.0)  # fmt: skip
+    journal.attempted(
+        delivery(3),
+        BEGUN_MS + 5,
+        0,
+        state="cancelled",
+        result="endpoint_removed",
+        reason="endpoint_removed",
+        status=None,
+        duration_ms=0.0,
+    )
     journal.attempted(delivery(4), BEGUN_MS + 6, trigger="test")
     await journal.into(write)
     _, moved = _first(journal)
@@ -274,10 +284,16 @@ async def test_notices_are_paged(stores: Stores) -> None:
     journal = Journal()
     for number in range(5):
         journal.noticed(
-            BEGUN_MS + number, id=f"n{number}", tenant="acme", mode="live", kind="endpoint.failing",
-            endpoint_id=f"ep_{number % 2}", summary="It fails.", data={"failures": number},
+            BEGUN_MS + number,
+            id=f"n{number}",
+            tenant="acme",
+            mode="live",
+            kind="endpoint.failing",
+            endpoint_id=f"ep_{number % 2}",
+            summary="It fails.",
+            data={"failures": number},
             at=f"2026-01-31T08:00:0{number}Z",
-        )  # fmt: skip
+        )
     journal.noticed(BEGUN_MS, id="n0", tenant="acme", kind="endpoint.failing")  # written again
     journal.append(Names.NOTICES, at_ms=BEGUN_MS, value=b"nonsense")
     assert (await journal.into(write)).unreadable == 1

@@ -55,8 +55,12 @@ async def test_records_come_by_their_coordinates_and_what_is_not_there_is_missin
     spots = [(0, 7), (0, 8), (0, 1199), (0, 500), (1, 2), (1, 3), (0, 99_999)]
     found = await reader.records(topic, spots)
     assert {spot: record.value for spot, record in found.items()} == {
-        (0, 7): b"zero 7", (0, 8): b"zero 8", (0, 1199): b"zero 1199", (0, 500): b"zero 500", (1, 2): b"one 2",
-    }  # fmt: skip
+        (0, 7): b"zero 7",
+        (0, 8): b"zero 8",
+        (0, 1199): b"zero 1199",
+        (0, 500): b"zero 500",
+        (1, 2): b"one 2",
+    }
     assert all((record.partition, record.offset) == spot for spot, record in found.items())
 
 

@@ -232,9 +232,10 @@ def test_the_service_itself_is_no_receiver() -> None:
     policy = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8", "::1/128"]), allow_http=True)
     open_socket = guard(policy, lambda: {8080})
     for family, address in (
-        (socket.AF_INET, ("127.0.0.1", 8080)), (socket.AF_INET, ("127.9.9.9", 8080)),
+        (socket.AF_INET, ("127.0.0.1", 8080)),
+        (socket.AF_INET, ("127.9.9.9", 8080)),
         (socket.AF_INET6, ("::1", 8080, 0, 0)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(BlockedAddress, match="this service itself"):
             open_socket((family, socket.SOCK_STREAM, 0, "", address))
     open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 8081))).close()

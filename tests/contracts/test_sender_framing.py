@@ -23,7 +23,10 @@ ANSWERS: dict[str, tuple[bytes, int, bytes, str | None]] = {
     "chunks": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200, b"ok", None),
     "interim": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 P\r\nx: y\r\n\r\n" + OK, 200, b"ok", None),
     "12,000 bytes in one header": (
-        b"HTTP/1.1 202 A\r\nx: " + b"y" * 12_000 + b"\r\ncontent-length: 0\r\n\r\n", 202, b"", None,
+        b"HTTP/1.1 202 A\r\nx: " + b"y" * 12_000 + b"\r\ncontent-length: 0\r\n\r\n",
+        202,
+        b"",
+        None,
     ),
     "204 with a body": (b"HTTP/1.1 204 No Content\r\n\r\nok", 204, b"", EXCESS),
     "204 with a length and a body": (b"HTTP/1.1 204 No\r\ncontent-length: 2\r\n\r\nok", 204, b"", EXCESS),
@@ -32,19 +35,24 @@ ANSWERS: dict[str, tuple[bytes, int, bytes, str | None]] = {
     "length 0 and a body": (b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\nMORE", 500, b"", EXCESS),
     "an answer that nobody asked for": (OK + b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", 200, b"ok", EXCESS),
     "after the last chunk": (
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nMORE", 200, b"ok", EXCESS,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nMORE",
+        200,
+        b"ok",
+        EXCESS,
     ),
     "no chunk": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n", 200, b"ok", BROKEN),
     "chunked and a length": (
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-        200, b"", MALFORMED,
+        200,
+        b"",
+        MALFORMED,
     ),
     "two lengths": (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", 200, b"", MALFORMED),
     "no length": (b"HTTP/1.1 201 OK\r\ncontent-length: many\r\n\r\nok", 201, b"", MALFORMED),
     "negative length": (b"HTTP/1.1 201 OK\r\ncontent-length: -1\r\n\r\nok", 201, b"", MALFORMED),
     "a line that is no header": (b"HTTP/1.1 200 OK\r\nnonsense\r\ncontent-length: 2\r\n\r\nok", 200, b"", MALFORMED),
     "a NUL": (b"HTTP/1.1 200 OK\r\nx: a\x00b\r\ncontent-length: 2\r\n\r\nok", 200, b"", MALFORMED),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -132,9 +132,14 @@ asyncio.run(main(*sys.argv[1:]))
 async def test_a_process_without_descriptors(tmp_path: Path) -> None:
     async with FaultServer(obliging) as server:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SCRIPT, server.url, f"http://localhost:{server.port}/",
-            stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+            sys.executable,
+            "-c",
+            SCRIPT,
+            server.url,
+            f"http://localhost:{server.port}/",
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
         async with asyncio.timeout(PATIENCE_S):
             printed, _ = await child.communicate()
     assert printed.decode().split() == ["descriptors", "descriptors", "True", "True"]

@@ -54,12 +54,13 @@ async def test_names_of_this_machine_need_no_server(name: str) -> None:
 async def test_what_a_server_says(resolver: Callable[[NameServer], NameResolver]) -> None:
     entries: dict[str, Entry] = {
         "both.test": [["192.0.2.7", "2001:db8::7"]],
-        "alias.test": Alias("middle.test"), "middle.test": Alias("both.test"),
+        "alias.test": Alias("middle.test"),
+        "middle.test": Alias("both.test"),
         "many.test": [[f"192.0.2.{n}" for n in range(200)]],
         "slow.test": Slow(0.3, "192.0.2.9"),
         "empty.test": [[]],
         "refuses.test": REFUSED,
-    }  # fmt: skip
+    }
     async with NameServer(entries) as server:
         ask = resolver(server)
         assert set(addresses(await ask.resolve("both.test"))) == {"192.0.2.7", "2001:db8::7"}

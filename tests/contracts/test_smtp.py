@@ -21,9 +21,13 @@ from tests.fakes.clock import FakeClock
 
 LINK = "https://hooks.example.com/unsubscribe?token=" + "x" * 400
 MAIL = Mail(
-    id="ntc.1", to="ops@customer.example", subject="Webhook endpoint: 1 disabled", text="plain – text\n",
-    html="<p>markup</p>\n", unsubscribe=LINK,
-)  # fmt: skip
+    id="ntc.1",
+    to="ops@customer.example",
+    subject="Webhook endpoint: 1 disabled",
+    text="plain – text\n",
+    html="<p>markup</p>\n",
+    unsubscribe=LINK,
+)
 
 
 @pytest.fixture
@@ -87,9 +91,7 @@ async def test_credentials_are_sent_over_tls_and_not_in_the_clear(trust: tuple[s
         assert (await mailer(f"smtp://me:s3cret@127.0.0.1:{port}", ca_file).send(MAIL)).result == "sent"
         wrong = await mailer(f"smtp://me:wrong@127.0.0.1:{port}", ca_file).send(MAIL)
         assert wrong.result == "later" and "wrong" not in wrong.detail
-    demanding = SmtpMailer(
-        read_smtp_url("smtp://me:s3cret@mail.example"), "a@b.example", FakeClock(), ca_file
-    )  # fmt: skip
+    demanding = SmtpMailer(read_smtp_url("smtp://me:s3cret@mail.example"), "a@b.example", FakeClock(), ca_file)
     assert demanding._server.encryption == "demanded"
     assert seen[0] == (b"me", b"s3cret")
 

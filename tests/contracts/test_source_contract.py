@@ -147,8 +147,9 @@ async def test_without_a_commit_reading_starts_at_the_beginning(bench: Bench) ->
     records = await read(member, 2)
     assert set(heard.mine.values()) == {Committed(None, "")}
     assert [(record.topic, record.partition, record.offset) for record in records] == [
-        (bench.topic, 0, 0), (bench.topic, 0, 1)
-    ]  # fmt: skip
+        (bench.topic, 0, 0),
+        (bench.topic, 0, 1),
+    ]
 
 
 async def test_a_commit_and_its_metadata_come_back_at_the_next_assignment(bench: Bench) -> None:

@@ -17,9 +17,14 @@ KEYS = 50_000
 
 def app(folder: Path, store: str = "rocksdb") -> BatchApp:
     return build_app(
-        group="g", bootstrap="nobody:1", source_topic="none", data_dir=str(folder), store=store, client_id="test",
+        group="g",
+        bootstrap="nobody:1",
+        source_topic="none",
+        data_dir=str(folder),
+        store=store,
+        client_id="test",
         session_s=10.0,
-    )  # fmt: skip
+    )
 
 
 def table(of: BatchApp, name: str = "idempotency") -> BatchTable:

@@ -39,9 +39,16 @@ from tests.patience import PATIENCE_S
 MAX_BYTES = 20_000
 ENDPOINT = Endpoint(id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard")
 DELIVERY = Delivery(
-    id="dlv_1", endpoint_id="ep", event_id="evt_1", event_type="a.b", tenant="acme", mode="live",
-    created_at="2026-01-01T00:00:00Z", body=b"x" * 50_000, source="0:7",
-)  # fmt: skip
+    id="dlv_1",
+    endpoint_id="ep",
+    event_id="evt_1",
+    event_type="a.b",
+    tenant="acme",
+    mode="live",
+    created_at="2026-01-01T00:00:00Z",
+    body=b"x" * 50_000,
+    source="0:7",
+)
 
 
 @pytest.fixture
@@ -50,17 +57,25 @@ async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topi
     bootstrap: str = request.getfixturevalue("broker").bootstrap
     request.node.user_properties.append(BROKER_USER)
     names = [
-        Names.ATTEMPTS, Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.REGISTRY_COMMANDS, Names.REGISTRY,
-        Names.REGISTRY_REPLIES, Names.AUDIT,
-    ]  # fmt: skip
+        Names.ATTEMPTS,
+        Names.DELIVERIES,
+        Names.DELIVERIES_DEAD,
+        Names.REGISTRY_COMMANDS,
+        Names.REGISTRY,
+        Names.REGISTRY_REPLIES,
+        Names.AUDIT,
+    ]
     limits = {Names.REGISTRY_COMMANDS: 1_000_000}
     topics = Topics(
         TopicSpec(
-            logical=name, name=prefix + name, partitions=1, replication=1,
+            logical=name,
+            name=prefix + name,
+            partitions=1,
+            replication=1,
             config={"max.message.bytes": str(limits.get(name, MAX_BYTES))},
         )
         for name in names
-    )  # fmt: skip
+    )
     async with KafkaAdmin(bootstrap) as admin:
         await admin.apply([Create(spec) for spec in topics.specs])
     return bootstrap, topics
@@ -130,10 +145,15 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
     def store() -> KafkaRegistryStore:
         stores.append(
             KafkaRegistryStore(
-                bootstrap, group=f"{commands}.group", commands=commands, registry=topics.name(Names.REGISTRY),
-                replies=replies, audit=topics.name(Names.AUDIT), client_id="test",
+                bootstrap,
+                group=f"{commands}.group",
+                commands=commands,
+                registry=topics.name(Names.REGISTRY),
+                replies=replies,
+                audit=topics.name(Names.AUDIT),
+                client_id="test",
             )
-        )  # fmt: skip
+        )
         return stores[-1]
 
     role = RegistryRole(store=store, clock=SystemClock(), meter=PrometheusMeter(), profiles=PROFILES)

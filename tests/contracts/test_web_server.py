@@ -58,7 +58,7 @@ class Door:
         application.router.add_post("/body", self._body)
         self.server = WebServer(
             "127.0.0.1", 0, application, setting="X", limits=limits, on_closed=lambda why: self.closed.update([why])
-        )  # fmt: skip
+        )
         self.port = 0
 
     async def _wait(self, _request: web.Request) -> web.Response:
@@ -256,9 +256,13 @@ async def test_what_is_no_http_is_answered_and_not_logged(caplog: pytest.LogCapt
     caplog.set_level(logging.INFO)
     async with opened(ConnectionLimits()) as door:
         for rubbish in (
-            b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 20_000 + b"\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        ):  # fmt: skip
+            b"\x16\x03\x01\x02\x00\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"A" * 20_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        ):
             reader, writer = await door.connect()
             writer.write(rubbish)
             assert (await reader.readline()).startswith(b"HTTP/1.0 400"), rubbish[:20]

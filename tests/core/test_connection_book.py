@@ -75,9 +75,13 @@ def test_an_ipv6_network_is_one_address() -> None:
 
 
 _STEPS = st.lists(
-    st.tuples(st.sampled_from(["open", "received", "began", "ended", "close", "room"]), st.integers(0, 11),
-              st.sampled_from(["a", "b", "c"])), max_size=80,
-)  # fmt: skip
+    st.tuples(
+        st.sampled_from(["open", "received", "began", "ended", "close", "room"]),
+        st.integers(0, 11),
+        st.sampled_from(["a", "b", "c"]),
+    ),
+    max_size=80,
+)
 
 
 @given(_STEPS)

@@ -16,8 +16,14 @@ from app.core.model.tenant import Tenant
 from app.profiles.catalog import PROFILES
 
 
-def endpoint(id_: str, *events: str, tenant: str = "acme", mode: Mode = "live", profile: str = "standard",
-             status: Status = "active") -> Endpoint:  # fmt: skip
+def endpoint(
+    id_: str,
+    *events: str,
+    tenant: str = "acme",
+    mode: Mode = "live",
+    profile: str = "standard",
+    status: Status = "active",
+) -> Endpoint:
     return Endpoint(
         id=id_, tenant=tenant, mode=mode, url="https://x.example", events=events, profile=profile, status=status
     )

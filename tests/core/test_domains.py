@@ -10,11 +10,16 @@ from app.core.domains import is_name_server, share_of
 @pytest.mark.parametrize(
     ("host", "share"),
     [
-        ("hook.example.com", "example.com"), ("a.b.Example.COM.", "example.com"), ("example.com", "example.com"),
-        ("shop.example.co.uk", "example.co.uk"), ("example.co.uk", "example.co.uk"), ("a.example.de", "example.de"),
-        ("localhost", "localhost"), ("a.customer.github.io", "github.io"),
+        ("hook.example.com", "example.com"),
+        ("a.b.Example.COM.", "example.com"),
+        ("example.com", "example.com"),
+        ("shop.example.co.uk", "example.co.uk"),
+        ("example.co.uk", "example.co.uk"),
+        ("a.example.de", "example.de"),
+        ("localhost", "localhost"),
+        ("a.customer.github.io", "github.io"),
     ],
-)  # fmt: skip
+)
 def test_a_share_is_a_registrable_domain(host: str, share: str) -> None:
     assert share_of(host) == share
 

@@ -22,9 +22,14 @@ OURS, OTHER = ring(("k1", 1)), ring(("k1", 2))
 
 def endpoint(id_: str, *secrets: SealedSecret) -> Endpoint:
     return Endpoint(
-        id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard",
+        id=id_,
+        tenant="acme",
+        mode="live",
+        url="https://x.example/",
+        events=("*",),
+        profile="standard",
         secrets=secrets,
-    )  # fmt: skip
+    )
 
 
 def sealed(id_: str, by: AesKeyRing, at_ms: int = 1, until_ms: int | None = None) -> SealedSecret:

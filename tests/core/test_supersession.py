@@ -11,9 +11,16 @@ from app.core.model.delivery import Delivery, Turn
 from app.core.records import delivery
 
 WAITING = Delivery(
-    id="dlv_1", endpoint_id="ep", event_id="e", event_type="a.b", tenant="acme", mode="live",
-    created_at="2026-01-01T00:00:00Z", body=b"{}", attempts=2,
-)  # fmt: skip
+    id="dlv_1",
+    endpoint_id="ep",
+    event_id="e",
+    event_type="a.b",
+    tenant="acme",
+    mode="live",
+    created_at="2026-01-01T00:00:00Z",
+    body=b"{}",
+    attempts=2,
+)
 
 
 def asked(what: str, turn: int, attempts: int = 2) -> Delivery:
@@ -44,7 +51,7 @@ def of(source: str | None, accepted_at_ms: int) -> Delivery:
         (of("0:9", 8), Turn(id="dlv_1", number=5), "go"),
         (of(None, 8), Turn(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
     ],
-)  # fmt: skip
+)
 def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: Turn | None, fate: str) -> None:
     assert supersession.fate(copy, newest) == fate
 

@@ -50,12 +50,21 @@ def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
 @pytest.mark.parametrize(
     ("result", "status", "word"),
     [
-        ("http_4xx", 401, "signature"), ("http_4xx", 403, "signature"), ("http_4xx", 404, "path"),
-        ("http_4xx", 410, "gone"), ("http_4xx", 413, "large"), ("http_3xx", 301, "redirect"),
-        ("http_429", 429, "too many"), ("timeout", None, "2xx"), ("tls", None, "certificate"), ("dns", None, "name"),
-        ("blocked_address", None, "public"), ("refused", None, "port"), ("http_5xx", 599, "logs"),
+        ("http_4xx", 401, "signature"),
+        ("http_4xx", 403, "signature"),
+        ("http_4xx", 404, "path"),
+        ("http_4xx", 410, "gone"),
+        ("http_4xx", 413, "large"),
+        ("http_3xx", 301, "redirect"),
+        ("http_429", 429, "too many"),
+        ("timeout", None, "2xx"),
+        ("tls", None, "certificate"),
+        ("dns", None, "name"),
+        ("blocked_address", None, "public"),
+        ("refused", None, "port"),
+        ("http_5xx", 599, "logs"),
     ],
-)  # fmt: skip
+)
 def test_the_hint_speaks_of_the_cause(result: str, status: int | None, word: str) -> None:
     found = wording.hint(result, status)
     assert found is not None and word in f"{found.what} {found.do}".lower()

@@ -105,14 +105,28 @@ class Stage:
     def _services(self, settings: Settings) -> Services:
         topics = topics_of(settings)
         return Services(
-            feed=self.feed, commands=self, log=self.log, ends=self, past=MemoryReader(self.log, self.clock),
-            counter=self, reads=self.reads, records=MemoryRecords(self.log),  # type: ignore[arg-type]
-            sender=self.sender, keyring=self.ring, minter=CountingMinter(), clock=self.clock, topics=topics,
-            builder=RequestBuilder(self.ring.open, 1.0), catalogue=load_catalogue(CATALOGUE),
-            partition_for=lambda topic, key: 0, max_event_bytes=65_536, schema_problem=schema_problem,
+            feed=self.feed,
+            commands=self,
+            log=self.log,
+            ends=self,
+            past=MemoryReader(self.log, self.clock),
+            counter=self,
+            reads=self.reads,
+            records=MemoryRecords(self.log),  # type: ignore[arg-type]
+            sender=self.sender,
+            keyring=self.ring,
+            minter=CountingMinter(),
+            clock=self.clock,
+            topics=topics,
+            builder=RequestBuilder(self.ring.open, 1.0),
+            catalogue=load_catalogue(CATALOGUE),
+            partition_for=lambda topic, key: 0,
+            max_event_bytes=65_536,
+            schema_problem=schema_problem,
             tokens=Tokens(self.ring.derive("sessions/"), AesSealer(b"k")),
-            public_url=settings.public_url or "", allow_http=settings.allow_http,
-        )  # fmt: skip
+            public_url=settings.public_url or "",
+            allow_http=settings.allow_http,
+        )
 
     async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
         """`app.ports.CommandSender`: the registry, at once."""
@@ -147,19 +161,29 @@ class Stage:
     def key(self, plain: str, tenant: str, mode: Mode, *scopes: Scope, expires_at_ms: int | None = None) -> None:
         """Register a key; without scopes it may do all."""
         key = ApiKey(
-            id=f"key_of_{plain}", tenant=tenant, mode=mode, digest=sha256(plain.encode()).hexdigest(), last4=plain[-4:],
-            scopes=scopes or ("read", "write"), expires_at_ms=expires_at_ms,
-        )  # fmt: skip
+            id=f"key_of_{plain}",
+            tenant=tenant,
+            mode=mode,
+            digest=sha256(plain.encode()).hexdigest(),
+            last4=plain[-4:],
+            scopes=scopes or ("read", "write"),
+            expires_at_ms=expires_at_ms,
+        )
         self.feed.directory.put_key(key)
 
     def endpoint(self, tenant: str = "acme", mode: Mode = "live", id_: str = "ep_1", **more: Any) -> Endpoint:
         """Register one."""
         made = Endpoint(
-            id=id_, tenant=tenant, mode=mode, events=more.pop("events", ("*",)), profile="standard",
+            id=id_,
+            tenant=tenant,
+            mode=mode,
+            events=more.pop("events", ("*",)),
+            profile="standard",
             url=more.pop("url", f"https://{tenant}.example/{id_}"),
             secrets=(self.ring.seal("whsec_" + "c2VjcmV0" * 4, f"{tenant}/{id_}", self.clock.now_ms()),),
-            created_at_ms=self.clock.now_ms(), **more,
-        )  # fmt: skip
+            created_at_ms=self.clock.now_ms(),
+            **more,
+        )
         self.feed.directory.put_endpoint(made)
         return made
 

@@ -35,8 +35,15 @@ async def operator(stage: Stage) -> AsyncIterator[Browser]:
 async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage, acme: Browser) -> None:
     status, page, _ = await acme.get(f"{LIVE}/endpoints/new")
     assert status == 200
-    form = {"url": "https://acme.example/in", "types": ["user.created"], "profile": "standard", "ordering": "none",
-            "on_exhausted": "block", "key": hidden(page, "key"), "headers": "X-Api-Key: one"}  # fmt: skip
+    form = {
+        "url": "https://acme.example/in",
+        "types": ["user.created"],
+        "profile": "standard",
+        "ordering": "none",
+        "on_exhausted": "block",
+        "key": hidden(page, "key"),
+        "headers": "X-Api-Key: one",
+    }
     status, page, headers = await acme.post(f"{LIVE}/endpoints", form)
     assert status == 200 and headers["Cache-Control"] == "no-store"
     (made,) = stage.feed.directory.endpoints("acme", "live")
@@ -49,13 +56,15 @@ async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage,
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"url": "https://x.example", "types": []}, "choose at least one event type"),
-     ({"url": "", "types": ["*"]}, "error"),
-     ({"url": "https://x.example", "types": ["*"], "headers": "nothing"}, "write Name: value"),
-     ({"url": "https://x.example", "types": ["*"], "timeout": "x"}, "a number"),
-     ({"url": "https://x.example", "types": ["*"], "timeout": "9999"}, "timeout"),
-     ({"url": "https://x.example", "types": ["*"], "more_types": "a b..c"}, "neither an event type")],
-)  # fmt: skip
+    [
+        ({"url": "https://x.example", "types": []}, "choose at least one event type"),
+        ({"url": "", "types": ["*"]}, "error"),
+        ({"url": "https://x.example", "types": ["*"], "headers": "nothing"}, "write Name: value"),
+        ({"url": "https://x.example", "types": ["*"], "timeout": "x"}, "a number"),
+        ({"url": "https://x.example", "types": ["*"], "timeout": "9999"}, "timeout"),
+        ({"url": "https://x.example", "types": ["*"], "more_types": "a b..c"}, "neither an event type"),
+    ],
+)
 async def test_a_form_that_is_wrong_says_so_beside_the_field_and_keeps_what_was_typed(
     stage: Stage, acme: Browser, fields: dict[str, str], said: str
 ) -> None:
@@ -105,8 +114,14 @@ async def test_the_buttons_pause_resume_disable_enable_recover_and_delete(stage:
 
 async def test_settings_are_saved_unless_somebody_was_faster(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
-    form = {"url": "https://acme.example/new", "types": ["user.created"], "version": "1", "ordering": "fifo",
-            "on_exhausted": "skip", "timeout": "7"}  # fmt: skip
+    form = {
+        "url": "https://acme.example/new",
+        "types": ["user.created"],
+        "version": "1",
+        "ordering": "fifo",
+        "on_exhausted": "skip",
+        "timeout": "7",
+    }
     status, _, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form)
     found = stage.feed.directory.endpoint("ep_1")
     assert status == 303 and found is not None

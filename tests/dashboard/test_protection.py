@@ -35,8 +35,9 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 def replay(tenant: str, mode: Any, id_: str) -> Replay:
-    return Replay(id=id_, tenant=tenant, mode=mode, endpoint_id="", reason="replay", begin={0: 0}, end={0: 9},
-                  state="running")  # fmt: skip
+    return Replay(
+        id=id_, tenant=tenant, mode=mode, endpoint_id="", reason="replay", begin={0: 0}, end={0: 9}, state="running"
+    )
 
 
 def address(entry: Entry, base: str, id_: str = "ep_1") -> str:
@@ -177,8 +178,11 @@ async def test_an_origin_that_is_no_address_is_a_foreign_one(stage: Stage) -> No
 async def test_every_answer_keeps_frames_scripts_and_referrers_out(stage: Stage) -> None:
     portal = await portal_of(stage)
     async with browser(stage, OPERATOR) as operator:
-        paths = [address(each, LIVE if each.scoped else "/ui") for each in SCREENS
-                 if each.method == "GET" and not each.path.endswith("live")]  # fmt: skip
+        paths = [
+            address(each, LIVE if each.scoped else "/ui")
+            for each in SCREENS
+            if each.method == "GET" and not each.path.endswith("live")
+        ]
         for path in [*paths, f"{portal}/overview", "/ui/nothing", "/ui/t/acme/live/nothing", "/ui/assets/theme.x.js"]:
             _, text, headers = await operator.get(path)
             policy = headers["Content-Security-Policy"]
@@ -202,11 +206,29 @@ async def test_only_the_portal_may_be_framed_and_only_by_the_origins_that_the_op
 
 @pytest.mark.parametrize(
     "target",
-    ["https://evil.example", "//evil.example", "/\\evil.example", "/ui/\\evil", "javascript:alert(1)",
-     "/ui@evil.example", "/ui/../../evil", " /ui", "/uix", "/portal/x", "/ui/%0d%0aSet-Cookie:x", "/ui/%2e%2e/portal/x",
-     "/ui/%2E./portal/x", "/ui/%252e%252e/portal/x", "/ui/x/%2e%2e%2f%2e%2e/portal", "/ui//evil.example",
-     "/ui/%5c%5cevil", "/ui/./x", "/ui\r\nX: y", "/ui?next=https://evil"],
-)  # fmt: skip
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/ui/\\evil",
+        "javascript:alert(1)",
+        "/ui@evil.example",
+        "/ui/../../evil",
+        " /ui",
+        "/uix",
+        "/portal/x",
+        "/ui/%0d%0aSet-Cookie:x",
+        "/ui/%2e%2e/portal/x",
+        "/ui/%2E./portal/x",
+        "/ui/%252e%252e/portal/x",
+        "/ui/x/%2e%2e%2f%2e%2e/portal",
+        "/ui//evil.example",
+        "/ui/%5c%5cevil",
+        "/ui/./x",
+        "/ui\r\nX: y",
+        "/ui?next=https://evil",
+    ],
+)
 async def test_signing_in_leads_nowhere_but_to_our_own_pages(stage: Stage, target: str) -> None:
     async with browser(stage) as somebody:
         status, _, headers = await somebody.sign_in(KEYS["acme", "live"], next=target)
@@ -280,9 +302,16 @@ async def test_a_grant_cannot_be_read_by_whoever_has_it(stage: Stage) -> None:
 async def test_where_links_lead_is_not_taken_from_a_request() -> None:
     async with open_stage() as stage, browser(stage) as somebody:
         for host, status in (
-            ("evil.example", 409), ("10.0.0.1:80", 409), ("localhost:8080", 201), ("127.0.0.1", 201), ("[::1]:80", 201),
-            ("localhost.evil.example", 409), ("evil.example@localhost", 400), ("a b", 400), ("local/host", 400),
-        ):  # fmt: skip
+            ("evil.example", 409),
+            ("10.0.0.1:80", 409),
+            ("localhost:8080", 201),
+            ("127.0.0.1", 201),
+            ("[::1]:80", 201),
+            ("localhost.evil.example", 409),
+            ("evil.example@localhost", 400),
+            ("a b", 400),
+            ("local/host", 400),
+        ):
             headers = {"authorization": f"Bearer {KEYS['acme', 'live']}", "host": host}
             async with somebody.http.post(f"{stage.url}/v1/portal-links", json={}, headers=headers) as answer:
                 assert answer.status == status, (host, await answer.text())
@@ -295,9 +324,13 @@ async def test_where_links_lead_is_not_taken_from_a_request() -> None:
 async def test_a_portal_leads_back_over_http_to_this_machine_alone() -> None:
     async with open_stage(allow_http=True) as stage, browser(stage) as somebody:
         for url, status in (
-            ("http://localhost:3000/x", 201), ("http://127.0.0.1/", 201), ("http://app.example/", 422),
-            ("http://localhost@app.example/", 422), ("ftp://localhost/", 422), ("https://app.example", 201),
-        ):  # fmt: skip
+            ("http://localhost:3000/x", 201),
+            ("http://127.0.0.1/", 201),
+            ("http://app.example/", 422),
+            ("http://localhost@app.example/", 422),
+            ("ftp://localhost/", 422),
+            ("https://app.example", 201),
+        ):
             headers = {"authorization": f"Bearer {KEYS['acme', 'live']}"}
             sent = {"return_url": url}
             async with somebody.http.post(f"{stage.url}/v1/portal-links", json=sent, headers=headers) as answer:
@@ -312,10 +345,17 @@ async def test_links_to_the_portal_do_no_more_than_who_makes_them(stage: Stage) 
                 return answer.status
 
     assert await made(READ_ONLY) == 403 and await made(OPERATOR) == 403
-    for wrong in ({"expires_in": 5}, {"expires_in": 10**6}, {"return_url": "javascript:alert(1)"},
-                  {"return_url": "http://app.example/"}, {"return_url": "http://127.0.0.1/"},
-                  {"return_url": "https://[not.closed"}, {"return_url": "https:"},
-                  {"scopes": ["write"]}, {"scopes": ["operator"]}):  # fmt: skip
+    for wrong in (
+        {"expires_in": 5},
+        {"expires_in": 10**6},
+        {"return_url": "javascript:alert(1)"},
+        {"return_url": "http://app.example/"},
+        {"return_url": "http://127.0.0.1/"},
+        {"return_url": "https://[not.closed"},
+        {"return_url": "https:"},
+        {"scopes": ["write"]},
+        {"scopes": ["operator"]},
+    ):
         assert await made(KEYS["acme", "live"], **wrong) == 422, wrong
     portal = await portal_of(stage, expires_in=60, return_url="https://app.example/back?a=1")
     async with browser(stage) as customer:
@@ -334,24 +374,59 @@ def hostile(stage: Stage) -> None:
     directory, now = stage.feed.directory, stage.clock.now_ms()
     brand = Brand(name=SCRIPT[:60], color="#336699", logo="https://logo.example/a.png")
     directory.put_tenant(Tenant(id="acme", name=SCRIPT, brand=brand))
-    stage.endpoint(description=SCRIPT, headers={"X-A": SCRIPT}, status="disabled", status_reason=SCRIPT,
-                   metadata={"a": SCRIPT})  # fmt: skip
-    directory.put_event_type(EventType(name="own.type", tenant="acme", mode="live", description=SCRIPT,
-                                       schema=f'{{"title": {msgspec.json.encode(SCRIPT).decode()}}}'))  # fmt: skip
+    stage.endpoint(
+        description=SCRIPT, headers={"X-A": SCRIPT}, status="disabled", status_reason=SCRIPT, metadata={"a": SCRIPT}
+    )
+    directory.put_event_type(
+        EventType(
+            name="own.type",
+            tenant="acme",
+            mode="live",
+            description=SCRIPT,
+            schema=f'{{"title": {msgspec.json.encode(SCRIPT).decode()}}}',
+        )
+    )
     directory.put_replay(
         msgspec.structs.replace(replay("acme", "live", "rpl_ep_1"), messages=(SCRIPT,), types=(SCRIPT,))
     )
     common = {"endpoint_id": "ep_1", "event_id": SCRIPT, "event_type": SCRIPT, "created_at_ms": now}
-    row = DeliveryRow(id="dl_1", tenant="acme", mode="live", state="dead", attempts=1, updated_at_ms=now, status=500,
-                      result=SCRIPT, error=SCRIPT, reason=SCRIPT, ordering_key=SCRIPT, duration_ms=3.0,
-                      replay_id=SCRIPT, **common)  # type: ignore[arg-type] # fmt: skip
-    for each in (row, msgspec.structs.replace(row, id="dl_2", endpoint_id=SCRIPT),
-                 msgspec.structs.replace(row, id="dl_3", event_id="evt_x")):  # fmt: skip
+    row = DeliveryRow(
+        id="dl_1",
+        tenant="acme",
+        mode="live",
+        state="dead",
+        attempts=1,
+        updated_at_ms=now,
+        status=500,
+        result=SCRIPT,
+        error=SCRIPT,
+        reason=SCRIPT,
+        ordering_key=SCRIPT,
+        duration_ms=3.0,
+        replay_id=SCRIPT,
+        **common,
+    )  # type: ignore[arg-type]
+    for each in (
+        row,
+        msgspec.structs.replace(row, id="dl_2", endpoint_id=SCRIPT),
+        msgspec.structs.replace(row, id="dl_3", event_id="evt_x"),
+    ):
         stage.reads.rows.append(each)
     stage.reads.tries["dl_1"] = [
-        AttemptRow(delivery_id="dl_1", number=1, trigger=SCRIPT, state="dead", result=SCRIPT, started_at_ms=now,
-                   duration_ms=1, error=SCRIPT, response_headers={SCRIPT: SCRIPT}, response_body=SCRIPT, status=500)
-    ]  # fmt: skip
+        AttemptRow(
+            delivery_id="dl_1",
+            number=1,
+            trigger=SCRIPT,
+            state="dead",
+            result=SCRIPT,
+            started_at_ms=now,
+            duration_ms=1,
+            error=SCRIPT,
+            response_headers={SCRIPT: SCRIPT},
+            response_body=SCRIPT,
+            status=500,
+        )
+    ]
     stage.reads.by_hour["acme", "live", None] = [Hour(begins_ms=now // 3_600_000 * 3_600_000, attempts=3)]
     stage.reads.told += [
         NoticeRow(id="n", tenant="acme", mode="live", kind="x", at_ms=now, endpoint_id=None, summary=SCRIPT, data={})
@@ -381,8 +456,13 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
 
 async def test_the_answer_to_a_test_is_text(stage: Stage) -> None:
     endpoint = stage.endpoint()
-    answer = Reply(status=500, headers=(("x-a", SCRIPT),), body=SCRIPT.encode() + b"\xff\x00</textarea></pre>",
-                   truncated=False, timing=Timing())  # fmt: skip
+    answer = Reply(
+        status=500,
+        headers=(("x-a", SCRIPT),),
+        body=SCRIPT.encode() + b"\xff\x00</textarea></pre>",
+        truncated=False,
+        timing=Timing(),
+    )
     stage.sender.script(endpoint.url, answer)
     async with browser(stage, KEYS["acme", "live"]) as acme:
         form = {"type": "ping", "data": msgspec.json.encode({"a": SCRIPT}).decode()}

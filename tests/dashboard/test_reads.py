@@ -43,10 +43,25 @@ async def acme(stage: Stage) -> AsyncIterator[Browser]:
 
 
 def row(id_: str, at_ms: int, **fields: Any) -> DeliveryRow:
-    given = {"tenant": "acme", "mode": "live", "state": "delivered", "event_type": "ping", "status": 200,
-             "result": "http_5xx" if fields.get("status") == 500 else "ok", **fields}  # fmt: skip
-    return DeliveryRow(id=id_, endpoint_id="ep_1", event_id=f"evt_of_{id_}", attempts=1, created_at_ms=at_ms,
-                       updated_at_ms=at_ms, duration_ms=12, **given)  # fmt: skip
+    given = {
+        "tenant": "acme",
+        "mode": "live",
+        "state": "delivered",
+        "event_type": "ping",
+        "status": 200,
+        "result": "http_5xx" if fields.get("status") == 500 else "ok",
+        **fields,
+    }
+    return DeliveryRow(
+        id=id_,
+        endpoint_id="ep_1",
+        event_id=f"evt_of_{id_}",
+        attempts=1,
+        created_at_ms=at_ms,
+        updated_at_ms=at_ms,
+        duration_ms=12,
+        **given,
+    )
 
 
 def accepted(stage: Stage, id_: str, **fields: Any) -> None:
@@ -65,11 +80,21 @@ def appended(stage: Stage) -> list[Delivery]:
 
 @pytest.mark.parametrize(
     ("query", "found"),
-    [("", {"dl_0", "dl_1", "dl_2"}), ("state=dead", {"dl_1"}), ("state=dead,retrying", {"dl_1", "dl_2"}),
-     ("status=5xx", {"dl_1"}), ("status=404", {"dl_2"}), ("type=user.*", {"dl_0", "dl_1"}),
-     ("id=evt_of_dl_0", {"dl_0"}), ("event=evt_of_dl_2", {"dl_2"}), ("result=http_5xx", {"dl_1"}),
-     ("endpoint=ep_2", set()), ("since=1h", {"dl_0", "dl_1", "dl_2"}), ("until=1h", set())],
-)  # fmt: skip
+    [
+        ("", {"dl_0", "dl_1", "dl_2"}),
+        ("state=dead", {"dl_1"}),
+        ("state=dead,retrying", {"dl_1", "dl_2"}),
+        ("status=5xx", {"dl_1"}),
+        ("status=404", {"dl_2"}),
+        ("type=user.*", {"dl_0", "dl_1"}),
+        ("id=evt_of_dl_0", {"dl_0"}),
+        ("event=evt_of_dl_2", {"dl_2"}),
+        ("result=http_5xx", {"dl_1"}),
+        ("endpoint=ep_2", set()),
+        ("since=1h", {"dl_0", "dl_1", "dl_2"}),
+        ("until=1h", set()),
+    ],
+)
 async def test_the_address_is_the_filter(acme: Browser, query: str, found: set[str]) -> None:
     status, page, _ = await acme.get(f"{LIVE}/deliveries?{query}")
     assert status == 200
@@ -97,16 +122,42 @@ async def test_the_next_page_goes_on_with_the_same_filter(stage: Stage, acme: Br
 async def test_a_delivery_shows_each_attempt_and_what_came_back(stage: Stage, acme: Browser) -> None:
     at = stage.clock.now_ms()
     stage.reads.tries["dl_1"] = [
-        AttemptRow(delivery_id="dl_1", number=1, trigger="first", state="retrying", result="timeout", started_at_ms=at,
-                   duration_ms=20_000, error="No answer within 20 s."),
-        AttemptRow(delivery_id="dl_1", number=2, trigger="retry", state="dead", result="http_5xx", status=500,
-                   started_at_ms=at, duration_ms=7, connect_ms=3, first_byte_ms=4,
-                   response_headers={"server": "apache"}, response_body="it broke"),
-    ]  # fmt: skip
+        AttemptRow(
+            delivery_id="dl_1",
+            number=1,
+            trigger="first",
+            state="retrying",
+            result="timeout",
+            started_at_ms=at,
+            duration_ms=20_000,
+            error="No answer within 20 s.",
+        ),
+        AttemptRow(
+            delivery_id="dl_1",
+            number=2,
+            trigger="retry",
+            state="dead",
+            result="http_5xx",
+            status=500,
+            started_at_ms=at,
+            duration_ms=7,
+            connect_ms=3,
+            first_byte_ms=4,
+            response_headers={"server": "apache"},
+            response_body="it broke",
+        ),
+    ]
     status, page, _ = await acme.get(f"{LIVE}/deliveries/dl_1")
     assert status == 200
-    for text in ("No answer in time", "No answer within 20 s.", "20 s", "The receiver failed", "server: apache",
-                 "it broke", "connect 3 ms"):  # fmt: skip
+    for text in (
+        "No answer in time",
+        "No answer within 20 s.",
+        "20 s",
+        "The receiver failed",
+        "server: apache",
+        "it broke",
+        "connect 3 ms",
+    ):
         assert text in page, text
     assert (await acme.get(f"{LIVE}/deliveries/dl_9"))[0] == 404
 
@@ -144,9 +195,10 @@ async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage
     now, day = stage.clock.now_ms(), 24 * HOUR
     stage.reads.rows.clear()
     for id_, reason, created, updated in (
-        ("dl_late", "exhausted", now - 3 * day, now), ("dl_before", "exhausted", now - 3 * day, now - 2 * day),
+        ("dl_late", "exhausted", now - 3 * day, now),
+        ("dl_before", "exhausted", now - 3 * day, now - 2 * day),
         ("dl_gone", "gone", now, now),
-    ):  # fmt: skip
+    ):
         accepted(stage, id_, state="dead", status=500, reason=reason)
         made = stage.reads.rows.pop()
         stage.reads.rows.append(msgspec.structs.replace(made, created_at_ms=created, updated_at_ms=updated))
@@ -166,8 +218,9 @@ async def test_a_filter_by_what_is_in_no_list_stays_in_the_form(acme: Browser) -
 
 async def test_deliveries_are_reached_from_an_endpoints_page_also_after_a_form(stage: Stage, acme: Browser) -> None:
     for _, page, _ in (
-        await acme.get(f"{LIVE}/endpoints/ep_1"), await acme.post(f"{LIVE}/endpoints/ep_1/rotate", {"key": "k"})
-    ):  # fmt: skip
+        await acme.get(f"{LIVE}/endpoints/ep_1"),
+        await acme.post(f"{LIVE}/endpoints/ep_1/rotate", {"key": "k"}),
+    ):
         assert f'href="{LIVE}/deliveries/dl_1"' in page
 
 

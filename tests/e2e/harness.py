@@ -60,9 +60,13 @@ class Service:
     """`hookstream run all`, with a topic prefix and a data folder of its own."""
 
     def __init__(
-        self, bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None,
+        self,
+        bootstrap: str,
+        prefix: str,
+        data_dir: Path,
+        settings: Mapping[str, str] | None = None,
         roles: Sequence[str] = ("all",),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.data_dir = data_dir
@@ -98,9 +102,13 @@ class Service:
     async def cli(self, *arguments: str, expect: int = 0, stdin: bytes | None = None) -> Any:
         """Run a command; its standard output, as JSON where it is JSON."""
         process = await asyncio.create_subprocess_exec(
-            HOOKSTREAM, *arguments, env=self.environ,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            HOOKSTREAM,
+            *arguments,
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
         assert process.returncode == expect, f"exit code {process.returncode}\n{out.decode()}\n{err.decode()}"
         text = out.decode() if expect == 0 else err.decode()
@@ -123,9 +131,14 @@ class Service:
     async def spawn(self) -> None:
         """Start the process."""
         self._process = await asyncio.create_subprocess_exec(
-            *self.command, "run", *self.roles, env=self.environ, start_new_session=True, stdout=self.output,
+            *self.command,
+            "run",
+            *self.roles,
+            env=self.environ,
+            start_new_session=True,
+            stdout=self.output,
             stderr=self.output,
-        )  # fmt: skip
+        )
         _running.add(self._process.pid)
 
     async def until_ready(self, deadline_s: float = PATIENCE_S) -> None:
@@ -220,9 +233,12 @@ class Service:
 
 @asynccontextmanager
 async def service(
-    bootstrap: str, prefix: str, data_dir: Path, settings: Mapping[str, str] | None = None,
+    bootstrap: str,
+    prefix: str,
+    data_dir: Path,
+    settings: Mapping[str, str] | None = None,
     roles: Sequence[str] = ("all",),
-) -> AsyncIterator[Service]:  # fmt: skip
+) -> AsyncIterator[Service]:
     """A running service with its topics."""
     running = Service(bootstrap, prefix, data_dir, settings, roles)
     await running.cli("topics", "apply", "-o", "json")
@@ -242,7 +258,7 @@ class Inbox:
         self._changed = asyncio.Event()
         self.receiver = DemoReceiver(
             clock=SystemClock(), faults=FaultScript.parse(faults) if faults else None, on_request=self._take
-        )  # fmt: skip
+        )
 
     def _take(self, received: Received) -> None:
         self.received.append(received)

@@ -36,9 +36,10 @@ async def fill(api: Api) -> str:
     """Endpoints that fail in several ways, and events for them; the first one's id."""
     demo = (await api.ask("GET", "/v1/webhooks"))["data"][0]
     for fault, description, events in (
-        ("status:500", "Billing", ["summary.*"]), ("status:404", "Data warehouse", ["device.*"]),
+        ("status:500", "Billing", ["summary.*"]),
+        ("status:404", "Data warehouse", ["device.*"]),
         ("200", "Notifications", ["recording.*", "transcription.*"]),
-    ):  # fmt: skip
+    ):
         url = f"{demo['url']}/{description.lower().replace(' ', '-')}?fault={fault}"
         body = {"url": url, "events": events, "description": description, "schedule": [0, 1]}
         await api.ask("POST", "/v1/webhooks", body)
@@ -57,13 +58,18 @@ async def main(url: str, token: str) -> None:
     api = Api(url, token)
     endpoint = await fill(api)
     base = f"{url}/ui/t/{TENANT}/live"
-    shots = {"overview": "overview", "endpoint": f"endpoints/{endpoint}", "deliveries": "deliveries?since=1h",
-             "dead-letters": "dead"}  # fmt: skip
+    shots = {
+        "overview": "overview",
+        "endpoint": f"endpoints/{endpoint}",
+        "deliveries": "deliveries?since=1h",
+        "dead-letters": "dead",
+    }
     async with chrome() as browser:
         for look, options in {
-            "light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"},
+            "light": {"color_scheme": "light"},
+            "dark": {"color_scheme": "dark"},
             "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}, "device_scale_factor": 2},
-        }.items():  # fmt: skip
+        }.items():
             async with person(browser, **options) as page:
                 await sign_in(page, url, token)
                 for name, path in shots.items():

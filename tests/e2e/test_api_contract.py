@@ -58,10 +58,13 @@ class Api:
         if body is not None:
             headers.setdefault("Content_Type", "application/json")
         return self.http.request(
-            method, self.base + path, timeout=30, allow_redirects=False,
+            method,
+            self.base + path,
+            timeout=30,
+            allow_redirects=False,
             data=json.dumps(body).encode() if isinstance(body, dict | list) else body,
             headers={name.replace("_", "-"): value for name, value in headers.items()},
-        )  # fmt: skip
+        )
 
     def done(self, method: str, path: str, key: str, body: Any = None) -> Any:
         """What a request that has to succeed answers."""
@@ -128,10 +131,13 @@ class Party(msgspec.Struct):
         webhook, _ = api.webhook(live), api.webhook(test)
         made = api.delivery(live)
         things = {
-            "events": {"id": made["event"]}, "deliveries": {"id": made["delivery"]},
-            "webhooks": {"id": webhook}, "event-types": {"name": api.event_type(live)},
-            "replays": {"id": api.replay(live, webhook)}, "tenants": {"id": tenant, "key": api.key(tenant)["id"]},
-        }  # fmt: skip
+            "events": {"id": made["event"]},
+            "deliveries": {"id": made["delivery"]},
+            "webhooks": {"id": webhook},
+            "event-types": {"name": api.event_type(live)},
+            "replays": {"id": api.replay(live, webhook)},
+            "tenants": {"id": tenant, "key": api.key(tenant)["id"]},
+        }
         return cls(tenant, live, test, things, frozenset({"operator", *(each["id"] for each in keys)}))
 
 
@@ -213,9 +219,12 @@ async def test_no_header_is_too_strange(api: Api, alfa: Party, headers: dict[str
     body = {"url": api.receiver, "events": ["user.created"], "description": "strange"}
     webhook = f"/v1/webhooks/{await asyncio.to_thread(api.webhook, alfa.live)}"
     for method, path, sent in (
-        ("POST", "/v1/webhooks", body), ("POST", "/v1/events", {"type": "user.created", "data": 1}),
-        ("POST", f"{webhook}/rotate-secret", {}), ("PATCH", webhook, body), ("DELETE", webhook, None),
-    ):  # fmt: skip
+        ("POST", "/v1/webhooks", body),
+        ("POST", "/v1/events", {"type": "user.created", "data": 1}),
+        ("POST", f"{webhook}/rotate-secret", {}),
+        ("PATCH", webhook, body),
+        ("DELETE", webhook, None),
+    ):
         answer = await asyncio.to_thread(api.ask, method, path, alfa.live, sent, Connection="close", **headers)
         assert answer.status_code < 500, (method, path, answer.text)
         if answer.status_code >= 400:
@@ -393,9 +402,13 @@ def examples(count: int, check: Callable[[Any], None]) -> Callable[[st.SearchStr
 
     def run(strategy: st.SearchStrategy[Any]) -> None:
         settings(
-            max_examples=count, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            max_examples=count,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )(given(case=strategy)(lambda case: check(case)))()  # fmt: skip
+        )(given(case=strategy)(lambda case: check(case)))()
 
     return run
 
@@ -413,10 +426,17 @@ def leads_nowhere(body: Any) -> bool:
 def fitted(case: Any, receiver: str) -> Any:
     """The case with values of which the service knows more than the document says, so that it gets further."""
     known = {
-        "url": receiver, "events": ["user.*"], "profile": "standard", "signature": "standard", "type": "user.created",
-        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "created_at": "2026-01-01T00:00:00Z",
-        "expires_at": "2099-01-01T00:00:00+01:00", "schema": {"type": "object"}, "headers": {"x-a": "b"},
-    }  # fmt: skip
+        "url": receiver,
+        "events": ["user.*"],
+        "profile": "standard",
+        "signature": "standard",
+        "type": "user.created",
+        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "created_at": "2026-01-01T00:00:00Z",
+        "expires_at": "2099-01-01T00:00:00+01:00",
+        "schema": {"type": "object"},
+        "headers": {"x-a": "b"},
+    }
     for part in parts(case.body):
         part |= {name: value for name, value in known.items() if part.get(name) is not None}
         if case.operation.path == "/v1/tenants/{id}":

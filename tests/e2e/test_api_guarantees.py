@@ -159,7 +159,7 @@ async def test_addresses_are_refused_in_a_real_run(broker: RealBroker, prefix: s
                 assert (told.body["result"], told.body["response"]) == ("blocked_address", None), told
             refused = await running.ask(
                 "POST", "/v1/webhooks", {"url": f"http://127.0.0.1:{port}/", "events": "*"}, key=key
-            )  # fmt: skip
+            )
             assert refused.status == 422
         assert not box.received, "nothing was sent inside"
 

@@ -61,8 +61,10 @@ async def test_traffic_of_the_same_tenant_pushes_no_entry_out(acme: Auditor) -> 
     await acme.ask("DELETE", endpoint)
     found = await acme.until(lambda each: each[0]["action"] == "endpoint.remove")
     assert [each["action"] for each in found if each["entity"].startswith("endpoint/")] == [
-        "endpoint.remove", *["endpoint.update"] * 130, "endpoint.create",
-    ]  # fmt: skip
+        "endpoint.remove",
+        *["endpoint.update"] * 130,
+        "endpoint.create",
+    ]
     created, first = found[131], found[130]
     assert created["after"]["url"] == "http://127.0.0.1:9/first" and created["before"] is None
     assert (first["before"], first["after"]) == ({"description": ""}, {"description": "change 0"})
@@ -72,8 +74,9 @@ async def test_traffic_of_the_same_tenant_pushes_no_entry_out(acme: Auditor) -> 
 
 async def test_tests_retries_cancellations_and_portal_links_have_entries(acme: Auditor) -> None:
     async with inbox("status:500") as (box, base):
-        made = await acme.ask("POST", "/v1/webhooks", {"url": f"{base}/standard", "events": ["a.b"],
-                                                       "schedule": [0, 3600]})  # fmt: skip
+        made = await acme.ask(
+            "POST", "/v1/webhooks", {"url": f"{base}/standard", "events": ["a.b"], "schedule": [0, 3600]}
+        )
         await acme.ask("POST", f"/v1/webhooks/{made['id']}/test", {"type": "a.b", "data": {}})
         await acme.ask("POST", "/v1/events", {"type": "a.b", "data": {}})
         await box.until(lambda: len(box.received) == 2)

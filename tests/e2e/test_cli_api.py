@@ -43,9 +43,13 @@ async def hookstream(
     *words: str, environ: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
 ) -> Ended:
     process = await asyncio.create_subprocess_exec(
-        HOOKSTREAM, *words, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        HOOKSTREAM,
+        *words,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
     ended = Ended(process.returncode or 0, out.decode(), err.decode())
     assert expect in (None, ended.code), ended
@@ -219,9 +223,12 @@ async def test_a_profile_file_is_enough(shared: Service, tmp_path: Path) -> None
 
 async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     environ = {
-        "HOOKSTREAM_DATA_DIR": str(tmp_path / "data"), "HOOKSTREAM_TOPIC_PREFIX": prefix, "HOOKSTREAM_API_PORT": "0",
-        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
-    }  # fmt: skip
+        "HOOKSTREAM_DATA_DIR": str(tmp_path / "data"),
+        "HOOKSTREAM_TOPIC_PREFIX": prefix,
+        "HOOKSTREAM_API_PORT": "0",
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+    }
     kafka = {"HOOKSTREAM_BOOTSTRAP_SERVERS": broker.bootstrap, "HOOKSTREAM_REPLICATION_FACTOR": "1"}
     up = await asyncio.create_subprocess_exec(
         HOOKSTREAM, "up", env=environ | kafka, stdout=subprocess.PIPE, start_new_session=True

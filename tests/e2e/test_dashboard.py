@@ -209,8 +209,20 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
         await page.goto(f"{shared.api_url}/ui/sign-in")
         assert not await barriers(page)
         await sign_in(page, shared.api_url)
-        scoped = ["overview", "endpoints", "endpoints/new", f"endpoints/{endpoint}", "deliveries", "dead", "replays",
-                  "replays/new", "event-types", "event-types/ping", "events/new", "audit"]  # fmt: skip
+        scoped = [
+            "overview",
+            "endpoints",
+            "endpoints/new",
+            f"endpoints/{endpoint}",
+            "deliveries",
+            "dead",
+            "replays",
+            "replays/new",
+            "event-types",
+            "event-types/ping",
+            "events/new",
+            "audit",
+        ]
         for path in ["tenants", "tenants/open", "operations", *(f"t/open/live/{each}" for each in scoped)]:
             await page.goto(f"{shared.api_url}/ui/{path}")
             assert not await barriers(page), path

@@ -40,13 +40,20 @@ async def test_cloudevents_arrive_both_ways(broker: RealBroker, prefix: str, tmp
         added = await running.add(f"{base}/standard", tenant="default")
         box.receiver.register("standard", "standard", added["secret"])
         structured = {
-            "specversion": "1.0", "id": "ce-1", "source": "/test", "type": "user.created",
-            "time": "2026-01-02T03:04:05Z", "data": {"n": 1},
-        }  # fmt: skip
+            "specversion": "1.0",
+            "id": "ce-1",
+            "source": "/test",
+            "type": "user.created",
+            "time": "2026-01-02T03:04:05Z",
+            "data": {"n": 1},
+        }
         binary = [
-            ("ce_specversion", b"1.0"), ("ce_id", b"ce-2"), ("ce_source", b"/test"), ("ce_type", b"user.created"),
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"ce-2"),
+            ("ce_source", b"/test"),
+            ("ce_type", b"user.created"),
             ("content-type", b"application/json"),
-        ]  # fmt: skip
+        ]
         async with producer(broker.bootstrap) as kafka:
             raw = f"{prefix}events.raw"
             header = [("content-type", b"application/cloudevents+json; charset=utf-8")]
@@ -54,8 +61,9 @@ async def test_cloudevents_arrive_both_ways(broker: RealBroker, prefix: str, tmp
             await kafka.send_and_wait(raw, b'{"n": 2}', key=b"k", headers=binary)
             await box.until(lambda: len(box.received) == 2)
         assert {(each.event_id, each.event_type, each.verified) for each in box.received} == {
-            ("ce-1", "user.created", True), ("ce-2", "user.created", True)
-        }  # fmt: skip
+            ("ce-1", "user.created", True),
+            ("ce-2", "user.created", True),
+        }
 
 
 async def test_a_producers_duplicate_is_delivered_once_and_modes_do_not_mix(

@@ -62,9 +62,7 @@ class Customer:
         """The one delivery of an event, once it is in that state."""
 
         def is_so(page: Json) -> bool:
-            return any(
-                each["state"] == state and attempts in (None, each["attempt_count"]) for each in page["data"]
-            )  # fmt: skip
+            return any(each["state"] == state and attempts in (None, each["attempt_count"]) for each in page["data"])
 
         page = await self.until(f"/v1/deliveries?event={event}", is_so)
         (found,) = page["data"]
@@ -104,10 +102,16 @@ async def test_monitor_webhook_delivery_status(acme: Customer) -> None:
         second = await acme.event(2, type="recording.deleted")
         assert (await acme.delivery(second, "delivered"))["status"] == 200
         for query, found in (
-            ("state=delivered", {second}), ("state=retrying,dead", {first}), ("status=5xx", {first}),
-            ("type=recording.deleted", {second}), ("type=recording.*", {first, second}), ("result=http_5xx", {first}),
-            (f"endpoint={endpoint}&since=1h", {first, second}), ("until=1h", set()), (f"id={second}", {second}),
-        ):  # fmt: skip
+            ("state=delivered", {second}),
+            ("state=retrying,dead", {first}),
+            ("status=5xx", {first}),
+            ("type=recording.deleted", {second}),
+            ("type=recording.*", {first, second}),
+            ("result=http_5xx", {first}),
+            (f"endpoint={endpoint}&since=1h", {first, second}),
+            ("until=1h", set()),
+            (f"id={second}", {second}),
+        ):
             page = await acme.get(f"/v1/deliveries?{query}")
             assert {each["event_id"] for each in page["data"]} == found, query
         page = await acme.get(f"/v1/webhooks/{endpoint}/deliveries?limit=1")
@@ -123,8 +127,9 @@ async def test_view_delivery_logs(acme: Customer) -> None:
         found = await acme.get(f"/v1/deliveries/{(await acme.delivery(event, 'delivered', 2))['id']}")
         first, second = found["attempts"]
         assert [(each["number"], each["trigger"], each["state"]) for each in found["attempts"]] == [
-            (1, "first", "retrying"), (2, "retry", "delivered"),
-        ]  # fmt: skip
+            (1, "first", "retrying"),
+            (2, "retry", "delivered"),
+        ]
         assert (first["status"], first["response"]["status"], second["status"]) == (500, 500, 200)
         assert first["next_attempt_at"] and first["response"]["headers"] and second["response"]["body"]
         assert first["timing"]["total"] >= first["timing"]["first_byte"] > 0 and first["url"] == f"{base}/standard"
@@ -238,8 +243,10 @@ async def test_a_cancelled_delivery_stays_so_and_its_line_goes_on(shared: Servic
         assert box.ids() == [first, second, third]
         ended = await acme.get(f"/v1/deliveries/{waiting['id']}")
         assert (ended["state"], ended["result"], ended["hint"]["what"]) == (
-            "cancelled", "http_5xx", "It was cancelled on request.",
-        )  # fmt: skip
+            "cancelled",
+            "http_5xx",
+            "It was cancelled on request.",
+        )
         await acme.post(f"/v1/deliveries/{waiting['id']}/cancel", status=409)
         await acme.post(f"/v1/deliveries/{waiting['id']}/retry")
         await acme.delivery(first, "delivered", 2)
@@ -331,6 +338,15 @@ async def test_the_operator_names_the_tenant(shared: Service) -> None:
             answer = await shared.ask("GET", f"/v1/deliveries/{found['id']}", headers=headers)
             assert answer.status == status
         listed = await shared.cli(
-            "deliveries", "list", "--tenant", tenant, "--url", shared.api_url, "--key", ADMIN_TOKEN, "-o", "json",
-        )  # fmt: skip
+            "deliveries",
+            "list",
+            "--tenant",
+            tenant,
+            "--url",
+            shared.api_url,
+            "--key",
+            ADMIN_TOKEN,
+            "-o",
+            "json",
+        )
         assert [each["id"] for each in listed] == [found["id"]]

@@ -87,9 +87,12 @@ async def test_a_dead_one_blocks_its_key_or_is_passed_over(broker: RealBroker, p
         key = await running.key("default")
         for name, on_exhausted in (("block", "block"), ("skip", "skip")):
             body = {
-                "url": f"{base}/standard/{name}", "events": "*", "ordering": "fifo", "on_exhausted": on_exhausted,
+                "url": f"{base}/standard/{name}",
+                "events": "*",
+                "ordering": "fifo",
+                "on_exhausted": on_exhausted,
                 "schedule": [0],
-            }  # fmt: skip
+            }
             made = await running.ask("POST", "/v1/webhooks", body, key=key)
             assert made.status == 201, made
         await append(running, 0, 6, keys=2)

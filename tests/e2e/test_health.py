@@ -48,8 +48,11 @@ async def test_voxscriber_five_failures_disable_and_what_was_missed_can_be_recov
         assert len(box.received) == 5
         kinds = [(each["kind"], each["data"].get("percent")) for each in await notices(running, 4)]
         assert kinds == [
-            ("endpoint.failing", 50), ("endpoint.failing", 75), ("endpoint.disabled", None), ("delivery.dead", None)
-        ]  # fmt: skip
+            ("endpoint.failing", 50),
+            ("endpoint.failing", 75),
+            ("endpoint.disabled", None),
+            ("delivery.dead", None),
+        ]
         await append(running, "vox", 2)
         enabled = (await running.ask("POST", f"/v1/webhooks/{made['id']}/enable", key=key)).body
         assert (enabled["status"], enabled["failing_since"]) == ("active", None)
@@ -72,9 +75,10 @@ async def test_a_410_disables_a_standard_endpoint_and_what_waits_for_it_is_cance
         shown = await until(running, key, made["id"], status="disabled")
         assert "410 Gone" in shown["status_reason"]
         ended = await read(
-            broker.bootstrap, f"{prefix}attempts",
+            broker.bootstrap,
+            f"{prefix}attempts",
             lambda records: any(json.loads(each.value)["state"] == "cancelled" for each in records),
-        )  # fmt: skip
+        )
         cancelled = [json.loads(each.value) for each in ended if b'"cancelled"' in each.value]
         assert [(each["event_id"], each["reason"]) for each in cancelled] == [("evt_1", "endpoint_disabled")]
         assert len(box.received) == 2
@@ -93,9 +97,11 @@ async def test_kill_9_of_health_loses_no_failure_and_counts_none_twice(
         made = []
         for limit in (40, 41):
             body = {
-                "url": f"{base}/standard/{limit}", "events": "*", "schedule": [0] * 40,
+                "url": f"{base}/standard/{limit}",
+                "events": "*",
+                "schedule": [0] * 40,
                 "disable_after_failures": limit,
-            }  # fmt: skip
+            }
             made.append((await running.ask("POST", "/v1/webhooks", body, key=key)).body["id"])
         await append(running, "acme", 1)
         for wanted in (10, 50):

@@ -29,9 +29,7 @@ async def delivered(running: Service, markers: set[str]) -> Counter[tuple[str, s
         return record.key.decode(), dict(record.headers)["event-id"].decode()
 
     topic = f"{running.prefix}deliveries"
-    records = await read(
-        running.bootstrap, topic, lambda found: {names(each)[1] for each in found} >= markers
-    )  # fmt: skip
+    records = await read(running.bootstrap, topic, lambda found: {names(each)[1] for each in found} >= markers)
     return Counter(map(names, records))
 
 
@@ -115,8 +113,9 @@ async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
         assert (record.key, record.value, record.partition) == (b"k", b"", first.partition)
         told = await running.cli("events", "duplicates", "--tenant", "acme", "--since", "1h", "-o", "json")
         assert [(each["partition"], each["offset"], each["event_id"]) for each in told] == [
-            (second.partition, second.offset, "e1"), (third.partition, third.offset, "e2")
-        ]  # fmt: skip
+            (second.partition, second.offset, "e1"),
+            (third.partition, third.offset, "e2"),
+        ]
         assert {(each["first_offset"], each["first_partition"]) for each in told} == {(first.offset, first.partition)}
         assert {(each["tenant"], each["mode"], each["idempotency_key"], each["topic"]) for each in told} == {
             ("acme", "live", "same", raw)
@@ -185,6 +184,8 @@ async def test_the_window_survives_a_hand_over_an_empty_disk_a_kill_and_an_old_d
         await read(broker.bootstrap, f"{prefix}events.duplicates", lambda found: len(found) >= 4)
         told = await running.cli("events", "duplicates", "-o", "json")
         assert Counter(each["idempotency_key"] for each in told) == {
-            "in the window": 2, "window over": 1, "seen by b alone": 1
-        }  # fmt: skip
+            "in the window": 2,
+            "window over": 1,
+            "seen by b alone": 1,
+        }
         assert await again.stop() == 0

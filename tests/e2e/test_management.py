@@ -34,9 +34,7 @@ async def send(shared: Service, key: str, event_type: str, data: Any = None) -> 
     return str(answer.body["id"])
 
 
-async def marked(
-    shared: Service, key: str, box: Inbox, path: str, event_type: str, expect: int = 0
-) -> list[Received]:  # fmt: skip
+async def marked(shared: Service, key: str, box: Inbox, path: str, event_type: str, expect: int = 0) -> list[Received]:
     """Everything that came to a path beside a last event, which is sent here; `expect`: so many may overtake it."""
     last = await send(shared, key, event_type)
     await box.until(lambda: last in box.ids(path) and len(box.ids(path)) > expect)
@@ -102,8 +100,11 @@ async def test_bota_device_events_only_by_explicit_opt_in(shared: Service) -> No
         await registered(shared, key, f"{base}/bota/opted", ["recording.*", "device.*"])
         id_ = await send(shared, key, "device.offline", {"id": "dev_1"})
         await marked(shared, key, box, "/bota/opted", "recording.created", 1)
-        assert not [each for each in await marked(shared, key, box, "/bota/all", "recording.created")
-                    if each.event_type == "device.offline"]  # fmt: skip
+        assert not [
+            each
+            for each in await marked(shared, key, box, "/bota/all", "recording.created")
+            if each.event_type == "device.offline"
+        ]
         assert id_ in box.ids("/bota/opted")
 
 
@@ -122,7 +123,7 @@ async def test_bota_unknown_event_types_name_the_nearest(shared: Service) -> Non
     _, key = await tenant(shared, "bota")
     answer = await shared.ask(
         "POST", "/v1/webhooks", {"url": "https://x.example", "events": ["recording.creatd"]}, key=key
-    )  # fmt: skip
+    )
     assert (answer.status, answer.body["errors"][0]["pointer"]) == (422, "/events/0")
     assert "recording.created" in answer.body["detail"]
 
@@ -294,10 +295,18 @@ async def test_what_is_too_large_is_refused_with_a_4xx_whatever_the_field(shared
     made = await shared.ask("POST", "/v1/webhooks", {"url": "https://127.0.0.1:9/", "events": "*"}, key=key)
     long, place = "x" * 900_000, f"/v1/webhooks/{made.body['id']}"
     asked = [
-        *(("PATCH", place, {field: value}, key) for field, value in {
-            "description": long, "url": f"https://{long}", "events": [long], "headers": {"x-a": long},
-            "metadata": {"a": long}, "signature": long, "schedule": [1] * 100_000,
-        }.items()),
+        *(
+            ("PATCH", place, {field: value}, key)
+            for field, value in {
+                "description": long,
+                "url": f"https://{long}",
+                "events": [long],
+                "headers": {"x-a": long},
+                "metadata": {"a": long},
+                "signature": long,
+                "schedule": [1] * 100_000,
+            }.items()
+        ),
         ("POST", "/v1/webhooks", {"url": "https://127.0.0.1:9/", "events": "*", "secret": long}, key),
         ("PUT", "/v1/event-types/a.b", {"description": long}, key),
         ("PUT", "/v1/event-types/a.b", {"schema": {"description": long}}, key),
@@ -306,7 +315,7 @@ async def test_what_is_too_large_is_refused_with_a_4xx_whatever_the_field(shared
         ("POST", "/v1/replays", {"from": "1h", "types": [long]}, key),
         ("POST", "/v1/tenants", {"id": f"{name}-2", "brand": {"logo": long}}, ""),
         ("POST", f"/v1/tenants/{name}/keys", {"mode": "live", "scopes": ["read"] * 90_000}, ""),
-    ]  # fmt: skip
+    ]
     for method, path, body, who in asked:
         answer = await shared.ask(method, path, body, key=who)
         assert answer.status in (413, 422) and len(str(answer.body)) < 4000, (path, list(body), answer)

@@ -16,10 +16,12 @@ from tests.e2e.harness import Service, free_port, inbox, pause, producer, servic
 
 def settings(port: int) -> dict[str, str]:
     return {
-        "HOOKSTREAM_TIME_SCALE": "0.001", "HOOKSTREAM_SMTP_URL": f"smtp://127.0.0.1:{port}",
-        "HOOKSTREAM_MAIL_FROM": "Hookstream <noreply@hooks.example.com>", "HOOKSTREAM_NOTIFY_DIGEST_SECONDS": "2",
+        "HOOKSTREAM_TIME_SCALE": "0.001",
+        "HOOKSTREAM_SMTP_URL": f"smtp://127.0.0.1:{port}",
+        "HOOKSTREAM_MAIL_FROM": "Hookstream <noreply@hooks.example.com>",
+        "HOOKSTREAM_NOTIFY_DIGEST_SECONDS": "2",
         "HOOKSTREAM_NOTIFY_COOLDOWN_SECONDS": "0",
-    }  # fmt: skip
+    }
 
 
 async def register(running_: Service, url: str, events: Any = "*", **more: Any) -> tuple[str, str]:
@@ -62,8 +64,10 @@ async def test_voxscriber_auto_disable_with_email(broker: RealBroker, prefix: st
         await seen.until(lambda: sum(each.path == told for each in seen.received) >= 4)
         types = [json.loads(each.body)["type"] for each in seen.received if each.path == told]
         assert sorted(set(types)) == [
-            "hookstream.delivery.dead", "hookstream.endpoint.disabled", "hookstream.endpoint.failing"
-        ]  # fmt: skip
+            "hookstream.delivery.dead",
+            "hookstream.endpoint.disabled",
+            "hookstream.endpoint.failing",
+        ]
         assert all("x-webhook-signature" in each.headers for each in seen.received if each.path == told)
         await unsubscribe(hookstream, str(box.taken[-1][1]["List-Unsubscribe"]))
 

@@ -28,9 +28,12 @@ class Operator:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self.commands = CommandClient(
-            bootstrap, commands=f"{prefix}registry.commands", replies=f"{prefix}registry.replies",
-            client_id="test", clock=SystemClock(),
-        )  # fmt: skip
+            bootstrap,
+            commands=f"{prefix}registry.commands",
+            replies=f"{prefix}registry.replies",
+            client_id="test",
+            clock=SystemClock(),
+        )
 
     async def ends(self, topic: str) -> dict[int, int]:
         client = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)

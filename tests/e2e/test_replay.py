@@ -122,8 +122,10 @@ async def test_all_failed_and_missing_of_one_endpoint_and_of_all(acme: Party) ->
         trials = {only: await acme.replay(only=only, dry_run=True) for only in ("all", "failed", "missing")}
         counted = {only: trial["counted"]["endpoints"] for only, trial in trials.items()}
         assert counted == {
-            "all": {first: 6, second: 6, third: 6}, "failed": {second: 3}, "missing": {third: 6},
-        }  # fmt: skip
+            "all": {first: 6, second: 6, third: 6},
+            "failed": {second: 3},
+            "missing": {third: 6},
+        }
         assert [(each["id"], each["state"], each["messages"]) for each in trials.values()] == [
             (None, "counted", [])
         ] * 3
@@ -163,9 +165,13 @@ async def test_types_and_times_narrow_it(acme: Party) -> None:
         await box.until(lambda: len(box.received) == 7)
         moment = iso(between)
         for body, number in (
-            ({"types": ["a.*"]}, 5), ({"types": ["a.b.c", "b"]}, 5), ({"types": ["a"]}, 0),
-            ({"from_": moment}, 4), ({"to": moment}, 3), ({"from_": "1h", "to": moment, "types": ["b"]}, 0),
-        ):  # fmt: skip
+            ({"types": ["a.*"]}, 5),
+            ({"types": ["a.b.c", "b"]}, 5),
+            ({"types": ["a"]}, 0),
+            ({"from_": moment}, 4),
+            ({"to": moment}, 3),
+            ({"from_": "1h", "to": moment, "types": ["b"]}, 0),
+        ):
             assert (await acme.replay(dry_run=True, **body))["counted"]["deliveries"] == number, body
         done = await acme.run(from_=moment, types=["a.*"])
         await box.until(lambda: len(again(box)) == 2)
@@ -193,8 +199,11 @@ async def test_a_tenant_gets_its_own_and_the_operator_names_one(acme: Party, kaf
         await box.until(lambda: len(again(box)) == 2)
         for key in (other.live, acme.test):
             for method, path in (
-                ("GET", ""), ("POST", "/cancel"), ("POST", "/pause"), ("POST", "/resume"),
-            ):  # fmt: skip
+                ("GET", ""),
+                ("POST", "/cancel"),
+                ("POST", "/pause"),
+                ("POST", "/resume"),
+            ):
                 found = await acme.service.ask(method, f"/v1/replays/{made['id']}{path}", key=key)
                 assert found.status == 404
         assert not again(foreign)
@@ -203,9 +212,17 @@ async def test_a_tenant_gets_its_own_and_the_operator_names_one(acme: Party, kaf
         listed = await acme.service.ask("GET", "/v1/replays", headers={"Hookstream-Tenant": other.name})
         assert listed.body["data"] == []
         said = await acme.service.cli(
-            "replay", "list", "--tenant", acme.name, "--url", acme.service.api_url, "--key",
-            acme.service.environ["HOOKSTREAM_ADMIN_TOKEN"], "-o", "json",
-        )  # fmt: skip
+            "replay",
+            "list",
+            "--tenant",
+            acme.name,
+            "--url",
+            acme.service.api_url,
+            "--key",
+            acme.service.environ["HOOKSTREAM_ADMIN_TOKEN"],
+            "-o",
+            "json",
+        )
         assert [each["id"] for each in said] == [made["id"]]
         wrong = await acme.service.ask("GET", "/v1/replays", key=acme.live, headers={"Hookstream-Tenant": other.name})
         assert wrong.status == 403
@@ -233,9 +250,15 @@ async def test_a_key_of_idempotency_makes_one_replay(acme: Party) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"from": "2099-01-01T00:00:00Z"}, "/from"), ({"from": "1h", "to": "2h"}, "/to"), ({"from": "soon"}, "/from"),
-     ({"from": "begin", "types": ["a b"]}, "/types"), ({"from": "begin", "rate": 0}, "/rate"), ({}, "")],
-)  # fmt: skip
+    [
+        ({"from": "2099-01-01T00:00:00Z"}, "/from"),
+        ({"from": "1h", "to": "2h"}, "/to"),
+        ({"from": "soon"}, "/from"),
+        ({"from": "begin", "types": ["a b"]}, "/types"),
+        ({"from": "begin", "rate": 0}, "/rate"),
+        ({}, ""),
+    ],
+)
 async def test_what_makes_no_sense_is_refused(shared: Service, body: dict[str, Any], pointer: str) -> None:
     answer = await shared.ask("POST", "/v1/replays", body, headers={"Hookstream-Tenant": "anybody"})
     assert answer.status == 422 and answer.body["errors"][0]["pointer"] == pointer, answer

@@ -21,9 +21,14 @@ async def stock_tool(*arguments: str) -> str:
     jars = await resolve(JAR_CACHE, say=lambda _: None, which=shutil.which)
     java = await find_java(shutil.which)
     process = await asyncio.create_subprocess_exec(
-        str(java), "-cp", ":".join(map(str, jars)), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        str(java),
+        "-cp",
+        ":".join(map(str, jars)),
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, out.decode()
     return out.decode()
@@ -49,9 +54,16 @@ async def test_a_reset_with_the_stock_tool_is_a_replay(broker: RealBroker, prefi
         before = {(each.path, each.event_id): each.headers["webhook-sequence"] for each in box.received}
         assert await running.stop() == 0
         told = await stock_tool(
-            "--bootstrap-server", broker.bootstrap, "--group", f"{prefix}hookstream.fanout", "--topic",
-            f"{prefix}events.raw", "--reset-offsets", "--to-earliest", "--execute",
-        )  # fmt: skip
+            "--bootstrap-server",
+            broker.bootstrap,
+            "--group",
+            f"{prefix}hookstream.fanout",
+            "--topic",
+            f"{prefix}events.raw",
+            "--reset-offsets",
+            "--to-earliest",
+            "--execute",
+        )
         assert f"{prefix}events.raw" in told
         box.received.clear()
         await running.start()

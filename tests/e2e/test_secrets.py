@@ -41,7 +41,7 @@ async def test_secrets_stay_secret(broker: RealBroker, prefix: str, tmp_path: Pa
             own = "whsec_bXktb3duLXNlY3JldC1vZi0yNC1ieXRlcyEh"
             made = await running.ask(
                 "POST", "/v1/webhooks", {"url": f"{base}/standard/a", "events": "*", "secret": own}, key=key
-            )  # fmt: skip
+            )
             path = f"/v1/webhooks/{made.body['id']}"
             rotated = await running.ask("POST", f"{path}/rotate-secret", key=key)
             answers = [
@@ -58,13 +58,19 @@ async def test_secrets_stay_secret(broker: RealBroker, prefix: str, tmp_path: Pa
         assert await running.stop() == 0
     ring = running.environ["HOOKSTREAM_SECRET_KEYS"].partition(":")[2]
     secrets = {
-        "given": own, "made": rotated.body["secret"], "key": key, "token": ADMIN_TOKEN, "ring": ring,
+        "given": own,
+        "made": rotated.body["secret"],
+        "key": key,
+        "token": ADMIN_TOKEN,
+        "ring": ring,
         "given, as bytes": "my-own-secret-of-24-bytes!!",
-    }  # fmt: skip
+    }
     places = {
-        "topics": await everything(broker.bootstrap, prefix), "log": log.read_bytes(),
-        "answers": json.dumps([each.body for each in answers]).encode(), "config print": printed.encode(),
-    }  # fmt: skip
+        "topics": await everything(broker.bootstrap, prefix),
+        "log": log.read_bytes(),
+        "answers": json.dumps([each.body for each in answers]).encode(),
+        "config print": printed.encode(),
+    }
     assert places["log"], "nothing was logged"
     leaks = [
         (what, where) for what, text in secrets.items() for where, found in places.items() if text.encode() in found

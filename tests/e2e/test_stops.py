@@ -190,9 +190,13 @@ async def test_up_at_its_stages(tmp_path: Path, at: str) -> None:
     path = tmp_path / "log"
     with path.open("wb") as output:
         running = await asyncio.create_subprocess_exec(
-            Service("", "", tmp_path).command[0], "up", env=environ(tmp_path / "data"), stdout=output, stderr=output,
+            Service("", "", tmp_path).command[0],
+            "up",
+            env=environ(tmp_path / "data"),
+            stdout=output,
+            stderr=output,
             start_new_session=True,
-        )  # fmt: skip
+        )
     async with asyncio.timeout(PATIENCE_S):
         while at not in path.read_text():
             assert running.returncode is None, path.read_text()

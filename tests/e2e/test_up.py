@@ -185,9 +185,12 @@ async def test_a_killed_broker_is_started_again(tmp_path: Path) -> None:
 
 async def test_unknown_settings_stop_the_start_with_all_errors(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        HOOKSTREAM, "up", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        HOOKSTREAM,
+        "up",
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         env=environ(tmp_path) | {"HOOKSTREAM_TIMESCALE": "2", "HOOKSTREAM_KAFKA_PORT": "x"},
-    )  # fmt: skip
+    )
     _, err = await process.communicate()
     assert process.returncode == 2
     assert "did you mean HOOKSTREAM_TIME_SCALE?" in err.decode() and "HOOKSTREAM_KAFKA_PORT" in err.decode()

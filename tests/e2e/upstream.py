@@ -56,7 +56,7 @@ class Upstream:
 @asynccontextmanager
 async def upstream(
     bootstrap: str, topic: str, tenant: str = "default", name: str = "upstream"
-) -> AsyncIterator[Upstream]:  # fmt: skip
+) -> AsyncIterator[Upstream]:
     """A producer whose transactions leave markers in the topic."""
     client = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}.{name}")
     await client.start()

@@ -88,9 +88,15 @@ class MemoryLog:
         await self._room.wait()
 
     def enqueue(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None,
-        acked: Callable[[int], None], failed: Callable[[HookstreamError], None],
-    ) -> None:  # fmt: skip
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        partition: int | None,
+        acked: Callable[[int], None],
+        failed: Callable[[HookstreamError], None],
+    ) -> None:
         """Store one record; its acknowledgement comes from the loop, never from inside this call."""
         error = self._failing.pop(topic, None)
         if error is None and len(value or b"") > self._max_bytes:
@@ -108,9 +114,15 @@ class MemoryLog:
     # --- for tests ----------------------------------------------------------------------------------------------
 
     def put(
-        self, topic: str, *, key: bytes | None = None, value: bytes | None, headers: Headers = (),
-        partition: int | None = None, timestamp: int | None = None,
-    ) -> MemoryRecord:  # fmt: skip
+        self,
+        topic: str,
+        *,
+        key: bytes | None = None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp: int | None = None,
+    ) -> MemoryRecord:
         """A record of somebody else."""
         number = crc32(key or b"") % self.count if partition is None else partition
         entries = self.partitions[topic, number]

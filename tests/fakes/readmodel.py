@@ -64,10 +64,16 @@ class MemoryReads:
                 name = (each.endpoint_id, each.reason or "", each.result or "")
                 alike.setdefault(name, []).append(each.updated_at_ms)
         found = [
-            DeadGroup(endpoint_id=name[0], reason=name[1], result=name[2], count=len(times), first_ms=min(times),
-                      last_ms=max(times))
+            DeadGroup(
+                endpoint_id=name[0],
+                reason=name[1],
+                result=name[2],
+                count=len(times),
+                first_ms=min(times),
+                last_ms=max(times),
+            )
             for name, times in alike.items()
-        ]  # fmt: skip
+        ]
         return sorted(found, key=lambda each: -each.count)[:limit]
 
     async def notices(
@@ -85,11 +91,19 @@ class MemoryReads:
         """What `projection` makes of a record of `audit`."""
         self.entries.append(
             AuditRow(
-                position=len(self.entries), tenant=entry.tenant, mode=entry.mode, at_ms=moment(entry.at, 0),
-                actor=entry.actor, action=entry.action, entity=entry.entity, version=entry.version,
-                detail=entry.detail, before=entry.before, after=entry.after,
+                position=len(self.entries),
+                tenant=entry.tenant,
+                mode=entry.mode,
+                at_ms=moment(entry.at, 0),
+                actor=entry.actor,
+                action=entry.action,
+                entity=entry.entity,
+                version=entry.version,
+                detail=entry.detail,
+                before=entry.before,
+                after=entry.after,
             )
-        )  # fmt: skip
+        )
 
     async def updated_at_ms(self) -> int | None:
         return max((each.updated_at_ms for each in self.rows), default=None)
@@ -106,10 +120,14 @@ def _begin(cursor: str | None) -> int:
 def fits(which: DeliveryFilter, row: DeliveryRow) -> bool:
     """Whether a filter lets a row through."""
     exact = (
-        (which.tenant, row.tenant), (which.mode, row.mode), (which.endpoint_id, row.endpoint_id),
-        (which.event_id, row.event_id), (which.result, row.result), (which.replay_id, row.replay_id),
+        (which.tenant, row.tenant),
+        (which.mode, row.mode),
+        (which.endpoint_id, row.endpoint_id),
+        (which.event_id, row.event_id),
+        (which.result, row.result),
+        (which.replay_id, row.replay_id),
         (which.reason, row.reason),
-    )  # fmt: skip
+    )
     if any(wanted is not None and wanted != has for wanted, has in exact):
         return False
     if which.event_type is not None and not includes(which.event_type, row.event_type):

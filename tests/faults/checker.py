@@ -123,7 +123,7 @@ def shown(seen: Seen, targets: Sequence[Target], rows: Iterable[dict[str, Any]])
 
 def judge(
     seen: Seen, targets: Sequence[Target], hits: Sequence[Hit], windows: Sequence[Window], *, orderly: bool = False
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """All of it. `orderly`: nothing was killed, frozen or cut, so that no delivery has a reason for two runs."""
     events, ended = accepted(seen), finals(seen)
     verdict = Verdict(events=len(events), requests=len(hits), dropped=len(seen.events) - len(events))
@@ -165,9 +165,13 @@ def record_lag(seen: Seen, targets: Sequence[Target], hits: Iterable[Hit], windo
 
 
 def _states(
-    verdict: Verdict, target: Target, expected: set[str], ended: dict[tuple[str, str], set[str]], hits: list[Hit],
+    verdict: Verdict,
+    target: Target,
+    expected: set[str],
+    ended: dict[tuple[str, str], set[str]],
+    hits: list[Hit],
     seen: Seen,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Exactly one final state for each delivery, and it says what the receiver and the dead letters say."""
     taken = {hit.event_id for hit in hits if hit.succeeded}
     runs = Counter((hit.event_id, hit.attempt) for hit in hits)

@@ -19,9 +19,14 @@ from tests.faults.proxy import Proxy
 
 #: the processes that always run
 BASE = (
-    ("fanout",), ("dispatch",), ("sequencer",), ("delay",), ("registry",), ("projection",),
+    ("fanout",),
+    ("dispatch",),
+    ("sequencer",),
+    ("delay",),
+    ("registry",),
+    ("projection",),
     ("replay", "health", "notifier", "api"),
-)  # fmt: skip
+)
 #: what a further worker runs
 WORKER = ("fanout", "dispatch", "sequencer", "delay")
 SETTINGS = {
@@ -53,7 +58,9 @@ class Cluster:
         outside = kraft.free_port(besides=proxied)
         quorum = kraft.free_port(besides=outside)
         self.broker = EmbeddedBroker(
-            data_dir=folder, port=direct, cache_dir=JAR_CACHE,
+            data_dir=folder,
+            port=direct,
+            cache_dir=JAR_CACHE,
             properties={
                 "listeners": f"BROKER://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxied},"
                 f"CONTROLLER://127.0.0.1:{quorum}",
@@ -61,7 +68,7 @@ class Cluster:
                 "advertised.listeners": f"BROKER://127.0.0.1:{direct},PROXIED://127.0.0.1:{outside}",
                 "listener.security.protocol.map": "BROKER:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
             },
-        )  # fmt: skip
+        )
         self.proxy = Proxy("127.0.0.1", outside, proxied)
         #: for the test's own clients: around the proxy
         self.direct = f"127.0.0.1:{direct}"

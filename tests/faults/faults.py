@@ -167,9 +167,7 @@ async def strangers(cluster: Cluster, dice: Random) -> None:
 
 
 #: these hurt no process: what is sent again has no excuse
-HARMLESS = frozenset((
-    "nothing", "names that do not resolve", "hostile receiver", "wide fan-out", "strangers"
-))  # fmt: skip
+HARMLESS = frozenset(("nothing", "names that do not resolve", "hostile receiver", "wide fan-out", "strangers"))
 #: nothing is killed, frozen or cut in these: no delivery has a reason for two runs
 ORDERLY = HARMLESS | {"slow receivers", "restart dispatch", "transactional producers"}
 #: name → fault; a round draws from these with equal chances

@@ -56,6 +56,9 @@ async def bursts(scene: Any) -> None:
 
 Guest = Callable[[Any], Awaitable[None]]
 ENDPOINTS: dict[str, Guest] = {
-    "slow receivers": slow, "names that do not resolve": names, "hostile receiver": hostile, "wide fan-out": wide,
-}  # fmt: skip
+    "slow receivers": slow,
+    "names that do not resolve": names,
+    "hostile receiver": hostile,
+    "wide fan-out": wide,
+}
 TRAFFIC: dict[str, Guest] = {"wide fan-out": bursts}

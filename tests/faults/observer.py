@@ -39,9 +39,12 @@ class Observer:
         self.rejected = 0
         self._changed = asyncio.Event()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50,
+            bootstrap_servers=bootstrap,
+            group_id=None,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
             isolation_level="read_committed",  # a delivery of anything else is one to a stranger
-        )  # fmt: skip
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

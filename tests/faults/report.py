@@ -60,9 +60,15 @@ def _row(name: str, rounds: list[dict[str, Any]]) -> str:
 
     worst = max((each["verdict"]["sent_again"] / max(1, each["verdict"]["deliveries"]) for each in rounds), default=0)
     cells = [
-        len(rounds), sum(each["kills"] for each in rounds), total("events"), total("deliveries"), total("lost"),
-        total("sent_again"), total("bound"), f"{worst:.1%}",
+        len(rounds),
+        sum(each["kills"] for each in rounds),
+        total("events"),
+        total("deliveries"),
+        total("lost"),
+        total("sent_again"),
+        total("bound"),
+        f"{worst:.1%}",
         *(sum(each["verdict"].get(name, 0) for each in rounds) for name in ("ended_twice", "overlaps", "forked")),
         sum(bool(each["verdict"]["broken"]) for each in rounds),
-    ]  # fmt: skip
+    ]
     return f"| {name} | " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |"

@@ -195,9 +195,7 @@ class Scene:
         seen = self.stage.observer.tenants[self.tenant]
         done = await self.stage.observer.until(lambda: checker.complete(seen, self._targets), PATIENCE_S)
         hits = [hit for manners in self._manners for hit in manners.hits]
-        verdict = checker.judge(
-            seen, self._targets, hits, self.stage.windows, orderly=ORDERLY.issuperset(self._faults)
-        )  # fmt: skip
+        verdict = checker.judge(seen, self._targets, hits, self.stage.windows, orderly=ORDERLY.issuperset(self._faults))
         if not done:
             verdict.broken.insert(0, f"not everything had come to an end after {PATIENCE_S:.0f} s")
         if done:
@@ -232,15 +230,26 @@ class Scene:
         return {"type": kind, "id": event_id, "tenant": self.tenant, "data": {}, **more}
 
     async def endpoint(
-        self, name: str, *, types: frozenset[str] = frozenset(), fifo: bool = False, timeout: float = 0.7,
-        url: str = "", watched: bool = True, **manners: Any,
-    ) -> Target:  # fmt: skip
+        self,
+        name: str,
+        *,
+        types: frozenset[str] = frozenset(),
+        fifo: bool = False,
+        timeout: float = 0.7,
+        url: str = "",
+        watched: bool = True,
+        **manners: Any,
+    ) -> Target:
         """One more; `url`: not at our receiver. Nobody asks what becomes of it where it is not `watched`."""
         path = f"/{self.tenant}/{name}"
         body = {
-            "url": url or self.stage.receiver.url(path), "events": sorted(types) or ["order.*"], "timeout": timeout,
-            "schedule": [0, 5, 5, 5], "ordering": "fifo" if fifo else "none", "on_exhausted": "skip",
-        }  # fmt: skip
+            "url": url or self.stage.receiver.url(path),
+            "events": sorted(types) or ["order.*"],
+            "timeout": timeout,
+            "schedule": [0, 5, 5, 5],
+            "ordering": "fifo" if fifo else "none",
+            "on_exhausted": "skip",
+        }
         made = await self._ask("POST", "/v1/webhooks", body)
         behaves = Manners(secret=made["secret"], seed=self._seed, **manners)
         self.stage.receiver.expect(path, behaves)

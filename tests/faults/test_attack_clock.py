@@ -55,9 +55,15 @@ class ShiftedService(Service):
     async def start(self) -> None:
         """Start all roles in one such process."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROGRAM, "run", "all", env=self.environ, start_new_session=True,
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "run",
+            "all",
+            env=self.environ,
+            start_new_session=True,
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         await self.until_ready()
 
     def cpu_s(self) -> float:

@@ -123,9 +123,13 @@ async def steal_writer(bootstrap: str, transactional_id: str) -> None:
 async def invade(bootstrap: str, group: str, topic: str) -> None:
     """Join a group as one of its members would, take partitions, and leave without having done anything."""
     invader = AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False,
-        partition_assignment_strategy=(RoundRobinPartitionAssignor,), session_timeout_ms=10_000,
-    )  # fmt: skip
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+        session_timeout_ms=10_000,
+    )
     await invader.start()
     try:
         async with asyncio.timeout(PATIENCE_S):

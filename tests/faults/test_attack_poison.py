@@ -25,17 +25,41 @@ PARTITIONS = 4
 HUGE = b"9" * 5000
 #: sights, lines and positions that nobody has written, and keys that no table knows
 VALUES: list[bytes | None] = [
-    None, b"", b"\xff\xfe\x00\x01" * 8, b"\x01" + bytes(28), b"[" * 100_000, b'{"id":"\xff"}', b"null", b"{}",
-    b'{"type":"a.b","data":' + b"[" * 50_000, b'{"high":1e999}', b'{"high":' + HUGE[:30] + b"}",
-]  # fmt: skip
+    None,
+    b"",
+    b"\xff\xfe\x00\x01" * 8,
+    b"\x01" + bytes(28),
+    b"[" * 100_000,
+    b'{"id":"\xff"}',
+    b"null",
+    b"{}",
+    b'{"type":"a.b","data":' + b"[" * 50_000,
+    b'{"high":1e999}',
+    b'{"high":' + HUGE[:30] + b"}",
+]
 DELIVERY: dict[str, bytes | None] = {
-    "delivery-id": b"dlv_poison", "event-id": b"poison", "event-type": b"a.b", "tenant": b"default", "mode": b"live",
-    "created-at": b"2026-01-01T00:00:00Z", "accepted-at": b"1", "ordering-key": b"k", "reason": b"paused",
-}  # fmt: skip
+    "delivery-id": b"dlv_poison",
+    "event-id": b"poison",
+    "event-type": b"a.b",
+    "tenant": b"default",
+    "mode": b"live",
+    "created-at": b"2026-01-01T00:00:00Z",
+    "accepted-at": b"1",
+    "ordering-key": b"k",
+    "reason": b"paused",
+}
 NUMBERS = (b"abc", b"-1", b"1" + b"0" * 30, HUGE, b"", b"1.5", b"\xff", None, b"9223372036854775807")
 COUNTED = (
-    "due-at", "attempts", "accepted-at", "sequence", "registry-position", "arrival", "settled", "format", "mode",
-)  # fmt: skip
+    "due-at",
+    "attempts",
+    "accepted-at",
+    "sequence",
+    "registry-position",
+    "arrival",
+    "settled",
+    "format",
+    "mode",
+)
 
 
 def names(prefix: str) -> list[str]:
@@ -113,9 +137,11 @@ class Attack:
             if self.sent % 2:
                 event["ordering_key"] = f"k{self.sent % 8}"
             await self.kafka.send_and_wait(
-                f"{self.running.prefix}events.raw", json.dumps(event).encode(), key=b"k%d" % (self.sent % 8),
+                f"{self.running.prefix}events.raw",
+                json.dumps(event).encode(),
+                key=b"k%d" % (self.sent % 8),
                 partition=self.sent % PARTITIONS,
-            )  # fmt: skip
+            )
             self.sent += 1
 
     async def delivered(self) -> None:

@@ -108,8 +108,14 @@ async def test_the_limit_exactly_and_one_byte_over(broker: RealBroker, prefix: s
         paths, key = [], await running.key("default")
         for profile in PROFILES:
             await endpoint(running, key, f"{base}/{profile}/a", profile=profile)
-            await endpoint(running, key, f"{broken_base}/{profile}/dead", profile=profile, schedule=[0, 0.001],
-                           disable_after_failures=0)  # fmt: skip
+            await endpoint(
+                running,
+                key,
+                f"{broken_base}/{profile}/dead",
+                profile=profile,
+                schedule=[0, 0.001],
+                disable_after_failures=0,
+            )
             paths.append(f"/{profile}/a")
         await endpoint(running, key, f"{base}/standard/ordered", ordering="fifo")
         kafka = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all", max_request_size=4 * 1024 * 1024)

@@ -46,9 +46,11 @@ class Traffic:
             key = f"k{number % KEYS}"
             event = {"type": "a.b", "id": f"evt_{number}", "data": {"n": number, "pad": "x" * 900}, "ordering_key": key}
             await self.kafka.send(
-                f"{self.running.prefix}events.raw", json.dumps(event).encode(), key=key.encode(),
+                f"{self.running.prefix}events.raw",
+                json.dumps(event).encode(),
+                key=key.encode(),
                 partition=number % PARTITIONS,
-            )  # fmt: skip
+            )
         await self.kafka.flush()
 
     async def more(self, number: int) -> None:

@@ -18,16 +18,29 @@ EVENTS = ("e1", "e2", "e3")
 
 def hit(event: str, at: float, attempt: int = 1, status: int = 200, **more: Any) -> Hit:
     made = Hit(
-        path="/r/a", event_id=event, attempt=attempt, sequence=int(event[1:]), ordering_key="k", replay="",
-        verified=True, started=at, ended=at + 0.5, status=status,
-    )  # fmt: skip
+        path="/r/a",
+        event_id=event,
+        attempt=attempt,
+        sequence=int(event[1:]),
+        ordering_key="k",
+        replay="",
+        verified=True,
+        started=at,
+        ended=at + 0.5,
+        status=status,
+    )
     return replace(made, **more)
 
 
 def attempt(event: str, state: str = "delivered", number: int = 1) -> dict[str, Any]:
     return {
-        "endpoint_id": "ep", "event_id": event, "attempt": number, "state": state, "result": "ok", "started_at": "now",
-    }  # fmt: skip
+        "endpoint_id": "ep",
+        "event_id": event,
+        "attempt": number,
+        "state": state,
+        "result": "ok",
+        "started_at": "now",
+    }
 
 
 def story() -> tuple[Seen, list[Target], list[Hit], list[Window]]:
@@ -109,11 +122,23 @@ def send_to_nobody(seen: Seen, hits: list[Hit]) -> None:
 @pytest.mark.parametrize(
     "crime",
     [
-        lose_an_event, say_delivered_without_sending, end_twice, die_without_a_letter, cancel, send_again_for_no_reason,
-        send_again_what_was_over_before_the_fault, swap_the_order, lose_a_number, change_a_number, skip_an_attempt,
-        try_once_too_often, break_a_signature, send_to_the_wrong_one, send_to_nobody,
+        lose_an_event,
+        say_delivered_without_sending,
+        end_twice,
+        die_without_a_letter,
+        cancel,
+        send_again_for_no_reason,
+        send_again_what_was_over_before_the_fault,
+        swap_the_order,
+        lose_a_number,
+        change_a_number,
+        skip_an_attempt,
+        try_once_too_often,
+        break_a_signature,
+        send_to_the_wrong_one,
+        send_to_nobody,
     ],
-)  # fmt: skip
+)
 def test_every_crime_is_found(crime: Callable[[Seen, list[Hit]], None]) -> None:
     seen, targets, hits, windows = story()
     crime(seen, hits)
@@ -154,9 +179,11 @@ def test_what_a_fault_has_run_twice_may_be_given_up_once_and_delivered_once() ->
     seen, targets, hits, windows = story()
     targets[0].attempts = 2
     hits[-1:] = [
-        hit("e3", 9.0, status=500), hit("e3", 9.5, attempt=2, status=500), hit("e3", 12, status=500),
+        hit("e3", 9.0, status=500),
+        hit("e3", 9.5, attempt=2, status=500),
+        hit("e3", 12, status=500),
         hit("e3", 13, attempt=2),
-    ]  # fmt: skip
+    ]
     seen.attempts[-1:] = [attempt("e3", "dead", 2), attempt("e3", "delivered", 2)]
     verdict = judge(seen, targets, hits, windows)
     assert verdict.broken == [] and verdict.ended_twice == 1 and verdict.delivered == 3

@@ -27,7 +27,7 @@ async def _service(cluster: Cluster, dice: Random, number: int) -> None:
     name = f"{cluster.tenant}-service{number}-{dice.getrandbits(32):x}"
     client = AIOKafkaProducer(
         bootstrap_servers=cluster.direct, transactional_id=name, transaction_timeout_ms=_TIMEOUT_MS
-    )  # fmt: skip
+    )
     await client.start()
     try:
         for turn in range(_TRANSACTIONS):
@@ -48,7 +48,7 @@ async def _service(cluster: Cluster, dice: Random, number: int) -> None:
 
 async def _transaction(
     cluster: Cluster, client: AIOKafkaProducer, dice: Random, ids: list[str], *, commit: bool
-) -> None:  # fmt: skip
+) -> None:
     await client.begin_transaction()
     await _write(cluster, client, dice, ids)
     await (client.commit_transaction() if commit else client.abort_transaction())

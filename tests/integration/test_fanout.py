@@ -118,9 +118,10 @@ class Tap:
     async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Read until the condition holds."""
         consumer = AIOKafkaConsumer(
-            self._bench.topics.name(Names.DELIVERIES), bootstrap_servers=self._bench.bootstrap,
+            self._bench.topics.name(Names.DELIVERIES),
+            bootstrap_servers=self._bench.bootstrap,
             auto_offset_reset="earliest",
-        )  # fmt: skip
+        )
         await consumer.start()
         self.records.clear()
         try:
@@ -157,14 +158,16 @@ async def bench(broker: RealBroker, prefix: str, folder: Path) -> AsyncIterator[
     for number in range(2):
         directory.put_endpoint(
             Endpoint(
-                id=f"ep_{number}", tenant="default", mode="live", url="https://example.com/", events=("*",),
+                id=f"ep_{number}",
+                tenant="default",
+                mode="live",
+                url="https://example.com/",
+                events=("*",),
                 profile="standard",
             )
-        )  # fmt: skip
+        )
     log = KafkaLog(broker.bootstrap, client_id="test")
-    feed = KafkaDirectoryFeed(
-        broker.bootstrap, topics.name(Names.REGISTRY), client_id="test", directory=directory
-    )  # fmt: skip
+    feed = KafkaDirectoryFeed(broker.bootstrap, topics.name(Names.REGISTRY), client_id="test", directory=directory)
     await log.start(topics.all_names())
     await feed.start()
     try:

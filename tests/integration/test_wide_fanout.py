@@ -39,9 +39,7 @@ class Deliveries:
         self.latest: dict[str, int] = {}
 
     async def __aenter__(self) -> Deliveries:
-        self._consumer = AIOKafkaConsumer(
-            self._topic, bootstrap_servers=self._bootstrap, auto_offset_reset="earliest"
-        )  # fmt: skip
+        self._consumer = AIOKafkaConsumer(self._topic, bootstrap_servers=self._bootstrap, auto_offset_reset="earliest")
         await self._consumer.start()
         return self
 
@@ -81,9 +79,13 @@ async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Servi
     acks = []
     for number in range(ENDPOINTS + 1):
         endpoint = Endpoint(
-            id=f"ep_{number * 7919 % (ENDPOINTS + 1):024x}", tenant="wide" if number else "other", mode="live",
-            profile="standard", url="https://example.com/hooks", events=("*",),
-        )  # fmt: skip
+            id=f"ep_{number * 7919 % (ENDPOINTS + 1):024x}",
+            tenant="wide" if number else "other",
+            mode="live",
+            profile="standard",
+            url="https://example.com/hooks",
+            events=("*",),
+        )
         acks.append(await log.append(registry, key=f"endpoint/{endpoint.id}".encode(), value=encode(endpoint)))
     await asyncio.gather(*acks)
     return running, log

@@ -26,9 +26,13 @@ Request = tuple[dict[str, str], str]
 
 
 def request(
-    event_id: str, key: str | None = None, sequence: int | None = None, *, secrets: tuple[str, ...] = (SECRET,),
+    event_id: str,
+    key: str | None = None,
+    sequence: int | None = None,
+    *,
+    secrets: tuple[str, ...] = (SECRET,),
     ago_s: int = 0,
-) -> Request:  # fmt: skip
+) -> Request:
     """A request as the profile `standard` signs it."""
     profile, body = get("standard"), f'{{"id":"{event_id}","data":{{}}}}'
     at_s = SystemClock().now_ms() // 1000 - ago_s
@@ -68,11 +72,16 @@ def ask(node: Oracle, requests: list[Request]) -> Any:
 def test_signatures(node: Oracle) -> None:
     headers, body = request("e1", "o", 1)
     wrong: list[Mapping[str, str]] = [
-        headers | {"webhook-id": "e2"}, headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) + 1)},
-        headers | {"webhook-signature": ""}, headers | {"webhook-signature": "v1,ä"}, {},
+        headers | {"webhook-id": "e2"},
+        headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) + 1)},
+        headers | {"webhook-signature": ""},
+        headers | {"webhook-signature": "v1,ä"},
+        {},
         {name: text for name, text in headers.items() if name != "webhook-signature"},
-        headers | {"webhook-timestamp": "soon"}, request("e1", secrets=(OTHER,))[0], request("e1", ago_s=301)[0],
-    ]  # fmt: skip
+        headers | {"webhook-timestamp": "soon"},
+        request("e1", secrets=(OTHER,))[0],
+        request("e1", ago_s=301)[0],
+    ]
     requests = [(dict(each), body) for each in wrong] + [(headers, body + " ")]
     assert both(node, requests) == [[401, None]] * len(requests)
     rotated = request("e1", secrets=(OTHER, SECRET))
@@ -83,8 +92,15 @@ def test_in_order_a_gap_and_late(node: Oracle) -> None:
     arrivals = [("e1", 1), ("e2", 2), ("e5", 5), ("e5", 5), ("e3", 3), ("e6", 6), ("e1", 1), ("e4", 4)]
     answers = both(node, [request(event_id, "o", sequence) for event_id, sequence in arrivals])
     assert [verdict for _, verdict in answers] == [
-        "in order", "in order", "gap of 2", None, "late", "in order", None, "late"
-    ]  # fmt: skip
+        "in order",
+        "in order",
+        "gap of 2",
+        None,
+        "late",
+        "in order",
+        None,
+        "late",
+    ]
     assert {status for status, _ in answers} == {200}
 
 

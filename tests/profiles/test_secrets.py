@@ -22,19 +22,29 @@ def sealed(plain: str, until_ms: int | None = None, owner: str = "acme/ep") -> S
 
 def problem(profile: str, *secrets: SealedSecret, signature: str | None = None) -> str | None:
     endpoint = Endpoint(
-        id="ep", tenant="acme", mode="live", url="https://a.example/", events=("*",), profile=profile,
-        secrets=secrets, signature=signature,
-    )  # fmt: skip
+        id="ep",
+        tenant="acme",
+        mode="live",
+        url="https://a.example/",
+        events=("*",),
+        profile=profile,
+        secrets=secrets,
+        signature=signature,
+    )
     return secret_problem(endpoint, RING.open, NOW)
 
 
 @pytest.mark.parametrize(
     ("profile", "signature", "secrets"),
     [
-        ("standard", None, [BASE64]), ("bota", None, ["any text"]), ("bota", "standard", [BASE64]),
-        ("efficlose", None, []), ("standard", "bota", ["any text"]), ("nobody knows it", None, ["any text"]),
+        ("standard", None, [BASE64]),
+        ("bota", None, ["any text"]),
+        ("bota", "standard", [BASE64]),
+        ("efficlose", None, []),
+        ("standard", "bota", ["any text"]),
+        ("nobody knows it", None, ["any text"]),
     ],
-)  # fmt: skip
+)
 def test_what_goes_together(profile: str, signature: str | None, secrets: list[str]) -> None:
     assert problem(profile, *map(sealed, secrets), signature=signature) is None
 
@@ -42,10 +52,12 @@ def test_what_goes_together(profile: str, signature: str | None, secrets: list[s
 @pytest.mark.parametrize(
     ("profile", "signature", "secrets", "word"),
     [
-        ("bota", "standard", ["any text!"], "base64"), ("standard", None, [BASE64, "no base64!"], "base64"),
-        ("standard", None, [], "always signs"), ("efficlose", "standard", [], "always signs"),
+        ("bota", "standard", ["any text!"], "base64"),
+        ("standard", None, [BASE64, "no base64!"], "base64"),
+        ("standard", None, [], "always signs"),
+        ("efficlose", "standard", [], "always signs"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not(profile: str, signature: str | None, secrets: list[str], word: str) -> None:
     found: Any = problem(profile, *map(sealed, secrets), signature=signature)
     assert found.startswith("signature: ") and word in found and "any text" not in found

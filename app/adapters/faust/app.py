@@ -334,15 +334,20 @@ class BatchApp(faust.App):
 
     def batch_table(
         self, name: str, partitions: int, ttl_s: int | None = None, recovery: Recovery = PLAIN
-    ) -> BatchTable:  # fmt: skip
+    ) -> BatchTable:
         """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
 
         A store that was made with a TTL has to be opened with one, and the reverse.
         """
         table = BatchTable(
-            self, name=name, partitions=partitions, key_type=bytes, value_type=bytes, options={"driver": "rocksdict"},
+            self,
+            name=name,
+            partitions=partitions,
+            key_type=bytes,
+            value_type=bytes,
+            options={"driver": "rocksdict"},
             recovery_buffer_size=1000,
-        )  # fmt: skip
+        )
         table.store_options = StoreOptions(self._memory, ttl_s)
         table.recovery = recovery
         return self.tables.add(table)  # type: ignore[no-any-return]
@@ -361,9 +366,16 @@ class BatchApp(faust.App):
 
 
 def build_app(
-    *, group: str, bootstrap: str, source_topic: str, data_dir: str, store: str, client_id: str, session_s: float,
+    *,
+    group: str,
+    bootstrap: str,
+    source_topic: str,
+    data_dir: str,
+    store: str,
+    client_id: str,
+    session_s: float,
     instance: str | None = None,
-) -> BatchApp:  # fmt: skip
+) -> BatchApp:
     """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
     return BatchApp(
         group,

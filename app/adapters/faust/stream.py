@@ -102,20 +102,36 @@ class FaustStream:
     """One instance of the app; after a failure build another one."""
 
     def __init__(
-        self, *, group: str, bootstrap: str, source_topic: str, partitions: int, data_dir: str, store: str,
-        client_id: str, agent: str, tables: Mapping[str, int | None], session_s: float = 10.0,
+        self,
+        *,
+        group: str,
+        bootstrap: str,
+        source_topic: str,
+        partitions: int,
+        data_dir: str,
+        store: str,
+        client_id: str,
+        agent: str,
+        tables: Mapping[str, int | None],
+        session_s: float = 10.0,
         instance: str | None = None,
         recovery: Mapping[str, Recovery] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`tables` maps names to how long they remember, in seconds; `recovery`: of those that need more than that."""
         try:
             Path(data_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"the folder of the tables cannot be made: {error}") from error
         self.app: BatchApp = build_app(
-            group=group, bootstrap=bootstrap, source_topic=source_topic, data_dir=data_dir, store=store,
-            client_id=client_id, session_s=session_s, instance=instance,
-        )  # fmt: skip
+            group=group,
+            bootstrap=bootstrap,
+            source_topic=source_topic,
+            data_dir=data_dir,
+            store=store,
+            client_id=client_id,
+            session_s=session_s,
+            instance=instance,
+        )
         self.tables = {
             name: self.app.batch_table(name, partitions, ttl_s, (recovery or {}).get(name, PLAIN))
             for name, ttl_s in tables.items()

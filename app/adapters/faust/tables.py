@@ -100,6 +100,14 @@ class BatchTable(faust.Table):
         if not str(url).startswith("rocksdb:"):
             return super()._new_store_by_url(url)
         return FolderStore(
-            url, self.app, self, table_name=self.name, key_type=self.key_type, key_serializer=self.key_serializer,
-            value_serializer=self.value_serializer, value_type=self.value_type, loop=self.loop, options=self.options,
-        )  # fmt: skip
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            value_type=self.value_type,
+            loop=self.loop,
+            options=self.options,
+        )

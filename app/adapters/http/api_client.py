@@ -72,9 +72,15 @@ class ApiClient:
     """
 
     def __init__(
-        self, url: str, token: SecretText, *, ca_file: Path | None = None, proxy: str | None = None,
-        timeout_s: float = 90.0, acting_for: tuple[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        token: SecretText,
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        timeout_s: float = 90.0,
+        acting_for: tuple[str, str] | None = None,
+    ) -> None:
         """`acting_for` is the tenant and the mode that the operator's token is used for."""
         self._base = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token.reveal()}", "User-Agent": "hookstream-cli"}
@@ -134,9 +140,14 @@ class ApiClient:
         await self._call("DELETE", path)
 
     async def _call(
-        self, method: str, path: tuple[str, ...], *, query: Mapping[str, str] | None = None, body: Any = None,
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         url = self._url(path, query)
         data = None if body is None else msgspec.json.encode(body)
         head = dict(headers or {}) | ({} if data is None else {"Content-Type": "application/json"})

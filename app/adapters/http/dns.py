@@ -46,9 +46,7 @@ REMEMBERED = 10_000
 LOOK_S = 1.0
 ALIVE_S = 2.0
 
-_NO_NAME = frozenset(
-    (ares.ARES_ENOTFOUND, ares.ARES_ENODATA, ares.ARES_ENONAME, ares.ARES_EBADNAME, ares.ARES_EBADSTR)
-)  # fmt: skip
+_NO_NAME = frozenset((ares.ARES_ENOTFOUND, ares.ARES_ENODATA, ares.ARES_ENONAME, ares.ARES_EBADNAME, ares.ARES_EBADSTR))
 _SILENT = frozenset((ares.ARES_ETIMEOUT, ares.ARES_ECONNREFUSED, ares.ARES_ESERVFAIL))
 
 #: address family and address
@@ -76,7 +74,7 @@ class NameResolver(AbstractResolver):
 
     def __init__(
         self, servers: Sequence[str] = (), meter: Meter | None = None, status: Dependency | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`servers`: address:port of name servers; none: those of resolv.conf. `status` hears whether they answer."""
         self._servers = tuple(servers)
         self._meter = meter

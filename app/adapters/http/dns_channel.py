@@ -30,7 +30,7 @@ class DnsChannel:
         self._closed = False
         self._ares = pycares.Channel(
             sock_state_cb=self._watch, timeout=TRY_S, tries=TRIES, servers=list(servers) or None
-        )  # fmt: skip
+        )
 
     def addresses(self, host: str, done: Callable[[Any, int | None], None]) -> None:
         """The addresses of a name, IPv4 and IPv6; /etc/hosts and search domains count."""

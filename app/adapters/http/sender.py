@@ -131,9 +131,12 @@ class HttpSender:
         """Bind to the running loop; opens no connection."""
         self._loop = asyncio.get_running_loop()
         self._connector = TCPConnector(
-            limit=0, ssl=self._context, resolver=PinnedAddresses(), use_dns_cache=False,
+            limit=0,
+            ssl=self._context,
+            resolver=PinnedAddresses(),
+            use_dns_cache=False,
             socket_factory=guard(self._policy, self._own_ports),
-        )  # fmt: skip
+        )
         self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
         self._pool = IdlePool(self._loop, self._keepalive_s)
         self._deadlines = Deadlines(self._loop)

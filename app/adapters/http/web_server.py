@@ -49,9 +49,16 @@ class WebServer:
     """One application on one port."""
 
     def __init__(
-        self, host: str, port: int, application: web.Application, *, setting: str, elsewhere: bool = False,
-        limits: ConnectionLimits = _LIMITS, on_closed: OnClosed = lambda reason: None,
-    ) -> None:  # fmt: skip
+        self,
+        host: str,
+        port: int,
+        application: web.Application,
+        *,
+        setting: str,
+        elsewhere: bool = False,
+        limits: ConnectionLimits = _LIMITS,
+        on_closed: OnClosed = lambda reason: None,
+    ) -> None:
         """`setting` is named when the port is taken; `elsewhere`: then any free one will do."""
         self._host = host
         self._port = port
@@ -61,9 +68,14 @@ class WebServer:
         # Silence is judged by the listener; aiohttp's own timeout only has to be longer.
         # Bodies are decoded by whoever reads them, within a bound: the parser would inflate what a stranger sends.
         self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=_DRAIN_S, auto_decompress=False, logger=_logger,
-            keepalive_timeout=limits.idle_s + 10, lingering_time=_LINGER_S,
-        )  # fmt: skip
+            application,
+            access_log=None,
+            shutdown_timeout=_DRAIN_S,
+            auto_decompress=False,
+            logger=_logger,
+            keepalive_timeout=limits.idle_s + 10,
+            lingering_time=_LINGER_S,
+        )
 
     @property
     def connections(self) -> int:
@@ -117,9 +129,11 @@ def web_application() -> web.Application:
 
 
 def add_probes(
-    application: web.Application, exposition: Callable[[], bytes], readiness: Callable[[], Mapping[str, str | None]],
+    application: web.Application,
+    exposition: Callable[[], bytes],
+    readiness: Callable[[], Mapping[str, str | None]],
     more: Callable[[], Mapping[str, object]] = dict,
-) -> web.Application:  # fmt: skip
+) -> web.Application:
     """Add the three routes; `more` is what /readyz says besides, without effect on its status."""
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -133,9 +147,7 @@ def add_probes(
         return web.Response(body=body, status=503 if waiting else 200, content_type="application/json")
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=exposition(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
-        )  # fmt: skip
+        return web.Response(body=exposition(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     application.router.add_get("/healthz", healthz)
     application.router.add_get("/readyz", readyz)

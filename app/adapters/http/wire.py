@@ -71,9 +71,13 @@ class Wire(ResponseHandler):
     def accept(self, bufsize: int) -> None:
         """Ready a fresh connection for answers; `bufsize`: bytes of a body that may wait to be read."""
         self.set_response_params(
-            read_until_eof=True, auto_decompress=False, read_bufsize=bufsize, max_line_size=MAX_HEAD,
-            max_field_size=MAX_HEAD, max_headers=_MOST_HEADERS,
-        )  # fmt: skip
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=bufsize,
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=_MOST_HEADERS,
+        )
 
     def data_received(self, data: bytes) -> None:
         """Parse what came (aiohttp also calls this with nothing, to go on parsing)."""

@@ -24,9 +24,13 @@ class KafkaOperations:
     """`app.ports.cluster.Operations`; connects at the first question."""
 
     def __init__(
-        self, bootstrap: str, topics: Topics, groups: Mapping[str, Sequence[str]], clock: Clock,
+        self,
+        bootstrap: str,
+        topics: Topics,
+        groups: Mapping[str, Sequence[str]],
+        clock: Clock,
         readiness: Callable[[], Mapping[str, str | None]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`groups` maps each consumer group to its topics."""
         self._bootstrap = bootstrap
         self._topics = topics
@@ -44,8 +48,9 @@ class KafkaOperations:
             await client.start()
             try:
                 await reader.start()
-                places = [TopicPartition(name, number) for name, each in actual.items()
-                          for number in range(each.partitions)]  # fmt: skip
+                places = [
+                    TopicPartition(name, number) for name, each in actual.items() for number in range(each.partitions)
+                ]
                 attend(reader, places)
                 ends = await reader.end_offsets(places)
                 found = await asyncio.gather(*(self._group(client, *group, ends) for group in self._groups.items()))
@@ -67,11 +72,13 @@ class KafkaOperations:
             there = actual.get(name)
             rows.append(
                 TopicState(
-                    name=name, partitions=there.partitions if there else None,
-                    replication=there.replication if there else None, drift=drift.get(name, []),
+                    name=name,
+                    partitions=there.partitions if there else None,
+                    replication=there.replication if there else None,
+                    drift=drift.get(name, []),
                     records=sum(end for place, end in ends.items() if place.topic == name),
                 )
-            )  # fmt: skip
+            )
         return rows
 
     async def _group(
@@ -84,9 +91,10 @@ class KafkaOperations:
         for name in names:
             mine = {member: numbers[name] for member, numbers in members.items() if name in numbers}
             lag = sum(
-                end - max(0, committed[place].offset) for place, end in ends.items()
+                end - max(0, committed[place].offset)
+                for place, end in ends.items()
                 if place.topic == name and place in committed
-            )  # fmt: skip
+            )
             rows.append(GroupState(group=group, topic=name, state=state, lag=lag, members=mine))
         return rows
 

@@ -28,9 +28,13 @@ class ClusterWatch:
     """Runs beside the roles, on a connection of its own."""
 
     def __init__(
-        self, bootstrap: str, counts: Mapping[str, int], kafka: Dependency, clock: Clock,
+        self,
+        bootstrap: str,
+        counts: Mapping[str, int],
+        kafka: Dependency,
+        clock: Clock,
         remade: Callable[[str], None] = lambda topic: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`counts`: topic → its partitions at the start. `remade` is told of topics that were made again."""
         self._remade = remade
         self._bootstrap = bootstrap

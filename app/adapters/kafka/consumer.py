@@ -47,11 +47,19 @@ class KafkaSource:
     """`app.ports.Source` on aiokafka."""
 
     def __init__(
-        self, bootstrap: str, *, group: str, client_id: str, topics: list[str],
-        session_s: float = 10.0, instance: str | None = None,
-        max_partition_fetch_bytes: int = 1024 * 1024, fetch_max_wait_ms: int = 500, hold: bool = False,
+        self,
+        bootstrap: str,
+        *,
+        group: str,
+        client_id: str,
+        topics: list[str],
+        session_s: float = 10.0,
+        instance: str | None = None,
+        max_partition_fetch_bytes: int = 1024 * 1024,
+        fetch_max_wait_ms: int = 500,
+        hold: bool = False,
         together: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`session_s`: without heartbeat for so long, and the partitions go to other members. `instance`: who joins
         under the same name within that time has the same partitions, and the others keep theirs.
 
@@ -193,8 +201,12 @@ class KafkaSource:
             self._not_committed(f"no answer within {_COMMIT_S} s")
             return False
         except (
-            CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, IllegalStateError
-        ) as error:  # fmt: skip
+            CommitFailedError,
+            IllegalGenerationError,
+            UnknownMemberIdError,
+            RebalanceInProgressError,
+            IllegalStateError,
+        ) as error:
             log.info("source.commit_skipped", error=repr(error))
             return False
         except KafkaError as error:

@@ -159,15 +159,20 @@ class KafkaDirectoryFeed:
     """`app.ports.DirectoryFeed` over the registry topic."""
 
     def __init__(
-        self, bootstrap: str, topic: str, *, client_id: str, directory: Directory,
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        client_id: str,
+        directory: Directory,
         meter: Meter | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.directory = directory
         self._ready = False
         self._topic = topic
         self._table = TopicTable(
             bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
-        )  # fmt: skip
+        )
         if meter is not None:
             self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=Names.REGISTRY)
 

@@ -76,9 +76,7 @@ class KafkaReading:
 class KafkaReplayReader:
     """`app.ports.ReplayReader` on Kafka; connects when it is asked for the first time."""
 
-    def __init__(
-        self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str
-    ) -> None:  # fmt: skip
+    def __init__(self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str) -> None:
         self._bootstrap = bootstrap
         self._fanout = fanout_group, events
         self._sequencer = sequencer_group, ordered
@@ -167,9 +165,13 @@ class KafkaReplayReader:
 
     def _consumer(self, **options: str) -> AIOKafkaConsumer:
         return consumer(
-            self._bootstrap, client_id=_CLIENT, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_wait_ms=500,
-            metadata_max_age_ms=60_000, **options,
-        )  # fmt: skip
+            self._bootstrap,
+            client_id=_CLIENT,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=500,
+            metadata_max_age_ms=60_000,
+            **options,
+        )
 
 
 @asynccontextmanager

@@ -34,9 +34,17 @@ class LagSampler:
     """Runs beside the roles; costs two requests for each group and sample, and one fetch for each lagging topic."""
 
     def __init__(
-        self, bootstrap: str, groups: Mapping[str, Sequence[str]], topics: Topics, clock: Clock, meter: Meter, *,
-        partitions: Callable[[str], int], every_s: float = EVERY_S, told: Told = lambda group, spans: None,
-    ) -> None:  # fmt: skip
+        self,
+        bootstrap: str,
+        groups: Mapping[str, Sequence[str]],
+        topics: Topics,
+        clock: Clock,
+        meter: Meter,
+        *,
+        partitions: Callable[[str], int],
+        every_s: float = EVERY_S,
+        told: Told = lambda group, spans: None,
+    ) -> None:
         """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
         self._bootstrap = bootstrap
         self._groups = groups
@@ -97,9 +105,13 @@ class LagSampler:
         return [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
 
     async def _sample(
-        self, admin: AIOKafkaAdminClient, asker: AIOKafkaConsumer, reader: AIOKafkaConsumer, group: str,
+        self,
+        admin: AIOKafkaAdminClient,
+        asker: AIOKafkaConsumer,
+        reader: AIOKafkaConsumer,
+        group: str,
         names: Sequence[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         places = self._places(names)
         async with asyncio.timeout(_ANSWER_S):  # aiokafka itself asks again for ever
             ends = await asker.end_offsets([*places, self._registry])

@@ -77,9 +77,7 @@ class GroupLogs:
         moves: dict[TopicPartition, LogMove] = {}
         for place, position in positions.items():
             before, now = self._origins.get(place, ""), ids.get(place.topic, "")
-            move = judge(
-                position, int(begins[place]), int(ends[place]), same=before == now if before and now else None
-            )  # fmt: skip
+            move = judge(position, int(begins[place]), int(ends[place]), same=before == now if before and now else None)
             if move is not None:
                 moves[place] = move
                 problem = move.sentence(place.topic, place.partition)

@@ -47,7 +47,10 @@ class _Response(Response):
         (
             "brokers",
             CompactArray(
-                ("node_id", Int32), ("host", CompactString("utf-8")), ("port", Int32), ("rack", CompactString("utf-8")),
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
                 ("tags", TaggedFields),
             ),
         ),
@@ -56,22 +59,30 @@ class _Response(Response):
         (
             "topics",
             CompactArray(
-                ("error_code", Int16), ("topic", CompactString("utf-8")), ("topic_id", _Uuid),
+                ("error_code", Int16),
+                ("topic", CompactString("utf-8")),
+                ("topic_id", _Uuid),
                 ("is_internal", Boolean),
                 (
                     "partitions",
                     CompactArray(
-                        ("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)), ("isr", CompactArray(Int32)),
-                        ("offline", CompactArray(Int32)), ("tags", TaggedFields),
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
                     ),
                 ),
-                ("authorized_operations", Int32), ("tags", TaggedFields),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
             ),
         ),
         ("authorized_operations", Int32),
         ("tags", TaggedFields),
-    )  # fmt: skip
+    )
 
 
 class _Struct(RequestStruct):

@@ -97,9 +97,14 @@ class KafkaLog:
     """`app.ports.Log`, and `bundle` for callers on the hot path."""
 
     def __init__(
-        self, bootstrap: str, *, client_id: str, meter: Meter | None = None, linger_s: dict[str, float] | None = None,
+        self,
+        bootstrap: str,
+        *,
+        client_id: str,
+        meter: Meter | None = None,
+        linger_s: dict[str, float] | None = None,
         reduce: Reduce = lambda topic, value, headers: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`linger_s` names topics whose records may gather for a moment (nobody waits for them); `reduce` makes a
         record smaller that a topic refuses for its size.
         """

@@ -59,9 +59,11 @@ class KafkaRecords:
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             reader = consumer(
-                self._bootstrap, client_id=self._client_id, max_partition_fetch_bytes=_FETCH_BYTES,
+                self._bootstrap,
+                client_id=self._client_id,
+                max_partition_fetch_bytes=_FETCH_BYTES,
                 fetch_max_wait_ms=100,
-            )  # fmt: skip
+            )
             try:
                 await reader.start()
             except BaseException:

@@ -92,9 +92,11 @@ class KafkaRegistryStore:
             await producer.start()
         self._producer = producer
         table = TopicTable(
-            self._bootstrap, self._registry, client_id=self._client_id,
+            self._bootstrap,
+            self._registry,
+            client_id=self._client_id,
             apply=lambda key, value: apply(directory, key, value),
-        )  # fmt: skip
+        )
         try:
             await table.start()
         finally:
@@ -137,9 +139,12 @@ class KafkaRegistryStore:
             self._next = position
 
     async def commit(
-        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
-        replies: Sequence[tuple[str, bytes]], next_offset: int,
-    ) -> None:  # fmt: skip
+        self,
+        states: Sequence[tuple[str, bytes | None]],
+        entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]],
+        next_offset: int,
+    ) -> None:
         """See `app.ports.RegistryStore`."""
         producer = self._producer
         if producer is None or self._lost:

@@ -52,9 +52,13 @@ class SmtpMailer:
     """One mail server."""
 
     def __init__(
-        self, server: MailServer, sender: str, clock: Clock, ca_file: Path | None = None,
+        self,
+        server: MailServer,
+        sender: str,
+        clock: Clock,
+        ca_file: Path | None = None,
         status: Dependency | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM).
 
         `status` is told whether the server takes e-mail in at all.
@@ -95,11 +99,15 @@ class SmtpMailer:
     def _client(self) -> aiosmtplib.SMTP:
         server = self._server
         return aiosmtplib.SMTP(
-            hostname=server.host, port=server.port, username=server.user, password=server.password,
+            hostname=server.host,
+            port=server.port,
+            username=server.user,
+            password=server.password,
             use_tls=server.encryption == "from_the_start",
             start_tls={"from_the_start": False, "demanded": True, "wanted": None}[server.encryption],
-            tls_context=self._tls, timeout=_TIMEOUT_S,
-        )  # fmt: skip
+            tls_context=self._tls,
+            timeout=_TIMEOUT_S,
+        )
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage(policy=_POLICY)

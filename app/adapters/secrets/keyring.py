@@ -58,9 +58,7 @@ class AesKeyRing:
         """Encrypt a secret for its owner."""
         nonce = secrets.token_bytes(_NONCE)
         sealed = self._keys[self._first].encrypt(nonce, secret.encode(), owner.encode())
-        return SealedSecret(
-            key_id=self._first, blob=base64.b64encode(nonce + sealed).decode(), created_at_ms=now_ms
-        )  # fmt: skip
+        return SealedSecret(key_id=self._first, blob=base64.b64encode(nonce + sealed).decode(), created_at_ms=now_ms)
 
     def open(self, sealed: SealedSecret, owner: str) -> str:
         """Decrypt; `ConfigError` when the ring lacks the key or the seal is broken."""

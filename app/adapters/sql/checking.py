@@ -98,9 +98,14 @@ def _count_attempt(tally: Tally, row: Row[Any]) -> None:
     if row.trigger == "test":
         return
     tally.attempt(
-        row.tenant, row.mode, row.endpoint_id, row.at_ms, row.partition, ok=row.state == "delivered",
+        row.tenant,
+        row.mode,
+        row.endpoint_id,
+        row.at_ms,
+        row.partition,
+        ok=row.state == "delivered",
         duration_ms=row.duration_ms,
-    )  # fmt: skip
+    )
     _count_end(tally, row)
 
 
@@ -112,12 +117,20 @@ def _count_end(tally: Tally, row: Row[Any]) -> None:
 def _attempts(from_ms: int) -> Select[Any]:
     return (
         select(
-            _a.partition, _a.offset, _a.at_ms, _a.state, _a.trigger, _a.duration_ms, _d.tenant, _d.mode,
-            _d.endpoint_id, _delivered_before(tables.attempts),
+            _a.partition,
+            _a.offset,
+            _a.at_ms,
+            _a.state,
+            _a.trigger,
+            _a.duration_ms,
+            _d.tenant,
+            _d.mode,
+            _d.endpoint_id,
+            _delivered_before(tables.attempts),
         )
         .join(tables.deliveries, _d.id == _a.delivery_id)
         .where(_a.at_ms >= from_ms)
-    )  # fmt: skip
+    )
 
 
 def _unsent(from_ms: int) -> Select[Any]:

@@ -31,7 +31,7 @@ class Database:
 
     def __init__(
         self, url: str | None, data_dir: Path, *, connections: int = 5, status: Dependency | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Connects when it is used first; `status` is told of each use.
 
         Raises `ConfigError` when the URL names none that is known.
@@ -45,13 +45,16 @@ class Database:
             _as_wanted(self.engine)
         else:
             self.engine = create_async_engine(
-                _postgresql(url or ""), pool_size=connections, pool_pre_ping=True,
+                _postgresql(url or ""),
+                pool_size=connections,
+                pool_pre_ping=True,
                 connect_args={
-                    "timeout": _CONNECT_S, "command_timeout": _STATEMENT_S,
+                    "timeout": _CONNECT_S,
+                    "command_timeout": _STATEMENT_S,
                     # a plan that was made for an empty table must not be kept while it fills
                     "server_settings": {"application_name": "hookstream", "plan_cache_mode": "force_custom_plan"},
                 },
-            )  # fmt: skip
+            )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -122,9 +125,13 @@ def _as_wanted(engine: AsyncEngine) -> None:
         raw.isolation_level = None  # the driver's own beginnings come too late
         cursor = raw.cursor()
         for pragma in (
-            f"busy_timeout={_LOCK_MS}", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536",
-            "temp_store=MEMORY", "journal_size_limit=67108864",
-        ):  # fmt: skip
+            f"busy_timeout={_LOCK_MS}",
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+            "journal_size_limit=67108864",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

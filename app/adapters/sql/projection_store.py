@@ -241,10 +241,19 @@ def _audited(line: AuditLine) -> dict[str, Any]:
     entry = line.entry
     before, after = (None if fields is None else _encode(fields).decode() for fields in (entry.before, entry.after))
     return {
-        "partition": line.partition, "offset": line.offset, "tenant": entry.tenant, "mode": entry.mode,
-        "at_ms": line.at_ms, "actor": entry.actor, "action": entry.action, "entity": entry.entity,
-        "version": entry.version, "detail": entry.detail, "before": before, "after": after,
-    }  # fmt: skip
+        "partition": line.partition,
+        "offset": line.offset,
+        "tenant": entry.tenant,
+        "mode": entry.mode,
+        "at_ms": line.at_ms,
+        "actor": entry.actor,
+        "action": entry.action,
+        "entity": entry.entity,
+        "version": entry.version,
+        "detail": entry.detail,
+        "before": before,
+        "after": after,
+    }
 
 
 def _unsent(end: End) -> dict[str, Any]:

@@ -162,44 +162,88 @@ class SqlReadStore:
 
 def _delivery(row: Row[Any]) -> DeliveryRow:
     return DeliveryRow(
-        id=row.id, tenant=row.tenant, mode=row.mode, endpoint_id=row.endpoint_id, event_id=row.event_id,
-        event_type=row.event_type, state=row.state, attempts=row.attempts, created_at_ms=row.created_at_ms,
-        updated_at_ms=row.updated_at_ms, status=row.status, result=row.result, error=row.error,
-        next_attempt_at_ms=row.next_attempt_at_ms if row.state == "retrying" else None, duration_ms=row.duration_ms,
-        reason=row.reason, replay_id=row.replay_id, sequence=row.sequence, ordering_key=row.ordering_key,
+        id=row.id,
+        tenant=row.tenant,
+        mode=row.mode,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        state=row.state,
+        attempts=row.attempts,
+        created_at_ms=row.created_at_ms,
+        updated_at_ms=row.updated_at_ms,
+        status=row.status,
+        result=row.result,
+        error=row.error,
+        next_attempt_at_ms=row.next_attempt_at_ms if row.state == "retrying" else None,
+        duration_ms=row.duration_ms,
+        reason=row.reason,
+        replay_id=row.replay_id,
+        sequence=row.sequence,
+        ordering_key=row.ordering_key,
         source=(row.source_partition, row.source_offset) if row.source_offset is not None else None,
-        arrival=row.arrival, dead_offset=row.dead_offset,
-    )  # fmt: skip
+        arrival=row.arrival,
+        dead_offset=row.dead_offset,
+    )
 
 
 def _attempt(row: Row[Any]) -> AttemptRow:
     return AttemptRow(
-        delivery_id=row.delivery_id, number=row.number, trigger=row.trigger, state=row.state, result=row.result,
-        started_at_ms=row.started_at_ms, duration_ms=row.duration_ms, connect_ms=row.connect_ms,
-        first_byte_ms=row.first_byte_ms, url=row.url, status=row.status, error=row.error,
-        next_attempt_at_ms=row.next_attempt_at_ms, response_body=row.response_body,
+        delivery_id=row.delivery_id,
+        number=row.number,
+        trigger=row.trigger,
+        state=row.state,
+        result=row.result,
+        started_at_ms=row.started_at_ms,
+        duration_ms=row.duration_ms,
+        connect_ms=row.connect_ms,
+        first_byte_ms=row.first_byte_ms,
+        url=row.url,
+        status=row.status,
+        error=row.error,
+        next_attempt_at_ms=row.next_attempt_at_ms,
+        response_body=row.response_body,
         response_headers=msgspec.json.decode(row.response_headers) if row.response_headers else {},
-    )  # fmt: skip
+    )
 
 
 def _hour(row: Row[Any]) -> Hour:
     return Hour(
-        begins_ms=row.begins_ms, attempts=int(row.attempts), failed_attempts=int(row.failed_attempts),
-        delivered=int(row.delivered), dead=int(row.dead), cancelled=int(row.cancelled),
+        begins_ms=row.begins_ms,
+        attempts=int(row.attempts),
+        failed_attempts=int(row.failed_attempts),
+        delivered=int(row.delivered),
+        dead=int(row.dead),
+        cancelled=int(row.cancelled),
         durations=[int(row._mapping[name]) for name in tables.DURATION_COLUMNS],
-    )  # fmt: skip
+    )
 
 
 def _notice(row: Row[Any]) -> NoticeRow:
     return NoticeRow(
-        id=row.id, tenant=row.tenant, mode=row.mode, kind=row.kind, at_ms=row.at_ms, endpoint_id=row.endpoint_id,
-        summary=row.summary, data=msgspec.json.decode(row.data),
-    )  # fmt: skip
+        id=row.id,
+        tenant=row.tenant,
+        mode=row.mode,
+        kind=row.kind,
+        at_ms=row.at_ms,
+        endpoint_id=row.endpoint_id,
+        summary=row.summary,
+        data=msgspec.json.decode(row.data),
+    )
 
 
 def _audited(row: Row[Any]) -> AuditRow:
     before, after = (None if text is None else msgspec.json.decode(text) for text in (row.before, row.after))
     return AuditRow(
-        position=row.offset, tenant=row.tenant, mode=row.mode, at_ms=row.at_ms, actor=row.actor, action=row.action,
-        entity=row.entity, version=row.version, detail=row.detail, before=before, after=after,
-    )  # fmt: skip
+        position=row.offset,
+        tenant=row.tenant,
+        mode=row.mode,
+        at_ms=row.at_ms,
+        actor=row.actor,
+        action=row.action,
+        entity=row.entity,
+        version=row.version,
+        detail=row.detail,
+        before=before,
+        after=after,
+    )

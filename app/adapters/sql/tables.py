@@ -70,17 +70,27 @@ Index("deliveries_by_event", _d.tenant, _d.mode, _d.event_id, *_page)
 FAILED = text("result <> 'ok'")
 DEAD = text("state = 'dead'")
 REPLAYED = text("replay_id IS NOT NULL")
+Index("deliveries_by_failure", _d.tenant, _d.mode, _d.result, *_page, sqlite_where=FAILED, postgresql_where=FAILED)
 Index(
-    "deliveries_by_failure", _d.tenant, _d.mode, _d.result, *_page, sqlite_where=FAILED, postgresql_where=FAILED
-)  # fmt: skip
+    "deliveries_by_replay",
+    _d.tenant,
+    _d.mode,
+    _d.replay_id,
+    *_page,
+    sqlite_where=REPLAYED,
+    postgresql_where=REPLAYED,
+)
 Index(
-    "deliveries_by_replay", _d.tenant, _d.mode, _d.replay_id, *_page,
-    sqlite_where=REPLAYED, postgresql_where=REPLAYED,
-)  # fmt: skip
-Index(
-    "deliveries_dead", _d.tenant, _d.mode, _d.updated_at_ms, _d.endpoint_id, _d.reason, _d.result,
-    sqlite_where=DEAD, postgresql_where=DEAD,
-)  # fmt: skip
+    "deliveries_dead",
+    _d.tenant,
+    _d.mode,
+    _d.updated_at_ms,
+    _d.endpoint_id,
+    _d.reason,
+    _d.result,
+    sqlite_where=DEAD,
+    postgresql_where=DEAD,
+)
 Index("deliveries_by_age", _d.updated_at_ms)
 
 attempts = Table(
@@ -143,9 +153,7 @@ Index("unsent_ends_by_age", unsent_ends.c.at_ms)
 Index("unsent_ends_by_delivery", unsent_ends.c.delivery_id)
 
 #: at most one row: hours before that time were begun by a version that did not keep what they were counted from
-counting = Table(
-    "counting", metadata, Column("exact_from_ms", BigInteger, primary_key=True, autoincrement=False)
-)  # fmt: skip
+counting = Table("counting", metadata, Column("exact_from_ms", BigInteger, primary_key=True, autoincrement=False))
 
 notices = Table(
     "notices",

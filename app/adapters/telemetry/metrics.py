@@ -135,9 +135,13 @@ class PrometheusMeter:
         self._counted: dict[tuple[str, ...], float] = {}
         self._observed: dict[tuple[str, ...], list[float]] = {}
         self.gauge(
-            "build_info", 1, version=version("hookstream"), python=platform.python_version(),
-            faust=version("faust-streaming"), aiokafka=version("aiokafka"),
-        )  # fmt: skip
+            "build_info",
+            1,
+            version=version("hookstream"),
+            python=platform.python_version(),
+            faust=version("faust-streaming"),
+            aiokafka=version("aiokafka"),
+        )
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """See `app.ports.Meter`."""

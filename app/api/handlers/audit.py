@@ -40,10 +40,15 @@ async def entries(api: Services, call: Call) -> tuple[list[AuditRow], str | None
 def shown(row: AuditRow) -> AuditOut:
     """What a customer sees of an entry."""
     return AuditOut(
-        at=iso(row.at_ms), actor=row.actor, action=row.action, entity=row.entity, version=row.version,
-        detail=row.detail, before=None if row.before is None else dict(row.before),
+        at=iso(row.at_ms),
+        actor=row.actor,
+        action=row.action,
+        entity=row.entity,
+        version=row.version,
+        detail=row.detail,
+        before=None if row.before is None else dict(row.before),
         after=None if row.after is None else dict(row.after),
-    )  # fmt: skip
+    )
 
 
 class Owned(Protocol):
@@ -56,16 +61,29 @@ class Owned(Protocol):
 
 
 async def record(
-    api: Services, of: Owned, action: str, entity: str, *, detail: str = "",
-    before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+    api: Services,
+    of: Owned,
+    action: str,
+    entity: str,
+    *,
+    detail: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
     """Append an entry and wait for its acknowledgement; called before the action, so that none is without a trace.
 
     An action that then fails has its entry all the same: the entry says what was asked.
     """
     entry = audit.action(
-        of.tenant, of.mode, api.clock.now_ms(), actor=api.actor, action=action, entity=entity, detail=detail,
-        before=before, after=after,
-    )  # fmt: skip
+        of.tenant,
+        of.mode,
+        api.clock.now_ms(),
+        actor=api.actor,
+        action=action,
+        entity=entity,
+        detail=detail,
+        before=before,
+        after=after,
+    )
     topic = api.topics.name(Names.AUDIT)
     await (await api.log.append(topic, key=of.tenant.encode(), value=audit.encode(entry)))

@@ -23,10 +23,21 @@ from app.core.wording import hint
 _SHOWN = 262_144
 _HIDDEN = "(hidden)"
 #: headers that we add ourselves and that hold no secret and no signature
-_OPEN_HEADERS = frozenset({
-    "user-agent", "content-type", "webhook-id", "webhook-attempt", "webhook-sequence", "webhook-ordering-key",
-    "webhook-replay", "traceparent", "webhook-timestamp", "svix-id", "svix-timestamp",
-})  # fmt: skip
+_OPEN_HEADERS = frozenset(
+    {
+        "user-agent",
+        "content-type",
+        "webhook-id",
+        "webhook-attempt",
+        "webhook-sequence",
+        "webhook-ordering-key",
+        "webhook-replay",
+        "traceparent",
+        "webhook-timestamp",
+        "svix-id",
+        "svix-timestamp",
+    }
+)
 
 
 async def list_(api: Services, call: Call) -> Answer:
@@ -70,12 +81,26 @@ async def _page(api: Services, call: Call, which: DeliveryFilter) -> Answer:
 def shown(row: DeliveryRow) -> DeliveryOut:
     """What a customer sees of a delivery."""
     return DeliveryOut(
-        id=row.id, event_id=row.event_id, event_type=row.event_type, endpoint=row.endpoint_id, mode=row.mode,
-        state=row.state, attempt_count=row.attempts, created_at=iso(row.created_at_ms),
-        updated_at=iso(row.updated_at_ms), next_attempt_at=_iso(row.next_attempt_at_ms), status=row.status,
-        result=row.result, error=row.error, hint=_hint(row), duration_ms=row.duration_ms,
-        reason=row.reason, replay=row.replay_id, sequence=row.sequence, ordering_key=row.ordering_key,
-    )  # fmt: skip
+        id=row.id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        endpoint=row.endpoint_id,
+        mode=row.mode,
+        state=row.state,
+        attempt_count=row.attempts,
+        created_at=iso(row.created_at_ms),
+        updated_at=iso(row.updated_at_ms),
+        next_attempt_at=_iso(row.next_attempt_at_ms),
+        status=row.status,
+        result=row.result,
+        error=row.error,
+        hint=_hint(row),
+        duration_ms=row.duration_ms,
+        reason=row.reason,
+        replay=row.replay_id,
+        sequence=row.sequence,
+        ordering_key=row.ordering_key,
+    )
 
 
 def _hint(row: DeliveryRow) -> Advice | None:
@@ -96,12 +121,20 @@ def _attempt(row: AttemptRow) -> AttemptOut:
     if row.status is not None:
         response = ResponseOut(status=row.status, headers=dict(row.response_headers), body=row.response_body)
     return AttemptOut(
-        number=row.number, trigger=row.trigger, state=row.state, started_at=iso(row.started_at_ms),
+        number=row.number,
+        trigger=row.trigger,
+        state=row.state,
+        started_at=iso(row.started_at_ms),
         duration_ms=row.duration_ms,
-        timing=Phases(connect=row.connect_ms, first_byte=row.first_byte_ms, total=row.duration_ms), url=row.url,
-        status=row.status, result=row.result, error=row.error, hint=advice(row.result, row.status),
-        next_attempt_at=_iso(row.next_attempt_at_ms), response=response,
-    )  # fmt: skip
+        timing=Phases(connect=row.connect_ms, first_byte=row.first_byte_ms, total=row.duration_ms),
+        url=row.url,
+        status=row.status,
+        result=row.result,
+        error=row.error,
+        hint=advice(row.result, row.status),
+        next_attempt_at=_iso(row.next_attempt_at_ms),
+        response=response,
+    )
 
 
 async def _request(api: Services, row: DeliveryRow, attempts: Sequence[AttemptRow]) -> RequestOut:
@@ -125,9 +158,7 @@ def _made_again(api: Services, row: DeliveryRow, endpoint: Endpoint, event: Even
     except (ConfigError, Defect, Unrepresentable, MalformedEvent) as error:
         return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=str(error))
     own = {name.lower() for name in endpoint.headers}
-    headers = {
-        name: value if name.lower() in _OPEN_HEADERS - own else _HIDDEN for name, value in request.headers
-    }  # fmt: skip
+    headers = {name: value if name.lower() in _OPEN_HEADERS - own else _HIDDEN for name, value in request.headers}
     body = event_payloads.as_text(request.body)
     note = None if len(body) <= _SHOWN else f"the first {_SHOWN} of {len(body)} characters"
     return RequestOut(method="POST", url=last.url, headers=headers, body=body[:_SHOWN], body_note=note)
@@ -136,11 +167,24 @@ def _made_again(api: Services, row: DeliveryRow, endpoint: Endpoint, event: Even
 def delivery_of(row: DeliveryRow, event: Event, *, attempts: int) -> Delivery:
     """The delivery's record, made again from its event."""
     return Delivery(
-        id=row.id, endpoint_id=row.endpoint_id, event_id=row.event_id, event_type=row.event_type, tenant=row.tenant,
-        mode=row.mode, created_at=event.created_at, body=event.body, format=event.format,
-        accepted_at_ms=row.created_at_ms, attempts=attempts, sequence=row.sequence, ordering_key=row.ordering_key,
-        replay_id=row.replay_id or "", traceparent=event.traceparent, arrival=row.arrival, source=source_of(row),
-    )  # fmt: skip
+        id=row.id,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        tenant=row.tenant,
+        mode=row.mode,
+        created_at=event.created_at,
+        body=event.body,
+        format=event.format,
+        accepted_at_ms=row.created_at_ms,
+        attempts=attempts,
+        sequence=row.sequence,
+        ordering_key=row.ordering_key,
+        replay_id=row.replay_id or "",
+        traceparent=event.traceparent,
+        arrival=row.arrival,
+        source=source_of(row),
+    )
 
 
 def _iso(at_ms: int | None) -> str | None:

@@ -38,12 +38,19 @@ def of_query(api: Services, call: Call, *, endpoint_id: str | None = None) -> De
             _check(name, query.get(name))
         now_ms = api.clock.now_ms()
         return DeliveryFilter(
-            tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=endpoint_id or query.get("endpoint"),
-            event_id=query.get("event"), event_type=_type(query.get("type")), states=_states(query.get("state")),
-            status=_status(query.get("status")), result=query.get("result"), replay_id=query.get("replay"),
-            any_id=query.get("id"), since_ms=moment("since", query.get("since"), now_ms),
+            tenant=call.caller.tenant,
+            mode=call.caller.mode,
+            endpoint_id=endpoint_id or query.get("endpoint"),
+            event_id=query.get("event"),
+            event_type=_type(query.get("type")),
+            states=_states(query.get("state")),
+            status=_status(query.get("status")),
+            result=query.get("result"),
+            replay_id=query.get("replay"),
+            any_id=query.get("id"),
+            since_ms=moment("since", query.get("since"), now_ms),
             until_ms=moment("until", query.get("until"), now_ms),
-        )  # fmt: skip
+        )
     except Unfit as error:
         raise ApiError(400, "invalid_query", error.detail) from error
 
@@ -55,11 +62,18 @@ def of_body(api: Services, call: Call, body: RetryIn) -> DeliveryFilter:
             _check(name, getattr(body, name))
         now_ms = api.clock.now_ms()
         return DeliveryFilter(
-            tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=body.endpoint, event_id=body.event,
-            event_type=_type(body.type), states=tuple(dict.fromkeys(body.state)), status=_status(body.status),
-            result=body.result, replay_id=body.replay, since_ms=moment("since", body.since, now_ms),
+            tenant=call.caller.tenant,
+            mode=call.caller.mode,
+            endpoint_id=body.endpoint,
+            event_id=body.event,
+            event_type=_type(body.type),
+            states=tuple(dict.fromkeys(body.state)),
+            status=_status(body.status),
+            result=body.result,
+            replay_id=body.replay,
+            since_ms=moment("since", body.since, now_ms),
             until_ms=moment("until", body.until, now_ms),
-        )  # fmt: skip
+        )
     except Unfit as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
 

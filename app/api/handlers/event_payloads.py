@@ -99,9 +99,15 @@ class Searched(NamedTuple, Generic[T]):
 
 
 async def search(
-    api: Services, topic: str, numbers: Iterable[int], since_ms: int, wanted: Callable[[Record], T | None], *,
-    most: int, after: Spot | None = None,
-) -> Searched[T]:  # fmt: skip
+    api: Services,
+    topic: str,
+    numbers: Iterable[int],
+    since_ms: int,
+    wanted: Callable[[Record], T | None],
+    *,
+    most: int,
+    after: Spot | None = None,
+) -> Searched[T]:
     """The first that `wanted` makes something of, among records not older than `since_ms`.
 
     Looks at about `most` records and for some seconds, one partition after the other: so where it ended is one place,

@@ -155,10 +155,11 @@ def _unknown(id_: str, named: Spot | None) -> ApiError:
     if named is not None:
         return ApiError(404, "not_found", f"there is no event {id_} at that place, or Kafka keeps it no longer")
     return ApiError(
-        404, "not_found",
+        404,
+        "not_found",
         f"no delivery of an event {id_} is known. An event that no endpoint got is not indexed: name its place in "
         "events.raw with ?partition=…&offset=…, or look for it with ?since=15m",
-    )  # fmt: skip
+    )
 
 
 async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, str | None]:
@@ -177,7 +178,7 @@ async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, s
             return None
         return DuplicateOf(
             partition=said.first_partition, offset=said.first_offset, accepted_at=iso(said.first_timestamp_ms)
-        )  # fmt: skip
+        )
 
     since_ms = max(0, found.record.timestamp - 60_000)
     seen = await event_payloads.search(api, topic, [number], since_ms, wanted, most=_DUPLICATES)
@@ -190,9 +191,14 @@ async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, s
 
 
 def _shown(
-    api: Services, call: Call, id_: str, rows: Sequence[DeliveryRow], found: Found | None, first: Spot | None,
+    api: Services,
+    call: Call,
+    id_: str,
+    rows: Sequence[DeliveryRow],
+    found: Found | None,
+    first: Spot | None,
     duplicate: DuplicateOf | None,
-) -> EventOut:  # fmt: skip
+) -> EventOut:
     spot = found.spot if found is not None else first
     event_type = found.event.type if found is not None else rows[0].event_type
     accepted_ms = found.record.timestamp if found is not None else rows[0].created_at_ms
@@ -200,18 +206,30 @@ def _shown(
     if found is not None:
         data = msgspec.Raw(data_of(found.event.body, found.event.format))
     return EventOut(
-        id=id_, type=event_type, mode=call.caller.mode, created_at=found.event.created_at if found else None,
-        accepted_at=iso(accepted_ms), ordering_key=found.event.ordering_key if found else rows[0].ordering_key,
-        partition=spot[0] if spot else None, offset=spot[1] if spot else None, data=data,
+        id=id_,
+        type=event_type,
+        mode=call.caller.mode,
+        created_at=found.event.created_at if found else None,
+        accepted_at=iso(accepted_ms),
+        ordering_key=found.event.ordering_key if found else rows[0].ordering_key,
+        partition=spot[0] if spot else None,
+        offset=spot[1] if spot else None,
+        data=data,
         data_note=None if found is not None else event_payloads.UNKNOWN if spot is None else event_payloads.GONE,
-        duplicate_of=duplicate, endpoints=_endpoints(api, call, event_type, accepted_ms, rows, spot, duplicate),
-    )  # fmt: skip
+        duplicate_of=duplicate,
+        endpoints=_endpoints(api, call, event_type, accepted_ms, rows, spot, duplicate),
+    )
 
 
 def _endpoints(
-    api: Services, call: Call, event_type: str, accepted_ms: int, rows: Sequence[DeliveryRow], spot: Spot | None,
+    api: Services,
+    call: Call,
+    event_type: str,
+    accepted_ms: int,
+    rows: Sequence[DeliveryRow],
+    spot: Spot | None,
     duplicate: DuplicateOf | None,
-) -> list[EventEndpoint]:  # fmt: skip
+) -> list[EventEndpoint]:
     directory, caller = api.feed.directory, call.caller
     mine = {each.id: each for each in directory.endpoints(caller.tenant, caller.mode)}
     matched = {each.id for each in directory.match(caller.tenant, caller.mode, event_type)}
@@ -230,6 +248,11 @@ def _endpoints(
 
 def _said(endpoint_id: str, url: str | None, why: match_reason.Why, row: DeliveryRow | None) -> EventEndpoint:
     return EventEndpoint(
-        endpoint=endpoint_id, url=url, why=why, explanation=match_reason.EXPLANATIONS[why],
-        delivery=row.id if row else None, state=row.state if row else None, replay=row.replay_id if row else None,
-    )  # fmt: skip
+        endpoint=endpoint_id,
+        url=url,
+        why=why,
+        explanation=match_reason.EXPLANATIONS[why],
+        delivery=row.id if row else None,
+        state=row.state if row else None,
+        replay=row.replay_id if row else None,
+    )

@@ -42,9 +42,13 @@ async def put(api: Services, call: Call) -> Answer:
         raise invalid(FieldError(detail=problem.detail, pointer=f"/schema{problem.pointer}"))
     name, tenant = call.path["name"], call.caller.tenant
     event_type = EventType(
-        name=name, tenant=tenant, mode=call.caller.mode, description=body.description, schema=schema,
+        name=name,
+        tenant=tenant,
+        mode=call.caller.mode,
+        description=body.description,
+        schema=schema,
         enforce=body.mode,
-    )  # fmt: skip
+    )
     await api.command(PutEventType(event_type), f"{tenant}/{name}")
     return Answer(body=_found(api, call))
 
@@ -62,18 +66,28 @@ def own(event_type: EventType) -> EventTypeOut:
     """A type of a tenant."""
     schema = msgspec.json.decode(event_type.schema) if event_type.schema else None
     return EventTypeOut(
-        name=event_type.name, profile=None, description=event_type.description, schema=schema, example=None,
-        mode=event_type.enforce, version=event_type.version,
-    )  # fmt: skip
+        name=event_type.name,
+        profile=None,
+        description=event_type.description,
+        schema=schema,
+        example=None,
+        mode=event_type.enforce,
+        version=event_type.version,
+    )
 
 
 def catalogued(entry: CatalogueEntry) -> EventTypeOut:
     """A type of a product."""
     schema: Any = msgspec.json.decode(entry.schema)
     return EventTypeOut(
-        name=entry.type, profile=entry.profile, description=entry.description, schema=schema,
-        example=msgspec.json.decode(entry.examples[0]), mode="off", version=1,
-    )  # fmt: skip
+        name=entry.type,
+        profile=entry.profile,
+        description=entry.description,
+        schema=schema,
+        example=msgspec.json.decode(entry.examples[0]),
+        mode="off",
+        version=1,
+    )
 
 
 def _all(api: Services) -> dict[tuple[str, str, str], EventType]:

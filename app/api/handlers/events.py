@@ -28,9 +28,12 @@ async def create(api: Services, call: Call) -> Answer:
         raise invalid(FieldError(detail=f"an array holds 1 to {_MAX_BATCH} events", pointer=""))
     if call.caller.actor:  # a person, not a service with its key
         await audit.record(
-            api, call.caller, "event.send", f"event/{given[0].id or given[0].type}",
+            api,
+            call.caller,
+            "event.send",
+            f"event/{given[0].id or given[0].type}",
             detail=f"{len(given)} of type {given[0].type}" if many else given[0].type,
-        )  # fmt: skip
+        )
     topic = api.topics.name(Names.EVENTS_RAW)
     headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
     records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]

@@ -33,13 +33,22 @@ async def create(api: Services, call: Call) -> Answer:
         )
     until_ms = api.clock.now_ms() + body.expires_in * 1000
     grant = Grant(
-        kind="portal", id=api.minter.id("pl"), expires_at_ms=until_ms, tenant=caller.tenant, mode=caller.mode,
-        scopes=scopes, key_id="" if caller.actor else caller.id, return_url=body.return_url or "",
-    )  # fmt: skip
+        kind="portal",
+        id=api.minter.id("pl"),
+        expires_at_ms=until_ms,
+        tenant=caller.tenant,
+        mode=caller.mode,
+        scopes=scopes,
+        key_id="" if caller.actor else caller.id,
+        return_url=body.return_url or "",
+    )
     await audit.record(
-        api, caller, "portal-link.create", f"portal-link/{grant.id}",
+        api,
+        caller,
+        "portal-link.create",
+        f"portal-link/{grant.id}",
         after={"scopes": scopes, "expires_at": iso(until_ms), "return_url": grant.return_url},
-    )  # fmt: skip
+    )
     return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))
 
 

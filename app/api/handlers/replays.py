@@ -88,11 +88,21 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
     except timestamps.Unfit as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
     replay = Replay(
-        id=id_, tenant=call.caller.tenant, mode=call.caller.mode, endpoint_id=body.endpoint or "", reason="replay",
-        begin={}, end={}, types=tuple(body.types), only=body.only, rate=body.rate, from_ms=span.from_ms,
-        to_ms=span.to_ms, created_at_ms=now_ms,
+        id=id_,
+        tenant=call.caller.tenant,
+        mode=call.caller.mode,
+        endpoint_id=body.endpoint or "",
+        reason="replay",
+        begin={},
+        end={},
+        types=tuple(body.types),
+        only=body.only,
+        rate=body.rate,
+        from_ms=span.from_ms,
+        to_ms=span.to_ms,
+        created_at_ms=now_ms,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
-    )  # fmt: skip
+    )
     problems = replays.problems(replay, api.feed.directory)
     if problems:
         raise refused(CommandRefused("invalid", "; ".join(problems)))
@@ -143,9 +153,11 @@ def _trial(replay: Replay, counts: Counts) -> ReplayOut:
             "records read: there is more"
         )
     counted = Counted(
-        deliveries=sum(counts.endpoints.values()), endpoints=counts.endpoints, skipped=counts.skipped,
+        deliveries=sum(counts.endpoints.values()),
+        endpoints=counts.endpoints,
+        skipped=counts.skipped,
         complete=counts.complete,
-    )  # fmt: skip
+    )
     return msgspec.structs.replace(answer, id=None, state="counted", counted=counted, messages=said)
 
 
@@ -153,12 +165,24 @@ def shown(replay: Replay) -> ReplayOut:
     """What a customer sees of a replay."""
     asked = replay.reason == "replay"
     return ReplayOut(
-        id=replay.id, endpoint=replay.endpoint_id or None, reason=replay.reason, state=replay.state,
-        from_=iso(replay.from_ms) if asked and replay.from_ms else None, to=iso(replay.to_ms) if asked else None,
-        types=list(replay.types), only=replay.only, rate=replay.rate, messages=list(replay.messages),
-        progress=_progress(replay), sent=replay.sent, put_aside=replay.aside, skipped=replay.skipped, counted=None,
-        created_at=iso(replay.created_at_ms), updated_at=iso(replay.updated_at_ms),
-    )  # fmt: skip
+        id=replay.id,
+        endpoint=replay.endpoint_id or None,
+        reason=replay.reason,
+        state=replay.state,
+        from_=iso(replay.from_ms) if asked and replay.from_ms else None,
+        to=iso(replay.to_ms) if asked else None,
+        types=list(replay.types),
+        only=replay.only,
+        rate=replay.rate,
+        messages=list(replay.messages),
+        progress=_progress(replay),
+        sent=replay.sent,
+        put_aside=replay.aside,
+        skipped=replay.skipped,
+        counted=None,
+        created_at=iso(replay.created_at_ms),
+        updated_at=iso(replay.updated_at_ms),
+    )
 
 
 def _progress(replay: Replay) -> Progress | None:
@@ -166,9 +190,7 @@ def _progress(replay: Replay) -> Progress | None:
         return None
     begins = {number: min(replay.begin.get(number, 0), end) for number, end in replay.end.items()}
     done = {number: max(begin, replay.done.get(number, begin)) for number, begin in begins.items()}
-    return Progress(
-        read=sum(done.values()) - sum(begins.values()), of=sum(replay.end.values()) - sum(begins.values())
-    )  # fmt: skip
+    return Progress(read=sum(done.values()) - sum(begins.values()), of=sum(replay.end.values()) - sum(begins.values()))
 
 
 def _owned(api: Services, call: Call) -> Replay:

@@ -62,7 +62,7 @@ async def retry_many(api: Services, call: Call) -> Answer:
         count = await api.reads.count(which, at_most=_COUNTED)
         counted = RetriedOut(
             dry_run=True, matched=count, matched_more=count >= _COUNTED, retried=0, skipped={}, next_cursor=None
-        )  # fmt: skip
+        )
         return Answer(body=counted, transient=True)
     return Answer(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
 
@@ -84,9 +84,13 @@ async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, curso
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
     refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
     return RetriedOut(
-        dry_run=False, matched=None, matched_more=False, retried=len(rows) - len(refusals),
-        skipped=dict(Counter(refusals.values())), next_cursor=cursor,
-    )  # fmt: skip
+        dry_run=False,
+        matched=None,
+        matched_more=False,
+        retried=len(rows) - len(refusals),
+        skipped=dict(Counter(refusals.values())),
+        next_cursor=cursor,
+    )
 
 
 async def cancel(api: Services, call: Call) -> Answer:
@@ -151,10 +155,13 @@ async def _append(api: Services, copies: Sequence[Delivery]) -> None:
         key = copy.endpoint_id.encode()
         acks.append(
             await api.log.append(
-                topic, key=key, value=copy.body, headers=[*delivery.encode(copy), position],
+                topic,
+                key=key,
+                value=copy.body,
+                headers=[*delivery.encode(copy), position],
                 partition=api.partition_for(topic, key),
             )
-        )  # fmt: skip
+        )
     await asyncio.gather(*acks)
 
 
@@ -166,8 +173,21 @@ def _turn(api: Services, row: DeliveryRow) -> int:
 def _ending(row: DeliveryRow, turn: int) -> Delivery:
     """The copy that ends a delivery; nothing of it is sent, so it needs no body."""
     return Delivery(
-        id=row.id, endpoint_id=row.endpoint_id, event_id=row.event_id, event_type=row.event_type, tenant=row.tenant,
-        mode=row.mode, created_at=iso(row.created_at_ms), body=b"", accepted_at_ms=row.created_at_ms,
-        attempts=row.attempts, sequence=row.sequence, ordering_key=row.ordering_key, replay_id=row.replay_id or "",
-        arrival=row.arrival, source=source_of(row), turn=turn, asked="cancel",
-    )  # fmt: skip
+        id=row.id,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        tenant=row.tenant,
+        mode=row.mode,
+        created_at=iso(row.created_at_ms),
+        body=b"",
+        accepted_at_ms=row.created_at_ms,
+        attempts=row.attempts,
+        sequence=row.sequence,
+        ordering_key=row.ordering_key,
+        replay_id=row.replay_id or "",
+        arrival=row.arrival,
+        source=source_of(row),
+        turn=turn,
+        asked="cancel",
+    )

@@ -43,19 +43,31 @@ def summary(hours: Sequence[Hour], since_ms: int, until_ms: int, newest_ms: int 
     attempts, failed = sum(each.attempts for each in hours), sum(each.failed_attempts for each in hours)
     delivered, dead = sum(each.delivered for each in hours), sum(each.dead for each in hours)
     return StatsOut(
-        since=iso(since_ms), until=iso(until_ms), attempts=attempts, failed_attempts=failed,
-        success_rate=_share(attempts - failed, attempts), delivered=delivered, dead=dead,
-        cancelled=sum(each.cancelled for each in hours), delivery_success_rate=_share(delivered, delivered + dead),
-        latency_ms=_latency([each.durations for each in hours]), hours=[_hour(each) for each in hours],
+        since=iso(since_ms),
+        until=iso(until_ms),
+        attempts=attempts,
+        failed_attempts=failed,
+        success_rate=_share(attempts - failed, attempts),
+        delivered=delivered,
+        dead=dead,
+        cancelled=sum(each.cancelled for each in hours),
+        delivery_success_rate=_share(delivered, delivered + dead),
+        latency_ms=_latency([each.durations for each in hours]),
+        hours=[_hour(each) for each in hours],
         as_of=iso(newest_ms) if newest_ms is not None else None,
-    )  # fmt: skip
+    )
 
 
 def _hour(hour: Hour) -> HourOut:
     return HourOut(
-        begins_at=iso(hour.begins_ms), attempts=hour.attempts, failed_attempts=hour.failed_attempts,
-        delivered=hour.delivered, dead=hour.dead, cancelled=hour.cancelled, latency_ms=_latency([hour.durations]),
-    )  # fmt: skip
+        begins_at=iso(hour.begins_ms),
+        attempts=hour.attempts,
+        failed_attempts=hour.failed_attempts,
+        delivered=hour.delivered,
+        dead=hour.dead,
+        cancelled=hour.cancelled,
+        latency_ms=_latency([hour.durations]),
+    )
 
 
 def _latency(durations: Sequence[Sequence[int]]) -> LatencyOut:

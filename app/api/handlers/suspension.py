@@ -19,9 +19,13 @@ async def suspend(
     dead = api.topics.name(Names.DELIVERIES_DEAD)
     dead_ends = await api.ends.ends(dead)
     action = SuspendEndpoint(
-        id=endpoint.id, status=status, begin=dict(begin), reason=reason, expected_version=expected,
+        id=endpoint.id,
+        status=status,
+        begin=dict(begin),
+        reason=reason,
+        expected_version=expected,
         dead_begin=dead_ends[api.partition_for(dead, endpoint.id.encode())],
-    )  # fmt: skip
+    )
     await api.command(action, endpoint.id)
     return _again(api, endpoint)
 
@@ -31,7 +35,7 @@ async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = N
     end = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
     action = ReactivateEndpoint(
         id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected
-    )  # fmt: skip
+    )
     await api.command(action, endpoint.id)
     if endpoint.status == "disabled":  # what was appended while the command was under way was missed, too
         later = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))

@@ -61,10 +61,15 @@ async def create_key(api: Services, call: Call) -> Answer:
         raise invalid(FieldError(detail="at least one of read and write", pointer="/scopes"))
     plain = api.minter.api_key(body.mode)
     key = ApiKey(
-        id=api.minter.id("key"), tenant=tenant.id, mode=body.mode, digest=sha256(plain.encode()).hexdigest(),
-        last4=plain[-4:], name=body.name, scopes=tuple(sorted(set(body.scopes))),
+        id=api.minter.id("key"),
+        tenant=tenant.id,
+        mode=body.mode,
+        digest=sha256(plain.encode()).hexdigest(),
+        last4=plain[-4:],
+        name=body.name,
+        scopes=tuple(sorted(set(body.scopes))),
         expires_at_ms=_moment(body.expires_at),
-    )  # fmt: skip
+    )
     await api.command(CreateKey(key), key.id)
     return Answer(body=_key(api.feed.directory.keys[key.id], plain))
 
@@ -87,9 +92,13 @@ async def revoke_key(api: Services, call: Call) -> Answer:
 
 def _tenant(body: TenantIn) -> Tenant:
     return Tenant(
-        id=body.id, name=body.name, profile=body.profile, notify_emails=tuple(body.notify_emails),
-        open_catalogue=body.open_catalogue, brand=Brand(**msgspec.structs.asdict(body.brand)) if body.brand else None,
-    )  # fmt: skip
+        id=body.id,
+        name=body.name,
+        profile=body.profile,
+        notify_emails=tuple(body.notify_emails),
+        open_catalogue=body.open_catalogue,
+        brand=Brand(**msgspec.structs.asdict(body.brand)) if body.brand else None,
+    )
 
 
 def _known(api: Services, tenant_id: str) -> Tenant:
@@ -106,18 +115,29 @@ def _answer(api: Services, tenant_id: str) -> Answer:
 
 def _shown(api: Services, tenant: Tenant) -> TenantOut:
     return TenantOut(
-        id=tenant.id, name=tenant.name, profile=tenant.profile, notify_emails=list(tenant.notify_emails),
-        open_catalogue=is_open(api, tenant.id), brand=tenant.brand, version=tenant.version,
-        created_at=iso(tenant.created_at_ms), updated_at=iso(tenant.updated_at_ms),
-    )  # fmt: skip
+        id=tenant.id,
+        name=tenant.name,
+        profile=tenant.profile,
+        notify_emails=list(tenant.notify_emails),
+        open_catalogue=is_open(api, tenant.id),
+        brand=tenant.brand,
+        version=tenant.version,
+        created_at=iso(tenant.created_at_ms),
+        updated_at=iso(tenant.updated_at_ms),
+    )
 
 
 def _key(key: ApiKey, plain: Any = UNSET) -> KeyOut:
     return KeyOut(
-        id=key.id, mode=key.mode, name=key.name, scopes=list(key.scopes), last4=key.last4,
+        id=key.id,
+        mode=key.mode,
+        name=key.name,
+        scopes=list(key.scopes),
+        last4=key.last4,
         expires_at=iso(key.expires_at_ms) if key.expires_at_ms is not None else None,
-        created_at=iso(key.created_at_ms), key=plain,
-    )  # fmt: skip
+        created_at=iso(key.created_at_ms),
+        key=plain,
+    )
 
 
 def _order(key: ApiKey) -> str:

@@ -78,9 +78,12 @@ async def rotate(api: Services, call: Call) -> Answer:
     secret = sealed(api, signer, owner(endpoint), plain) if plain else None
     now_ms = api.clock.now_ms()
     action = RotateSecret(
-        endpoint.id, secret, now_ms + body.overlap * 1000, key=call.keyed("rotate"),
+        endpoint.id,
+        secret,
+        now_ms + body.overlap * 1000,
+        key=call.keyed("rotate"),
         expected_version=call.expected_version(),
-    )  # fmt: skip
+    )
     await api.command(action, endpoint.id)
     return with_secret(api, owned(api, call), action.key)
 
@@ -129,10 +132,16 @@ def _delivery(api: Services, endpoint: Endpoint, body: TestIn, now_ms: int) -> D
     except MalformedEvent as error:
         raise invalid(FieldError(detail=error.detail, pointer="/data")) from error
     return Delivery(
-        id=ids.delivery_id(endpoint.tenant, event_id, endpoint.id), endpoint_id=endpoint.id, event_id=event_id,
-        event_type=event_type, tenant=endpoint.tenant, mode=endpoint.mode, created_at=iso(now_ms), body=event.body,
+        id=ids.delivery_id(endpoint.tenant, event_id, endpoint.id),
+        endpoint_id=endpoint.id,
+        event_id=event_id,
+        event_type=event_type,
+        tenant=endpoint.tenant,
+        mode=endpoint.mode,
+        created_at=iso(now_ms),
+        body=event.body,
         accepted_at_ms=now_ms,
-    )  # fmt: skip
+    )
 
 
 def _first_type(api: Services, endpoint: Endpoint) -> str:
@@ -152,15 +161,21 @@ def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record
     reply = outcome if isinstance(outcome, Reply) else None
     body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
     return TestOut(
-        ok=record.result == "ok", status=record.status, body=body, result=record.result, reason=record.error,
-        event_id=delivery.event_id, time_ms=round(outcome.timing.total_ms, 3),
+        ok=record.result == "ok",
+        status=record.status,
+        body=body,
+        result=record.result,
+        reason=record.error,
+        event_id=delivery.event_id,
+        time_ms=round(outcome.timing.total_ms, 3),
         timing=Phases(
-            connect=round(outcome.timing.connect_ms, 3), first_byte=round(outcome.timing.first_byte_ms, 3),
+            connect=round(outcome.timing.connect_ms, 3),
+            first_byte=round(outcome.timing.first_byte_ms, 3),
             total=round(outcome.timing.total_ms, 3),
         ),
         request=TestRequest(headers=dict(request.headers), body=request.body.decode("utf-8", "replace")),
         response=TestResponse(status=reply.status, headers=dict(reply.headers), body=body or "") if reply else None,
-    )  # fmt: skip
+    )
 
 
 def _answer(api: Services, endpoint: Endpoint) -> Answer:

@@ -126,7 +126,7 @@ def sealed(api: Services, signer: Profile, id_owner: str, plain: str, pointer: s
 
 def with_secret(
     api: Services, endpoint: Endpoint, request: str | None, headers: Mapping[str, str] | None = None
-) -> Answer:  # fmt: skip
+) -> Answer:
     """The answer to the request that made the newest secret of an endpoint.
 
     A repetition shows the secret, since the first answer may have been lost: to the same caller, within a day, and not
@@ -174,17 +174,28 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
         raise invalid(FieldError(detail=detail, pointer="/unsigned"))
     plain = None if body.unsigned else body.secret or api.minter.secret()
     return Endpoint(
-        id=id_, tenant=caller.tenant, mode=caller.mode, url=body.url, profile=profile.name,
+        id=id_,
+        tenant=caller.tenant,
+        mode=caller.mode,
+        url=body.url,
+        profile=profile.name,
         events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
-        signature=body.signature, description=body.description, metadata=body.metadata, headers=body.headers,
+        signature=body.signature,
+        description=body.description,
+        metadata=body.metadata,
+        headers=body.headers,
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
         schedule_s=tuple(body.schedule) if body.schedule is not None else None,
-        timeout_s=body.timeout, rate_limit=body.rate_limit, max_in_flight=body.max_in_flight, ordering=body.ordering,
-        on_exhausted=body.on_exhausted, disable_after_failures=body.disable_after_failures,
+        timeout_s=body.timeout,
+        rate_limit=body.rate_limit,
+        max_in_flight=body.max_in_flight,
+        ordering=body.ordering,
+        on_exhausted=body.on_exhausted,
+        disable_after_failures=body.disable_after_failures,
         disable_after_days=body.disable_after_days,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
         rotated_by=call.keyed("create"),
-    )  # fmt: skip
+    )
 
 
 def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
@@ -192,19 +203,36 @@ def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UN
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
     return Webhook(
-        id=endpoint.id, url=endpoint.url, events=list(endpoint.events), profile=endpoint.profile,
-        status=endpoint.status, status_reason=endpoint.status_reason, mode=endpoint.mode,
-        signature=endpoint.signature, description=endpoint.description, metadata=endpoint.metadata,
-        headers=endpoint.headers, schedule=list(endpoint.schedule_s or profile.schedule_s),
-        timeout=endpoint.timeout_s or profile.timeout_s, rate_limit=endpoint.rate_limit,
-        max_in_flight=endpoint.max_in_flight, ordering=endpoint.ordering, on_exhausted=endpoint.on_exhausted,
-        disable_after_failures=rule.consecutive_failures, disable_after_days=rule.failing_days,
-        failing_since=_moment(endpoint.failing_since_ms), disable_at=_moment(endpoint.disable_at_ms),
+        id=endpoint.id,
+        url=endpoint.url,
+        events=list(endpoint.events),
+        profile=endpoint.profile,
+        status=endpoint.status,
+        status_reason=endpoint.status_reason,
+        mode=endpoint.mode,
+        signature=endpoint.signature,
+        description=endpoint.description,
+        metadata=endpoint.metadata,
+        headers=endpoint.headers,
+        schedule=list(endpoint.schedule_s or profile.schedule_s),
+        timeout=endpoint.timeout_s or profile.timeout_s,
+        rate_limit=endpoint.rate_limit,
+        max_in_flight=endpoint.max_in_flight,
+        ordering=endpoint.ordering,
+        on_exhausted=endpoint.on_exhausted,
+        disable_after_failures=rule.consecutive_failures,
+        disable_after_days=rule.failing_days,
+        failing_since=_moment(endpoint.failing_since_ms),
+        disable_at=_moment(endpoint.disable_at_ms),
         circuit=_circuit(endpoint, api.clock.now_ms()),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
-        recoverable=_recoverable(api, endpoint), version=endpoint.version, created_at=iso(endpoint.created_at_ms),
-        updated_at=iso(endpoint.updated_at_ms), secret=secret, secret_hint=hint,
-    )  # fmt: skip
+        recoverable=_recoverable(api, endpoint),
+        version=endpoint.version,
+        created_at=iso(endpoint.created_at_ms),
+        updated_at=iso(endpoint.updated_at_ms),
+        secret=secret,
+        secret_hint=hint,
+    )
 
 
 def _circuit(endpoint: Endpoint, now_ms: int) -> Circuit:
@@ -222,9 +250,10 @@ def _moment(at_ms: int | None) -> str | None:
 def _info(secret: SealedSecret, changed_ms: int) -> SecretInfo:
     until = secret.expires_at_ms
     return SecretInfo(
-        created_at=iso(secret.created_at_ms), expires_at=iso(until) if until is not None else None,
+        created_at=iso(secret.created_at_ms),
+        expires_at=iso(until) if until is not None else None,
         active=until is None or until > changed_ms,
-    )  # fmt: skip
+    )
 
 
 def _recoverable(api: Services, endpoint: Endpoint) -> Recoverable | None:

@@ -23,9 +23,15 @@ class ApiRole:
     """One API process; any number may run."""
 
     def __init__(
-        self, *, services: Callable[[], AbstractAsyncContextManager[Services]], listen: Listen,
-        operator_token: str | None, limits: Callable[[], CallLimits], version: str, mount: Mount,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        services: Callable[[], AbstractAsyncContextManager[Services]],
+        listen: Listen,
+        operator_token: str | None,
+        limits: Callable[[], CallLimits],
+        version: str,
+        mount: Mount,
+    ) -> None:
         self._services = services
         self._listen = listen
         self._operator_token = operator_token

@@ -41,9 +41,18 @@ Handler = Callable[[Services, Call], Awaitable[Answer]]
 Raw = tuple[int, dict[str, str], bytes]
 
 _MODULES = {
-    "webhooks": webhooks, "actions": webhook_actions, "events": events, "event_types": event_types, "replays": replays,
-    "tenants": tenants, "audit": audit, "portal": portal, "deliveries": deliveries, "retries": retries, "stats": stats,
-}  # fmt: skip
+    "webhooks": webhooks,
+    "actions": webhook_actions,
+    "events": events,
+    "event_types": event_types,
+    "replays": replays,
+    "tenants": tenants,
+    "audit": audit,
+    "portal": portal,
+    "deliveries": deliveries,
+    "retries": retries,
+    "stats": stats,
+}
 #: a request that takes longer is given up with 503; what it asked for may still happen
 _DEADLINE_S = 75.0
 #: the headers that say how often the caller may ask: every answer has them, whatever came of the request
@@ -126,16 +135,17 @@ class Server:
             self.limits.charge(caller, len(raw), self._services.clock.monotonic())
             return await self._judged(route, handler, request, caller, raw)
 
-    async def _judged(
-        self, route: Route, handler: Handler, request: web.Request, caller: Caller, raw: bytes
-    ) -> Raw:  # fmt: skip
+    async def _judged(self, route: Route, handler: Handler, request: web.Request, caller: Caller, raw: bytes) -> Raw:
         key = request.headers.get("idempotency-key") if route.method == "POST" else None
         call = Call(
-            caller=caller, path=dict(request.match_info), query=_query(route, request),
+            caller=caller,
+            path=dict(request.match_info),
+            query=_query(route, request),
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=self._body(route, request, raw), fingerprint=sha256(f"{request.path}\n".encode() + raw).hexdigest(),
+            body=self._body(route, request, raw),
+            fingerprint=sha256(f"{request.path}\n".encode() + raw).hexdigest(),
             idempotency_key=key,
-        )  # fmt: skip
+        )
         if key is None:
             return _encoded(route, await self._answer(handler, call))
         return await self._once(route, handler, call, key)
@@ -146,7 +156,7 @@ class Server:
         while True:
             stored, mine = self._memory.begin(
                 caller, key, call.fingerprint, self._services.clock.now_ms(), call.caller.tenant
-            )  # fmt: skip
+            )
             if mine:
                 break
             await stored.ended.wait()
@@ -195,7 +205,7 @@ class Server:
             error = self._as_problem(failure, request_id)
             response = web.Response(
                 status=error.status, body=document(error, request_id), headers=error.headers, content_type=MEDIA_TYPE
-            )  # fmt: skip
+            )
         if response.prepared:
             return response
         response.headers.update(request.get(_LIMITS, {}))

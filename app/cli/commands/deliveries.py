@@ -73,10 +73,18 @@ def list_(
     """Show deliveries, newest first."""
     query = only_given(
         {
-            "endpoint": endpoint, "event": event, "type": type_, "state": state, "status": status, "result": result,
-            "since": since, "until": until, "replay": replay, "id": any_id,
+            "endpoint": endpoint,
+            "event": event,
+            "type": type_,
+            "state": state,
+            "status": status,
+            "result": result,
+            "since": since,
+            "until": until,
+            "replay": replay,
+            "id": any_id,
         }
-    )  # fmt: skip
+    )
     rows, more = ask(address(tenant, mode), lambda api: _some(api, query, limit))
     if output is Format.json:
         show(rows, (), output, "")
@@ -130,10 +138,16 @@ def retry(
     """
     body = only_given(
         {
-            "endpoint": endpoint, "event": event, "type": type_, "status": status, "result": result, "since": since,
-            "until": until, "replay": replay,
+            "endpoint": endpoint,
+            "event": event,
+            "type": type_,
+            "status": status,
+            "result": result,
+            "since": since,
+            "until": until,
+            "replay": replay,
         }
-    )  # fmt: skip
+    )
     where = address(tenant, mode)
     if delivery_id is not None:
         if body or dry_run:
@@ -155,10 +169,14 @@ def cancel(delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, outp
 
 def _row(delivery: dict[str, Any]) -> dict[str, Any]:
     return {
-        "id": delivery["id"], "type": delivery["event_type"], "state": delivery["state"],
-        "attempts": delivery["attempt_count"], "last": delivery["status"] or delivery["result"],
-        "accepted": delivery["created_at"][:19].replace("T", " "), "endpoint": delivery["endpoint"],
-    }  # fmt: skip
+        "id": delivery["id"],
+        "type": delivery["event_type"],
+        "state": delivery["state"],
+        "attempts": delivery["attempt_count"],
+        "last": delivery["status"] or delivery["result"],
+        "accepted": delivery["created_at"][:19].replace("T", " "),
+        "endpoint": delivery["endpoint"],
+    }
 
 
 async def _some(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list[Any], bool]:

@@ -21,14 +21,31 @@ app = typer.Typer(
 )
 
 Id = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
-Tenant = Annotated[str | None, typer.Option(help="Whose events it gets (over Kafka: a key of the API has its own).",
-                                            show_default="default")]  # fmt: skip
-Mode = Annotated[str | None, typer.Option(help="live or test: two worlds that never mix (a key of the API has one).",
-                                          show_default="live", autocompletion=completion.modes)]  # fmt: skip
-Events = Annotated[str, typer.Option(help="Types to subscribe to, comma-separated: exact, `*`, or `recording.*`.",
-                                     autocompletion=completion.event_patterns)]  # fmt: skip
-WireFormat = Annotated[str | None, typer.Option(help=f"Wire format: {', '.join(PROFILES)}. Default: tenant's.",
-                                                autocompletion=completion.wire_formats)]  # fmt: skip
+Tenant = Annotated[
+    str | None,
+    typer.Option(help="Whose events it gets (over Kafka: a key of the API has its own).", show_default="default"),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        help="live or test: two worlds that never mix (a key of the API has one).",
+        show_default="live",
+        autocompletion=completion.modes,
+    ),
+]
+Events = Annotated[
+    str,
+    typer.Option(
+        help="Types to subscribe to, comma-separated: exact, `*`, or `recording.*`.",
+        autocompletion=completion.event_patterns,
+    ),
+]
+WireFormat = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Wire format: {', '.join(PROFILES)}. Default: tenant's.", autocompletion=completion.wire_formats
+    ),
+]
 Secret = Annotated[str | None, typer.Option(help="Signing secret; one is made when left out. Better a file:")]
 SecretFile = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
 Header = Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")]
@@ -39,14 +56,22 @@ RateLimit = Annotated[float | None, typer.Option(help="Requests per second.")]
 InFlight = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
 AfterFailures = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
 AfterDays = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
-Signature = Annotated[str | None, typer.Option(help="Send this profile's signature instead of its own.",
-                                               autocompletion=completion.wire_formats)]  # fmt: skip
+Signature = Annotated[
+    str | None,
+    typer.Option(help="Send this profile's signature instead of its own.", autocompletion=completion.wire_formats),
+]
 _COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
 #: what the model calls otherwise than the API
 _KAFKA_NAMES = {"schedule": "schedule_s", "timeout": "timeout_s"}
 _CLEARABLE = (
-    "schedule", "timeout", "rate_limit", "max_in_flight", "signature", "disable_after_failures", "disable_after_days"
-)  # fmt: skip
+    "schedule",
+    "timeout",
+    "rate_limit",
+    "max_in_flight",
+    "signature",
+    "disable_after_failures",
+    "disable_after_days",
+)
 
 
 @app.command("add")

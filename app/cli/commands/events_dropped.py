@@ -38,11 +38,14 @@ def rejected(
             return None
         timestamp = named.get("rejected-timestamp", "")
         return {
-            "reason": named.get("rejected-reason"), "detail": named.get("rejected-detail"),
-            "tenant": named.get("tenant"), "topic": named.get("rejected-topic"),
-            "partition": _number(named.get("rejected-partition")), "offset": _number(named.get("rejected-offset")),
+            "reason": named.get("rejected-reason"),
+            "detail": named.get("rejected-detail"),
+            "tenant": named.get("tenant"),
+            "topic": named.get("rejected-topic"),
+            "partition": _number(named.get("rejected-partition")),
+            "offset": _number(named.get("rejected-offset")),
             "appended_at": iso(int(timestamp)) if timestamp.isdigit() else None,
-        }  # fmt: skip
+        }
 
     columns = ("appended_at", "partition", "offset", "tenant", "reason", "detail")
     rows = process_context.run(_rows(Names.EVENTS_REJECTED, since, limit, shown))
@@ -66,11 +69,18 @@ def duplicates(
         if tenant is not None and said.tenant != tenant:
             return None
         return {
-            "tenant": said.tenant, "mode": said.mode, "idempotency_key": said.idempotency_key,
-            "event_id": said.event_id, "topic": said.topic, "partition": said.partition, "offset": said.offset,
-            "appended_at": iso(said.timestamp_ms), "first_partition": said.first_partition,
-            "first_offset": said.first_offset, "first_appended_at": iso(said.first_timestamp_ms),
-        }  # fmt: skip
+            "tenant": said.tenant,
+            "mode": said.mode,
+            "idempotency_key": said.idempotency_key,
+            "event_id": said.event_id,
+            "topic": said.topic,
+            "partition": said.partition,
+            "offset": said.offset,
+            "appended_at": iso(said.timestamp_ms),
+            "first_partition": said.first_partition,
+            "first_offset": said.first_offset,
+            "first_appended_at": iso(said.first_timestamp_ms),
+        }
 
     columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
     rows = process_context.run(_rows(Names.EVENTS_DUPLICATES, since, limit, shown))

@@ -39,8 +39,9 @@ def show(
     An event is found by its deliveries. One that nobody got is found by its place, or looked for with --since.
     """
     place = {
-        "partition": None if partition is None else str(partition), "offset": None if offset is None else str(offset)
-    }  # fmt: skip
+        "partition": None if partition is None else str(partition),
+        "offset": None if offset is None else str(offset),
+    }
     query = only_given(place | {"since": since, "after": after})
     found = ask(address(tenant, mode), lambda api: api.get("events", event_id, query=query))
     if output is Format.json:

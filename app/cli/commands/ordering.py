@@ -71,9 +71,14 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
     topics, now_ms = topics_of(process_context.settings()), registry.clock.now_ms()
     ordered, audited = topics.name(Names.DELIVERIES_ORDERED), topics.name(Names.AUDIT)
     entry = audit.action(
-        endpoint.tenant, endpoint.mode, now_ms, actor="cli", action=f"ordering.{wanted}",
-        entity=f"endpoint/{endpoint_id}", detail=f"ordering key {ordering_key}",
-    )  # fmt: skip
+        endpoint.tenant,
+        endpoint.mode,
+        now_ms,
+        actor="cli",
+        action=f"ordering.{wanted}",
+        entity=f"endpoint/{endpoint_id}",
+        detail=f"ordering key {ordering_key}",
+    )
     log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
     await log.start([ordered, audited])
     try:
@@ -95,6 +100,7 @@ def _shown(name: bytes, value: bytes) -> dict[str, Any]:
     if state == "at rest" and line.waiting:
         state = "stopped"
     return {
-        "ordering_key": name.partition(b"\n")[2].decode("utf-8", "replace"), "state": state,
+        "ordering_key": name.partition(b"\n")[2].decode("utf-8", "replace"),
+        "state": state,
         "waiting": len(line.waiting),
-    }  # fmt: skip
+    }

@@ -145,9 +145,12 @@ def _difference(found: Difference) -> dict[str, Any]:
 def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; yields what moves it."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(unit, total=None)
         yield lambda done, of: progress.update(bar, completed=done, total=of)

@@ -75,10 +75,15 @@ def start(
         process_context.fail(ConfigError([f"--{error.field}: {error.detail}"]))
     body = only_given(
         {
-            "from": begin, "to": end, "endpoint": endpoint, "types": list_of(types) if types else None,
-            "only": only.value, "rate": rate, "dry_run": dry_run or None,
+            "from": begin,
+            "to": end,
+            "endpoint": endpoint,
+            "types": list_of(types) if types else None,
+            "only": only.value,
+            "rate": rate,
+            "dry_run": dry_run or None,
         }
-    )  # fmt: skip
+    )
     address = address_of(tenant, mode)
     try:
         made = _asked(address, body)

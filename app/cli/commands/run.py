@@ -55,15 +55,21 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     process = Process(settings, bootstrap, topics_of(settings), ring, roles, address)
     probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
-        settings.metrics_port, process.probes(web_application()),
-        setting="HOOKSTREAM_METRICS_PORT", limits=PROBE_LIMITS,
-    )  # fmt: skip
+        settings.metrics_port,
+        process.probes(web_application()),
+        setting="HOOKSTREAM_METRICS_PORT",
+        limits=PROBE_LIMITS,
+    )
     port = await probes.start()
     process.own_ports.add(port)
     log.info(
-        "process.started", version=version("hookstream"), roles=roles, kafka=bootstrap, metrics_port=port,
+        "process.started",
+        version=version("hookstream"),
+        roles=roles,
+        kafka=bootstrap,
+        metrics_port=port,
         settings=differing(settings),
-    )  # fmt: skip
+    )
     try:
         code = await _serve(process, stop)
     finally:

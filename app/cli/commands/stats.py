@@ -47,8 +47,10 @@ def _row(name: str, counted: dict[str, Any]) -> dict[str, Any]:
     attempts, failed = counted["attempts"], counted["failed_attempts"]
     latency = [counted["latency_ms"][name] for name in ("p50", "p95", "p99")]
     return {
-        "hour": name, "attempts": attempts,
+        "hour": name,
+        "attempts": attempts,
         "success": f"{100 * (attempts - failed) / attempts:.2f} %" if attempts else "",
-        "delivered": counted["delivered"], "dead": counted["dead"],
+        "delivered": counted["delivered"],
+        "dead": counted["dead"],
         "ms 50/95/99 %": " ".join(f"{each:.0f}" for each in latency if each is not None),
-    }  # fmt: skip
+    }

@@ -45,8 +45,13 @@ def add(
     emails = tuple(notify_email or ())
     address = api_or_kafka(operator=True)
     if address is not None:
-        body = {"id": tenant_id, "name": name, "profile": profile, "notify_emails": emails,
-                "open_catalogue": open_catalogue}  # fmt: skip
+        body = {
+            "id": tenant_id,
+            "name": name,
+            "profile": profile,
+            "notify_emails": emails,
+            "open_catalogue": open_catalogue,
+        }
         show_one(ask(address, lambda api: _register(api, tenant_id, body)), output)
         return
 
@@ -54,7 +59,7 @@ def add(
         async with session() as registry:
             tenant = Tenant(
                 id=tenant_id, name=name, profile=profile, notify_emails=emails, open_catalogue=open_catalogue
-            )  # fmt: skip
+            )
             await registry.call(PutTenant(tenant), tenant_id)
             return _public(registry.directory.tenants[tenant_id])
 

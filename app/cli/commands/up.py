@@ -181,8 +181,9 @@ def print_arrival(received: Received) -> None:
     console.print(
         f"{at}  {received.profile:<11}{received.event_type or '?':<34}"
         f"attempt {received.attempt or '?'}  {received.status}  {mark}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _summary(expected: list[tuple[str, str]], missing: list[tuple[str, str]]) -> None:

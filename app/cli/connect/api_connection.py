@@ -44,7 +44,9 @@ _OPTIONS: dict[str, Any] = {
     "api_profile": Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="NAME", autocompletion=completion.profile_names,
+            "--as",
+            metavar="NAME",
+            autocompletion=completion.profile_names,
             help="Address and key of [profile.NAME] in ~/.config/hookstream/config.toml; `default` is taken by itself "
             "unless a Kafka is set.",
         ),
@@ -52,7 +54,7 @@ _OPTIONS: dict[str, Any] = {
     "api_config": Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="Another file of profiles than that.")
     ],
-}  # fmt: skip
+}
 
 
 def uses_api(command: Callable[..., None]) -> Callable[..., None]:

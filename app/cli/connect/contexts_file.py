@@ -118,10 +118,15 @@ def _profile(name: str, path: Path, section: Mapping[str, str]) -> ApiProfile:
         return path.parent / Path(section[field]).expanduser() if field in section else None
 
     return ApiProfile(
-        name=name, file=path, url=section["url"].strip(), ca_file=file("ca_file"),
-        key=secret("key"), key_file=file("key_file"),
-        admin_token=secret("admin_token"), admin_token_file=file("admin_token_file"),
-    )  # fmt: skip
+        name=name,
+        file=path,
+        url=section["url"].strip(),
+        ca_file=file("ca_file"),
+        key=secret("key"),
+        key_file=file("key_file"),
+        admin_token=secret("admin_token"),
+        admin_token_file=file("admin_token_file"),
+    )
 
 
 def _warn_of_readers(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:

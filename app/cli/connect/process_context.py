@@ -155,9 +155,7 @@ def _report(error: Exception, log_format: str) -> int:
     logs.configure(style="console" if chosen == "console" else "json", level="info")
     problems = {"problems": error.problems} if isinstance(error, ConfigError) else {}
     expected = isinstance(error, HookstreamError | OSError)
-    log.critical(
-        "process.failed", reason=str(error), exit_code=code, exc_info=None if expected else error, **problems
-    )  # fmt: skip
+    log.critical("process.failed", reason=str(error), exit_code=code, exc_info=None if expected else error, **problems)
     return code
 
 

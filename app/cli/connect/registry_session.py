@@ -42,9 +42,7 @@ async def session() -> AsyncIterator[Session]:
     bootstrap = process_context.bootstrap()
     topics = topics_of(settings)
     directory = Directory()
-    feed = KafkaDirectoryFeed(
-        bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-cli", directory=directory
-    )  # fmt: skip
+    feed = KafkaDirectoryFeed(bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-cli", directory=directory)
     client = CommandClient(
         bootstrap,
         commands=topics.name(Names.REGISTRY_COMMANDS),

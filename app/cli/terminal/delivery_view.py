@@ -10,9 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 _HEAD = (
-    "id", "event_id", "event_type", "endpoint", "state", "reason", "created_at", "updated_at", "next_attempt_at",
-    "replay", "sequence", "ordering_key",
-)  # fmt: skip
+    "id",
+    "event_id",
+    "event_type",
+    "endpoint",
+    "state",
+    "reason",
+    "created_at",
+    "updated_at",
+    "next_attempt_at",
+    "replay",
+    "sequence",
+    "ordering_key",
+)
 _SHOWN = 2000
 
 
@@ -55,9 +65,14 @@ def _attempts(attempts: list[Mapping[str, Any]]) -> Table:
         table.add_column(column, overflow="fold")
     for each in attempts:
         cells = (
-            each["number"], each["trigger"], each["started_at"], each["duration_ms"], each["status"] or "",
-            each["result"], each["error"] or "",
-        )  # fmt: skip
+            each["number"],
+            each["trigger"],
+            each["started_at"],
+            each["duration_ms"],
+            each["status"] or "",
+            each["result"],
+            each["error"] or "",
+        )
         table.add_row(*(escape(str(cell)) for cell in cells))
     return table
 

@@ -26,18 +26,24 @@ def say(replay: dict[str, Any]) -> None:
 async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Look at a replay until it has ended or is paused; what it was then."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[sent]} sent"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[sent]} sent"),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(replay["state"], total=None, sent=0)
         silent = 0
         while True:
             told = replay["progress"] or {}
             progress.update(
-                bar, description=replay["state"], total=told.get("of"), completed=told.get("read", 0),
+                bar,
+                description=replay["state"],
+                total=told.get("of"),
+                completed=told.get("read", 0),
                 sent=replay["sent"],
-            )  # fmt: skip
+            )
             if replay["state"] not in ("pending", "running"):
                 return replay
             await clock.sleep(_LOOK_S)

@@ -27,10 +27,19 @@ def _name(text: str) -> str:
     bits = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=15).digest(), "big")
     high, low, two = bits >> 60, bits & 0xFFFFFFFFFFFFFFF, _TWO
     return (
-        two[high >> 50] + two[high >> 40 & 1023] + two[high >> 30 & 1023] + two[high >> 20 & 1023]
-        + two[high >> 10 & 1023] + two[high & 1023] + two[low >> 50] + two[low >> 40 & 1023] + two[low >> 30 & 1023]
-        + two[low >> 20 & 1023] + two[low >> 10 & 1023] + two[low & 1023]
-    )  # fmt: skip
+        two[high >> 50]
+        + two[high >> 40 & 1023]
+        + two[high >> 30 & 1023]
+        + two[high >> 20 & 1023]
+        + two[high >> 10 & 1023]
+        + two[high & 1023]
+        + two[low >> 50]
+        + two[low >> 40 & 1023]
+        + two[low >> 30 & 1023]
+        + two[low >> 20 & 1023]
+        + two[low >> 10 & 1023]
+        + two[low & 1023]
+    )
 
 
 def event_id(topic: str, partition: int, offset: int) -> str:

@@ -169,9 +169,7 @@ class Portion:
     def _tally(self, current: Mapping[str, Standing]) -> Tally:
         tally = Tally()
         for fact, part, ok, duration_ms in self.requests:
-            tally.attempt(
-                fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms
-            )  # fmt: skip
+            tally.attempt(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms)
         delivered = {id for id, standing in current.items() if standing.state == "delivered"}
         for fact, part, _, _ in self.ends:
             if fact.state != "delivered" or fact.id not in delivered:
@@ -198,9 +196,11 @@ def _take_dead(portion: Portion, record: Read) -> None:
     last = None
     if named.get("last-result") and state == "dead":
         last = Last(
-            status=_number(int(status), 999) if status else None, result=_name(named["last-result"].decode()),
-            error=_text(named.get("last-error", b"").decode()) or None, duration_ms=None,
-        )  # fmt: skip
+            status=_number(int(status), 999) if status else None,
+            result=_name(named["last-result"].decode()),
+            error=_text(named.get("last-error", b"").decode()) or None,
+            duration_ms=None,
+        )
     portion.facts.append(
         _fact(
             delivery.id,
@@ -230,10 +230,12 @@ def _take_attempt(portion: Portion, record: Read) -> None:
     last = None
     if requested or number == 0:
         last = Last(
-            status=None if said.status is None else _number(said.status, 999), result=_name(said.result),
-            error=_text(said.error) if said.error else None, next_attempt_at_ms=next_ms,
+            status=None if said.status is None else _number(said.status, 999),
+            result=_name(said.result),
+            error=_text(said.error) if said.error else None,
+            next_attempt_at_ms=next_ms,
             duration_ms=said.duration_ms if requested else None,
-        )  # fmt: skip
+        )
     # What was reassigned decides nothing: it yields to whatever the partition's owner says of the same attempt.
     stage = max(0, number - 1) if reason == REASSIGNED else number
     fact = _fact(said.delivery_id, said, record, kind="attempt", state=state, attempts=stage, reason=reason, last=last)
@@ -262,12 +264,25 @@ def _ending(said: Attempt) -> tuple[State, str | None]:
 
 def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
     return Line(
-        partition=record.partition, offset=record.offset, delivery_id=said.delivery_id, number=said.attempt,
-        trigger=_name(said.trigger), state=state, result=last.result, started_at_ms=moment(said.started_at, 0),
-        duration_ms=said.duration_ms, connect_ms=said.connect_ms, first_byte_ms=said.first_byte_ms,
-        url=_text(said.url), status=last.status, error=last.error, next_attempt_at_ms=last.next_attempt_at_ms,
-        response_headers=said.response_headers, response_body=said.response_body, at_ms=max(0, record.timestamp),
-    )  # fmt: skip
+        partition=record.partition,
+        offset=record.offset,
+        delivery_id=said.delivery_id,
+        number=said.attempt,
+        trigger=_name(said.trigger),
+        state=state,
+        result=last.result,
+        started_at_ms=moment(said.started_at, 0),
+        duration_ms=said.duration_ms,
+        connect_ms=said.connect_ms,
+        first_byte_ms=said.first_byte_ms,
+        url=_text(said.url),
+        status=last.status,
+        error=last.error,
+        next_attempt_at_ms=last.next_attempt_at_ms,
+        response_headers=said.response_headers,
+        response_body=said.response_body,
+        at_ms=max(0, record.timestamp),
+    )
 
 
 def _take_notice(portion: Portion, record: Read) -> None:
@@ -326,22 +341,40 @@ class _About(Protocol):
 
 
 def _fact(
-    delivery_id: str, about: _About, record: Read, *, kind: Kind, state: State, attempts: int,
-    reason: str | None = None, last: Last | None = None, dead_offset: int | None = None,
-) -> Fact:  # fmt: skip
+    delivery_id: str,
+    about: _About,
+    record: Read,
+    *,
+    kind: Kind,
+    state: State,
+    attempts: int,
+    reason: str | None = None,
+    last: Last | None = None,
+    dead_offset: int | None = None,
+) -> Fact:
     accepted_at_ms = about.accepted_at_ms or (moment(about.created_at, 0) if about.created_at else record.timestamp)
     return Fact(
         id=_name(delivery_id),
-        tenant=_name(about.tenant), mode=_name(about.mode), endpoint_id=_name(about.endpoint_id),
-        event_id=_name(about.event_id), event_type=_name(about.event_type),
-        accepted_at_ms=_number(max(0, accepted_at_ms), _LARGEST), replay_id=_name(about.replay_id or "") or None,
+        tenant=_name(about.tenant),
+        mode=_name(about.mode),
+        endpoint_id=_name(about.endpoint_id),
+        event_id=_name(about.event_id),
+        event_type=_name(about.event_type),
+        accepted_at_ms=_number(max(0, accepted_at_ms), _LARGEST),
+        replay_id=_name(about.replay_id or "") or None,
         sequence=None if about.sequence is None else _number(about.sequence, _LARGEST),
         ordering_key=_text(about.ordering_key) if about.ordering_key is not None else None,
-        source=_coordinates(about.source), kind=kind,
-        arrival=None if about.arrival is None else _number(about.arrival, _LARGEST), turn=_number(about.turn, _LARGEST),
-        at_ms=max(0, record.timestamp), state=state, attempts=_number(attempts, _LARGEST), reason=reason, last=last,
+        source=_coordinates(about.source),
+        kind=kind,
+        arrival=None if about.arrival is None else _number(about.arrival, _LARGEST),
+        turn=_number(about.turn, _LARGEST),
+        at_ms=max(0, record.timestamp),
+        state=state,
+        attempts=_number(attempts, _LARGEST),
+        reason=reason,
+        last=last,
         dead_offset=dead_offset,
-    )  # fmt: skip
+    )
 
 
 def _coordinates(text: str | None) -> tuple[int, int] | None:

@@ -119,13 +119,32 @@ def begun(fact: Fact) -> Standing:
     """The standing of a delivery of which nothing was known."""
     source_partition, source_offset = fact.source or (None, None)
     made = Standing(
-        id=fact.id, tenant=fact.tenant, mode=fact.mode, endpoint_id=fact.endpoint_id, event_id=fact.event_id,
-        event_type=fact.event_type, state=fact.state, attempts=fact.attempts, created_at_ms=fact.accepted_at_ms,
-        updated_at_ms=fact.accepted_at_ms, next_attempt_at_ms=None, status=None, result=None, error=None,
-        duration_ms=None, reason=fact.reason, replay_id=fact.replay_id, sequence=fact.sequence,
-        ordering_key=fact.ordering_key, source_partition=source_partition, source_offset=source_offset,
-        arrival=fact.arrival, turn=fact.turn, stage=fact.attempts, rank=fact.rank,
-    )  # fmt: skip
+        id=fact.id,
+        tenant=fact.tenant,
+        mode=fact.mode,
+        endpoint_id=fact.endpoint_id,
+        event_id=fact.event_id,
+        event_type=fact.event_type,
+        state=fact.state,
+        attempts=fact.attempts,
+        created_at_ms=fact.accepted_at_ms,
+        updated_at_ms=fact.accepted_at_ms,
+        next_attempt_at_ms=None,
+        status=None,
+        result=None,
+        error=None,
+        duration_ms=None,
+        reason=fact.reason,
+        replay_id=fact.replay_id,
+        sequence=fact.sequence,
+        ordering_key=fact.ordering_key,
+        source_partition=source_partition,
+        source_offset=source_offset,
+        arrival=fact.arrival,
+        turn=fact.turn,
+        stage=fact.attempts,
+        rank=fact.rank,
+    )
     _more(made, fact)
     return made
 

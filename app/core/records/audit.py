@@ -57,14 +57,31 @@ def encode(entry: AuditEntry) -> bytes:
 
 
 def action(
-    tenant: str, mode: Mode | Literal[""], now_ms: int, *, actor: str, action: str, entity: str, version: int = 0,
-    detail: str = "", before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None,
-) -> AuditEntry:  # fmt: skip
+    tenant: str,
+    mode: Mode | Literal[""],
+    now_ms: int,
+    *,
+    actor: str,
+    action: str,
+    entity: str,
+    version: int = 0,
+    detail: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEntry:
     """An entry within its bounds."""
     return AuditEntry(
-        tenant=tenant, mode=mode, at=iso(now_ms), actor=actor[:_MAX_ACTOR], action=action, entity=entity[:_MAX_DETAIL],
-        version=version, detail=detail[:_MAX_DETAIL], before=_bounded(before), after=_bounded(after),
-    )  # fmt: skip
+        tenant=tenant,
+        mode=mode,
+        at=iso(now_ms),
+        actor=actor[:_MAX_ACTOR],
+        action=action,
+        entity=entity[:_MAX_DETAIL],
+        version=version,
+        detail=detail[:_MAX_DETAIL],
+        before=_bounded(before),
+        after=_bounded(after),
+    )
 
 
 def _bounded(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:

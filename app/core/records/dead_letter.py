@@ -13,9 +13,19 @@ PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
 
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
-    ("reason", "last-result", "last-status", "last-error", "died-at", "due-at", "waiting-since",
-     "registry-position", "arrival", "released")
-)  # fmt: skip
+    (
+        "reason",
+        "last-result",
+        "last-status",
+        "last-error",
+        "died-at",
+        "due-at",
+        "waiting-since",
+        "registry-position",
+        "arrival",
+        "released",
+    )
+)
 
 
 def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:

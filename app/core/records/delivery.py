@@ -28,9 +28,13 @@ _LONGEST_WAIT_MS = 9 * 86_400_000
 
 
 def event_headers(
-    event: Event, accepted_at_ms: int, sequence: int | None, replay_id: str, position: int,
+    event: Event,
+    accepted_at_ms: int,
+    sequence: int | None,
+    replay_id: str,
+    position: int,
     source: tuple[int, int] | None = None,
-) -> list[Header]:  # fmt: skip
+) -> list[Header]:
     """What all deliveries of one event share; `with_delivery` adds the rest.
 
     `source` is the event's partition and offset in events.raw.

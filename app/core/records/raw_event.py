@@ -181,9 +181,18 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
     _not_too_deep(body)
     key = named.get("idempotency-key") or said.idempotency_key or said.id
     return _event(
-        said.type, said.id, said.created_at, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
-        key, named.get("ordering-key") or said.ordering_key, named.get("traceparent"), body, "native", at,
-    )  # fmt: skip
+        said.type,
+        said.id,
+        said.created_at,
+        named.get("tenant") or said.tenant,
+        named.get("mode") or said.mode,
+        key,
+        named.get("ordering-key") or said.ordering_key,
+        named.get("traceparent"),
+        body,
+        "native",
+        at,
+    )
 
 
 def _is_cloud_event(body: bytes) -> bool:
@@ -225,15 +234,33 @@ def _from_cloud_event(said: _CloudEvent, named: Mapping[str, str], body: bytes, 
     key = named.get("idempotency-key") or said.idempotencykey or f"{said.source} {said.id}"
     trace = named.get("traceparent") or said.traceparent
     return _event(
-        said.type, said.id, said.time, named.get("tenant") or said.tenant, named.get("mode") or said.mode,
-        key, named.get("ordering-key") or said.orderingkey, trace, body, kind, at,
-    )  # fmt: skip
+        said.type,
+        said.id,
+        said.time,
+        named.get("tenant") or said.tenant,
+        named.get("mode") or said.mode,
+        key,
+        named.get("ordering-key") or said.orderingkey,
+        trace,
+        body,
+        kind,
+        at,
+    )
 
 
 def _event(
-    event_type: str, event_id: str | None, created_at: str | None, tenant: str | None, mode: str | None,
-    key: str | None, ordering_key: str | None, traceparent: str | None, body: bytes, kind: Format, at: Coordinates,
-) -> Event:  # fmt: skip
+    event_type: str,
+    event_id: str | None,
+    created_at: str | None,
+    tenant: str | None,
+    mode: str | None,
+    key: str | None,
+    ordering_key: str | None,
+    traceparent: str | None,
+    body: bytes,
+    kind: Format,
+    at: Coordinates,
+) -> Event:
     if not is_event_type(event_type):
         raise MalformedEvent("bad_type", f"type {event_type!r}: dot-joined segments of letters, digits, _ and -")
     if event_id is not None and not _NAME.fullmatch(event_id):

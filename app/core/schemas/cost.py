@@ -225,7 +225,9 @@ def _weight(node: Node, sizes: Mapping[str, int]) -> _Weight:
     if isinstance(dependent, dict):
         lookups += sum(2 + 2 * _length(each) for each in dependent.values())
     return _Weight(
-        fixed=3 + len(keywords) + (_MATCH if pattern is not None else 0)
+        fixed=3
+        + len(keywords)
+        + (_MATCH if pattern is not None else 0)
         + sum(_length(each) + len(msgspec.json.encode(each)) // 8 for each in compared),
         lookups=lookups,
         per_char=_per_char(sizes[pattern]) if isinstance(pattern, str) else 0,
@@ -233,7 +235,7 @@ def _weight(node: Node, sizes: Mapping[str, int]) -> _Weight:
         per_name_char=2 * sum(_per_char(sizes[name]) for name, _ in node.patterns),
         division=_DIVISION if "multipleOf" in keywords else 0,
         unique=keywords.get("uniqueItems") is True,
-    )  # fmt: skip
+    )
 
 
 def _per_char(size: int) -> int:

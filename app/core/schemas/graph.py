@@ -37,9 +37,19 @@ class Node:
     """One subschema, with the subschemas that its keywords apply."""
 
     __slots__ = (
-        "additional", "any_name", "items", "keywords", "marks", "names", "patterns", "pointer", "prefix",
-        "ref", "same", "unevaluated",
-    )  # fmt: skip
+        "additional",
+        "any_name",
+        "items",
+        "keywords",
+        "marks",
+        "names",
+        "patterns",
+        "pointer",
+        "prefix",
+        "ref",
+        "same",
+        "unevaluated",
+    )
 
     def __init__(self, pointer: str, keywords: Mapping[str, Any]) -> None:
         self.pointer = pointer

@@ -20,9 +20,15 @@ def rung_for(wait_s: float, rungs: Sequence[tuple[str, float]]) -> str:
 
 #: the delay ladder: name and seconds, ascending
 RUNGS: tuple[tuple[str, float], ...] = (
-    ("1s", 1.0), ("5s", 5.0), ("30s", 30.0), ("1m", 60.0),
-    ("5m", 300.0), ("30m", 1800.0), ("2h", 7200.0), ("8h", 28800.0),
-)  # fmt: skip
+    ("1s", 1.0),
+    ("5s", 5.0),
+    ("30s", 30.0),
+    ("1m", 60.0),
+    ("5m", 300.0),
+    ("30m", 1800.0),
+    ("2h", 7200.0),
+    ("8h", 28800.0),
+)
 
 
 class Names:

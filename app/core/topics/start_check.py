@@ -39,9 +39,11 @@ def judge(topics: Topics, actual: Mapping[str, Actual]) -> Judgement:
     for step in plan(topics, actual):
         if step.spec.name not in actual or f"{step.spec.name} has" in named:
             continue
-        risky = {name: each for name, each in step.changes.items() if _is_dangerous(step.spec, name, *each)} if (
-            isinstance(step, Configure)
-        ) else {}  # fmt: skip
+        risky = (
+            {name: each for name, each in step.changes.items() if _is_dangerous(step.spec, name, *each)}
+            if (isinstance(step, Configure))
+            else {}
+        )
         dangers += [
             f"{step.spec.name}: {name} is {was or 'unset'} instead of {wanted}: {_DANGERS[name]}. "
             "`hookstream topics apply` sets it."

@@ -13,13 +13,18 @@ from app.dashboard.request import Desk, Page, Result, Visit
 
 async def list_(desk: Desk, visit: Visit) -> Result:
     """The latest actions in the tenant and mode."""
-    call = msgspec.structs.replace(visit.call(), query={"limit": "50", "cursor": visit.query["cursor"]}
-                                   if visit.query.get("cursor") else {"limit": "50"})  # fmt: skip
+    call = msgspec.structs.replace(
+        visit.call(),
+        query={"limit": "50", "cursor": visit.query["cursor"]} if visit.query.get("cursor") else {"limit": "50"},
+    )
     values: dict[str, Any] = {"entries": (), "cursor": None, "has_reads": True}
     try:
         values["entries"], values["cursor"] = await audit.entries(desk.api, call)
     except Unavailable:
         values["has_reads"] = False
-    names = {each.id: each.name or f"…{each.last4}" for each in desk.api.feed.directory.keys.values()
-             if each.tenant == visit.caller.tenant}  # fmt: skip
+    names = {
+        each.id: each.name or f"…{each.last4}"
+        for each in desk.api.feed.directory.keys.values()
+        if each.tenant == visit.caller.tenant
+    }
     return Page(template="audit.html", values=values | {"keys": names})

@@ -57,6 +57,12 @@ async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, An
         groups = await desk.api.reads.dead_groups(caller.tenant, caller.mode, since_ms=since_ms, limit=_MOST)
     except Unavailable:
         has_reads = False
-    values = {"has_reads": has_reads, "groups": groups, "names": urls(desk, visit), "since": since, "wrong": wrong,
-              "answer": answer}  # fmt: skip
+    values = {
+        "has_reads": has_reads,
+        "groups": groups,
+        "names": urls(desk, visit),
+        "since": since,
+        "wrong": wrong,
+        "answer": answer,
+    }
     return Page(template="dead.html", values=values)

@@ -25,10 +25,15 @@ async def list_(desk: Desk, visit: Visit) -> Result:
     """A page of those that fit, newest first; a filter that cannot be is said on the page."""
     given = {name: visit.query.get(name, "").strip() for name in delivery_filters.QUERY}
     values: dict[str, Any] = {
-        "filter": given, "states": STATES, "rows": [], "cursor": None, "wrong": "", "has_reads": True,
+        "filter": given,
+        "states": STATES,
+        "rows": [],
+        "cursor": None,
+        "wrong": "",
+        "has_reads": True,
         "names": urls(desk, visit),
         "live": not visit.query.get("cursor"),
-    }  # fmt: skip
+    }
     try:
         call = msgspec.structs.replace(visit.call(), query={name: text for name, text in given.items() if text})
         which = delivery_filters.of_query(desk.api, call)

@@ -21,10 +21,14 @@ def body(visit: Visit) -> dict[str, Any]:
     chosen = list(visit.form.get("types", []))
     further = visit.field("more_types").replace(",", " ").split()
     values: dict[str, Any] = {
-        "url": visit.field("url"), "events": [*chosen, *further], "description": visit.field("description"),
-        "headers": _headers(visit.field("headers")), "ordering": visit.field("ordering", "none"),
-        "on_exhausted": visit.field("on_exhausted", "block"), "schedule": _schedule(visit.field("schedule")),
-    }  # fmt: skip
+        "url": visit.field("url"),
+        "events": [*chosen, *further],
+        "description": visit.field("description"),
+        "headers": _headers(visit.field("headers")),
+        "ordering": visit.field("ordering", "none"),
+        "on_exhausted": visit.field("on_exhausted", "block"),
+        "schedule": _schedule(visit.field("schedule")),
+    }
     if not values["events"]:
         raise invalid(FieldError(detail="choose at least one event type, or * for all", pointer="/events"))
     for name in _NUMBERS:
@@ -36,27 +40,49 @@ def choices(desk: Desk, visit: Visit, profile: str) -> dict[str, Any]:
     """What the form offers."""
     caller = visit.caller
     return {
-        "profiles": list(PROFILES), "profile": profile, "open": is_open(desk.api, caller.tenant),
+        "profiles": list(PROFILES),
+        "profile": profile,
+        "open": is_open(desk.api, caller.tenant),
         "types": types_of(desk.api, caller.tenant, caller.mode, profile),
-    }  # fmt: skip
+    }
 
 
 def filled(endpoint: Webhook, known: list[str]) -> dict[str, Any]:
     """The form as it shows an endpoint."""
     return {
-        "url": endpoint.url, "types": endpoint.events, "description": endpoint.description,
+        "url": endpoint.url,
+        "types": endpoint.events,
+        "description": endpoint.description,
         "more_types": " ".join(each for each in endpoint.events if each not in known and each != "*"),
         "headers": "\n".join(f"{name}: {value}" for name, value in endpoint.headers.items()),
-        "schedule": ", ".join(f"{each:g}" for each in endpoint.schedule), "timeout": endpoint.timeout,
-        "rate_limit": endpoint.rate_limit or "", "max_in_flight": endpoint.max_in_flight or "",
-        "ordering": endpoint.ordering, "on_exhausted": endpoint.on_exhausted, "version": endpoint.version,
-    }  # fmt: skip
+        "schedule": ", ".join(f"{each:g}" for each in endpoint.schedule),
+        "timeout": endpoint.timeout,
+        "rate_limit": endpoint.rate_limit or "",
+        "max_in_flight": endpoint.max_in_flight or "",
+        "ordering": endpoint.ordering,
+        "on_exhausted": endpoint.on_exhausted,
+        "version": endpoint.version,
+    }
 
 
 def given(visit: Visit) -> dict[str, Any]:
     """The form as it was sent, to be shown once more."""
-    names = ("url", "description", "more_types", "headers", "schedule", "timeout", "rate_limit", "max_in_flight",
-             "ordering", "on_exhausted", "version", "profile", "secret", "key")  # fmt: skip
+    names = (
+        "url",
+        "description",
+        "more_types",
+        "headers",
+        "schedule",
+        "timeout",
+        "rate_limit",
+        "max_in_flight",
+        "ordering",
+        "on_exhausted",
+        "version",
+        "profile",
+        "secret",
+        "key",
+    )
     return {name: visit.field(name) for name in names} | {"types": list(visit.form.get("types", []))}
 
 

@@ -29,9 +29,14 @@ async def list_(desk: Desk, visit: Visit) -> Result:
     page = _page_number(visit)
     shown = found[(page - 1) * _PAGE : page * _PAGE]
     values = {
-        "endpoints": [webhooks.shown(desk.api, each) for each in shown], "q": wanted, "status": status, "page": page,
-        "total": len(found), "pages": -(-len(found) // _PAGE), "any": bool(mine),
-    }  # fmt: skip
+        "endpoints": [webhooks.shown(desk.api, each) for each in shown],
+        "q": wanted,
+        "status": status,
+        "page": page,
+        "total": len(found),
+        "pages": -(-len(found) // _PAGE),
+        "any": bool(mine),
+    }
     template = "endpoint_rows.html" if visit.partial else "endpoints.html"
     return Page(template=template, values=values)
 
@@ -72,11 +77,16 @@ async def page_of(
     form = endpoint_form.given(visit) if error is not None else endpoint_form.filled(endpoint, choices["types"])
     known = desk.api.feed.directory.endpoint(endpoint.id)
     values: dict[str, Any] = choices | {
-        "endpoint": endpoint, "fresh": fresh, "form": form, "hold": last_disablement(known) if known else None,
-        "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None, "recent": None, "day": None,
+        "endpoint": endpoint,
+        "fresh": fresh,
+        "form": form,
+        "hold": last_disablement(known) if known else None,
+        "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None,
+        "recent": None,
+        "day": None,
         "errors": endpoint_form.errors(error) if error is not None else defaultdict(str),
         "test_types": test_types(desk, endpoint),
-    }  # fmt: skip
+    }
     values["day"] = await hourly_charts.of_day(desk, visit, endpoint.id)
     if values["day"] is not None:
         which = DeliveryFilter(tenant=visit.caller.tenant, mode=visit.caller.mode, endpoint_id=endpoint.id)

@@ -31,9 +31,10 @@ async def type_(desk: Desk, visit: Visit) -> Result:
     shown = (await event_types.get(desk.api, visit.call())).body
     mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
     subscribed = [
-        each for each in mine
+        each
+        for each in mine
         if any(includes(pattern, shown.name, PROFILES[each.profile].opt_in) for pattern in each.events)
-    ]  # fmt: skip
+    ]
     return Page(template="event_type.html", values={"type": shown, "subscribed": subscribed})
 
 

@@ -29,7 +29,7 @@ async def live(desk: Desk, visit: Visit) -> Result:
 
     frames = desk.hub.subscribe(
         ("operations",), sample, every_s=_EVERY_S, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
-    )  # fmt: skip
+    )
     return Stream(frames=frames)
 
 

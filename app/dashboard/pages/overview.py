@@ -17,10 +17,14 @@ async def show(desk: Desk, visit: Visit) -> Result:
     """Tiles, a chart, what fails, what runs."""
     caller = visit.caller
     endpoints = desk.api.feed.directory.endpoints(caller.tenant, caller.mode)
-    by_status = {status: [each for each in endpoints if each.status == status] for status in
-                 ("active", "paused", "disabled")}  # fmt: skip
-    mine = [each for each in desk.api.feed.directory.replays.values()
-            if (each.tenant, each.mode) == (caller.tenant, caller.mode)]  # fmt: skip
+    by_status = {
+        status: [each for each in endpoints if each.status == status] for status in ("active", "paused", "disabled")
+    }
+    mine = [
+        each
+        for each in desk.api.feed.directory.replays.values()
+        if (each.tenant, each.mode) == (caller.tenant, caller.mode)
+    ]
     running = [replays.shown(each) for each in mine if each.state in ("pending", "running", "paused")]
     notices: Sequence[NoticeRow] = ()
     groups, names = [], {each.id: each.url for each in endpoints}
@@ -30,9 +34,15 @@ async def show(desk: Desk, visit: Visit) -> Result:
         since_ms = desk.api.clock.now_ms() - 24 * hourly_charts.HOUR_MS
         groups = list(await desk.api.reads.dead_groups(caller.tenant, caller.mode, since_ms=since_ms, limit=5))
     values = {
-        "by_status": by_status, "total": len(endpoints), "running": running, "notices": notices, "groups": groups,
-        "names": names, "day": day, "points": hourly_charts.as_json(day) if day is not None else "",
-    }  # fmt: skip
+        "by_status": by_status,
+        "total": len(endpoints),
+        "running": running,
+        "notices": notices,
+        "groups": groups,
+        "names": names,
+        "day": day,
+        "points": hourly_charts.as_json(day) if day is not None else "",
+    }
     return Page(template="overview.html", values=values)
 
 

@@ -30,9 +30,15 @@ async def show(desk: Desk, visit: Visit) -> Result:
 
 async def blank(desk: Desk, visit: Visit) -> Result:
     """The wizard's first step."""
-    form = {"from": visit.query.get("from", "24h"), "to": "now", "endpoint": visit.query.get("endpoint", ""),
-            "only": visit.query.get("only", "failed"), "types": "", "rate": "",
-            "key": desk.api.minter.id("form")}  # fmt: skip
+    form = {
+        "from": visit.query.get("from", "24h"),
+        "to": "now",
+        "endpoint": visit.query.get("endpoint", ""),
+        "only": visit.query.get("only", "failed"),
+        "types": "",
+        "rate": "",
+        "key": desk.api.minter.id("form"),
+    }
     return _form(desk, visit, form)
 
 
@@ -42,10 +48,14 @@ async def create(desk: Desk, visit: Visit) -> Result:
     trial = visit.field("step") != "begin"
     try:
         values: dict[str, Any] = {
-            "from": form["from"], "to": form["to"] or "now", "endpoint": form["endpoint"] or None,
-            "only": form["only"] or "all", "types": form["types"].replace(",", " ").split(), "dry_run": trial,
+            "from": form["from"],
+            "to": form["to"] or "now",
+            "endpoint": form["endpoint"] or None,
+            "only": form["only"] or "all",
+            "types": form["types"].replace(",", " ").split(),
+            "dry_run": trial,
             "rate": endpoint_form.number("rate", form["rate"]),
-        }  # fmt: skip
+        }
         call = visit.call(body_of(ReplayIn, values), key=None if trial else form["key"])
         answer = await replays.create(desk.api, call)
     except ApiError as error:
@@ -89,8 +99,11 @@ def _form(
 ) -> Page:
     endpoints = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
     values: dict[str, Any] = {
-        "form": form, "endpoints": endpoints, "counted": counted, "names": {each.id: each.url for each in endpoints},
-    }  # fmt: skip
+        "form": form,
+        "endpoints": endpoints,
+        "counted": counted,
+        "names": {each.id: each.url for each in endpoints},
+    }
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
     return Page(template="replay_new.html", values=values, status=error.status if error is not None else 200)

@@ -44,10 +44,13 @@ async def change(desk: Desk, visit: Visit) -> Result:
     brand = {name: visit.field(f"brand_{name}") for name in ("name", "color", "logo")}
     try:
         values: dict[str, Any] = {
-            "id": visit.path["id"], "name": visit.field("name"), "profile": visit.field("profile"),
-            "notify_emails": _mails(visit.field("notify_emails")), "brand": brand if any(brand.values()) else None,
+            "id": visit.path["id"],
+            "name": visit.field("name"),
+            "profile": visit.field("profile"),
+            "notify_emails": _mails(visit.field("notify_emails")),
+            "brand": brand if any(brand.values()) else None,
             "open_catalogue": known.open_catalogue if known is not None else None,
-        }  # fmt: skip
+        }
         body = body_of(TenantIn, values)
         if known is None:
             await tenants.create(desk.api, visit.call(body))
@@ -94,13 +97,20 @@ async def _page(desk: Desk, visit: Visit, *, fresh: Any = "", error: ApiError | 
         raise not_found("tenant", id_)
     keys = sorted((each for each in directory.keys.values() if each.tenant == id_), key=lambda each: each.created_at_ms)
     form = {
-        "name": tenant.name if tenant else "", "profile": tenant.profile if tenant else "standard",
-        "notify_emails": ", ".join(tenant.notify_emails) if tenant else "", "version": tenant.version if tenant else "",
+        "name": tenant.name if tenant else "",
+        "profile": tenant.profile if tenant else "standard",
+        "notify_emails": ", ".join(tenant.notify_emails) if tenant else "",
+        "version": tenant.version if tenant else "",
         "brand": tenant.brand if tenant else None,
-    }  # fmt: skip
+    }
     values: dict[str, Any] = {
-        "id": id_, "tenant": tenant, "keys": keys, "fresh": fresh, "form": form, "profiles": list(PROFILES),
-    }  # fmt: skip
+        "id": id_,
+        "tenant": tenant,
+        "keys": keys,
+        "fresh": fresh,
+        "form": form,
+        "profiles": list(PROFILES),
+    }
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
     return Page(template="tenant.html", values=values, status=error.status if error is not None else 200)

@@ -30,9 +30,7 @@ def is_page_of_ours(place: str) -> bool:
     while (plain := unquote(path)) != path:
         path = plain
     segments = path.split("/")[1:]
-    return (
-        segments[0] == "ui" and not {"", ".", ".."} & set(segments[1:]) and "\\" not in path and path.isprintable()
-    )  # fmt: skip
+    return segments[0] == "ui" and not {"", ".", ".."} & set(segments[1:]) and "\\" not in path and path.isprintable()
 
 
 async def home(desk: Desk, visit: Visit) -> Result:
@@ -61,10 +59,14 @@ async def enter(desk: Desk, visit: Visit) -> Result:
     if not caller.operator and "read" not in caller.scopes:
         return _form(desk, visit, "This key may not read: use one with the scope read.", 403)
     grant = Grant(
-        kind="operator" if caller.operator else "key", id=desk.api.minter.id("ses"),
-        expires_at_ms=now_ms + SESSION_S * 1000, tenant=caller.tenant, mode=caller.mode, scopes=caller.scopes,
+        kind="operator" if caller.operator else "key",
+        id=desk.api.minter.id("ses"),
+        expires_at_ms=now_ms + SESSION_S * 1000,
+        tenant=caller.tenant,
+        mode=caller.mode,
+        scopes=caller.scopes,
         key_id="" if caller.operator else caller.id,
-    )  # fmt: skip
+    )
     wanted = visit.field("next")
     place = wanted if is_page_of_ours(wanted) else _first(grant)
     return Go(to=place, cookies={COOKIE: desk.api.tokens.sign(grant), _KNOCK: ""})
@@ -80,9 +82,11 @@ async def leave(desk: Desk, visit: Visit) -> Result:
 def _form(desk: Desk, visit: Visit, error: str = "", status: int = 200) -> Page:
     knock = desk.api.minter.id("knock")
     values = {
-        "error": error, "next": visit.query.get("next") or visit.field("next"),
-        "knock": desk.api.tokens.proof("sign-in", knock), "has_operator": desk.gate.has_operator,
-    }  # fmt: skip
+        "error": error,
+        "next": visit.query.get("next") or visit.field("next"),
+        "knock": desk.api.tokens.proof("sign-in", knock),
+        "has_operator": desk.gate.has_operator,
+    }
     return Page(template="sign_in.html", status=status, values=values, cookies={_KNOCK: knock})
 
 

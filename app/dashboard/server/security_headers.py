@@ -22,10 +22,16 @@ def headers_of(brand: Brand | None, frames: Frames, *, portal: bool) -> dict[str
     logo = urlsplit(brand.logo) if brand is not None and brand.logo.startswith("https://") else None
     images = "'self' data:" + (f" https://{logo.netloc}" if logo is not None else "")
     policy: Mapping[str, str] = {
-        "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": images,
-        "connect-src": "'self'", "font-src": "'none'", "form-action": "'self'", "base-uri": "'none'",
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": images,
+        "connect-src": "'self'",
+        "font-src": "'none'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
         "frame-ancestors": ancestors,
-    }  # fmt: skip
+    }
     headers = {
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         "Referrer-Policy": "no-referrer",

@@ -107,12 +107,19 @@ class Site:
         elif prefix.startswith("/portal"):
             base = f"/portal/{token}"
         return Visit(
-            grant=grant, caller=caller or Caller(f"stranger {request.remote}"), base=base,
+            grant=grant,
+            caller=caller or Caller(f"stranger {request.remote}"),
+            base=base,
             csrf=self._desk.api.tokens.proof("form", grant.id) if grant is not None else "",
-            path=dict(request.match_info), query=dict(request.query), here=request.path_qs,
-            host=request.headers.get("Host", ""), address=request.remote or "", partial=_is_partial(request),
-            cookies=dict(request.cookies), last_event_id=request.headers.get("Last-Event-ID", "")[:64],
-        )  # fmt: skip
+            path=dict(request.match_info),
+            query=dict(request.query),
+            here=request.path_qs,
+            host=request.headers.get("Host", ""),
+            address=request.remote or "",
+            partial=_is_partial(request),
+            cookies=dict(request.cookies),
+            last_event_id=request.headers.get("Last-Event-ID", "")[:64],
+        )
 
     def _limit(self, visit: Visit) -> None:
         limits, now_s = self._server.limits, self._desk.api.clock.monotonic()
@@ -210,9 +217,13 @@ class _NotSignedIn(Exception):
 
 
 _TITLES = {
-    403: "You may not do that", 404: "There is nothing here", 412: "Somebody else was faster",
-    422: "Please look at this again", 429: "Too many requests", 503: "Not now",
-}  # fmt: skip
+    403: "You may not do that",
+    404: "There is nothing here",
+    412: "Somebody else was faster",
+    422: "Please look at this again",
+    429: "Too many requests",
+    503: "Not now",
+}
 
 
 def _placed(entry: Entry, visit: Visit) -> Visit:

@@ -29,9 +29,19 @@ import msgspec
 from app.core.errors import ConfigError
 
 Kind = Literal[
-    "ok", "status", "delay", "retry-after", "redirect", "bigbody", "hang", "reset", "garbage", "sloppy", "flood",
+    "ok",
+    "status",
+    "delay",
+    "retry-after",
+    "redirect",
+    "bigbody",
+    "hang",
+    "reset",
+    "garbage",
+    "sloppy",
+    "flood",
     "badtls",
-]  # fmt: skip
+]
 
 _STEP = re.compile(r"(?P<kind>[a-z-]+)?(?P<colon>:)?(?P<argument>.*?)(?:\*(?P<times>[0-9]{1,6}))?")
 _NUMBERED: dict[str, tuple[int, int]] = {

@@ -169,9 +169,7 @@ class DelayRole:
             self._meter.observe("retry_lateness_seconds", late_s, tier=self._rung_name[partition.place[0]])
         size = len(record.value or b"")
         bundle = self._log.bundle(lambda: partition.finished(record.offset, size), self._fail)
-        bundle.append(
-            topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number
-        )  # fmt: skip
+        bundle.append(topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number)
         bundle.close()
 
     def _measure(self) -> None:

@@ -92,9 +92,18 @@ class Lanes(Generic[T]):
         return len(self._open)
 
     def offer(
-        self, endpoint_id: str, item: T, now_ms: float, *, cap: int | None = None, rate: float | None = None,
-        epoch: int = 1, open_since_ms: float | None = None, again: bool = False, urgent: bool = False,
-    ) -> Full | None:  # fmt: skip
+        self,
+        endpoint_id: str,
+        item: T,
+        now_ms: float,
+        *,
+        cap: int | None = None,
+        rate: float | None = None,
+        epoch: int = 1,
+        open_since_ms: float | None = None,
+        again: bool = False,
+        urgent: bool = False,
+    ) -> Full | None:
         """Queue `item` (None), or refuse it (`Full`).
 
         `cap` and `rate` are the endpoint's own limits, `epoch` its epoch. `open_since_ms`: somebody else has opened its
@@ -126,7 +135,7 @@ class Lanes(Generic[T]):
 
     def _pass(
         self, lane: Lane[T], circuit: Circuit[T], item: T, now_ms: float, patient: float, *, urgent: bool
-    ) -> Full | None:  # fmt: skip
+    ) -> Full | None:
         """The offer to a lane whose circuit is not closed."""
         if patient > self._limits.max_wait_ms and not urgent:
             return self._full(lane, now_ms, lane.interval_ms)

@@ -119,8 +119,13 @@ class Telling:
 
 def _signal(outcome: Literal["failed", "unsent"], endpoint: Endpoint, attempt: Attempt) -> bytes:
     signal = Signal(
-        outcome=outcome, epoch=endpoint.epoch, delivery_id=attempt.delivery_id,
-        event_type=attempt.event_type, result=attempt.result, status=attempt.status, error=attempt.error or "",
+        outcome=outcome,
+        epoch=endpoint.epoch,
+        delivery_id=attempt.delivery_id,
+        event_type=attempt.event_type,
+        result=attempt.result,
+        status=attempt.status,
+        error=attempt.error or "",
         dead=attempt.reason if attempt.state == "dead" else None,
-    )  # fmt: skip
+    )
     return _encoder.encode(signal)

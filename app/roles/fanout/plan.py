@@ -261,7 +261,7 @@ class Planner:
 
     def _event(
         self, event: Event, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None
-    ) -> _UnderWay | None:  # fmt: skip
+    ) -> _UnderWay | None:
         sequence: int | None = None
         if event.idempotency_key is None and event.ordering_key is None:
             if checkpoint is None:  # else it was accepted before
@@ -348,9 +348,13 @@ class Planner:
                 continue
             if shared is None:
                 shared = event_headers(
-                    event, record.timestamp, work.sequence, work.replay_id, self._registry_position(),
+                    event,
+                    record.timestamp,
+                    work.sequence,
+                    work.replay_id,
+                    self._registry_position(),
                     source=(self._partition, record.offset),
-                )  # fmt: skip
+                )
             planned += 1
             headers = with_delivery(shared, name(endpoint.id))
             if endpoint.ordering == "fifo" and event.ordering_key is not None:

@@ -35,9 +35,16 @@ def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
 def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
     """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
     said = duplicate.DroppedDuplicate(
-        tenant=drop.event.tenant, mode=drop.event.mode, idempotency_key=drop.key, event_id=drop.event.id,
-        topic=rules.topic, partition=partition, offset=drop.record.offset, timestamp_ms=drop.record.timestamp,
-        first_partition=drop.first.partition, first_offset=drop.first.offset,
+        tenant=drop.event.tenant,
+        mode=drop.event.mode,
+        idempotency_key=drop.key,
+        event_id=drop.event.id,
+        topic=rules.topic,
+        partition=partition,
+        offset=drop.record.offset,
+        timestamp_ms=drop.record.timestamp,
+        first_partition=drop.first.partition,
+        first_offset=drop.first.offset,
         first_timestamp_ms=drop.first.timestamp_ms,
-    )  # fmt: skip
+    )
     return (drop.record.key or b"")[:MAX_KEY_BYTES] or None, duplicate.write(said)

@@ -76,7 +76,7 @@ def read(stored: bytes | None) -> Position | None:
 
 def begin(
     known: Position | None, group: str, partition: int, start: int, *, was_reset: bool, moved: bool = False
-) -> Position:  # fmt: skip
+) -> Position:
     """Reading of a partition begins at `start` after an assignment; `was_reset`: the commit there is not ours.
 
     `moved`: the log is not the one in which other positions were reached.

@@ -45,11 +45,11 @@ class _Partition:
         #: planned, not only acknowledged
         self.position = reset_detection.begin(
             stored, group, number, partition.start, was_reset=partition.was_reset, moved=partition.moved
-        )  # fmt: skip
+        )
         if self.position.replay_id:
             log.info(
                 "fanout.replay", partition=number, replay=self.position.replay_id, until=self.position.replay_until
-            )  # fmt: skip
+            )
         noted = partition.read("positions", checkpoint_key(number))
         #: how far an earlier assignment came in one event
         elsewhere = partition.was_reset or partition.moved
@@ -85,11 +85,22 @@ class FanoutRole:
     """One fan-out worker."""
 
     def __init__(
-        self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, schemas: SchemaJudge, meter: Meter,
-        rules: Rules, clock: Clock,
-        group: str, deliveries: str, ordered: str, aside: str, rejected: str,
+        self,
+        *,
+        app: Callable[[], StreamApp],
+        log_: BundleLog,
+        feed: DirectoryFeed,
+        schemas: SchemaJudge,
+        meter: Meter,
+        rules: Rules,
+        clock: Clock,
+        group: str,
+        deliveries: str,
+        ordered: str,
+        aside: str,
+        rejected: str,
         duplicates: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._make_app = app
         self._app: StreamApp | None = None
         self._log = log_
@@ -154,11 +165,17 @@ class FanoutRole:
         partition = batch.partition
         known = self._partition(partition)
         planner = Planner(
-            self._rules, partition.number, self._feed.directory, lambda: self._feed.position,
-            sight=lambda key: partition.read("idempotency", key), sequence=known.sequence,
-            violation=self._schemas.violation, spent=lambda: self._schemas.spent, start=partition.start,
+            self._rules,
+            partition.number,
+            self._feed.directory,
+            lambda: self._feed.position,
+            sight=lambda key: partition.read("idempotency", key),
+            sequence=known.sequence,
+            violation=self._schemas.violation,
+            spent=lambda: self._schemas.spent,
+            start=partition.start,
             outputs=lambda: self._size.outputs,
-        )  # fmt: skip
+        )
         return planner.slices(batch.records, known.position, known.checkpoint)
 
     def _partition(self, partition: StreamPartition) -> _Partition:
@@ -169,7 +186,7 @@ class FanoutRole:
 
     def _append(
         self, partition: StreamPartition, plan: Plan, remembered: Mapping[bytes, bytes | None], bundle: Bundle
-    ) -> None:  # fmt: skip
+    ) -> None:
         remember(partition, "idempotency", plan.sights, bundle)
         remember(partition, "positions", remembered, bundle)
         for endpoint, headers, body in plan.deliveries:

@@ -59,9 +59,15 @@ class HealthRole:
     """One health worker."""
 
     def __init__(
-        self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed,
-        ends: Callable[[], AbstractAsyncContextManager[Ends]], meter: Meter, topics: Topics,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        app: Callable[[], StreamApp],
+        log_: BundleLog,
+        feed: DirectoryFeed,
+        ends: Callable[[], AbstractAsyncContextManager[Ends]],
+        meter: Meter,
+        topics: Topics,
+    ) -> None:
         self._make_app = app
         self._app: StreamApp | None = None
         self._feed = feed
@@ -111,9 +117,7 @@ class HealthRole:
             encoded = {key: _encoder.encode(state) if state else None for key, state in states.items()}
             remember(batch.partition, TABLE, encoded, bundle)
 
-    def _observe(
-        self, partition: StreamPartition, states: dict[bytes, Health | None], record: Record
-    ) -> Said | None:  # fmt: skip
+    def _observe(self, partition: StreamPartition, states: dict[bytes, Health | None], record: Record) -> Said | None:
         key = record.key or b""
         try:
             signal: Signal = read(record.value)
@@ -153,7 +157,7 @@ class HealthRole:
 
     def _action(
         self, endpoint_id: str, epoch: int, order: Show | Disable | ShowCircuit, places: _Places | None
-    ) -> MarkFailing | SuspendEndpoint | MarkCircuit:  # fmt: skip
+    ) -> MarkFailing | SuspendEndpoint | MarkCircuit:
         if isinstance(order, ShowCircuit):
             return MarkCircuit(endpoint_id, epoch, order.circuit)
         if isinstance(order, Show):
@@ -165,9 +169,13 @@ class HealthRole:
         self._meter.count("endpoint_health_total", change="disabled")
         log.warning("health.disables", endpoint=endpoint_id, reason=order.reason)
         return SuspendEndpoint(
-            endpoint_id, "disabled", begin=dict(places.begin), dead_begin=places.dead_begin, reason=order.reason,
+            endpoint_id,
+            "disabled",
+            begin=dict(places.begin),
+            dead_begin=places.dead_begin,
+            reason=order.reason,
             epoch=epoch,
-        )  # fmt: skip
+        )
 
     def _note(self, order: Show | ShowCircuit, endpoint_id: str, now_s: float) -> None:
         """A line of the log; thousands of endpoints may fail at once."""

@@ -199,9 +199,13 @@ class _Step:
         told = before.stage in ("shown", "warned", "urgent")
         self._move("success")
         self._set(
-            failures=0, since_ms=0, last_ms=0, onset=(), clock_ms=0,
+            failures=0,
+            since_ms=0,
+            last_ms=0,
+            onset=(),
+            clock_ms=0,
             quiet_until_ms=self._at_ms + _QUIET_MS if told else before.quiet_until_ms,
-        )  # fmt: skip
+        )
 
     def _fail(self) -> None:
         days_ms = (self._rule.failing_days or 0) * DAY_MS
@@ -214,9 +218,12 @@ class _Step:
         if self._rule.failing_days and not clock_ms:
             onset, clock_ms = begins(self._rule, onset, Failure(self._at_ms, self._signal.delivery_id[-8:]))
         self._set(
-            failures=state.failures + 1, since_ms=state.since_ms or self._at_ms, last_ms=self._at_ms, onset=onset,
+            failures=state.failures + 1,
+            since_ms=state.since_ms or self._at_ms,
+            last_ms=self._at_ms,
+            onset=onset,
             clock_ms=clock_ms,
-        )  # fmt: skip
+        )
         self._move(self._sight())
 
     def _sight(self) -> Sight:
@@ -301,36 +308,56 @@ class _Step:
         if str(dead).strip("0") == "1":
             reason = self._signal.dead or ""
             self._tell(
-                "delivery.dead", words.dead(self._facts(), dead, reason), deliveries=dead, since=iso(since_ms),
-                delivery_id=self._signal.delivery_id, event_type=self._signal.event_type, reason=reason,
-            )  # fmt: skip
+                "delivery.dead",
+                words.dead(self._facts(), dead, reason),
+                deliveries=dead,
+                since=iso(since_ms),
+                delivery_id=self._signal.delivery_id,
+                event_type=self._signal.event_type,
+                reason=reason,
+            )
 
     def _facts(self) -> words.Facts:
         state, at = self._state, self._disable_at_ms()
         return words.Facts(
-            url=self._endpoint.url, failures=state.failures, since=iso(state.since_ms) if state.since_ms else None,
-            disable_at=iso(at) if at is not None else None, rule=self._rule, error=self._signal.error,
-        )  # fmt: skip
+            url=self._endpoint.url,
+            failures=state.failures,
+            since=iso(state.since_ms) if state.since_ms else None,
+            disable_at=iso(at) if at is not None else None,
+            rule=self._rule,
+            error=self._signal.error,
+        )
 
     def _tell(self, kind: Kind, summary: str, **more: str | int | float | None) -> None:
         facts = self._facts()
         data = {
-            "url": facts.url, "description": self._endpoint.description, "failures": facts.failures,
-            "failing_since": facts.since, "disable_at": facts.disable_at,
-            "disable_after_failures": self._rule.consecutive_failures, "disable_after_days": self._rule.failing_days,
-            "last_result": self._signal.result, "last_status": self._signal.status,
-            "last_error": wording.plain(self._signal.error), **more,
-        }  # fmt: skip
+            "url": facts.url,
+            "description": self._endpoint.description,
+            "failures": facts.failures,
+            "failing_since": facts.since,
+            "disable_at": facts.disable_at,
+            "disable_after_failures": self._rule.consecutive_failures,
+            "disable_after_days": self._rule.failing_days,
+            "last_result": self._signal.result,
+            "last_status": self._signal.status,
+            "last_error": wording.plain(self._signal.error),
+            **more,
+        }
         data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
         self._orders.append(
             Tell(
                 Notice(
-                    id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms), tenant=self._endpoint.tenant,
-                    mode=self._endpoint.mode, kind=kind, at=iso(self._at_ms), endpoint_id=self._endpoint.id,
-                    summary=clip(summary, 2 * _TEXT), data=data,
+                    id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms),
+                    tenant=self._endpoint.tenant,
+                    mode=self._endpoint.mode,
+                    kind=kind,
+                    at=iso(self._at_ms),
+                    endpoint_id=self._endpoint.id,
+                    summary=clip(summary, 2 * _TEXT),
+                    data=data,
                 )
             )
-        )  # fmt: skip
+        )
 
     def _set(self, **fields: object) -> None:
         self._state = msgspec.structs.replace(self._state, **fields)

@@ -68,9 +68,12 @@ def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> L
     rank = {kind: number for number, kind in enumerate(_TITLES)}
     ordered = sorted(notices, key=lambda each: (rank.get(each.kind, len(rank)), each.at))
     return Letter(
-        subject=subject(notices), tenant=plain(tenant), entries=tuple(map(_entry, ordered[:_SHOWN])),
-        more=max(0, len(ordered) - _SHOWN), unsubscribe=unsubscribe,
-    )  # fmt: skip
+        subject=subject(notices),
+        tenant=plain(tenant),
+        entries=tuple(map(_entry, ordered[:_SHOWN])),
+        more=max(0, len(ordered) - _SHOWN),
+        unsubscribe=unsubscribe,
+    )
 
 
 def subject(notices: Sequence[Notice]) -> str:
@@ -88,8 +91,13 @@ def _entry(notice: Notice) -> Entry:
     said = hint(str(result) if result else None, status if isinstance(status, int) else None)
     helps = said is not None and _TO_DO.get(notice.kind) != ""
     return Entry(
-        title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(), at=plain(notice.at), mode=notice.mode,
-        endpoint_id=plain(notice.endpoint_id), description=plain(str(notice.data.get("description") or "")),
-        summary=plain(notice.summary), meaning=said.what if helps and said else "",
-        advice=said.do if helps and said else "", next_step=_TO_DO.get(notice.kind, ""),
-    )  # fmt: skip
+        title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(),
+        at=plain(notice.at),
+        mode=notice.mode,
+        endpoint_id=plain(notice.endpoint_id),
+        description=plain(str(notice.data.get("description") or "")),
+        summary=plain(notice.summary),
+        meaning=said.what if helps and said else "",
+        advice=said.do if helps and said else "",
+        next_step=_TO_DO.get(notice.kind, ""),
+    )

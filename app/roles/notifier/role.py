@@ -76,9 +76,19 @@ class NotifierRole:
     """One notifier."""
 
     def __init__(
-        self, *, source: Source, log_: Log, feed: DirectoryFeed, mailer: Mailer | None, writer: Writer,
-        link: Callable[[str, str], str | None], topics: Topics, clock: Clock, meter: Meter, pace: Pace,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        source: Source,
+        log_: Log,
+        feed: DirectoryFeed,
+        mailer: Mailer | None,
+        writer: Writer,
+        link: Callable[[str, str], str | None],
+        topics: Topics,
+        clock: Clock,
+        meter: Meter,
+        pace: Pace,
+    ) -> None:
         """`mailer` None: there is no mail server. `link` gives the unsubscribe link of a tenant's address."""
         self._source = source
         self._log = log_
@@ -263,9 +273,13 @@ class NotifierRole:
         link = self._link(tenant, address)
         said = letter(tenant, [each.notice for each in told], link)
         mail = Mail(
-            id=ids.mail_id(address, [each.notice.id for each in told]), to=address, subject=said.subject,
-            text=self._writer.text(said), html=self._writer.html(said), unsubscribe=link,
-        )  # fmt: skip
+            id=ids.mail_id(address, [each.notice.id for each in told]),
+            to=address,
+            subject=said.subject,
+            text=self._writer.text(said),
+            html=self._writer.html(said),
+            unsubscribe=link,
+        )
         async with self._turns:
             self._on_the_way += 1
             try:

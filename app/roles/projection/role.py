@@ -50,9 +50,15 @@ class ProjectionRole:
     """One projection worker."""
 
     def __init__(
-        self, *, source: SeekingSource, store: ProjectionStore, topics: Topics, clock: Clock, meter: Meter,
+        self,
+        *,
+        source: SeekingSource,
+        store: ProjectionStore,
+        topics: Topics,
+        clock: Clock,
+        meter: Meter,
         retention_days: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._source = source
         self._store = store
         self._clock = clock

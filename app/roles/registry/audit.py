@@ -27,8 +27,21 @@ _Entity = Endpoint | Tenant | ApiKey | EventType | Replay
 
 
 #: what follows from the change itself, or is no text for people
-_LEFT_OUT = frozenset({"id", "tenant", "mode", "version", "created_at_ms", "updated_at_ms", "digest", "epoch", "holds",
-                       "created_by", "rotated_by"})  # fmt: skip
+_LEFT_OUT = frozenset(
+    {
+        "id",
+        "tenant",
+        "mode",
+        "version",
+        "created_at_ms",
+        "updated_at_ms",
+        "digest",
+        "epoch",
+        "holds",
+        "created_by",
+        "rotated_by",
+    }
+)
 
 
 def entry_of(
@@ -48,9 +61,17 @@ def entry_of(
     tenant, mode = _owner(changed)
     before, after = _difference(old, new)
     return action(
-        tenant, mode, now_ms, actor=command.actor, action=str(type(command.action).__struct_config__.tag), entity=key,
-        version=version, detail=_detail(command), before=before, after=after,
-    )  # fmt: skip
+        tenant,
+        mode,
+        now_ms,
+        actor=command.actor,
+        action=str(type(command.action).__struct_config__.tag),
+        entity=key,
+        version=version,
+        detail=_detail(command),
+        before=before,
+        after=after,
+    )
 
 
 def _owner(entity: _Entity) -> tuple[str, Mode | Literal[""]]:

@@ -80,9 +80,12 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
 
 
 def decide(
-    command: Command, directory: Directory, now_ms: int, profiles: Collection[str],
+    command: Command,
+    directory: Directory,
+    now_ms: int,
+    profiles: Collection[str],
     most: TenantLimits = DEFAULT_LIMITS,
-) -> list[Change]:  # fmt: skip
+) -> list[Change]:
     """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`.
 
     `most`: what one tenant may have.

@@ -51,15 +51,26 @@ def decide(action: Action, directory: Directory, now_ms: int) -> Changed:
 
 
 def of_hold(
-    endpoint: Endpoint, hold: Hold, replay_id: str, reason: Literal["resume", "recover"], directory: Directory,
+    endpoint: Endpoint,
+    hold: Hold,
+    replay_id: str,
+    reason: Literal["resume", "recover"],
+    directory: Directory,
     now_ms: int,
-) -> Changed:  # fmt: skip
+) -> Changed:
     """A replay of what a hold has kept from its endpoint."""
     replay = Replay(
-        id=replay_id, tenant=endpoint.tenant, mode=endpoint.mode, endpoint_id=endpoint.id, reason=reason,
-        begin=hold.begin, end=hold.end or {}, dead_begin=hold.dead_begin if reason == "resume" else None,
-        created_at_ms=now_ms, version=0,
-    )  # fmt: skip
+        id=replay_id,
+        tenant=endpoint.tenant,
+        mode=endpoint.mode,
+        endpoint_id=endpoint.id,
+        reason=reason,
+        begin=hold.begin,
+        end=hold.end or {},
+        dead_begin=hold.dead_begin if reason == "resume" else None,
+        created_at_ms=now_ms,
+        version=0,
+    )
     return [_changed(replay, now_ms), *_outlived(directory, replay)]
 
 
@@ -74,7 +85,7 @@ def _create(replay: Replay, directory: Directory, now_ms: int) -> Changed:
         raise CommandRefused("invalid", "; ".join(found))
     fresh = msgspec.structs.replace(
         replay, state="pending", done={}, sent=0, aside=0, skipped=0, created_at_ms=now_ms, version=0
-    )  # fmt: skip
+    )
     return [_changed(fresh, now_ms), *_outlived(directory, fresh)]
 
 

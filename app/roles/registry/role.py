@@ -40,12 +40,17 @@ class RegistryRole:
     """One candidate for the writer; many may run, one writes."""
 
     def __init__(
-        self, *, store: Callable[[], RegistryStore], clock: Clock, meter: Meter, profiles: Collection[str],
+        self,
+        *,
+        store: Callable[[], RegistryStore],
+        clock: Clock,
+        meter: Meter,
+        profiles: Collection[str],
         url_problem: Callable[[str], str | None] = lambda url: None,
         schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
         secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
         most: TenantLimits = DEFAULT_LIMITS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
         what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed;
         `most` is what one tenant may have.
@@ -132,9 +137,13 @@ class RegistryRole:
         )
 
     def _decide(
-        self, directory: Directory, record: Record, key: str, states: list[tuple[str, bytes | None]],
+        self,
+        directory: Directory,
+        record: Record,
+        key: str,
+        states: list[tuple[str, bytes | None]],
         entries: list[AuditEntry],
-    ) -> Reply | None:  # fmt: skip
+    ) -> Reply | None:
         """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
         try:
             command = read_command(record.value)

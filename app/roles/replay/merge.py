@@ -22,9 +22,13 @@ class OldestFirst:
     """
 
     def __init__(
-        self, start: int, capacity: int = _LOOK_AHEAD, capacity_bytes: int = _LOOK_AHEAD_BYTES, *,
+        self,
+        start: int,
+        capacity: int = _LOOK_AHEAD,
+        capacity_bytes: int = _LOOK_AHEAD_BYTES,
+        *,
         as_written: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._as_written = as_written
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes

@@ -66,7 +66,7 @@ def api_role(
     keyring: AesKeyRing, past: Archive, address: Address,
     probes: Callable[[web.Application], web.Application], database: Dependency,
     operations: Operations, on_closed: OnClosed,
-) -> ApiRole:  # fmt: skip
+) -> ApiRole:
     """A fresh role."""
     clock = SystemClock()
 
@@ -75,7 +75,7 @@ def api_role(
         commands = CommandClient(
             bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
             client_id=_CLIENT, clock=clock,
-        )  # fmt: skip
+        )
         ends = _ends(settings, bootstrap, topics)
         reads = read_store(settings, database)
         records = KafkaRecords(bootstrap, client_id=_CLIENT)
@@ -90,7 +90,7 @@ def api_role(
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
                 schema_problem=schema_problem, tokens=_tokens(settings, keyring),
                 public_url=settings.public_url or "", allow_http=settings.allow_http,
-            )  # fmt: skip
+            )
         finally:
             await records.stop()
             await reads.close()
@@ -107,13 +107,13 @@ def api_role(
         version=version("hookstream"),
         operator_token=_operator_token(settings),
         mount=partial(_mount_dashboard, settings, operations),
-    )  # fmt: skip
+    )
 
 
 def _mount_dashboard(
     settings: Settings, operations: Operations, services: Services, gate: Gate, server: Server,
     application: web.Application,
-) -> None:  # fmt: skip
+) -> None:
     site(settings, services, gate, server, operations).add_to(application)
 
 
@@ -121,7 +121,7 @@ def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
     return KafkaEnds(
         bootstrap, client_id=_CLIENT, events=topics.name(Names.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",
-    )  # fmt: skip
+    )
 
 
 def _operator_token(settings: Settings) -> str | None:
@@ -149,7 +149,7 @@ async def _listening(
     server = WebServer(
         address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere,
         limits=limits, on_closed=on_closed,
-    )  # fmt: skip
+    )
     address.port = await server.start()
     try:
         yield address.port
@@ -164,5 +164,5 @@ def site(settings: Settings, services: Services, gate: Gate, server: Server, ope
     desk = Desk(
         api=services, hub=Hub(services.clock, services.minter.id("live")), operations=operations,
         gate=gate, doorkeeper=Doorkeeper(), render=renderer.part,
-    )  # fmt: skip
+    )
     return Site(desk, renderer, server, Frames(settings.portal_origins))

@@ -23,7 +23,7 @@ from app.settings import Settings
 def notifier_role(
     settings: Settings, source: Source, topics: Topics, log: Log, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
     meter: Meter, base_url: Callable[[], str], status: Dependency,
-) -> NotifierRole:  # fmt: skip
+) -> NotifierRole:
     """A fresh role. `base_url` says where people find the API."""
 
     def link(tenant: str, address: str) -> str:
@@ -38,4 +38,4 @@ def notifier_role(
         source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateWriter(), link=link, topics=topics,
         clock=clock, meter=meter,
         pace=Pace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
-    )  # fmt: skip
+    )

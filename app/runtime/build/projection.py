@@ -44,16 +44,16 @@ def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadS
 def projection_role(
     settings: Settings, bootstrap: str, topics: Topics, group: str, clock: Clock, meter: Meter,
     status: Dependency | None = None,
-) -> ProjectionRole:  # fmt: skip
+) -> ProjectionRole:
     """A fresh role."""
     source = KafkaSource(
         bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True, together=True,
-    )  # fmt: skip
+    )
     return ProjectionRole(
         source=source, store=SqlProjectionStore(database_of(settings, status)), topics=topics, clock=clock, meter=meter,
         retention_days=settings.retention_days,
-    )  # fmt: skip
+    )
 
 
 class Extent(NamedTuple):

@@ -21,7 +21,7 @@ from app.settings import Settings
 def archive(
     settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaLog,
     feed: DirectoryFeed, clock: Clock,
-) -> Archive:  # fmt: skip
+) -> Archive:
     """The log as it was, with connections of its own that nobody has made yet."""
     deliveries = topics.name(Names.DELIVERIES)
     return Archive(
@@ -56,5 +56,5 @@ def replay_role(
     source = KafkaSource(
         bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(Names.REGISTRY_COMMANDS)],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
-    )  # fmt: skip
+    )
     return ReplayRole(source, Surroundings(archive=past, log=log, commands=calls))

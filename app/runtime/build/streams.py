@@ -86,7 +86,7 @@ def fanout_role(
 def health_role(
     settings: Settings, bootstrap: str, topics: Topics, group: Callable[[str], str], log: KafkaLog,
     feed: DirectoryFeed, meter: Meter,
-) -> HealthRole:  # fmt: skip
+) -> HealthRole:
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(Names.ENDPOINTS_SIGNALS)
 
@@ -96,14 +96,14 @@ def health_role(
             data_dir=str(settings.data_dir / "health"), store=settings.table_store, client_id="hookstream-health",
             agent="health", tables={"state": None}, session_s=settings.session_timeout, instance=settings.instance_id,
             recovery={"state": Recovery(later_state, TRUSTED_S)},
-        )  # fmt: skip
+        )
 
     @asynccontextmanager
     async def ends() -> AsyncIterator[Ends]:
         asked = KafkaEnds(
             bootstrap, client_id="hookstream-health", events=topics.name(Names.EVENTS_RAW),
             fanout_group=group("fanout"),
-        )  # fmt: skip
+        )
         try:
             await asked.start()
             yield asked
@@ -116,7 +116,7 @@ def health_role(
 def sequencer_role(
     settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter,
     clock: Clock,
-) -> SequencerRole:  # fmt: skip
+) -> SequencerRole:
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(Names.DELIVERIES_ORDERED)
 
@@ -127,9 +127,9 @@ def sequencer_role(
             agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
             instance=settings.instance_id,
             recovery={"line": Recovery(later_line, TRUSTED_S)},
-        )  # fmt: skip
+        )
 
     return SequencerRole(
         app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(Names.DELIVERIES),
         ordered=source, dead=topics.name(Names.DELIVERIES_DEAD), clock=clock, max_record_bytes=topics.max_record_bytes,
-    )  # fmt: skip
+    )

@@ -17,10 +17,20 @@ from tests.fakes.log import MemoryRecord
 
 def attempt(number: int, state: State, reason: str | None = None) -> Attempt:
     return Attempt(
-        delivery_id="dlv_1", event_id="e1", event_type="a.b", endpoint_id="ep_1", tenant="acme", mode="live",
-        attempt=number, trigger="first", state=state, result="ok" if state == "delivered" else "http_5xx",
-        started_at="2026-01-01T00:00:00Z", duration_ms=1.0, reason=reason,
-    )  # fmt: skip
+        delivery_id="dlv_1",
+        event_id="e1",
+        event_type="a.b",
+        endpoint_id="ep_1",
+        tenant="acme",
+        mode="live",
+        attempt=number,
+        trigger="first",
+        state=state,
+        result="ok" if state == "delivered" else "http_5xx",
+        started_at="2026-01-01T00:00:00Z",
+        duration_ms=1.0,
+        reason=reason,
+    )
 
 
 def standing(*said: Attempt) -> Standing:

@@ -11,16 +11,37 @@ NOW = 1_700_000_000_000
 
 
 def fact(
-    kind: Kind, state: State, attempts: int, at_ms: int, *, turn: int = 0, reason: str | None = None,
+    kind: Kind,
+    state: State,
+    attempts: int,
+    at_ms: int,
+    *,
+    turn: int = 0,
+    reason: str | None = None,
     last: Last | None = None,
-) -> Fact:  # fmt: skip
+) -> Fact:
     if kind == "attempt" and last is None and state in ("delivered", "retrying", "dead"):
         last = Last(status=200 if state == "delivered" else 500, result=state, error=None, duration_ms=1.0)
     return Fact(
-        id="dlv_1", tenant="acme", mode="live", endpoint_id="ep_1", event_id="evt_1", event_type="a.b",
-        accepted_at_ms=NOW, replay_id=None, sequence=None, ordering_key=None, source=(0, 1), kind=kind,
-        at_ms=NOW + at_ms, state=state, attempts=attempts, reason=reason, last=last, turn=turn,
-    )  # fmt: skip
+        id="dlv_1",
+        tenant="acme",
+        mode="live",
+        endpoint_id="ep_1",
+        event_id="evt_1",
+        event_type="a.b",
+        accepted_at_ms=NOW,
+        replay_id=None,
+        sequence=None,
+        ordering_key=None,
+        source=(0, 1),
+        kind=kind,
+        at_ms=NOW + at_ms,
+        state=state,
+        attempts=attempts,
+        reason=reason,
+        last=last,
+        turn=turn,
+    )
 
 
 def told(*facts: Fact) -> Standing:
@@ -87,9 +108,10 @@ def test_the_last_attempt_stays_when_none_follows() -> None:
 
 
 STATES: dict[Kind, list[State]] = {
-    "delivery": ["pending", "retrying"], "aside": ["dead", "paused"],
+    "delivery": ["pending", "retrying"],
+    "aside": ["dead", "paused"],
     "attempt": ["retrying", "delivered", "dead", "cancelled", "paused"],
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -100,8 +122,14 @@ def facts(draw: st.DrawFn) -> Fact:
     if kind == "delivery":
         said = "retrying" if attempts else "pending"
     # a broker gives the records of a topic different times, or an order: the same moment twice says the same
-    return fact(kind, said, attempts, draw(st.integers(0, 10)) * 3 + ["delivery", "aside", "attempt"].index(kind),
-                turn=draw(st.integers(0, 1)), reason=f"{kind} {attempts}")  # fmt: skip
+    return fact(
+        kind,
+        said,
+        attempts,
+        draw(st.integers(0, 10)) * 3 + ["delivery", "aside", "attempt"].index(kind),
+        turn=draw(st.integers(0, 1)),
+        reason=f"{kind} {attempts}",
+    )
 
 
 @given(st.lists(facts(), min_size=1, max_size=8, unique_by=lambda each: (each.kind, each.at_ms)), st.randoms())
@@ -120,6 +148,11 @@ def test_read_again_it_is_the_same(given: list[Fact]) -> None:
 def _shown(standing: Standing) -> object:
     """What is shown of it."""
     return (
-        standing.state, standing.attempts, standing.reason, standing.status, standing.result, standing.updated_at_ms,
+        standing.state,
+        standing.attempts,
+        standing.reason,
+        standing.status,
+        standing.result,
+        standing.updated_at_ms,
         standing.turn,
-    )  # fmt: skip
+    )

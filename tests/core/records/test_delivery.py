@@ -19,15 +19,34 @@ NUMBER = st.integers(0, 2) | st.integers(0, 2**62)
 FORMATS = st.sampled_from(["native", "ce-structured", "ce-binary"])
 MODES = st.sampled_from(["live", "test"])
 DELIVERIES = st.builds(
-    Delivery, id=TEXT, endpoint_id=TEXT, event_id=TEXT, event_type=TEXT, tenant=TEXT, mode=MODES, created_at=TEXT,
-    body=st.binary(max_size=50), format=FORMATS, accepted_at_ms=NUMBER, attempts=NUMBER, due_at_ms=NUMBER,
-    sequence=st.none() | NUMBER, ordering_key=st.none() | TEXT, replay_id=TEXT,
+    Delivery,
+    id=TEXT,
+    endpoint_id=TEXT,
+    event_id=TEXT,
+    event_type=TEXT,
+    tenant=TEXT,
+    mode=MODES,
+    created_at=TEXT,
+    body=st.binary(max_size=50),
+    format=FORMATS,
+    accepted_at_ms=NUMBER,
+    attempts=NUMBER,
+    due_at_ms=NUMBER,
+    sequence=st.none() | NUMBER,
+    ordering_key=st.none() | TEXT,
+    replay_id=TEXT,
     traceparent=st.none() | st.text(min_size=1, max_size=20),
-)  # fmt: skip
+)
 DELIVERY = Delivery(
-    id="dlv_1", endpoint_id="ep_1", event_id="e1", event_type="a.b", tenant="acme", mode="live",
-    created_at="2026-01-01T00:00:00Z", body=b"{}",
-)  # fmt: skip
+    id="dlv_1",
+    endpoint_id="ep_1",
+    event_id="e1",
+    event_type="a.b",
+    tenant="acme",
+    mode="live",
+    created_at="2026-01-01T00:00:00Z",
+    body=b"{}",
+)
 REQUIRED = ("delivery-id", "event-id", "event-type", "tenant", "mode", "created-at")
 
 
@@ -54,19 +73,37 @@ def test_an_empty_traceparent_is_none() -> None:
 @pytest.mark.parametrize("replay", ["", "rpl_1"])
 def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: str, replay: str) -> None:
     event = Event(
-        id="e1", type="a.b", tenant="acme", mode="test", created_at="2026-01-01T00:00:00Z", body=b"{}",
-        format=kind, ordering_key=ordering_key, traceparent="00-a-b-01",  # type: ignore[arg-type]
-    )  # fmt: skip
+        id="e1",
+        type="a.b",
+        tenant="acme",
+        mode="test",
+        created_at="2026-01-01T00:00:00Z",
+        body=b"{}",
+        format=kind,
+        ordering_key=ordering_key,
+        traceparent="00-a-b-01",  # type: ignore[arg-type]
+    )
     sequence = 7 if ordering_key else None
     headers = with_delivery(event_headers(event, 55, sequence, replay, 99), "dlv_1")
     assert decode(b"ep_1", event.body, headers) == (
         Delivery(
-            id="dlv_1", endpoint_id="ep_1", event_id="e1", event_type="a.b", tenant="acme", mode="test",
-            created_at=event.created_at, body=b"{}", format=event.format, accepted_at_ms=55, sequence=sequence,
-            ordering_key=ordering_key, replay_id=replay, traceparent="00-a-b-01",
+            id="dlv_1",
+            endpoint_id="ep_1",
+            event_id="e1",
+            event_type="a.b",
+            tenant="acme",
+            mode="test",
+            created_at=event.created_at,
+            body=b"{}",
+            format=event.format,
+            accepted_at_ms=55,
+            sequence=sequence,
+            ordering_key=ordering_key,
+            replay_id=replay,
+            traceparent="00-a-b-01",
         ),
         99,
-    )  # fmt: skip
+    )
 
 
 def test_the_deliveries_of_one_event_share_nothing_that_can_change() -> None:
@@ -84,10 +121,22 @@ def test_a_missing_header_is_a_defect_that_names_it(missing: str) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [("attempts", b"one"), ("due-at", b""), ("sequence", b"1.5"), ("accepted-at", b"x"), ("attempts", b"-5"),
-     ("sequence", b"1" + b"0" * 30), ("registry-position", b"9" * 5000), ("arrival", b" 1"), ("attempts", b"1_0"),
-     ("mode", b"both"), ("format", b"xml"), ("event-id", b"\xff"), ("created-at", b"x" * 1025)],
-)  # fmt: skip
+    [
+        ("attempts", b"one"),
+        ("due-at", b""),
+        ("sequence", b"1.5"),
+        ("accepted-at", b"x"),
+        ("attempts", b"-5"),
+        ("sequence", b"1" + b"0" * 30),
+        ("registry-position", b"9" * 5000),
+        ("arrival", b" 1"),
+        ("attempts", b"1_0"),
+        ("mode", b"both"),
+        ("format", b"xml"),
+        ("event-id", b"\xff"),
+        ("created-at", b"x" * 1025),
+    ],
+)
 def test_an_unreadable_header_is_a_defect(broken: tuple[str, bytes]) -> None:
     with pytest.raises(Defect):
         decode(b"ep_1", b"{}", [*encode(DELIVERY), broken])
@@ -95,9 +144,18 @@ def test_an_unreadable_header_is_a_defect(broken: tuple[str, bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "due"),
-    [([], 0), ([("due-at", b"")], 0), ([("due-at", b"soon")], 0), ([("due-at", b"-5")], 0), ([("x", b"1")], 0),
-     ([("x", b"1"), ("due-at", b"5")], 5), ([("due-at", None)], 0), ([("due-at", b"9" * 5000)], 0),
-     ([("due-at", b"%d" % (8 * 86_400_000))], 8 * 86_400_000), ([("due-at", b"%d" % (10 * 86_400_000))], 0)],
-)  # fmt: skip
+    [
+        ([], 0),
+        ([("due-at", b"")], 0),
+        ([("due-at", b"soon")], 0),
+        ([("due-at", b"-5")], 0),
+        ([("x", b"1")], 0),
+        ([("x", b"1"), ("due-at", b"5")], 5),
+        ([("due-at", None)], 0),
+        ([("due-at", b"9" * 5000)], 0),
+        ([("due-at", b"%d" % (8 * 86_400_000))], 8 * 86_400_000),
+        ([("due-at", b"%d" % (10 * 86_400_000))], 0),
+    ],
+)
 def test_without_a_due_time_that_we_may_have_written_it_is_due_at_once(headers: list[Any], due: int) -> None:
     assert due_at_ms(headers, 0) == due

@@ -44,21 +44,39 @@ def shown(event: Event, *fields: str) -> tuple[Any, ...]:
 
 def test_a_native_event_says_everything_itself() -> None:
     body = native(
-        id="e-1", created_at="2026-01-02T03:04:05Z", tenant="acme", mode="test", idempotency_key="i", ordering_key="o",
-        metadata={"anything": [1]}, unknown="passed over",
-    )  # fmt: skip
+        id="e-1",
+        created_at="2026-01-02T03:04:05Z",
+        tenant="acme",
+        mode="test",
+        idempotency_key="i",
+        ordering_key="o",
+        metadata={"anything": [1]},
+        unknown="passed over",
+    )
     assert read(body) == Event(
-        id="e-1", type="a.b", tenant="acme", mode="test", created_at="2026-01-02T03:04:05Z", body=body, format="native",
-        idempotency_key="i", ordering_key="o",
-    )  # fmt: skip
+        id="e-1",
+        type="a.b",
+        tenant="acme",
+        mode="test",
+        created_at="2026-01-02T03:04:05Z",
+        body=body,
+        format="native",
+        idempotency_key="i",
+        ordering_key="o",
+    )
 
 
 def test_what_a_native_event_leaves_out_has_a_default() -> None:
     event = read(MINIMAL)
     assert event == Event(
-        id=event.id, type="a.b", tenant="default", mode="live", created_at="2026-01-02T03:04:05.678Z", body=MINIMAL,
+        id=event.id,
+        type="a.b",
+        tenant="default",
+        mode="live",
+        created_at="2026-01-02T03:04:05.678Z",
+        body=MINIMAL,
         format="native",
-    )  # fmt: skip
+    )
 
 
 def test_null_and_the_empty_mode_are_as_good_as_nothing() -> None:
@@ -92,9 +110,13 @@ def test_the_idempotency_key_is_the_producers_id_if_none_is_said(said: dict[str,
 
 @pytest.mark.parametrize(
     ("header", "field", "attribute"),
-    [("tenant", "tenant", "tenant"), ("idempotency-key", "idempotency_key", "idempotencykey"),
-     ("ordering-key", "ordering_key", "orderingkey"), ("Ordering-KEY", "ordering_key", "orderingkey")],
-)  # fmt: skip
+    [
+        ("tenant", "tenant", "tenant"),
+        ("idempotency-key", "idempotency_key", "idempotencykey"),
+        ("ordering-key", "ordering_key", "orderingkey"),
+        ("Ordering-KEY", "ordering_key", "orderingkey"),
+    ],
+)
 def test_headers_win_over_fields(header: str, field: str, attribute: str) -> None:
     won, empty = [(header, b"header")], [(header, b"")]
     ways: list[tuple[bytes, Headers]] = [
@@ -196,9 +218,14 @@ def test_what_is_no_event_has_a_reason_and_a_sentence(reason: str, value: bytes 
 
 @pytest.mark.parametrize(
     ("field", "limit", "reason"),
-    [("type", 256, "bad_type"), ("id", 256, "bad_id"), ("tenant", 128, "bad_tenant"),
-     ("idempotency_key", 512, "bad_key"), ("ordering_key", 512, "bad_key")],
-)  # fmt: skip
+    [
+        ("type", 256, "bad_type"),
+        ("id", 256, "bad_id"),
+        ("tenant", 128, "bad_tenant"),
+        ("idempotency_key", 512, "bad_key"),
+        ("ordering_key", 512, "bad_key"),
+    ],
+)
 def test_each_name_may_have_its_limit_and_not_one_character_more(field: str, limit: int, reason: str) -> None:
     assert shown(read(native(**{field: "a" * limit})), field) == ("a" * limit,)
     with pytest.raises(MalformedEvent) as caught:
@@ -219,9 +246,16 @@ def test_a_value_of_exactly_the_limit_passes_and_one_byte_more_does_not(value: b
 
 @pytest.mark.parametrize(
     "moment",
-    ["2026-01-02T03:04:05Z", "2026-01-02T03:04Z", "2026-01-02 03:04:05.123456789+05:30", "2024-02-29t23:59:59.9z",
-     "2026-01-02T03:04:05-0800", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"],
-)  # fmt: skip
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04Z",
+        "2026-01-02 03:04:05.123456789+05:30",
+        "2024-02-29t23:59:59.9z",
+        "2026-01-02T03:04:05-0800",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+    ],
+)
 def test_a_time_with_a_zone_is_taken_as_it_is_written(moment: str) -> None:
     assert read(native(created_at=moment)).created_at == moment
 
@@ -244,9 +278,10 @@ def test_two_sources_never_share_an_idempotency_key() -> None:
     keys = set()
     for source, id_ in pairs:
         ways: list[tuple[bytes, Headers]] = [
-            (cloud(source=source, id=id_), STRUCTURED), (cloud(source=source, id=id_), []),
+            (cloud(source=source, id=id_), STRUCTURED),
+            (cloud(source=source, id=id_), []),
             (b"1", [*BINARY[1:2], BINARY[3], ("ce_source", source.encode()), ("ce_id", id_.encode())]),
-        ]  # fmt: skip
+        ]
         (key,) = {read(body, headers).idempotency_key for body, headers in ways}
         keys.add(key)
     assert len(keys) == len(pairs)
@@ -256,9 +291,16 @@ def test_two_sources_never_share_an_idempotency_key() -> None:
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 ATTRIBUTES = {
-    "id": "A-1", "source": "https://example.com/things", "type": "com.example.thing_made", "time": MOMENT,
-    "datacontenttype": "application/json", "tenant": "acme", "mode": "test", "orderingkey": "thing-1", "subject": "s",
-}  # fmt: skip
+    "id": "A-1",
+    "source": "https://example.com/things",
+    "type": "com.example.thing_made",
+    "time": MOMENT,
+    "datacontenttype": "application/json",
+    "tenant": "acme",
+    "mode": "test",
+    "orderingkey": "thing-1",
+    "subject": "s",
+}
 WAYS = {"ce-structured": kafka.to_structured_event, "ce-binary": kafka.to_binary_event}
 
 
@@ -274,9 +316,16 @@ def test_a_cloud_event_of_the_official_package_is_understood(way: str) -> None:
     moment = event.created_at
     assert datetime.fromisoformat(moment) == MOMENT
     assert event == Event(
-        id="A-1", type="com.example.thing_made", tenant="acme", mode="test", created_at=moment, body=value,
-        format=way, idempotency_key="https://example.com/things A-1", ordering_key="thing-1",
-    )  # fmt: skip
+        id="A-1",
+        type="com.example.thing_made",
+        tenant="acme",
+        mode="test",
+        created_at=moment,
+        body=value,
+        format=way,
+        idempotency_key="https://example.com/things A-1",
+        ordering_key="thing-1",
+    )
     assert json.loads(data_of(event.body, event.format)) == {"gr\u00fc\u00dfe": [1, 2.5, None]}
 
 

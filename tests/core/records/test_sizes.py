@@ -74,23 +74,45 @@ def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence
 
 SHORT = long_text(1024)
 DELIVERIES = st.builds(
-    Delivery, id=SHORT, endpoint_id=SHORT, event_id=SHORT, event_type=SHORT, tenant=SHORT,
-    mode=st.just("live"), created_at=SHORT, body=st.just(b"x" * MAX_EVENT), accepted_at_ms=st.just(10**18),
-    attempts=st.just(10**18), sequence=st.just(10**18), ordering_key=long_text(512), replay_id=SHORT,
-    traceparent=SHORT, arrival=st.just(10**18), turn=st.just(10**18), source=SHORT,
-)  # fmt: skip
+    Delivery,
+    id=SHORT,
+    endpoint_id=SHORT,
+    event_id=SHORT,
+    event_type=SHORT,
+    tenant=SHORT,
+    mode=st.just("live"),
+    created_at=SHORT,
+    body=st.just(b"x" * MAX_EVENT),
+    accepted_at_ms=st.just(10**18),
+    attempts=st.just(10**18),
+    sequence=st.just(10**18),
+    ordering_key=long_text(512),
+    replay_id=SHORT,
+    traceparent=SHORT,
+    arrival=st.just(10**18),
+    turn=st.just(10**18),
+    source=SHORT,
+)
 REPLIES = st.builds(
-    Reply, status=st.just(500), body=st.binary(max_size=10) | st.sampled_from([b"\xff" * 65_536, b"\0" * 65_536]),
+    Reply,
+    status=st.just(500),
+    body=st.binary(max_size=10) | st.sampled_from([b"\xff" * 65_536, b"\0" * 65_536]),
     headers=st.lists(st.tuples(*[long_text(7_800, WORST | HALF)] * 2), max_size=4).map(lambda some: tuple(some * 50)),
-    truncated=st.booleans(), timing=st.just(Timing()),
-)  # fmt: skip
+    truncated=st.booleans(),
+    timing=st.just(Timing()),
+)
 REFUSALS = st.builds(Refusal, kind=st.just("tls"), detail=long_text(1_000_000, WORST | HALF), timing=st.just(Timing()))
 OUTCOMES: st.SearchStrategy[Outcome] = REPLIES | REFUSALS
 VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from([Delivered(), RetryAt(NOW_MS + 5000), Dead("exhausted")])
 ENDPOINT = Endpoint(
-    id="ep", tenant="acme", mode="live", url="https://x.example/" + "y" * 2000, events=("*",), profile="standard",
+    id="ep",
+    tenant="acme",
+    mode="live",
+    url="https://x.example/" + "y" * 2000,
+    events=("*",),
+    profile="standard",
     description="\x00" * 1024,
-)  # fmt: skip
+)
 
 
 class CheckedLog:
@@ -103,9 +125,14 @@ class CheckedLog:
         return self
 
     def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Iterable[Header] = (),
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[Header] = (),
         partition: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         logical = TOPICS.logical(topic)
         assert logical is not None
         fits(logical, key, value, list(headers))
@@ -224,10 +251,16 @@ def test_the_longest_line() -> None:
 # --- health -------------------------------------------------------------------------------------------------------
 
 SIGNALS = st.builds(
-    Signal, outcome=st.sampled_from(["ok", "failed", "unsent"]), epoch=st.just(1), delivery_id=long_text(20_000),
-    event_type=long_text(20_000), result=long_text(20_000), status=st.just(500), error=long_text(20_000),
+    Signal,
+    outcome=st.sampled_from(["ok", "failed", "unsent"]),
+    epoch=st.just(1),
+    delivery_id=long_text(20_000),
+    event_type=long_text(20_000),
+    result=long_text(20_000),
+    status=st.just(500),
+    error=long_text(20_000),
     dead=st.none() | long_text(20_000),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -258,17 +291,27 @@ def test_a_signal_that_is_larger_than_ours_is_none() -> None:
 @st.composite
 def actions(draw: st.DrawFn) -> Action:
     text = draw(long_text(400_000))
-    return cast(Action, draw(st.sampled_from([
-        CreateEndpoint(msgspec.structs.replace(ENDPOINT, id=text)),
-        CreateEndpoint(msgspec.structs.replace(ENDPOINT, profile=text)),
-        CreateEndpoint(msgspec.structs.replace(ENDPOINT, metadata={text: text})),
-        CreateEndpoint(msgspec.structs.replace(ENDPOINT, events=(text,) * 2)),
-        CreateEndpoint(msgspec.structs.replace(ENDPOINT, created_by=(text, text))),
-        UpdateEndpoint(text, {}), UpdateEndpoint("ep", {text: 1}), UpdateEndpoint("ep", {"url": text}),
-        CreateKey(ApiKey(id=text, tenant=text, mode="live", digest="d", last4="l")),
-        PutTenant(Tenant(id="acme", notify_emails=(text,) * 2)), PutTenant(Tenant(id="acme", name=text)),
-        TakeTurns([Turn(id=text, number=1)]),
-    ])))  # fmt: skip
+    return cast(
+        Action,
+        draw(
+            st.sampled_from(
+                [
+                    CreateEndpoint(msgspec.structs.replace(ENDPOINT, id=text)),
+                    CreateEndpoint(msgspec.structs.replace(ENDPOINT, profile=text)),
+                    CreateEndpoint(msgspec.structs.replace(ENDPOINT, metadata={text: text})),
+                    CreateEndpoint(msgspec.structs.replace(ENDPOINT, events=(text,) * 2)),
+                    CreateEndpoint(msgspec.structs.replace(ENDPOINT, created_by=(text, text))),
+                    UpdateEndpoint(text, {}),
+                    UpdateEndpoint("ep", {text: 1}),
+                    UpdateEndpoint("ep", {"url": text}),
+                    CreateKey(ApiKey(id=text, tenant=text, mode="live", digest="d", last4="l")),
+                    PutTenant(Tenant(id="acme", notify_emails=(text,) * 2)),
+                    PutTenant(Tenant(id="acme", name=text)),
+                    TakeTurns([Turn(id=text, number=1)]),
+                ]
+            )
+        ),
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -318,8 +361,9 @@ def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply
 def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
     ours = [("rejected-reason", b"not_json")]
     assert reduced(Names.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
-        b"", [*ours, ("rejected-truncated-from", b"15")],
-    )  # fmt: skip
+        b"",
+        [*ours, ("rejected-truncated-from", b"15")],
+    )
     held = reduced(Names.SEQUENCER_HELD, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
     assert held is not None
     entry = msgspec.msgpack.decode(held[0] or b"")

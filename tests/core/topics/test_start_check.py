@@ -28,9 +28,10 @@ def cluster(**changed: Actual) -> dict[str, Actual]:
 def like(name: str, *, partitions: int | None = None, **config: str) -> Actual:
     actual = cluster()[f"p.{name}"]
     return Actual(
-        partitions=partitions or actual.partitions, replication=actual.replication,
+        partitions=partitions or actual.partitions,
+        replication=actual.replication,
         config=actual.config | {key.replace("_", "."): value for key, value in config.items()},
-    )  # fmt: skip
+    )
 
 
 def test_a_cluster_as_declared_is_fine() -> None:

@@ -19,12 +19,23 @@ FOLDER = Path(__file__).parents[3] / "topics"
 DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}
 DAY_MS = 86_400_000
 ROLES_USE = [
-    Names.EVENTS_RAW, Names.EVENTS_REJECTED, Names.EVENTS_DUPLICATES, Names.REGISTRY_COMMANDS, Names.REGISTRY,
-    Names.REGISTRY_REPLIES, Names.ENDPOINTS_SIGNALS, Names.NOTICES, Names.AUDIT,
-    Names.DELIVERIES, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ATTEMPTS, Names.SEQUENCER_LINES,
+    Names.EVENTS_RAW,
+    Names.EVENTS_REJECTED,
+    Names.EVENTS_DUPLICATES,
+    Names.REGISTRY_COMMANDS,
+    Names.REGISTRY,
+    Names.REGISTRY_REPLIES,
+    Names.ENDPOINTS_SIGNALS,
+    Names.NOTICES,
+    Names.AUDIT,
+    Names.DELIVERIES,
+    Names.DELIVERIES_DEAD,
+    Names.DELIVERIES_ORDERED,
+    Names.ATTEMPTS,
+    Names.SEQUENCER_LINES,
     Names.SEQUENCER_HELD,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
-]  # fmt: skip
+]
 
 
 def loaded(documents: dict[str, Any] | None = None, **options: Any) -> Topics:
@@ -155,9 +166,15 @@ def test_a_missing_rung_is_reported() -> None:
 
 @pytest.mark.parametrize(
     ("document", "place"),
-    [(None, "x.yaml"), ([], "x.yaml"), ({"partitions": "some"}, "$.partitions"), ({"colour": "red"}, "colour"),
-     ({"config": {"a": []}}, "$.config"), ({"rungs": "1s"}, "$.rungs")],
-)  # fmt: skip
+    [
+        (None, "x.yaml"),
+        ([], "x.yaml"),
+        ({"partitions": "some"}, "$.partitions"),
+        ({"colour": "red"}, "colour"),
+        ({"config": {"a": []}}, "$.config"),
+        ({"rungs": "1s"}, "$.rungs"),
+    ],
+)
 def test_a_bad_file_is_named_with_the_place(document: Any, place: str) -> None:
     broken = DOCUMENTS["notices.yaml"] | document if isinstance(document, dict) else document
     (problem,) = problems(DOCUMENTS | {"x.yaml": broken})
@@ -206,10 +223,14 @@ def test_what_was_applied_is_not_planned_again() -> None:
 
 @pytest.mark.parametrize(
     ("name", "there", "same"),
-    [("cleanup.policy", "delete,compact", True), ("cleanup.policy", "compact", False),
-     ("min.cleanable.dirty.ratio", "0.10", True), ("min.cleanable.dirty.ratio", "0.5", False),
-     ("retention.ms", "777600000.0", True)],
-)  # fmt: skip
+    [
+        ("cleanup.policy", "delete,compact", True),
+        ("cleanup.policy", "compact", False),
+        ("min.cleanable.dirty.ratio", "0.10", True),
+        ("min.cleanable.dirty.ratio", "0.5", False),
+        ("retention.ms", "777600000.0", True),
+    ],
+)
 def test_another_spelling_is_no_difference(name: str, there: str, same: bool) -> None:
     topics = loaded()
     wanted = spec("hookstream.fanout-idempotency-changelog")

@@ -40,9 +40,14 @@ class Backlog:
     """One endpoint. `answer(now_ms)` is what a request that begins then comes to: (milliseconds, status or None)."""
 
     def __init__(
-        self, answer: Callable[[int], tuple[int, int | None]], arrivals: Iterator[int], *, rate: float | None = None,
-        schedule_s: tuple[float, ...] = STANDARD, least_ms: int = 24 * HOUR_MS,
-    ) -> None:  # fmt: skip
+        self,
+        answer: Callable[[int], tuple[int, int | None]],
+        arrivals: Iterator[int],
+        *,
+        rate: float | None = None,
+        schedule_s: tuple[float, ...] = STANDARD,
+        least_ms: int = 24 * HOUR_MS,
+    ) -> None:
         self._answer = answer
         self._arrivals = arrivals
         self._rate = rate
@@ -188,10 +193,13 @@ def main() -> None:
     for what, backlog, until in (
         ("hangs, 1/s", Backlog(hangs, every(1000)), day),
         ("hangs, 10/s", Backlog(hangs, every(100)), day),
-        ("hangs for 3 h at 10/s, then answers", Backlog(
-            lambda now: hangs(now) if now < day // 8 else answers(now), every(100, day // 4)), day),
+        (
+            "hangs for 3 h at 10/s, then answers",
+            Backlog(lambda now: hangs(now) if now < day // 8 else answers(now), every(100, day // 4)),
+            day,
+        ),
         ("limit 1/s, 1,000,000 at once", Backlog(answers, iter(range(1, round(1_000_000 * scale))), rate=1.0), 4 * day),
-    ):  # fmt: skip
+    ):
         begun = perf_counter()
         print(backlog.play(until).line(what), f"({perf_counter() - begun:.0f} s)", flush=True)
 

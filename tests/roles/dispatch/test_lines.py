@@ -25,9 +25,18 @@ class Copy:
 
 def delivery(number: int, released: int | None = None, *, key: str = "k", **fields: object) -> Delivery:
     plain = Delivery(
-        id=f"dlv_{number}", endpoint_id="ep", event_id=f"e{number}", event_type="a.b", tenant="acme", mode="live",
-        created_at="", body=b"", arrival=number, released=released, ordering_key=key,
-    )  # fmt: skip
+        id=f"dlv_{number}",
+        endpoint_id="ep",
+        event_id=f"e{number}",
+        event_type="a.b",
+        tenant="acme",
+        mode="live",
+        created_at="",
+        body=b"",
+        arrival=number,
+        released=released,
+        ordering_key=key,
+    )
     return msgspec.structs.replace(plain, **fields)
 
 
@@ -160,5 +169,7 @@ def test_lines_at_rest_are_remembered_up_to_a_bound() -> None:
         lines.ended(copy.delivery)
         assert lines.left(copy) == (None, [])
     assert [lines.take(Copy(delivery(1, 5, key=key), partition, 1)).go is None for key in ("b", "c", "a")] == [
-        True, True, False
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+    ]

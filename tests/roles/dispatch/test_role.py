@@ -62,9 +62,17 @@ class Stage:
         self.feed = MemoryFeed()
         self.meter = PrometheusMeter()
         self.role = DispatchRole(
-            source=self.source, log_=self.log, sender=self.sender, feed=self.feed, keyring=KEYRING, topics=TOPICS,
-            clock=self.clock, dice=FixedDice(DICE), meter=self.meter, limits=limits or Limits(),
-        )  # fmt: skip
+            source=self.source,
+            log_=self.log,
+            sender=self.sender,
+            feed=self.feed,
+            keyring=KEYRING,
+            topics=TOPICS,
+            clock=self.clock,
+            dice=FixedDice(DICE),
+            meter=self.meter,
+            limits=limits or Limits(),
+        )
         self.running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -88,18 +96,30 @@ class Stage:
         owner = f"acme/{id_}"
         secret = KEYRING.seal("whsec_" + base64.b64encode(bytes(24)).decode(), owner, 0)
         made = Endpoint(
-            id=id_, tenant="acme", mode="live", url=url_of(id_), events=("*",), profile=profile, secrets=(secret,),
+            id=id_,
+            tenant="acme",
+            mode="live",
+            url=url_of(id_),
+            events=("*",),
+            profile=profile,
+            secrets=(secret,),
             version=known.version + 1 if known else 1,
-        )  # fmt: skip
+        )
         self.feed.directory.put_endpoint(msgspec.structs.replace(made, **fields))
 
     def put(self, endpoint_id: str, event: str = "e1", *, partition: int = 0, position: int = 0, **fields: Any) -> None:
         """A delivery for an endpoint."""
         delivery = Delivery(
-            id=f"dlv_{event}", endpoint_id=endpoint_id, event_id=event, event_type="a.b", tenant="acme", mode="live",
-            created_at="2026-01-01T00:00:00Z", body=b'{"type":"a.b","data":{"n":1}}',
+            id=f"dlv_{event}",
+            endpoint_id=endpoint_id,
+            event_id=event,
+            event_type="a.b",
+            tenant="acme",
+            mode="live",
+            created_at="2026-01-01T00:00:00Z",
+            body=b'{"type":"a.b","data":{"n":1}}',
             accepted_at_ms=self.clock.now_ms(),
-        )  # fmt: skip
+        )
         headers = delivery_record.encode(msgspec.structs.replace(delivery, **fields))
         if position:
             headers.append(("registry-position", b"%d" % position))
@@ -172,8 +192,11 @@ async def test_a_delivery_is_sent_signed_recorded_and_committed(stage: Stage) ->
     assert (headers["webhook-id"], headers["webhook-attempt"], headers["x-own"]) == ("e1", "1", "1")
     assert (headers["webhook-sequence"], headers["webhook-ordering-key"]) == ("7", "%C3%B6")
     assert (attempt["state"], attempt["attempt"], attempt["trigger"], attempt["status"]) == (
-        "delivered", 1, "replay", 200
-    )  # fmt: skip
+        "delivered",
+        1,
+        "replay",
+        200,
+    )
     assert await stage.offset() == 1
 
 
@@ -207,8 +230,10 @@ async def test_an_exhausted_delivery_goes_to_the_dead_with_its_last_outcome(stag
     stage.put("a", attempts=1, due_at_ms=stage.clock.now_ms())
     (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
     assert (dead.header("reason"), dead.header("last-result"), dead.header("last-status")) == (
-        "exhausted", "http_5xx", "503"
-    )  # fmt: skip
+        "exhausted",
+        "http_5xx",
+        "503",
+    )
     assert dead.header("died-at") == str(stage.clock.now_ms())
     assert (delayed(dead).attempts, delayed(dead).due_at_ms) == (2, 0)
     (attempt,) = await stage.attempts(1)
@@ -373,8 +398,9 @@ async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
     assert (dead.header("reason"), dead.header("last-result"), delayed(dead).attempts) == ("exhausted", "not_sent", 2)
     told = [each for each in await stage.attempts(3) if each["endpoint_id"] == "a"]
     assert [(each["attempt"], each["state"], each["result"]) for each in told] == [
-        (1, "retrying", "not_sent"), (2, "dead", "not_sent")
-    ]  # fmt: skip
+        (1, "retrying", "not_sent"),
+        (2, "dead", "not_sent"),
+    ]
     assert all(each["error"].startswith("no request could be built: ") for each in told)
     assert stage.events("a") == [] and stage.events("b") == ["e2"]
     signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]

@@ -139,8 +139,10 @@ async def test_the_attempts_of_probes_follow_the_schedule(stage: Stage) -> None:
     await stage.clock.advance(21)
     probe = next(each for each in stage.log.of(Names.DELIVERIES_DEAD) if each.header("event-id") == "probe")
     assert (probe.header("reason"), probe.header("last-result"), probe.header("attempts")) == (
-        "exhausted", "timeout", "1"
-    )  # fmt: skip
+        "exhausted",
+        "timeout",
+        "1",
+    )
 
 
 async def test_what_has_waited_too_long_is_dead_with_a_reason_and_an_attempt_record(stage: Stage) -> None:

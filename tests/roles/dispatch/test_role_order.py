@@ -111,8 +111,9 @@ async def test_a_successor_waits_for_the_one_under_way_whose_failure_has_no_retr
     assert stage.events("a") == ["e1"], "two requests of one key at once"
     stage.sender.release(url_of("a"))
     assert states(stage, await stage.attempts(2)) == [
-        ("e1", 1, "cancelled", "superseded"), ("e2", 1, "delivered", None)
-    ]  # fmt: skip
+        ("e1", 1, "cancelled", "superseded"),
+        ("e2", 1, "delivered", None),
+    ]
     assert await stage.offset() == 2
     assert not stage.log.of(rung("5s")) and settled(stage) == [(1, "cancelled"), (2, "delivered")]
 

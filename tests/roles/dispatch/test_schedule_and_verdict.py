@@ -147,9 +147,22 @@ def test_no_receiver_can_break_us_with_its_retry_after(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("wait", "rung"),
-    [(-1, "1s"), (0, "1s"), (0.999, "1s"), (1, "1s"), (4.999, "1s"), (5, "5s"), (59.999, "30s"), (60, "1m"),
-     (7199, "30m"), (7200, "2h"), (28799, "2h"), (28800, "8h"), (1e9, "8h")],
-)  # fmt: skip
+    [
+        (-1, "1s"),
+        (0, "1s"),
+        (0.999, "1s"),
+        (1, "1s"),
+        (4.999, "1s"),
+        (5, "5s"),
+        (59.999, "30s"),
+        (60, "1m"),
+        (7199, "30m"),
+        (7200, "2h"),
+        (28799, "2h"),
+        (28800, "8h"),
+        (1e9, "8h"),
+    ],
+)
 def test_a_record_waits_in_the_longest_rung_that_is_not_longer(wait: float, rung: str) -> None:
     assert rung_for(wait, RUNGS) == rung
 

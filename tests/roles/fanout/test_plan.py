@@ -59,9 +59,15 @@ def endpoint(
     id_: str, tenant: str = "default", mode: Mode = "live", status: Status = "active", ordering: Ordering = "none"
 ) -> Endpoint:
     return Endpoint(
-        id=id_, tenant=tenant, mode=mode, url="https://x.example", events=("*",), profile="standard", status=status,
+        id=id_,
+        tenant=tenant,
+        mode=mode,
+        url="https://x.example",
+        events=("*",),
+        profile="standard",
+        status=status,
         ordering=ordering,
-    )  # fmt: skip
+    )
 
 
 def directory(*endpoints: Endpoint) -> Directory:
@@ -86,10 +92,19 @@ def test_a_delivery_carries_all_that_its_sender_needs() -> None:
     delivery, position = decode(key, value, headers)
     assert position == REGISTRY_POSITION
     assert delivery == Delivery(
-        id=delivery.id, endpoint_id="ep", event_id="e1", event_type="a.b", tenant="acme", mode="test",
-        created_at="2026-01-01T00:00:00Z", body=record.value or b"", accepted_at_ms=1000, sequence=1, ordering_key="o",
+        id=delivery.id,
+        endpoint_id="ep",
+        event_id="e1",
+        event_type="a.b",
+        tenant="acme",
+        mode="test",
+        created_at="2026-01-01T00:00:00Z",
+        body=record.value or b"",
+        accepted_at_ms=1000,
+        sequence=1,
+        ordering_key="o",
         source="0:5",
-    )  # fmt: skip
+    )
 
 
 def test_what_nobody_asked_for_is_counted() -> None:
@@ -120,9 +135,14 @@ def test_what_has_to_be_in_order_goes_to_the_sequencer_in_a_pause_too() -> None:
 @pytest.mark.parametrize("split", range(1, 6))
 def test_duplicates_are_dropped_within_a_batch_and_across_batches(split: int) -> None:
     records = [
-        event(0, id="x"), event(1, id="x"), event(2, idempotency_key="x"), event(3, id="y", idempotency_key="x"),
-        event(4, id="x", tenant="acme"), event(5, id="x", mode="test"), event(6, 2000, id="x"),
-    ]  # fmt: skip
+        event(0, id="x"),
+        event(1, id="x"),
+        event(2, idempotency_key="x"),
+        event(3, id="y", idempotency_key="x"),
+        event(4, id="x", tenant="acme"),
+        event(5, id="x", mode="test"),
+        event(6, 2000, id="x"),
+    ]
     tables, where = Tables(), directory(endpoint("ep"), endpoint("acme", "acme"), endpoint("test", mode="test"))
     plans = [tables.plan(where, records[:split]), tables.plan(where, records[split:])]
     assert [json.loads(each.body)["data"] for plan in plans for each in deliveries(plan)] == [0, 4, 5, 6]
@@ -137,9 +157,18 @@ def test_a_dropped_duplicate_says_what_it_repeats() -> None:
     key, headers = dropped(drop, RULES, 3)
     assert key == b"its key"
     assert duplicate.read(headers) == duplicate.DroppedDuplicate(
-        tenant="default", mode="live", idempotency_key="i", event_id="e12", topic="events.raw", partition=3, offset=12,
-        timestamp_ms=1500, first_partition=0, first_offset=7, first_timestamp_ms=1000,
-    )  # fmt: skip
+        tenant="default",
+        mode="live",
+        idempotency_key="i",
+        event_id="e12",
+        topic="events.raw",
+        partition=3,
+        offset=12,
+        timestamp_ms=1500,
+        first_partition=0,
+        first_offset=7,
+        first_timestamp_ms=1000,
+    )
     assert {name for name, _ in headers} >= {"tenant", "mode", "idempotency-key", "event-id", "first-offset"}
 
 

@@ -41,18 +41,26 @@ def directory(number: int) -> Directory:
     for each in range(number):
         where.put_endpoint(
             Endpoint(
-                id=f"ep_{each:05d}", tenant="default", mode="live", url="https://x.example", events=("*",),
-                profile="standard", ordering="fifo" if each % 3 == 0 else "none",
+                id=f"ep_{each:05d}",
+                tenant="default",
+                mode="live",
+                url="https://x.example",
+                events=("*",),
+                profile="standard",
+                ordering="fifo" if each % 3 == 0 else "none",
                 status="paused" if each % 7 == 1 else "disabled" if each % 5 == 1 else "active",
             )
-        )  # fmt: skip
+        )
     return where
 
 
 def slices(
-    where: Directory, records: list[Record], rules: Rules, checkpoint: Checkpoint | None = None,
+    where: Directory,
+    records: list[Record],
+    rules: Rules,
+    checkpoint: Checkpoint | None = None,
     position: reset_detection.Position = FORWARD,
-) -> list[Plan]:  # fmt: skip
+) -> list[Plan]:
     sights: dict[bytes, bytes] = {}
     sequences: dict[bytes, bytes] = {}
     plans = []
@@ -72,9 +80,12 @@ def checkpoint_of(plan: Plan) -> Checkpoint | None:
 
 
 @given(
-    st.integers(0, 60), st.lists(st.integers(1, 3000), min_size=1, max_size=8), st.integers(1, 70), st.integers(1, 20),
+    st.integers(0, 60),
+    st.lists(st.integers(1, 3000), min_size=1, max_size=8),
+    st.integers(1, 70),
+    st.integers(1, 20),
     st.sampled_from([4000, 40_000]),
-)  # fmt: skip
+)
 def test_a_batch_in_slices_causes_what_it_causes_in_one(
     endpoints: int, sizes: list[int], most: int, whole: int, most_bytes: int
 ) -> None:
@@ -131,7 +142,7 @@ def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -
     where = directory(0)
     endpoint = Endpoint(
         id="", tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard"
-    )  # fmt: skip
+    )
     for name in "bdfh":
         where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
     rules = msgspec.structs.replace(RULES, slice_outputs=2, whole_outputs=2)
@@ -167,8 +178,14 @@ def test_a_slice_ends_after_a_bounded_amount_of_work_for_schemas() -> None:
         spent += 400_000
 
     planner = Planner(
-        Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000), 0, where, lambda: 0, lambda key: None,
-        lambda key: None, violation, spent=lambda: spent,
-    )  # fmt: skip
+        Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000),
+        0,
+        where,
+        lambda: 0,
+        lambda key: None,
+        lambda key: None,
+        violation,
+        spent=lambda: spent,
+    )
     records = [event(number) for number in range(12)]
     assert [plan.upto for plan in planner.slices(records, FORWARD)] == [5, 10, 12]

@@ -28,9 +28,7 @@ SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "p
 
 
 def endpoint(id_: str, **fields: Any) -> Endpoint:
-    made = Endpoint(
-        id=id_, tenant="default", mode="live", url="https://x.example/", events=("*",), profile="standard"
-    )  # fmt: skip
+    made = Endpoint(id=id_, tenant="default", mode="live", url="https://x.example/", events=("*",), profile="standard")
     return msgspec.structs.replace(made, **fields)
 
 
@@ -59,11 +57,20 @@ class Stage:
         self.meter = PrometheusMeter()
         self.partition = MemoryPartition()
         self.role = FanoutRole(
-            app=lambda: self.app, log_=self.log, feed=self.feed, meter=self.meter,
-            clock=FakeClock(), rules=rules, group="g",
-            schemas=NoSchemas(), deliveries="deliveries", ordered="deliveries.ordered", aside="deliveries.dead",
-            rejected="events.rejected", duplicates="events.duplicates",
-        )  # fmt: skip
+            app=lambda: self.app,
+            log_=self.log,
+            feed=self.feed,
+            meter=self.meter,
+            clock=FakeClock(),
+            rules=rules,
+            group="g",
+            schemas=NoSchemas(),
+            deliveries="deliveries",
+            ordered="deliveries.ordered",
+            aside="deliveries.dead",
+            rejected="events.rejected",
+            duplicates="events.duplicates",
+        )
         self.running: asyncio.Task[None] | None = None
 
     def start(self) -> None:

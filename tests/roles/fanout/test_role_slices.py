@@ -17,9 +17,7 @@ from tests.fakes.stream import MemoryPartition
 from tests.roles.fanout.test_role import POSITIONS, Stage, endpoint, event
 
 NAMES = [f"ep_{number:02d}" for number in range(30)]
-RULES = Rules(
-    topic="events.raw", ttl_ms=60_000, max_event_bytes=2000, slice_outputs=5, whole_outputs=5
-)  # fmt: skip
+RULES = Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000, slice_outputs=5, whole_outputs=5)
 
 
 class WideStage(Stage):

@@ -74,7 +74,7 @@ class Stage:
 
         role = HealthRole(
             app=lambda: self.app, log_=self.log, feed=self.feed, ends=ends, meter=PrometheusMeter(), topics=TOPICS
-        )  # fmt: skip
+        )
         self.running = asyncio.create_task(role.run())
 
     async def stop(self) -> None:

@@ -26,7 +26,7 @@ class Patient:
     def __init__(self, profile: str, **fields: Any) -> None:
         self.endpoint = Endpoint(
             id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile=profile, **fields
-        )  # fmt: skip
+        )
         self.rule = PROFILES[profile].disable
         self.state: Health | None = None
         self.offset = -1
@@ -41,9 +41,13 @@ class Patient:
         self, delivery: str = "d1", dead: str | None = None, error: str = "the endpoint answered 500"
     ) -> list[str]:
         signal = Signal(
-            outcome="failed", epoch=self.endpoint.epoch, delivery_id=f"dlv_{delivery:>8}", result="http_5xx",
-            error=error, dead=dead,
-        )  # fmt: skip
+            outcome="failed",
+            epoch=self.endpoint.epoch,
+            delivery_id=f"dlv_{delivery:>8}",
+            result="http_5xx",
+            error=error,
+            dead=dead,
+        )
         return self.give(signal)
 
     def succeed(self) -> list[str]:
@@ -135,8 +139,10 @@ def test_recall_disables_after_five_days_of_only_failures() -> None:
     patient.wait(12 * HOUR).fail("d2")
     seen = [(hour, patient.wait(HOUR).fail(f"e{hour}")) for hour in range(1, 121)]
     assert [each for each in seen if each[1]] == [
-        (60, ["failing 50"]), (90, ["failing 75"]), (120, ["disable", "disabled"])
-    ]  # fmt: skip
+        (60, ["failing 50"]),
+        (90, ["failing 75"]),
+        (120, ["disable", "disabled"]),
+    ]
     assert patient.state and patient.state.shown == (START, START + 12 * HOUR + 5 * DAY)
 
 
@@ -246,8 +252,9 @@ def test_healthy_endpoints_take_no_room() -> None:
 
 @given(
     st.lists(st.tuples(st.sampled_from(["ok", "bad", "dead"]), st.integers(0, 2 * DAY)), max_size=40),
-    st.sampled_from(sorted(PROFILES)), st.data(),
-)  # fmt: skip
+    st.sampled_from(sorted(PROFILES)),
+    st.data(),
+)
 def test_reading_again_changes_nothing_and_gives_the_same_orders(
     script: list[tuple[str, int]], profile: str, data: st.DataObject
 ) -> None:

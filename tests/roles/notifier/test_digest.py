@@ -17,9 +17,15 @@ from app.roles.notifier.digest import Pace, letter, pause_s
 
 def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Notice:
     return Notice(
-        id=f"ntc_{number}", tenant="acme", mode="live", kind=kind, at="2026-01-01T00:00:00Z",
-        endpoint_id=f"ep_{number}", summary=data.pop("summary", "It failed."), data=data,
-    )  # fmt: skip
+        id=f"ntc_{number}",
+        tenant="acme",
+        mode="live",
+        kind=kind,
+        at="2026-01-01T00:00:00Z",
+        endpoint_id=f"ep_{number}",
+        summary=data.pop("summary", "It failed."),
+        data=data,
+    )
 
 
 def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:

@@ -72,10 +72,17 @@ class Stage:
     async def start(self) -> None:
         self.source = self.group.member()
         role = NotifierRole(
-            source=self.source, log_=self.log, feed=self.feed, mailer=self.mailer, writer=TemplateWriter(),
-            link=lambda tenant, address: f"https://x.example/{tenant}/{address}", topics=TOPICS, clock=self.clock,
-            meter=self.meter, pace=Pace(digest_s=10, cooldown_s=900),
-        )  # fmt: skip
+            source=self.source,
+            log_=self.log,
+            feed=self.feed,
+            mailer=self.mailer,
+            writer=TemplateWriter(),
+            link=lambda tenant, address: f"https://x.example/{tenant}/{address}",
+            topics=TOPICS,
+            clock=self.clock,
+            meter=self.meter,
+            pace=Pace(digest_s=10, cooldown_s=900),
+        )
         self.role = role
         self.running = asyncio.create_task(role.run())
         await settle()
@@ -90,9 +97,15 @@ class Stage:
 
     def put(self, number: int, tenant: str = "acme", kind: Any = "endpoint.disabled") -> None:
         notice = Notice(
-            id=f"ntc_{number}", tenant=tenant, mode="live", kind=kind, at="2026-01-01T00:00:00Z",
-            endpoint_id=f"ep_{number}", summary=f"number {number}", data={"url": "https://x.example/"},
-        )  # fmt: skip
+            id=f"ntc_{number}",
+            tenant=tenant,
+            mode="live",
+            kind=kind,
+            at="2026-01-01T00:00:00Z",
+            endpoint_id=f"ep_{number}",
+            summary=f"number {number}",
+            data={"url": "https://x.example/"},
+        )
         self.log.put(Names.NOTICES, key=tenant.encode(), value=msgspec.json.encode(notice))
 
     async def after(self, seconds: float) -> None:
@@ -221,10 +234,14 @@ async def test_an_endpoint_that_asks_for_it_is_told_by_an_event(stage: Stage) ->
     for number, pattern in enumerate(("*", "hookstream.*")):
         stage.feed.directory.put_endpoint(
             Endpoint(
-                id=f"ep{number}", tenant="acme", mode="live", url="https://x.example", events=(pattern,),
+                id=f"ep{number}",
+                tenant="acme",
+                mode="live",
+                url="https://x.example",
+                events=(pattern,),
                 profile="standard",
             )
-        )  # fmt: skip
+        )
     assert [each.id for each in stage.feed.directory.match("acme", "live", "hookstream.endpoint.disabled")] == ["ep1"]
     stage.put(2)
     (record,) = await stage.log.seen(Names.EVENTS_RAW, 1)

@@ -44,7 +44,7 @@ class Stage:
         self.source = SeekingMemorySource(self.group)
         self.role = ProjectionRole(
             source=self.source, store=self.store, topics=TOPICS, clock=self.clock, meter=self.meter, retention_days=1
-        )  # fmt: skip
+        )
         self.running = asyncio.create_task(self.role.run())
 
     async def start(self) -> None:

@@ -38,9 +38,15 @@ from app.roles.registry.decisions import decide
 
 SECRET = SealedSecret(key_id="k1", blob="sealed", created_at_ms=1)
 ENDPOINT = Endpoint(
-    id="ep_1", tenant="acme", mode="test", url="https://a.example/", events=("*",), profile="standard",
-    secrets=(SECRET,), headers={"authorization": "hush-hush"},
-)  # fmt: skip
+    id="ep_1",
+    tenant="acme",
+    mode="test",
+    url="https://a.example/",
+    events=("*",),
+    profile="standard",
+    secrets=(SECRET,),
+    headers={"authorization": "hush-hush"},
+)
 KEY = ApiKey(id="key_1", tenant="acme", mode="live", digest="0" * 64, last4="abcd")
 
 
@@ -66,21 +72,38 @@ def directory() -> Directory:
 
 @pytest.mark.parametrize(
     ("asked", "scope", "entity", "before", "after"),
-    [(CreateEndpoint(ENDPOINT), ("acme", "test"), "endpoint/ep_1", {}, {"url": "https://a.example/"}),
-     (UpdateEndpoint("ep_0", {"url": "https://b.example/", "timeout_s": 3}), ("acme", "test"), "endpoint/ep_0",
-      {"url": "https://a.example/", "timeout_s": None}, {"url": "https://b.example/", "timeout_s": 3}),
-     (RotateSecret("ep_0", msgspec.structs.replace(SECRET, created_at_ms=9), 0), ("acme", "test"), "endpoint/ep_0",
-      {"secrets": [{"created_at_ms": 1}]}, {"secrets": [{"created_at_ms": 9}]}),
-     (SuspendEndpoint("ep_0", "paused", {0: 1}, 0), ("acme", "test"), "endpoint/ep_0", {}, {"status": "paused"}),
-     (RemoveEndpoint("ep_0"), ("acme", "test"), "endpoint/ep_0", {"url": "https://a.example/"}, None),
-     (PutTenant(Tenant(id="acme", name="Acme")), ("acme", ""), "tenant/acme", {}, {"name": "Acme"}),
-     (CreateKey(KEY), ("acme", "live"), "key/key_1", {}, {"last4": "abcd"}),
-     (RevokeKey("key_0"), ("acme", "live"), "key/key_0", {"last4": "abcd"}, None),
-     (PutEventType(EventType(name="a.b", tenant="acme", mode="live")), ("acme", "live"), "type/acme/live/a.b", {},
-      {"name": "a.b"}),
-     (RemoveEventType("acme", "live", "x.y"), ("acme", "live"), "type/acme/live/x.y", {"name": "x.y"}, None)],
+    [
+        (CreateEndpoint(ENDPOINT), ("acme", "test"), "endpoint/ep_1", {}, {"url": "https://a.example/"}),
+        (
+            UpdateEndpoint("ep_0", {"url": "https://b.example/", "timeout_s": 3}),
+            ("acme", "test"),
+            "endpoint/ep_0",
+            {"url": "https://a.example/", "timeout_s": None},
+            {"url": "https://b.example/", "timeout_s": 3},
+        ),
+        (
+            RotateSecret("ep_0", msgspec.structs.replace(SECRET, created_at_ms=9), 0),
+            ("acme", "test"),
+            "endpoint/ep_0",
+            {"secrets": [{"created_at_ms": 1}]},
+            {"secrets": [{"created_at_ms": 9}]},
+        ),
+        (SuspendEndpoint("ep_0", "paused", {0: 1}, 0), ("acme", "test"), "endpoint/ep_0", {}, {"status": "paused"}),
+        (RemoveEndpoint("ep_0"), ("acme", "test"), "endpoint/ep_0", {"url": "https://a.example/"}, None),
+        (PutTenant(Tenant(id="acme", name="Acme")), ("acme", ""), "tenant/acme", {}, {"name": "Acme"}),
+        (CreateKey(KEY), ("acme", "live"), "key/key_1", {}, {"last4": "abcd"}),
+        (RevokeKey("key_0"), ("acme", "live"), "key/key_0", {"last4": "abcd"}, None),
+        (
+            PutEventType(EventType(name="a.b", tenant="acme", mode="live")),
+            ("acme", "live"),
+            "type/acme/live/a.b",
+            {},
+            {"name": "a.b"},
+        ),
+        (RemoveEventType("acme", "live", "x.y"), ("acme", "live"), "type/acme/live/x.y", {"name": "x.y"}, None),
+    ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else "",
-)  # fmt: skip
+)
 def test_an_entry_says_whose_what_and_how_it_was_before_and_after(
     directory: Directory, asked: Any, scope: tuple[str, str], entity: str, before: Any, after: Any
 ) -> None:

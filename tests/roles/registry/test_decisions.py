@@ -24,9 +24,17 @@ from app.roles.registry.decisions import Change
 
 NOW = 1_000
 ENDPOINT = Endpoint(
-    id="ep_1", tenant="acme", mode="live", url="https://x.example/hook", events=("a.*",), profile="standard",
-    secrets=(SealedSecret(key_id="k", blob="AAAA", created_at_ms=1),), created_at_ms=500, updated_at_ms=600, version=3,
-)  # fmt: skip
+    id="ep_1",
+    tenant="acme",
+    mode="live",
+    url="https://x.example/hook",
+    events=("a.*",),
+    profile="standard",
+    secrets=(SealedSecret(key_id="k", blob="AAAA", created_at_ms=1),),
+    created_at_ms=500,
+    updated_at_ms=600,
+    version=3,
+)
 
 
 def changed(endpoint: Endpoint = ENDPOINT, **fields: Any) -> Endpoint:
@@ -66,9 +74,15 @@ def test_an_id_is_used_once() -> None:
 def test_an_update_changes_the_named_fields_and_the_version(expected: int | None) -> None:
     changes = {"url": "https://y.example", "events": ["b"], "status": "paused", "schedule_s": [0, 9], "timeout_s": 5}
     after = changed(
-        url="https://y.example", events=("b",), status="paused", schedule_s=(0.0, 9.0), timeout_s=5.0, version=4,
-        epoch=4, updated_at_ms=NOW,
-    )  # fmt: skip
+        url="https://y.example",
+        events=("b",),
+        status="paused",
+        schedule_s=(0.0, 9.0),
+        timeout_s=5.0,
+        version=4,
+        epoch=4,
+        updated_at_ms=NOW,
+    )
     assert decide(UpdateEndpoint("ep_1", changes, expected)) == Change("endpoint/ep_1", after, 4)
 
 
@@ -138,9 +152,17 @@ INVALID: list[tuple[str, Any, str]] = [
     ("rate_limit", 100_001, "rate_limit: 0.001 to"),
 ]
 MISTYPED: list[tuple[str, Any]] = [
-    ("url", None), ("url", 1), ("events", "a.*"), ("status", "asleep"), ("headers", {"X": 1}), ("ordering", "lifo"),
-    ("timeout_s", "5"), ("max_in_flight", 1.5), ("secrets", [{}]), ("metadata", []),
-]  # fmt: skip
+    ("url", None),
+    ("url", 1),
+    ("events", "a.*"),
+    ("status", "asleep"),
+    ("headers", {"X": 1}),
+    ("ordering", "lifo"),
+    ("timeout_s", "5"),
+    ("max_in_flight", 1.5),
+    ("secrets", [{}]),
+    ("metadata", []),
+]
 
 
 @pytest.mark.parametrize(("field", "value", "sentence"), INVALID, ids=[row[0] for row in INVALID])
@@ -160,19 +182,33 @@ def test_a_value_of_another_type_is_refused_with_its_place(field: str, value: An
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("url", "https://" + "x" * 2040), ("events", ["a"] * 500), ("description", "x" * 1024), ("timeout_s", 0.1),
-     ("timeout_s", 60), ("max_in_flight", 1000), ("rate_limit", 0.001), ("schedule_s", [0, 7 * 86_400]),
-     ("headers", {"X-Mine": "x" * 4096}), ("metadata", {str(number): "" for number in range(50)})],
+    [
+        ("url", "https://" + "x" * 2040),
+        ("events", ["a"] * 500),
+        ("description", "x" * 1024),
+        ("timeout_s", 0.1),
+        ("timeout_s", 60),
+        ("max_in_flight", 1000),
+        ("rate_limit", 0.001),
+        ("schedule_s", [0, 7 * 86_400]),
+        ("headers", {"X-Mine": "x" * 4096}),
+        ("metadata", {str(number): "" for number in range(50)}),
+    ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
-)  # fmt: skip
+)
 def test_the_limits_themselves_are_allowed(field: str, value: Any) -> None:
     assert decide(UpdateEndpoint("ep_1", {field: value})).version == 4
 
 
-@pytest.mark.parametrize(("tenant", "profile", "sentence"), [
-    ("a/b", "standard", "tenant"), ("", "standard", "tenant"), ("acme", "standart", "did you mean standard?"),
-    ("acme", "zzz", "one of bota, efficlose, recall, standard, voxscriber"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tenant", "profile", "sentence"),
+    [
+        ("a/b", "standard", "tenant"),
+        ("", "standard", "tenant"),
+        ("acme", "standart", "did you mean standard?"),
+        ("acme", "zzz", "one of bota, efficlose, recall, standard, voxscriber"),
+    ],
+)
 def test_a_strange_tenant_or_profile_is_refused(tenant: str, profile: str, sentence: str) -> None:
     for action in (
         CreateEndpoint(changed(id="ep_2", tenant=tenant, profile=profile)),
@@ -436,8 +472,10 @@ def test_a_circuit_is_shown_without_a_new_version_and_ends_with_the_epoch() -> N
     opened = decide(command_record.MarkCircuit("ep_1", 1, mark))
     assert isinstance(opened.value, Endpoint) and opened.value.circuit == mark
     assert (opened.version, opened.value.version, opened.value.updated_at_ms) == (
-        ENDPOINT.version, ENDPOINT.version, ENDPOINT.updated_at_ms
-    )  # fmt: skip
+        ENDPOINT.version,
+        ENDPOINT.version,
+        ENDPOINT.updated_at_ms,
+    )
     where = directory(opened.value)
     for again in (command_record.MarkCircuit("ep_1", 1, mark), command_record.MarkCircuit("ep_1", 99)):
         command = command_record.Command(id="c", issued_at_ms=1, action=again)

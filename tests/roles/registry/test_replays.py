@@ -28,7 +28,7 @@ from app.roles.registry.replays import MAX_OPEN, MAX_REPLAYS
 NOW = 1_000
 REPLAY = Replay(
     id="rpl", tenant="acme", mode="live", endpoint_id="", reason="replay", begin={0: 1}, end={0: 9}, types=("a.*",)
-)  # fmt: skip
+)
 ADVANCE = AdvanceReplay("rpl", {0: 4}, 3, "running", aside=2, skipped=1)
 
 

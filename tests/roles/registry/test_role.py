@@ -93,9 +93,12 @@ class MemoryStore:
         return records
 
     async def commit(
-        self, states: Sequence[tuple[str, bytes | None]], entries: Sequence[tuple[str, bytes]],
-        replies: Sequence[tuple[str, bytes]], next_offset: int,
-    ) -> None:  # fmt: skip
+        self,
+        states: Sequence[tuple[str, bytes | None]],
+        entries: Sequence[tuple[str, bytes]],
+        replies: Sequence[tuple[str, bytes]],
+        next_offset: int,
+    ) -> None:
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
@@ -130,11 +133,14 @@ class Stage:
         self.clock = FakeClock()
         self.meter = PrometheusMeter()
         self.role = RegistryRole(
-            store=lambda: self.store, clock=self.clock, meter=self.meter, profiles=PROFILES,
+            store=lambda: self.store,
+            clock=self.clock,
+            meter=self.meter,
+            profiles=PROFILES,
             url_problem=lambda url: "private network" if "internal" in url else None,
             schema_problem=schema_problem,
             secret_problem=lambda endpoint, now_ms: secret_problem(endpoint, KEYRING.open, now_ms),
-        )  # fmt: skip
+        )
         self.running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -167,9 +173,14 @@ def command(id_: str, action: Action) -> bytes:
 
 def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
     made = Endpoint(
-        id=id_, tenant="acme", mode="live", url="https://x.example/", events=("*",), profile="standard",
+        id=id_,
+        tenant="acme",
+        mode="live",
+        url="https://x.example/",
+        events=("*",),
+        profile="standard",
         secrets=(KEYRING.seal("whsec_MDEyMzQ1Njc4OWFiY2RlZg==", f"acme/{id_}", 0),),
-    )  # fmt: skip
+    )
     return msgspec.structs.replace(made, **fields)
 
 
@@ -334,9 +345,10 @@ async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
     monkeypatch.setattr("app.roles.registry.role.decide", broken)
     stage.start()
     stage.store.give(
-        b'{"id":"\xff"}', command("c1", CreateEndpoint(endpoint("ep_1"))),
+        b'{"id":"\xff"}',
+        command("c1", CreateEndpoint(endpoint("ep_1"))),
         command("c2", CreateEndpoint(endpoint("ep_2"))),
-    )  # fmt: skip
+    )
     first, second = await stage.store.replied("c1", "c2")
     assert (first.ok, first.code, second.ok) == (False, "defect", True)
     assert set(stage.store.states) == {"endpoint/ep_2"}
@@ -360,9 +372,7 @@ async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_whereve
         command("back", RotateSecret("ep", text, stage.clock.now_ms() + 60_000)),
         command("else", UpdateEndpoint("ep", {"description": "no part of it"})),
     )
-    names = (
-        "create", "made", "patch", "over Kafka", "overlap", "early", "at once", "late", "unsigned", "back", "else"
-    )  # fmt: skip
+    names = ("create", "made", "patch", "over Kafka", "overlap", "early", "at once", "late", "unsigned", "back", "else")
     replies = dict(zip(names, await stage.store.replied(*names), strict=True))
     accepted = {name for name, reply in replies.items() if reply.ok}
     assert accepted == {"made", "overlap", "at once", "late", "else"}
@@ -371,9 +381,12 @@ async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_whereve
 
 async def test_a_tenant_cannot_pass_its_limits_however_many_ask_at_once(stage: Stage) -> None:
     stage.role = RegistryRole(
-        store=lambda: stage.store, clock=stage.clock, meter=stage.meter, profiles=PROFILES,
+        store=lambda: stage.store,
+        clock=stage.clock,
+        meter=stage.meter,
+        profiles=PROFILES,
         most=TenantLimits(endpoints=3, keys=2, event_types=1),
-    )  # fmt: skip
+    )
     keys = [ApiKey(id=f"key_{n}", tenant="acme", mode="live", digest=f"{n:064}", last4="abcd") for n in range(3)]
     types = [EventType(name=name, tenant="acme", mode="test") for name in ("a.b", "a.c", "a.b")]
     stage.start()
@@ -382,10 +395,13 @@ async def test_a_tenant_cannot_pass_its_limits_however_many_ask_at_once(stage: S
         *(command(f"k{n}", CreateKey(key)) for n, key in enumerate(keys)),
         *(command(f"t{n}", PutEventType(event_type)) for n, event_type in enumerate(types)),
         command("other", CreateEndpoint(endpoint("ep9", tenant="other"))),
-        command("gone", RemoveEndpoint("ep0")), command("e5", CreateEndpoint(endpoint("ep5"))),
-        command("revoked", RevokeKey("key_0")), command("k5", CreateKey(keys[2])),
-        command("removed", RemoveEventType("acme", "test", "a.b")), command("t5", PutEventType(types[1])),
-    )  # fmt: skip
+        command("gone", RemoveEndpoint("ep0")),
+        command("e5", CreateEndpoint(endpoint("ep5"))),
+        command("revoked", RevokeKey("key_0")),
+        command("k5", CreateKey(keys[2])),
+        command("removed", RemoveEventType("acme", "test", "a.b")),
+        command("t5", PutEventType(types[1])),
+    )
     refused = {"e3": "ENDPOINTS", "k2": "KEYS", "t1": "EVENT_TYPES"}
     names = (*(f"e{n}" for n in range(4)), *(f"k{n}" for n in range(3)), *(f"t{n}" for n in range(3)), "other")
     later = ("gone", "e5", "revoked", "k5", "removed", "t5")

@@ -14,9 +14,7 @@ from app.core.model.tenant import ApiKey, Brand, Tenant
 from app.profiles.catalog import PROFILES
 from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 
-ENDPOINT = Endpoint(
-    id="ep", tenant="acme", mode="live", url="https://a.example/", events=("*",), profile="standard"
-)  # fmt: skip
+ENDPOINT = Endpoint(id="ep", tenant="acme", mode="live", url="https://a.example/", events=("*",), profile="standard")
 TENANT = Tenant(id="acme")
 KEY = ApiKey(id="key_1", tenant="acme", mode="live", digest="0" * 64, last4="abcd")
 TYPE = EventType(name="a.b", tenant="acme", mode="live")
@@ -82,7 +80,7 @@ CASES: list[tuple[Any, str, Any, Any]] = [
     (TYPE, "name", "x" * 256, "x" * 257),
     (TYPE, "description", "x" * 1024, "x" * 1025),
     (TYPE, "schema", '"' + "x" * 65_534 + '"', '"' + "x" * 65_535 + '"'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("entity", "field", "most", "more"), CASES)

@@ -31,8 +31,13 @@ class Life:
         self.where = Directory()
         self.at = 0
         endpoint = Endpoint(
-            id="ep_1", tenant="acme", mode="live", url="https://x.example/hook", events=("*",), profile="standard",
-        )  # fmt: skip
+            id="ep_1",
+            tenant="acme",
+            mode="live",
+            url="https://x.example/hook",
+            events=("*",),
+            profile="standard",
+        )
         registry.apply(self.where, "endpoint/ep_1", registry.encode(endpoint))
 
     def do(self, action: Action) -> None:

@@ -126,10 +126,15 @@ class Stage:
         self.told: list[AdvanceReplay] = []
         self.silent = False
         self.past = Archive(
-            reader=self.reader, feed=self.feed, clock=self.clock, topics=TOPICS, partition_of=lambda endpoint: NUMBER,
-            changelog=CHANGELOG, max_event_bytes=10_000,
+            reader=self.reader,
+            feed=self.feed,
+            clock=self.clock,
+            topics=TOPICS,
+            partition_of=lambda endpoint: NUMBER,
+            changelog=CHANGELOG,
+            max_event_bytes=10_000,
             violation=lambda event_type, data: Violation("schema", "it is wrong") if b"wrong" in data else None,
-        )  # fmt: skip
+        )
         self.role = ReplayRole(self.source, Surroundings(self.past, self.log, self._connected))
         self.running = asyncio.create_task(self.role.run())
 
@@ -172,9 +177,11 @@ class Stage:
     def aside(self, serial: int, *, accepted: int | None = None, key: str = "ep", reason: str = "paused") -> None:
         """A delivery that was put aside."""
         headers = [
-            ("delivery-id", b"d%d" % serial), ("accepted-at", b"%d" % (serial if accepted is None else accepted)),
-            ("reason", reason.encode()), ("last-result", b"paused"),
-        ]  # fmt: skip
+            ("delivery-id", b"d%d" % serial),
+            ("accepted-at", b"%d" % (serial if accepted is None else accepted)),
+            ("reason", reason.encode()),
+            ("last-result", b"paused"),
+        ]
         value = b"%d" % serial
         self.log.put(Names.DELIVERIES_DEAD, key=key.encode(), value=value, headers=headers, partition=NUMBER)
 

@@ -41,10 +41,14 @@ def test_the_oldest_replay_of_each_endpoint_that_is_active_or_gone_can_be_worked
     for each in (endpoint("a"), endpoint("b", "paused"), endpoint("c", "disabled")):
         directory.put_endpoint(each)
     for each_replay in (
-        replay("a2", "a", created_at_ms=7), replay("a1", "a", created_at_ms=5, state="running"), replay("b", "b"),
-        replay("c", "c"), replay("gone", "d"), replay("a0", "a", created_at_ms=1, state="done"),
+        replay("a2", "a", created_at_ms=7),
+        replay("a1", "a", created_at_ms=5, state="running"),
+        replay("b", "b"),
+        replay("c", "c"),
+        replay("gone", "d"),
+        replay("a0", "a", created_at_ms=1, state="done"),
         replay("x", "a", created_at_ms=2, state="cancelled"),
-    ):  # fmt: skip
+    ):
         directory.put_replay(each_replay)
     assert [each.id for each in workable(directory, ())] == ["a1", "gone"]
     assert [each.id for each in workable(directory, {"a1", "gone"})] == ["a2"]

@@ -74,9 +74,16 @@ class World(Stage):
         self.app = MemoryStreamApp()
         self.app.partitions.append(self.partition)
         self.sequencer = SequencerRole(
-            app=lambda: self.app, log_=self.log, feed=self.late, meter=PrometheusMeter(), deliveries=Names.DELIVERIES,
-            ordered=Names.DELIVERIES_ORDERED, dead=Names.DELIVERIES_DEAD, max_record_bytes=100_000, clock=self.clock,
-        )  # fmt: skip
+            app=lambda: self.app,
+            log_=self.log,
+            feed=self.late,
+            meter=PrometheusMeter(),
+            deliveries=Names.DELIVERIES,
+            ordered=Names.DELIVERIES_ORDERED,
+            dead=Names.DELIVERIES_DEAD,
+            max_record_bytes=100_000,
+            clock=self.clock,
+        )
         self.sequencing = asyncio.create_task(self.sequencer.run())
 
     async def end(self) -> None:
@@ -103,10 +110,18 @@ class World(Stage):
         self.counts[key] += 1
         number = self.counts[key]
         delivery = Delivery(
-            id=f"{key}-{number}", endpoint_id="ep", event_id=f"{key}-{number}", event_type="a.b", tenant="t",
-            mode="live", created_at="x", body=b"{}", ordering_key=key, sequence=number,
+            id=f"{key}-{number}",
+            endpoint_id="ep",
+            event_id=f"{key}-{number}",
+            event_type="a.b",
+            tenant="t",
+            mode="live",
+            created_at="x",
+            body=b"{}",
+            ordering_key=key,
+            sequence=number,
             accepted_at_ms=self.dice.randint(1, 1000),
-        )  # fmt: skip
+        )
         headers = [*delivery_record.encode(delivery), ("registry-position", b"%d" % self.feed.position)]
         endpoint = self.known()
         if endpoint is None or endpoint.status == "disabled":

@@ -118,8 +118,13 @@ async def test_an_endpoint_that_hangs_holds_up_nobody_even_when_the_queue_is_ful
 async def test_failed_and_missing_go_by_the_last_word_of_the_log(stage: Stage) -> None:
     stage.endpoint("new")
     events(stage, 7)
-    for event, states in {"e00": ["delivered"], "e01": ["retrying", "dead"], "e02": ["dead", "delivered"],
-                          "e03": ["retrying"], "e04": ["cancelled"]}.items():  # fmt: skip
+    for event, states in {
+        "e00": ["delivered"],
+        "e01": ["retrying", "dead"],
+        "e02": ["dead", "delivered"],
+        "e03": ["retrying"],
+        "e04": ["cancelled"],
+    }.items():
         for state in states:
             await stage.clock.advance(0.01)
             spoken(stage, "ep", event, state)

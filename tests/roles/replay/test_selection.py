@@ -34,9 +34,16 @@ def record(offset: int, timestamp: int = 0) -> MemoryRecord:
 
 def event(*, key: str | None = None, ordering: str | None = None, name: str = "e") -> Event:
     return Event(
-        id=name, type="a.b", tenant="t", mode="live", created_at="", body=b"{}", format="native", idempotency_key=key,
+        id=name,
+        type="a.b",
+        tenant="t",
+        mode="live",
+        created_at="",
+        body=b"{}",
+        format="native",
+        idempotency_key=key,
         ordering_key=ordering,
-    )  # fmt: skip
+    )
 
 
 def directory(*endpoints: Endpoint) -> Directory:
@@ -51,9 +58,13 @@ def directory(*endpoints: Endpoint) -> Directory:
 
 def test_a_replay_is_for_those_that_match_now_and_were_there_when_it_was_asked_for() -> None:
     known = directory(
-        endpoint("a"), endpoint("b", events=("x.*",)), endpoint("later", created_at_ms=101),
-        endpoint("other", tenant="u"), endpoint("test", mode="test"), endpoint("off", status="disabled"),
-    )  # fmt: skip
+        endpoint("a"),
+        endpoint("b", events=("x.*",)),
+        endpoint("later", created_at_ms=101),
+        endpoint("other", tenant="u"),
+        endpoint("test", mode="test"),
+        endpoint("off", status="disabled"),
+    )
     assert targets(replay(), known, "a.b") == ("a", "off"), "what becomes of it is decided when its turn comes"
     assert targets(replay("later"), known, "a.b") == ("later",), "who is named is meant"
     assert targets(replay("b"), known, "a.b") == ()
@@ -64,9 +75,15 @@ def test_a_replay_is_for_those_that_match_now_and_were_there_when_it_was_asked_f
 
 @pytest.mark.parametrize(
     ("types", "event_type", "meant"),
-    [((), "a.b", True), (("a.b",), "a.b", True), (("a.*", "c"), "a.b.c", True), (("*",), "z", True),
-     (("a",), "a.b", False), (("b.*", "c"), "a.b", False)],
-)  # fmt: skip
+    [
+        ((), "a.b", True),
+        (("a.b",), "a.b", True),
+        (("a.*", "c"), "a.b.c", True),
+        (("*",), "z", True),
+        (("a",), "a.b", False),
+        (("b.*", "c"), "a.b", False),
+    ],
+)
 def test_types_narrow_a_replay(types: tuple[str, ...], event_type: str, meant: bool) -> None:
     assert bool(targets(replay(types=types), directory(endpoint()), event_type)) is meant
 

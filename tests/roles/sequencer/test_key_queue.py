@@ -111,8 +111,12 @@ def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str
 
 def test_what_is_in_the_midst_of_its_retries_is_not_sent_again_for_a_follower_that_is_read_again() -> None:
     log: list[tuple[Any, ...]] = [
-        (0, "arrive"), (1, "arrive"), (2, "arrive"), (3, "settle", 0, "delivered"), (4, "arrive")
-    ]  # fmt: skip
+        (0, "arrive"),
+        (1, "arrive"),
+        (2, "arrive"),
+        (3, "settle", 0, "delivered"),
+        (4, "arrive"),
+    ]
     line, _ = run(log)
     assert line.flying == 1
     _, orders = run(log[4:], line)

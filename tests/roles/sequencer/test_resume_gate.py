@@ -27,9 +27,7 @@ def directory(resume: str | None = None, **fields: Any) -> Directory:
 
 
 def _resume(state: Any, replay_id: str = "rpl", reason: Any = "resume") -> Replay:
-    return Replay(
-        id=replay_id, tenant="t", mode="live", endpoint_id="ep", reason=reason, begin={}, end={}, state=state
-    )  # fmt: skip
+    return Replay(id=replay_id, tenant="t", mode="live", endpoint_id="ep", reason=reason, begin={}, end={}, state=state)
 
 
 ACTIVE, PAUSED, DISABLED, GONE = directory(), directory(status="paused"), directory(status="disabled"), Directory()

@@ -26,9 +26,15 @@ from tests.fakes.stream import MemoryPartition, MemoryStreamApp
 
 def endpoint(**fields: Any) -> Endpoint:
     return Endpoint(
-        id="ep", tenant="default", mode="live", url="https://x.example/", events=("*",), profile="standard",
-        ordering="fifo", **fields,
-    )  # fmt: skip
+        id="ep",
+        tenant="default",
+        mode="live",
+        url="https://x.example/",
+        events=("*",),
+        profile="standard",
+        ordering="fifo",
+        **fields,
+    )
 
 
 class Stage:
@@ -45,9 +51,16 @@ class Stage:
     def start(self) -> None:
         self.app = MemoryStreamApp()
         role = SequencerRole(
-            app=lambda: self.app, log_=self.log, feed=self.feed, meter=PrometheusMeter(), deliveries="deliveries",
-            ordered="deliveries.ordered", dead="deliveries.dead", max_record_bytes=1_000_000, clock=self.clock,
-        )  # fmt: skip
+            app=lambda: self.app,
+            log_=self.log,
+            feed=self.feed,
+            meter=PrometheusMeter(),
+            deliveries="deliveries",
+            ordered="deliveries.ordered",
+            dead="deliveries.dead",
+            max_record_bytes=1_000_000,
+            clock=self.clock,
+        )
         self.running = asyncio.create_task(role.run())
 
     async def stop(self) -> None:
@@ -61,18 +74,34 @@ class Stage:
 
     def arrival(self, name: str, key: str = "k", at_ms: int = 0, *, resumed: bool = False) -> MemoryRecord:
         delivery = Delivery(
-            id=name, endpoint_id="ep", event_id=name, event_type="a.b", tenant="acme", mode="live",
-            created_at="2026-01-01T00:00:00Z", body=b"", ordering_key=key,
-        )  # fmt: skip
+            id=name,
+            endpoint_id="ep",
+            event_id=name,
+            event_type="a.b",
+            tenant="acme",
+            mode="live",
+            created_at="2026-01-01T00:00:00Z",
+            body=b"",
+            ordering_key=key,
+        )
         headers = delivery_record.encode(delivery)
         return self._record([*headers, RESUMED] if resumed else headers, name.encode(), at_ms)
 
     def back(self, name: str, offset: int, *, attempts: int = 0, key: str = "k") -> MemoryRecord:
         """Dispatch has found the endpoint paused."""
         delivery = Delivery(
-            id=name, endpoint_id="ep", event_id=name, event_type="a.b", tenant="acme", mode="live", created_at="x",
-            body=b"", ordering_key=key, attempts=attempts, arrival=offset,
-        )  # fmt: skip
+            id=name,
+            endpoint_id="ep",
+            event_id=name,
+            event_type="a.b",
+            tenant="acme",
+            mode="live",
+            created_at="x",
+            body=b"",
+            ordering_key=key,
+            attempts=attempts,
+            arrival=offset,
+        )
         return self._record([*delivery_record.encode(delivery), *comes_back(offset)], name.encode(), 0)
 
     def step(self, to: State, stint: str = "") -> MemoryRecord:
@@ -82,10 +111,8 @@ class Stage:
         """The registry's record of it; the endpoint is active."""
         self.feed.directory.put_endpoint(endpoint())
         self.feed.directory.put_replay(
-            Replay(
-                id="rpl", tenant="t", mode="live", endpoint_id="ep", reason="resume", begin={}, end={}, state=state
-            )
-        )  # fmt: skip
+            Replay(id="rpl", tenant="t", mode="live", endpoint_id="ep", reason="resume", begin={}, end={}, state=state)
+        )
 
     def settled(self, offset: int, outcome: Outcome = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
         return self._record(settlement(offset, outcome, key), None, at_ms)
@@ -357,15 +384,14 @@ async def test_what_was_decided_before_the_partition_moved_is_not_written(
 
 
 @pytest.mark.parametrize("bound", ["_PART_OUTPUTS", "_PART_RECORDS", "_PART_BYTES"])
-async def test_a_batch_is_worked_on_in_bounded_parts(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str
-) -> None:  # fmt: skip
+async def test_a_batch_is_worked_on_in_bounded_parts(stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     monkeypatch.setattr(sequencer_role, bound, 3)
     names = [f"d{number}" for number in range(9)]
     batch = stage.app.give(
-        stage.partition, *(stage.arrival(name, key=f"k{index % 3}") for index, name in enumerate(names)),
+        stage.partition,
+        *(stage.arrival(name, key=f"k{index % 3}") for index, name in enumerate(names)),
         *(stage.settled(number, key=f"k{number}") for number in range(3)),
-    )  # fmt: skip
+    )
     await stage.app.acked(batch)
     assert [name for name, _ in stage.released()] == names[:6]
     assert len(batch.reached) >= 4 and batch.reached == sorted(batch.reached)

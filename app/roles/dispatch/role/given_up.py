@@ -24,7 +24,7 @@ class GivenUp:
         """A delivery is dead."""
         self._tallied.note(
             reason, delivery=delivery.id, endpoint=delivery.endpoint_id, tenant=delivery.tenant, result=result
-        )  # fmt: skip
+        )
 
     async def run(self) -> None:
         """Write lines until cancelled."""

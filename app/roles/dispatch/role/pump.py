@@ -26,9 +26,17 @@ class Pump:
     """The lanes of one dispatch worker, and the tasks that work them off."""
 
     def __init__(
-        self, *, sending: Sending, commits: Commits, in_line: InLine, settler: Settler, clock: Clock, meter: Meter,
-        limits: Limits, on_failure: Callable[[Exception], None],
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        sending: Sending,
+        commits: Commits,
+        in_line: InLine,
+        settler: Settler,
+        clock: Clock,
+        meter: Meter,
+        limits: Limits,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
         self._sending = sending
         self._commits = commits
         self._in_line = in_line
@@ -104,10 +112,16 @@ class Pump:
             return
         delivery = work.delivery
         answer = self._lanes.offer(
-            endpoint.id, work, self._lane_ms(), cap=endpoint.max_in_flight, rate=endpoint.rate_limit,
-            epoch=endpoint.epoch, open_since_ms=self._open_since_ms(endpoint), again=delivery.waiting_since_ms > 0,
+            endpoint.id,
+            work,
+            self._lane_ms(),
+            cap=endpoint.max_in_flight,
+            rate=endpoint.rate_limit,
+            epoch=endpoint.epoch,
+            open_since_ms=self._open_since_ms(endpoint),
+            again=delivery.waiting_since_ms > 0,
             urgent=delivery.asked is not None,
-        )  # fmt: skip
+        )
         if answer is not None:
             self._put_off(work, answer, answer.why)
         if self._lanes.changes:

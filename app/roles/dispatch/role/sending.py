@@ -34,9 +34,20 @@ class Sending:
     """Sends single deliveries; `again` takes those that waited for the end of a request and go on."""
 
     def __init__(
-        self, *, sender: Sender, feed: DirectoryFeed, keyring: KeyRing, settler: Settler, clock: Clock, dice: Dice,
-        meter: Meter, time_scale: float, least_wait_ms: int, lines: Lines[Work], again: Callable[[Work], None],
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        sender: Sender,
+        feed: DirectoryFeed,
+        keyring: KeyRing,
+        settler: Settler,
+        clock: Clock,
+        dice: Dice,
+        meter: Meter,
+        time_scale: float,
+        least_wait_ms: int,
+        lines: Lines[Work],
+        again: Callable[[Work], None],
+    ) -> None:
         self._lines = lines
         self._sender = sender
         self._feed = feed
@@ -147,9 +158,12 @@ class Sending:
             self._hindering.over()
         ended_ms = self._clock.now_ms()
         verdict = judge(
-            outcome, attempt=delivery.attempts + 1, policy=self._builder.policy(endpoint), now_ms=ended_ms,
+            outcome,
+            attempt=delivery.attempts + 1,
+            policy=self._builder.policy(endpoint),
+            now_ms=ended_ms,
             dice=self._dice.roll(),
-        )  # fmt: skip
+        )
         record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
         match verdict:

@@ -49,9 +49,15 @@ class Settler:
     """The only writer of attempts, retries, dead letters and signals."""
 
     def __init__(
-        self, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter,
-        on_failure: Callable[[HookstreamError], None], commits: Commits, lines: Lines[Work],
-    ) -> None:  # fmt: skip
+        self,
+        log_: BundleLog,
+        topics: Topics,
+        clock: Clock,
+        meter: Meter,
+        on_failure: Callable[[HookstreamError], None],
+        commits: Commits,
+        lines: Lines[Work],
+    ) -> None:
         self._lines = lines
         self._sure = commits.sure
         self._certainty = commits.certainty
@@ -142,7 +148,7 @@ class Settler:
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(
             work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None, released=None
-        )  # fmt: skip
+        )
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
     def circuit(self, partition: Partition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
@@ -214,9 +220,15 @@ class Settler:
             append()
 
     def _append(
-        self, work: Work, attempt: Attempt | None, topic: str | None, onward: Delivery | None,
-        extra: list[tuple[str, bytes]] | None, settled: Outcome | None, signal: bytes | None,
-    ) -> None:  # fmt: skip
+        self,
+        work: Work,
+        attempt: Attempt | None,
+        topic: str | None,
+        onward: Delivery | None,
+        extra: list[tuple[str, bytes]] | None,
+        settled: Outcome | None,
+        signal: bytes | None,
+    ) -> None:
         partition, offset, delivery = work.partition, work.offset, work.delivery
         size = len(delivery.body)
         if not partition.ours and settled != "delivered":
@@ -250,9 +262,7 @@ class Settler:
             elif onward is not None:
                 self._lines.moved(onward)
 
-    def _settle(
-        self, delivery: Delivery, partition: Partition, settled: Outcome, finished: Callable[[], None]
-    ) -> None:  # fmt: skip
+    def _settle(self, delivery: Delivery, partition: Partition, settled: Outcome, finished: Callable[[], None]) -> None:
         """Tell the sequencer, once everything else of the delivery is safe: a later one of its line, which is let go
         then, proves that there is nothing more to be said of this one.
         """

@@ -51,10 +51,22 @@ class DispatchRole:
     """One dispatch worker."""
 
     def __init__(
-        self, *, source: Source, log_: BundleLog, sender: Sender, feed: DirectoryFeed, keyring: KeyRing,
-        topics: Topics, clock: Clock, dice: Dice, meter: Meter, limits: Limits, time_scale: float = 1.0,
-        least_wait_ms: int = 86_400_000, stop_s: float = _REVOKE_WAIT_S,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        source: Source,
+        log_: BundleLog,
+        sender: Sender,
+        feed: DirectoryFeed,
+        keyring: KeyRing,
+        topics: Topics,
+        clock: Clock,
+        dice: Dice,
+        meter: Meter,
+        limits: Limits,
+        time_scale: float = 1.0,
+        least_wait_ms: int = 86_400_000,
+        stop_s: float = _REVOKE_WAIT_S,
+    ) -> None:
         self._source = source
         self._stop_s = stop_s
         self._log = log_
@@ -68,13 +80,28 @@ class DispatchRole:
         self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits, lines)
         self._in_line = InLine(lines, self._settler, clock)
         self._sending = Sending(
-            sender=sender, feed=feed, keyring=keyring, settler=self._settler, clock=clock, dice=dice, meter=meter,
-            time_scale=time_scale, least_wait_ms=least_wait_ms, lines=lines, again=self._admit,
-        )  # fmt: skip
+            sender=sender,
+            feed=feed,
+            keyring=keyring,
+            settler=self._settler,
+            clock=clock,
+            dice=dice,
+            meter=meter,
+            time_scale=time_scale,
+            least_wait_ms=least_wait_ms,
+            lines=lines,
+            again=self._admit,
+        )
         self._pump = Pump(
-            sending=self._sending, commits=self._commits, in_line=self._in_line, settler=self._settler, clock=clock,
-            meter=meter, limits=limits, on_failure=self._fail,
-        )  # fmt: skip
+            sending=self._sending,
+            commits=self._commits,
+            in_line=self._in_line,
+            settler=self._settler,
+            clock=clock,
+            meter=meter,
+            limits=limits,
+            on_failure=self._fail,
+        )
         self._failed: asyncio.Future[None] | None = None
 
     def ready(self) -> str | None:

@@ -227,8 +227,11 @@ class Giving:
         """What the registry is to know: how far it is, and what was sent, put aside and left out up to there."""
         above = self.queues.above(self.done)
         return (
-            dict(self.done), self.sent - above["deliver"], self.aside - above["aside"], self.skipped - above["skip"]
-        )  # fmt: skip
+            dict(self.done),
+            self.sent - above["deliver"],
+            self.aside - above["aside"],
+            self.skipped - above["skip"],
+        )
 
     def recognised(self, spot: Spot, endpoint_id: str, fate: eligibility.Fate) -> None:
         """A delivery was made before an interruption, above what the registry was told."""
@@ -255,10 +258,13 @@ class Giving:
                 self._expect(item)
             acks.append(
                 await self.around.log.append(
-                    self._topic(item, endpoint, fate), key=item.endpoint_id.encode(), value=item.value,
-                    headers=headers, partition=self.around.archive.partition_of(item.endpoint_id),
+                    self._topic(item, endpoint, fate),
+                    key=item.endpoint_id.encode(),
+                    value=item.value,
+                    headers=headers,
+                    partition=self.around.archive.partition_of(item.endpoint_id),
                 )
-            )  # fmt: skip
+            )
         await asyncio.gather(*acks)
         self._allowance.took(len(acks))
         for fate in fates:

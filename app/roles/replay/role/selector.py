@@ -186,11 +186,7 @@ class Selecting:
         self, piece: Piece, endpoints: Collection[Endpoint], numbers: list[int], since_ms: int
     ) -> None:
         """Deliveries that were given up, some without an attempt, and those that wait for a resume."""
-        resumed = {
-            each.id.encode()
-            for each in endpoints
-            if selection.waits_for_resume(each, self._archive.directory)
-        }  # fmt: skip
+        resumed = {each.id.encode() for each in endpoints if selection.waits_for_resume(each, self._archive.directory)}
         async for record in self._told(self._archive.topics.name(Names.DELIVERIES_DEAD), numbers, since_ms):
             aside = ("reason", b"paused") in record.headers
             if not aside:

@@ -62,9 +62,18 @@ class SequencerRole:
     """One sequencer worker."""
 
     def __init__(
-        self, *, app: Callable[[], StreamApp], log_: BundleLog, feed: DirectoryFeed, meter: Meter, deliveries: str,
-        ordered: str, dead: str, max_record_bytes: int, clock: Clock,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        app: Callable[[], StreamApp],
+        log_: BundleLog,
+        feed: DirectoryFeed,
+        meter: Meter,
+        deliveries: str,
+        ordered: str,
+        dead: str,
+        max_record_bytes: int,
+        clock: Clock,
+    ) -> None:
         self._make_app = app
         self._app: StreamApp | None = None
         self._feed = feed
@@ -224,7 +233,7 @@ class SequencerRole:
 
     def _arrive(
         self, work: Work, read: _Read, line: key_queue.Line, *, resumed: bool
-    ) -> tuple[key_queue.Line, list[key_queue.Order]]:  # fmt: skip
+    ) -> tuple[key_queue.Line, list[key_queue.Order]]:
         offset, endpoint = read.record.offset, read.endpoint
         if offset <= line.applied:
             return key_queue.arrive(line, offset)
@@ -246,7 +255,7 @@ class SequencerRole:
 
     def _come_back(
         self, work: Work, read: _Read, line: key_queue.Line, said: Settlement
-    ) -> tuple[key_queue.Line, list[key_queue.Order]]:  # fmt: skip
+    ) -> tuple[key_queue.Line, list[key_queue.Order]]:
         """Its endpoint was paused when its turn came."""
         offset, endpoint = read.record.offset, read.endpoint
         if key_queue.is_known(line, said.arrival):

@@ -32,7 +32,5 @@ def upgrade() -> None:
     )
     op.create_index("unsent_ends_by_age", "unsent_ends", ["at_ms"])
     op.create_index("unsent_ends_by_delivery", "unsent_ends", ["delivery_id"])
-    op.create_table(
-        "counting", sa.Column("exact_from_ms", sa.BigInteger(), primary_key=True, autoincrement=False)
-    )  # fmt: skip
+    op.create_table("counting", sa.Column("exact_from_ms", sa.BigInteger(), primary_key=True, autoincrement=False))
     op.execute("INSERT INTO counting SELECT max(begins_ms) + 3600000 FROM hours HAVING max(begins_ms) IS NOT NULL")
