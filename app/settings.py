@@ -17,7 +17,6 @@ import msgspec
 
 from app.core import email, membership
 from app.core.domains import name_server_problems
-from app.core.email import is_address
 from app.core.errors import ConfigError
 
 PREFIX = "HOOKSTREAM_"
@@ -333,7 +332,7 @@ def _mail_problems(settings: Settings) -> list[str]:
             email.read_smtp_url(settings.smtp_url.reveal())
         except ValueError as error:
             said.append(f"{PREFIX}SMTP_URL: {error}")
-    if settings.mail_from is not None and not is_address(parseaddr(settings.mail_from)[1]):
+    if settings.mail_from is not None and not email.is_address(parseaddr(settings.mail_from)[1]):
         said.append(f"{PREFIX}MAIL_FROM: an address, or `Name <address>`")
     for name in ("notify_digest_seconds", "notify_cooldown_seconds"):
         if not 0 <= getattr(settings, name) <= 86_400:

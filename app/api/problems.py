@@ -12,11 +12,7 @@ from app.api.contract.fields import FieldError, Problem
 from app.core.errors import CommandRefused
 
 MEDIA_TYPE = "application/problem+json"
-
-
 _PLACE = re.compile(r" - at `(\$[^`]*)`$")
-
-
 #: the registry's reasons for refusing, as HTTP has them
 _STATUS = {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422, "unreadable": 400, "limit_reached": 409}
 

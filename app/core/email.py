@@ -14,11 +14,7 @@ from app.core.model.endpoint import SealedSecret
 
 #: wanted: STARTTLS where the server offers it; demanded: nothing is said without it
 Encryption = Literal["from_the_start", "demanded", "wanted"]
-
-
 _PORTS = {"smtp": 25, "smtps": 465}
-
-
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -60,11 +56,7 @@ def read_smtp_url(url: str) -> MailServer:
 
 
 _token = msgspec.json.Decoder(tuple[str, str, str])
-
-
 _LONGEST = 2048
-
-
 #: where the link leads, on the API
 UNSUBSCRIBE_PATH = "/unsubscribe"
 

@@ -17,8 +17,6 @@ import msgspec
 
 #: seconds for which the folder of a table whose keys are removed may be behind (min.compaction.lag.ms is longer)
 TRUSTED_S = 2_700.0
-
-
 #: (what is there, what a changelog record says; None: nothing, or its removal) → whether the record counts
 Supersedes = Callable[[bytes | None, bytes | None], bool]
 
@@ -34,8 +32,6 @@ class Recovery(NamedTuple):
 
 #: nothing that needs care
 PLAIN = Recovery()
-
-
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 

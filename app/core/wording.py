@@ -56,14 +56,10 @@ _REFUSALS = {
         "opens the secret, the operator has to repair HOOKSTREAM_SECRET_KEYS.",
     ),
 }
-
-
 _TOO_MANY = Hint(
     "The receiver says that there are too many requests.",
     "Set rate_limit or max_in_flight of the endpoint, or let the receiver take more. Its Retry-After is kept.",
 )
-
-
 #: an answer that is not 2xx, by its class
 _ANSWERS = {
     "ok": Hint("The receiver has it."),
@@ -77,8 +73,6 @@ _ANSWERS = {
         "The receiver failed while it handled the request.", "Look into its logs at the time of the attempt."
     ),
 }
-
-
 #: where the status says more than its class
 _STATUSES = {
     400: Hint(
@@ -112,8 +106,6 @@ _STATUSES = {
     503: Hint("The receiver is overloaded or in maintenance.", "Wait, or give it more room; Retry-After is kept."),
     504: Hint("A proxy waited too long for the receiver.", "Answer 2xx at once, and do the work afterwards."),
 }
-
-
 #: the delivery ended, or did not begin, without a request
 _REASONS = {
     "endpoint_removed": Hint("The endpoint was removed before it could be sent.", "Register the endpoint again."),
@@ -138,18 +130,12 @@ _REASONS = {
     ),
     "ordering_dropped": Hint("The line that it waited in was given up.", "Retry it if it is wanted after all."),
 }
-
-
 #: why no attempt follows a failed one
 _ENDINGS = {
     "exhausted": Hint("All attempts of the schedule have failed.", "Mend the receiver, then retry."),
     "gone": Hint("The receiver said 410: it is gone for good.", "Bring it back, then retry."),
 }
-
-
 _ALL = {**_REFUSALS, **_ANSWERS, **_REASONS, **_ENDINGS}
-
-
 #: all words that `result` and `reason` can have
 WORDS = frozenset(_ALL)
 

@@ -101,9 +101,7 @@ def _constant(literal: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_int=_plain_integer, parse_float=_plain_double, parse_constant=_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
-
 # --- every document -----------------------------------------------------------------------------------------------
-
 _TOKEN = re.compile(
     r"""[ \t\n\r]*+(?:
         (?P<string>"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")

@@ -18,18 +18,14 @@ from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.cluster import KafkaOperations
 from app.adapters.kafka.cluster_watch import ClusterWatch
 from app.adapters.kafka.consumer import KafkaSource
-from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.internals import tolerate
 from app.adapters.kafka.lag_sampler import LagSampler
-from app.adapters.kafka.producer import KafkaLog
 from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.directory import Directory
-from app.core.egress import EgressPolicy, check_url
+from app.core.egress import check_url
 from app.core.errors import ConfigError
 from app.core.limits import TenantLimits
-from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.sealing import newest_secret_problem
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, Names
@@ -41,12 +37,12 @@ from app.roles.dispatch.role.worker import DispatchRole
 from app.roles.registry.role import RegistryRole
 from app.roles.replay.role.selector import Archive
 from app.runtime.build.replay import archive, replay_role
-from app.runtime.build.shared import Address, ports_of
+from app.runtime.build.shared import Address, directory_feed, egress_policy, ports_of, producer_of
 from app.runtime.build.streams import fanout_role, health_role, sequencer_role
 from app.runtime.event_loop_watchdog import LoopWatch
 from app.runtime.life import Life, RingWatch
 from app.runtime.parts import Parts, Tasks
-from app.runtime.reduction import reduced_for
+from app.runtime.roles import GROUPS, ROLES
 from app.runtime.supervisor import Role, Supervisor
 from app.runtime.topics import check
 from app.runtime.watchdog_loop import Watchdog, every_s, limits_of
@@ -54,22 +50,11 @@ from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("fanout", "dispatch", "sequencer", "delay", "registry", "health", "notifier", "replay", "projection", "api")
-#: role → what its consumer group reads
-GROUPS = {
-    "fanout": [Names.EVENTS_RAW],
-    "dispatch": [Names.DELIVERIES],
-    "sequencer": [Names.DELIVERIES_ORDERED],
-    "delay": [f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS],
-    "registry": [Names.REGISTRY_COMMANDS],
-    "health": [Names.ENDPOINTS_SIGNALS],
-    "notifier": [Names.NOTICES],
-    "projection": list(PROJECTED),
-}
+
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
 EXIT_STUCK = 70
-#: attempt records may gather for that long: nobody waits for them but the commit
-_ATTEMPTS_LINGER_S = 0.005
+
+
 #: what a stop of the roles takes beside requests under way
 _STOP_S = 30.0
 
@@ -104,18 +89,8 @@ class Process:
         self._dice = SystemDice()
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
-        self._log = KafkaLog(
-            bootstrap,
-            client_id="hookstream",
-            meter=self.meter,
-            linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
-            reduce=partial(reduced_for, topics),
-        )
-        self._policy = EgressPolicy(
-            allow=EgressPolicy.networks(settings.egress_allow),
-            allow_http=settings.allow_http,
-            ports=frozenset(map(int, settings.egress_ports)) or None,
-        )
+        self._log = producer_of(bootstrap, topics, self.meter)
+        self._policy = egress_policy(settings)
         #: where this process, its Kafka and its database listen: no endpoint may be there
         self.own_ports = ports_of(settings, bootstrap)
         self._sender = HttpSender(
@@ -124,13 +99,7 @@ class Process:
             own_ports=lambda: self.own_ports | {self.address.port},
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )
-        self._feed = KafkaDirectoryFeed(
-            bootstrap,
-            topics.name(Names.REGISTRY),
-            client_id="hookstream-directory",
-            meter=self.meter,
-            directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),
-        )
+        self._feed = directory_feed(bootstrap, topics, self.meter)
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))

@@ -16,13 +16,12 @@ from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
 from app.runtime.build.shared import Address
 from app.runtime.parts import Parts, Tasks
-from app.runtime.process import ROLES, Process
+from app.runtime.process import Process
+from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-
 #: here everything is in one process: a stuck role alone is built anew, so often before all of it has to end
 STUCK_RESTARTS = 3
 

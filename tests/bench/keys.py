@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.adapters.faust.app import build_app
+from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.records.idempotency_entry import Sight, encode
 from app.roles.fanout.plan import table_key

@@ -18,8 +18,6 @@ from tests.bench.sender import ANSWER
 
 _LENGTHS = (b"content-length: ", b"Content-Length: ")
 _AT = b'"at_ns":'
-
-
 SORRY = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
 

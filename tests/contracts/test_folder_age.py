@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
-from app.adapters.faust.app import build_app
+from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.table_recovery import TRUSTED_S, Recovery
 from app.roles.sequencer.key_queue import Line

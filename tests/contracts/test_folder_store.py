@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.faust.app import build_app
+from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.errors import Unavailable
 

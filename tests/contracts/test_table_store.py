@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.faust.app import BatchApp, build_app
+from app.adapters.faust.app import BatchApp
+from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.records.idempotency_entry import Sight, encode
 from app.roles.fanout.plan import table_key

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 from app.adapters.kafka.clients import consumer
-from app.runtime.process import GROUPS
+from app.runtime.roles import GROUPS
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, service
 from tests.e2e.upstream import until_caught_up, upstream

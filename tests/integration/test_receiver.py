@@ -35,8 +35,6 @@ LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=Tr
 WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 PLAIN = "s3cret-Grüße"
 BODY = '{"id":"evt_1","type":"recording.created","data":{"title":"Grüße"}}'.encode()
-
-
 Headers = Mapping[str, str]
 NONE: Headers = {}
 CLOCK = SystemClock()

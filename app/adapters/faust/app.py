@@ -42,7 +42,6 @@ from app.core.offsets.progress import Progress
 from app.core.table_recovery import PLAIN, Recovery
 
 log = structlog.get_logger(__name__)
-
 #: a stop or a rebalance waits that long for what batches have begun
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
@@ -363,48 +362,3 @@ class BatchApp(faust.App):
     def has_moved(self, partition: TP) -> bool:
         """Whether its log was not where it was left, so that higher offsets than the first one mean nothing."""
         return partition in self.consumer.moved
-
-
-def build_app(
-    *,
-    group: str,
-    bootstrap: str,
-    source_topic: str,
-    data_dir: str,
-    store: str,
-    client_id: str,
-    session_s: float,
-    instance: str | None = None,
-) -> BatchApp:
-    """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
-    return BatchApp(
-        group,
-        batched_topics=frozenset({source_topic}),
-        broker=[f"kafka://{server}" for server in bootstrap.split(",")],
-        broker_client_id=client_id,
-        broker_session_timeout=session_s,
-        consumer_group_instance_id=instance,
-        broker_heartbeat_interval=min(2.0, session_s / 4),
-        broker_request_timeout=90.0,
-        broker_rebalance_timeout=60.0,
-        broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do
-        broker_max_poll_records=1000,
-        broker_commit_interval=1.0,
-        broker_commit_every=1_000_000,  # counts single messages; ours are batches
-        stream_wait_empty=True,
-        stream_buffer_maxsize=64,  # batches
-        stream_publish_on_commit=False,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=1024 * 1024,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        producer_acks=-1,
-        producer_request_timeout=30.0,
-        store="rocksdb://" if store == "rocksdb" else "memory://",
-        datadir=data_dir,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        autodiscover=False,
-        loghandlers=[],
-    )

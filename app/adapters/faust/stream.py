@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from app.adapters.faust.app import BatchApp, build_app
+from app.adapters.faust.app import BatchApp
+from app.adapters.faust.app_builder import build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.core.offsets.partitions import spans
 from app.core.offsets.progress import Report

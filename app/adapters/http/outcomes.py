@@ -22,8 +22,6 @@ from app.core.model.http_exchange import Refusal, RefusalKind, Timing
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
 #: The same for opening a connection, where uvloop says RuntimeError for some socket errors.
 CONNECT_ERRORS = (*NETWORK_ERRORS, RuntimeError)
-
-
 #: how aiohappyeyeballs quotes `BlockedAddress` among the errors of several addresses
 _BLOCKED = re.compile(r"\[Errno 13\] (The address .+?\.)(?=, \[Errno |$)")
 

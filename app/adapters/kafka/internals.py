@@ -18,12 +18,8 @@ from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 #: a poll with so many records or more is one under load
 _BRISK = 4
-
-
 #: under load the broker gathers for that long, or until there are so many bytes
 _GATHER_MS = 3
-
-
 _GATHER_BYTES = 256 * 1024
 
 

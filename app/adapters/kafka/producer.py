@@ -19,6 +19,7 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLar
 from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
+from app.adapters.kafka.acknowledgement import record_size, rejecter, resolver
 from app.adapters.kafka.clients import Replaced, stop_producer
 from app.adapters.kafka.errors import reachable
 from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
@@ -26,7 +27,6 @@ from app.ports.metrics import Meter
 from app.ports.producer import Headers
 
 log = structlog.get_logger(__name__)
-
 #: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
 _ROOM_BYTES = 32 * 1024 * 1024
 _ROOM_RECORDS = 40_000
@@ -174,7 +174,7 @@ class KafkaLog:
         """See `app.ports.Log.append`."""
         await self._room.wait()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.enqueue(topic, partition, key, value, headers, _resolve(future), _reject(future))
+        self.enqueue(topic, partition, key, value, headers, resolver(future), rejecter(future))
         return future
 
     def waits_until_s(self) -> float | None:
@@ -212,7 +212,7 @@ class KafkaLog:
             channel = _Channel(topic, partition, self._linger_s.get(topic, 0.0))
             self._channels[topic, partition] = channel
         owned = headers if type(headers) is list else list(headers)
-        size = _size(key, value, owned)
+        size = record_size(key, value, owned)
         channel.entries.append(_Entry(key, value, owned, acked, failed, size))
         self._bytes += size
         self._records += 1
@@ -304,7 +304,7 @@ class KafkaLog:
         if self._meter:
             self._meter.count("records_reduced_total", topic=channel.topic)
         self._bytes -= entry.size
-        channel.entries[0] = entry._replace(value=value, headers=headers, size=_size(entry.key, value, headers))
+        channel.entries[0] = entry._replace(value=value, headers=headers, size=record_size(entry.key, value, headers))
         self._bytes += channel.entries[0].size
         return True
 
@@ -383,23 +383,3 @@ class KafkaLog:
             await stop_producer(producer)
             raise
         return producer
-
-
-def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> int:
-    return 100 + len(value or b"") + len(key or b"") + sum([len(text or b"") + 40 for _, text in headers])
-
-
-def _resolve(future: asyncio.Future[int]) -> Callable[[int], None]:
-    def acked(offset: int) -> None:
-        if not future.done():
-            future.set_result(offset)
-
-    return acked
-
-
-def _reject(future: asyncio.Future[int]) -> Callable[[HookstreamError], None]:
-    def failed(error: HookstreamError) -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    return failed

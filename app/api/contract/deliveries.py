@@ -15,8 +15,6 @@ from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
 
 Moment = Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])]
-
-
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 
 

@@ -10,32 +10,18 @@ from msgspec import Meta
 from app.core import limits
 
 Url = Annotated[str, Meta(max_length=limits.URL, description="https://…", examples=["https://customer.example/hooks"])]
-
-
 Pattern = Annotated[str, Meta(max_length=limits.TYPE)]
-
-
 Events = Annotated[
     Annotated[list[Pattern], Meta(max_length=limits.PATTERNS)] | Pattern,
     Meta(description="Event types: exact, `*`, or a prefix such as `recording.*`.", examples=[["recording.*"]]),
 ]
-
-
 ProfileName = Annotated[str, Meta(max_length=limits.ID)]
-
-
 Description = Annotated[str, Meta(max_length=limits.DESCRIPTION)]
-
-
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=limits.METADATA_NAME)], Annotated[str, Meta(max_length=limits.METADATA_VALUE)]],
     Meta(max_length=limits.METADATA),
 ]
-
-
 Key = Annotated[str, Meta(max_length=limits.KEY)]
-
-
 TypeName = Annotated[str, Meta(max_length=limits.TYPE, examples=["recording.created"])]
 
 

@@ -13,31 +13,17 @@ from app.core.model.endpoint import Ordering, Status
 from app.core.model.event import Mode
 
 Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
-
-
 Headers = Annotated[
     dict[Annotated[str, Meta(max_length=limits.HEADER_NAME)], Annotated[str, Meta(max_length=limits.HEADER_VALUE)]],
     Meta(max_length=limits.HEADERS),
 ]
-
-
 Schedule = Annotated[
     list[Annotated[float, Meta(ge=0, le=limits.DELAY_S)]], Meta(min_length=1, max_length=limits.SCHEDULE)
 ]
-
-
 Timeout = Annotated[float, Meta(ge=limits.TIMEOUT_S[0], le=limits.TIMEOUT_S[1])]
-
-
 Rate = Annotated[float, Meta(ge=limits.RATE[0], le=limits.RATE[1])]
-
-
 InFlight = Annotated[int, Meta(ge=limits.IN_FLIGHT[0], le=limits.IN_FLIGHT[1])]
-
-
 Failures = Annotated[int, Meta(ge=0, le=limits.FAILURES)]
-
-
 Days = Annotated[float, Meta(ge=0, le=limits.DAYS)]
 
 

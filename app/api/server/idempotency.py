@@ -17,14 +17,8 @@ import msgspec
 from app.api.problems import ApiError, reused
 
 _KEPT_MS = 24 * 3_600_000
-
-
 _KEPT = 10_000
-
-
 _KEPT_BYTES = 64 * 1024 * 1024
-
-
 _MAX_KEY = 255
 
 

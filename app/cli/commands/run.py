@@ -18,7 +18,8 @@ from app.adapters.telemetry import logs
 from app.cli.connect import process_context
 from app.core.errors import Unavailable
 from app.runtime.build.shared import Address
-from app.runtime.process import EXIT_STUCK, ROLES, Process
+from app.runtime.process import EXIT_STUCK, Process
+from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings, differing
 

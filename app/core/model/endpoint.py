@@ -9,8 +9,6 @@ import msgspec
 from app.core.model.event import Mode
 
 Status = Literal["active", "paused", "disabled"]
-
-
 Ordering = Literal["none", "fifo"]
 
 

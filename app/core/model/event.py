@@ -7,8 +7,6 @@ from typing import Literal
 import msgspec
 
 Mode = Literal["live", "test"]
-
-
 #: how `Delivery.body` is written: our JSON, a structured CloudEvent, or the bare data of a binary CloudEvent
 Format = Literal["native", "ce-structured", "ce-binary"]
 

@@ -16,18 +16,10 @@ import msgspec
 from app.core.model.event import Mode
 
 _SEGMENTS = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
-
-
 _TYPE = re.compile(_SEGMENTS)
-
-
 _PATTERN = re.compile(rf"\*|{_SEGMENTS}(?:\.\*)?")
-
-
 #: longest event type, in characters
 MAX_TYPE_LENGTH = 256
-
-
 #: what the types of the service's own events begin with; the API takes no event of such a type
 RESERVED = "hookstream."
 

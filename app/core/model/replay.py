@@ -10,11 +10,7 @@ from app.core.model.event import Mode
 
 #: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint
 Only = Literal["all", "failed", "missing"]
-
-
 ReplayReason = Literal["resume", "recover", "replay"]
-
-
 ReplayState = Literal["pending", "running", "paused", "done", "cancelled"]
 
 

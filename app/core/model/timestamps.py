@@ -10,22 +10,12 @@ from functools import lru_cache
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,64})?)?([Zz]|[+-]([01]\d|2[0-3]):?[0-5]\d)", re.ASCII
 )
-
-
 _AGO = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
-
-
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-
-
 #: what may be written, for messages
 FORMS = "ISO 8601 with zone (2026-01-31T08:00:00Z), a time ago (90s, 2h, 3d), begin or now"
-
-
 #: before everything
 BEGIN = 0
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -4,7 +4,5 @@ from __future__ import annotations
 
 #: the metadata of our commits
 COMMIT_MARK = "hookstream"
-
-
 #: the same of a commit that goes on in a log that has moved
 MOVED_MARK = "hookstream moved"

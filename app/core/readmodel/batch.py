@@ -18,10 +18,10 @@ import msgspec
 
 from app.core.errors import Defect
 from app.core.model.timestamps import BEGIN, moment
+from app.core.readmodel.column_values import LARGEST, as_coordinates, as_name, as_number, as_text, without_nul
 from app.core.readmodel.hourly_stats import Tally
 from app.core.readmodel.snapshot import Fact, Kind, Last, Standing, State, begun, learn
 from app.core.records import delivery as delivery_record
-from app.core.records import headers as headers_record
 from app.core.records.attempt import REASSIGNED, Attempt
 from app.core.records.audit import AuditEntry
 from app.core.records.headers import Header
@@ -29,14 +29,6 @@ from app.core.topics.names import Names
 
 #: the topics that are read, in the order in which their records of one poll are taken
 TOPICS = (Names.DELIVERIES, Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.NOTICES, Names.AUDIT)
-
-#: characters of what rows are found by; ours are shorter, and an index takes no more
-_LONGEST = 300
-#: characters of texts that are only shown
-_SHOWN = 4096
-_LARGEST = 2**53
-_NUL = b"\\u0000"
-_NO_NUL = b"\\ufffd"
 
 
 class Read(Protocol):
@@ -196,9 +188,9 @@ def _take_dead(portion: Portion, record: Read) -> None:
     last = None
     if named.get("last-result") and state == "dead":
         last = Last(
-            status=_number(int(status), 999) if status else None,
-            result=_name(named["last-result"].decode()),
-            error=_text(named.get("last-error", b"").decode()) or None,
+            status=as_number(int(status), 999) if status else None,
+            result=as_name(named["last-result"].decode()),
+            error=as_text(named.get("last-error", b"").decode()) or None,
             duration_ms=None,
         )
     portion.facts.append(
@@ -209,7 +201,7 @@ def _take_dead(portion: Portion, record: Read) -> None:
             kind="aside",
             state=state,
             attempts=delivery.attempts,
-            reason=_name(reason),
+            reason=as_name(reason),
             last=last,
             dead_offset=None if delivery.omitted else record.offset,
         )
@@ -222,17 +214,17 @@ _audit = msgspec.json.Decoder(AuditEntry)
 
 
 def _take_attempt(portion: Portion, record: Read) -> None:
-    said = _attempts.decode(_without_nul(record.value or b""))
-    number = _number(said.attempt, _LARGEST)
+    said = _attempts.decode(without_nul(record.value or b""))
+    number = as_number(said.attempt, LARGEST)
     state, reason = _ending(said)
     next_ms = moment(said.next_attempt_at, 0) if said.next_attempt_at and state == "retrying" else None
     requested = said.made_a_request
     last = None
     if requested or number == 0:
         last = Last(
-            status=None if said.status is None else _number(said.status, 999),
-            result=_name(said.result),
-            error=_text(said.error) if said.error else None,
+            status=None if said.status is None else as_number(said.status, 999),
+            result=as_name(said.result),
+            error=as_text(said.error) if said.error else None,
             next_attempt_at_ms=next_ms,
             duration_ms=said.duration_ms if requested else None,
         )
@@ -259,7 +251,7 @@ def _ending(said: Attempt) -> tuple[State, str | None]:
         return "paused", "paused"
     if said.state == "dead" and said.trigger == "test":
         return "cancelled", "test"  # nobody wants to have a trial retried
-    return said.state, _name(said.reason) if said.reason else None
+    return said.state, as_name(said.reason) if said.reason else None
 
 
 def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
@@ -268,14 +260,14 @@ def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
         offset=record.offset,
         delivery_id=said.delivery_id,
         number=said.attempt,
-        trigger=_name(said.trigger),
+        trigger=as_name(said.trigger),
         state=state,
         result=last.result,
         started_at_ms=moment(said.started_at, 0),
         duration_ms=said.duration_ms,
         connect_ms=said.connect_ms,
         first_byte_ms=said.first_byte_ms,
-        url=_text(said.url),
+        url=as_text(said.url),
         status=last.status,
         error=last.error,
         next_attempt_at_ms=last.next_attempt_at_ms,
@@ -286,17 +278,17 @@ def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
 
 
 def _take_notice(portion: Portion, record: Read) -> None:
-    said = _notices.decode(_without_nul(record.value or b""))
+    said = _notices.decode(without_nul(record.value or b""))
     for text in (said.id, said.tenant, said.kind, said.mode, said.endpoint_id or ""):
-        _name(text)
+        as_name(text)
     at_ms = moment(said.at, BEGIN) if said.at else record.timestamp
     portion.notices.append((said, max(0, at_ms)))
 
 
 def _take_audit(portion: Portion, record: Read) -> None:
-    entry = _audit.decode(_without_nul(record.value or b""))
+    entry = _audit.decode(without_nul(record.value or b""))
     for text in (entry.tenant, entry.actor, entry.action):
-        _name(text)
+        as_name(text)
     portion.audit.append(AuditLine(record.partition, record.offset, max(0, record.timestamp), entry))
 
 
@@ -354,52 +346,24 @@ def _fact(
 ) -> Fact:
     accepted_at_ms = about.accepted_at_ms or (moment(about.created_at, 0) if about.created_at else record.timestamp)
     return Fact(
-        id=_name(delivery_id),
-        tenant=_name(about.tenant),
-        mode=_name(about.mode),
-        endpoint_id=_name(about.endpoint_id),
-        event_id=_name(about.event_id),
-        event_type=_name(about.event_type),
-        accepted_at_ms=_number(max(0, accepted_at_ms), _LARGEST),
-        replay_id=_name(about.replay_id or "") or None,
-        sequence=None if about.sequence is None else _number(about.sequence, _LARGEST),
-        ordering_key=_text(about.ordering_key) if about.ordering_key is not None else None,
-        source=_coordinates(about.source),
+        id=as_name(delivery_id),
+        tenant=as_name(about.tenant),
+        mode=as_name(about.mode),
+        endpoint_id=as_name(about.endpoint_id),
+        event_id=as_name(about.event_id),
+        event_type=as_name(about.event_type),
+        accepted_at_ms=as_number(max(0, accepted_at_ms), LARGEST),
+        replay_id=as_name(about.replay_id or "") or None,
+        sequence=None if about.sequence is None else as_number(about.sequence, LARGEST),
+        ordering_key=as_text(about.ordering_key) if about.ordering_key is not None else None,
+        source=as_coordinates(about.source),
         kind=kind,
-        arrival=None if about.arrival is None else _number(about.arrival, _LARGEST),
-        turn=_number(about.turn, _LARGEST),
+        arrival=None if about.arrival is None else as_number(about.arrival, LARGEST),
+        turn=as_number(about.turn, LARGEST),
         at_ms=max(0, record.timestamp),
         state=state,
-        attempts=_number(attempts, _LARGEST),
+        attempts=as_number(attempts, LARGEST),
         reason=reason,
         last=last,
         dead_offset=dead_offset,
     )
-
-
-def _coordinates(text: str | None) -> tuple[int, int] | None:
-    if not text:
-        return None
-    partition, _, offset = text.partition(":")
-    return _number(headers_record.number(partition), 2**31 - 1), _number(headers_record.number(offset), _LARGEST)
-
-
-def _name(text: str) -> str:
-    if len(text) > _LONGEST or "\x00" in text or not text.isprintable():
-        raise ValueError(f"{text[:40]!r} is no name")
-    return text
-
-
-def _text(text: str) -> str:
-    return text[:_SHOWN].replace("\x00", "\ufffd")
-
-
-def _number(number: int, most: int) -> int:
-    if not 0 <= number <= most:
-        raise ValueError(f"{number} is out of bounds")
-    return number
-
-
-def _without_nul(value: bytes) -> bytes:
-    """PostgreSQL's texts cannot hold it, whoever's response it came from."""
-    return value.replace(_NUL, _NO_NUL) if _NUL in value else value

@@ -36,8 +36,6 @@ def quantile(counts: Sequence[int], bounds: Sequence[float], share: float) -> fl
 
 #: upper bounds of the duration counts, milliseconds
 LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
-
-
 HOUR_MS = 3_600_000
 
 

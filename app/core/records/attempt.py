@@ -10,20 +10,12 @@ from app.core.model.http_exchange import NOT_SENT
 
 #: what the attempt made of its delivery
 State = Literal["delivered", "retrying", "dead", "cancelled"]
-
-
 #: the reason of a failed attempt that decides nothing (`reassigned`)
 REASSIGNED = "reassigned"
-
-
 #: the reason of a delivery that ended because a later one of its line was let go
 SUPERSEDED = "superseded"
-
-
 #: what an attempt record keeps of a response's body: so many bytes of it, as a text of so many bytes in JSON
 BODY_KEPT = 2048
-
-
 #: what of a response did not fit
 Cut = Literal["error", "headers", "body", "record"]
 

@@ -12,15 +12,9 @@ from app.core.model.timestamps import iso
 
 #: characters of an actor, and of a detail
 _MAX_ACTOR = 200
-
-
 _MAX_DETAIL = 1000
-
-
 #: bytes of JSON of one field; a record has fewer than 100 fields
 _MAX_FIELD = 2048
-
-
 HIDDEN = "(hidden)"
 
 

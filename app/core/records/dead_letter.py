@@ -9,8 +9,6 @@ from app.core.records.record import Kept
 
 #: the headers of a delivery that waits for its endpoint's resume
 PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
-
-
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
     (

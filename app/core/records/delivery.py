@@ -12,17 +12,9 @@ from app.core.records.headers import _DIGITS, Header, _short, number, texts
 
 #: the header of a delivery whose event did not fit into a topic: how many bytes were left out
 OMITTED = "body-omitted"
-
-
 _MODES = frozenset(get_args(Mode))
-
-
 _FORMATS = frozenset(get_args(Format))
-
-
 _ASKED = frozenset(get_args(Asked))
-
-
 #: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
 _LONGEST_WAIT_MS = 9 * 86_400_000
 

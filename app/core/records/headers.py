@@ -6,12 +6,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 Header = tuple[str, bytes]
-
-
 #: characters of a header's text; what we write is shorter, and an attempt record repeats some of it as JSON
 _LONGEST = 1024
-
-
 #: digits of a header's number: what JSON readers and floats can still take
 _DIGITS = 19
 

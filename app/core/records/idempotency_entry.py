@@ -7,11 +7,7 @@ from struct import Struct
 import msgspec
 
 _VERSION = b"\x01"
-
-
 _SIGHT = Struct(">IQQQ")
-
-
 #: sights kept per key; the oldest leave first (a key used again on each of 32 days of retention is no accident)
 MAX_SIGHTS = 32
 

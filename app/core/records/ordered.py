@@ -40,28 +40,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 Ordered = Arrival | Settlement | Instruction | Step
-
-
 Outcome = Literal["delivered", "dead", "cancelled", "aside"]
-
-
 _OUTCOMES = frozenset(get_args(Outcome))
-
-
 State = Literal["open", "aside", "held"]
-
-
 _STATES = frozenset(get_args(State))
-
-
 #: the mark of an arrival that a resume brings
 RESUMED: Header = ("resumed", b"1")
-
-
 #: of a record of this topic, not of the delivery itself
 _OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
-
-
 #: characters of an ordering key, as at intake
 _LONGEST_KEY = 512
 

@@ -20,31 +20,15 @@ from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, timestamp
 
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
-
-
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-
-
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
-
-
 _CLOUDEVENTS = "application/cloudevents"
-
-
 _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
-
-
 #: the attributes that every CloudEvent has: a record with one of them as a header is meant as one in binary form
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
-
-
 _HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
-
-
 #: brackets that no interpreter's stack is too small for
 _SURELY_SHALLOW = 200
-
-
 #: calls by which a later reading may be deeper than this one
 _MARGIN = 200
 
@@ -85,17 +69,9 @@ class _Versioned(msgspec.Struct):
 
 
 _native = msgspec.json.Decoder(_Native)
-
-
 _versioned = msgspec.json.Decoder(_Versioned)
-
-
 _cloud_event = msgspec.json.Decoder(_CloudEvent)
-
-
 _native_data = msgspec.json.Decoder(_NativeData)
-
-
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
 

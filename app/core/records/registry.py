@@ -17,11 +17,7 @@ from app.core.model.tenant import ApiKey, Tenant
 from app.core.records.command import Command, Reply
 
 State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
-
-
 _encoder = msgspec.json.Encoder()
-
-
 _command = msgspec.json.Decoder(Command)
 
 

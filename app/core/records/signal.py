@@ -33,8 +33,6 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(Signal)
-
-
 #: bytes of a signal; ours are shorter, and notices repeat some of its texts
 _LONGEST = 65_536
 

@@ -34,8 +34,6 @@ _EASY_DIVISION = 80
 _EASY_DIVIDEND = 1e15
 #: hashing one value for `uniqueItems`
 _HASH = 4
-
-
 #: units of one step of a walk
 _STEP = 40
 

@@ -12,15 +12,9 @@ from app.core.errors import ConfigError
 from app.core.topics.names import RUNGS, Names
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
 #: bytes that headers and framing add to an event at most
 _HEADROOM = 65_536
-
-
 _SMALLEST_BATCH_LIMIT = 1_048_588
-
-
 #: bytes by which a record may grow on its way: headers that say when, why and what
 GROWTH = 16_384
 

@@ -10,15 +10,9 @@ from app.api.problems import ApiError
 from app.dashboard.request import Desk, Go, Page, Result, Visit
 
 COOKIE = "hookstream_session"
-
-
 #: a stranger's form is ours when it has what this cookie says
 _KNOCK = "hookstream_sign_in"
-
-
 SESSION_S = 12 * 3600
-
-
 _is_local = re.compile(r"/ui(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%&=+:*,/-]*)?").fullmatch
 
 

@@ -19,12 +19,8 @@ from app.roles.dispatch.schedule import retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 
 BODY_BUDGET = 6144
-
-
 #: of its headers, in bytes of JSON: all, the value of one, the name of one; and how many
 HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, HEADERS_KEPT = 8192, 4096, 256, 100
-
-
 #: of a sentence that may quote the receiver, or the event's data, in bytes of JSON
 ERROR_BUDGET = 1024
 

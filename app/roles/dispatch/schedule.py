@@ -12,14 +12,8 @@ from email.utils import parsedate_to_datetime
 
 #: Retry-After is believed up to one day (DESIGN section 7)
 RETRY_AFTER_CAP_S = 86_400.0
-
-
 _SECONDS = re.compile(r"\+?[0-9]+(\.[0-9]*)?")
-
-
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]{5,18}([Zz]|[+-][0-9]{2}:?[0-9]{2})", re.ASCII)
-
-
 #: jitter is 0…+10 % of the delay: never early
 JITTER = 0.1
 

@@ -24,8 +24,6 @@ from app.profiles.catalog import get as profile_of
 from app.profiles.policy import effective
 
 _PER_WINDOW = 10
-
-
 _WINDOW_S = 60.0
 
 

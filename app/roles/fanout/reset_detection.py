@@ -51,15 +51,9 @@ class _Read(Protocol):
 
 
 _checkpoints = msgspec.json.Decoder(Checkpoint)
-
-
 _decoder = msgspec.json.Decoder(Position)
-
-
 #: no offset is as large
 _END = 1 << 63
-
-
 _encoder = msgspec.json.Encoder()
 
 

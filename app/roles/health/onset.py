@@ -7,11 +7,7 @@ import msgspec
 from app.profiles.policy import DisableRule
 
 HOUR_MS = 3_600_000
-
-
 DAY_MS = 24 * HOUR_MS
-
-
 #: of failures closer together than that one is remembered
 _APART_MS = HOUR_MS // 2
 

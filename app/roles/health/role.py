@@ -42,8 +42,6 @@ _NO_RULE = DisableRule()
 _encoder = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(Health)
 _json = msgspec.json.Encoder()
-
-
 #: lines about endpoints that begin to fail or recover, in that many seconds
 _LINES, _LINES_S = 50, 10.0
 

@@ -13,14 +13,8 @@ from app.core.wording import hint, plain
 
 #: notices that one e-mail shows; it says how many more there are
 _SHOWN = 50
-
-
 _FIRST_PAUSE_S = 30.0
-
-
 _LONGEST_PAUSE_S = 3600.0
-
-
 _TITLES = {
     "endpoint.disabled": "disabled",
     "endpoint.failing": "failing",
@@ -29,8 +23,6 @@ _TITLES = {
     "endpoint.circuit_closed": "answering again",
     "delivery.dead": "with lost deliveries",
 }
-
-
 _TO_DO = {
     "endpoint.disabled": "Mend the receiver, enable the endpoint, and then recover what it has missed. Deliveries that "
     "waited for it have been cancelled; events of the last 7 days can be recovered.",

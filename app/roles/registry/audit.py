@@ -24,8 +24,6 @@ from app.core.records.audit import AuditEntry, action
 from app.core.records.command import Command, RotateSecret, SuspendEndpoint
 
 _Entity = Endpoint | Tenant | ApiKey | EventType | Replay
-
-
 #: what follows from the change itself, or is no text for people
 _LEFT_OUT = frozenset(
     {

@@ -26,8 +26,6 @@ from app.roles.registry.audit import entry_of
 from app.roles.registry.decisions import Change, decide
 
 log = structlog.get_logger(__name__)
-
-
 #: a state must fit into a record, and a hundred of them into a transaction
 _MAX_STATE_BYTES = 256 * 1024
 #: of a command's and an entity's name, in characters

@@ -17,14 +17,8 @@ from app.core.model.tenant import ApiKey, Brand, Tenant
 
 #: not `.` or `..`, which would be lost in a path
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
-
-
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-
-
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
-
-
 #: a customer may not set these: they frame the request, or are ours
 RESERVED_HEADERS = frozenset(
     [
@@ -44,21 +38,11 @@ RESERVED_HEADERS = frozenset(
         "traceparent",
     ]
 )
-
-
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
-
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
-
 #: characters of a sealed secret: base64 of its UTF-8 with nonce and tag
 _SEALED = 2048
-
-
 #: what goes into a Content-Security-Policy has no room for surprises
 _LOGO = re.compile(
     r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"

@@ -19,8 +19,6 @@ from app.core.model.replay import Replay
 
 #: the attempt of a delivery may be deferred: after so long without any, one more goes
 STALLED_S = 60.0
-
-
 #: so long without any, and other endpoints of the replay are waited for no longer
 STUCK_S = 5.0
 

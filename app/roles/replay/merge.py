@@ -10,8 +10,6 @@ from app.core.records.record import Kept
 
 #: records that may wait for older ones, and their bytes
 _LOOK_AHEAD = 2000
-
-
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 
 

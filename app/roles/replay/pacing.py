@@ -37,12 +37,8 @@ class Allowance:
 
 #: deliveries of one replay that have not been attempted
 _WINDOW = 32
-
-
 #: the same where the sequencer lets them out one by one: a key that waits must not stop the others
 _WINDOW_IN_LINE = 1000
-
-
 #: as many as a rate limit lets through in that time
 _RATE_S = 2
 

@@ -15,23 +15,13 @@ from typing import Generic, NamedTuple, TypeVar
 from app.roles.replay.eligibility import Fate
 
 T = TypeVar("T")
-
-
 #: partition and offset of a record of events.raw
 Spot = tuple[int, int]
-
-
 #: deliveries that may wait for slow endpoints, and their bytes
 _CAPACITY = 2000
-
-
 _CAPACITY_BYTES = 16 * 1024 * 1024
-
-
 #: so many of a slow endpoint's go past its window when the others would have to wait for it
 _OVERFLOW = 100
-
-
 _REMEMBERED = 4 * _CAPACITY
 
 

@@ -24,12 +24,8 @@ from app.roles.replay.eligibility import Fate
 
 #: what the changelog's clock and the registry's may differ by
 _CLOCKS_MS = 60_000
-
-
 #: how far ahead a producer's timestamps may be (Kafka itself refuses more)
 _AHEAD_MS = 3_600_000
-
-
 #: the deliveries of other processes' `attempts` that count as an end or a beginning
 _SAID = frozenset(("delivered", "retrying", "dead"))
 

@@ -26,8 +26,6 @@ from app.core.records.ordered import State, Step
 
 #: what an arrival does: it enters its line, waits at its tail, or is put aside
 Way = Literal["enter", "hold", "aside"]
-
-
 #: what is done with all lines of the endpoint: the stopped ones go on; the held ones are put aside, or are let go
 Move = Literal["none", "go on", "retreat", "retreat, go on", "let go"]
 

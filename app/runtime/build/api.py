@@ -53,11 +53,7 @@ import structlog
 
 
 log = structlog.get_logger(__name__)
-
-
 _CLIENT = "hookstream-api"
-
-
 CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 

@@ -24,8 +24,6 @@ from typing import NamedTuple
 
 
 _DAY_MS = 86_400_000
-
-
 #: retention goes on while counters are compared
 _MARGIN_MS = 3_600_000
 

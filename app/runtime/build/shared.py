@@ -1,10 +1,23 @@
-"""Where a process listens for the API."""
+"""What the roles of one process share: its producer, its directory, its egress policy, the address of its API."""
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlsplit
 
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.producer import KafkaLog
+from app.core.directory import Directory
+from app.core.egress import EgressPolicy
+from app.core.topics.declarations import Topics
+from app.core.topics.names import Names
+from app.ports.metrics import Meter
+from app.profiles.catalog import PROFILES
+from app.runtime.reduction import reduced_for
 from app.settings import Settings
+
+#: attempt records may gather for that long: nobody waits for them but the commit
+_ATTEMPTS_LINGER_S = 0.005
 
 
 class Address:
@@ -24,3 +37,34 @@ def ports_of(settings: Settings, bootstrap: str) -> set[int]:
     if url is not None and url.scheme.startswith("postgres"):
         ports.add(url.port or 5432)
     return ports
+
+
+def producer_of(bootstrap: str, topics: Topics, meter: Meter) -> KafkaLog:
+    """The producer of all roles in this process."""
+    return KafkaLog(
+        bootstrap,
+        client_id="hookstream",
+        meter=meter,
+        linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
+        reduce=partial(reduced_for, topics),
+    )
+
+
+def egress_policy(settings: Settings) -> EgressPolicy:
+    """Where requests to endpoints may go."""
+    return EgressPolicy(
+        allow=EgressPolicy.networks(settings.egress_allow),
+        allow_http=settings.allow_http,
+        ports=frozenset(map(int, settings.egress_ports)) or None,
+    )
+
+
+def directory_feed(bootstrap: str, topics: Topics, meter: Meter) -> KafkaDirectoryFeed:
+    """The directory of this process, kept in step with the registry topic."""
+    return KafkaDirectoryFeed(
+        bootstrap,
+        topics.name(Names.REGISTRY),
+        client_id="hookstream-directory",
+        meter=meter,
+        directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
@@ -11,6 +12,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
 from app.core.model.timestamps import iso
+from app.core.records.attempt import Attempt
 from app.ports.clock import Clock, Dice
 from app.ports.http import Sender
 from app.ports.metrics import Meter
@@ -25,7 +27,7 @@ from app.roles.dispatch.lines import Lines, is_ordered
 from app.roles.dispatch.role.hindering import Hindering
 from app.roles.dispatch.role.in_flight import Turns
 from app.roles.dispatch.role.settler import Settler, Work
-from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, judge, result_of
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, judge, result_of
 
 log = structlog.get_logger(__name__)
 
@@ -166,18 +168,23 @@ class Sending:
         )
         record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
+        self._settle(work, endpoint, verdict, record)
+        return heard(outcome)
+
+    def _settle(self, work: Work, endpoint: Endpoint, verdict: Verdict, record: Attempt) -> None:
         match verdict:
             case Delivered():
-                self._turns.ended(delivery, "delivered")
+                self._turns.ended(work.delivery, "delivered")
                 self._settler.delivered(work, endpoint, record)
             case _ if self._is_over(work):
                 self._settler.outrun(work, record)
             case RetryAt(due_at_ms=due):
                 self._settler.retry(work, endpoint, record, due)
             case Dead():
-                self._turns.ended(delivery, "dead")
+                self._turns.ended(work.delivery, "dead")
                 self._settler.dead(work, endpoint, record)
-        return heard(outcome)
+            case _ as never:
+                assert_never(never)
 
     async def _put_off(self, work: Work, error: Hindered) -> None:
         """Nothing was sent, for a reason of our own: no attempt is counted against the endpoint."""

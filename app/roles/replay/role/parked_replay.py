@@ -20,12 +20,8 @@ from app.roles.replay.role.selector import POLL_MS, POLLED
 
 #: what was on its way when the endpoint was resumed is put aside within that time
 _QUIET_S = 2.0
-
-
 #: between two looks whether more was put aside
 _AGAIN_S = 0.2
-
-
 #: to have the gate opened when the work ends
 _FAREWELL_S = 1.0
 
