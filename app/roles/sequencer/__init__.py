@@ -1,5 +1,1 @@
 """The sequencer role."""
-
-from app.roles.sequencer.role.worker import SequencerRole
-
-__all__ = ["SequencerRole"]
