@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from app.core.model.event import Mode
-from app.core.model.tenant import Scope
+from app.core.model.tenant import KeyScope
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +28,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: empty: the operator, who may choose
     tenant: str = ""
     mode: Mode = "live"
-    scopes: tuple[Scope, ...] = ()
+    scopes: tuple[KeyScope, ...] = ()
     #: the key it was made with; without it the grant is void. Empty: the operator's token
     key_id: str = ""
     #: portal: where its page leads back to

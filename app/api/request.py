@@ -10,7 +10,7 @@ import msgspec
 from app.api.grants import Tokens
 from app.api.problems import ApiError
 from app.core.model.event import Mode
-from app.core.model.tenant import ApiKey, Scope
+from app.core.model.tenant import ApiKey, KeyScope
 from app.core.schemas.graph import BadSchema
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
@@ -33,7 +33,7 @@ class Caller(msgspec.Struct, frozen=True):
     id: str
     tenant: str = ""
     mode: Mode = "live"
-    scopes: tuple[Scope, ...] = ()
+    scopes: tuple[KeyScope, ...] = ()
     operator: bool = False
     #: what the audit log says of who asks; empty: the key's id
     actor: str = ""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.limits import TenantLimits
-from app.core.model.delivery import Turn
+from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType, includes, prefixes
 from app.core.model.replay import Replay
@@ -22,7 +22,7 @@ from app.core.model.tenant import ApiKey, Tenant
 from app.core.ordered_ids import OrderedIds
 from app.core.sealing import SealedSamples
 
-Scope = tuple[str, str]
+TenantScope = tuple[str, str]
 
 #: endpoints of a remembered answer, and of a bucket that is sorted when it is asked
 _SHORT = 1000
@@ -93,7 +93,7 @@ class Directory:
         """`opt_in` gives a profile's opt-in prefixes."""
         self._opt_in = opt_in
         self._endpoints: dict[str, Endpoint] = {}
-        self._indexes: dict[Scope, _Index] = {}
+        self._indexes: dict[TenantScope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
         #: what the ring of a process is compared with
         self.sealed = SealedSamples()
@@ -109,7 +109,7 @@ class Directory:
         #: endpoint → its resumes that have not ended
         self._resumes: dict[str, set[str]] = {}
         #: delivery id → what was last asked of it while it waited; the latest request last
-        self.turns: dict[str, Turn] = {}
+        self.turns: dict[str, DeliveryRevision] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -295,7 +295,7 @@ class Directory:
             return False
         return endpoint.status == "paused" or endpoint_id in self._resumes
 
-    def put_turn(self, turn: Turn) -> None:
+    def put_turn(self, turn: DeliveryRevision) -> None:
         """Add or replace."""
         self.turns.pop(turn.id, None)
         self.turns[turn.id] = turn
@@ -304,7 +304,7 @@ class Directory:
         """Forget."""
         self.turns.pop(delivery_id, None)
 
-    def scopes(self) -> list[Scope]:
+    def scopes(self) -> list[TenantScope]:
         """The tenants and modes that have endpoints."""
         return sorted(scope for scope, index in self._indexes.items() if index.members)
 

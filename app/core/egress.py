@@ -20,8 +20,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import idna
 import msgspec
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
 
 
 class AddressVerdict(Enum):
@@ -61,14 +61,14 @@ class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator lets out."""
 
     #: networks that are allowed although they are not public (HOOKSTREAM_EGRESS_ALLOW)
-    allow: tuple[Network, ...] = ()
+    allow: tuple[IpNetwork, ...] = ()
     #: whether `http://` endpoints are accepted
     allow_http: bool = False
     #: the only ports that are accepted; None means all except `ABUSED_PORTS`
     ports: frozenset[int] | None = None
 
     @staticmethod
-    def networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
+    def networks(cidrs: Iterable[str]) -> tuple[IpNetwork, ...]:
         """Read CIDRs (or single addresses) for `allow`; raises ValueError naming the first that is none."""
         return tuple(ip_network(cidr.strip()) for cidr in cidrs)
 
@@ -89,7 +89,7 @@ _METADATA = frozenset(
 )
 
 # The first network that holds the address decides. What no row holds is public.
-_V4: tuple[tuple[Network, AddressVerdict], ...] = tuple(
+_V4: tuple[tuple[IpNetwork, AddressVerdict], ...] = tuple(
     (IPv4Network(cidr), verdict)
     for cidr, verdict in (
         ("0.0.0.0/8", AddressVerdict.UNSPECIFIED),
@@ -110,7 +110,7 @@ _V4: tuple[tuple[Network, AddressVerdict], ...] = tuple(
         ("240.0.0.0/4", AddressVerdict.RESERVED),
     )
 )
-_V6: tuple[tuple[Network, AddressVerdict], ...] = tuple(
+_V6: tuple[tuple[IpNetwork, AddressVerdict], ...] = tuple(
     (IPv6Network(cidr), verdict)
     for cidr, verdict in (
         ("::/128", AddressVerdict.UNSPECIFIED),
@@ -133,7 +133,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
 
 
-def classify(ip: str | Address, policy: EgressPolicy) -> AddressVerdict:
+def classify(ip: str | IpAddress, policy: EgressPolicy) -> AddressVerdict:
     """Say what the address is and so whether a connection to it may be opened. Never raises."""
     try:
         address = ip_address(ip)
@@ -203,7 +203,7 @@ _NAME = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 
 
-def _carried(address: Address) -> tuple[IPv4Address, ...]:
+def _carried(address: IpAddress) -> tuple[IPv4Address, ...]:
     """The IPv4 addresses that an IPv6 address stands for: traffic to it ends at (or passes through) them."""
     if isinstance(address, IPv4Address):
         return ()
@@ -218,7 +218,7 @@ def _carried(address: Address) -> tuple[IPv4Address, ...]:
     return ()
 
 
-def _look_up(address: Address) -> AddressVerdict:
+def _look_up(address: IpAddress) -> AddressVerdict:
     table = _V4 if isinstance(address, IPv4Address) else _V6
     found = next((verdict for network, verdict in table if address in network), AddressVerdict.PUBLIC)
     if found is AddressVerdict.RESERVED and address in _COMPATIBLE:

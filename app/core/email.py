@@ -13,17 +13,17 @@ from app.core.errors import Defect
 from app.core.model.endpoint import SealedSecret
 
 #: wanted: STARTTLS where the server offers it; demanded: nothing is said without it
-Encryption = Literal["from_the_start", "demanded", "wanted"]
+SmtpEncryption = Literal["from_the_start", "demanded", "wanted"]
 _PORTS = {"smtp": 25, "smtps": 465}
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
-class MailServer(msgspec.Struct, frozen=True, kw_only=True):
+class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where e-mail goes."""
 
     host: str
     port: int
-    encryption: Encryption
+    encryption: SmtpEncryption
     user: str | None = None
     password: str | None = None
 
@@ -31,7 +31,7 @@ class MailServer(msgspec.Struct, frozen=True, kw_only=True):
         return f"MailServer({self.host}:{self.port})"
 
 
-def read_smtp_url(url: str) -> MailServer:
+def read_smtp_url(url: str) -> SmtpServer:
     """The server of a URL; `ValueError`, which does not quote the password, when it is none.
 
     A password never travels in the clear, unless the server is on this machine.
@@ -45,8 +45,8 @@ def read_smtp_url(url: str) -> MailServer:
         raise ValueError("smtp://user:password@host:port, or smtps://…")
     if (parts.username is None) != (parts.password is None):
         raise ValueError("a user and a password go together")
-    wanted: Encryption = "demanded" if parts.username and parts.hostname not in _HERE else "wanted"
-    return MailServer(
+    wanted: SmtpEncryption = "demanded" if parts.username and parts.hostname not in _HERE else "wanted"
+    return SmtpServer(
         host=parts.hostname,
         port=port or _PORTS[parts.scheme],
         encryption="from_the_start" if parts.scheme == "smtps" else wanted,
@@ -91,7 +91,7 @@ def is_address(text: str) -> bool:
     return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class DigestEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One notice, in words; every text is one line."""
 
     title: str
@@ -108,11 +108,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class EmailDigest(msgspec.Struct, frozen=True, kw_only=True):
     """What the templates are filled with."""
 
     subject: str
     tenant: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DigestEntry, ...]
     more: int
     unsubscribe: str | None

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from app.core.errors import CommandRefused
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 
 #: longer than any copy waits in the ladder (delivery_record.due_at_ms), and for its endpoint (waiting.MOST_MS)
 KEPT_MS = 16 * 86_400_000
@@ -31,17 +31,17 @@ MAX_TURNS = 50_000
 #: of one command
 MAX_TAKEN = 1000
 
-Fate = Literal["go", "pass", "cancel"]
+CopyDisposition = Literal["go", "pass", "cancel"]
 
 
-def fate(delivery: Delivery, newest: Turn | None) -> Fate:
+def fate(delivery: Delivery, newest: DeliveryRevision | None) -> CopyDisposition:
     """What becomes of a copy of a delivery, where `newest` is the registry's turn of it."""
     if newest is not None and newest.number > delivery.turn and concerns(newest, delivery):
         return "cancel" if newest.cancel else "pass"
     return "cancel" if delivery.asked == "cancel" else "go"
 
 
-def concerns(turn: Turn, delivery: Delivery) -> bool:
+def concerns(turn: DeliveryRevision, delivery: Delivery) -> bool:
     """Whether the turn is of that delivery, and not of an earlier event with the same id."""
     if turn.source is not None and delivery.source is not None:
         return turn.source == delivery.source
@@ -57,7 +57,9 @@ def after(waiting: Delivery, attempts: int, ended: Literal["delivered", "dead"] 
     return msgspec.structs.replace(waiting, attempts=max(waiting.attempts, attempts))
 
 
-def take(asked: Sequence[Turn], known: Mapping[str, Turn], now_ms: int) -> tuple[list[Turn], list[str]]:
+def take(
+    asked: Sequence[DeliveryRevision], known: Mapping[str, DeliveryRevision], now_ms: int
+) -> tuple[list[DeliveryRevision], list[str]]:
     """The turns to be written, and the deliveries whose turns are old; raises `CommandRefused`.
 
     `known` has the latest request last.

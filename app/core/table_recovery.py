@@ -21,7 +21,7 @@ TRUSTED_S = 2_700.0
 Supersedes = Callable[[bytes | None, bytes | None], bool]
 
 
-class Recovery(NamedTuple):
+class TableRecovery(NamedTuple):
     """How a table is made again from its changelog."""
 
     #: None: every record counts
@@ -31,7 +31,7 @@ class Recovery(NamedTuple):
 
 
 #: nothing that needs care
-PLAIN = Recovery()
+PLAIN = TableRecovery()
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from app.core.errors import Unavailable
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
-from app.core.readmodel.rows import Hour
+from app.core.readmodel.rows import HourRow
 from app.dashboard.request import Desk, Visit
 
 HOUR_MS = 3_600_000
@@ -43,11 +43,11 @@ async def of_day(desk: Desk, visit: Visit, endpoint_id: str | None = None, hours
     return summary(found, begin_ms, hours)
 
 
-def summary(found: Sequence[Hour], begin_ms: int, hours: int) -> Summary:
+def summary(found: Sequence[HourRow], begin_ms: int, hours: int) -> Summary:
     """Hours without anything are filled in."""
     by_begin = {each.begins_ms: each for each in found}
     begins = [begin_ms + number * HOUR_MS for number in range(hours)]
-    rows = [by_begin.get(each, Hour(begins_ms=each)) for each in begins]
+    rows = [by_begin.get(each, HourRow(begins_ms=each)) for each in begins]
     counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)
     p50, p95, p99 = (quantile(counts, LATENCY_BOUNDS_MS, share) for share in (0.5, 0.95, 0.99))
     return Summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.partitions import CommittedOffset, PartitionId
 
 
 class Record(Protocol):
@@ -33,11 +33,11 @@ class Record(Protocol):
 class PartitionListener(Protocol):
     """Who works on a source's partitions."""
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """These are ours from now on; reading starts at the committed offset, else at the beginning."""
         ...
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """These are no longer ours once this returns (seconds at most): finish or drop, then commit."""
         ...
 
@@ -53,18 +53,18 @@ class Source(Protocol):
         """Leave, within seconds. Commits nothing."""
         ...
 
-    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> Mapping[Place, Sequence[Record]]:
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> Mapping[PartitionId, Sequence[Record]]:
         """Records of the partitions that are not paused, as soon as there are any; empty after the timeout.
 
         A broker outage gives empty answers, not errors.
         """
         ...
 
-    async def commit(self, offsets: Mapping[Place, tuple[int, str]]) -> bool:
+    async def commit(self, offsets: Mapping[PartitionId, tuple[int, str]]) -> bool:
         """Commit offsets with metadata; False: not now (rebalance, outage), and the next commit says it all again."""
         ...
 
-    async def ends(self, places: Collection[Place]) -> Mapping[Place, int]:
+    async def ends(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
         """The offset after the last record of each, now."""
         ...
 
@@ -74,15 +74,15 @@ class Source(Protocol):
         """
         ...
 
-    def position(self, place: Place) -> int | None:
+    def position(self, place: PartitionId) -> int | None:
         """The offset that is read next of a partition, also over what holds no record; None: not known yet."""
         ...
 
-    def pause(self, *places: Place) -> None:
+    def pause(self, *places: PartitionId) -> None:
         """Fetch these no more; what was fetched and not polled is dropped and comes again after `resume`."""
         ...
 
-    def resume(self, *places: Place) -> None:
+    def resume(self, *places: PartitionId) -> None:
         """Fetch these again."""
         ...
 
@@ -90,6 +90,6 @@ class Source(Protocol):
 class SeekingSource(Source, Protocol):
     """One whose offsets are kept elsewhere: assigned partitions stay paused until they are resumed."""
 
-    def seek(self, place: Place, offset: int) -> None:
+    def seek(self, place: PartitionId, offset: int) -> None:
         """Read on from there. Raises what ends the role when the partition is no longer ours."""
         ...

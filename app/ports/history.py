@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from app.core.model.replay import Counts, Oldest, Replay
+from app.core.model.replay import OldestRecord, Replay, ReplayEstimate
 from app.ports.consumer import Record
 
 
@@ -53,7 +53,7 @@ class ReplayReader(Protocol):
         """Partition → the offset that the next record gets."""
         ...
 
-    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, Oldest]:
+    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
         """Partition → where its first record is, and how old that is."""
         ...
 
@@ -77,7 +77,7 @@ class ReplayReader(Protocol):
 class ReplayCounter(Protocol):
     """Try a replay without making it."""
 
-    async def count(self, replay: Replay, *, within_s: float) -> Counts:
+    async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:
         """What it would deliver; not complete when that takes longer than `within_s`. Raises `Unavailable`."""
         ...
 

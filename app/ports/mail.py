@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from app.core.email import Letter
+from app.core.email import EmailDigest
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +42,10 @@ class Mailer(Protocol):
 class Writer(Protocol):
     """Put a letter into words."""
 
-    def text(self, letter: Letter) -> str:
+    def text(self, letter: EmailDigest) -> str:
         """As plain text."""
         ...
 
-    def html(self, letter: Letter) -> str:
+    def html(self, letter: EmailDigest) -> str:
         """As HTML; everything that others wrote is escaped."""
         ...

@@ -10,16 +10,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from app.core.model.event import Mode
-from app.core.offsets.partitions import Place
-from app.core.readmodel.batch import Portion
+from app.core.offsets.partitions import PartitionId
+from app.core.readmodel.batch import ProjectionBatch
 from app.core.readmodel.rows import (
     AttemptRow,
     AuditRow,
-    DeadGroup,
+    DeadLetterGroup,
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
-    Hour,
+    HourRow,
     NoticeRow,
 )
 
@@ -45,11 +45,11 @@ class ReadStore(Protocol):
 
     async def hours(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
-    ) -> Sequence[Hour]:
+    ) -> Sequence[HourRow]:
         """Counted as they came, oldest first; hours without anything are left out. Hours begin at full hours UTC."""
         ...
 
-    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
+    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         """Dead deliveries by endpoint, reason and last outcome, the largest first."""
         ...
 
@@ -88,11 +88,11 @@ class ProjectionStore(Protocol):
         """Create what is not there and migrate what is older."""
         ...
 
-    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+    async def offsets(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
         """The offset that is read next of each; 0 where nothing has been read."""
         ...
 
-    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
         """Write all of it with the new offsets, or nothing.
 
         False: another process has moved one of the partitions (or a rebuild begins): read from its offset again.

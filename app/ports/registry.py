@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.core.directory import Directory
-from app.core.offsets.partitions import Place
-from app.core.records.command import Action, Reply
+from app.core.offsets.partitions import PartitionId
+from app.core.records.command import CommandAction, CommandReply
 from app.ports.consumer import Record
 
 
@@ -59,7 +59,7 @@ class RegistryStore(Protocol):
         """Whether it has joined, and another process was chosen."""
         ...
 
-    def assigned_place(self) -> tuple[Place, int | None] | None:
+    def assigned_place(self) -> tuple[PartitionId, int | None] | None:
         """The partition of commands, and the offset that is read next of it; None: another process has it."""
         ...
 
@@ -85,7 +85,9 @@ class RegistryStore(Protocol):
 class CommandSender(Protocol):
     """Ask the registry for a change."""
 
-    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+    async def call(
+        self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
+    ) -> CommandReply:
         """Send and wait for the writer's answer; `actor` is who asks, for the audit log.
 
         Raises `CommandRefused`, or `Unavailable` when nobody answers in time; the change may then still be made.

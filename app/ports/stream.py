@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.core.errors import HookstreamError
 from app.core.model.event_types import EventType
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.core.schemas.rules import Violation
 from app.ports.consumer import Record
 
@@ -112,7 +112,7 @@ class StreamApp(Protocol):
         """None when tables are recovered and partitions assigned; else why not."""
         ...
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: the lowest offset that is not acknowledged has gone up."""
         ...
 

@@ -10,7 +10,7 @@ import msgspec
 from app.core.errors import Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
-from app.core.model.http_exchange import PreparedRequest
+from app.core.model.http_exchange import HttpRequest
 from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
@@ -60,7 +60,7 @@ class RequestBuilder:
             known = self._known[endpoint.id] = self._work_out(endpoint, now_ms)
         return known
 
-    def request(self, delivery: Delivery, endpoint: Endpoint, prepared: Prepared, now_ms: int) -> PreparedRequest:
+    def request(self, delivery: Delivery, endpoint: Endpoint, prepared: Prepared, now_ms: int) -> HttpRequest:
         """The request of the next attempt; raises `Unrepresentable` when the profile cannot carry the data."""
         profile = prepared.profile
         if delivery.omitted:
@@ -91,7 +91,7 @@ class RequestBuilder:
             if pair[0].lower() != "webhook-id":
                 headers.append(pair)
         headers.extend(prepared.headers)
-        return PreparedRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
+        return HttpRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
 
     def policy(self, endpoint: Endpoint) -> Policy:
         """What its endpoint and profile say about retries."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.core.offsets.partitions import Partitions
+from app.core.offsets.partitions import OpenPartitions
 from app.ports.clock import Clock
 from app.ports.consumer import Source
 
@@ -21,7 +21,7 @@ class Commits:
         self._clock = clock
         #: something was finished since the last commit
         self._unsaved = asyncio.Event()
-        self.partitions = Partitions(self._unsaved.set)
+        self.partitions = OpenPartitions(self._unsaved.set)
 
     def sure(self) -> bool:
         """Whether nobody else can have our partitions; a process that stood still does not know it at first."""

@@ -20,7 +20,7 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.records.command import CreateEndpoint, UpdateEndpoint
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.embedded.receiver.receiver import DemoReceiver, Received
 from app.profiles.catalog import PROFILES, load_catalogue
 
@@ -50,12 +50,12 @@ class Demo:
         base = await self.receiver.start()
         directory = Directory()
         feed = KafkaDirectoryFeed(
-            self._bootstrap, self._topics.name(Names.REGISTRY), client_id="hookstream-demo", directory=directory
+            self._bootstrap, self._topics.name(TopicName.REGISTRY), client_id="hookstream-demo", directory=directory
         )
         client = CommandClient(
             self._bootstrap,
-            commands=self._topics.name(Names.REGISTRY_COMMANDS),
-            replies=self._topics.name(Names.REGISTRY_REPLIES),
+            commands=self._topics.name(TopicName.REGISTRY_COMMANDS),
+            replies=self._topics.name(TopicName.REGISTRY_REPLIES),
             client_id="hookstream-demo",
             clock=self._clock,
         )
@@ -76,7 +76,7 @@ class Demo:
     async def send(self) -> Mapping[str, tuple[str, str]]:
         """Append every example event with a fresh id; returns id → (profile, type)."""
         run = secrets.token_hex(4)
-        raw = self._topics.name(Names.EVENTS_RAW)
+        raw = self._topics.name(TopicName.EVENTS_RAW)
         log = KafkaLog(self._bootstrap, client_id="hookstream-demo")
         await log.start([raw])
         try:

@@ -28,7 +28,7 @@ from app.core.errors import ConfigError
 from app.core.limits import TenantLimits
 from app.core.sealing import newest_secret_problem
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
 from app.roles.delay.role import DelayRole
@@ -252,7 +252,7 @@ class Process:
 
     def _dispatch(self) -> Role:
         return DispatchRole(
-            source=self._source("dispatch", [self._topics.name(Names.DELIVERIES)]),
+            source=self._source("dispatch", [self._topics.name(TopicName.DELIVERIES)]),
             log_=self._log,
             sender=self._sender,
             feed=self._feed,
@@ -306,7 +306,7 @@ class Process:
         )
 
     def _notifier(self) -> Role:
-        source = self._source("notifier", [self._topics.name(Names.NOTICES)])
+        source = self._source("notifier", [self._topics.name(TopicName.NOTICES)])
         from app.runtime.build.notifier import notifier_role
 
         return notifier_role(
@@ -323,7 +323,7 @@ class Process:
         )
 
     def _delay(self) -> Role:
-        rungs = [self._topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
+        rungs = [self._topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
         return DelayRole(
             source=self._source("delay", rungs, fetch_bytes=256 * 1024),
             log_=self._log,
@@ -337,10 +337,10 @@ class Process:
             return KafkaRegistryStore(
                 self._bootstrap,
                 group=self._group("registry"),
-                commands=self._topics.name(Names.REGISTRY_COMMANDS),
-                registry=self._topics.name(Names.REGISTRY),
-                replies=self._topics.name(Names.REGISTRY_REPLIES),
-                audit=self._topics.name(Names.AUDIT),
+                commands=self._topics.name(TopicName.REGISTRY_COMMANDS),
+                registry=self._topics.name(TopicName.REGISTRY),
+                replies=self._topics.name(TopicName.REGISTRY_REPLIES),
+                audit=self._topics.name(TopicName.AUDIT),
                 client_id="hookstream-registry",
                 session_s=self._settings.session_timeout,
                 instance=self._settings.instance_id,

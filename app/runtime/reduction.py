@@ -17,7 +17,7 @@ from app.core.records.delivery import OMITTED
 from app.core.records.headers import Header
 from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 
 #: value and headers
 Reduced = tuple[bytes | None, list[Header]]
@@ -94,12 +94,12 @@ def _short(text: str | None) -> str | None:
 
 
 _KINDS: dict[str, _Reduce] = {
-    Names.ATTEMPTS: _attempt_record,
-    Names.DELIVERIES: _delivery,
-    Names.DELIVERIES_ORDERED: _delivery,
-    Names.DELIVERIES_DEAD: _delivery,
-    **{f"{Names.DELIVERIES_DELAY}.{name}": _delivery for name, _ in RUNGS},
-    Names.SEQUENCER_HELD: _held_delivery,
-    Names.EVENTS_REJECTED: _rejected,
-    Names.NOTICES: _notice_record,
+    TopicName.ATTEMPTS: _attempt_record,
+    TopicName.DELIVERIES: _delivery,
+    TopicName.DELIVERIES_ORDERED: _delivery,
+    TopicName.DELIVERIES_DEAD: _delivery,
+    **{f"{TopicName.DELIVERIES_DELAY}.{name}": _delivery for name, _ in RUNGS},
+    TopicName.SEQUENCER_HELD: _held_delivery,
+    TopicName.EVENTS_REJECTED: _rejected,
+    TopicName.NOTICES: _notice_record,
 }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from app.core.errors import Defect, HookstreamError, LogMoved
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.runtime.watchdog import Patience
@@ -40,7 +40,7 @@ class Role(Protocol):
         """None when it would act on a new event; else why not."""
         ...
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """What the watchdog judges; see the rules of runtime/watchdog.py."""
         ...
 

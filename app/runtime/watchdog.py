@@ -16,8 +16,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.core.offsets.partitions import Place
-from app.core.offsets.progress import Progress, Report, Span
+from app.core.offsets.partitions import PartitionId
+from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,11 +70,11 @@ class Watch:
         self._limits = limits
         self._longest_s = 2 * every_s
         self._looked_s: float | None = None
-        self._places: dict[Place, _Clock] = {}
+        self._places: dict[PartitionId, _Clock] = {}
         self._settling: _Clock | None = None
         self._verdict: Verdict = Healthy()
 
-    def judge(self, now_s: float, report: Report, spans: Mapping[Place, Span] | None) -> Verdict:
+    def judge(self, now_s: float, report: RoleReport, spans: Mapping[PartitionId, GroupSpan] | None) -> Verdict:
         """One look. `spans` None: Kafka cannot be asked, or is what the role waits for."""
         passed_s = 0.0 if self._looked_s is None else min(self._longest_s, now_s - self._looked_s)
         self._looked_s = now_s
@@ -99,10 +99,14 @@ class Watch:
         return Healthy()  # it says itself that it is not ready
 
     def _judge_places(
-        self, now_s: float, passed_s: float, places: Mapping[Place, Progress], spans: Mapping[Place, Span]
+        self,
+        now_s: float,
+        passed_s: float,
+        places: Mapping[PartitionId, PartitionProgress],
+        spans: Mapping[PartitionId, GroupSpan],
     ) -> Verdict:
-        worst: tuple[float, Place, int] | None = None
-        clocks: dict[Place, _Clock] = {}
+        worst: tuple[float, PartitionId, int] | None = None
+        clocks: dict[PartitionId, _Clock] = {}
         for place, progress in places.items():
             span = spans.get(place)
             if span is None:
@@ -121,7 +125,7 @@ class Watch:
         self._places = clocks
         return Healthy() if worst is None else self._name(*worst)
 
-    def _name(self, idle_s: float, place: Place, behind: int) -> Verdict:
+    def _name(self, idle_s: float, place: PartitionId, behind: int) -> Verdict:
         reason = f"behind by {behind} in {place[0]}, partition {place[1]}, and nothing has moved for {idle_s:.0f} s"
         if self._limits.stuck_s and idle_s >= self._limits.stuck_s:
             return Stuck(reason)

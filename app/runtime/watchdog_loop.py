@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from app.adapters.kafka.lag_sampler import EVERY_S
-from app.core.offsets.partitions import Place
-from app.core.offsets.progress import Span
+from app.core.offsets.partitions import PartitionId
+from app.core.offsets.progress import GroupSpan
 from app.ports.clock import Clock
 from app.runtime.supervisor import Role, Supervisor
 from app.runtime.watchdog import Healthy, Limits, Stuck, Suspect, Watch
@@ -46,7 +46,7 @@ class Watchdog:
         self._held_until_s = held_until_s
         self._watches: dict[str, tuple[Role, Watch]] = {}
 
-    def look(self, group: str, spans: Mapping[Place, Span] | None) -> None:
+    def look(self, group: str, spans: Mapping[PartitionId, GroupSpan] | None) -> None:
         """A sample of a group; None: Kafka does not answer."""
         name = self._roles[group]
         role = self._supervisor.running(name)

@@ -22,10 +22,10 @@ from app.core.model.tenant import ApiKey
 from app.core.readmodel.rows import AttemptRow, DeliveryRow
 from app.core.records import delivery as delivery_record
 from app.core.records import duplicate as duplicate_record
-from app.core.records.command import Action, Command, Reply
+from app.core.records.command import Command, CommandAction, CommandReply
 from app.core.records.headers import Header
 from app.core.records.registry import apply, encode
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.profiles.requests import RequestBuilder
 from app.roles.registry.decisions import decide
 from app.runtime.topics import topics_of
@@ -52,7 +52,7 @@ class Stage:
         self.feed = MemoryFeed()
         self.reads = MemoryReads()
         self.records = MemoryRecords(self.log)
-        self.commands: list[Action] = []
+        self.commands: list[CommandAction] = []
         self.services = Services(
             feed=self.feed,
             commands=cast(Any, self),
@@ -95,13 +95,15 @@ class Stage:
             return error.status, error.code
         raise AssertionError(f"it was not refused: {given}")
 
-    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+    async def call(
+        self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
+    ) -> CommandReply:
         """`app.ports.CommandSender`, on the registry's own decisions."""
         self.commands.append(action)
         command = Command(id="c", issued_at_ms=0, action=action)
         for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
             apply(self.feed.directory, change.key, encode(change.value))
-        return Reply(command_id="c", ok=True)
+        return CommandReply(command_id="c", ok=True)
 
     async def ends(self, topic: str) -> dict[int, int]:
         """`app.ports.Ends`."""
@@ -126,7 +128,7 @@ class Stage:
     def event(self, id_: str = "e1", *, partition: int = 0, **fields: Any) -> MemoryRecord:
         """A record of events.raw."""
         value = {"type": "a.b", "id": id_, "tenant": "acme", "data": {"n": 1}, **fields}
-        return self.log.put(Names.EVENTS_RAW, value=json.dumps(value).encode(), partition=partition)
+        return self.log.put(TopicName.EVENTS_RAW, value=json.dumps(value).encode(), partition=partition)
 
     def row(self, event: MemoryRecord | None = None, *, endpoint: str = "ep", **fields: Any) -> DeliveryRow:
         """A delivery of an event, dead unless the fields say otherwise."""
@@ -178,12 +180,12 @@ class Stage:
 
     def duplicate(self, event: MemoryRecord, first: MemoryRecord) -> None:
         """Fan-out has told that an event was dropped."""
-        said = duplicate_record.DroppedDuplicate(
+        said = duplicate_record.DuplicateNotice(
             tenant="acme",
             mode="live",
             idempotency_key="k",
             event_id=json.loads(event.value or b"")["id"],
-            topic=Names.EVENTS_RAW,
+            topic=TopicName.EVENTS_RAW,
             partition=event.partition,
             offset=event.offset,
             timestamp_ms=event.timestamp,
@@ -191,7 +193,7 @@ class Stage:
             first_offset=first.offset,
             first_timestamp_ms=first.timestamp,
         )
-        self.log.put(Names.EVENTS_DUPLICATES, value=b"", headers=duplicate_record.write(said))
+        self.log.put(TopicName.EVENTS_DUPLICATES, value=b"", headers=duplicate_record.write(said))
 
     def aside(self, row: DeliveryRow, **fields: Any) -> Delivery:
         """The row's record in deliveries.dead."""
@@ -209,9 +211,11 @@ class Stage:
         delivery = msgspec.structs.replace(made, **fields)
         headers: list[Header] = [*delivery_record.encode(delivery), ("reason", b"exhausted")]
         key = row.endpoint_id.encode()
-        self.log.put(Names.DELIVERIES_DEAD, key=key, value=delivery.body, headers=headers)
+        self.log.put(TopicName.DELIVERIES_DEAD, key=key, value=delivery.body, headers=headers)
         return delivery
 
     def appended(self) -> list[Delivery]:
         """What was appended to `deliveries`."""
-        return [delivery_record.decode(each.key, each.value, each.headers)[0] for each in self.log.of(Names.DELIVERIES)]
+        return [
+            delivery_record.decode(each.key, each.value, each.headers)[0] for each in self.log.of(TopicName.DELIVERIES)
+        ]

@@ -9,8 +9,8 @@ import pytest
 
 from app.api.request import Caller
 from app.core.model.tenant import ApiKey
-from app.core.readmodel.rows import Hour
-from app.core.topics.names import Names
+from app.core.readmodel.rows import HourRow
+from app.core.topics.names import TopicName
 from tests.api.read_stage import Stage
 
 
@@ -107,7 +107,7 @@ async def test_what_is_somebody_elses_does_not_exist(stage: Stage, name: str, te
     id_ = "e1" if name == "events.get" else row.id
     assert await stage.refused(name, of=id_, caller=stranger) == (404, "not_found")
     assert (await stage.ask("deliveries.list", caller=stranger))["data"] == []
-    assert not stage.log.of(Names.DELIVERIES)
+    assert not stage.log.of(TopicName.DELIVERIES)
 
 
 async def test_a_delivery_is_shown_with_its_attempts_hints_and_request(stage: Stage) -> None:
@@ -134,7 +134,7 @@ async def test_a_delivery_is_shown_with_its_attempts_hints_and_request(stage: St
 async def test_a_body_that_kafka_keeps_no_longer_is_null_with_a_note(stage: Stage) -> None:
     row = stage.row(stage.event())
     stage.attempt(row, 1)
-    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     request = (await stage.ask("deliveries.get", of=row.id))["request"]
     assert request["body"] is None and "no longer" in request["body_note"]
     unknown = stage.row(None, id="dlv_x")
@@ -166,9 +166,9 @@ async def test_statistics_are_sums_by_hour_with_rates_and_latencies(stage: Stage
     hour = 3_600_000
     now = stage.clock.now_ms() // hour * hour
     durations = [0, 0, 0, 0, 10] + [0] * 8
-    one_hour = Hour(begins_ms=now, attempts=10, failed_attempts=2, delivered=7, dead=1, durations=durations)
+    one_hour = HourRow(begins_ms=now, attempts=10, failed_attempts=2, delivered=7, dead=1, durations=durations)
     before = msgspec.structs.replace(one_hour, begins_ms=now - hour)
-    both = Hour(
+    both = HourRow(
         begins_ms=now, attempts=20, failed_attempts=4, delivered=14, dead=2, durations=[2 * each for each in durations]
     )
     stage.reads.by_hour = {("acme", "live", None): [before, both], ("acme", "live", "other"): [one_hour]}

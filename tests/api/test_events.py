@@ -9,8 +9,8 @@ import pytest
 
 from app.api.handlers import event_payloads, event_trace
 from app.api.problems import ApiError
-from app.core.model.endpoint import Hold
-from app.core.topics.names import Names
+from app.core.model.endpoint import Suspension
+from app.core.topics.names import TopicName
 from tests.api.read_stage import Stage
 
 
@@ -30,9 +30,9 @@ async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) 
     gone = stage.row(event, endpoint="gone", state="cancelled")
     stage.endpoint("deaf", events=("c.*",))
     stage.endpoint("late", created_at_ms=event.timestamp + 1)
-    stage.endpoint("off", status="disabled", holds=(Hold(kind="disabled", since_ms=0, begin={0: 0}),))
-    stage.endpoint("held", holds=(Hold(kind="paused", since_ms=0, begin={0: 0}, end={0: 1}),))
-    stage.endpoint("after", status="paused", holds=(Hold(kind="paused", since_ms=0, begin={0: 1}),))
+    stage.endpoint("off", status="disabled", holds=(Suspension(kind="disabled", since_ms=0, begin={0: 0}),))
+    stage.endpoint("held", holds=(Suspension(kind="paused", since_ms=0, begin={0: 0}, end={0: 1}),))
+    stage.endpoint("after", status="paused", holds=(Suspension(kind="paused", since_ms=0, begin={0: 1}),))
     found = await stage.ask("events.get", of="e1")
     assert why(found) == {
         "ep": "matched",
@@ -53,7 +53,7 @@ async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) 
 
 async def test_an_event_that_kafka_keeps_no_longer_is_told_by_its_deliveries(stage: Stage) -> None:
     stage.row(stage.event("e1"))
-    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     found = await stage.ask("events.get", of="e1")
     assert found["data"] is None and "no longer" in found["data_note"]
     assert why(found) == {"ep": "matched"} and found["partition"] == 0
@@ -109,7 +109,7 @@ async def test_a_duplicate_is_looked_for_behind_many_others_and_doubt_is_said(
     spot = stage.event("e1", partition=1)
     monkeypatch.setattr(event_trace, "_DUPLICATES", 5)
     for _ in range(20):
-        stage.log.put(Names.EVENTS_DUPLICATES, value=b"", partition=1)
+        stage.log.put(TopicName.EVENTS_DUPLICATES, value=b"", partition=1)
     monkeypatch.setattr(event_payloads, "_POLLED", 2)
     found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
     (told,) = [each for each in found["endpoints"] if each["why"] == "pending"]

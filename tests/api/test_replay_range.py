@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.handlers.replay_range import Span, messages, outcomes_messages
-from app.core.model.replay import Oldest
+from app.core.model.replay import OldestRecord
 from app.core.model.timestamps import Unfit, iso, moment, span
 
 NOW = 1_800_000_000_000
@@ -77,7 +77,7 @@ def test_a_span_may_end_in_the_future_and_may_be_empty() -> None:
     assert span("1h", "1h", NOW) == (NOW - 3_600_000, NOW - 3_600_000)
 
 
-WHOLE = {0: Oldest(0, NOW - 2 * DAY), 1: Oldest(0, None)}
+WHOLE = {0: OldestRecord(0, NOW - 2 * DAY), 1: OldestRecord(0, None)}
 
 
 def test_nothing_is_said_of_a_span_that_is_there() -> None:
@@ -91,7 +91,7 @@ def test_a_span_that_begins_too_early_begins_with_the_oldest_record() -> None:
     ]
     (said,) = messages(Span(NOW - 9 * DAY, NOW - 8 * DAY), WHOLE, NOW)
     assert "to " in said and "there is nothing" in said
-    (said,) = messages(Span(0, NOW), {0: Oldest(5, None)}, NOW)
+    (said,) = messages(Span(0, NOW), {0: OldestRecord(5, None)}, NOW)
     assert said == "no record is kept at all: there is nothing to replay"
 
 
@@ -101,7 +101,7 @@ def test_a_span_that_ends_in_the_future_ends_now() -> None:
 
 
 def test_what_retention_has_removed_is_said() -> None:
-    cut = {0: Oldest(9, NOW - DAY), 1: Oldest(0, NOW - 2 * DAY), 2: Oldest(4, NOW - 3 * DAY)}
+    cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(0, NOW - 2 * DAY), 2: OldestRecord(4, NOW - 3 * DAY)}
     (said,) = messages(Span(NOW - 2 * DAY, NOW), cut, NOW)
     assert (
         said.startswith("retention has removed events of this range from 1 of 3 partitions") and iso(NOW - DAY) in said
@@ -111,7 +111,7 @@ def test_what_retention_has_removed_is_said() -> None:
 
 
 def test_attempts_that_are_gone_are_said_where_they_matter() -> None:
-    cut = {0: Oldest(9, NOW - DAY), 1: Oldest(3, None)}
+    cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(3, None)}
     assert outcomes_messages(Span(0, NOW), cut, "all") == []
     (failed,) = outcomes_messages(Span(0, NOW), cut, "failed")
     assert iso(NOW - DAY) in failed and "are not found" in failed

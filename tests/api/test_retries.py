@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from app.api.handlers import event_payloads
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.records import delivery
 from app.core.records.audit import AuditEntry
-from app.core.records.command import TakeTurns
-from app.core.topics.names import Names
+from app.core.records.command import SupersedeDeliveries
+from app.core.topics.names import TopicName
 from tests.api.read_stage import Stage
 
 
@@ -30,7 +30,7 @@ async def test_a_dead_delivery_is_appended_again_with_its_id_and_the_next_number
     assert (copy.id, copy.attempts, copy.asked, copy.due_at_ms) == (row.id, 2, "retry", 0)
     assert (copy.sequence, copy.ordering_key, copy.arrival, copy.replay_id) == (4, "k", 9, "rpl")
     assert b'"metadata"' in copy.body and copy.turn == stage.clock.now_ms()
-    (record,) = stage.log.of(Names.DELIVERIES)
+    (record,) = stage.log.of(TopicName.DELIVERIES)
     assert record.partition == stage.services.partition_for("", b"ep") and record.header("registry-position")
     assert not stage.commands, "nothing waits anywhere that would have to be passed over"
 
@@ -44,14 +44,14 @@ async def test_a_delivered_or_cancelled_one_can_be_sent_again(stage: Stage, stat
 
 async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed_over(stage: Stage) -> None:
     row = stage.row(stage.event(), state="retrying")
-    stage.log.hold(Names.DELIVERIES)
+    stage.log.hold(TopicName.DELIVERIES)
     asking = asyncio.create_task(stage.ask("retries.retry", of=row.id))
-    await stage.log.seen(Names.DELIVERIES, 1)
+    await stage.log.seen(TopicName.DELIVERIES, 1)
     assert not stage.commands, "a crash here must not lose it"
-    stage.log.release(Names.DELIVERIES)
+    stage.log.release(TopicName.DELIVERIES)
     await asking
     (copy,) = stage.appended()
-    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn, source=copy.source)])]
+    assert stage.commands == [SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.turn, source=copy.source)])]
     assert stage.feed.directory.turns[row.id].number == copy.turn
     await stage.ask("retries.retry", of=row.id)
     assert stage.appended()[1].turn > copy.turn, "though no time has passed"
@@ -61,10 +61,10 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = stage.row(stage.event(), attempts=5)
-    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     number = stage.services.partition_for("", b"ep")
     for _ in range(50):
-        stage.log.put(Names.DELIVERIES_DEAD, value=b"", partition=number)
+        stage.log.put(TopicName.DELIVERIES_DEAD, value=b"", partition=number)
     made = Delivery(
         id=row.id,
         tenant="acme",
@@ -77,7 +77,7 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
         attempts=5,
     )
     there = stage.log.put(
-        Names.DELIVERIES_DEAD,
+        TopicName.DELIVERIES_DEAD,
         value=b"{}",
         key=b"ep",
         partition=number,
@@ -93,7 +93,7 @@ async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
 
 async def test_a_dead_delivery_outlives_its_event(stage: Stage) -> None:
     row = stage.row(stage.event(), attempts=5)
-    stage.records.begins[Names.EVENTS_RAW, 0] = 1
+    stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     stage.aside(stage.row(None, id="dlv_other", event_id="e9"))
     stage.aside(row, arrival=4, attempts=5)
     await stage.ask("retries.retry", of=row.id)
@@ -157,7 +157,9 @@ async def test_what_is_left_out_of_many_is_counted_by_its_reason(stage: Stage) -
     stage.row(stage.event("e5"), state="pending")
     said = await stage.ask("retries.retry_many", {"state": ["dead", "retrying"]})
     assert (said["retried"], said["skipped"]) == (2, {"endpoint_disabled": 1, "event_gone": 1})
-    assert [turn.id for each in stage.commands if isinstance(each, TakeTurns) for turn in each.turns] == [waiting.id]
+    assert [turn.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for turn in each.turns] == [
+        waiting.id
+    ]
 
 
 async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: Stage) -> None:
@@ -165,7 +167,7 @@ async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: S
     rows = [stage.row(stage.event(f"e{number}"), state="pending") for number in range(3)]
     said = await stage.ask("retries.retry_many", {"state": ["pending", "retrying"]})
     assert said["retried"] == 3
-    taken = {turn.id for each in stage.commands if isinstance(each, TakeTurns) for turn in each.turns}
+    taken = {turn.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for turn in each.turns}
     assert taken == {row.id for row in rows}, "the copies that wait in the ladder count no more"
 
 
@@ -189,7 +191,7 @@ async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage
     }
     (copy,) = stage.appended()
     assert (copy.id, copy.body, copy.asked, copy.arrival, copy.ordering_key) == (row.id, b"", "cancel", 7, "k")
-    assert stage.commands == [TakeTurns([Turn(id=row.id, number=copy.turn, source=copy.source)])]
+    assert stage.commands == [SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.turn, source=copy.source)])]
 
 
 async def test_one_that_its_line_still_holds_is_marked_and_ends_when_it_comes(stage: Stage) -> None:
@@ -211,7 +213,7 @@ async def test_what_does_not_wait_cannot_be_cancelled(stage: Stage, state: Any, 
 
 def audited(stage: Stage) -> list[AuditEntry]:
     """The entries of the audit log, the latest last."""
-    return [msgspec.json.decode(each.value or b"", type=AuditEntry) for each in stage.log.of(Names.AUDIT)]
+    return [msgspec.json.decode(each.value or b"", type=AuditEntry) for each in stage.log.of(TopicName.AUDIT)]
 
 
 @pytest.mark.parametrize(("name", "state"), [("retry", "dead"), ("cancel", "retrying")])
@@ -219,11 +221,11 @@ async def test_a_retry_and_a_cancellation_are_in_the_audit_log_before_they_are_c
     stage: Stage, name: str, state: Any
 ) -> None:
     row = stage.row(stage.event(), state=state)
-    stage.log.hold(Names.AUDIT)
+    stage.log.hold(TopicName.AUDIT)
     asking = asyncio.create_task(stage.ask(f"retries.{name}", of=row.id))
-    await stage.log.seen(Names.AUDIT, 1)
+    await stage.log.seen(TopicName.AUDIT, 1)
     assert not stage.appended() and not stage.commands, "nobody can act without a trace"
-    stage.log.release(Names.AUDIT)
+    stage.log.release(TopicName.AUDIT)
     await asking
     (entry,) = audited(stage)
     assert (entry.tenant, entry.mode, entry.actor) == ("acme", "live", "k")

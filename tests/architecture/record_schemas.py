@@ -21,13 +21,13 @@ _STRUCTS = (
     Attempt,
     audit.AuditEntry,
     notice.Notice,
-    signal.Signal,
+    signal.HealthSignal,
     *_REGISTERED,
     endpoint.SealedSecret,
-    endpoint.Hold,
+    endpoint.Suspension,
     command.Command,
-    command.Reply,
-    *get_args(command.Action),
+    command.CommandReply,
+    *get_args(command.CommandAction),
 )
 
 
@@ -37,12 +37,12 @@ def documents() -> dict[str, str]:
         f"{topic}.v1.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for topic, schema in (
             ("attempts", _struct("attempts", Attempt)),
-            ("endpoints.signals", _struct("endpoints.signals", signal.Signal)),
+            ("endpoints.signals", _struct("endpoints.signals", signal.HealthSignal)),
             ("notices", _struct("notices", notice.Notice)),
             ("audit", _struct("audit", audit.AuditEntry)),
             ("registry", _registry()),
             ("registry.commands", _struct("registry.commands", command.Command)),
-            ("registry.replies", _struct("registry.replies", command.Reply)),
+            ("registry.replies", _struct("registry.replies", command.CommandReply)),
             ("events.raw", _event()),
             ("events.duplicates", _duplicate()),
         )
@@ -119,8 +119,8 @@ def _event() -> dict[str, Any]:
 
 def _duplicate() -> dict[str, Any]:
     """The headers, as one object of texts."""
-    names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate.DroppedDuplicate)}
-    said = sentences(duplicate.DroppedDuplicate)
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate.DuplicateNotice)}
+    said = sentences(duplicate.DuplicateNotice)
     properties: dict[str, dict[str, Any]] = {name: {"type": "string"} for name in names.values()}
     for field, sentence in said.items():
         properties[names[field]]["description"] = sentence

@@ -43,7 +43,7 @@ _ENDPOINT = Endpoint(
 )
 _ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
 
-_DUPLICATE = duplicate.DroppedDuplicate(
+_DUPLICATE = duplicate.DuplicateNotice(
     tenant="acme",
     mode="test",
     idempotency_key="k",
@@ -101,7 +101,10 @@ def test_no_file_is_left_over() -> None:
         ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.UpdateEndpoint("ep_1", {}))),
         ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.RemoveEndpoint("ep_1", 2))),
         ("registry.commands", command.Command(id="c", issued_at_ms=1, action=command.PutTenant(Tenant(id="a")))),
-        ("registry.replies", command.Reply(command_id="c", ok=False, code="conflict", detail="version 2, not 1")),
+        (
+            "registry.replies",
+            command.CommandReply(command_id="c", ok=False, code="conflict", detail="version 2, not 1"),
+        ),
     ],
 )
 def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, value: msgspec.Struct) -> None:

@@ -28,7 +28,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.records import delivery as delivery_record
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.dispatch.lanes import Limits
 from app.roles.dispatch.role.worker import DispatchRole
 from app.runtime.topics import topics_of
@@ -45,9 +45,9 @@ async def role(task: Task) -> Run:
     """The dispatch role over deliveries that wait in Kafka."""
     topics = topics_of(settings_of(task))
     meter = Stopwatch("deliveries_total", "delivered", task.count)
-    log = KafkaLog(task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(Names.ATTEMPTS): 0.005})
+    log = KafkaLog(task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(TopicName.ATTEMPTS): 0.005})
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(Names.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
     ring = AesKeyRing(generate_ring())
     _register(feed.directory, ring, task.receiver)
@@ -55,7 +55,7 @@ async def role(task: Task) -> Run:
     await sender.start()
     await _fill(log, topics, task.count)
     source = KafkaSource(
-        task.bootstrap, group=f"{task.prefix}dispatch", client_id="bench", topics=[topics.name(Names.DELIVERIES)]
+        task.bootstrap, group=f"{task.prefix}dispatch", client_id="bench", topics=[topics.name(TopicName.DELIVERIES)]
     )
     worker = DispatchRole(
         source=source,
@@ -120,7 +120,9 @@ async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
             accepted_at_ms=SystemClock().now_ms(),
         )
         headers = delivery_record.encode(delivery)
-        acks.append(await log.append(topics.name(Names.DELIVERIES), key=endpoint.encode(), value=body, headers=headers))
+        acks.append(
+            await log.append(topics.name(TopicName.DELIVERIES), key=endpoint.encode(), value=body, headers=headers)
+        )
     await asyncio.gather(*acks)
 
 

@@ -19,7 +19,7 @@ from app.adapters.kafka.producer import KafkaLog
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
@@ -37,7 +37,7 @@ async def role(task: Task) -> Run:
     meter = Stopwatch("events_ingested_total", "accepted", task.count)
     log = KafkaLog(task.bootstrap, client_id="bench", meter=meter)
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(Names.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
     _register(feed.directory, task.endpoints)
     await _fill(log, topics, task.count)
@@ -82,7 +82,7 @@ def event(number: int, size: int) -> bytes:
 
 
 async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
-    raw = topics.name(Names.EVENTS_RAW)
+    raw = topics.name(TopicName.EVENTS_RAW)
     acks = [
         await log.append(raw, key=b"k%d" % (number % 1000), value=event(number, _BODY_BYTES)) for number in range(count)
     ]
@@ -96,7 +96,7 @@ async def raw(task: Task) -> Run:
     await log.start(topics.all_names())
     await _fill(log, topics, task.count)
     await log.close()
-    source, target = topics.name(Names.EVENTS_RAW), topics.name(Names.DELIVERIES)
+    source, target = topics.name(TopicName.EVENTS_RAW), topics.name(TopicName.DELIVERIES)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=task.bootstrap,
         group_id=f"{task.prefix}raw",

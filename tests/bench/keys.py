@@ -15,7 +15,7 @@ import msgspec
 
 from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
-from app.core.records.idempotency_entry import Sight, encode
+from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
 from app.runtime.build.streams import TABLES
 from tests.bench.stage import Child, Stage, Task, answer, settings_of
@@ -93,7 +93,7 @@ def _write(table: BatchTable, partitions: int, first: int, end: int) -> int:
     items: dict[bytes, bytes | None] = {}
     state = 0
     for number in range(first, min(first + _BATCH, end)):
-        sight = Sight(partition, number // partitions, 1_790_000_000_000 + number // 10, number // 50 + 1)
+        sight = AcceptedRecord(partition, number // partitions, 1_790_000_000_000 + number // 10, number // 50 + 1)
         key, value = _key(number), encode((sight,))
         items[key] = value
         state += len(key) + len(value)

@@ -18,9 +18,9 @@ from app.adapters.kafka.producer import KafkaLog
 from app.adapters.sql.database import Database
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 from app.core.records import delivery as delivery_record
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from tests.bench import pages, readmodel_lists
 from tests.bench.pages import Pages
 from tests.bench.readmodel_lists import Lists
@@ -84,7 +84,7 @@ async def _flow(stage: Stage, url: str | None) -> Flow:
     running = Service(stage.bootstrap, prefix, folder, settings, roles=("projection",))
     await running.cli("topics", "apply")
     log = KafkaLog(stage.bootstrap, client_id="bench")
-    await log.start([prefix + Names.ATTEMPTS, prefix + Names.DELIVERIES])
+    await log.start([prefix + TopicName.ATTEMPTS, prefix + TopicName.DELIVERIES])
     writer = _Writer(log, prefix)
     await asyncio.gather(*[each for number in range(_FILLED) for each in await writer.write(number)])
     read = SqlReadStore(Database(url, folder))
@@ -118,15 +118,15 @@ class _Writer:
         one = delivery(number, endpoint_id=f"ep_{number % 200}", accepted_at_ms=now_ms)
         key = one.endpoint_id.encode()
         handed = await self._log.append(
-            self._prefix + Names.DELIVERIES, key=key, value=b"x" * 1024, headers=delivery_record.encode(one)
+            self._prefix + TopicName.DELIVERIES, key=key, value=b"x" * 1024, headers=delivery_record.encode(one)
         )
         record = attempt(one, now_ms, response_body='{"ok":true}', **(FAILED if number % 20 == 0 else {}))
-        made = await self._log.append(self._prefix + Names.ATTEMPTS, key=key, value=msgspec.json.encode(record))
+        made = await self._log.append(self._prefix + TopicName.ATTEMPTS, key=key, value=msgspec.json.encode(record))
         return handed, made
 
     def place(self, number: int) -> int:
         """The partition of an attempt."""
-        return self._log.partition_for(self._prefix + Names.ATTEMPTS, f"ep_{number % 200}".encode())
+        return self._log.partition_for(self._prefix + TopicName.ATTEMPTS, f"ep_{number % 200}".encode())
 
 
 async def _caught_up(pid: int, read: SqlReadStore, records: int) -> tuple[float, float]:
@@ -145,14 +145,14 @@ async def _caught_up(pid: int, read: SqlReadStore, records: int) -> tuple[float,
 
 async def _visible(writer: _Writer, read: SqlReadStore) -> list[float]:
     """Milliseconds from the acknowledgement of attempts to their rows."""
-    waiting: dict[Place, float] = {}
+    waiting: dict[PartitionId, float] = {}
     times: list[float] = []
     load = asyncio.create_task(_load(writer, waiting))
     while not load.done() or waiting:
         there = await _offsets(read)
         now = time.perf_counter()
         for place, acked in list(waiting.items()):
-            if there.get((Names.ATTEMPTS, int(place[0])), 0) > place[1]:
+            if there.get((TopicName.ATTEMPTS, int(place[0])), 0) > place[1]:
                 times.append((now - acked) * 1000)
                 del waiting[place]
         await asyncio.sleep(0.005)
@@ -160,7 +160,7 @@ async def _visible(writer: _Writer, read: SqlReadStore) -> list[float]:
     return times
 
 
-async def _load(writer: _Writer, waiting: dict[Place, float]) -> None:
+async def _load(writer: _Writer, waiting: dict[PartitionId, float]) -> None:
     begun = time.perf_counter()
     for number in range(_FILLED, _FILLED + _RATE * _RATED_S):
         due = begun + (number - _FILLED) / _RATE
@@ -175,7 +175,7 @@ async def _load(writer: _Writer, waiting: dict[Place, float]) -> None:
         made.add_done_callback(acked)
 
 
-async def _offsets(read: SqlReadStore) -> dict[Place, int]:
+async def _offsets(read: SqlReadStore) -> dict[PartitionId, int]:
     try:
         return dict(await read.read_to())
     except Unavailable:  # it is being made

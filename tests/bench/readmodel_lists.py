@@ -12,7 +12,7 @@ import msgspec
 from app.adapters.sql.database import Database
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
-from app.core.readmodel.batch import Portion
+from app.core.readmodel.batch import ProjectionBatch
 from app.core.readmodel.rows import DeliveryFilter
 from app.ports.readmodel import Moved
 from tests.contracts.query_plans import SCAN, plans_of, statements
@@ -201,7 +201,7 @@ _ATTEMPT = {
 
 async def _count_hours(write: SqlProjectionStore) -> None:
     """A day of all endpoints."""
-    portion = Portion()
+    portion = ProjectionBatch()
     for number in range(_ENDPOINTS * 24 * _PARTITIONS):
         at_ms = BEGUN_MS + number % 24 * _HOUR_MS
         endpoint, part = f"ep_{number // 24 % _ENDPOINTS}", number % _PARTITIONS

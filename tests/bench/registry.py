@@ -13,7 +13,7 @@ import msgspec
 from app.adapters.kafka.producer import KafkaLog
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from tests.bench.stage import Stage
 from tests.e2e.harness import Service
 
@@ -54,7 +54,7 @@ async def measure(stage: Stage) -> Report:
 
 async def _fill(running: Service) -> None:
     log = KafkaLog(running.bootstrap, client_id="bench")
-    registry = running.prefix + Names.REGISTRY
+    registry = running.prefix + TopicName.REGISTRY
     await log.start([registry])
     for number in range(ENDPOINTS):
         endpoint = Endpoint(

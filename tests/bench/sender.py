@@ -21,7 +21,7 @@ from yarl import URL
 
 from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
-from app.core.model.http_exchange import PreparedRequest, Reply
+from app.core.model.http_exchange import HttpReply, HttpRequest
 from app.ports.http import Sender
 from tests.contracts.session_sender import HttpSessionSender
 
@@ -79,11 +79,11 @@ async def measure(send_one: SendOne, requests: int) -> float:
 
 
 def through(sender: Sender, url: str) -> SendOne:
-    request = PreparedRequest(url=url, headers=HEADERS, body=BODY, timeout_s=20.0)
+    request = HttpRequest(url=url, headers=HEADERS, body=BODY, timeout_s=20.0)
 
     async def send_one() -> None:
         outcome = await sender.send(request)
-        assert isinstance(outcome, Reply) and outcome.status == 200 and len(outcome.body) == 17, outcome
+        assert isinstance(outcome, HttpReply) and outcome.status == 200 and len(outcome.body) == 17, outcome
 
     return send_one
 

@@ -24,7 +24,7 @@ from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.model.endpoint import Endpoint
 from app.core.model.ids import delivery_id
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.producer import Headers
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
@@ -131,12 +131,12 @@ async def role(task: Task) -> Wide:
     topics = topics_of(settings)
     meter = PrometheusMeter()
     log = _CountingLog(task.bootstrap)
-    log.deliveries = topics.name(Names.DELIVERIES)
+    log.deliveries = topics.name(TopicName.DELIVERIES)
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(Names.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
     _register(feed.directory, task.endpoints)
-    raw = topics.name(Names.EVENTS_RAW)
+    raw = topics.name(TopicName.EVENTS_RAW)
     for number in range(task.count):
         await log.append(raw, key=b"wide", value=_event("wide", number), partition=0)
     worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)

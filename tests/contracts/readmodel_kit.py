@@ -10,12 +10,12 @@ import msgspec
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.timestamps import iso
-from app.core.offsets.partitions import Place
-from app.core.readmodel.batch import Portion
+from app.core.offsets.partitions import PartitionId
+from app.core.readmodel.batch import ProjectionBatch
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import Attempt
 from app.core.records.audit import AuditEntry
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.readmodel import Moved, ProjectionStore
 from tests.fakes.log import MemoryRecord
 
@@ -27,8 +27,8 @@ class Journal:
     """Topics in memory, and how far a store has them."""
 
     def __init__(self) -> None:
-        self.records: dict[Place, list[MemoryRecord]] = {}
-        self._read: dict[Place, int] = {}
+        self.records: dict[PartitionId, list[MemoryRecord]] = {}
+        self._read: dict[PartitionId, int] = {}
 
     def append(
         self,
@@ -56,7 +56,7 @@ class Journal:
     def handed(self, delivery: Delivery, at_ms: int, partition: int = 0) -> None:
         """A record of deliveries."""
         self.append(
-            Names.DELIVERIES,
+            TopicName.DELIVERIES,
             at_ms=at_ms,
             value=delivery.body,
             key=delivery.endpoint_id.encode(),
@@ -67,7 +67,7 @@ class Journal:
     def dead(self, delivery: Delivery, at_ms: int, reason: str, partition: int = 0) -> None:
         """A record of deliveries.dead."""
         self.append(
-            Names.DELIVERIES_DEAD,
+            TopicName.DELIVERIES_DEAD,
             at_ms=at_ms,
             value=delivery.body,
             key=delivery.endpoint_id.encode(),
@@ -79,7 +79,7 @@ class Journal:
         """A record of attempts."""
         record = attempt(delivery, at_ms, number, **more)
         self.append(
-            Names.ATTEMPTS,
+            TopicName.ATTEMPTS,
             at_ms=at_ms,
             value=msgspec.json.encode(record),
             key=delivery.endpoint_id.encode(),
@@ -88,7 +88,7 @@ class Journal:
 
     def noticed(self, at_ms: int, **fields: Any) -> None:
         """A record of notices."""
-        self.append(Names.NOTICES, at_ms=at_ms, value=msgspec.json.encode(fields), key=b"acme")
+        self.append(TopicName.NOTICES, at_ms=at_ms, value=msgspec.json.encode(fields), key=b"acme")
 
     def audited(self, at_ms: int, **fields: Any) -> None:
         """A record of audit."""
@@ -101,11 +101,13 @@ class Journal:
             **fields,
         }
         entry = AuditEntry(at=iso(at_ms), **named)
-        self.append(Names.AUDIT, at_ms=at_ms, value=msgspec.json.encode(entry), key=entry.tenant.encode())
+        self.append(TopicName.AUDIT, at_ms=at_ms, value=msgspec.json.encode(entry), key=entry.tenant.encode())
 
-    def portion(self, until: Mapping[Place, int] | None = None) -> tuple[Portion, dict[Place, Moved]]:
+    def portion(
+        self, until: Mapping[PartitionId, int] | None = None
+    ) -> tuple[ProjectionBatch, dict[PartitionId, Moved]]:
         """What has not been read yet."""
-        portion, moved = Portion(), {}
+        portion, moved = ProjectionBatch(), {}
         for place, records in self.records.items():
             begin = self._read.get(place, 0)
             some = records[begin : (until or {}).get(place, len(records))]
@@ -115,7 +117,7 @@ class Journal:
                 moved[place] = Moved(begin, begin + len(some), some[-1].timestamp)
         return portion, moved
 
-    async def into(self, store: ProjectionStore) -> Portion:
+    async def into(self, store: ProjectionStore) -> ProjectionBatch:
         """Write what has not been read yet."""
         portion, moved = self.portion()
         await store.offsets(moved)

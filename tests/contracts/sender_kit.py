@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
-from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply
+from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpOutcome, HttpReply, HttpRequest
 from tests.contracts.session_sender import HttpSessionSender
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
@@ -41,19 +41,19 @@ class Names(AbstractResolver):
         """Nothing is held."""
 
 
-def post(url: str, *, body: bytes = b'{"a":1}', timeout_s: float = 10.0, **headers: str) -> PreparedRequest:
+def post(url: str, *, body: bytes = b'{"a":1}', timeout_s: float = 10.0, **headers: str) -> HttpRequest:
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return PreparedRequest(url=url, headers=fields, body=body, timeout_s=timeout_s)
+    return HttpRequest(url=url, headers=fields, body=body, timeout_s=timeout_s)
 
 
-def refused(outcome: Outcome, kind: RefusalKind) -> str:
-    assert isinstance(outcome, Refusal), outcome
+def refused(outcome: HttpOutcome, kind: HttpFailureKind) -> str:
+    assert isinstance(outcome, HttpFailure), outcome
     assert outcome.kind == kind, outcome
     assert outcome.detail.endswith(".") and len(outcome.detail.split()) > 3
     return outcome.detail
 
 
-def replied(outcome: Outcome, status: int) -> Reply:
-    assert isinstance(outcome, Reply), outcome
+def replied(outcome: HttpOutcome, status: int) -> HttpReply:
+    assert isinstance(outcome, HttpReply), outcome
     assert outcome.status == status
     return outcome

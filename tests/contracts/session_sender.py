@@ -28,7 +28,7 @@ from app.adapters.http.egress_guard import guard, trust
 from app.adapters.http.outcomes import CONNECT_ERRORS, NETWORK_ERRORS, blocked, readable, refusal, too_late
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect
-from app.core.model.http_exchange import Outcome, PreparedRequest, Reply, Timing
+from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming
 
 _AUTOMATIC = ("accept", "content-type", "user-agent")
 
@@ -41,8 +41,8 @@ class _Watch:
         self.connecting = True
         self.reused = False
 
-    def timing(self, answered: float | None = None) -> Timing:
-        return Timing(
+    def timing(self, answered: float | None = None) -> HttpTiming:
+        return HttpTiming(
             connect_ms=0.0 if self.reused else (self.connected - self.started) * 1000,
             first_byte_ms=0.0 if answered is None else (answered - self.connected) * 1000,
             total_ms=(perf_counter() - self.started) * 1000,
@@ -91,7 +91,7 @@ class HttpSessionSender:
         await self._session.close()
         await self._resolver.close()
 
-    async def send(self, request: PreparedRequest) -> Outcome:
+    async def send(self, request: HttpRequest) -> HttpOutcome:
         """See `app.ports.Sender`."""
         target = self._target(request.url)
         if isinstance(target, str):
@@ -115,7 +115,7 @@ class HttpSessionSender:
     def _read_target(self, text: str) -> URL | str:
         return check_url(text, self._policy) or URL(text, encoded=True)
 
-    async def _exchange(self, target: URL, request: PreparedRequest, watch: _Watch, timeout_s: float) -> Outcome:
+    async def _exchange(self, target: URL, request: HttpRequest, watch: _Watch, timeout_s: float) -> HttpOutcome:
         "".join([value for _, value in request.headers]).encode()  # raises for half a character, which aiohttp writes
         async with self._session.post(
             target,
@@ -129,7 +129,7 @@ class HttpSessionSender:
             body, truncated = await self._body(response)
             if truncated:
                 response.close()
-            return Reply(
+            return HttpReply(
                 status=response.status,
                 headers=readable(response.headers),
                 body=body,

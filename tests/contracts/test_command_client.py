@@ -8,7 +8,7 @@ import json
 import pytest
 
 from app.adapters.kafka.command_client import CommandClient
-from app.core.records.command import PauseReplay, Reply
+from app.core.records.command import CommandReply, PauseReplay
 from app.core.records.registry import encode
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog, MemoryRecord
@@ -23,7 +23,7 @@ async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten() -> N
     (record,) = await log.seen("commands", 1)
     await settle()
     command_id = json.loads(record.value or b"")["id"]
-    reply = encode(Reply(command_id=command_id, ok=True))
+    reply = encode(CommandReply(command_id=command_id, ok=True))
     client._take(MemoryRecord("replies", 0, 0, 0, command_id.encode(), reply, []))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
-from app.core.table_recovery import TRUSTED_S, Recovery
+from app.core.table_recovery import TRUSTED_S, TableRecovery
 from app.roles.sequencer.key_queue import Line
 from app.roles.sequencer.table_versions import later_line
 from tests.fakes.clock import FakeClock
@@ -35,7 +35,7 @@ async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TR
         client_id="c",
         session_s=10.0,
     )
-    table = app.batch_table("line", 1, None, Recovery(later_line, trusted_s))
+    table = app.batch_table("line", 1, None, TableRecovery(later_line, trusted_s))
     table.data._clock = clock
     yield table
     await table.close()

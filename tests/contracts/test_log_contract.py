@@ -13,7 +13,7 @@ from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.producer import KafkaLog
 from app.core.errors import HookstreamError
 from app.core.topics.declarations import TopicSpec
-from app.core.topics.drift import Create
+from app.core.topics.drift import CreateTopic
 from app.ports.consumer import Record
 from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
@@ -85,7 +85,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={"max.message.bytes": str(MAX_BYTES)}
     )
     async with KafkaAdmin(bootstrap) as admin:
-        await admin.apply([Create(spec)])
+        await admin.apply([CreateTopic(spec)])
     log = KafkaLog(bootstrap, client_id="test")
     await log.start([topic])
     try:

@@ -13,13 +13,13 @@ from app.adapters.sql import tables
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
-from app.core.offsets.partitions import Place
-from app.core.readmodel.batch import Portion
+from app.core.offsets.partitions import PartitionId
+from app.core.readmodel.batch import ProjectionBatch
 from app.ports.readmodel import Moved
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 Stores = tuple[SqlProjectionStore, SqlReadStore]
-Write = tuple[Portion, Mapping[Place, Moved]]
+Write = tuple[ProjectionBatch, Mapping[PartitionId, Moved]]
 #: more than a write has statements
 _MANY = 100
 
@@ -106,7 +106,9 @@ async def _rows(write: SqlProjectionStore) -> dict[str, list[tuple[Any, ...]]]:
     return rows
 
 
-async def _until_written(write: SqlProjectionStore, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+async def _until_written(
+    write: SqlProjectionStore, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]
+) -> bool:
     """As the role does it: the same portion again for as long as the database is away."""
     while True:
         try:

@@ -15,7 +15,7 @@ from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS
 from app.core.readmodel.rows import DeliveryFilter
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 ACME = DeliveryFilter(tenant="acme", mode="live")
@@ -246,7 +246,7 @@ async def test_nothing_is_written_by_who_has_lost_the_partition(stores: Stores) 
     assert not await write.write(*stale)
     assert len(await ids_of(read, ACME)) == 2
     assert (await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53))[0].attempts == 2
-    assert await write.offsets([(Names.ATTEMPTS, 0)]) == {(Names.ATTEMPTS, 0): 2}
+    assert await write.offsets([(TopicName.ATTEMPTS, 0)]) == {(TopicName.ATTEMPTS, 0): 2}
     assert await read.updated_at_ms() == BEGUN_MS + 1
 
 
@@ -295,7 +295,7 @@ async def test_notices_are_paged(stores: Stores) -> None:
             at=f"2026-01-31T08:00:0{number}Z",
         )
     journal.noticed(BEGUN_MS, id="n0", tenant="acme", kind="endpoint.failing")  # written again
-    journal.append(Names.NOTICES, at_ms=BEGUN_MS, value=b"nonsense")
+    journal.append(TopicName.NOTICES, at_ms=BEGUN_MS, value=b"nonsense")
     assert (await journal.into(write)).unreadable == 1
     newest = await read.notices("acme", "live", endpoint_id=None, limit=3)
     assert [each.id for each in newest] == ["n4", "n3", "n2"]
@@ -313,7 +313,7 @@ async def test_the_audit_log_is_paged_and_nobodys_traffic_removes_an_entry(store
     for number in range(300):
         journal.audited(BEGUN_MS + 6, tenant="other", entity=f"endpoint/ep_{number}")
     journal.audited(BEGUN_MS + 7, after={"url": "https://b.example/"}, before={"url": "https://a.example/"})
-    journal.append(Names.AUDIT, at_ms=BEGUN_MS, value=b"nonsense")
+    journal.append(TopicName.AUDIT, at_ms=BEGUN_MS, value=b"nonsense")
     assert (await journal.into(write)).unreadable == 1
     newest = await read.audit("acme", "live", limit=3)
     assert [each.entity for each in newest] == ["endpoint/ep_1", "endpoint/ep_5", "endpoint/ep_3"]
@@ -356,12 +356,12 @@ async def test_what_no_database_would_take_is_passed_over(stores: Stores) -> Non
     write, read = stores
     journal = Journal()
     for value in (b"", b"{", b"[" * 5000, b'{"delivery_id":"x"}'):
-        journal.append(Names.ATTEMPTS, at_ms=BEGUN_MS, value=value)
+        journal.append(TopicName.ATTEMPTS, at_ms=BEGUN_MS, value=value)
     journal.attempted(delivery(1, tenant="a\x01b"), BEGUN_MS)
     journal.attempted(delivery(2, event_type="x" * 3000), BEGUN_MS)
     journal.attempted(delivery(3), BEGUN_MS, 10**25)
     journal.attempted(delivery(4), BEGUN_MS, **{**FAILED, "next_attempt_at": "never"})
-    journal.append(Names.DELIVERIES, at_ms=BEGUN_MS, value=b"", headers=[("delivery-id", b"\xff")])
+    journal.append(TopicName.DELIVERIES, at_ms=BEGUN_MS, value=b"", headers=[("delivery-id", b"\xff")])
     fine = delivery(5, ordering_key="k\x00", sequence=1)
     journal.attempted(
         fine, -5, error="e\x00" * 9000, status=None, **{k: v for k, v in DEAD.items() if k not in ("error", "status")}

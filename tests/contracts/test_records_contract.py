@@ -11,7 +11,7 @@ from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.producer import KafkaLog
 from app.adapters.kafka.record_reader import KafkaRecords
 from app.core.topics.declarations import TopicSpec
-from app.core.topics.drift import Create
+from app.core.topics.drift import CreateTopic
 from app.ports.history import RecordReader
 from app.ports.producer import Log
 from tests.conftest import RealBroker
@@ -31,7 +31,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     topic = f"{prefix}events"
     spec = TopicSpec(logical="events", name=topic, partitions=2, replication=1, config={})
     async with KafkaAdmin(broker.bootstrap) as admin:
-        await admin.apply([Create(spec)])
+        await admin.apply([CreateTopic(spec)])
     log, reader = KafkaLog(broker.bootstrap, client_id="test"), KafkaRecords(broker.bootstrap, client_id="test")
     await log.start([topic])
     try:

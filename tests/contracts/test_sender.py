@@ -9,13 +9,13 @@ import socket
 import pytest
 
 from app.core.errors import Defect
-from app.core.model.http_exchange import Outcome, PreparedRequest
+from app.core.model.http_exchange import HttpOutcome, HttpRequest
 from tests.contracts.fault_server import OK, Conversation, FaultServer, Script, answering, obliging
 from tests.contracts.sender_kit import Names, Open, post, refused, replied
 from tests.patience import PATIENCE_S
 
 
-async def exchange(open_sender: Open, script: Script, **options: float) -> tuple[Outcome, FaultServer]:
+async def exchange(open_sender: Open, script: Script, **options: float) -> tuple[HttpOutcome, FaultServer]:
     sender = await open_sender()
     async with FaultServer(script) as server:
         return await sender.send(post(server.url, **options)), server  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ async def test_the_request_has_our_headers_in_order_and_the_body_untouched(open_
 async def test_a_header_that_cannot_be_one_line_is_a_defect(open_sender: Open, name: str, value: str) -> None:
     sender = await open_sender()
     async with FaultServer(obliging) as server:
-        request = PreparedRequest(url=server.url, headers=((name, value),), body=b"{}", timeout_s=1)
+        request = HttpRequest(url=server.url, headers=((name, value),), body=b"{}", timeout_s=1)
         with pytest.raises(Defect):
             await sender.send(request)
     assert server.requests == []

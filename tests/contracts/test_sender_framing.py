@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.http.sender import HttpSender
 from app.adapters.http.wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, Wire
-from app.core.model.http_exchange import Outcome
+from app.core.model.http_exchange import HttpOutcome
 from tests.contracts.fault_server import OK, Conversation, FaultServer
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
 from tests.patience import PATIENCE_S
@@ -63,7 +63,7 @@ async def sender() -> AsyncIterator[HttpSender]:
     await made.close()
 
 
-def judged(outcome: Outcome, name: str) -> None:
+def judged(outcome: HttpOutcome, name: str) -> None:
     _, status, body, remark = ANSWERS[name]
     reply = replied(outcome, status)
     assert reply.body == body

@@ -11,9 +11,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.consumer import KafkaSource
 from app.adapters.kafka.producer import KafkaLog
-from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.topics.declarations import TopicSpec
-from app.core.topics.drift import Create
+from app.core.topics.drift import CreateTopic
 from app.ports.consumer import Record, Source
 from app.ports.producer import Log
 from tests.conftest import BROKER_USER, RealBroker
@@ -29,20 +29,20 @@ class Heard:
     """A listener that remembers; `gate` makes it slow to answer an assignment."""
 
     def __init__(self) -> None:
-        self.mine: dict[Place, Committed] = {}
-        self.lost: set[Place] = set()
+        self.mine: dict[PartitionId, CommittedOffset] = {}
+        self.lost: set[PartitionId] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.assignments = 0
         self.pulse = Pulse()
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         self.mine |= places
         self.assignments += 1
         self.pulse.beat()
         await self.gate.wait()
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         self.lost |= places
         for place in places:
             self.mine.pop(place, None)
@@ -115,7 +115,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     request.node.user_properties.append(BROKER_USER)
     async with KafkaAdmin(bootstrap) as admin:
         spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
-        await admin.apply([Create(spec)])
+        await admin.apply([CreateTopic(spec)])
     log = KafkaLog(bootstrap, client_id="test")
     await log.start([topic])
     running = Bench(
@@ -145,7 +145,7 @@ async def test_without_a_commit_reading_starts_at_the_beginning(bench: Bench) ->
     heard = Heard()
     member = await bench.member(heard)
     records = await read(member, 2)
-    assert set(heard.mine.values()) == {Committed(None, "")}
+    assert set(heard.mine.values()) == {CommittedOffset(None, "")}
     assert [(record.topic, record.partition, record.offset) for record in records] == [
         (bench.topic, 0, 0),
         (bench.topic, 0, 1),
@@ -162,10 +162,10 @@ async def test_a_commit_and_its_metadata_come_back_at_the_next_assignment(bench:
     second = await bench.member(heard)
     await heard.has(PARTITIONS)
     assert heard.mine == {
-        (bench.topic, 0): Committed(2, "1:abc="),
-        (bench.topic, 1): Committed(0, ""),
-        (bench.topic, 2): Committed(None, ""),
-        (bench.topic, 3): Committed(None, ""),
+        (bench.topic, 0): CommittedOffset(2, "1:abc="),
+        (bench.topic, 1): CommittedOffset(0, ""),
+        (bench.topic, 2): CommittedOffset(None, ""),
+        (bench.topic, 3): CommittedOffset(None, ""),
     }
     assert offsets(await read(second, 3)) == [2, 3, 4]
 
@@ -237,13 +237,13 @@ async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_
     """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
     topic = f"{prefix}topic"
     async with KafkaAdmin(broker.bootstrap) as admin:
-        await admin.apply([Create(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
+        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
 
     def member() -> KafkaSource:
         return KafkaSource(broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=6)
 
     class Told(Heard):
-        async def revoked(self, places: set[Place]) -> None:
+        async def revoked(self, places: set[PartitionId]) -> None:
             in_time.append(first.lease_s() > clock.monotonic())
             await super().revoked(places)
 
@@ -273,7 +273,7 @@ async def test_a_member_with_a_name_that_comes_back_in_time_has_its_partitions_a
 ) -> None:
     topic = f"{prefix}topic"
     async with KafkaAdmin(broker.bootstrap) as admin:
-        await admin.apply([Create(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
+        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
 
     def member(name: str) -> KafkaSource:
         return KafkaSource(

@@ -9,7 +9,7 @@ import pytest
 from app.adapters.faust.app import BatchApp
 from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
-from app.core.records.idempotency_entry import Sight, encode
+from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
 from app.runtime.build.streams import TABLES
 
@@ -36,7 +36,7 @@ def table(of: BatchApp, name: str = "idempotency") -> BatchTable:
 
 
 def value(number: int) -> bytes:
-    return encode((Sight(1, 1_000_000 + number, 1_790_000_000_000 + number, number),))
+    return encode((AcceptedRecord(1, 1_000_000 + number, 1_790_000_000_000 + number, number),))
 
 
 def close(*tables: BatchTable) -> None:

@@ -19,14 +19,14 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import Reply, Timing
+from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.model.tenant import Tenant
 from app.core.records import delivery
 from app.core.records.attempt import Attempt
 from app.core.records.command import CreateEndpoint, PutTenant
 from app.core.topics.declarations import Topics, TopicSpec
-from app.core.topics.drift import Create
-from app.core.topics.names import Names
+from app.core.topics.drift import CreateTopic
+from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 from app.profiles.catalog import PROFILES
 from app.roles.dispatch.attempts import sent
@@ -57,15 +57,15 @@ async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topi
     bootstrap: str = request.getfixturevalue("broker").bootstrap
     request.node.user_properties.append(BROKER_USER)
     names = [
-        Names.ATTEMPTS,
-        Names.DELIVERIES,
-        Names.DELIVERIES_DEAD,
-        Names.REGISTRY_COMMANDS,
-        Names.REGISTRY,
-        Names.REGISTRY_REPLIES,
-        Names.AUDIT,
+        TopicName.ATTEMPTS,
+        TopicName.DELIVERIES,
+        TopicName.DELIVERIES_DEAD,
+        TopicName.REGISTRY_COMMANDS,
+        TopicName.REGISTRY,
+        TopicName.REGISTRY_REPLIES,
+        TopicName.AUDIT,
     ]
-    limits = {Names.REGISTRY_COMMANDS: 1_000_000}
+    limits = {TopicName.REGISTRY_COMMANDS: 1_000_000}
     topics = Topics(
         TopicSpec(
             logical=name,
@@ -77,7 +77,7 @@ async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topi
         for name in names
     )
     async with KafkaAdmin(bootstrap) as admin:
-        await admin.apply([Create(spec) for spec in topics.specs])
+        await admin.apply([CreateTopic(spec) for spec in topics.specs])
     return bootstrap, topics
 
 
@@ -111,35 +111,37 @@ async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
 ) -> None:
     bootstrap, topics = narrow
     writer, meter = log
-    reply = Reply(status=500, headers=(("x", "\x01" * 4000),), body=b"\x01" * 2048, truncated=False, timing=Timing())
+    reply = HttpReply(
+        status=500, headers=(("x", "\x01" * 4000),), body=b"\x01" * 2048, truncated=False, timing=HttpTiming()
+    )
     attempt = sent(DELIVERY, ENDPOINT, reply, RetryAt(1), started_ms=1, ended_ms=1)
     attempt = msgspec.structs.replace(attempt, response_body="\x01" * 4000)
     done, failed = asyncio.Event(), asyncio.Event()
     bundle = writer.bundle(done.set, lambda error: failed.set())
-    bundle.append(topics.name(Names.ATTEMPTS), key=b"ep", value=msgspec.json.encode(attempt))
-    for name in (Names.DELIVERIES, Names.DELIVERIES_DEAD):
+    bundle.append(topics.name(TopicName.ATTEMPTS), key=b"ep", value=msgspec.json.encode(attempt))
+    for name in (TopicName.DELIVERIES, TopicName.DELIVERIES_DEAD):
         bundle.append(topics.name(name), key=b"ep", value=DELIVERY.body, headers=delivery.encode(DELIVERY))
-    bundle.append(topics.name(Names.DELIVERIES), key=b"ep", value=b"behind it")
+    bundle.append(topics.name(TopicName.DELIVERIES), key=b"ep", value=b"behind it")
     bundle.close()
     async with asyncio.timeout(60):
         await done.wait()
     assert not failed.is_set()
-    (record,) = await read(bootstrap, topics.name(Names.ATTEMPTS))
+    (record,) = await read(bootstrap, topics.name(TopicName.ATTEMPTS))
     small = msgspec.json.decode(record.value or b"", type=Attempt)
     assert (small.delivery_id, small.status, small.cut, small.response_body) == ("dlv_1", 500, ("record",), None)
-    first, second = await read(bootstrap, topics.name(Names.DELIVERIES))
+    first, second = await read(bootstrap, topics.name(TopicName.DELIVERIES))
     left, _ = delivery.decode(first.key, first.value, first.headers)
     assert (left.id, left.body, left.omitted, left.source) == ("dlv_1", b"", 50_000, "0:7")
     assert second.value == b"behind it"
     exposed = meter.exposition().decode()
-    assert f'records_reduced_total{{topic="{topics.name(Names.ATTEMPTS)}"}} 1.0' in exposed
+    assert f'records_reduced_total{{topic="{topics.name(TopicName.ATTEMPTS)}"}} 1.0' in exposed
 
 
 async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller_and_the_others_go_on(
     narrow: tuple[str, Topics],
 ) -> None:
     bootstrap, topics = narrow
-    commands, replies = topics.name(Names.REGISTRY_COMMANDS), topics.name(Names.REGISTRY_REPLIES)
+    commands, replies = topics.name(TopicName.REGISTRY_COMMANDS), topics.name(TopicName.REGISTRY_REPLIES)
     stores: list[KafkaRegistryStore] = []
 
     def store() -> KafkaRegistryStore:
@@ -148,9 +150,9 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
                 bootstrap,
                 group=f"{commands}.group",
                 commands=commands,
-                registry=topics.name(Names.REGISTRY),
+                registry=topics.name(TopicName.REGISTRY),
                 replies=replies,
-                audit=topics.name(Names.AUDIT),
+                audit=topics.name(TopicName.AUDIT),
                 client_id="test",
             )
         )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model.endpoint import Endpoint, Status
+from app.core.model.endpoint import Endpoint, EndpointStatus
 from app.core.model.event import Mode
 from app.core.model.event_types import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
 from app.core.model.tenant import Tenant
@@ -22,7 +22,7 @@ def endpoint(
     tenant: str = "acme",
     mode: Mode = "live",
     profile: str = "standard",
-    status: Status = "active",
+    status: EndpointStatus = "active",
 ) -> Endpoint:
     return Endpoint(
         id=id_, tenant=tenant, mode=mode, url="https://x.example", events=events, profile=profile, status=status

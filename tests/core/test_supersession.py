@@ -7,7 +7,7 @@ import pytest
 
 from app.core import supersession
 from app.core.errors import CommandRefused
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.records import delivery
 
 WAITING = Delivery(
@@ -36,23 +36,23 @@ def of(source: str | None, accepted_at_ms: int) -> Delivery:
     ("copy", "newest", "fate"),
     [
         (WAITING, None, "go"),
-        (WAITING, Turn(id="dlv_1", number=5), "pass"),
-        (WAITING, Turn(id="dlv_1", number=5, cancel=True), "cancel"),
+        (WAITING, DeliveryRevision(id="dlv_1", number=5), "pass"),
+        (WAITING, DeliveryRevision(id="dlv_1", number=5, cancel=True), "cancel"),
         (asked("retry", 5), None, "go"),
-        (asked("retry", 5), Turn(id="dlv_1", number=5), "go"),
-        (asked("retry", 5), Turn(id="dlv_1", number=6), "pass"),
-        (asked("cancel", 6), Turn(id="dlv_1", number=6), "cancel"),
-        (asked("cancel", 6), Turn(id="dlv_1", number=7), "pass"),
-        (asked("retry", 8), Turn(id="dlv_1", number=7, cancel=True), "go"),
-        (of("0:9", 3), Turn(id="dlv_1", number=5, source="0:2"), "go"),
-        (of("0:9", 3), Turn(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
-        (of("0:2", 8), Turn(id="dlv_1", number=5, source="0:2"), "pass"),
-        (of("0:9", 3), Turn(id="dlv_1", number=5), "pass"),
-        (of("0:9", 8), Turn(id="dlv_1", number=5), "go"),
-        (of(None, 8), Turn(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
+        (asked("retry", 5), DeliveryRevision(id="dlv_1", number=5), "go"),
+        (asked("retry", 5), DeliveryRevision(id="dlv_1", number=6), "pass"),
+        (asked("cancel", 6), DeliveryRevision(id="dlv_1", number=6), "cancel"),
+        (asked("cancel", 6), DeliveryRevision(id="dlv_1", number=7), "pass"),
+        (asked("retry", 8), DeliveryRevision(id="dlv_1", number=7, cancel=True), "go"),
+        (of("0:9", 3), DeliveryRevision(id="dlv_1", number=5, source="0:2"), "go"),
+        (of("0:9", 3), DeliveryRevision(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
+        (of("0:2", 8), DeliveryRevision(id="dlv_1", number=5, source="0:2"), "pass"),
+        (of("0:9", 3), DeliveryRevision(id="dlv_1", number=5), "pass"),
+        (of("0:9", 8), DeliveryRevision(id="dlv_1", number=5), "go"),
+        (of(None, 8), DeliveryRevision(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
     ],
 )
-def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: Turn | None, fate: str) -> None:
+def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: DeliveryRevision | None, fate: str) -> None:
     assert supersession.fate(copy, newest) == fate
 
 
@@ -69,16 +69,30 @@ def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_t
 
 def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
     now = 2 * supersession.KEPT_MS
-    known = {each.id: each for each in (Turn(id="a", number=1), Turn(id="b", number=now - 1), Turn(id="c", number=now))}
-    fresh, gone = supersession.take([Turn(id="b", number=now), Turn(id="c", number=now - 5)], known, now)
+    known = {
+        each.id: each
+        for each in (
+            DeliveryRevision(id="a", number=1),
+            DeliveryRevision(id="b", number=now - 1),
+            DeliveryRevision(id="c", number=now),
+        )
+    }
+    fresh, gone = supersession.take(
+        [DeliveryRevision(id="b", number=now), DeliveryRevision(id="c", number=now - 5)], known, now
+    )
     assert [each.id for each in fresh] == ["b"], "one that is older than what is known changes nothing"
     assert gone == ["a"]
-    assert supersession.take([Turn(id="a", number=now)], known, now) == ([Turn(id="a", number=now)], [])
-    full = {f"d{number}": Turn(id=f"d{number}", number=now) for number in range(supersession.MAX_TURNS)}
+    assert supersession.take([DeliveryRevision(id="a", number=now)], known, now) == (
+        [DeliveryRevision(id="a", number=now)],
+        [],
+    )
+    full = {f"d{number}": DeliveryRevision(id=f"d{number}", number=now) for number in range(supersession.MAX_TURNS)}
     with pytest.raises(CommandRefused):
-        supersession.take([Turn(id="x", number=now)], full, now)
+        supersession.take([DeliveryRevision(id="x", number=now)], full, now)
     with pytest.raises(CommandRefused):
-        supersession.take([Turn(id=f"x{number}", number=now) for number in range(supersession.MAX_TAKEN + 1)], {}, now)
+        supersession.take(
+            [DeliveryRevision(id=f"x{number}", number=now) for number in range(supersession.MAX_TAKEN + 1)], {}, now
+        )
 
 
 def test_no_copy_waits_longer_than_its_turn_is_remembered() -> None:

@@ -9,15 +9,15 @@ from typing import get_args
 import pytest
 
 from app.core import wording
-from app.core.model.http_exchange import RefusalKind, Reply, Timing
+from app.core.model.http_exchange import HttpFailureKind, HttpReply, HttpTiming
 from app.roles.dispatch.verdict import result_of
 from app.roles.sequencer import key_queue
 
 APP = Path(__file__).parents[2] / "app"
 
 
-def reply(status: int) -> Reply:
-    return Reply(status=status, headers=(), body=b"", truncated=False, timing=Timing())
+def reply(status: int) -> HttpReply:
+    return HttpReply(status=status, headers=(), body=b"", truncated=False, timing=HttpTiming())
 
 
 def reasons_in_the_code() -> set[str]:
@@ -36,7 +36,7 @@ def test_every_status_and_every_refusal_has_a_hint_and_failures_say_what_to_do()
         found = wording.hint(word, status)
         assert found is not None, word
         assert bool(found.do) is (word != "ok"), word
-    for kind in get_args(RefusalKind):
+    for kind in get_args(HttpFailureKind):
         found = wording.hint(kind)
         assert found is not None and found.what and found.do, kind
 

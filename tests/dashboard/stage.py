@@ -23,9 +23,9 @@ from app.api.server.server import Server
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Mode
-from app.core.model.replay import Counts
-from app.core.model.tenant import ApiKey, Scope, Tenant
-from app.core.records.command import Action, Command, CreateEndpoint, Reply
+from app.core.model.replay import ReplayEstimate
+from app.core.model.tenant import ApiKey, KeyScope, Tenant
+from app.core.records.command import Command, CommandAction, CommandReply, CreateEndpoint
 from app.core.records.registry import apply, encode
 from app.ports.cluster import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
@@ -95,7 +95,7 @@ class Stage:
         self.reads = MemoryReads()
         self.cluster = Cluster()
         self.ring = AesKeyRing(generate_ring())
-        self.counts = Counts()
+        self.counts = ReplayEstimate()
         self.actors: list[str] = []
         self.url = ""
         self.services = self._services(settings)
@@ -128,7 +128,9 @@ class Stage:
             allow_http=settings.allow_http,
         )
 
-    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+    async def call(
+        self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
+    ) -> CommandReply:
         """`app.ports.CommandSender`: the registry, at once."""
         command = Command(id="c", issued_at_ms=0, action=action, actor=actor)
         directory, now_ms = self.feed.directory, self.clock.now_ms()
@@ -140,7 +142,7 @@ class Stage:
         if entry is not None:
             self.reads.audited(entry)
         self.actors.append(actor)
-        return Reply(command_id="c", ok=True)
+        return CommandReply(command_id="c", ok=True)
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """`app.ports.Ends`."""
@@ -150,7 +152,7 @@ class Stage:
         """`app.ports.Ends`."""
         return {0: 10}
 
-    async def count(self, replay: object, *, within_s: float) -> Counts:
+    async def count(self, replay: object, *, within_s: float) -> ReplayEstimate:
         """`app.ports.ReplayCounter`."""
         return self.counts
 
@@ -158,7 +160,7 @@ class Stage:
         """Register one."""
         self.feed.directory.put_tenant(Tenant(id=tenant, **more))
 
-    def key(self, plain: str, tenant: str, mode: Mode, *scopes: Scope, expires_at_ms: int | None = None) -> None:
+    def key(self, plain: str, tenant: str, mode: Mode, *scopes: KeyScope, expires_at_ms: int | None = None) -> None:
         """Register a key; without scopes it may do all."""
         key = ApiKey(
             id=f"key_of_{plain}",

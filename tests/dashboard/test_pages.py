@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.model.endpoint import OpenCircuit
-from app.core.model.replay import Counts
+from app.core.model.replay import ReplayEstimate
 from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
 LIVE = "/ui/t/acme/live"
@@ -157,7 +157,7 @@ async def test_a_rotation_shows_the_new_secret_once_and_counts_the_old_one_down(
 
 async def test_a_replay_is_counted_first_and_then_begun(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
-    stage.counts = Counts(endpoints={"ep_1": 7}, read={0: 10})
+    stage.counts = ReplayEstimate(endpoints={"ep_1": 7}, read={0: 10})
     form = {"only": "failed", "endpoint": "ep_1", "from": "2h", "to": "now", "types": "", "rate": "", "key": "k1"}
     status, page, _ = await acme.post(f"{LIVE}/replays", form | {"step": "count"})
     assert status == 200 and "<b>7 deliveries</b>" in page and not stage.feed.directory.replays

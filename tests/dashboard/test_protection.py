@@ -14,10 +14,10 @@ import pytest_asyncio
 from app.adapters.secrets.keyring import AesSealer
 from app.api.grants import Grant, Tokens
 from app.core.model.event_types import EventType
-from app.core.model.http_exchange import Reply, Timing
+from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.model.replay import Replay
 from app.core.model.tenant import Brand, Tenant
-from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour, NoticeRow
+from app.core.readmodel.rows import AttemptRow, DeliveryRow, HourRow, NoticeRow
 from app.dashboard.server.routes import SCREENS, Entry
 from tests.dashboard.stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage
 
@@ -427,7 +427,7 @@ def hostile(stage: Stage) -> None:
             status=500,
         )
     ]
-    stage.reads.by_hour["acme", "live", None] = [Hour(begins_ms=now // 3_600_000 * 3_600_000, attempts=3)]
+    stage.reads.by_hour["acme", "live", None] = [HourRow(begins_ms=now // 3_600_000 * 3_600_000, attempts=3)]
     stage.reads.told += [
         NoticeRow(id="n", tenant="acme", mode="live", kind="x", at_ms=now, endpoint_id=None, summary=SCRIPT, data={})
     ]
@@ -456,12 +456,12 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
 
 async def test_the_answer_to_a_test_is_text(stage: Stage) -> None:
     endpoint = stage.endpoint()
-    answer = Reply(
+    answer = HttpReply(
         status=500,
         headers=(("x-a", SCRIPT),),
         body=SCRIPT.encode() + b"\xff\x00</textarea></pre>",
         truncated=False,
-        timing=Timing(),
+        timing=HttpTiming(),
     )
     stage.sender.script(endpoint.url, answer)
     async with browser(stage, KEYS["acme", "live"]) as acme:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.model.delivery import Delivery
-from app.core.readmodel.rows import AttemptRow, DeliveryRow, Hour
+from app.core.readmodel.rows import AttemptRow, DeliveryRow, HourRow
 from app.core.records import delivery
 from app.dashboard.hourly_charts import summary
 from tests.dashboard.stage import KEYS, Browser, Stage, browser, open_stage
@@ -253,9 +253,9 @@ async def test_an_event_shows_its_data_and_why_each_endpoint_got_it_or_not(stage
 async def test_the_overview_counts_the_last_day(stage: Stage, acme: Browser) -> None:
     begin = stage.clock.now_ms() // HOUR * HOUR
     for hour in (
-        Hour(begins_ms=begin - 30 * HOUR, attempts=99),
-        Hour(begins_ms=begin - HOUR, attempts=8, failed_attempts=2, delivered=6, durations=[6, 2] + [0] * 11),
-        Hour(begins_ms=begin, attempts=2, failed_attempts=0, delivered=2, dead=1, durations=[2] + [0] * 12),
+        HourRow(begins_ms=begin - 30 * HOUR, attempts=99),
+        HourRow(begins_ms=begin - HOUR, attempts=8, failed_attempts=2, delivered=6, durations=[6, 2] + [0] * 11),
+        HourRow(begins_ms=begin, attempts=2, failed_attempts=0, delivered=2, dead=1, durations=[2] + [0] * 12),
     ):
         stage.reads.by_hour.setdefault(("acme", "live", None), []).append(hour)
     _, page, _ = await acme.get(f"{LIVE}/overview")

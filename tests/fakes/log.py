@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from app.core.errors import HookstreamError, TooLarge
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 from app.ports.clock import Clock
 from app.ports.producer import Headers
 from tests.fakes.clock import Pulse
@@ -65,7 +65,7 @@ class MemoryLog:
         self._clock = clock
         self._max_bytes = max_bytes
         self.count = partitions
-        self.partitions: dict[Place, list[MemoryRecord]] = defaultdict(list)
+        self.partitions: dict[PartitionId, list[MemoryRecord]] = defaultdict(list)
         self._by_topic: dict[str, list[MemoryRecord]] = defaultdict(list)
         self._held: dict[str, list[Callable[[], None]]] = {}
         self._failing: dict[str, HookstreamError] = {}

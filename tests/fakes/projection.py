@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from app.core.errors import Defect, LogMoved, Unavailable
-from app.core.offsets.partitions import Place
-from app.core.readmodel.batch import Portion
+from app.core.offsets.partitions import PartitionId
+from app.core.readmodel.batch import ProjectionBatch
 from app.ports.readmodel import Moved
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryRecord
@@ -17,7 +17,7 @@ class MemoryProjection:
     """What has been written, and offsets; a test may break it."""
 
     def __init__(self) -> None:
-        self.next: dict[Place, int] = {}
+        self.next: dict[PartitionId, int] = {}
         #: ids of deliveries, one for each fact
         self.written: list[str] = []
         self.transactions = 0
@@ -36,11 +36,11 @@ class MemoryProjection:
     async def prepare(self) -> None:
         self._look()
 
-    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+    async def offsets(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
         self._look()
         return {place: self.next.setdefault(place, 0) for place in places}
 
-    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
         self._look()
         if any(self.next.get(place) != to.begin for place, to in moved.items()):
             return False
@@ -70,20 +70,20 @@ class SeekingMemorySource(MemorySource):
 
     def __init__(self, group: MemoryGroup) -> None:
         super().__init__(group)
-        self.sought: list[tuple[Place, int]] = []
+        self.sought: list[tuple[PartitionId, int]] = []
         #: what the next poll finds
         self.moved: LogMoved | None = None
 
-    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[MemoryRecord]]:
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[PartitionId, list[MemoryRecord]]:
         if self.moved is not None:
             raise self.moved
         return await super().poll(timeout_ms=timeout_ms, max_records=max_records)
 
-    async def assign(self, *places: Place) -> None:
+    async def assign(self, *places: PartitionId) -> None:
         await super().assign(*places)
         self.paused |= set(places)
 
-    def seek(self, place: Place, offset: int) -> None:
+    def seek(self, place: PartitionId, offset: int) -> None:
         assert place in self._positions
         self._positions[place] = offset
         self.sought.append((place, offset))

@@ -10,11 +10,11 @@ from app.core.model.timestamps import moment
 from app.core.readmodel.rows import (
     AttemptRow,
     AuditRow,
-    DeadGroup,
+    DeadLetterGroup,
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
-    Hour,
+    HourRow,
     NoticeRow,
 )
 from app.core.records.audit import AuditEntry
@@ -28,7 +28,7 @@ class MemoryReads:
         #: delivery → its attempts
         self.tries: dict[str, list[AttemptRow]] = {}
         #: (tenant, mode, endpoint or None) → its hours
-        self.by_hour: dict[tuple[str, str, str | None], list[Hour]] = {}
+        self.by_hour: dict[tuple[str, str, str | None], list[HourRow]] = {}
         self.told: list[NoticeRow] = []
         self.entries: list[AuditRow] = []
         #: how often deliveries were asked for
@@ -53,18 +53,18 @@ class MemoryReads:
 
     async def hours(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
-    ) -> Sequence[Hour]:
+    ) -> Sequence[HourRow]:
         found = self.by_hour.get((tenant, mode, endpoint_id), [])
         return [each for each in found if since_ms <= each.begins_ms < until_ms]
 
-    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
+    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         alike: dict[tuple[str, str, str], list[int]] = {}
         for each in self.rows:
             if (each.tenant, each.mode, each.state) == (tenant, mode, "dead") and each.updated_at_ms >= since_ms:
                 name = (each.endpoint_id, each.reason or "", each.result or "")
                 alike.setdefault(name, []).append(each.updated_at_ms)
         found = [
-            DeadGroup(
+            DeadLetterGroup(
                 endpoint_id=name[0],
                 reason=name[1],
                 result=name[2],

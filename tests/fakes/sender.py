@@ -5,33 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, RefusalKind, Reply, Timing
+from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpOutcome, HttpReply, HttpRequest, HttpTiming
 from tests.fakes.clock import Pulse
 
-Answer = int | Outcome | Exception
+Answer = int | HttpOutcome | Exception
 
 
-def reply(status: int, **headers: str) -> Reply:
+def reply(status: int, **headers: str) -> HttpReply:
     """An answer of a receiver; `_` in a header's name stands for `-`."""
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Reply(status=status, headers=named, body=b"said", truncated=False, timing=Timing(total_ms=3))
+    return HttpReply(status=status, headers=named, body=b"said", truncated=False, timing=HttpTiming(total_ms=3))
 
 
-def refusal(kind: RefusalKind) -> Refusal:
+def refusal(kind: HttpFailureKind) -> HttpFailure:
     """No answer."""
-    return Refusal(kind=kind, detail=f"it ended with {kind}", timing=Timing(total_ms=3))
+    return HttpFailure(kind=kind, detail=f"it ended with {kind}", timing=HttpTiming(total_ms=3))
 
 
 class ScriptedSender:
     """Answers 200 unless a URL has a script; the last line of a script is repeated."""
 
     def __init__(self) -> None:
-        self.requests: list[PreparedRequest] = []
+        self.requests: list[HttpRequest] = []
         self._scripts: dict[str, deque[Answer]] = {}
         self._gates: dict[str, asyncio.Event] = {}
         self._pulse = Pulse()
 
-    async def send(self, request: PreparedRequest) -> Outcome:
+    async def send(self, request: HttpRequest) -> HttpOutcome:
         self.requests.append(request)
         self._pulse.beat()
         if request.url in self._gates:
@@ -55,11 +55,11 @@ class ScriptedSender:
         """It answers."""
         self._gates.pop(url).set()
 
-    def to(self, url: str) -> list[PreparedRequest]:
+    def to(self, url: str) -> list[HttpRequest]:
         """The requests to one receiver so far."""
         return [request for request in self.requests if request.url == url]
 
-    async def called(self, number: int, url: str | None = None) -> list[PreparedRequest]:
+    async def called(self, number: int, url: str | None = None) -> list[HttpRequest]:
         """Wait for that many requests in all (to `url`)."""
         await self._pulse.until(lambda: len(self.requests if url is None else self.to(url)) >= number)
         return self.requests if url is None else self.to(url)

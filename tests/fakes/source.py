@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from math import inf
 
-from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.ports.clock import Clock
 from app.ports.consumer import PartitionListener
 from tests.fakes.log import MemoryLog, MemoryRecord
@@ -21,7 +21,7 @@ class MemoryGroup:
         self.log = log
         self.clock = clock
         self.auto = auto
-        self.committed: dict[Place, Committed] = {}
+        self.committed: dict[PartitionId, CommittedOffset] = {}
         #: answer the next commits with "not now"
         self.refusing = False
         self._topics = topics
@@ -32,7 +32,7 @@ class MemoryGroup:
         """One more, not yet started."""
         return MemorySource(self)
 
-    def offset(self, place: Place) -> int | None:
+    def offset(self, place: PartitionId) -> int | None:
         """What is committed of a partition."""
         return self.committed[place].offset if place in self.committed else None
 
@@ -50,7 +50,7 @@ class MemoryGroup:
         for each in self._members:
             await each.revoke(*each.assignment)
         self._members = members
-        shares: dict[MemorySource, list[Place]] = defaultdict(list)
+        shares: dict[MemorySource, list[PartitionId]] = defaultdict(list)
         places = [(topic, number) for topic in self._topics for number in range(self.log.count)]
         for serial, place in enumerate(places if members else []):
             shares[members[serial % len(members)]].append(place)
@@ -64,9 +64,9 @@ class MemorySource:
     def __init__(self, group: MemoryGroup) -> None:
         self._group = group
         self._listener: PartitionListener | None = None
-        self._positions: dict[Place, int] = {}
+        self._positions: dict[PartitionId, int] = {}
         self._joining: asyncio.Task[None] | None = None
-        self.paused: set[Place] = set()
+        self.paused: set[PartitionId] = set()
         #: records that were handed out
         self.polled = 0
         self.running = False
@@ -76,7 +76,7 @@ class MemorySource:
         self.lost_position = False
 
     @property
-    def assignment(self) -> set[Place]:
+    def assignment(self) -> set[PartitionId]:
         """The partitions that are ours now."""
         return set(self._positions)
 
@@ -93,7 +93,7 @@ class MemorySource:
             self._positions.clear()
             await self._group.left(self)
 
-    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[MemoryRecord]]:
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[PartitionId, list[MemoryRecord]]:
         await asyncio.sleep(0)
         waiting = asyncio.ensure_future(self._group.clock.sleep(timeout_ms / 1000))
         try:
@@ -104,7 +104,7 @@ class MemorySource:
             waiting.cancel()
         return batches
 
-    def _fetched(self, max_records: int | None) -> dict[Place, list[MemoryRecord]]:
+    def _fetched(self, max_records: int | None) -> dict[PartitionId, list[MemoryRecord]]:
         batches = {}
         for place, position in self._positions.items():
             if place not in self.paused and (records := self._group.log.partitions[place][position:][:max_records]):
@@ -116,41 +116,41 @@ class MemorySource:
                     break
         return batches
 
-    async def commit(self, offsets: Mapping[Place, tuple[int, str]]) -> bool:
+    async def commit(self, offsets: Mapping[PartitionId, tuple[int, str]]) -> bool:
         await asyncio.sleep(0)
         if self._group.refusing or not set(offsets) <= self.assignment:
             return False
-        self._group.committed |= {place: Committed(*position) for place, position in offsets.items()}
+        self._group.committed |= {place: CommittedOffset(*position) for place, position in offsets.items()}
         return True
 
-    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+    async def ends(self, places: Collection[PartitionId]) -> dict[PartitionId, int]:
         return {place: len(self._group.log.partitions[place]) for place in places}
 
     def lease_s(self) -> float:
         return self.lease
 
-    def position(self, place: Place) -> int | None:
+    def position(self, place: PartitionId) -> int | None:
         return None if self.lost_position else self._positions.get(place)
 
-    def pause(self, *places: Place) -> None:
+    def pause(self, *places: PartitionId) -> None:
         self.paused |= set(places)
 
-    def resume(self, *places: Place) -> None:
+    def resume(self, *places: PartitionId) -> None:
         self.paused -= set(places)
         self._group.log.pulse.beat()
 
     # --- for tests and the group --------------------------------------------------------------------------------
 
-    async def assign(self, *places: Place) -> None:
+    async def assign(self, *places: PartitionId) -> None:
         """These are the member's: the listener hears of it, then reading begins at what is committed."""
         assert self._listener is not None
-        known = {place: self._group.committed.get(place, Committed(None, "")) for place in places}
+        known = {place: self._group.committed.get(place, CommittedOffset(None, "")) for place in places}
         await self._listener.assigned(known)
         self._positions |= {place: said.offset or 0 for place, said in known.items()}
         self.paused -= set(places)
         self._group.log.pulse.beat()
 
-    async def revoke(self, *places: Place) -> None:
+    async def revoke(self, *places: PartitionId) -> None:
         """These are the member's no more: reading ends, then the listener hears of it and may still commit."""
         assert self._listener is not None
         held = self.paused

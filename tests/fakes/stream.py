@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.core.errors import HookstreamError
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.ports.consumer import Record
 from app.ports.stream import StreamBatch
 from tests.fakes.clock import Pulse
@@ -129,8 +129,8 @@ class MemoryStreamApp:
     def ready(self) -> str | None:
         return None if self._running else "recovering"
 
-    def report(self) -> Report:
-        return Report(settling=self.ready())
+    def report(self) -> RoleReport:
+        return RoleReport(settling=self.ready())
 
     def give(self, partition: MemoryPartition, *records: Record) -> MemoryBatch:
         """All records of one partition of one poll."""

@@ -26,7 +26,7 @@ from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint
 from app.core.topics.drift import plan
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.fanout.role import FanoutRole
 from app.runtime.build.streams import fanout_role
 from app.runtime.supervisor import Supervisor
@@ -78,7 +78,7 @@ class Bench:
                 event["ordering_key"] = f"key_{serial % 7}"
             key = b"k%d" % (serial % 7 if ordered else serial % 50)
             acks.append(
-                await self.log.append(self.topics.name(Names.EVENTS_RAW), key=key, value=msgspec.json.encode(event))
+                await self.log.append(self.topics.name(TopicName.EVENTS_RAW), key=key, value=msgspec.json.encode(event))
             )
         await asyncio.gather(*acks)
         self.sent += number
@@ -87,14 +87,14 @@ class Bench:
         """What `kafka-consumer-groups.sh --reset-offsets --to-earliest` does."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.group, enable_auto_commit=False)
         await consumer.start()
-        places = [TopicPartition(self.topics.name(Names.EVENTS_RAW), number) for number in range(PARTITIONS)]
+        places = [TopicPartition(self.topics.name(TopicName.EVENTS_RAW), number) for number in range(PARTITIONS)]
         consumer.assign(places)
         await consumer.commit(dict.fromkeys(places, 0))
         await consumer.stop()
 
     async def committed_everything(self) -> None:
         """Wait until the group's commits have reached the end."""
-        topic = self.topics.name(Names.EVENTS_RAW)
+        topic = self.topics.name(TopicName.EVENTS_RAW)
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.group, enable_auto_commit=False)
         await consumer.start()
         places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
@@ -118,7 +118,7 @@ class Tap:
     async def until(self, condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
         """Read until the condition holds."""
         consumer = AIOKafkaConsumer(
-            self._bench.topics.name(Names.DELIVERIES),
+            self._bench.topics.name(TopicName.DELIVERIES),
             bootstrap_servers=self._bench.bootstrap,
             auto_offset_reset="earliest",
         )
@@ -167,7 +167,7 @@ async def bench(broker: RealBroker, prefix: str, folder: Path) -> AsyncIterator[
             )
         )
     log = KafkaLog(broker.bootstrap, client_id="test")
-    feed = KafkaDirectoryFeed(broker.bootstrap, topics.name(Names.REGISTRY), client_id="test", directory=directory)
+    feed = KafkaDirectoryFeed(broker.bootstrap, topics.name(TopicName.REGISTRY), client_id="test", directory=directory)
     await log.start(topics.all_names())
     await feed.start()
     try:

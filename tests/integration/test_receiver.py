@@ -27,7 +27,7 @@ from app.adapters.clock import SystemClock
 from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.errors import ConfigError
-from app.core.model.http_exchange import Outcome, PreparedRequest, Refusal, Reply
+from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply, HttpRequest
 from app.embedded.receiver.faults import Fault, FaultScript
 from app.embedded.receiver.receiver import DemoReceiver, Received
 
@@ -55,14 +55,14 @@ class Bench:
         await self._sender.start()
         self._stack.push_async_callback(self._sender.close)
 
-    async def post(self, path: str, body: bytes = BODY, headers: Headers = NONE, timeout_s: float = 5) -> Outcome:
+    async def post(self, path: str, body: bytes = BODY, headers: Headers = NONE, timeout_s: float = 5) -> HttpOutcome:
         return await self._sender.send(
-            PreparedRequest(url=self.base + path, headers=tuple(headers.items()), body=body, timeout_s=timeout_s)
+            HttpRequest(url=self.base + path, headers=tuple(headers.items()), body=body, timeout_s=timeout_s)
         )
 
     async def status(self, path: str, body: bytes = BODY, headers: Headers = NONE) -> int:
         outcome = await self.post(path, body, headers)
-        assert isinstance(outcome, Reply), outcome
+        assert isinstance(outcome, HttpReply), outcome
         return outcome.status
 
     async def raw(self, data: bytes) -> bytes:
@@ -218,7 +218,7 @@ async def test_a_signature_is_still_judged_beside_a_fault(bench: Bench) -> None:
 async def test_delay(bench: Bench) -> None:
     await bench.start(faults=FaultScript.parse("delay:0.1"))
     outcome = await bench.post("/bota")
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, HttpReply)
     assert outcome.status == 200
     assert outcome.timing.first_byte_ms >= 100
 
@@ -227,21 +227,21 @@ async def test_delay(bench: Bench) -> None:
 async def test_no_answer_at_all(bench: Bench, fault: str, kind: str) -> None:
     await bench.start(faults=FaultScript.parse(fault))
     outcome = await bench.post("/bota", timeout_s=0.2)
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, HttpFailure)
     assert (outcome.kind, bench.seen[0].status) == (kind, 0)
 
 
 async def test_redirect(bench: Bench) -> None:
     await bench.start()
     outcome = await bench.post("/bota?fault=redirect:http%3A%2F%2F127.0.0.1%3A1%2Fx")
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, HttpReply)
     assert (outcome.status, outcome.header("location")) == (302, "http://127.0.0.1:1/x")
 
 
 async def test_bigbody(bench: Bench) -> None:
     await bench.start(faults=FaultScript.parse("bigbody:10000000"))
     outcome = await bench.post("/bota")
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, HttpReply)
     assert (outcome.status, outcome.truncated, len(outcome.body)) == (200, True, 65_536)
     whole = await bench.raw(b"POST /bota HTTP/1.1\r\n\r\nPUT / HTTP/1.1\r\nconnection: close\r\n\r\n")
     _, _, rest = whole.partition(b"\r\n\r\n")
@@ -253,7 +253,7 @@ async def test_badtls(bench: Bench) -> None:
     await bench.start(faults=FaultScript.parse("badtls"))
     assert bench.base.startswith("https://")
     outcome = await bench.post("/bota")
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, HttpFailure)
     assert (outcome.kind, bench.seen) == ("tls", [])
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.adapters.kafka.producer import KafkaLog
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles import ack_pipeline
 from app.roles.fanout.plan import Rules
 from tests.conftest import RealBroker
@@ -31,7 +31,7 @@ class Deliveries:
     """Reads `deliveries` from its beginning."""
 
     def __init__(self, running: Service) -> None:
-        self._topic = running.prefix + Names.DELIVERIES
+        self._topic = running.prefix + TopicName.DELIVERIES
         self._bootstrap = running.bootstrap
         #: tenant → endpoint → how often
         self.seen: dict[str, Counter[tuple[str, str]]] = {"wide": Counter(), "other": Counter()}
@@ -74,7 +74,7 @@ async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Servi
     running = Service(broker.bootstrap, prefix, folder, roles=("fanout",))
     await running.cli("topics", "apply", "-o", "json")
     log = KafkaLog(broker.bootstrap, client_id="test")
-    registry, raw = prefix + Names.REGISTRY, prefix + Names.EVENTS_RAW
+    registry, raw = prefix + TopicName.REGISTRY, prefix + TopicName.EVENTS_RAW
     await log.start([registry, raw])
     acks = []
     for number in range(ENDPOINTS + 1):
@@ -95,7 +95,7 @@ async def append(log: KafkaLog, prefix: str, tenant: str, partition: int, number
     for serial in range(number):
         event = {"type": "a.b", "id": f"evt_{tenant}_{serial}", "tenant": tenant, "data": serial}
         value = msgspec.json.encode(event)
-        await (await log.append(prefix + Names.EVENTS_RAW, key=b"k", value=value, partition=partition))
+        await (await log.append(prefix + TopicName.EVENTS_RAW, key=b"k", value=value, partition=partition))
 
 
 async def test_other_tenants_are_served_while_wide_events_go_on(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import Reply, Timing
-from app.core.records.signal import Signal
+from app.core.model.http_exchange import HttpReply, HttpTiming
+from app.core.records.signal import HealthSignal
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import Policy
 from app.roles.dispatch.verdict import Dead, RetryAt, judge
@@ -27,7 +27,7 @@ def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) 
     rule = PROFILES[name].disable
     policy = Policy(schedule_s=(0.0, 5.0), gone_410=rule.gone_410)
     verdict = judge(
-        Reply(status=410, headers=(), body=b"", truncated=False, timing=Timing()),
+        HttpReply(status=410, headers=(), body=b"", truncated=False, timing=HttpTiming()),
         attempt=1,
         policy=policy,
         now_ms=0,
@@ -35,7 +35,9 @@ def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) 
     )
     endpoint = Endpoint(id="ep_1", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile=name)
     dead = verdict.reason if isinstance(verdict, Dead) else None
-    signal = Signal(outcome="failed", epoch=endpoint.epoch, delivery_id="d", result="http_4xx", status=410, dead=dead)
+    signal = HealthSignal(
+        outcome="failed", epoch=endpoint.epoch, delivery_id="d", result="http_4xx", status=410, dead=dead
+    )
     _, said = observe(None, endpoint, rule, signal, 1, 1_000)
     disables = said is not None and any(isinstance(order, Disable) for order in said.orders)
     assert isinstance(verdict, Dead if rule.gone_410 else RetryAt) and disables == rule.gone_410

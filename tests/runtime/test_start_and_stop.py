@@ -13,7 +13,7 @@ from app.adapters.http.sender import HttpSender
 from app.adapters.secrets.keyring import AesKeyRing
 from app.cli.commands.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.runtime.build.shared import Address
 from app.runtime.parts import Parts
 from app.runtime.process import Process
@@ -38,8 +38,8 @@ class IdleRole:
     def ready(self) -> str | None:
         return None
 
-    def report(self) -> Report:
-        return Report({})
+    def report(self) -> RoleReport:
+        return RoleReport({})
 
 
 class Script:

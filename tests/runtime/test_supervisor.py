@@ -9,15 +9,15 @@ import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
-from app.core.offsets.partitions import Place
-from app.core.offsets.progress import Progress, Report, Span
+from app.core.offsets.partitions import PartitionId
+from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 from app.runtime.supervisor import Supervisor
 from app.runtime.watchdog import Limits
 from app.runtime.watchdog_loop import Watchdog, every_s
 from tests.fakes.clock import FakeClock, settle
 from tests.patience import PATIENCE_S
 
-PLACE: Place = ("events.raw", 0)
+PLACE: PartitionId = ("events.raw", 0)
 
 
 class Part:
@@ -26,7 +26,7 @@ class Part:
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
         self.ended = False
-        self.said = Report({PLACE: Progress(0)})
+        self.said = RoleReport({PLACE: PartitionProgress(0)})
         self.waits_for: str | None = None
 
     async def run(self) -> None:
@@ -38,7 +38,7 @@ class Part:
     def ready(self) -> str | None:
         return self.waits_for
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         return self.said
 
 
@@ -90,7 +90,7 @@ class Stage:
         lines = self.meter.exposition().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"hookstream_{metric}"))
 
-    async def watch(self, seconds: float, spans: dict[Place, Span] | None) -> None:
+    async def watch(self, seconds: float, spans: dict[PartitionId, GroupSpan] | None) -> None:
         """Time passes with a look every five seconds."""
         for _ in range(round(seconds / self.every_s)):
             await self.clock.advance(self.every_s)
@@ -98,7 +98,7 @@ class Stage:
         await settle()
 
 
-BEHIND = {PLACE: Span(0, 9)}
+BEHIND = {PLACE: GroupSpan(0, 9)}
 
 
 async def test_a_role_that_keeps_failing_says_why_and_when_it_comes_back() -> None:
@@ -171,7 +171,7 @@ async def test_a_role_that_moves_again_is_ready_again() -> None:
     await stage.start()
     await stage.watch(40, BEHIND)
     assert stage.says is not None
-    stage.parts[0].said = Report({PLACE: Progress(1)})
+    stage.parts[0].said = RoleReport({PLACE: PartitionProgress(1)})
     await stage.watch(5, BEHIND)
     assert stage.says is None
     await stage.supervisor.stop()

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.offsets.partitions import Committed, Partition, Place
-from app.core.offsets.progress import Progress, Report, Span, progress_of
+from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
+from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport, progress_of
 from app.runtime.watchdog import Healthy, Limits, Patience, Stuck, Suspect, Verdict, Watch
 
 EVERY_S = 5.0
-ONE: Place = ("events.raw", 1)
-TWO: Place = ("events.raw", 2)
-BEHIND = Report({ONE: Progress(10)})
-TO_20 = {ONE: Span(0, 20), TWO: Span(0, 20)}
+ONE: PartitionId = ("events.raw", 1)
+TWO: PartitionId = ("events.raw", 2)
+BEHIND = RoleReport({ONE: PartitionProgress(10)})
+TO_20 = {ONE: GroupSpan(0, 20), TWO: GroupSpan(0, 20)}
 
 
 class Looks:
@@ -25,7 +25,9 @@ class Looks:
         self.now_s = 1000.0
         self.watch.judge(self.now_s, BEHIND, TO_20)
 
-    def after(self, seconds: float, report: Report = BEHIND, spans: dict[Place, Span] | None = TO_20) -> Verdict:
+    def after(
+        self, seconds: float, report: RoleReport = BEHIND, spans: dict[PartitionId, GroupSpan] | None = TO_20
+    ) -> Verdict:
         """Look every five seconds with the same to see; the last verdict."""
         verdict: Verdict = Healthy()
         for _ in range(round(seconds / EVERY_S)):
@@ -42,11 +44,11 @@ def test_work_without_a_move_is_suspect_and_then_stuck() -> None:
     assert looks.after(5) == Stuck("behind by 10 in events.raw, partition 1, and nothing has moved for 120 s")
 
 
-@pytest.mark.parametrize("moved", [Progress(11), Progress(10, (1,)), Progress(20)])
-def test_any_move_and_the_end_of_the_work_begin_anew(moved: Progress) -> None:
+@pytest.mark.parametrize("moved", [PartitionProgress(11), PartitionProgress(10, (1,)), PartitionProgress(20)])
+def test_any_move_and_the_end_of_the_work_begin_anew(moved: PartitionProgress) -> None:
     looks = Looks()
     assert isinstance(looks.after(115), Suspect)
-    assert looks.after(5, Report({ONE: moved})) == Healthy()
+    assert looks.after(5, RoleReport({ONE: moved})) == Healthy()
     assert looks.after(5) == Healthy()  # and this is a move again
     assert looks.after(25) == Healthy()
     assert isinstance(looks.after(5), Suspect)
@@ -54,29 +56,29 @@ def test_any_move_and_the_end_of_the_work_begin_anew(moved: Progress) -> None:
 
 def test_a_partition_at_its_end_may_rest_for_ever() -> None:
     looks = Looks()
-    assert looks.after(10_000, Report({ONE: Progress(20)})) == Healthy()
+    assert looks.after(10_000, RoleReport({ONE: PartitionProgress(20)})) == Healthy()
 
 
 def test_what_is_committed_counts_where_the_role_does_not_know_yet() -> None:
     looks = Looks()
-    unknown = Report({ONE: Progress(None)})
-    assert looks.after(10_000, unknown, {ONE: Span(20, 20)}) == Healthy()
-    looks.after(5, unknown, {ONE: Span(19, 20)})  # behind from here on
-    assert isinstance(looks.after(120, unknown, {ONE: Span(19, 20)}), Stuck)
+    unknown = RoleReport({ONE: PartitionProgress(None)})
+    assert looks.after(10_000, unknown, {ONE: GroupSpan(20, 20)}) == Healthy()
+    looks.after(5, unknown, {ONE: GroupSpan(19, 20)})  # behind from here on
+    assert isinstance(looks.after(120, unknown, {ONE: GroupSpan(19, 20)}), Stuck)
 
 
 def test_one_partition_that_moves_does_not_excuse_another() -> None:
     looks = Looks()
     verdict: Verdict = Healthy()
     for step in range(24):
-        verdict = looks.after(5, Report({ONE: Progress(10), TWO: Progress(step % 20)}))
+        verdict = looks.after(5, RoleReport({ONE: PartitionProgress(10), TWO: PartitionProgress(step % 20)}))
     assert isinstance(verdict, Stuck) and "partition 1" in verdict.reason
 
 
 def test_partitions_of_others_are_not_looked_at() -> None:
     looks = Looks()
-    assert looks.after(10_000, Report()) == Healthy()
-    assert looks.after(10_000, Report({("elsewhere", 0): Progress(0)})) == Healthy()
+    assert looks.after(10_000, RoleReport()) == Healthy()
+    assert looks.after(10_000, RoleReport({("elsewhere", 0): PartitionProgress(0)})) == Healthy()
 
 
 def test_an_outage_holds_the_clock_and_keeps_the_verdict() -> None:
@@ -94,7 +96,7 @@ def test_an_outage_alone_condemns_nobody() -> None:
 def test_waiting_on_purpose_holds_the_clock_until_it_should_be_over() -> None:
     looks = Looks()
     until_s = looks.now_s + 60
-    waiting = Report({ONE: Progress(10, waits_until_s=until_s)})
+    waiting = RoleReport({ONE: PartitionProgress(10, waits_until_s=until_s)})
     assert looks.after(60, waiting) == Healthy()
     assert looks.after(20, waiting) == Healthy()
     assert isinstance(looks.after(5, waiting), Suspect)
@@ -112,9 +114,9 @@ def test_recovery_without_a_step_is_stuck_and_each_step_begins_anew() -> None:
     looks = Looks()
     verdict: Verdict = Healthy()
     for step in range(500):
-        verdict = looks.after(5, Report(settling="recovering tables", steps=step))
+        verdict = looks.after(5, RoleReport(settling="recovering tables", steps=step))
     assert verdict == Healthy()
-    still = Report(settling="recovering tables", steps=499)
+    still = RoleReport(settling="recovering tables", steps=499)
     assert looks.after(595, still) == Healthy()
     assert looks.after(100, still, None) == Healthy()
     assert looks.after(5, still) == Stuck("recovering tables: no step for 600 s")
@@ -123,7 +125,7 @@ def test_recovery_without_a_step_is_stuck_and_each_step_begins_anew() -> None:
 def test_recovery_is_no_idleness_of_the_partitions() -> None:
     looks = Looks()
     looks.after(115)
-    looks.after(5, Report(settling="recovering tables"))
+    looks.after(5, RoleReport(settling="recovering tables"))
     assert looks.after(30) == Healthy()
 
 
@@ -131,7 +133,7 @@ def test_zero_switches_off() -> None:
     assert Looks(Limits(suspect_s=0, stuck_s=0, settling_s=0)).after(10_000) == Healthy()
     looks = Looks(Limits(suspect_s=30, stuck_s=0, settling_s=0))
     assert isinstance(looks.after(10_000), Suspect)
-    assert looks.after(10_000, Report(settling="recovering tables")) == Healthy()
+    assert looks.after(10_000, RoleReport(settling="recovering tables")) == Healthy()
 
 
 def test_patience_ends_with_one_time_too_many_within_the_window() -> None:
@@ -143,10 +145,10 @@ def test_patience_ends_with_one_time_too_many_within_the_window() -> None:
 
 
 def test_a_member_counts_from_what_is_open_else_from_where_it_reads() -> None:
-    fresh = Partition(ONE, Committed(None, ""), lambda: None)
+    fresh = OpenPartition(ONE, CommittedOffset(None, ""), lambda: None)
     assert progress_of(fresh, None).low is None
     assert progress_of(fresh, 7).low == 7
-    known = Partition(ONE, Committed(5, ""), lambda: None)
+    known = OpenPartition(ONE, CommittedOffset(5, ""), lambda: None)
     assert progress_of(known, None).low == 5
     known.opened(5, 1)
     known.opened(6, 1)
@@ -171,8 +173,8 @@ def test_never_condemned_without_that_much_idle_time(
     watch, now_s, idle_s, before = Watch(Limits(suspect_s=30, stuck_s=120), EVERY_S), 0.0, 0.0, None
     for passed_s, low, moves, answers, waits in seen:
         now_s += passed_s
-        report = Report({ONE: Progress(low, (moves,), now_s + 1 if waits else None)})
-        verdict = watch.judge(now_s, report, {ONE: Span(0, 5)} if answers else None)
+        report = RoleReport({ONE: PartitionProgress(low, (moves,), now_s + 1 if waits else None)})
+        verdict = watch.judge(now_s, report, {ONE: GroupSpan(0, 5)} if answers else None)
         if answers:
             same = low < 5 and before == (low, moves)
             idle_s = idle_s + (0 if waits else min(passed_s, 2 * EVERY_S)) if same else 0.0

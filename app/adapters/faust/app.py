@@ -38,8 +38,8 @@ from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import LogMoved
 from app.core.offsets.commit_marks import COMMIT_MARK, MOVED_MARK
 from app.core.offsets.log_moves import unstamp
-from app.core.offsets.progress import Progress
-from app.core.table_recovery import PLAIN, Recovery
+from app.core.offsets.progress import PartitionProgress
+from app.core.table_recovery import PLAIN, TableRecovery
 
 log = structlog.get_logger(__name__)
 #: a stop or a rebalance waits that long for what batches have begun
@@ -276,16 +276,16 @@ class _Consumer(driver.Consumer):
             await asyncio.sleep(0.02)
         await self.commit_and_end_transactions()
 
-    def progress(self) -> dict[TP, Progress]:
+    def progress(self) -> dict[TP, PartitionProgress]:
         """For each partition of the batched topics how far it is."""
         reader = self._thread._consumer if self._thread is not None else None
-        found: dict[TP, Progress] = {}
+        found: dict[TP, PartitionProgress] = {}
         for tp in self.assignment() if reader is not None else ():
             if tp.topic in self.app.batched_topics:
                 track = self.tracks.get(tp)
                 low = track.lowest() if track is not None else None
                 read = read_position(reader, driver.ensure_aiokafka_TP(tp))
-                found[tp] = Progress(read if low is None else low, (track.moves,) if track is not None else ())
+                found[tp] = PartitionProgress(read if low is None else low, (track.moves,) if track is not None else ())
         return found
 
     def _under_way(self) -> bool:
@@ -332,7 +332,7 @@ class BatchApp(faust.App):
         return self.topic(name, schema=_BatchSchema(), allow_empty=True)
 
     def batch_table(
-        self, name: str, partitions: int, ttl_s: int | None = None, recovery: Recovery = PLAIN
+        self, name: str, partitions: int, ttl_s: int | None = None, recovery: TableRecovery = PLAIN
     ) -> BatchTable:
         """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
 

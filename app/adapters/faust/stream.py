@@ -15,8 +15,8 @@ from app.adapters.faust.app import BatchApp
 from app.adapters.faust.app_builder import build_app
 from app.core.errors import HookstreamError, Unavailable
 from app.core.offsets.partitions import spans
-from app.core.offsets.progress import Report
-from app.core.table_recovery import PLAIN, Recovery
+from app.core.offsets.progress import RoleReport
+from app.core.table_recovery import PLAIN, TableRecovery
 from app.ports.consumer import Record
 from app.ports.stream import StreamBatch
 
@@ -116,7 +116,7 @@ class FaustStream:
         tables: Mapping[str, int | None],
         session_s: float = 10.0,
         instance: str | None = None,
-        recovery: Mapping[str, Recovery] | None = None,
+        recovery: Mapping[str, TableRecovery] | None = None,
     ) -> None:
         """`tables` maps names to how long they remember, in seconds; `recovery`: of those that need more than that."""
         try:
@@ -197,14 +197,14 @@ class FaustStream:
         spare = app.unassigned  # a member with nothing to do, until another one leaves
         return None if app.consumer.assignments or spare else "waiting for the assignment of partitions"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """See `app.ports.stream.StreamApp`."""
         settling = self.ready()
         if settling is not None:
             recovered = sum(offset or 0 for offset in self.app.tables.recovery.active_offsets.values())
-            return Report(settling=settling, steps=recovered)
+            return RoleReport(settling=settling, steps=recovered)
         lows = self.app.consumer.progress()
-        return Report({(place.topic, place.partition): progress for place, progress in lows.items()})
+        return RoleReport({(place.topic, place.partition): progress for place, progress in lows.items()})
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
         """See `app.ports.stream.StreamApp`."""

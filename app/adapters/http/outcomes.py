@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from app.adapters.http.egress_guard import BlockedAddress
-from app.core.model.http_exchange import Refusal, RefusalKind, Timing
+from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpTiming
 
 #: What an exchange may raise because of the network or the receiver. Everything else is a defect of ours.
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
@@ -44,36 +44,36 @@ def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def blocked(reason: str) -> Refusal:
+def blocked(reason: str) -> HttpFailure:
     """The endpoint's URL itself is not permitted; nothing was opened."""
-    return Refusal(kind="blocked_address", detail=reason, timing=Timing())
+    return HttpFailure(kind="blocked_address", detail=reason, timing=HttpTiming())
 
 
-def too_late(timeout_s: float, timing: Timing, *, connecting: bool) -> Refusal:
+def too_late(timeout_s: float, timing: HttpTiming, *, connecting: bool) -> HttpFailure:
     """The deadline passed before a status line arrived."""
     missing = "connection" if connecting else "answer"
-    return Refusal(kind="timeout", detail=f"There was no {missing} within {timeout_s:g} s.", timing=timing)
+    return HttpFailure(kind="timeout", detail=f"There was no {missing} within {timeout_s:g} s.", timing=timing)
 
 
-def unresolved(host: str, error: BaseException, timing: Timing) -> Refusal:
+def unresolved(host: str, error: BaseException, timing: HttpTiming) -> HttpFailure:
     """The endpoint's name has no address."""
-    return Refusal(kind="dns", detail=f"The name {host} does not resolve: {_reason(error)}.", timing=timing)
+    return HttpFailure(kind="dns", detail=f"The name {host} does not resolve: {_reason(error)}.", timing=timing)
 
 
-def refusal(error: BaseException, timing: Timing, *, connecting: bool, tls: bool) -> Refusal:
+def refusal(error: BaseException, timing: HttpTiming, *, connecting: bool, tls: bool) -> HttpFailure:
     """Name the failure. `connecting`: it happened before the request could be written."""
     kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error, tls=tls)
-    return Refusal(kind=kind, detail=detail, timing=timing)
+    return HttpFailure(kind=kind, detail=detail, timing=timing)
 
 
-def _connecting(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
+def _connecting(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, str]:
     cause = error.os_error if isinstance(error, ClientConnectorError) else error
     if isinstance(cause, BlockedAddress):
         return "blocked_address", str(cause.strerror)
     if blocked_all := _all_blocked(_reason(cause) + "."):
         return "blocked_address", blocked_all
     if isinstance(error, ClientConnectorDNSError):
-        return "dns", unresolved(error.host, cause, Timing()).detail
+        return "dns", unresolved(error.host, cause, HttpTiming()).detail
     if isinstance(error, ClientConnectorCertificateError):
         return "tls", f"The TLS certificate is not trusted: {_certificate_reason(error.certificate_error)}."
     if isinstance(cause, ssl.SSLError):
@@ -91,7 +91,7 @@ def _all_blocked(text: str) -> str | None:
     return sentences[0] if sentences and len(sentences) == text.count("[Errno ") else None
 
 
-def _conversing(error: BaseException, *, tls: bool) -> tuple[RefusalKind, str]:
+def _conversing(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, str]:
     alert = _tls_cause(error)
     if alert is not None:  # in TLS 1.3 a server judges us after our handshake is over
         if "CERTIFICATE_REQUIRED" in str(alert):

@@ -48,7 +48,7 @@ from app.adapters.http.pool import Deadlines, IdlePool, Origin
 from app.adapters.http.wire import Wire
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect, Hindered
-from app.core.model.http_exchange import Outcome, PreparedRequest, Reply, Timing
+from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming
 
 #: Endpoint URLs whose parsed form is remembered.
 MAX_TARGETS = 16_384
@@ -67,7 +67,7 @@ class Target:
             f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\naccept-encoding: identity\r\n"
         )
 
-    def render(self, request: PreparedRequest) -> bytes:
+    def render(self, request: HttpRequest) -> bytes:
         """The request's bytes, header values in UTF-8. Raises Defect when a header cannot be written as one line."""
         fields = request.headers
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
@@ -84,7 +84,7 @@ class _Exchange:
 
     __slots__ = ("connected", "data", "deadline", "request", "reused", "started", "target", "written")
 
-    def __init__(self, request: PreparedRequest, target: Target, loop_now: float) -> None:
+    def __init__(self, request: HttpRequest, target: Target, loop_now: float) -> None:
         self.request = request
         self.target = target
         self.data = target.render(request)
@@ -92,9 +92,9 @@ class _Exchange:
         self.deadline = loop_now + request.timeout_s
         self.reused = True
 
-    def timing(self, answered: float | None = None) -> Timing:
+    def timing(self, answered: float | None = None) -> HttpTiming:
         """The times until now; `answered` is when the status line came."""
-        return Timing(
+        return HttpTiming(
             connect_ms=(self.connected - self.started) * 1000,
             first_byte_ms=0.0 if answered is None else (answered - self.written) * 1000,
             total_ms=(perf_counter() - self.started) * 1000,
@@ -154,7 +154,7 @@ class HttpSender:
         """Why no name can be looked up; None: nothing is known against it."""
         return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
-    async def send(self, request: PreparedRequest) -> Outcome:
+    async def send(self, request: HttpRequest) -> HttpOutcome:
         """See `app.ports.Sender`."""
         target = self._target(request.url)
         if isinstance(target, str):
@@ -180,7 +180,7 @@ class HttpSender:
             origin = self._origins[base] = Origin(base, self._loop)
         return Target(url, origin)
 
-    async def _connect(self, exchange: _Exchange) -> Outcome:
+    async def _connect(self, exchange: _Exchange) -> HttpOutcome:
         """Converse on a fresh connection."""
         origin = exchange.target.origin
         exchange.reused = False
@@ -215,7 +215,7 @@ class HttpSender:
         if origin.name is not None and trouble is not None:
             raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")
 
-    async def _converse(self, wire: Wire, exchange: _Exchange) -> Outcome:
+    async def _converse(self, wire: Wire, exchange: _Exchange) -> HttpOutcome:
         """Write the request and read the answer."""
         slot = self._deadlines.add(wire, exchange.deadline)
         complete = False
@@ -241,7 +241,7 @@ class HttpSender:
                 self._pool.give(wire, exchange.target.origin)
             else:
                 wire.cut()
-        return Reply(
+        return HttpReply(
             status=message.code,
             headers=readable(message.headers),
             body=body,

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from app.adapters.kafka.errors import reachable
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics
-from app.core.topics.drift import Actual, Configure, Create, Step
+from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicStep
 
 #: DescribeConfigs: set on the topic itself, not inherited from the broker
 _DYNAMIC_TOPIC = 1
@@ -41,7 +41,7 @@ class KafkaAdmin:
         with reachable(self._bootstrap):
             return len((await self._client.describe_cluster())["brokers"])
 
-    async def actual(self, topics: Topics) -> dict[str, Actual]:
+    async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
         """Those of `topics` that exist, as they are."""
         with reachable(self._bootstrap):
             there = set(await self._client.list_topics())
@@ -51,7 +51,7 @@ class KafkaAdmin:
             described = await self._client.describe_topics(names)
             configs = await self._configs(names)
         return {
-            each["topic"]: Actual(
+            each["topic"]: ActualTopic(
                 partitions=len(each["partitions"]),
                 replication=min(len(partition["replicas"]) for partition in each["partitions"]),
                 config=configs[each["topic"]][0],
@@ -59,21 +59,21 @@ class KafkaAdmin:
             for each in described
         }
 
-    async def apply(self, steps: Sequence[Step]) -> list[str]:
+    async def apply(self, steps: Sequence[TopicStep]) -> list[str]:
         """Do what can be done of a plan; returns a sentence for each step done. `ConfigError` when Kafka refuses."""
         done = []
         with reachable(self._bootstrap):
-            creates = [step for step in steps if isinstance(step, Create)]
+            creates = [step for step in steps if isinstance(step, CreateTopic)]
             if creates:
                 await self._create(creates)
                 done += [step.sentence() for step in creates]
             for step in steps:
-                if isinstance(step, Configure):
+                if isinstance(step, ConfigureTopic):
                     await self._configure(step)
                     done.append(step.sentence())
         return done
 
-    async def _create(self, steps: Sequence[Create]) -> None:
+    async def _create(self, steps: Sequence[CreateTopic]) -> None:
         fresh = [
             NewTopic(step.spec.name, step.spec.partitions, step.spec.replication, topic_configs=step.spec.config)
             for step in steps
@@ -104,7 +104,7 @@ class KafkaAdmin:
             await asyncio.sleep(0.1)
         raise Unavailable(f"topics without a leader after 15 s: {', '.join(sorted(names - led))}")
 
-    async def _configure(self, step: Configure) -> None:
+    async def _configure(self, step: ConfigureTopic) -> None:
         """AlterConfigs replaces everything that is set on the topic: merge with what others have set."""
         _, own = (await self._configs([step.spec.name]))[step.spec.name]
         resource = ConfigResource(ConfigResourceType.TOPIC, step.spec.name, configs=own | step.spec.config)

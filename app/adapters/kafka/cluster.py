@@ -15,7 +15,7 @@ from app.adapters.kafka.clients import consumer
 from app.adapters.kafka.errors import reachable
 from app.adapters.kafka.offsets import attend
 from app.core.topics.declarations import Topics
-from app.core.topics.drift import Actual, plan
+from app.core.topics.drift import ActualTopic, plan
 from app.ports.clock import Clock
 from app.ports.cluster import ClusterState, GroupState, TopicState
 
@@ -60,7 +60,7 @@ class KafkaOperations:
         groups = [row for rows in found for row in rows]
         return ClusterState(topics=self._topic_rows(actual, ends), groups=groups, at_ms=self._clock.now_ms())
 
-    def _topic_rows(self, actual: Mapping[str, Actual], ends: Mapping[TopicPartition, int]) -> list[TopicState]:
+    def _topic_rows(self, actual: Mapping[str, ActualTopic], ends: Mapping[TopicPartition, int]) -> list[TopicState]:
         drift: dict[str, list[str]] = {}
         for step in plan(self._topics, dict(actual)):
             sentence = step.sentence()

@@ -14,14 +14,14 @@ from app.adapters.kafka.clients import consumer
 from app.adapters.kafka.errors import reachable
 from app.adapters.kafka.producer import KafkaLog
 from app.core.errors import CommandRefused, TooLarge, Unavailable
-from app.core.records.command import Action, Command, Reply
+from app.core.records.command import Command, CommandAction, CommandReply
 from app.core.records.registry import encode
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 
 log = structlog.get_logger(__name__)
 
-_reply = msgspec.json.Decoder(Reply)
+_reply = msgspec.json.Decoder(CommandReply)
 
 
 class CommandClient:
@@ -34,7 +34,7 @@ class CommandClient:
         self._clock = clock
         self._log = KafkaLog(bootstrap, client_id=client_id)
         self._consumer = consumer(bootstrap, client_id=client_id, auto_offset_reset="latest")
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._waiting: dict[str, asyncio.Future[CommandReply]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,13 +55,15 @@ class CommandClient:
         await self._consumer.stop()
         await self._log.close()
 
-    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+    async def call(
+        self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
+    ) -> CommandReply:
         """Send and wait; `actor` is who asks, for the audit log.
 
         Raises `CommandRefused`, or `Unavailable` when no writer answers in time.
         """
         command = Command(id=uuid.uuid4().hex, issued_at_ms=self._clock.now_ms(), action=action, actor=actor)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._waiting[command.id] = future
         try:
             await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))

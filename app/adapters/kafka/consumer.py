@@ -33,7 +33,7 @@ from app.adapters.kafka.internals import read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import Defect
 from app.core.offsets.log_moves import unstamp
-from app.core.offsets.partitions import Committed, Place, spans
+from app.core.offsets.partitions import CommittedOffset, PartitionId, spans
 from app.ports.consumer import PartitionListener, Record
 
 log = structlog.get_logger(__name__)
@@ -128,7 +128,7 @@ class KafkaSource:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[Place, list[Record]]:
+    async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[PartitionId, list[Record]]:
         """Records of all partitions that are not paused, as soon as there are any."""
         if self.failure is not None:
             raise self.failure
@@ -148,29 +148,29 @@ class KafkaSource:
         if place in self._consumer.assignment() and read_position(self._consumer, place) is None:
             await self._consumer.seek_to_beginning(place)
 
-    def pause(self, *places: Place) -> None:
+    def pause(self, *places: PartitionId) -> None:
         """Stop fetching these; what was fetched and not polled is dropped and fetched again on resume."""
         self._consumer.pause(*(TopicPartition(*place) for place in places))
 
-    def resume(self, *places: Place) -> None:
+    def resume(self, *places: PartitionId) -> None:
         """Fetch these again."""
         self._consumer.resume(*(TopicPartition(*place) for place in places))
 
-    def seek(self, place: Place, offset: int) -> None:
+    def seek(self, place: PartitionId, offset: int) -> None:
         """See `app.ports.SeekingSource`."""
         self._logs.elsewhere.add(TopicPartition(*place))
         self._consumer.seek(TopicPartition(*place), offset)
 
-    async def ends(self, places: Collection[Place]) -> dict[Place, int]:
+    async def ends(self, places: Collection[PartitionId]) -> dict[PartitionId, int]:
         """See `app.ports.Source`."""
         found = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
         return {(place.topic, place.partition): end for place, end in found.items()}
 
-    def position(self, place: Place) -> int | None:
+    def position(self, place: PartitionId) -> int | None:
         """See `app.ports.Source`."""
         return read_position(self._consumer, TopicPartition(*place))
 
-    async def rewind(self, place: Place) -> None:
+    async def rewind(self, place: PartitionId) -> None:
         """Go to the offset that is committed now; to the beginning where there is none."""
         partition = TopicPartition(*place)
         offset = await self._consumer.committed(partition)
@@ -179,11 +179,11 @@ class KafkaSource:
         else:
             self._consumer.seek(partition, offset)
 
-    def assignment(self) -> set[Place]:
+    def assignment(self) -> set[PartitionId]:
         """The partitions that are ours now."""
         return {(place.topic, place.partition) for place in self._consumer.assignment()}
 
-    async def commit(self, offsets: Mapping[Place, tuple[int, str]]) -> bool:
+    async def commit(self, offsets: Mapping[PartitionId, tuple[int, str]]) -> bool:
         """Commit offsets with metadata; False: not now (rebalance, outage): the next commit says it all again."""
         if not offsets:
             return True
@@ -220,7 +220,7 @@ class KafkaSource:
             log.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
         self._commit_failed = True
 
-    async def _committed(self, places: list[TopicPartition]) -> dict[Place, Committed]:
+    async def _committed(self, places: list[TopicPartition]) -> dict[PartitionId, CommittedOffset]:
         known = await self._consumer._coordinator.fetch_committed_offsets(places)
         found, origins = {}, {}
         for place in places:
@@ -228,7 +228,7 @@ class KafkaSource:
             offset = said.offset if said is not None and said.offset >= 0 else None
             origin, metadata = unstamp(said.metadata or "" if said else "")
             origins[place] = (offset, origin)
-            found[place.topic, place.partition] = Committed(offset, metadata)
+            found[place.topic, place.partition] = CommittedOffset(offset, metadata)
         moved = await self._logs.assigned(origins)
         if moved is not None:
             self.guard(moved)

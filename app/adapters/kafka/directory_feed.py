@@ -16,7 +16,7 @@ from app.adapters.kafka.errors import reachable
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
 from app.core.records.registry import apply
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.metrics import Meter
 
 log = structlog.get_logger(__name__)
@@ -174,7 +174,7 @@ class KafkaDirectoryFeed:
             bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
         )
         if meter is not None:
-            self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=Names.REGISTRY)
+            self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=TopicName.REGISTRY)
 
     async def start(self, timeout_s: float = 60.0) -> None:
         """Read the whole registry; `Unavailable` when that takes too long."""

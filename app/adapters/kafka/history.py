@@ -17,7 +17,7 @@ from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.errors import reachable
 from app.adapters.kafka.offsets import committed
 from app.core.errors import Unavailable
-from app.core.model.replay import Oldest
+from app.core.model.replay import OldestRecord
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.registry import CommandSender
@@ -106,14 +106,14 @@ class KafkaReplayReader:
             found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
         return {place.partition: int(end) for place, end in found.items()}
 
-    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, Oldest]:
+    async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
         """See `app.ports.ReplayReader`."""
         asker, places = await self._ask(), [TopicPartition(topic, number) for number in partitions]
         with reachable(self._bootstrap):
             begins = await asker.beginning_offsets(places)
             firsts = await asker.offsets_for_times(dict.fromkeys(places, 0))
         return {
-            place.partition: Oldest(int(begins[place]), int(found.timestamp) if found is not None else None)
+            place.partition: OldestRecord(int(begins[place]), int(found.timestamp) if found is not None else None)
             for place, found in ((each, firsts[each]) for each in places)
         }
 

@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.kafka.clients import consumer
 from app.adapters.kafka.offsets import attend
-from app.core.offsets.partitions import Place
-from app.core.offsets.progress import Span
+from app.core.offsets.partitions import PartitionId
+from app.core.offsets.progress import GroupSpan
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 
@@ -27,7 +27,7 @@ _ANSWER_S = 5.0
 _CLOSE_S = 3.0
 
 #: told of each sample of a group; None: Kafka does not answer
-Told = Callable[[str, Mapping[Place, Span] | None], None]
+Told = Callable[[str, Mapping[PartitionId, GroupSpan] | None], None]
 
 
 class LagSampler:
@@ -48,9 +48,9 @@ class LagSampler:
         """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
         self._bootstrap = bootstrap
         self._groups = groups
-        self._rungs = {topics.name(f"{Names.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
+        self._rungs = {topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
         #: what every role may have to wait for: where it cannot be asked, nobody is to blame
-        self._registry = TopicPartition(topics.name(Names.REGISTRY), 0)
+        self._registry = TopicPartition(topics.name(TopicName.REGISTRY), 0)
         self._clock = clock
         self._meter = meter
         self._partitions = partitions
@@ -118,7 +118,7 @@ class LagSampler:
             committed = await admin.list_consumer_group_offsets(group)
             begins = await asker.beginning_offsets([place for place in places if place not in committed])
         ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
-        self._told(group, {(place.topic, place.partition): Span(at, ends[place]) for place, at in ats.items()})
+        self._told(group, {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()})
         for name in names:
             behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
             records = sum(ends[place] - at for place, at in behind.items())

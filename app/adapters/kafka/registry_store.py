@@ -20,7 +20,7 @@ from app.adapters.kafka.directory_feed import TopicTable
 from app.adapters.kafka.errors import reachable
 from app.core.directory import Directory
 from app.core.errors import TooLarge, Unavailable
-from app.core.offsets.partitions import Committed, Place
+from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.records.registry import apply
 from app.ports.consumer import Record
 
@@ -116,7 +116,7 @@ class KafkaRegistryStore:
         """See `app.ports.RegistryStore`."""
         return self._joined and not self._chosen.is_set()
 
-    def assigned_place(self) -> tuple[Place, int | None] | None:
+    def assigned_place(self) -> tuple[PartitionId, int | None] | None:
         """See `app.ports.RegistryStore`."""
         place = (self._commands, 0)
         return (place, self._source.position(place)) if self._chosen.is_set() else None
@@ -169,14 +169,14 @@ class KafkaRegistryStore:
                 raise TooLarge(f"a record of the registry: {error!r}") from error
             raise Unavailable(f"the registry could not be written: {error!r}") from error
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`."""
         self._joined = True
         for committed in places.values():
             self._next = committed.offset or 0
             self._chosen.set()
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """See `app.ports.PartitionListener`."""
         if places:
             self._chosen.clear()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.core.email import Letter
+from app.core.email import EmailDigest
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -21,10 +21,10 @@ class TemplateWriter:
         self._text = Environment(loader=loader, autoescape=False, **options).get_template("notices.txt")  # type: ignore[arg-type]
         self._html = Environment(loader=loader, autoescape=True, **options).get_template("notices.html")  # type: ignore[arg-type]
 
-    def text(self, letter: Letter) -> str:
+    def text(self, letter: EmailDigest) -> str:
         """See `app.ports.mail.Writer`."""
         return self._text.render(letter=letter)
 
-    def html(self, letter: Letter) -> str:
+    def html(self, letter: EmailDigest) -> str:
         """See `app.ports.mail.Writer`."""
         return self._html.render(letter=letter)

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiosmtplib
 
-from app.core.email import MailServer
+from app.core.email import SmtpServer
 from app.core.wording import plain
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
@@ -53,7 +53,7 @@ class SmtpMailer:
 
     def __init__(
         self,
-        server: MailServer,
+        server: SmtpServer,
         sender: str,
         clock: Clock,
         ca_file: Path | None = None,

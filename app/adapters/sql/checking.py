@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.sql import tables
 from app.adapters.sql.database import Database
-from app.core.readmodel.hourly_stats import HOUR_MS, Counts, Tally, Where
+from app.core.readmodel.hourly_stats import HOUR_MS, HourCounts, HourlyStats, StatsKey
 
 _a, _d, _h, _u = tables.attempts.c, tables.deliveries.c, tables.hours.c, tables.unsent_ends.c
 _PAGE = 5_000
@@ -26,7 +26,7 @@ _SHOWN = 100
 class Difference(NamedTuple):
     """An hour whose counts are not those of its rows; 0 where there is no such hour."""
 
-    where: Where
+    where: StatsKey
     counted: dict[str, int]
     rows: dict[str, int]
 
@@ -77,8 +77,8 @@ async def _from_ms(connection: AsyncConnection, not_before_ms: int) -> int:
 
 async def _counted_again(
     connection: AsyncConnection, from_ms: int, on_progress: Callable[[int, int], None]
-) -> tuple[Tally, int]:
-    tally, done, total = Tally(), 0, 0
+) -> tuple[HourlyStats, int]:
+    tally, done, total = HourlyStats(), 0, 0
     for table in (tables.attempts, tables.unsent_ends):
         total += await connection.scalar(select(func.count()).select_from(table).where(table.c.at_ms >= from_ms)) or 0
     async for rows in _pages(connection, tables.attempts, _attempts(from_ms)):
@@ -94,7 +94,7 @@ async def _counted_again(
     return tally, done
 
 
-def _count_attempt(tally: Tally, row: Row[Any]) -> None:
+def _count_attempt(tally: HourlyStats, row: Row[Any]) -> None:
     if row.trigger == "test":
         return
     tally.attempt(
@@ -109,7 +109,7 @@ def _count_attempt(tally: Tally, row: Row[Any]) -> None:
     _count_end(tally, row)
 
 
-def _count_end(tally: Tally, row: Row[Any]) -> None:
+def _count_end(tally: HourlyStats, row: Row[Any]) -> None:
     if row.state in ("delivered", "dead", "cancelled") and not row.delivered_before:
         tally.end(row.tenant, row.mode, row.endpoint_id, row.at_ms, row.partition, row.state)
 
@@ -169,13 +169,13 @@ async def _pages(connection: AsyncConnection, table: Table, query: Select[Any]) 
 
 
 async def _compare(
-    connection: AsyncConnection, from_ms: int, expected: dict[Where, dict[str, int]]
+    connection: AsyncConnection, from_ms: int, expected: dict[StatsKey, dict[str, int]]
 ) -> tuple[int, list[Difference]]:
     """How many hours there are, stored or to be expected, and those that differ."""
     hours, different = 0, []
     async for rows in _pages(connection, tables.hours, select(tables.hours).where(_h.begins_ms >= from_ms)):
         for row in rows:
-            where = Where(row.tenant, row.mode, row.endpoint_id, row.begins_ms, row.part)
+            where = StatsKey(row.tenant, row.mode, row.endpoint_id, row.begins_ms, row.part)
             stored = {name: int(row._mapping[name]) for name in tables.COUNT_COLUMNS}
             counted = expected.pop(where, _NONE)
             if stored != counted:
@@ -196,6 +196,6 @@ async def _correct(connection: AsyncConnection, differences: Sequence[Difference
 _NONE = dict.fromkeys(tables.COUNT_COLUMNS, 0)
 
 
-def _columns(counts: Counts) -> dict[str, int]:
+def _columns(counts: HourCounts) -> dict[str, int]:
     numbers = {name: getattr(counts, name) for name in tables.COUNT_COLUMNS[:5]}
     return numbers | dict(zip(tables.DURATION_COLUMNS, counts.durations, strict=True))

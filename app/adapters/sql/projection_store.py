@@ -31,10 +31,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.sql import tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import upgrade
-from app.core.offsets.partitions import Place
-from app.core.readmodel.batch import AuditLine, End, Portion
-from app.core.readmodel.hourly_stats import Tally
-from app.core.readmodel.snapshot import Standing
+from app.core.offsets.partitions import PartitionId
+from app.core.readmodel.batch import AuditLine, End, ProjectionBatch
+from app.core.readmodel.hourly_stats import HourlyStats
+from app.core.readmodel.snapshot import DeliverySnapshot
 from app.ports.readmodel import Moved
 
 #: ids of one question; each number of them is a statement of its own, so that the last one is filled up
@@ -65,7 +65,7 @@ class SqlProjectionStore:
         """See `app.ports.readmodel.ProjectionStore`."""
         await upgrade(self._database)
 
-    async def offsets(self, places: Collection[Place]) -> Mapping[Place, int]:
+    async def offsets(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
         """See `app.ports.readmodel.ProjectionStore`."""
         async with self._database.writing() as connection:
             rows = [
@@ -79,7 +79,7 @@ class SqlProjectionStore:
             found = {(topic, number): offset for topic, number, offset in known}
         return {place: found[place] for place in places}
 
-    async def write(self, portion: Portion, moved: Mapping[Place, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
         """See `app.ports.readmodel.ProjectionStore`."""
         async with self._database.writing() as connection:
             if not await _holds(connection, moved):
@@ -178,7 +178,7 @@ def _conflict(insert: Any, table: Table, change: _Change | None) -> Any:
     return insert.on_conflict_do_update(index_elements=keys, set_=change(insert.excluded))
 
 
-async def _holds(connection: AsyncConnection, moved: Mapping[Place, Moved]) -> bool:
+async def _holds(connection: AsyncConnection, moved: Mapping[PartitionId, Moved]) -> bool:
     """Lock the partitions, and compare where they are with where we have read from."""
     columns = tables.offsets.c
     numbers = sorted({number for _, number in moved})
@@ -192,11 +192,11 @@ async def _holds(connection: AsyncConnection, moved: Mapping[Place, Moved]) -> b
     return all(there.get(place) == to.begin for place, to in moved.items())
 
 
-async def _standings(connection: AsyncConnection, ids: set[str]) -> dict[str, Standing]:
+async def _standings(connection: AsyncConnection, ids: set[str]) -> dict[str, DeliverySnapshot]:
     known = {}
     for some in _chunks(sorted(ids)):
         for row in await connection.execute(_KNOWN, {"ids": some}):
-            standing = Standing(**row._mapping)
+            standing = DeliverySnapshot(**row._mapping)
             known[standing.id] = standing
     return known
 
@@ -213,7 +213,7 @@ _MOVE = (
 )
 
 
-def _move(place: Place, to: Moved) -> dict[str, Any]:
+def _move(place: PartitionId, to: Moved) -> dict[str, Any]:
     return {"its_topic": place[0], "its_number": place[1], "to": to.next, "newest": to.newest_ms}
 
 
@@ -223,7 +223,7 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield some + some[-1:] * (_ASKED - len(some) if len(some) > 20 else 20 - len(some))
 
 
-def _row(standing: Standing) -> dict[str, Any]:
+def _row(standing: DeliverySnapshot) -> dict[str, Any]:
     return {name: getattr(standing, name) for name in _STANDING}
 
 
@@ -270,7 +270,7 @@ def _unsent(end: End) -> dict[str, Any]:
     }
 
 
-def _notices(portion: Portion) -> list[dict[str, Any]]:
+def _notices(portion: ProjectionBatch) -> list[dict[str, Any]]:
     return [
         {
             "tenant": notice.tenant,
@@ -286,7 +286,7 @@ def _notices(portion: Portion) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(tally: Tally) -> list[dict[str, Any]]:
+def _counted(tally: HourlyStats) -> list[dict[str, Any]]:
     return [
         {
             **where._asdict(),

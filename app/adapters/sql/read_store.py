@@ -12,15 +12,15 @@ from app.adapters.sql import paging, tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.tables import DEAD
 from app.core.model.event import Mode
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.rows import (
     AttemptRow,
     AuditRow,
-    DeadGroup,
+    DeadLetterGroup,
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
-    Hour,
+    HourRow,
     NoticeRow,
 )
 
@@ -73,7 +73,7 @@ class SqlReadStore:
 
     async def hours(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
-    ) -> Sequence[Hour]:
+    ) -> Sequence[HourRow]:
         """See `app.ports.readmodel.ReadStore`."""
         query = (
             select(_h.begins_ms, *(func.sum(_h[name]).label(name) for name in tables.COUNT_COLUMNS))
@@ -85,7 +85,7 @@ class SqlReadStore:
         async with self._database.reading() as connection:
             return [_hour(row) for row in await connection.execute(query)]
 
-    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadGroup]:
+    async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         """See `app.ports.readmodel.ReadStore`. Of the last 50,000 that died."""
         newest = (
             select(_d.endpoint_id, _d.reason, _d.result, _d.updated_at_ms)
@@ -106,7 +106,7 @@ class SqlReadStore:
         )
         async with self._database.reading() as connection:
             return [
-                DeadGroup(
+                DeadLetterGroup(
                     endpoint_id=endpoint,
                     reason=reason or "",
                     result=result or "",
@@ -148,7 +148,7 @@ class SqlReadStore:
             newest = await connection.scalar(select(func.max(tables.offsets.c.newest_ms)))
         return int(newest) if newest else None
 
-    async def read_to(self) -> Mapping[Place, int]:
+    async def read_to(self) -> Mapping[PartitionId, int]:
         """Topic and partition → the offset that is read next."""
         columns = tables.offsets.c
         async with self._database.reading() as connection:
@@ -207,8 +207,8 @@ def _attempt(row: Row[Any]) -> AttemptRow:
     )
 
 
-def _hour(row: Row[Any]) -> Hour:
-    return Hour(
+def _hour(row: Row[Any]) -> HourRow:
+    return HourRow(
         begins_ms=row.begins_ms,
         attempts=int(row.attempts),
         failed_attempts=int(row.failed_attempts),

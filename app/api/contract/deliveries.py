@@ -10,7 +10,7 @@ from msgspec import Meta
 from app.api.contract.fields import Input
 from app.api.contract.webhooks import Phases
 from app.core.match_reason import Why
-from app.core.model.delivery import Asked
+from app.core.model.delivery import ManualAction
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
 
@@ -115,7 +115,7 @@ class AskedOut(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of a delivery is on its way."""
 
     id: str
-    asked: Asked
+    asked: ManualAction
     #: the delivery's state when it was asked
     was: DeliveryState
     #: of a retry: the number that the attempt will have, if none is under way now

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from app.api.contract.fields import Input, Pattern
 from app.core import limits
-from app.core.model.replay import Only, ReplayReason, ReplayState
+from app.core.model.replay import ReplayFilter, ReplayReason, ReplayState
 
 
 class ReplayIn(Input, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class ReplayIn(Input, frozen=True, kw_only=True):
     types: Annotated[list[Pattern], Meta(max_length=limits.REPLAY_TYPES)] = []
     #: all: every matching event; failed: deliveries that ended dead, and nothing has come after that; missing: what was
     #: never handed to the endpoint
-    only: Only = "all"
+    only: ReplayFilter = "all"
     #: deliveries per second at most; null: as fast as the endpoints take them
     rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
     #: count what would be delivered, and deliver nothing
@@ -66,7 +66,7 @@ class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
     from_: str | None = msgspec.field(name="from")
     to: str | None
     types: list[str]
-    only: Only
+    only: ReplayFilter
     rate: float | None
     #: what is no longer there of what was asked for
     messages: list[str]

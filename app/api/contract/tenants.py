@@ -10,9 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.contract.fields import Input, ProfileName, Url
 from app.core import limits
 from app.core.model.event import Mode
-from app.core.model.tenant import Brand, Scope
+from app.core.model.tenant import Brand, KeyScope
 
-Scopes = Annotated[list[Scope], Meta(max_length=limits.SCOPES)]
+Scopes = Annotated[list[KeyScope], Meta(max_length=limits.SCOPES)]
 
 
 class BrandIn(Input, frozen=True, kw_only=True):
@@ -108,7 +108,7 @@ class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     mode: Mode
     name: str
-    scopes: list[Scope]
+    scopes: list[KeyScope]
     last4: str
     expires_at: str | None
     created_at: str

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.api.contract.fields import Description, Events, Input, Metadata, ProfileName, TypeName, Url
 from app.core import limits
-from app.core.model.endpoint import Ordering, Status
+from app.core.model.endpoint import EndpointStatus, Ordering
 from app.core.model.event import Mode
 
 Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
@@ -122,7 +122,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     events: list[str]
     profile: str
-    status: Status
+    status: EndpointStatus
     #: why it is paused or disabled
     status_reason: str | None
     mode: Mode

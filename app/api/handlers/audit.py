@@ -14,7 +14,7 @@ from app.core.model.event import Mode
 from app.core.model.timestamps import iso
 from app.core.readmodel.rows import AuditRow
 from app.core.records import audit
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 
 
 async def list_(api: Services, call: Call) -> Answer:
@@ -85,5 +85,5 @@ async def record(
         before=before,
         after=after,
     )
-    topic = api.topics.name(Names.AUDIT)
+    topic = api.topics.name(TopicName.AUDIT)
     await (await api.log.append(topic, key=of.tenant.encode(), value=audit.encode(entry)))

@@ -12,7 +12,7 @@ from app.core.model.event import Event
 from app.core.readmodel.rows import DeliveryRow
 from app.core.records import delivery as delivery_record
 from app.core.records.raw_event import Coordinates, understand
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 from app.ports.history import Reading
 
@@ -35,7 +35,7 @@ GONE = "Kafka keeps the event no longer (retention of events.raw)"
 
 async def events_at(api: Services, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
     """The events at these places of events.raw, with their records; what is gone, or no event, is missing."""
-    topic = api.topics.name(Names.EVENTS_RAW)
+    topic = api.topics.name(TopicName.EVENTS_RAW)
     found = {}
     for spot, record in (await api.records.records(topic, set(spots))).items():
         event = understood(api, record)
@@ -46,7 +46,7 @@ async def events_at(api: Services, spots: Iterable[Spot]) -> dict[Spot, tuple[Ev
 
 def understood(api: Services, record: Record) -> Event | None:
     """The event of a record of events.raw; None: it is none."""
-    at = Coordinates(api.topics.name(Names.EVENTS_RAW), record.partition, record.offset, record.timestamp)
+    at = Coordinates(api.topics.name(TopicName.EVENTS_RAW), record.partition, record.offset, record.timestamp)
     try:
         return understand(record.value, record.headers, at, max_bytes=api.max_event_bytes)
     except MalformedEvent:
@@ -67,7 +67,7 @@ def _belongs(event: Event, row: DeliveryRow) -> bool:
 
 async def put_aside(api: Services, row: DeliveryRow) -> Delivery | None:
     """A delivery as it stands in deliveries.dead, which is kept longer than events are."""
-    topic = api.topics.name(Names.DELIVERIES_DEAD)
+    topic = api.topics.name(TopicName.DELIVERIES_DEAD)
     number = api.partition_for(topic, row.endpoint_id.encode())
 
     def wanted(record: Record) -> Delivery | None:

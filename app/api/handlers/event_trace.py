@@ -24,7 +24,7 @@ from app.core.model.timestamps import iso
 from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from app.core.records import duplicate as duplicate_record
 from app.core.records.raw_event import data_of
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 
 #: deliveries of one event that an answer shows
@@ -121,7 +121,7 @@ async def _rows(api: Services, call: Call, id_: str) -> list[DeliveryRow]:
 async def _at(api: Services, call: Call, id_: str, spot: Spot | None) -> Found | None:
     if spot is None:
         return None
-    if spot[0] not in await api.ends.ends(api.topics.name(Names.EVENTS_RAW)):
+    if spot[0] not in await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW)):
         return None
     found = (await event_payloads.events_at(api, [spot])).get(spot)
     return Found(*found) if found is not None and _is_it(found[0], call, id_) else None
@@ -136,7 +136,7 @@ async def _searched(api: Services, call: Call, id_: str, since_ms: int, after: S
         event = event_payloads.understood(api, record)
         return Found(event, record) if event is not None and _is_it(event, call, id_) else None
 
-    topic = api.topics.name(Names.EVENTS_RAW)
+    topic = api.topics.name(TopicName.EVENTS_RAW)
     async with _searches.turn(call.caller.tenant):
         numbers = list(await api.ends.ends(topic))
         seen = await event_payloads.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED, after=after)
@@ -167,7 +167,7 @@ async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, s
 
     Fan-out writes it to the event's own partition of events.duplicates, in the order of the events.
     """
-    topic, number = api.topics.name(Names.EVENTS_DUPLICATES), found.spot[0]
+    topic, number = api.topics.name(TopicName.EVENTS_DUPLICATES), found.spot[0]
 
     def wanted(record: Record) -> DuplicateOf | None:
         try:

@@ -15,7 +15,7 @@ from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.event_types import RESERVED
 from app.core.records.raw_event import Coordinates, understand
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 
 _MAX_BATCH = 1000
 
@@ -34,7 +34,7 @@ async def create(api: Services, call: Call) -> Answer:
             f"event/{given[0].id or given[0].type}",
             detail=f"{len(given)} of type {given[0].type}" if many else given[0].type,
         )
-    topic = api.topics.name(Names.EVENTS_RAW)
+    topic = api.topics.name(TopicName.EVENTS_RAW)
     headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
     records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]
     acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]

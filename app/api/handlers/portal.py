@@ -11,7 +11,7 @@ from app.api.handlers import audit
 from app.api.handlers.hosts import base_url, is_loopback
 from app.api.problems import ApiError, invalid
 from app.api.request import Answer, Call, Services
-from app.core.model.tenant import Scope
+from app.core.model.tenant import KeyScope
 from app.core.model.timestamps import iso
 
 
@@ -20,7 +20,7 @@ async def create(api: Services, call: Call) -> Answer:
     body: PortalLinkIn = call.body or PortalLinkIn()
     base = base_url(api, call)
     caller = call.caller
-    scopes: tuple[Scope, ...] = tuple(sorted(set(body.scopes or caller.scopes)))
+    scopes: tuple[KeyScope, ...] = tuple(sorted(set(body.scopes or caller.scopes)))
     if not set(scopes) <= set(caller.scopes):
         raise ApiError(403, "forbidden", "a link cannot do what the key that makes it cannot")
     if "read" not in scopes:

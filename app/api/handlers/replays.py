@@ -17,10 +17,10 @@ from app.api.request import Answer, Call, Services
 from app.api.turnstile import Turnstile
 from app.core.errors import CommandRefused
 from app.core.model import ids, timestamps
-from app.core.model.replay import Counts, Oldest, Replay
+from app.core.model.replay import OldestRecord, Replay, ReplayEstimate
 from app.core.model.timestamps import iso
 from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, ResumeReplay
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.registry import replays
 from app.roles.replay import selection
 
@@ -112,8 +112,10 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
     return msgspec.structs.replace(replay, begin=begin, end=end, messages=tuple(said))
 
 
-async def _stretch(api: Services, span: Span, now_ms: int) -> tuple[dict[int, int], dict[int, int], dict[int, Oldest]]:
-    events = api.topics.name(Names.EVENTS_RAW)
+async def _stretch(
+    api: Services, span: Span, now_ms: int
+) -> tuple[dict[int, int], dict[int, int], dict[int, OldestRecord]]:
+    events = api.topics.name(TopicName.EVENTS_RAW)
     ends = await api.ends.ends(events)
     oldest = dict(await api.past.oldest(events, ends))
 
@@ -127,11 +129,11 @@ async def _stretch(api: Services, span: Span, now_ms: int) -> tuple[dict[int, in
     return begin, {number: max(begin[number], end) for number, end in ends.items()}, oldest
 
 
-async def _outcomes(api: Services, replay: Replay) -> dict[int, Oldest]:
+async def _outcomes(api: Services, replay: Replay) -> dict[int, OldestRecord]:
     """How far back the log of attempts reaches for the endpoints that the replay is about."""
     if replay.only == "all":
         return {}
-    attempts = api.topics.name(Names.ATTEMPTS)
+    attempts = api.topics.name(TopicName.ATTEMPTS)
     endpoints = selection.covered(replay, api.feed.directory)
     numbers = sorted({api.partition_for(attempts, each.id.encode()) for each in endpoints})
     return dict(await api.past.oldest(attempts, numbers)) if numbers else {}
@@ -143,7 +145,7 @@ async def _tried(api: Services, replay: Replay) -> Answer:
     return Answer(body=_trial(replay, counts), transient=True)
 
 
-def _trial(replay: Replay, counts: Counts) -> ReplayOut:
+def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
     tried = msgspec.structs.replace(replay, done=counts.read)
     answer = shown(tried)
     said = list(answer.messages)

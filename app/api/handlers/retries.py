@@ -17,12 +17,12 @@ from app.api.handlers.deliveries import delivery_of, known, source_of
 from app.api.problems import ApiError, invalid
 from app.api.request import Answer, Call, Services
 from app.core import supersession
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.model.timestamps import iso
 from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from app.core.records import delivery
-from app.core.records.command import TakeTurns
-from app.core.topics.names import Names
+from app.core.records.command import SupersedeDeliveries
+from app.core.topics.names import TopicName
 
 #: a dry run counts up to here
 _COUNTED = 100_000
@@ -104,11 +104,14 @@ async def cancel(api: Services, call: Call) -> Answer:
     turn = _turn(api, row)
     if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
         await api.command(
-            TakeTurns([Turn(id=row.id, number=turn, cancel=True, source=source_of(row))]), row.endpoint_id
+            SupersedeDeliveries([DeliveryRevision(id=row.id, number=turn, cancel=True, source=source_of(row))]),
+            row.endpoint_id,
         )
     else:
         await _append(api, [_ending(row, turn)])
-        await api.command(TakeTurns([Turn(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id)
+        await api.command(
+            SupersedeDeliveries([DeliveryRevision(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id
+        )
     return Answer(body=AskedOut(id=row.id, asked="cancel", was=row.state, attempt=None))
 
 
@@ -129,7 +132,7 @@ async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refu
     events = await event_payloads.events_of(api, rows)
     copies: list[Delivery] = []
     refusals: dict[str, Refusal] = {}
-    waiting: list[Turn] = []
+    waiting: list[DeliveryRevision] = []
     for row in rows:
         found = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
         if found is None and row.state == "dead":
@@ -140,15 +143,15 @@ async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refu
         turn = _turn(api, row)
         copies.append(msgspec.structs.replace(found, turn=turn, asked="retry", due_at_ms=0))
         if row.state in _WAITING:
-            waiting.append(Turn(id=row.id, number=turn, source=source_of(row)))
+            waiting.append(DeliveryRevision(id=row.id, number=turn, source=source_of(row)))
     await _append(api, copies)
     for begin in range(0, len(waiting), supersession.MAX_TAKEN):
-        await api.command(TakeTurns(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
+        await api.command(SupersedeDeliveries(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
     return refusals
 
 
 async def _append(api: Services, copies: Sequence[Delivery]) -> None:
-    topic = api.topics.name(Names.DELIVERIES)
+    topic = api.topics.name(TopicName.DELIVERIES)
     position = ("registry-position", b"%d" % api.feed.position)
     acks = []
     for copy in copies:

@@ -10,7 +10,7 @@ from app.api.handlers.webhooks import owned
 from app.api.request import Answer, Call, Services
 from app.core.model.timestamps import iso
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
-from app.core.readmodel.rows import Hour
+from app.core.readmodel.rows import HourRow
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -38,7 +38,7 @@ async def _stats(api: Services, call: Call, endpoint_id: str | None) -> Answer:
     return Answer(body=summary(hours, since_ms, until_ms, newest))
 
 
-def summary(hours: Sequence[Hour], since_ms: int, until_ms: int, newest_ms: int | None) -> StatsOut:
+def summary(hours: Sequence[HourRow], since_ms: int, until_ms: int, newest_ms: int | None) -> StatsOut:
     """The sums, and each hour."""
     attempts, failed = sum(each.attempts for each in hours), sum(each.failed_attempts for each in hours)
     delivered, dead = sum(each.delivered for each in hours), sum(each.dead for each in hours)
@@ -58,7 +58,7 @@ def summary(hours: Sequence[Hour], since_ms: int, until_ms: int, newest_ms: int 
     )
 
 
-def _hour(hour: Hour) -> HourOut:
+def _hour(hour: HourRow) -> HourOut:
     return HourOut(
         begins_at=iso(hour.begins_ms),
         attempts=hour.attempts,

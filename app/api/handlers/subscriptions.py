@@ -10,7 +10,7 @@ from app.api.contract.fields import FieldError
 from app.api.problems import invalid
 from app.api.request import Services
 from app.core.model.event_types import RESERVED, includes, is_pattern
-from app.core.records.notice import Kind
+from app.core.records.notice import NoticeKind
 
 
 def subscription(api: Services, tenant: str, mode: str, profile: str, events: Sequence[str] | str) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def is_open(api: Services, tenant_id: str) -> bool:
 def types_of(api: Services, tenant: str, mode: str, profile: str) -> list[str]:
     """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
     own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
-    return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(Kind))})
+    return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(NoticeKind))})
 
 
 def _problem(pattern: str, known: list[str] | None) -> str | None:

@@ -7,8 +7,8 @@ from typing import Literal
 from app.api.problems import not_found
 from app.api.request import Services
 from app.core.model.endpoint import Endpoint
-from app.core.records.command import CloseHold, ReactivateEndpoint, SuspendEndpoint
-from app.core.topics.names import Names
+from app.core.records.command import CloseSuspension, ReactivateEndpoint, SuspendEndpoint
+from app.core.topics.names import TopicName
 
 
 async def suspend(
@@ -16,7 +16,7 @@ async def suspend(
 ) -> Endpoint:
     """Give it nothing from now on."""
     begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
-    dead = api.topics.name(Names.DELIVERIES_DEAD)
+    dead = api.topics.name(TopicName.DELIVERIES_DEAD)
     dead_ends = await api.ends.ends(dead)
     action = SuspendEndpoint(
         id=endpoint.id,
@@ -32,14 +32,14 @@ async def suspend(
 
 async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = None) -> Endpoint:
     """Give it everything from now on; after a pause, first what that held back."""
-    end = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
+    end = await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW))
     action = ReactivateEndpoint(
         id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected
     )
     await api.command(action, endpoint.id)
     if endpoint.status == "disabled":  # what was appended while the command was under way was missed, too
-        later = await api.ends.ends(api.topics.name(Names.EVENTS_RAW))
-        await api.command(CloseHold(endpoint.id, dict(later)), endpoint.id)
+        later = await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW))
+        await api.command(CloseSuspension(endpoint.id, dict(later)), endpoint.id)
     return _again(api, endpoint)
 
 

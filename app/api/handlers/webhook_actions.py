@@ -16,12 +16,12 @@ from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.model.event_types import includes, is_event_type
-from app.core.model.http_exchange import Outcome, PreparedRequest, Reply
+from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
 from app.core.records.command import RecoverEndpoint, RotateSecret
 from app.core.records.raw_event import Coordinates, understand
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.verdict import Dead, Delivered, Verdict, result_of
@@ -115,7 +115,7 @@ async def test(api: Services, call: Call) -> Answer:
 
 
 async def _keep(api: Services, record: Attempt) -> None:
-    topic = api.topics.name(Names.ATTEMPTS)
+    topic = api.topics.name(TopicName.ATTEMPTS)
     key = record.endpoint_id.encode()
     await (await api.log.append(topic, key=key, value=msgspec.json.encode(record)))
 
@@ -157,8 +157,8 @@ def _example(api: Services, endpoint: Endpoint, event_type: str) -> bytes:
     return entry.examples[0] if entry else b'{"test":true}'
 
 
-def _told(delivery: Delivery, request: PreparedRequest, outcome: Outcome, record: Attempt) -> TestOut:
-    reply = outcome if isinstance(outcome, Reply) else None
+def _told(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record: Attempt) -> TestOut:
+    reply = outcome if isinstance(outcome, HttpReply) else None
     body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
     return TestOut(
         ok=record.result == "ok",

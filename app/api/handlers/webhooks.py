@@ -21,7 +21,7 @@ from app.core.model.ids import endpoint_id, recovery_id
 from app.core.model.timestamps import iso
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.records.ordered import step
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.profiles.policy import effective
@@ -96,7 +96,7 @@ async def delete(api: Services, call: Call) -> Answer:
     """Remove; deliveries under way are cancelled."""
     endpoint = owned(api, call)
     await api.command(RemoveEndpoint(endpoint.id, call.expected_version()), endpoint.id)
-    ordered, key = api.topics.name(Names.DELIVERIES_ORDERED), endpoint.id.encode()
+    ordered, key = api.topics.name(TopicName.DELIVERIES_ORDERED), endpoint.id.encode()
     await api.log.append(ordered, key=key, value=None, headers=step("open"))  # its lines are not needed any more
     return Answer()
 

@@ -12,7 +12,7 @@ from app.api.request import Services
 from app.api.server.authentication import Gate
 from app.api.server.rate_limits import CallLimits
 from app.api.server.server import Server
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 
 #: adds the routes of the dashboard to the application
 Mount = Callable[[Services, Gate, Server, web.Application], None]
@@ -44,9 +44,9 @@ class ApiRole:
         """None while it answers."""
         return None if self._listening else "starting"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog: it reads no log, and each request has a time limit of its own."""
-        return Report()
+        return RoleReport()
 
     async def run(self) -> None:
         """Serve until cancelled."""

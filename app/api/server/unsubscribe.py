@@ -12,7 +12,7 @@ from aiohttp import web
 from app.api.request import Services
 from app.core import email
 from app.core.errors import ConfigError, Defect
-from app.core.records.command import Unsubscribe
+from app.core.records.command import UnsubscribeAddress
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ async def answer(api: Services, request: web.Request) -> web.Response:
     except (ConfigError, Defect):
         return _page(400, "<h1>This link is not valid</h1><p>Copy it from the e-mail as a whole.</p>")
     if request.method == "POST":
-        await api.command(Unsubscribe(tenant, address), tenant)
+        await api.command(UnsubscribeAddress(tenant, address), tenant)
         log.info("unsubscribe.done", tenant=tenant)
         return _page(200, f"<h1>Done</h1><p>{escape(address)} gets no more e-mail about webhooks of this account.</p>")
     return _page(

@@ -13,7 +13,7 @@ from app.cli.connect import process_context
 from app.cli.terminal.output import Format, Output, show
 from app.core.model.timestamps import iso, moment
 from app.core.records import duplicate
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 from app.runtime.topics import topics_of
 
@@ -48,7 +48,7 @@ def rejected(
         }
 
     columns = ("appended_at", "partition", "offset", "tenant", "reason", "detail")
-    rows = process_context.run(_rows(Names.EVENTS_REJECTED, since, limit, shown))
+    rows = process_context.run(_rows(TopicName.EVENTS_REJECTED, since, limit, shown))
     show(rows, columns, output, "No record was rejected in that time.")
 
 
@@ -83,7 +83,7 @@ def duplicates(
         }
 
     columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
-    rows = process_context.run(_rows(Names.EVENTS_DUPLICATES, since, limit, shown))
+    rows = process_context.run(_rows(TopicName.EVENTS_DUPLICATES, since, limit, shown))
     once = {(row["partition"], row["offset"]): row for row in rows}  # what was read again was told again
     show(list(once.values()), columns, output, "No event was dropped in that time.")
 

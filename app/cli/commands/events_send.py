@@ -16,7 +16,7 @@ from app.cli.connect.api_target import Address
 from app.cli.terminal.output import Format, Output, show
 from app.core.errors import MalformedEvent
 from app.core.records.raw_event import Coordinates, understand
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.runtime.topics import topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Append events, and see which were not delivered.")
@@ -74,7 +74,7 @@ def _post(address: Address, file: str, tenant: str | None, mode: str | None, out
 
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     settings = process_context.settings()
-    topic = topics_of(settings).name(Names.EVENTS_RAW)
+    topic = topics_of(settings).name(TopicName.EVENTS_RAW)
     log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
     await log.start([topic])
     try:

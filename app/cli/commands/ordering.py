@@ -15,7 +15,7 @@ from app.cli.terminal.output import Format, Output, show, show_one
 from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.sequencer.key_queue import Line
 from app.runtime.topics import topics_of
 
@@ -39,11 +39,11 @@ def show_(
     async def work() -> list[dict[str, Any]]:
         log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
         topics = topics_of(process_context.settings())
-        ordered = topics.name(Names.DELIVERIES_ORDERED)
+        ordered = topics.name(TopicName.DELIVERIES_ORDERED)
         await log.start([ordered])
         partition = log.partition_for(ordered, endpoint_id.encode())
         await log.close()
-        values = await latest(process_context.bootstrap(), topics.name(Names.SEQUENCER_LINES), partition)
+        values = await latest(process_context.bootstrap(), topics.name(TopicName.SEQUENCER_LINES), partition)
         lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 
@@ -69,7 +69,7 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
     if endpoint is None:
         raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
     topics, now_ms = topics_of(process_context.settings()), registry.clock.now_ms()
-    ordered, audited = topics.name(Names.DELIVERIES_ORDERED), topics.name(Names.AUDIT)
+    ordered, audited = topics.name(TopicName.DELIVERIES_ORDERED), topics.name(TopicName.AUDIT)
     entry = audit.action(
         endpoint.tenant,
         endpoint.mode,

@@ -9,7 +9,7 @@ import typer
 from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
 from app.cli.terminal.output import Format, Output, show
-from app.core.topics.drift import Drift, Step, plan
+from app.core.topics.drift import TopicDrift, TopicStep, plan
 from app.runtime.topics import topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Topics as code: topics/*.yaml is what the cluster should have.")
@@ -27,14 +27,14 @@ def plan_command(output: Output = Format.table) -> None:
 def apply_command(output: Output = Format.table) -> None:
     """Create what is missing and set what differs. Nothing is deleted, no partition count is changed."""
 
-    async def work() -> tuple[list[Step], list[str]]:
+    async def work() -> tuple[list[TopicStep], list[str]]:
         topics = topics_of(process_context.settings())
         async with KafkaAdmin(process_context.bootstrap()) as admin:
             steps = plan(topics, await admin.actual(topics))
             return steps, await admin.apply(steps)
 
     steps, done = process_context.run(work())
-    drift = [step for step in steps if isinstance(step, Drift)]
+    drift = [step for step in steps if isinstance(step, TopicDrift)]
     rows = [{"step": sentence, "done": True} for sentence in done]
     rows += [{"step": step.sentence(), "done": False} for step in drift]
     show(rows, ("step", "done"), output, "Nothing to do: the cluster is in line with topics/*.yaml.")
@@ -60,13 +60,13 @@ def export_command() -> None:
         )
 
 
-async def _steps() -> list[Step]:
+async def _steps() -> list[TopicStep]:
     topics = topics_of(process_context.settings())
     async with KafkaAdmin(process_context.bootstrap()) as admin:
         return plan(topics, await admin.actual(topics))
 
 
-def _show(steps: list[Step], output: Format, empty: str) -> None:
+def _show(steps: list[TopicStep], output: Format, empty: str) -> None:
     rows: list[dict[str, Any]] = [
         {"step": step.sentence(), "topic": step.spec.name, "kind": type(step).__name__.lower()} for step in steps
     ]

@@ -10,8 +10,8 @@ from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.cli.connect import process_context
 from app.core.directory import Directory
-from app.core.records.command import Action, Reply
-from app.core.topics.names import Names
+from app.core.records.command import CommandAction, CommandReply
+from app.core.topics.names import TopicName
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
@@ -28,7 +28,7 @@ class Session:
         self._feed = feed
         self._client = client
 
-    async def call(self, action: Action, entity: str) -> Reply:
+    async def call(self, action: CommandAction, entity: str) -> CommandReply:
         """Send a command; returns when its effect is in `directory`."""
         reply = await self._client.call(action, entity=entity, actor="cli")
         await self._feed.catch_up_after_reply()
@@ -42,11 +42,13 @@ async def session() -> AsyncIterator[Session]:
     bootstrap = process_context.bootstrap()
     topics = topics_of(settings)
     directory = Directory()
-    feed = KafkaDirectoryFeed(bootstrap, topics.name(Names.REGISTRY), client_id="hookstream-cli", directory=directory)
+    feed = KafkaDirectoryFeed(
+        bootstrap, topics.name(TopicName.REGISTRY), client_id="hookstream-cli", directory=directory
+    )
     client = CommandClient(
         bootstrap,
-        commands=topics.name(Names.REGISTRY_COMMANDS),
-        replies=topics.name(Names.REGISTRY_REPLIES),
+        commands=topics.name(TopicName.REGISTRY_COMMANDS),
+        replies=topics.name(TopicName.REGISTRY_REPLIES),
         client_id="hookstream-cli",
         clock=SystemClock(),
     )

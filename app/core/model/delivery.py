@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from app.core.model.event import Format, Mode
+from app.core.model.event import EventFormat, Mode
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeliveryRevision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was last asked of a delivery that waited somewhere; the value of `turn/<delivery id>` in registry.
 
     Its copies of earlier turns are passed over, wherever they wait (core/supersession.py).
@@ -26,7 +26,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 #: what somebody wants of a delivery: an attempt at once, or its end
-Asked = Literal["retry", "cancel"]
+ManualAction = Literal["retry", "cancel"]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     #: the event's record value, byte for byte
     body: bytes
-    format: Format = "native"
+    format: EventFormat = "native"
     #: when the event was appended to events.raw
     accepted_at_ms: int = 0
     #: attempts made so far
@@ -61,7 +61,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     #: counts up with what is asked of it; 0: nothing ever was
     turn: int = 0
     #: what this copy was made for; None: the ordinary way, or the retries after a request
-    asked: Asked | None = None
+    asked: ManualAction | None = None
     #: where its event is in events.raw: `<partition>:<offset>`; None: nobody knows
     source: str | None = None
     #: bytes of the event that a topic did not take; 0: it is whole

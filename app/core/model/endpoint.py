@@ -8,7 +8,7 @@ import msgspec
 
 from app.core.model.event import Mode
 
-Status = Literal["active", "paused", "disabled"]
+EndpointStatus = Literal["active", "paused", "disabled"]
 Ordering = Literal["none", "fifo"]
 
 
@@ -24,7 +24,7 @@ class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A time in which an endpoint was paused or disabled, as stretches of the log."""
 
     kind: Literal["paused", "disabled"]
@@ -56,7 +56,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: exact types, `*`, or prefixes such as `recording.*`
     events: tuple[str, ...]
     profile: str
-    status: Status = "active"
+    status: EndpointStatus = "active"
     #: why it is paused or disabled, in words
     status_reason: str | None = None
     description: str = ""
@@ -92,7 +92,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: the version at which it was registered, enabled or given another URL: its health counts from there
     epoch: int = 1
     #: what it was not given, the latest last
-    holds: tuple[Hold, ...] = ()
+    holds: tuple[Suspension, ...] = ()
     #: the Idempotency-Key and the fingerprint of the request that created it
     created_by: tuple[str, str] | None = None
     #: the request that its newest secret came from: create or rotate, the caller's key and its Idempotency-Key
@@ -103,7 +103,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-def last_disablement(endpoint: Endpoint) -> Hold | None:
+def last_disablement(endpoint: Endpoint) -> Suspension | None:
     """The last time that the endpoint was disabled and enabled again."""
     closed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
     return closed[-1] if closed else None

@@ -8,7 +8,7 @@ import msgspec
 
 Mode = Literal["live", "test"]
 #: how `Delivery.body` is written: our JSON, a structured CloudEvent, or the bare data of a binary CloudEvent
-Format = Literal["native", "ce-structured", "ce-binary"]
+EventFormat = Literal["native", "ce-structured", "ce-binary"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     #: the record's value, byte for byte
     body: bytes
-    format: Format
+    format: EventFormat
     #: what makes two records the same event within the TTL; None: nothing but the record itself
     idempotency_key: str | None = None
     ordering_key: str | None = None

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-RefusalKind = Literal[
+HttpFailureKind = Literal[
     "timeout",  # no status line within the deadline
     "refused",  # the peer refused the connection
     "reset",  # the connection broke before a complete answer
@@ -21,10 +21,10 @@ RefusalKind = Literal[
     "not_sent",  # no request could be built: no usable secret, or a header that cannot be written
 ]
 #: says nothing about the receiver: it does not count against the endpoint's health
-NOT_SENT: RefusalKind = "not_sent"
+NOT_SENT: HttpFailureKind = "not_sent"
 
 
-class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request of one attempt, exactly as it goes out (method is always POST)."""
 
     url: str
@@ -35,7 +35,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
 
 
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
+class HttpTiming(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time of an exchange went, in milliseconds; 0 for a phase that did not take place."""
 
     #: resolve, connect and TLS handshake together
@@ -46,7 +46,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     """A status line arrived. Says nothing about success: that is the verdict's business."""
 
     status: int
@@ -55,7 +55,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: more than the cap was there, or the rest could not be read; the connection was closed
     truncated: bool
-    timing: Timing
+    timing: HttpTiming
     #: what is odd about the answer, in sentences that quote nothing of it
     remarks: tuple[str, ...] = ()
 
@@ -67,13 +67,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class HttpFailure(msgspec.Struct, frozen=True, kw_only=True):
     """No status line arrived."""
 
-    kind: RefusalKind
+    kind: HttpFailureKind
     #: one sentence for the person who owns the endpoint
     detail: str
-    timing: Timing
+    timing: HttpTiming
 
 
-Outcome = Reply | Refusal
+HttpOutcome = HttpReply | HttpFailure

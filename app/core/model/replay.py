@@ -9,7 +9,7 @@ import msgspec
 from app.core.model.event import Mode
 
 #: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint
-Only = Literal["all", "failed", "missing"]
+ReplayFilter = Literal["all", "failed", "missing"]
 ReplayReason = Literal["resume", "recover", "replay"]
 ReplayState = Literal["pending", "running", "paused", "done", "cancelled"]
 
@@ -32,7 +32,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: replay: patterns of the event types; empty: all
     types: tuple[str, ...] = ()
     #: replay: which deliveries are made
-    only: Only = "all"
+    only: ReplayFilter = "all"
     #: replay: deliveries per second at most; None: as fast as the endpoints take them
     rate: float | None = None
     #: replay: the span that was asked for; 0: the beginning
@@ -56,7 +56,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-class Counts(msgspec.Struct):
+class ReplayEstimate(msgspec.Struct):
     """What a replay would deliver."""
 
     #: endpoint id → deliveries
@@ -68,7 +68,7 @@ class Counts(msgspec.Struct):
     complete: bool = True
 
 
-class Oldest(NamedTuple):
+class OldestRecord(NamedTuple):
     """The first record that a partition still has."""
 
     offset: int

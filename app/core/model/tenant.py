@@ -37,7 +37,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-Scope = Literal["read", "write"]
+KeyScope = Literal["read", "write"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +51,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: its last four characters, for people
     last4: str
     name: str = ""
-    scopes: tuple[Scope, ...] = ("read", "write")
+    scopes: tuple[KeyScope, ...] = ("read", "write")
     #: None: for ever
     expires_at_ms: int | None = None
     created_at_ms: int = 0

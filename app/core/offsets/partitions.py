@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from app.core.offsets.watermark import Watermark, decode_finished
+from app.core.offsets.watermark import OffsetWatermark, decode_finished
 
 #: (topic, partition)
-Place = tuple[str, int]
+PartitionId = tuple[str, int]
 
 
-def spans(places: Iterable[Place]) -> dict[str, str]:
+def spans(places: Iterable[PartitionId]) -> dict[str, str]:
     """Topic → its partitions, for people: `0-3,7`."""
     numbers: dict[str, list[int]] = {}
     for topic, number in sorted(places):
@@ -29,14 +29,14 @@ def _spans(numbers: Iterable[int]) -> str:
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
 
 
-class Committed(NamedTuple):
+class CommittedOffset(NamedTuple):
     """A group's committed offset of one partition; offset None: nothing is committed."""
 
     offset: int | None
     metadata: str
 
 
-class Partition:
+class OpenPartition:
     """One partition during one assignment. Nothing new begins where `active` is False; where `ours` is False somebody
     else may have it already: what happens to work under way is recorded, and nothing is scheduled.
     """
@@ -56,7 +56,7 @@ class Partition:
         "watermark",
     )
 
-    def __init__(self, place: Place, committed: Committed, on_finish: Callable[[], None]) -> None:
+    def __init__(self, place: PartitionId, committed: CommittedOffset, on_finish: Callable[[], None]) -> None:
         self._on_finish = on_finish
         self.place = place
         self.number = place[1]
@@ -73,15 +73,15 @@ class Partition:
         #: records whose outputs are written and not acknowledged
         self.settling = 0
         self.committed: tuple[int, str] | None = None
-        self.watermark: Watermark | None = None
+        self.watermark: OffsetWatermark | None = None
         if committed.offset is not None:
             finished = decode_finished(committed.offset, committed.metadata)
-            self.watermark = Watermark(committed.offset, finished)
+            self.watermark = OffsetWatermark(committed.offset, finished)
 
     def opened(self, offset: int, size: int) -> bool:
         """See `Watermark.opened`; a partition without a commit begins at its first record. `size`: bytes it holds."""
         if self.watermark is None:
-            self.watermark = Watermark(offset)
+            self.watermark = OffsetWatermark(offset)
         if not self.watermark.opened(offset):
             return False
         self.open_bytes += size
@@ -91,7 +91,7 @@ class Partition:
         """See `Watermark.read_to`; to be called when every record that was polled has been `opened`."""
         if self.watermark is None:
             if position > 0:
-                self.watermark = Watermark(position)
+                self.watermark = OffsetWatermark(position)
                 self._on_finish()
         elif self.watermark.read_to(position):
             self._on_finish()
@@ -111,45 +111,45 @@ class Partition:
         return position if position != self.committed else None
 
 
-class Partitions:
+class OpenPartitions:
     """All partitions assigned at present."""
 
     def __init__(self, on_finish: Callable[[], None]) -> None:
         """`on_finish` is called whenever there is something new to commit."""
         self._on_finish = on_finish
-        self._by_place: dict[Place, Partition] = {}
+        self._by_place: dict[PartitionId, OpenPartition] = {}
         #: told of an assignment at least once
         self.known = False
 
-    def __getitem__(self, place: Place) -> Partition:
+    def __getitem__(self, place: PartitionId) -> OpenPartition:
         return self._by_place[place]
 
-    def get(self, place: Place) -> Partition | None:
+    def get(self, place: PartitionId) -> OpenPartition | None:
         """The partition, while it is ours."""
         return self._by_place.get(place)
 
-    def add(self, places: Mapping[Place, Committed]) -> None:
+    def add(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """Assigned."""
         self.known = True
         for place, committed in places.items():
-            self._by_place[place] = Partition(place, committed, self._on_finish)
+            self._by_place[place] = OpenPartition(place, committed, self._on_finish)
 
-    def remove(self, places: set[Place]) -> None:
+    def remove(self, places: set[PartitionId]) -> None:
         """Revoked."""
         for place in places:
             partition = self._by_place.pop(place, None)
             if partition is not None:
                 partition.active = partition.ours = False
 
-    def places(self) -> set[Place]:
+    def places(self) -> set[PartitionId]:
         """Which are ours."""
         return set(self._by_place)
 
-    def of(self, places: Iterable[Place]) -> list[Partition]:
+    def of(self, places: Iterable[PartitionId]) -> list[OpenPartition]:
         """Those of `places` that are ours."""
         return [self._by_place[place] for place in places if place in self._by_place]
 
-    def read_to(self, position: Callable[[Place], int | None]) -> None:
+    def read_to(self, position: Callable[[PartitionId], int | None]) -> None:
         """Every record that was polled has been `opened`; `position` says what is read next of a partition.
 
         Not so of one that is being revoked: what was polled of it last may be left to its next owner.
@@ -159,18 +159,18 @@ class Partitions:
             if read is not None and partition.active:
                 partition.read_to(read)
 
-    def commits(self) -> dict[Place, tuple[int, str]]:
+    def commits(self) -> dict[PartitionId, tuple[int, str]]:
         """What has to be committed now."""
         due = {place: partition.due_commit() for place, partition in self._by_place.items()}
         return {place: position for place, position in due.items() if position is not None}
 
-    def committed(self, positions: Mapping[Place, tuple[int, str]]) -> None:
+    def committed(self, positions: Mapping[PartitionId, tuple[int, str]]) -> None:
         """These commits succeeded."""
         for place, position in positions.items():
             if place in self._by_place:
                 self._by_place[place].committed = position
 
-    def busy(self, places: Iterable[Place]) -> bool:
+    def busy(self, places: Iterable[PartitionId]) -> bool:
         """Whether something of these is in flight or being settled: a moment later it would be finished."""
         return any(each.flying or each.settling for each in self.of(places))
 

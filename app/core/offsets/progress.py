@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from app.core.offsets.partitions import Partition, Place
+from app.core.offsets.partitions import OpenPartition, PartitionId
 
 
-class Progress(NamedTuple):
+class PartitionProgress(NamedTuple):
     """How far a role is in one partition that it has now."""
 
     #: every smaller offset needs nothing more of the role; None: not known yet, what is committed counts
@@ -19,26 +19,26 @@ class Progress(NamedTuple):
     waits_until_s: float | None = None
 
 
-def progress_of(partition: Partition, read: int | None, waits_until_s: float | None = None) -> Progress:
+def progress_of(partition: OpenPartition, read: int | None, waits_until_s: float | None = None) -> PartitionProgress:
     """Of a group member that finishes offsets in any order. `read`: the offset that it reads next, where known."""
     mark = partition.watermark
     if mark is None or not mark.open:
         # What is read may lie behind what was handed out: markers of transactions and gaps are no records.
-        return Progress(read if mark is None else max(mark.next, read or 0), waits_until_s=waits_until_s)
-    return Progress(mark.committable, (mark.next, mark.open, read or 0), waits_until_s)
+        return PartitionProgress(read if mark is None else max(mark.next, read or 0), waits_until_s=waits_until_s)
+    return PartitionProgress(mark.committable, (mark.next, mark.open, read or 0), waits_until_s)
 
 
-class Report(NamedTuple):
+class RoleReport(NamedTuple):
     """What a role says of itself."""
 
-    places: Mapping[Place, Progress] = {}
+    places: Mapping[PartitionId, PartitionProgress] = {}
     #: why it cannot work yet; None: it can
     settling: str | None = None
     #: whatever moves while it is settling
     steps: int = 0
 
 
-class Span(NamedTuple):
+class GroupSpan(NamedTuple):
     """What Kafka says of a partition: the offset the group goes on from, and the one that the next record gets."""
 
     begin: int

@@ -26,7 +26,7 @@ _VERSION = "1:"
 _SANE_RUN = 10_000_000
 
 
-class Watermark:
+class OffsetWatermark:
     """The finished and open offsets of one assigned partition. Not thread-safe; one per assignment."""
 
     __slots__ = ("_done", "_low", "_metadata", "next", "open")

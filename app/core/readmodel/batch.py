@@ -19,16 +19,24 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model.timestamps import BEGIN, moment
 from app.core.readmodel.column_values import LARGEST, as_coordinates, as_name, as_number, as_text, without_nul
-from app.core.readmodel.hourly_stats import Tally
-from app.core.readmodel.snapshot import Fact, Kind, Last, Standing, State, begun, learn
+from app.core.readmodel.hourly_stats import HourlyStats
+from app.core.readmodel.snapshot import (
+    DeliveryFact,
+    DeliverySnapshot,
+    FactSource,
+    LastOutcome,
+    SnapshotState,
+    begun,
+    learn,
+)
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import REASSIGNED, Attempt
 from app.core.records.audit import AuditEntry
 from app.core.records.headers import Header
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 
 #: the topics that are read, in the order in which their records of one poll are taken
-TOPICS = (Names.DELIVERIES, Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.NOTICES, Names.AUDIT)
+TOPICS = (TopicName.DELIVERIES, TopicName.ATTEMPTS, TopicName.DELIVERIES_DEAD, TopicName.NOTICES, TopicName.AUDIT)
 
 
 class Read(Protocol):
@@ -48,7 +56,7 @@ class Read(Protocol):
     def headers(self) -> Iterable[Header]: ...
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was made; its coordinates in `attempts` are its key."""
 
     partition: int
@@ -72,7 +80,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class ProjectedNotice(msgspec.Struct, frozen=True, kw_only=True):
     """A record of `notices`, as far as it is known here."""
 
     id: str
@@ -97,7 +105,7 @@ class AuditLine(NamedTuple):
 class Request(NamedTuple):
     """A request that was made and is counted."""
 
-    fact: Fact
+    fact: DeliveryFact
     #: partition of `attempts`
     part: int
     ok: bool
@@ -107,7 +115,7 @@ class Request(NamedTuple):
 class End(NamedTuple):
     """A record of `attempts` that ends a delivery and is counted; its coordinates are its key."""
 
-    fact: Fact
+    fact: DeliveryFact
     part: int
     offset: int
     #: whether a request was made, so that the record is a `Line`, too
@@ -117,18 +125,18 @@ class End(NamedTuple):
 class Settlement(NamedTuple):
     """What one write adds to the rows that are there."""
 
-    changed: list[Standing]
-    tally: Tally
+    changed: list[DeliverySnapshot]
+    tally: HourlyStats
 
 
-class Portion:
+class ProjectionBatch:
     """What the records of one poll add, in one transaction."""
 
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.lines: list[Line] = []
+        self.facts: list[DeliveryFact] = []
+        self.lines: list[RequestRow] = []
         #: with the time
-        self.notices: list[tuple[Notice, int]] = []
+        self.notices: list[tuple[ProjectedNotice, int]] = []
         self.audit: list[AuditLine] = []
         self.requests: list[Request] = []
         self.ends: list[End] = []
@@ -141,13 +149,13 @@ class Portion:
         except (Defect, ValueError, RecursionError, OverflowError):
             self.unreadable += 1
 
-    def settle(self, current: Mapping[str, Standing]) -> Settlement:
+    def settle(self, current: Mapping[str, DeliverySnapshot]) -> Settlement:
         """The rows of the facts, given the current ones, and what is counted. The same answer to the same question."""
         return Settlement(self._changed(current), self._tally(current))
 
-    def _changed(self, current: Mapping[str, Standing]) -> list[Standing]:
-        standings: dict[str, Standing] = {}
-        changed: dict[str, Standing] = {}
+    def _changed(self, current: Mapping[str, DeliverySnapshot]) -> list[DeliverySnapshot]:
+        standings: dict[str, DeliverySnapshot] = {}
+        changed: dict[str, DeliverySnapshot] = {}
         for fact in self.facts:
             standing = standings.get(fact.id)
             if standing is None and fact.id in current:
@@ -158,8 +166,8 @@ class Portion:
                 changed[fact.id] = standing
         return list(changed.values())
 
-    def _tally(self, current: Mapping[str, Standing]) -> Tally:
-        tally = Tally()
+    def _tally(self, current: Mapping[str, DeliverySnapshot]) -> HourlyStats:
+        tally = HourlyStats()
         for fact, part, ok, duration_ms in self.requests:
             tally.attempt(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms)
         delivered = {id for id, standing in current.items() if standing.state == "delivered"}
@@ -171,23 +179,23 @@ class Portion:
         return tally
 
 
-def _take_delivery(portion: Portion, record: Read) -> None:
+def _take_delivery(portion: ProjectionBatch, record: Read) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
     if delivery.asked == "cancel":
         return  # a wish: what becomes of it is in attempts
-    state: State = "retrying" if delivery.attempts else "pending"
+    state: SnapshotState = "retrying" if delivery.attempts else "pending"
     portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
 
 
-def _take_dead(portion: Portion, record: Read) -> None:
+def _take_dead(portion: ProjectionBatch, record: Read) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
     named = dict(record.headers)
     reason = (named.get("reason") or b"unknown").decode()
-    state: State = "paused" if reason == "paused" else "dead"
+    state: SnapshotState = "paused" if reason == "paused" else "dead"
     status = named.get("last-status")
     last = None
     if named.get("last-result") and state == "dead":
-        last = Last(
+        last = LastOutcome(
             status=as_number(int(status), 999) if status else None,
             result=as_name(named["last-result"].decode()),
             error=as_text(named.get("last-error", b"").decode()) or None,
@@ -209,11 +217,11 @@ def _take_dead(portion: Portion, record: Read) -> None:
 
 
 _attempts = msgspec.json.Decoder(Attempt)
-_notices = msgspec.json.Decoder(Notice)
+_notices = msgspec.json.Decoder(ProjectedNotice)
 _audit = msgspec.json.Decoder(AuditEntry)
 
 
-def _take_attempt(portion: Portion, record: Read) -> None:
+def _take_attempt(portion: ProjectionBatch, record: Read) -> None:
     said = _attempts.decode(without_nul(record.value or b""))
     number = as_number(said.attempt, LARGEST)
     state, reason = _ending(said)
@@ -221,7 +229,7 @@ def _take_attempt(portion: Portion, record: Read) -> None:
     requested = said.made_a_request
     last = None
     if requested or number == 0:
-        last = Last(
+        last = LastOutcome(
             status=None if said.status is None else as_number(said.status, 999),
             result=as_name(said.result),
             error=as_text(said.error) if said.error else None,
@@ -238,7 +246,7 @@ def _take_attempt(portion: Portion, record: Read) -> None:
         _count(portion, said, fact, record, requested=requested)
 
 
-def _count(portion: Portion, said: Attempt, fact: Fact, record: Read, *, requested: bool) -> None:
+def _count(portion: ProjectionBatch, said: Attempt, fact: DeliveryFact, record: Read, *, requested: bool) -> None:
     if requested:
         ok = said.state == "delivered"
         portion.requests.append(Request(fact, record.partition, ok, said.duration_ms))
@@ -246,7 +254,7 @@ def _count(portion: Portion, said: Attempt, fact: Fact, record: Read, *, request
         portion.ends.append(End(fact, record.partition, record.offset, requested))
 
 
-def _ending(said: Attempt) -> tuple[State, str | None]:
+def _ending(said: Attempt) -> tuple[SnapshotState, str | None]:
     if said.state == "dead" and said.reason == "paused":
         return "paused", "paused"
     if said.state == "dead" and said.trigger == "test":
@@ -254,8 +262,8 @@ def _ending(said: Attempt) -> tuple[State, str | None]:
     return said.state, as_name(said.reason) if said.reason else None
 
 
-def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
-    return Line(
+def _line(said: Attempt, record: Read, state: str, last: LastOutcome) -> RequestRow:
+    return RequestRow(
         partition=record.partition,
         offset=record.offset,
         delivery_id=said.delivery_id,
@@ -277,7 +285,7 @@ def _line(said: Attempt, record: Read, state: str, last: Last) -> Line:
     )
 
 
-def _take_notice(portion: Portion, record: Read) -> None:
+def _take_notice(portion: ProjectionBatch, record: Read) -> None:
     said = _notices.decode(without_nul(record.value or b""))
     for text in (said.id, said.tenant, said.kind, said.mode, said.endpoint_id or ""):
         as_name(text)
@@ -285,19 +293,19 @@ def _take_notice(portion: Portion, record: Read) -> None:
     portion.notices.append((said, max(0, at_ms)))
 
 
-def _take_audit(portion: Portion, record: Read) -> None:
+def _take_audit(portion: ProjectionBatch, record: Read) -> None:
     entry = _audit.decode(without_nul(record.value or b""))
     for text in (entry.tenant, entry.actor, entry.action):
         as_name(text)
     portion.audit.append(AuditLine(record.partition, record.offset, max(0, record.timestamp), entry))
 
 
-_TAKERS: dict[str, Callable[[Portion, Read], None]] = {
-    Names.DELIVERIES: _take_delivery,
-    Names.DELIVERIES_DEAD: _take_dead,
-    Names.ATTEMPTS: _take_attempt,
-    Names.NOTICES: _take_notice,
-    Names.AUDIT: _take_audit,
+_TAKERS: dict[str, Callable[[ProjectionBatch, Read], None]] = {
+    TopicName.DELIVERIES: _take_delivery,
+    TopicName.DELIVERIES_DEAD: _take_dead,
+    TopicName.ATTEMPTS: _take_attempt,
+    TopicName.NOTICES: _take_notice,
+    TopicName.AUDIT: _take_audit,
 }
 
 
@@ -337,15 +345,15 @@ def _fact(
     about: _About,
     record: Read,
     *,
-    kind: Kind,
-    state: State,
+    kind: FactSource,
+    state: SnapshotState,
     attempts: int,
     reason: str | None = None,
-    last: Last | None = None,
+    last: LastOutcome | None = None,
     dead_offset: int | None = None,
-) -> Fact:
+) -> DeliveryFact:
     accepted_at_ms = about.accepted_at_ms or (moment(about.created_at, 0) if about.created_at else record.timestamp)
-    return Fact(
+    return DeliveryFact(
         id=as_name(delivery_id),
         tenant=as_name(about.tenant),
         mode=as_name(about.mode),

@@ -39,7 +39,7 @@ LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 
 HOUR_MS = 3_600_000
 
 
-class Where(NamedTuple):
+class StatsKey(NamedTuple):
     """Whose hour it is."""
 
     tenant: str
@@ -51,7 +51,7 @@ class Where(NamedTuple):
     part: int
 
 
-class Counts:
+class HourCounts:
     """Of one hour."""
 
     __slots__ = ("attempts", "cancelled", "dead", "delivered", "durations", "failed_attempts")
@@ -65,19 +65,19 @@ class Counts:
         self.durations = [0] * (len(LATENCY_BOUNDS_MS) + 1)
 
 
-class Tally:
+class HourlyStats:
     """Counts that are not stored yet."""
 
     def __init__(self) -> None:
-        self._counts: dict[Where, Counts] = {}
+        self._counts: dict[StatsKey, HourCounts] = {}
 
-    def __iter__(self) -> Iterator[tuple[Where, Counts]]:
+    def __iter__(self) -> Iterator[tuple[StatsKey, HourCounts]]:
         return iter(sorted(self._counts.items()))
 
-    def _both(self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int) -> tuple[Counts, Counts]:
+    def _both(self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int) -> tuple[HourCounts, HourCounts]:
         begins_ms = at_ms - at_ms % HOUR_MS
-        one = self._counts.setdefault(Where(tenant, mode, endpoint_id, begins_ms, 0), Counts())
-        return one, self._counts.setdefault(Where(tenant, mode, "", begins_ms, part), Counts())
+        one = self._counts.setdefault(StatsKey(tenant, mode, endpoint_id, begins_ms, 0), HourCounts())
+        return one, self._counts.setdefault(StatsKey(tenant, mode, "", begins_ms, part), HourCounts())
 
     def attempt(
         self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int, *, ok: bool, duration_ms: float

@@ -102,7 +102,7 @@ class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class Hour(msgspec.Struct, frozen=True, kw_only=True):
+class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     """What one endpoint (or, summed, a tenant) had in one hour."""
 
     begins_ms: int
@@ -115,7 +115,7 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
     durations: Sequence[int] = ()
 
 
-class DeadGroup(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Dead deliveries that have the reason and the endpoint in common."""
 
     endpoint_id: str

@@ -14,16 +14,16 @@ from typing import Literal
 
 import msgspec
 
-State = Literal["pending", "retrying", "delivered", "dead", "cancelled", "paused"]
-Kind = Literal["delivery", "aside", "attempt"]
+SnapshotState = Literal["pending", "retrying", "delivered", "dead", "cancelled", "paused"]
+FactSource = Literal["delivery", "aside", "attempt"]
 
-_KINDS: dict[Kind, int] = {"delivery": 0, "aside": 1, "attempt": 2}
+_KINDS: dict[FactSource, int] = {"delivery": 0, "aside": 1, "attempt": 2}
 #: brokers' clocks may differ by that much: a delivery and its end may be written by two of them within a moment.
 #: A resume that is faster than that shows with its first attempt
 _SKEW_MS = 1000
 
 
-class Last(msgspec.Struct, frozen=True, kw_only=True):
+class LastOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How the last attempt ended, or why there was none."""
 
     status: int | None
@@ -33,7 +33,7 @@ class Last(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at_ms: int | None = None
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryFact(msgspec.Struct, frozen=True, kw_only=True):
     """What one record says of one delivery."""
 
     id: str
@@ -51,14 +51,14 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
 
     #: the record's topic: deliveries, deliveries.dead, attempts
-    kind: Kind
+    kind: FactSource
     #: the record's timestamp
     at_ms: int
-    state: State
+    state: SnapshotState
     #: attempts made by then
     attempts: int
     reason: str | None = None
-    last: Last | None = None
+    last: LastOutcome | None = None
     #: of a record of deliveries.dead that has the event's bytes: its offset
     dead_offset: int | None = None
 
@@ -79,7 +79,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "delivery" or self.attempts == 0
 
 
-class Standing(msgspec.Struct, kw_only=True):
+class DeliverySnapshot(msgspec.Struct, kw_only=True):
     """A delivery as it stands: a row of the read model, with what decides over later facts."""
 
     id: str
@@ -88,7 +88,7 @@ class Standing(msgspec.Struct, kw_only=True):
     endpoint_id: str
     event_id: str
     event_type: str
-    state: State
+    state: SnapshotState
     attempts: int
     created_at_ms: int
     updated_at_ms: int
@@ -115,10 +115,10 @@ class Standing(msgspec.Struct, kw_only=True):
     dead_offset: int | None = None
 
 
-def begun(fact: Fact) -> Standing:
+def begun(fact: DeliveryFact) -> DeliverySnapshot:
     """The standing of a delivery of which nothing was known."""
     source_partition, source_offset = fact.source or (None, None)
-    made = Standing(
+    made = DeliverySnapshot(
         id=fact.id,
         tenant=fact.tenant,
         mode=fact.mode,
@@ -149,7 +149,7 @@ def begun(fact: Fact) -> Standing:
     return made
 
 
-def learn(standing: Standing, fact: Fact) -> bool:
+def learn(standing: DeliverySnapshot, fact: DeliveryFact) -> bool:
     """Add a fact; whether something has changed."""
     changed = _more(standing, fact)
     mine = (standing.state == "delivered", standing.turn, standing.stage, standing.rank)
@@ -163,7 +163,7 @@ def learn(standing: Standing, fact: Fact) -> bool:
     return changed
 
 
-def _more(standing: Standing, fact: Fact) -> bool:
+def _more(standing: DeliverySnapshot, fact: DeliveryFact) -> bool:
     """What is a maximum of its own: the time, the last attempt, and coordinates that were not known."""
     changed = False
     if fact.is_news and fact.at_ms > standing.updated_at_ms:

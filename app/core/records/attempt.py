@@ -9,7 +9,7 @@ import msgspec
 from app.core.model.http_exchange import NOT_SENT
 
 #: what the attempt made of its delivery
-State = Literal["delivered", "retrying", "dead", "cancelled"]
+AttemptState = Literal["delivered", "retrying", "dead", "cancelled"]
 #: the reason of a failed attempt that decides nothing (`reassigned`)
 REASSIGNED = "reassigned"
 #: the reason of a delivery that ended because a later one of its line was let go
@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: first | retry | replay | manual | test: why this attempt was made
     trigger: str
     #: what became of the delivery: delivered | retrying | dead | cancelled
-    state: State
+    state: AttemptState
     #: the outcome as a closed word: ok | http_5xx | timeout | refused | … ; for cancelled and dead ones without a
     #: request: the reason
     result: str

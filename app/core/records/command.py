@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.core.model.delivery import Turn
+from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint, OpenCircuit, SealedSecret
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
@@ -42,7 +42,7 @@ class PutTenant(msgspec.Struct, frozen=True, tag="tenant.put"):
     expected_version: int | None = None
 
 
-class Unsubscribe(msgspec.Struct, frozen=True, tag="tenant.unsubscribe"):
+class UnsubscribeAddress(msgspec.Struct, frozen=True, tag="tenant.unsubscribe"):
     """Write to an address no more; not there: nothing changes."""
 
     tenant: str
@@ -96,7 +96,7 @@ class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate")
     expected_version: int | None = None
 
 
-class CloseHold(msgspec.Struct, frozen=True, tag="endpoint.close-hold"):
+class CloseSuspension(msgspec.Struct, frozen=True, tag="endpoint.close-hold"):
     """The last disablement ended later than `ReactivateEndpoint` could know: at these ends of events.raw."""
 
     id: str
@@ -182,13 +182,13 @@ class CancelReplay(msgspec.Struct, frozen=True, tag="replay.cancel"):
     id: str
 
 
-class TakeTurns(msgspec.Struct, frozen=True, tag="turns.take"):
+class SupersedeDeliveries(msgspec.Struct, frozen=True, tag="turns.take"):
     """Pass over the copies of these deliveries that wait somewhere from earlier turns."""
 
-    turns: list[Turn]
+    turns: list[DeliveryRevision]
 
 
-Action = (
+CommandAction = (
     CreateEndpoint
     | UpdateEndpoint
     | RemoveEndpoint
@@ -196,11 +196,11 @@ Action = (
     | MarkFailing
     | MarkCircuit
     | ReactivateEndpoint
-    | CloseHold
+    | CloseSuspension
     | RecoverEndpoint
     | RotateSecret
     | PutTenant
-    | Unsubscribe
+    | UnsubscribeAddress
     | CreateKey
     | RevokeKey
     | PutEventType
@@ -210,7 +210,7 @@ Action = (
     | PauseReplay
     | ResumeReplay
     | CancelReplay
-    | TakeTurns
+    | SupersedeDeliveries
 )
 
 
@@ -220,12 +220,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     #: names the command; its reply carries it
     id: str
     issued_at_ms: int
-    action: Action
+    action: CommandAction
     #: who asks for it, for the audit log; empty: a role of ours
     actor: str = ""
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CommandReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of a record of registry.replies; the key is the command's id."""
 
     command_id: str

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import cast, get_args
 
 from app.core.errors import Defect
-from app.core.model.delivery import Asked, Delivery
-from app.core.model.event import Event, Format, Mode
+from app.core.model.delivery import Delivery, ManualAction
+from app.core.model.event import Event, EventFormat, Mode
 from app.core.records.headers import _DIGITS, Header, _short, number, texts
 
 #: the header of a delivery whose event did not fit into a topic: how many bytes were left out
 OMITTED = "body-omitted"
 _MODES = frozenset(get_args(Mode))
-_FORMATS = frozenset(get_args(Format))
-_ASKED = frozenset(get_args(Asked))
+_FORMATS = frozenset(get_args(EventFormat))
+_ASKED = frozenset(get_args(ManualAction))
 #: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
 _LONGEST_WAIT_MS = 9 * 86_400_000
 
@@ -119,7 +119,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             mode=cast(Mode, _one_of(_MODES, named["mode"])),
             created_at=named["created-at"],
             body=value or b"",
-            format=cast(Format, _one_of(_FORMATS, named.get("format", "native"))),
+            format=cast(EventFormat, _one_of(_FORMATS, named.get("format", "native"))),
             accepted_at_ms=_number(named, "accepted-at") or 0,
             attempts=_number(named, "attempts") or 0,
             due_at_ms=_number(named, "due-at") or 0,
@@ -131,7 +131,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) ->
             arrival=_number(named, "arrival"),
             released=_number(named, "released"),
             turn=_number(named, "turn") or 0,
-            asked=cast(Asked, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
+            asked=cast(ManualAction, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
             source=named.get("source"),
             omitted=_number(named, OMITTED) or 0,
         )

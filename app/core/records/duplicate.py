@@ -27,7 +27,7 @@ _HEADERS = {
 }
 
 
-class DroppedDuplicate(msgspec.Struct, frozen=True, kw_only=True, rename=_HEADERS):
+class DuplicateNotice(msgspec.Struct, frozen=True, kw_only=True, rename=_HEADERS):
     """The headers of a record of events.duplicates; the key is the dropped record's."""
 
     tenant: str
@@ -49,15 +49,15 @@ class DroppedDuplicate(msgspec.Struct, frozen=True, kw_only=True, rename=_HEADER
     first_timestamp_ms: int
 
 
-def write(dropped: DroppedDuplicate) -> list[Header]:
+def write(dropped: DuplicateNotice) -> list[Header]:
     """The headers."""
     return [(name, str(value).encode()) for name, value in msgspec.to_builtins(dropped).items()]
 
 
-def read(headers: Iterable[Header]) -> DroppedDuplicate:
+def read(headers: Iterable[Header]) -> DuplicateNotice:
     """The reverse; `Defect` when it is not ours."""
     try:
         named = {name: text.decode() for name, text in headers if text is not None}
-        return msgspec.convert(named, DroppedDuplicate, strict=False)
+        return msgspec.convert(named, DuplicateNotice, strict=False)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         raise Defect(f"a record of events.duplicates is not readable: {error}") from error

@@ -12,7 +12,7 @@ _SIGHT = Struct(">IQQQ")
 MAX_SIGHTS = 32
 
 
-class Sight(msgspec.Struct, frozen=True):
+class AcceptedRecord(msgspec.Struct, frozen=True):
     """One accepted record of a key."""
 
     partition: int
@@ -22,13 +22,13 @@ class Sight(msgspec.Struct, frozen=True):
     sequence: int
 
 
-def encode(sights: tuple[Sight, ...]) -> bytes:
+def encode(sights: tuple[AcceptedRecord, ...]) -> bytes:
     """One version byte, then 28 bytes for each sight."""
     return _VERSION + b"".join(_SIGHT.pack(s.partition, s.offset, s.timestamp_ms, s.sequence) for s in sights)
 
 
-def decode(stored: bytes) -> tuple[Sight, ...]:
+def decode(stored: bytes) -> tuple[AcceptedRecord, ...]:
     """The reverse; a value of another version counts as nothing stored (costs a duplicate, never an event)."""
     if stored[:1] != _VERSION or (len(stored) - 1) % _SIGHT.size:
         return ()
-    return tuple(Sight(*numbers) for numbers in _SIGHT.iter_unpack(stored[1:]))
+    return tuple(AcceptedRecord(*numbers) for numbers in _SIGHT.iter_unpack(stored[1:]))

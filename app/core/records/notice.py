@@ -9,7 +9,7 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model.event import Mode
 
-Kind = Literal[
+NoticeKind = Literal[
     "endpoint.failing",
     "endpoint.disabled",
     "endpoint.recovered",
@@ -26,7 +26,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     tenant: str
     mode: Mode
-    kind: Kind
+    kind: NoticeKind
     #: ISO 8601, UTC: when the signal that led to it was appended
     at: str
     endpoint_id: str

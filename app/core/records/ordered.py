@@ -23,27 +23,27 @@ class Settlement(msgspec.Struct, frozen=True):
     """What became of an arrival; the record of one that is `aside` is the delivery's own, as it is now."""
 
     arrival: int
-    outcome: Outcome
+    outcome: SettledAs
 
 
-class Instruction(msgspec.Struct, frozen=True):
+class OperatorInstruction(msgspec.Struct, frozen=True):
     """What an operator wants of a line."""
 
     order: Literal["skip", "drop"]
 
 
-class Step(msgspec.Struct, frozen=True):
+class GateStep(msgspec.Struct, frozen=True):
     """What a resume says in deliveries.ordered. The stint is empty where the sequencer asks for an `open` itself."""
 
-    to: State
+    to: GateState
     stint: str = ""
 
 
-Ordered = Arrival | Settlement | Instruction | Step
-Outcome = Literal["delivered", "dead", "cancelled", "aside"]
-_OUTCOMES = frozenset(get_args(Outcome))
-State = Literal["open", "aside", "held"]
-_STATES = frozenset(get_args(State))
+OrderedRecord = Arrival | Settlement | OperatorInstruction | GateStep
+SettledAs = Literal["delivered", "dead", "cancelled", "aside"]
+_OUTCOMES = frozenset(get_args(SettledAs))
+GateState = Literal["open", "aside", "held"]
+_STATES = frozenset(get_args(GateState))
 #: the mark of an arrival that a resume brings
 RESUMED: Header = ("resumed", b"1")
 #: of a record of this topic, not of the delivery itself
@@ -52,7 +52,7 @@ _OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
 _LONGEST_KEY = 512
 
 
-def settlement(arrival: int, outcome: Outcome, ordering_key: str) -> list[Header]:
+def settlement(arrival: int, outcome: SettledAs, ordering_key: str) -> list[Header]:
     """The headers of a settlement; its key is the endpoint's id."""
     return [("settled", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
 
@@ -67,7 +67,7 @@ def of_delivery(headers: Iterable[Header]) -> list[Header]:
     return [(name, text) for name, text in headers if text is not None and name not in _OWN]
 
 
-def step(to: State, stint: str = "") -> list[Header]:
+def step(to: GateState, stint: str = "") -> list[Header]:
     """The headers of what a resume says to a gate; its key is the endpoint's id."""
     return [("gate", to.encode()), ("stint", stint.encode())]
 
@@ -77,28 +77,28 @@ def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[Heade
     return [("order", order.encode()), ("ordering-key", ordering_key.encode())]
 
 
-def read(headers: Iterable[Header]) -> tuple[str, Ordered]:
+def read(headers: Iterable[Header]) -> tuple[str, OrderedRecord]:
     """The ordering key (of a step: none), and what the record says; `Defect` when it is not ours."""
     try:
         named = texts(headers)
         if "gate" in named:
             if named["gate"] not in _STATES:
                 raise ValueError(named["gate"])
-            return "", Step(cast(State, named["gate"]), named.get("stint", ""))
+            return "", GateStep(cast(GateState, named["gate"]), named.get("stint", ""))
         key = named["ordering-key"]
         if len(key) > _LONGEST_KEY:
             raise ValueError(f"an ordering key of {len(key)} characters")
         if "settled" in named:
             if named["outcome"] not in _OUTCOMES:
                 raise ValueError(named["outcome"])
-            outcome = cast(Outcome, named["outcome"])
+            outcome = cast(SettledAs, named["outcome"])
             if outcome == "aside" and "delivery-id" not in named:  # of an older version, which has put it aside itself
                 outcome = "cancelled"
             return key, Settlement(number(named["settled"]), outcome)
         if "order" in named:
             if named["order"] not in ("skip", "drop"):
                 raise ValueError(named["order"])
-            return key, Instruction(cast(Literal["skip", "drop"], named["order"]))
+            return key, OperatorInstruction(cast(Literal["skip", "drop"], named["order"]))
         return key, Arrival(RESUMED[0] in named)
     except (KeyError, ValueError) as error:
         raise Defect(f"a record of deliveries.ordered is not readable: {error!r}") from error

@@ -15,7 +15,7 @@ import msgspec
 
 from app.core.errors import MalformedEvent
 from app.core.model import ids
-from app.core.model.event import Event, Format, Mode
+from app.core.model.event import Event, EventFormat, Mode
 from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, timestamp
 
@@ -104,7 +104,7 @@ def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Co
         raise MalformedEvent("not_json", "nested too deeply") from error
 
 
-def data_of(body: bytes, kind: Format) -> bytes:
+def data_of(body: bytes, kind: EventFormat) -> bytes:
     """The bytes of `data` inside an event's record value; `null` where a CloudEvent has none.
 
     `MalformedEvent` when the value is no event: nobody has understood it before.
@@ -201,7 +201,9 @@ def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at
     return _from_cloud_event(said, named, value or b"", "ce-binary", at)
 
 
-def _from_cloud_event(said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: Format, at: Coordinates) -> Event:
+def _from_cloud_event(
+    said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: EventFormat, at: Coordinates
+) -> Event:
     if said.specversion != "1.0":
         raise MalformedEvent("unsupported_content", f"CloudEvents {said.specversion}: only 1.0 is supported")
     if not said.id or not said.source:
@@ -234,7 +236,7 @@ def _event(
     ordering_key: str | None,
     traceparent: str | None,
     body: bytes,
-    kind: Format,
+    kind: EventFormat,
     at: Coordinates,
 ) -> Event:
     if not is_event_type(event_type):

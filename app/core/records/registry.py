@@ -9,14 +9,14 @@ import msgspec
 
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model.delivery import Turn
+from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.model.tenant import ApiKey, Tenant
-from app.core.records.command import Command, Reply
+from app.core.records.command import Command, CommandReply
 
-State = Endpoint | Tenant | ApiKey | EventType | Replay | Turn
+RegistryEntity = Endpoint | Tenant | ApiKey | EventType | Replay | DeliveryRevision
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
 
@@ -40,7 +40,7 @@ def apply(directory: Directory, key: str, value: bytes | None) -> None:
         reader(directory, name, value)
 
 
-def encode(value: State | Command | Reply | None) -> bytes | None:
+def encode(value: RegistryEntity | Command | CommandReply | None) -> bytes | None:
     """A registry value as JSON; None stays None (a tombstone)."""
     return None if value is None else _encoder.encode(value)
 
@@ -62,7 +62,7 @@ def _reader(
     return read
 
 
-def _name_of(state: State) -> str:
+def _name_of(state: RegistryEntity) -> str:
     match state:
         case EventType():
             return f"{state.tenant}/{state.mode}/{state.name}"
@@ -76,5 +76,5 @@ _READERS = {
     "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
     "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
-    "turn": _reader(Turn, Directory.put_turn, Directory.remove_turn),
+    "turn": _reader(DeliveryRevision, Directory.put_turn, Directory.remove_turn),
 }

@@ -10,7 +10,7 @@ from app.core.errors import Defect
 from app.core.model.endpoint import OpenCircuit
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HealthSignal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of a record of endpoints.signals; its key is the endpoint's id, its time the broker's."""
 
     #: ok: a success after something else; failed: an attempt failed; unsent: a delivery died without a request;
@@ -32,12 +32,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     circuit: OpenCircuit | None = None
 
 
-_decoder = msgspec.json.Decoder(Signal)
+_decoder = msgspec.json.Decoder(HealthSignal)
 #: bytes of a signal; ours are shorter, and notices repeat some of its texts
 _LONGEST = 65_536
 
 
-def read(value: bytes | None) -> Signal:
+def read(value: bytes | None) -> HealthSignal:
     """The signal of a record; `Defect` when it is none."""
     if len(value or b"") > _LONGEST:
         raise Defect(f"a record of endpoints.signals has {len(value or b'')} bytes")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from app.core.errors import ConfigError
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: bytes that headers and framing add to an event at most
@@ -19,7 +19,7 @@ _SMALLEST_BATCH_LIMIT = 1_048_588
 GROWTH = 16_384
 
 
-class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TopicDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file of topics/*.yaml."""
 
     name: str
@@ -65,7 +65,7 @@ class Topics:
 
         What a producer compresses may be of any size here.
         """
-        return self.limit(Names.DELIVERIES) - GROWTH
+        return self.limit(TopicName.DELIVERIES) - GROWTH
 
     def logical(self, name: str) -> str | None:
         """The reverse of `name`; None: it is none of these."""
@@ -89,7 +89,7 @@ def load(
     specs: list[TopicSpec] = []
     for file, document in documents.items():
         try:
-            said = msgspec.convert(document, Declaration)
+            said = msgspec.convert(document, TopicDeclaration)
         except msgspec.ValidationError as error:
             problems.append(f"{file}: {error}")
             continue
@@ -107,8 +107,8 @@ def load(
                     family=said.partitions if isinstance(said.partitions, str) else "",
                 )
             )
-    wanted = {name for key, name in vars(Names).items() if key.isupper() and name != Names.DELIVERIES_DELAY}
-    wanted |= {f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS}
+    wanted = {name for key, name in vars(TopicName).items() if key.isupper() and name != TopicName.DELIVERIES_DELAY}
+    wanted |= {f"{TopicName.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS}
     problems += [f"no file declares the topic {name}" for name in sorted(wanted - {spec.logical for spec in specs})]
     if problems:
         raise ConfigError(problems)

@@ -9,7 +9,7 @@ import msgspec
 from app.core.topics.declarations import Topics, TopicSpec
 
 
-class Actual(msgspec.Struct, frozen=True, kw_only=True):
+class ActualTopic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic as the cluster has it."""
 
     partitions: int
@@ -17,7 +17,7 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, str]
 
 
-class Create(msgspec.Struct, frozen=True, tag="create"):
+class CreateTopic(msgspec.Struct, frozen=True, tag="create"):
     """The topic is not there."""
 
     spec: TopicSpec
@@ -27,7 +27,7 @@ class Create(msgspec.Struct, frozen=True, tag="create"):
         return f"create {self.spec.name}: {self.spec.partitions} partitions, {self.spec.replication} replicas"
 
 
-class Configure(msgspec.Struct, frozen=True, tag="configure"):
+class ConfigureTopic(msgspec.Struct, frozen=True, tag="configure"):
     """Settings of the topic differ; `changes` maps each to (is, wanted)."""
 
     spec: TopicSpec
@@ -39,7 +39,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         return f"configure {self.spec.name}: {listed}"
 
 
-class Drift(msgspec.Struct, frozen=True, tag="drift"):
+class TopicDrift(msgspec.Struct, frozen=True, tag="drift"):
     """A difference that `apply` does not touch."""
 
     spec: TopicSpec
@@ -50,22 +50,22 @@ class Drift(msgspec.Struct, frozen=True, tag="drift"):
         return f"drift of {self.spec.name}: {self.problem}"
 
 
-Step = Create | Configure | Drift
+TopicStep = CreateTopic | ConfigureTopic | TopicDrift
 
 
-def plan(topics: Topics, actual: Mapping[str, Actual]) -> list[Step]:
+def plan(topics: Topics, actual: Mapping[str, ActualTopic]) -> list[TopicStep]:
     """What separates the cluster from the declarations, in the order in which it would be done."""
-    steps: list[Step] = []
+    steps: list[TopicStep] = []
     for spec in topics.specs:
         there = actual.get(spec.name)
         if there is None:
-            steps.append(Create(spec))
+            steps.append(CreateTopic(spec))
             continue
         if there.partitions != spec.partitions:
-            steps.append(Drift(spec, _count_problem(spec, there)))
+            steps.append(TopicDrift(spec, _count_problem(spec, there)))
         if there.replication < spec.replication:
             steps.append(
-                Drift(
+                TopicDrift(
                     spec,
                     f"{there.replication} replicas instead of {spec.replication}: raise them with "
                     "kafka-reassign-partitions.sh, or set HOOKSTREAM_REPLICATION_FACTOR",
@@ -77,7 +77,7 @@ def plan(topics: Topics, actual: Mapping[str, Actual]) -> list[Step]:
             if not _same(there.config.get(name, ""), wanted)
         }
         if changes:
-            steps.append(Configure(spec, changes))
+            steps.append(ConfigureTopic(spec, changes))
     return steps
 
 
@@ -90,7 +90,7 @@ def _same(there: str, wanted: str) -> bool:
         return False
 
 
-def _count_problem(spec: TopicSpec, there: Actual) -> str:
+def _count_problem(spec: TopicSpec, there: ActualTopic) -> str:
     return (
         f"{there.partitions} partitions instead of {spec.partitions}: counts are frozen, because keys would move away "
         f"from their tables and waiting retries; set HOOKSTREAM_PARTITIONS={there.partitions}, or use another "

@@ -31,7 +31,7 @@ RUNGS: tuple[tuple[str, float], ...] = (
 )
 
 
-class Names:
+class TopicName:
     """Logical topic names that roles use."""
 
     EVENTS_RAW = "events.raw"

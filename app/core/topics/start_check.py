@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.core.topics.declarations import Topics, TopicSpec
-from app.core.topics.drift import Actual, Configure, plan
-from app.core.topics.names import Names
+from app.core.topics.drift import ActualTopic, ConfigureTopic, plan
+from app.core.topics.names import TopicName
 
 _SHOWN = 5
 #: setting → what a difference leads to
@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
     harmless: list[str]
 
 
-def judge(topics: Topics, actual: Mapping[str, Actual]) -> Judgement:
+def judge(topics: Topics, actual: Mapping[str, ActualTopic]) -> Judgement:
     """The differences between `actual` and the declarations; topics that are missing are none of them."""
     dangers = [*_families(topics, actual), *_fixed(topics, actual)]
     harmless: list[str] = []
@@ -41,7 +41,7 @@ def judge(topics: Topics, actual: Mapping[str, Actual]) -> Judgement:
             continue
         risky = (
             {name: each for name, each in step.changes.items() if _is_dangerous(step.spec, name, *each)}
-            if (isinstance(step, Configure))
+            if (isinstance(step, ConfigureTopic))
             else {}
         )
         dangers += [
@@ -54,7 +54,7 @@ def judge(topics: Topics, actual: Mapping[str, Actual]) -> Judgement:
     return Judgement(dangers, harmless)
 
 
-def _families(topics: Topics, actual: Mapping[str, Actual]) -> list[str]:
+def _families(topics: Topics, actual: Mapping[str, ActualTopic]) -> list[str]:
     members: dict[str, list[TopicSpec]] = defaultdict(list)
     for spec in topics.specs:
         if spec.family and spec.name in actual:
@@ -74,7 +74,7 @@ def _families(topics: Topics, actual: Mapping[str, Actual]) -> list[str]:
     return problems
 
 
-def _fixed(topics: Topics, actual: Mapping[str, Actual]) -> list[str]:
+def _fixed(topics: Topics, actual: Mapping[str, ActualTopic]) -> list[str]:
     return [
         f"{spec.name} has {actual[spec.name].partitions} partitions, and must have {spec.partitions}: its readers "
         f"rely on it. {_remedy([spec.name])}"
@@ -96,7 +96,7 @@ def _is_dangerous(spec: TopicSpec, name: str, was: str, wanted: str) -> bool:
     if name not in _DANGERS:
         return False
     if name == "retention.ms" and not (
-        spec.logical.startswith(f"{Names.DELIVERIES_DELAY}.") or spec.logical.endswith("-changelog")
+        spec.logical.startswith(f"{TopicName.DELIVERIES_DELAY}.") or spec.logical.endswith("-changelog")
     ):
         return False  # how long an outage may last is the operator's choice
     return name not in _AT_LEAST or _is_less(was, wanted)

@@ -12,7 +12,7 @@ from app.api.contract.deliveries import RetryIn
 from app.api.handlers import delivery_filters, retries
 from app.core.errors import Unavailable
 from app.core.model import timestamps
-from app.core.readmodel.rows import DeadGroup
+from app.core.readmodel.rows import DeadLetterGroup
 from app.dashboard.pages.deliveries import urls
 from app.dashboard.request import Desk, Page, Result, Visit, body_of
 
@@ -51,7 +51,7 @@ async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, An
         since_ms = timestamps.moment(since, now_ms)
     except (ValueError, OverflowError) as error:
         since, since_ms, wrong = "7d", timestamps.moment("7d", now_ms), str(error)
-    groups: Sequence[DeadGroup] = ()
+    groups: Sequence[DeadLetterGroup] = ()
     has_reads = True
     try:
         groups = await desk.api.reads.dead_groups(caller.tenant, caller.mode, since_ms=since_ms, limit=_MOST)

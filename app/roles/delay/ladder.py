@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 
 T = TypeVar("T")
 
@@ -51,13 +51,13 @@ class Ladder(Generic[T]):
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         #: per partition, in the order of the log: (look at, due, item, size)
-        self._queues: dict[Place, deque[tuple[int, int, T, int]]] = {}
+        self._queues: dict[PartitionId, deque[tuple[int, int, T, int]]] = {}
         #: (due, serial, item, size)
         self._held: list[tuple[int, int, T, int]] = []
         self._held_bytes = 0
         self._serial = 0
 
-    def add(self, place: Place, item: T, *, appended_ms: int, due_ms: int, rung_ms: int, size: int) -> None:
+    def add(self, place: PartitionId, item: T, *, appended_ms: int, due_ms: int, rung_ms: int, size: int) -> None:
         """A record was read. `rung_ms` 0: the shortest rung, to be looked at now."""
         look_at = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
         self._queues.setdefault(place, deque()).append((look_at, due_ms, item, size))
@@ -99,11 +99,11 @@ class Ladder(Generic[T]):
             times.append(self._held[0][0])
         return min(times, default=None)
 
-    def reading(self, place: Place) -> bool:
+    def reading(self, place: PartitionId) -> bool:
         """Whether more of that partition should be read: nothing of it waits to be looked at."""
         return not self._queues.get(place)
 
-    def forget(self, places: set[Place], of: Callable[[T], Place]) -> None:
+    def forget(self, places: set[PartitionId], of: Callable[[T], PartitionId]) -> None:
         """These partitions were revoked."""
         for place in places:
             self._queues.pop(place, None)
@@ -114,7 +114,7 @@ class Ladder(Generic[T]):
     def _full(self) -> bool:
         return len(self._held) >= self._capacity or self._held_bytes >= self._capacity_bytes
 
-    def oldest_due_ms(self, of: Callable[[T], Place]) -> dict[str, int]:
+    def oldest_due_ms(self, of: Callable[[T], PartitionId]) -> dict[str, int]:
         """For each topic with something in memory, the due time of what is next there."""
         dues: dict[str, int] = {}
         for (topic, _), queue in self._queues.items():
@@ -125,7 +125,7 @@ class Ladder(Generic[T]):
             dues[topic] = min(self._held[0][0], dues.get(topic, self._held[0][0]))
         return dues
 
-    def waiting(self, of: Callable[[T], Place]) -> dict[Place, tuple[int, int]]:
+    def waiting(self, of: Callable[[T], PartitionId]) -> dict[PartitionId, tuple[int, int]]:
         """For each partition with something in memory, how much it is, and when something of it has to happen next."""
         full = self._full()
         found = {

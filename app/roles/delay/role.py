@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from app.core.offsets.partitions import Committed, Partition, Place
-from app.core.offsets.progress import Progress, Report, progress_of
+from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
+from app.core.offsets.progress import PartitionProgress, RoleReport, progress_of
 from app.core.records import delivery, headers
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, Names, rung_for
+from app.core.topics.names import RUNGS, TopicName, rung_for
 from app.ports.clock import Clock
 from app.ports.consumer import Record, Source
 from app.ports.metrics import Meter
@@ -37,7 +37,7 @@ _FIRST_RUNG = RUNGS[0][0]
 class _Waiting:
     __slots__ = ("due_ms", "partition", "record")
 
-    def __init__(self, partition: Partition, record: Record, due_ms: int) -> None:
+    def __init__(self, partition: OpenPartition, record: Record, due_ms: int) -> None:
         self.partition = partition
         self.record = record
         self.due_ms = due_ms
@@ -51,9 +51,9 @@ class DelayRole:
         self._log = log_
         self._clock = clock
         self._meter = meter
-        self._deliveries = topics.name(Names.DELIVERIES)
+        self._deliveries = topics.name(TopicName.DELIVERIES)
         self._max_record_bytes = topics.max_record_bytes
-        self._rung_topic = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
+        self._rung_topic = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
         self._rung_name = {topic: name for name, topic in self._rung_topic.items()}
         self._rung_ms = {
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
@@ -61,14 +61,14 @@ class DelayRole:
         self._commits = Commits(source, clock)
         self._partitions = self._commits.partitions
         self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
-        self._paused: set[Place] = set()
+        self._paused: set[PartitionId] = set()
         self._failed: asyncio.Future[None] | None = None
 
     def ready(self) -> str | None:
         """None when a new retry would be released in time; else why not."""
         return None if self._partitions.known else "waiting for the assignment of partitions"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: a record was read, released or handed down. What is not due yet is no lag."""
         waiting = self._ladder.waiting(lambda each: each.partition.place)
         now_ms = self._clock.now_ms()
@@ -81,8 +81,8 @@ class DelayRole:
             if unsettled or (number and next_ms <= now_ms):
                 places[partition.place] = progress_of(partition, read)
             elif self._ladder.reading(partition.place):
-                places[partition.place] = Progress(read)
-        return Report(places, settling=self.ready())
+                places[partition.place] = PartitionProgress(read)
+        return RoleReport(places, settling=self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""
@@ -106,13 +106,13 @@ class DelayRole:
             if self._failed.done() and not self._failed.cancelled():
                 self._failed.exception()
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`."""
         self._partitions.add(places)
         self._paused -= set(places)
         self._meter.count("rebalances_total", role="delay")
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """Commit and forget; the next owner reads what was held again."""
         await self._commits.commit()
         self._partitions.remove(places)
@@ -136,7 +136,7 @@ class DelayRole:
             return _IDLE_POLL_MS
         return max(0, min(_IDLE_POLL_MS, wake_ms - self._clock.now_ms()))
 
-    def _take_in(self, place: Place, records: Sequence[Record]) -> None:
+    def _take_in(self, place: PartitionId, records: Sequence[Record]) -> None:
         partition = self._partitions.get(place)
         if partition is None:
             return
@@ -147,7 +147,7 @@ class DelayRole:
                 continue
             if headers.size_of(record) > self._max_record_bytes:
                 log.error("delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be")
-                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_DELAY)
+                self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES_DELAY)
                 partition.finished(record.offset, size)
             else:
                 due_ms = delivery.due_at_ms(record.headers, now_ms)

@@ -11,9 +11,9 @@ import msgspec
 from app.core.model.clipping import clip, clip_headers
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import Outcome, Refusal, Reply
+from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply
 from app.core.model.timestamps import iso
-from app.core.records.attempt import BODY_KEPT, REASSIGNED, SUPERSEDED, Attempt, Cut, State
+from app.core.records.attempt import BODY_KEPT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
 from app.roles.dispatch.compressed import inflated
 from app.roles.dispatch.schedule import retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
@@ -26,10 +26,10 @@ ERROR_BUDGET = 1024
 
 
 def sent(
-    delivery: Delivery, endpoint: Endpoint, outcome: Outcome, verdict: Verdict, *, started_ms: int, ended_ms: int
+    delivery: Delivery, endpoint: Endpoint, outcome: HttpOutcome, verdict: Verdict, *, started_ms: int, ended_ms: int
 ) -> Attempt:
     """The record of an attempt for which a request was made."""
-    reply = outcome if isinstance(outcome, Reply) else None
+    reply = outcome if isinstance(outcome, HttpReply) else None
     state, next_at, reason = _ending(verdict)
     headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
     words = "" if state == "delivered" else "; ".join((_in_words(outcome), *remarks))
@@ -72,7 +72,7 @@ def sent(
 
 
 def unsent(
-    delivery: Delivery, endpoint: Endpoint | None, state: State, reason: str, error: str, now_ms: int
+    delivery: Delivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str, now_ms: int
 ) -> Attempt:
     """The record of a delivery that ended without a request; its number is that of the last attempt made."""
     words = clip(error, ERROR_BUDGET)
@@ -123,7 +123,7 @@ def _trigger(delivery: Delivery) -> str:
     return "retry" if delivery.attempts else "replay" if delivery.replay_id else "first"
 
 
-def _ending(verdict: Verdict) -> tuple[State, str | None, str | None]:
+def _ending(verdict: Verdict) -> tuple[AttemptState, str | None, str | None]:
     """State, time of the next attempt and reason."""
     match verdict:
         case Delivered():
@@ -134,12 +134,12 @@ def _ending(verdict: Verdict) -> tuple[State, str | None, str | None]:
             return "dead", None, why
 
 
-def _in_words(outcome: Outcome) -> str:
-    return outcome.detail if isinstance(outcome, Refusal) else f"the endpoint answered {outcome.status}"
+def _in_words(outcome: HttpOutcome) -> str:
+    return outcome.detail if isinstance(outcome, HttpFailure) else f"the endpoint answered {outcome.status}"
 
 
 def _response(
-    reply: Reply, state: State, ended_ms: int
+    reply: HttpReply, state: AttemptState, ended_ms: int
 ) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]:
     """Headers and body of a response as an attempt keeps them, what of them was cut, and what is odd about them."""
     cut: list[Cut] = []
@@ -164,7 +164,7 @@ def _response(
     return headers, short or None, tuple(cut), tuple(remarks)
 
 
-def _readable(reply: Reply) -> tuple[bytes, str | None]:
+def _readable(reply: HttpReply) -> tuple[bytes, str | None]:
     """The body as it can be read, and why it cannot; we ask for no compression, and some compress all the same."""
     encoding = reply.header("content-encoding")
     if not reply.body or encoding is None or encoding.strip().lower() in ("", "identity"):

@@ -20,7 +20,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from app.core.model.http_exchange import Outcome, Reply
+from app.core.model.http_exchange import HttpOutcome, HttpReply
 from app.core.topics.names import RUNGS
 
 T = TypeVar("T")
@@ -46,9 +46,9 @@ _REACHES_MS = tuple(round(seconds * 1000) for _, seconds in reversed(RUNGS) if s
 _SILENT = frozenset(("timeout", "refused", "reset", "tls", "dns", "connect", "protocol"))
 
 
-def heard(outcome: Outcome) -> bool | None:
+def heard(outcome: HttpOutcome) -> bool | None:
     """Whether a receiver has said anything: False for silence; None where the outcome is no word about the receiver."""
-    if isinstance(outcome, Reply) or outcome.kind == "blocked_address":  # the egress guard answers at once
+    if isinstance(outcome, HttpReply) or outcome.kind == "blocked_address":  # the egress guard answers at once
         return True
     return False if outcome.kind in _SILENT else None
 

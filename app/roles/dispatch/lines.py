@@ -25,7 +25,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from app.core.model.delivery import Delivery
-from app.core.offsets.partitions import Partition
+from app.core.offsets.partitions import OpenPartition
 
 #: lines with nothing in hand whose marks are remembered
 REMEMBERED = 20_000
@@ -39,7 +39,7 @@ class Held(Protocol):
     delivery: Delivery
 
     @property
-    def partition(self) -> Partition: ...
+    def partition(self) -> OpenPartition: ...
 
 
 W = TypeVar("W", bound=Held)
@@ -141,12 +141,12 @@ class Lines(Generic[W]):
             line.hands.remove(work)
         return self._next(name, line, [])
 
-    def caught_up(self, partition: Partition) -> list[Step[W]]:
+    def caught_up(self, partition: OpenPartition) -> list[Step[W]]:
         """Nothing of the partition is held back any more (`catching_up` is false by now)."""
         names = [name for name, line in self._busy.items() if any(each.partition is partition for each in line.waiting)]
         return [self._next(name, self._busy[name], []) for name in names if name in self._busy]
 
-    def held_back(self, partition: Partition) -> int:
+    def held_back(self, partition: OpenPartition) -> int:
         """How many of the partition wait."""
         return sum(1 for line in self._busy.values() for each in line.waiting if each.partition is partition)
 

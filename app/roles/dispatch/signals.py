@@ -17,9 +17,9 @@ import msgspec
 
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.model.http_exchange import NOT_SENT
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 from app.core.records.attempt import Attempt
-from app.core.records.signal import Signal
+from app.core.records.signal import HealthSignal
 from app.profiles.catalog import get as profile_of
 from app.profiles.policy import effective
 
@@ -86,7 +86,7 @@ class Telling:
     def __init__(self) -> None:
         self._teller = Teller()
 
-    def forget(self, places: Iterable[Place]) -> None:
+    def forget(self, places: Iterable[PartitionId]) -> None:
         """What was told of these is no longer known."""
         self._teller.forget({number for _, number in places})
 
@@ -94,7 +94,7 @@ class Telling:
         """An attempt has succeeded."""
         if not self._teller.success(partition, endpoint.id):
             return None
-        return _encoder.encode(Signal(outcome="ok", epoch=endpoint.epoch, delivery_id=attempt.delivery_id))
+        return _encoder.encode(HealthSignal(outcome="ok", epoch=endpoint.epoch, delivery_id=attempt.delivery_id))
 
     def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt, now_s: float) -> bytes | None:
         """An attempt has failed; `now_s` is of a monotonic clock."""
@@ -108,7 +108,7 @@ class Telling:
 
     def circuit(self, endpoint: Endpoint, circuit: OpenCircuit | None) -> bytes:
         """The endpoint's circuit has opened (again), or it has closed."""
-        return _encoder.encode(Signal(outcome="circuit", epoch=endpoint.epoch, circuit=circuit))
+        return _encoder.encode(HealthSignal(outcome="circuit", epoch=endpoint.epoch, circuit=circuit))
 
     def unsent(self, endpoint: Endpoint, attempt: Attempt) -> bytes:
         """A delivery has died without a request."""
@@ -116,7 +116,7 @@ class Telling:
 
 
 def _signal(outcome: Literal["failed", "unsent"], endpoint: Endpoint, attempt: Attempt) -> bytes:
-    signal = Signal(
+    signal = HealthSignal(
         outcome=outcome,
         epoch=endpoint.epoch,
         delivery_id=attempt.delivery_id,

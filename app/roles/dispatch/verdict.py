@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core.model.http_exchange import Outcome, Reply
+from app.core.model.http_exchange import HttpOutcome, HttpReply
 from app.profiles.policy import Policy
 from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
 
@@ -34,10 +34,10 @@ class Dead(msgspec.Struct, frozen=True, tag="dead"):
 Verdict = Delivered | RetryAt | Dead
 
 
-def judge(outcome: Outcome, *, attempt: int, policy: Policy, now_ms: int, dice: float) -> Verdict:
+def judge(outcome: HttpOutcome, *, attempt: int, policy: Policy, now_ms: int, dice: float) -> Verdict:
     """Judge attempt number `attempt` (from 1) that ended at `now_ms`; `dice` is in [0, 1)."""
     retry_after = None
-    if isinstance(outcome, Reply):
+    if isinstance(outcome, HttpReply):
         if 200 <= outcome.status < 300:
             return Delivered()
         if outcome.status == 410 and policy.gone_410:
@@ -49,9 +49,9 @@ def judge(outcome: Outcome, *, attempt: int, policy: Policy, now_ms: int, dice: 
     return RetryAt(due_at_ms(now_ms, delay, scale=policy.scale, dice=dice, retry_after_s=retry_after))
 
 
-def result_of(outcome: Outcome) -> str:
+def result_of(outcome: HttpOutcome) -> str:
     """The outcome as a closed word for logs and metrics: `ok`, `http_4xx`, `timeout`, …"""
-    if not isinstance(outcome, Reply):
+    if not isinstance(outcome, HttpReply):
         return outcome.kind
     if outcome.status == 429:
         return "http_429"

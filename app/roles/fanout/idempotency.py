@@ -14,27 +14,27 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core.records.idempotency_entry import MAX_SIGHTS, Sight, decode, encode
+from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
 
 
 class Again(msgspec.Struct, frozen=True):
     """The same record seen again: process with its sequence."""
 
-    sight: Sight
+    sight: AcceptedRecord
 
 
 class Duplicate(msgspec.Struct, frozen=True):
     """Another record of the same event within the TTL: drop."""
 
-    first: Sight
+    first: AcceptedRecord
 
 
 class First(msgspec.Struct, frozen=True):
     """Never seen: process, and store `with_sight`."""
 
-    others: tuple[Sight, ...]
+    others: tuple[AcceptedRecord, ...]
 
-    def with_sight(self, sight: Sight) -> bytes:
+    def with_sight(self, sight: AcceptedRecord) -> bytes:
         """The table value that remembers it."""
         return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_SIGHTS:])
 

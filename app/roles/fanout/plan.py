@@ -113,7 +113,7 @@ class Drop(msgspec.Struct, frozen=True):
     #: its idempotency key; the event's id where it has none
     key: str
     event: Event
-    first: idempotency_entry.Sight
+    first: idempotency_entry.AcceptedRecord
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -292,7 +292,9 @@ class Planner:
             case idempotency.First() as new:
                 self._judge(event)
                 number = self._number(event, record.offset)
-                sight = idempotency_entry.Sight(self._partition, record.offset, max(record.timestamp, 0), number)
+                sight = idempotency_entry.AcceptedRecord(
+                    self._partition, record.offset, max(record.timestamp, 0), number
+                )
                 self._plan.sights[key] = new.with_sight(sight)
                 return True, number or None
 

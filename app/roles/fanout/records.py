@@ -34,7 +34,7 @@ def _why(rejection: Rejection, topic: str, partition: int) -> list[Header]:
 
 def dropped(drop: Drop, rules: Rules, partition: int) -> tuple[bytes | None, list[Header]]:
     """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
-    said = duplicate.DroppedDuplicate(
+    said = duplicate.DuplicateNotice(
         tenant=drop.event.tenant,
         mode=drop.event.mode,
         idempotency_key=drop.key,

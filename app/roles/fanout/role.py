@@ -18,7 +18,7 @@ from functools import partial
 
 import structlog
 
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import Bundle, BundleLog
@@ -123,9 +123,9 @@ class FanoutRole:
         """None when a new event would be fanned out; else why not."""
         return self._app.ready() if self._app else "starting"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
-        return self._app.report() if self._app else Report(settling="starting")
+        return self._app.report() if self._app else RoleReport(settling="starting")
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""

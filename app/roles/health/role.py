@@ -17,13 +17,13 @@ import structlog
 
 from app.core.errors import Defect
 from app.core.model import ids
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.records.registry import encode
-from app.core.records.signal import Signal, read
+from app.core.records.signal import HealthSignal, read
 from app.core.sampling import Sampled
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 from app.ports.history import Ends
 from app.ports.metrics import Meter
@@ -72,18 +72,18 @@ class HealthRole:
         self._ends = ends
         self._meter = meter
         self._pipe = BatchPipe(log_)
-        self._commands = topics.name(Names.REGISTRY_COMMANDS)
-        self._notices = topics.name(Names.NOTICES)
-        self._dead = topics.name(Names.DELIVERIES_DEAD)
+        self._commands = topics.name(TopicName.REGISTRY_COMMANDS)
+        self._notices = topics.name(TopicName.NOTICES)
+        self._dead = topics.name(TopicName.DELIVERIES_DEAD)
         self._lines = Sampled(most=_LINES, every_s=_LINES_S)
 
     def ready(self) -> str | None:
         """None when a signal would be acted on; else why not."""
         return self._app.ready() if self._app else "starting"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
-        return self._app.report() if self._app else Report(settling="starting")
+        return self._app.report() if self._app else RoleReport(settling="starting")
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""
@@ -118,11 +118,11 @@ class HealthRole:
     def _observe(self, partition: StreamPartition, states: dict[bytes, Health | None], record: Record) -> Said | None:
         key = record.key or b""
         try:
-            signal: Signal = read(record.value)
+            signal: HealthSignal = read(record.value)
             endpoint = self._feed.directory.endpoint(key.decode())
         except (Defect, UnicodeDecodeError) as error:
             log.error("health.unreadable", partition=partition.number, offset=record.offset, error=str(error))
-            self._meter.count("records_unreadable_total", topic=Names.ENDPOINTS_SIGNALS)
+            self._meter.count("records_unreadable_total", topic=TopicName.ENDPOINTS_SIGNALS)
             return None
         before = states[key] if key in states else _known(partition.read(TABLE, key))
         profile = PROFILES.get(endpoint.profile) if endpoint else None

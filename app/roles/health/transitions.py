@@ -25,8 +25,8 @@ from app.core.model.clipping import clip
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.model.ids import notice_id
 from app.core.model.timestamps import iso
-from app.core.records.notice import Kind, Notice
-from app.core.records.signal import Signal
+from app.core.records.notice import Notice, NoticeKind
+from app.core.records.signal import HealthSignal
 from app.profiles.policy import DisableRule, effective
 from app.roles.health import wording as words
 from app.roles.health.onset import DAY_MS, Failure, begins
@@ -144,7 +144,7 @@ class Health(msgspec.Struct, frozen=True, array_like=True):
 
 
 def observe(
-    state: Health | None, endpoint: Endpoint | None, rule: DisableRule, signal: Signal, offset: int, at_ms: int
+    state: Health | None, endpoint: Endpoint | None, rule: DisableRule, signal: HealthSignal, offset: int, at_ms: int
 ) -> tuple[Health | None, Said | None]:
     """A signal at `offset` of the log, appended at `at_ms`: the state after it (None: forget it), and the orders.
 
@@ -169,7 +169,7 @@ class _Step:
     """One signal on its way through the machine."""
 
     def __init__(
-        self, state: Health, endpoint: Endpoint, rule: DisableRule, signal: Signal, offset: int, at_ms: int
+        self, state: Health, endpoint: Endpoint, rule: DisableRule, signal: HealthSignal, offset: int, at_ms: int
     ) -> None:
         self._state = state
         self._endpoint = endpoint
@@ -328,7 +328,7 @@ class _Step:
             error=self._signal.error,
         )
 
-    def _tell(self, kind: Kind, summary: str, **more: str | int | float | None) -> None:
+    def _tell(self, kind: NoticeKind, summary: str, **more: str | int | float | None) -> None:
         facts = self._facts()
         data = {
             "url": facts.url,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.core.email import Entry, Letter
+from app.core.email import DigestEntry, EmailDigest
 from app.core.records.notice import Notice
 from app.core.wording import hint, plain
 
@@ -55,11 +55,11 @@ def pause_s(failures: int) -> float:
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20))
 
 
-def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> Letter:
+def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> EmailDigest:
     """The e-mail about these notices; the gravest first."""
     rank = {kind: number for number, kind in enumerate(_TITLES)}
     ordered = sorted(notices, key=lambda each: (rank.get(each.kind, len(rank)), each.at))
-    return Letter(
+    return EmailDigest(
         subject=subject(notices),
         tenant=plain(tenant),
         entries=tuple(map(_entry, ordered[:_SHOWN])),
@@ -77,12 +77,12 @@ def subject(notices: Sequence[Notice]) -> str:
     return f"{noun}: {', '.join(parts)}".capitalize()
 
 
-def _entry(notice: Notice) -> Entry:
+def _entry(notice: Notice) -> DigestEntry:
     status = notice.data.get("last_status")
     result = notice.data.get("last_result")
     said = hint(str(result) if result else None, status if isinstance(status, int) else None)
     helps = said is not None and _TO_DO.get(notice.kind) != ""
-    return Entry(
+    return DigestEntry(
         title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(),
         at=plain(notice.at),
         mode=notice.mode,

@@ -20,12 +20,12 @@ import structlog
 from app.core.errors import Defect
 from app.core.model import ids
 from app.core.model.event_types import RESERVED
-from app.core.offsets.partitions import Committed, Partition, Place
-from app.core.offsets.progress import Report, progress_of
+from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
+from app.core.offsets.progress import RoleReport, progress_of
 from app.core.records import notice as notice_record
 from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record, Source
 from app.ports.mail import Mail, Mailer, Writer
@@ -49,7 +49,7 @@ _STOP_S = 3.0
 
 
 class _Waiting(NamedTuple):
-    partition: Partition
+    partition: OpenPartition
     offset: int
     size: int
     notice: Notice
@@ -96,7 +96,7 @@ class NotifierRole:
         self._mailer = mailer
         self._writer = writer
         self._link = link
-        self._events = topics.name(Names.EVENTS_RAW)
+        self._events = topics.name(TopicName.EVENTS_RAW)
         self._clock = clock
         self._meter = meter
         self._pace = pace
@@ -113,14 +113,14 @@ class NotifierRole:
         """None when a new notice would be acted on; else why not."""
         return None if self._partitions.known else "waiting for the assignment of partitions"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: a notice was read or finished. To gather, and to wait for a mail server, is to
         wait on purpose.
         """
         until_s = max((box.until_s for box in self._boxes.values()), default=None)
         waits_s = until_s + _HANDOVER_S * 20 if until_s is not None else None
         places = self._partitions.of(self._partitions.places())
-        return Report(
+        return RoleReport(
             {each.place: progress_of(each, self._source.position(each.place), waits_s) for each in places},
             settling=self.ready(),
         )
@@ -148,12 +148,12 @@ class NotifierRole:
             if self._failed.done() and not self._failed.cancelled():
                 self._failed.exception()
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`."""
         self._partitions.add(places)
         self._meter.count("rebalances_total", role="notifier")
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """Wait (bounded) for e-mails that are with the server, commit, forget the rest: the next owner reads it."""
         await self._let_go()
         await self._commits.commit()
@@ -186,7 +186,7 @@ class NotifierRole:
             self._partitions.read_to(self._source.position)
             self._meter.gauge("notices_waiting", self._partitions.open)
 
-    async def _take_in(self, partition: Partition, record: Record) -> None:
+    async def _take_in(self, partition: OpenPartition, record: Record) -> None:
         size = len(record.value or b"")
         if not partition.opened(record.offset, size):
             return
@@ -194,7 +194,7 @@ class NotifierRole:
             notice = notice_record.read(record.value)
         except Defect as error:
             log.error("notifier.unreadable", place=partition.place, offset=record.offset, error=str(error))
-            self._meter.count("records_unreadable_total", topic=Names.NOTICES)
+            self._meter.count("records_unreadable_total", topic=TopicName.NOTICES)
             partition.finished(record.offset, size)
             return
         await self._tell_endpoints(notice)

@@ -17,9 +17,9 @@ import structlog
 
 from app.core.errors import Defect, LogMoved, Unavailable
 from app.core.offsets.log_moves import LogMove
-from app.core.offsets.partitions import Committed, Place
-from app.core.offsets.progress import Progress, Report
-from app.core.readmodel.batch import TOPICS, Portion
+from app.core.offsets.partitions import CommittedOffset, PartitionId
+from app.core.offsets.progress import PartitionProgress, RoleReport
+from app.core.readmodel.batch import TOPICS, ProjectionBatch
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
 from app.ports.consumer import Record, SeekingSource
@@ -65,9 +65,9 @@ class ProjectionRole:
         self._meter = meter
         self._retention_ms = retention_days * _DAY_MS
         self._logical = {topics.name(name): name for name in TOPICS}
-        self._assigned: set[Place] = set()
+        self._assigned: set[PartitionId] = set()
         #: place (of a physical topic) → the offset that is next in the database; one that is not here is not read
-        self._next: dict[Place, int] = {}
+        self._next: dict[PartitionId, int] = {}
         self._known = False
         self._writing = asyncio.Lock()
         self._trouble: str | None = None
@@ -81,7 +81,7 @@ class ProjectionRole:
             return "waiting for the assignment of partitions"
         return None if self._next.keys() >= self._assigned else "looking up where to read on"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: a record was read or written. Waiting for the database is on purpose."""
         waits_s = self._clock.monotonic() + 2 * _AGAIN_S[-1] if self._trouble else None
         busy = self._writing.locked()
@@ -90,8 +90,8 @@ class ProjectionRole:
             low, read = self._next.get(place), self._source.position(place)
             if low is not None and read is not None and not busy:
                 low = max(low, read)
-            places[place] = Progress(low, (read or 0,), waits_s)
-        return Report(places, settling=None if self._known or self._trouble else self.ready())
+            places[place] = PartitionProgress(low, (read or 0,), waits_s)
+        return RoleReport(places, settling=None if self._known or self._trouble else self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""
@@ -111,13 +111,13 @@ class ProjectionRole:
 
     # --- partitions -------------------------------------------------------------------------------------------------
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`. Reading begins when the database has said where."""
         self._assigned |= set(places)
         self._known = True
         self._meter.count("rebalances_total", role="projection")
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """Forget them; a transaction under way may end, and if it cannot, the database refuses it later."""
         self._assigned -= places
         try:
@@ -137,7 +137,7 @@ class ProjectionRole:
             self._source.seek(place, self._next[place])
             self._source.resume(place)
 
-    def _named(self, place: Place) -> Place:
+    def _named(self, place: PartitionId) -> PartitionId:
         return self._logical[place[0]], place[1]
 
     # --- work -------------------------------------------------------------------------------------------------------
@@ -167,12 +167,12 @@ class ProjectionRole:
             for place, begin in self._next.items()
             if place in self._assigned and (position := self._source.position(place) or 0) > begin
         }
-        if moved and not await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved))):
+        if moved and not await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved))):
             return False
-        self._written(Portion(), moved)
+        self._written(ProjectionBatch(), moved)
         return True
 
-    async def _write(self, batches: Mapping[Place, Sequence[Record]]) -> bool:
+    async def _write(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
         """One transaction; False: somebody else has moved one of the partitions."""
         portion, moved = self._portion(batches)
         if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
@@ -180,7 +180,7 @@ class ProjectionRole:
         self._written(portion, moved)
         return True
 
-    async def _one_by_one(self, batches: Mapping[Place, Sequence[Record]]) -> bool:
+    async def _one_by_one(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
         """Whatever it is that the database does not take, it is in one record: pass over that one."""
         for place, records in batches.items():
             for record in records:
@@ -194,19 +194,19 @@ class ProjectionRole:
                     return False
         return True
 
-    async def _pass_over(self, place: Place, record: Record) -> bool:
+    async def _pass_over(self, place: PartitionId, record: Record) -> bool:
         begin = self._next.get(place)
         if begin is None:
             return True
         moved = {place: Moved(begin, record.offset + 1, record.timestamp)}
-        written = await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved)))
+        written = await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved)))
         if written:
-            self._written(Portion(), moved)
+            self._written(ProjectionBatch(), moved)
         return written
 
-    async def _gather(self) -> dict[Place, list[Record]]:
+    async def _gather(self) -> dict[PartitionId, list[Record]]:
         """Records for one transaction: the first ones, and those of the moment after them."""
-        gathered: dict[Place, list[Record]] = {}
+        gathered: dict[PartitionId, list[Record]] = {}
         until_s, number, timeout_ms = 0.0, 0, _POLL_MS
         while number < _MOST:
             try:
@@ -226,7 +226,7 @@ class ProjectionRole:
                 break
         return gathered
 
-    async def _follow(self, moves: Mapping[Place, LogMove]) -> None:
+    async def _follow(self, moves: Mapping[PartitionId, LogMove]) -> None:
         """Logs have moved: the database, which says where reading goes on, has to go with them."""
         for place, move in moves.items():
             if move.kind == "shorter":
@@ -235,10 +235,12 @@ class ProjectionRole:
         there = await self._patiently(lambda: self._store.offsets(places))
         moved = {place: Moved(there[self._named(place)], move.resume, 0) for place, move in moves.items()}
         if moved:
-            await self._patiently(lambda: self._store.write(Portion(), self._by_name(moved)))
+            await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved)))
 
-    def _portion(self, batches: Mapping[Place, Sequence[Record]]) -> tuple[Portion, dict[Place, Moved]]:
-        portion, moved = Portion(), {}
+    def _portion(
+        self, batches: Mapping[PartitionId, Sequence[Record]]
+    ) -> tuple[ProjectionBatch, dict[PartitionId, Moved]]:
+        portion, moved = ProjectionBatch(), {}
         order = {name: rank for rank, name in enumerate(TOPICS)}
         for place in sorted(batches, key=lambda each: (order[self._logical[each[0]]], each[1])):
             begin = self._next.get(place)
@@ -252,10 +254,10 @@ class ProjectionRole:
             moved[place] = Moved(begin, records[-1].offset + 1, max(record.timestamp for record in records))
         return portion, moved
 
-    def _by_name(self, moved: Mapping[Place, Moved]) -> dict[Place, Moved]:
+    def _by_name(self, moved: Mapping[PartitionId, Moved]) -> dict[PartitionId, Moved]:
         return {self._named(place): to for place, to in moved.items()}
 
-    def _written(self, portion: Portion, moved: Mapping[Place, Moved]) -> None:
+    def _written(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> None:
         self._next |= {place: to.next for place, to in moved.items() if place in self._next}
         if portion.unreadable:
             log.error("projection.unreadable", records=portion.unreadable)
@@ -312,7 +314,7 @@ class ProjectionRole:
                 return done
 
 
-def _elsewhere(place: Place, read_to: int, begin: int) -> Unavailable:
+def _elsewhere(place: PartitionId, read_to: int, begin: int) -> Unavailable:
     return Unavailable(
         f"The read model has read {place[0]}, partition {place[1]}, up to {read_to}, and Kafka begins at "
         f"{begin} again: it is of another Kafka. `hookstream readmodel rebuild` makes it anew."

@@ -18,13 +18,13 @@ from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
 from app.core.model.clipping import clip
-from app.core.model.endpoint import Endpoint, Hold, last_disablement
+from app.core.model.endpoint import Endpoint, Suspension, last_disablement
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.records.command import (
     AdvanceReplay,
     CancelReplay,
-    CloseHold,
+    CloseSuspension,
     Command,
     CreateEndpoint,
     CreateKey,
@@ -41,12 +41,12 @@ from app.core.records.command import (
     ResumeReplay,
     RevokeKey,
     RotateSecret,
+    SupersedeDeliveries,
     SuspendEndpoint,
-    TakeTurns,
-    Unsubscribe,
+    UnsubscribeAddress,
     UpdateEndpoint,
 )
-from app.core.records.registry import State
+from app.core.records.registry import RegistryEntity
 from app.roles.registry import replays as replays_
 from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 from app.roles.registry.suspensions import bounded
@@ -56,7 +56,7 @@ class Change(msgspec.Struct, frozen=True):
     """A record for the registry; value None removes."""
 
     key: str
-    value: State | None
+    value: RegistryEntity | None
     version: int
 
 
@@ -105,7 +105,7 @@ def decide(
             return [Change(f"endpoint/{id_}", None, 0), *(Change(f"replay/{each}", None, 0) for each in replays)]
         case PutTenant():
             return [_put_tenant(command.action, directory, now_ms, profiles)]
-        case Unsubscribe(tenant=tenant, address=address):
+        case UnsubscribeAddress(tenant=tenant, address=address):
             return _unsubscribe(tenant, address, directory, now_ms)
         case SuspendEndpoint():
             return _suspend(command.action, directory, now_ms)
@@ -113,7 +113,7 @@ def decide(
             return _mark(command.action, directory, now_ms)
         case ReactivateEndpoint():
             return _reactivate(command.action, directory, now_ms)
-        case CloseHold():
+        case CloseSuspension():
             return _close_hold(command.action, directory, now_ms)
         case RecoverEndpoint():
             return _recover(command.action, directory, now_ms)
@@ -147,7 +147,7 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
             return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
             return _replays(replays_.decide(command.action, directory, now_ms))
-        case TakeTurns(turns=taken):
+        case SupersedeDeliveries(turns=taken):
             fresh, gone = supersession.take(taken, directory.turns, now_ms)
             return [Change(f"turn/{each.id}", each, 1) for each in fresh] + [
                 Change(f"turn/{each}", None, 0) for each in gone
@@ -219,7 +219,7 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
     if holds and holds[-1].end is None:  # from paused to disabled: the log has all of it
         holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
     else:
-        hold = Hold(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
+        hold = Suspension(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
         holds = bounded((*holds, hold))
     dated = {} if action.status == "paused" else {"disable_at_ms": None}
     reason = None if action.reason is None else clip(action.reason, DESCRIPTION)
@@ -240,7 +240,7 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
     return [_changed(old, now_ms, status="active", status_reason=None, holds=holds, **renewed), *replays]
 
 
-def _close_hold(action: CloseHold, directory: Directory, now_ms: int) -> list[Change]:
+def _close_hold(action: CloseSuspension, directory: Directory, now_ms: int) -> list[Change]:
     old = _current(directory, action.id, None)
     hold = old.holds[-1] if old.holds else None
     if hold is None or hold.kind != "disabled" or hold.end is None:

@@ -9,7 +9,7 @@ import msgspec
 
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model.endpoint import Endpoint, Hold
+from app.core.model.endpoint import Endpoint, Suspension
 from app.core.model.event_types import is_pattern
 from app.core.model.replay import Replay
 from app.core.records.command import AdvanceReplay, CancelReplay, CreateReplay, PauseReplay, ResumeReplay
@@ -52,7 +52,7 @@ def decide(action: Action, directory: Directory, now_ms: int) -> Changed:
 
 def of_hold(
     endpoint: Endpoint,
-    hold: Hold,
+    hold: Suspension,
     replay_id: str,
     reason: Literal["resume", "recover"],
     directory: Directory,

@@ -12,10 +12,10 @@ from app.core.limits import DEFAULT_LIMITS, TenantLimits
 from app.core.model.clipping import clip
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
-from app.core.offsets.progress import Progress, Report
+from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.records import audit
 from app.core.records.audit import AuditEntry
-from app.core.records.command import Command, Reply
+from app.core.records.command import Command, CommandReply
 from app.core.records.registry import apply, encode, read_command
 from app.core.schemas.graph import BadSchema
 from app.ports.clock import Clock
@@ -75,13 +75,13 @@ class RegistryRole:
         standing_by = self._store is not None and self._store.stands_by()
         return None if self._ready or standing_by else "joining the writers of the registry"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: a transaction was committed, or commands were read."""
         held = self._store.assigned_place() if self._store else None
         if held is None:
-            return Report()  # another process writes, or nobody yet
+            return RoleReport()  # another process writes, or nobody yet
         place, read = held
-        return Report({place: Progress(read if self._open is None else self._open, (read or 0,))})
+        return RoleReport({place: PartitionProgress(read if self._open is None else self._open, (read or 0,))})
 
     async def run(self) -> None:
         """Work until cancelled. A failure of a transaction ends the run, save for a record's size: the next one starts
@@ -141,7 +141,7 @@ class RegistryRole:
         key: str,
         states: list[tuple[str, bytes | None]],
         entries: list[AuditEntry],
-    ) -> Reply | None:
+    ) -> CommandReply | None:
         """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
         try:
             command = read_command(record.value)
@@ -159,19 +159,21 @@ class RegistryRole:
             entry = self._entry(command, changes, directory)
         except CommandRefused as error:
             self._meter.count("registry_commands_total", result=error.code)
-            return Reply(command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL))
+            return CommandReply(
+                command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL)
+            )
         except Exception as error:  # a command that breaks us must not stop the others: it would come again for ever
             log.exception("registry.command_failed", offset=record.offset, key=key[:200])
             self._meter.count("registry_commands_total", result="defect")
             words = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
-            return Reply(command_id=command.id, ok=False, code="defect", detail=words)
+            return CommandReply(command_id=command.id, ok=False, code="defect", detail=words)
         if entry is not None:
             entries.append(entry)
         for change, value in zip(changes, values, strict=True):
             apply(directory, change.key, value)
             states.append((change.key, value))
         self._meter.count("registry_commands_total", result="ok")
-        return Reply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
+        return CommandReply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 
     def _entry(self, command: Command, changes: Sequence[Change], directory: Directory) -> AuditEntry | None:
         """The record of who asked for the changes; the first one is the entity's that the command names."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.model.endpoint import Hold
+from app.core.model.endpoint import Suspension
 
 MAX_HOLDS = 8
 #: offsets of partitions in them: with 1,000 partitions they are 160 KB of the 256 KB that a state may have
 MAX_HOLD_OFFSETS = 8_000
 
 
-def bounded(holds: Sequence[Hold]) -> tuple[Hold, ...]:
+def bounded(holds: Sequence[Suspension]) -> tuple[Suspension, ...]:
     """The latest holds that a state has room for; the last disablement stays: only it can be recovered."""
     disabled = [at for at, hold in enumerate(holds) if hold.kind == "disabled"]
     first_kept = {len(holds) - 1, *disabled[-1:]}
@@ -27,6 +27,6 @@ def bounded(holds: Sequence[Hold]) -> tuple[Hold, ...]:
     return tuple(holds[at] for at in sorted(chosen))
 
 
-def _offsets(hold: Hold) -> int:
+def _offsets(hold: Suspension) -> int:
     """How many offsets a hold has, or will have at its end."""
     return len(hold.begin) + len(hold.end if hold.end is not None else hold.begin)

@@ -17,7 +17,7 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import includes
-from app.core.model.replay import Only, Replay
+from app.core.model.replay import Replay, ReplayFilter
 from app.core.records import idempotency_entry
 from app.core.records.record import Kept
 from app.roles.replay.eligibility import Fate
@@ -70,7 +70,7 @@ _UNSEEN = -1
 class Piece:
     """The events of a part of a stretch that match, and what the log says about them."""
 
-    def __init__(self, only: Only = "all") -> None:
+    def __init__(self, only: ReplayFilter = "all") -> None:
         self._only = only
         #: partition → offset → whom it is for, and what fan-out decided
         self._wanted: dict[int, dict[int, _Wanted]] = {}

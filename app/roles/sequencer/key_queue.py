@@ -28,7 +28,7 @@ from typing import Literal
 
 import msgspec
 
-from app.core.records.ordered import Outcome
+from app.core.records.ordered import SettledAs
 
 #: deliveries that may wait in one line
 MAX_WAITING = 10_000
@@ -108,7 +108,7 @@ def put_aside(line: Line, offset: int) -> tuple[Line, list[Order]]:
     return msgspec.structs.replace(line, applied=offset), [GiveUp(offset, "paused")]
 
 
-def settle(line: Line, offset: int, settled: int, outcome: Outcome, *, block: bool) -> tuple[Line, list[Order]]:
+def settle(line: Line, offset: int, settled: int, outcome: SettledAs, *, block: bool) -> tuple[Line, list[Order]]:
     """The record at `offset` says what became of the arrival at `settled`; one that is `aside` is to be kept anew."""
     if offset <= line.applied:
         return line, again(line, offset)

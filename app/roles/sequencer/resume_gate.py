@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from app.core.directory import Directory
-from app.core.records.ordered import State, Step
+from app.core.records.ordered import GateState, GateStep
 
 #: what an arrival does: it enters its line, waits at its tail, or is put aside
 Way = Literal["enter", "hold", "aside"]
@@ -35,7 +35,7 @@ class Gate(msgspec.Struct, frozen=True, array_like=True):
 
     #: the last record that has moved it
     applied: int = -1
-    state: State = "open"
+    state: GateState = "open"
     #: the stint of a resume that moves it; empty: none has begun
     stint: str = ""
 
@@ -79,7 +79,7 @@ def comes_back(gate: Gate, offset: int, endpoint_id: str, directory: Directory) 
     return gate, stops
 
 
-def obey(gate: Gate, offset: int, step: Step, endpoint_id: str, directory: Directory) -> tuple[Gate, Move]:
+def obey(gate: Gate, offset: int, step: GateStep, endpoint_id: str, directory: Directory) -> tuple[Gate, Move]:
     """The step at `offset`; one that is not the present stint's, or is read again, moves nothing."""
     if offset <= gate.applied:
         return gate, "none"

@@ -22,7 +22,7 @@ from app.api.server.role import ApiRole
 from app.api.server.server import Server
 from app.core.connection_book import ConnectionLimits
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.dashboard.assets import Assets
 from app.dashboard.live import Hub
 from app.dashboard.login_throttle import Doorkeeper
@@ -69,7 +69,7 @@ def api_role(
     @asynccontextmanager
     async def services() -> AsyncIterator[Services]:
         commands = CommandClient(
-            bootstrap, commands=topics.name(Names.REGISTRY_COMMANDS), replies=topics.name(Names.REGISTRY_REPLIES),
+            bootstrap, commands=topics.name(TopicName.REGISTRY_COMMANDS), replies=topics.name(TopicName.REGISTRY_REPLIES),
             client_id=_CLIENT, clock=clock,
         )
         ends = _ends(settings, bootstrap, topics)
@@ -115,7 +115,7 @@ def _mount_dashboard(
 
 def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
     return KafkaEnds(
-        bootstrap, client_id=_CLIENT, events=topics.name(Names.EVENTS_RAW),
+        bootstrap, client_id=_CLIENT, events=topics.name(TopicName.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",
     )
 

@@ -9,7 +9,7 @@ from app.adapters.kafka.consumer import KafkaSource
 from app.adapters.kafka.history import KafkaReplayReader, commands
 from app.adapters.kafka.producer import KafkaLog
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.registry import DirectoryFeed
 from app.roles.replay.role.appender import Surroundings
@@ -23,14 +23,14 @@ def archive(
     feed: DirectoryFeed, clock: Clock,
 ) -> Archive:
     """The log as it was, with connections of its own that nobody has made yet."""
-    deliveries = topics.name(Names.DELIVERIES)
+    deliveries = topics.name(TopicName.DELIVERIES)
     return Archive(
         reader=KafkaReplayReader(
             bootstrap,
             fanout_group=fanout_group,
-            events=topics.name(Names.EVENTS_RAW),
+            events=topics.name(TopicName.EVENTS_RAW),
             sequencer_group=sequencer_group,
-            ordered=topics.name(Names.DELIVERIES_ORDERED),
+            ordered=topics.name(TopicName.DELIVERIES_ORDERED),
         ),
         feed=feed,
         clock=clock,
@@ -49,12 +49,12 @@ def replay_role(
     calls = partial(
         commands,
         bootstrap,
-        commands=topics.name(Names.REGISTRY_COMMANDS),
-        replies=topics.name(Names.REGISTRY_REPLIES),
+        commands=topics.name(TopicName.REGISTRY_COMMANDS),
+        replies=topics.name(TopicName.REGISTRY_REPLIES),
         clock=clock,
     )
     source = KafkaSource(
-        bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(Names.REGISTRY_COMMANDS)],
+        bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
     )
     return ReplayRole(source, Surroundings(archive=past, log=log, commands=calls))

@@ -10,7 +10,7 @@ from app.adapters.kafka.producer import KafkaLog
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.metrics import Meter
 from app.profiles.catalog import PROFILES
 from app.runtime.reduction import reduced_for
@@ -45,7 +45,7 @@ def producer_of(bootstrap: str, topics: Topics, meter: Meter) -> KafkaLog:
         bootstrap,
         client_id="hookstream",
         meter=meter,
-        linger_s={topics.name(Names.ATTEMPTS): _ATTEMPTS_LINGER_S},
+        linger_s={topics.name(TopicName.ATTEMPTS): _ATTEMPTS_LINGER_S},
         reduce=partial(reduced_for, topics),
     )
 
@@ -63,7 +63,7 @@ def directory_feed(bootstrap: str, topics: Topics, meter: Meter) -> KafkaDirecto
     """The directory of this process, kept in step with the registry topic."""
     return KafkaDirectoryFeed(
         bootstrap,
-        topics.name(Names.REGISTRY),
+        topics.name(TopicName.REGISTRY),
         client_id="hookstream-directory",
         meter=meter,
         directory=Directory(lambda profile: PROFILES[profile].opt_in if profile in PROFILES else ()),

@@ -8,11 +8,11 @@ from app.adapters.json_schemas import JsonSchemas
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.offsets import KafkaEnds
 from app.adapters.kafka.producer import KafkaLog
-from app.core.table_recovery import Recovery
+from app.core.table_recovery import TableRecovery
 from app.core.table_recovery import TRUSTED_S
 from app.core.table_recovery import later_state
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.history import Ends
 from app.ports.metrics import Meter
@@ -44,7 +44,7 @@ def fanout_role(
     meter: Meter,
 ) -> FanoutRole:
     """A fresh role; each run of it has a Faust app of its own."""
-    source = topics.name(Names.EVENTS_RAW)
+    source = topics.name(TopicName.EVENTS_RAW)
 
     def stream() -> FaustStream:
         return FaustStream(
@@ -57,7 +57,7 @@ def fanout_role(
             client_id="hookstream-fanout",
             agent="fanout",
             tables=TABLES,
-            recovery={"ordering": Recovery(later_count)},
+            recovery={"ordering": TableRecovery(later_count)},
             session_s=settings.session_timeout,
             instance=settings.instance_id,
         )
@@ -75,11 +75,11 @@ def fanout_role(
             max_event_bytes=settings.max_event_bytes,
         ),
         group=group,
-        deliveries=topics.name(Names.DELIVERIES),
-        ordered=topics.name(Names.DELIVERIES_ORDERED),
-        aside=topics.name(Names.DELIVERIES_DEAD),
-        rejected=topics.name(Names.EVENTS_REJECTED),
-        duplicates=topics.name(Names.EVENTS_DUPLICATES),
+        deliveries=topics.name(TopicName.DELIVERIES),
+        ordered=topics.name(TopicName.DELIVERIES_ORDERED),
+        aside=topics.name(TopicName.DELIVERIES_DEAD),
+        rejected=topics.name(TopicName.EVENTS_REJECTED),
+        duplicates=topics.name(TopicName.EVENTS_DUPLICATES),
     )
 
 
@@ -88,20 +88,20 @@ def health_role(
     feed: DirectoryFeed, meter: Meter,
 ) -> HealthRole:
     """A fresh role; each run of it has a Faust app of its own."""
-    source = topics.name(Names.ENDPOINTS_SIGNALS)
+    source = topics.name(TopicName.ENDPOINTS_SIGNALS)
 
     def stream() -> FaustStream:
         return FaustStream(
             group=group("health"), bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
             data_dir=str(settings.data_dir / "health"), store=settings.table_store, client_id="hookstream-health",
             agent="health", tables={"state": None}, session_s=settings.session_timeout, instance=settings.instance_id,
-            recovery={"state": Recovery(later_state, TRUSTED_S)},
+            recovery={"state": TableRecovery(later_state, TRUSTED_S)},
         )
 
     @asynccontextmanager
     async def ends() -> AsyncIterator[Ends]:
         asked = KafkaEnds(
-            bootstrap, client_id="hookstream-health", events=topics.name(Names.EVENTS_RAW),
+            bootstrap, client_id="hookstream-health", events=topics.name(TopicName.EVENTS_RAW),
             fanout_group=group("fanout"),
         )
         try:
@@ -118,7 +118,7 @@ def sequencer_role(
     clock: Clock,
 ) -> SequencerRole:
     """A fresh role; each run of it has a Faust app of its own."""
-    source = topics.name(Names.DELIVERIES_ORDERED)
+    source = topics.name(TopicName.DELIVERIES_ORDERED)
 
     def stream() -> FaustStream:
         return FaustStream(
@@ -126,10 +126,10 @@ def sequencer_role(
             data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
             agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
             instance=settings.instance_id,
-            recovery={"line": Recovery(later_line, TRUSTED_S)},
+            recovery={"line": TableRecovery(later_line, TRUSTED_S)},
         )
 
     return SequencerRole(
-        app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(Names.DELIVERIES),
-        ordered=source, dead=topics.name(Names.DELIVERIES_DEAD), clock=clock, max_record_bytes=topics.max_record_bytes,
+        app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(TopicName.DELIVERIES),
+        ordered=source, dead=topics.name(TopicName.DELIVERIES_DEAD), clock=clock, max_record_bytes=topics.max_record_bytes,
     )

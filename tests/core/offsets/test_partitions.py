@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from app.core.offsets.partitions import Committed, Partitions
+from app.core.offsets.partitions import CommittedOffset, OpenPartitions
 
 PLACE = ("deliveries", 0)
 
 
 def test_markers_are_committed_like_records() -> None:
     changes: list[None] = []
-    partitions = Partitions(lambda: changes.append(None))
-    partitions.add({PLACE: Committed(3, "")})
+    partitions = OpenPartitions(lambda: changes.append(None))
+    partitions.add({PLACE: CommittedOffset(3, "")})
     partitions.read_to({PLACE: 5}.get)
     assert partitions.commits() == {PLACE: (5, "")}
     assert changes, "nobody would commit it"
 
 
 def test_a_partition_of_markers_alone_gets_a_commit() -> None:
-    partitions = Partitions(lambda: None)
-    partitions.add({PLACE: Committed(None, "")})
+    partitions = OpenPartitions(lambda: None)
+    partitions.add({PLACE: CommittedOffset(None, "")})
     partitions.read_to({PLACE: 0}.get)
     assert partitions.commits() == {}, "nothing is there"
     partitions.read_to({PLACE: 2}.get)
@@ -26,8 +26,8 @@ def test_a_partition_of_markers_alone_gets_a_commit() -> None:
 
 
 def test_a_position_that_is_not_known_changes_nothing() -> None:
-    partitions = Partitions(lambda: None)
-    partitions.add({PLACE: Committed(3, "")})
+    partitions = OpenPartitions(lambda: None)
+    partitions.add({PLACE: CommittedOffset(3, "")})
     partitions.committed({PLACE: (3, "")})
     partitions.read_to(lambda place: None)
     assert partitions.commits() == {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.core.offsets import watermark
 from app.core.offsets.runs import Runs
-from app.core.offsets.watermark import METADATA_LIMIT, Watermark, decode_finished, encode_finished
+from app.core.offsets.watermark import METADATA_LIMIT, OffsetWatermark, decode_finished, encode_finished
 
 
 def decoded(low: int, text: str) -> set[int]:
@@ -19,7 +19,7 @@ def decoded(low: int, text: str) -> set[int]:
 
 
 def test_commits_up_to_the_lowest_open_offset() -> None:
-    mark = Watermark(5)
+    mark = OffsetWatermark(5)
     for offset in range(5, 11):
         assert mark.opened(offset)
     for offset in (5, 7, 8, 10):
@@ -32,7 +32,7 @@ def test_commits_up_to_the_lowest_open_offset() -> None:
 
 
 def test_what_the_metadata_says_is_not_worked_on_again() -> None:
-    mark = Watermark(6, decode_finished(6, encode_finished(6, Runs([7, 8, 10]))))
+    mark = OffsetWatermark(6, decode_finished(6, encode_finished(6, Runs([7, 8, 10]))))
     assert [offset for offset in range(6, 12) if mark.opened(offset)] == [6, 9, 11]
     for offset in (6, 9, 11):
         mark.finished(offset)
@@ -40,7 +40,7 @@ def test_what_the_metadata_says_is_not_worked_on_again() -> None:
 
 
 def test_gaps_count_as_finished() -> None:
-    mark = Watermark(0)
+    mark = OffsetWatermark(0)
     mark.opened(0)
     mark.opened(5)
     mark.finished(5)
@@ -50,7 +50,7 @@ def test_gaps_count_as_finished() -> None:
 
 
 def test_a_log_that_begins_later_than_the_commit_is_no_hole() -> None:
-    mark = Watermark(10)
+    mark = OffsetWatermark(10)
     mark.opened(5_000_000)
     assert mark.committable == 5_000_000
 
@@ -62,7 +62,7 @@ def test_foreign_metadata_means_nothing_known() -> None:
 
 
 def test_finishing_twice_counts_once() -> None:
-    mark = Watermark(0)
+    mark = OffsetWatermark(0)
     mark.opened(0)
     mark.opened(1)
     mark.finished(1)
@@ -89,7 +89,7 @@ def test_too_much_for_the_metadata_keeps_the_lowest_and_stays_within_the_limit()
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_never_commits_past_something_open(seed: int, steps: int) -> None:
     dice = random.Random(seed)
-    mark, still = Watermark(0), set[int]()
+    mark, still = OffsetWatermark(0), set[int]()
     following = 0
     for _ in range(steps):
         if still and dice.random() < 0.5:
@@ -106,17 +106,17 @@ def test_never_commits_past_something_open(seed: int, steps: int) -> None:
 
 
 def test_a_log_that_has_lost_its_beginning_forgets_what_was_finished_there() -> None:
-    mark = Watermark(5, Runs({7, 8, 21}))
+    mark = OffsetWatermark(5, Runs({7, 8, 21}))
     assert mark.opened(20)
     assert decoded(mark.committable, mark.metadata()) == {21}
     mark.finished(20)
     assert not mark.opened(21)
     assert mark.committable == 22
-    assert not Watermark(5, Runs({7, 8})).opened(8)
+    assert not OffsetWatermark(5, Runs({7, 8})).opened(8)
 
 
 def test_markers_behind_the_last_record_are_passed_when_nothing_is_open() -> None:
-    mark = Watermark(5, Runs({6}))
+    mark = OffsetWatermark(5, Runs({6}))
     assert mark.opened(5)
     assert not mark.opened(6)
     assert not mark.read_to(9), "5 is not finished"
@@ -132,7 +132,7 @@ def test_markers_behind_the_last_record_are_passed_when_nothing_is_open() -> Non
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60), st.randoms())
 def test_no_record_is_lost_between_markers(entries: list[tuple[bool, bool]], dice: random.Random) -> None:
     """(is a record, a poll ends here) for each offset: only what is finished is committed, and in the end all of it."""
-    mark, unfinished = Watermark(0), []
+    mark, unfinished = OffsetWatermark(0), []
     for offset, (is_record, ends) in enumerate(entries):
         if is_record and mark.opened(offset):
             unfinished.append(offset)
@@ -151,7 +151,7 @@ def test_a_commit_costs_what_has_room_in_its_metadata_however_much_is_finished(m
     pieces: list[int] = []
     varint = watermark._varint
     monkeypatch.setattr(watermark, "_varint", lambda value: pieces.append(value) or varint(value))
-    mark = Watermark(0)
+    mark = OffsetWatermark(0)
     for offset in range(200_000):
         mark.opened(offset)
         if offset:

@@ -7,15 +7,15 @@ from itertools import permutations
 import msgspec
 import pytest
 
-from app.core.readmodel.batch import Portion
-from app.core.readmodel.snapshot import Standing
-from app.core.records.attempt import Attempt, State
-from app.core.topics.names import Names
+from app.core.readmodel.batch import ProjectionBatch
+from app.core.readmodel.snapshot import DeliverySnapshot
+from app.core.records.attempt import Attempt, AttemptState
+from app.core.topics.names import TopicName
 from app.roles.dispatch.attempts import reassigned
 from tests.fakes.log import MemoryRecord
 
 
-def attempt(number: int, state: State, reason: str | None = None) -> Attempt:
+def attempt(number: int, state: AttemptState, reason: str | None = None) -> Attempt:
     return Attempt(
         delivery_id="dlv_1",
         event_id="e1",
@@ -33,19 +33,19 @@ def attempt(number: int, state: State, reason: str | None = None) -> Attempt:
     )
 
 
-def standing(*said: Attempt) -> Standing:
+def standing(*said: Attempt) -> DeliverySnapshot:
     """Where the delivery stands after these, each a second later than the one before."""
-    portion = Portion()
+    portion = ProjectionBatch()
     for at, each in enumerate(said):
         value = msgspec.json.encode(each)
-        portion.take(Names.ATTEMPTS, MemoryRecord(Names.ATTEMPTS, 0, at, at * 1000, b"ep_1", value, []))
+        portion.take(TopicName.ATTEMPTS, MemoryRecord(TopicName.ATTEMPTS, 0, at, at * 1000, b"ep_1", value, []))
     assert portion.unreadable == 0 and len(portion.lines) == len(said), "each request is shown"
     (found,) = portion.settle({}).changed
     return found
 
 
 @pytest.mark.parametrize("state", ["delivered", "dead", "cancelled"])
-def test_a_reassigned_attempt_takes_nothing_back_however_late_it_is_told(state: State) -> None:
+def test_a_reassigned_attempt_takes_nothing_back_however_late_it_is_told(state: AttemptState) -> None:
     lost = reassigned(attempt(3, "dead", "exhausted"))
     for order in permutations([attempt(2, "retrying"), lost, attempt(3, state, "why")]):
         assert standing(*order).state == state

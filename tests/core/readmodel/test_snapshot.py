@@ -5,24 +5,32 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.readmodel.snapshot import Fact, Kind, Last, Standing, State, begun, learn
+from app.core.readmodel.snapshot import (
+    DeliveryFact,
+    DeliverySnapshot,
+    FactSource,
+    LastOutcome,
+    SnapshotState,
+    begun,
+    learn,
+)
 
 NOW = 1_700_000_000_000
 
 
 def fact(
-    kind: Kind,
-    state: State,
+    kind: FactSource,
+    state: SnapshotState,
     attempts: int,
     at_ms: int,
     *,
     turn: int = 0,
     reason: str | None = None,
-    last: Last | None = None,
-) -> Fact:
+    last: LastOutcome | None = None,
+) -> DeliveryFact:
     if kind == "attempt" and last is None and state in ("delivered", "retrying", "dead"):
-        last = Last(status=200 if state == "delivered" else 500, result=state, error=None, duration_ms=1.0)
-    return Fact(
+        last = LastOutcome(status=200 if state == "delivered" else 500, result=state, error=None, duration_ms=1.0)
+    return DeliveryFact(
         id="dlv_1",
         tenant="acme",
         mode="live",
@@ -44,14 +52,14 @@ def fact(
     )
 
 
-def told(*facts: Fact) -> Standing:
+def told(*facts: DeliveryFact) -> DeliverySnapshot:
     standing = begun(facts[0])
     for each in facts[1:]:
         learn(standing, each)
     return standing
 
 
-def state(*facts: Fact) -> str:
+def state(*facts: DeliveryFact) -> str:
     return told(*facts).state
 
 
@@ -103,11 +111,11 @@ def test_a_retry_on_request_revives_and_an_old_copy_does_not() -> None:
 def test_the_last_attempt_stays_when_none_follows() -> None:
     gone = fact("attempt", "cancelled", 1, 9000, reason="endpoint_removed")
     assert (told(FAILED, gone).status, told(FAILED, gone).state) == (500, "cancelled")
-    aside = fact("aside", "dead", 1, 30, last=Last(status=1, result="r", error=None, duration_ms=None))
+    aside = fact("aside", "dead", 1, 30, last=LastOutcome(status=1, result="r", error=None, duration_ms=None))
     assert told(FAILED, aside).status == 500
 
 
-STATES: dict[Kind, list[State]] = {
+STATES: dict[FactSource, list[SnapshotState]] = {
     "delivery": ["pending", "retrying"],
     "aside": ["dead", "paused"],
     "attempt": ["retrying", "delivered", "dead", "cancelled", "paused"],
@@ -115,7 +123,7 @@ STATES: dict[Kind, list[State]] = {
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> Fact:
+def facts(draw: st.DrawFn) -> DeliveryFact:
     kind = draw(st.sampled_from(sorted(STATES)))
     attempts = draw(st.integers(0, 3))
     said = draw(st.sampled_from(STATES[kind]))
@@ -133,19 +141,19 @@ def facts(draw: st.DrawFn) -> Fact:
 
 
 @given(st.lists(facts(), min_size=1, max_size=8, unique_by=lambda each: (each.kind, each.at_ms)), st.randoms())
-def test_the_order_of_reading_does_not_matter(given: list[Fact], dice: object) -> None:
+def test_the_order_of_reading_does_not_matter(given: list[DeliveryFact], dice: object) -> None:
     shuffled = list(given)
     dice.shuffle(shuffled)  # type: ignore[attr-defined]
     assert _shown(told(*shuffled)) == _shown(told(*given))
 
 
 @given(st.lists(facts(), min_size=1, max_size=8))
-def test_read_again_it_is_the_same(given: list[Fact]) -> None:
+def test_read_again_it_is_the_same(given: list[DeliveryFact]) -> None:
     once = told(*given)
     assert _shown(told(*given, *given)) == _shown(once)
 
 
-def _shown(standing: Standing) -> object:
+def _shown(standing: DeliverySnapshot) -> object:
     """What is shown of it."""
     return (
         standing.state,

@@ -17,20 +17,28 @@ from hypothesis import strategies as st
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import Defect
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import Outcome, Refusal, Reply, Timing
+from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply, HttpTiming
 from app.core.model.tenant import ApiKey, Tenant
-from app.core.offsets.partitions import Committed, Partition
+from app.core.offsets.partitions import CommittedOffset, OpenPartition
 from app.core.records import audit, registry
 from app.core.records import delivery as delivery_record
 from app.core.records import signal as signal_record
 from app.core.records.attempt import Attempt
 from app.core.records.audit import AuditEntry
-from app.core.records.command import Action, Command, CreateEndpoint, CreateKey, PutTenant, TakeTurns, UpdateEndpoint
+from app.core.records.command import (
+    Command,
+    CommandAction,
+    CreateEndpoint,
+    CreateKey,
+    PutTenant,
+    SupersedeDeliveries,
+    UpdateEndpoint,
+)
 from app.core.records.headers import Header, size_of
-from app.core.records.signal import Signal
-from app.core.topics.names import RUNGS, Names
+from app.core.records.signal import HealthSignal
+from app.core.topics.names import RUNGS, TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
 from app.roles.committer import Commits
@@ -94,15 +102,17 @@ DELIVERIES = st.builds(
     source=SHORT,
 )
 REPLIES = st.builds(
-    Reply,
+    HttpReply,
     status=st.just(500),
     body=st.binary(max_size=10) | st.sampled_from([b"\xff" * 65_536, b"\0" * 65_536]),
     headers=st.lists(st.tuples(*[long_text(7_800, WORST | HALF)] * 2), max_size=4).map(lambda some: tuple(some * 50)),
     truncated=st.booleans(),
-    timing=st.just(Timing()),
+    timing=st.just(HttpTiming()),
 )
-REFUSALS = st.builds(Refusal, kind=st.just("tls"), detail=long_text(1_000_000, WORST | HALF), timing=st.just(Timing()))
-OUTCOMES: st.SearchStrategy[Outcome] = REPLIES | REFUSALS
+REFUSALS = st.builds(
+    HttpFailure, kind=st.just("tls"), detail=long_text(1_000_000, WORST | HALF), timing=st.just(HttpTiming())
+)
+OUTCOMES: st.SearchStrategy[HttpOutcome] = REPLIES | REFUSALS
 VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from([Delivered(), RetryAt(NOW_MS + 5000), Dead("exhausted")])
 ENDPOINT = Endpoint(
     id="ep",
@@ -149,12 +159,12 @@ def settler(log: CheckedLog) -> Settler:
 
 
 def work_of(delivery: Delivery) -> Work:
-    return Work(delivery, Partition(("deliveries", 0), Committed(0, ""), lambda: None), 0)
+    return Work(delivery, OpenPartition(("deliveries", 0), CommittedOffset(0, ""), lambda: None), 0)
 
 
 @settings(max_examples=60, deadline=None)
 @given(DELIVERIES, OUTCOMES, VERDICTS, st.text(max_size=3) | long_text(300_000, WORST | HALF))
-def test_what_dispatch_writes(delivery: Delivery, outcome: Outcome, verdict: Verdict, words: str) -> None:
+def test_what_dispatch_writes(delivery: Delivery, outcome: HttpOutcome, verdict: Verdict, words: str) -> None:
     log = CheckedLog()
     settle = settler(log)
     attempt = sent(delivery, ENDPOINT, outcome, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
@@ -164,9 +174,12 @@ def test_what_dispatch_writes(delivery: Delivery, outcome: Outcome, verdict: Ver
     settle.dead(work_of(delivery), ENDPOINT, attempt)
     settle.ended(work_of(delivery), ENDPOINT, "dead", "unrepresentable", words)
     settle.ended(work_of(delivery), ENDPOINT, "dead", "paused", words)
-    assert {Names.ATTEMPTS, Names.DELIVERIES_DEAD, Names.DELIVERIES_ORDERED, Names.ENDPOINTS_SIGNALS} <= set(
-        log.written
-    )
+    assert {
+        TopicName.ATTEMPTS,
+        TopicName.DELIVERIES_DEAD,
+        TopicName.DELIVERIES_ORDERED,
+        TopicName.ENDPOINTS_SIGNALS,
+    } <= set(log.written)
 
 
 # --- fan-out ------------------------------------------------------------------------------------------------------
@@ -206,18 +219,18 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
         records, reset_detection.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
     )
     for logical, some in (
-        (Names.DELIVERIES, plan.deliveries),
-        (Names.DELIVERIES_ORDERED, plan.ordered),
-        (Names.DELIVERIES_DEAD, plan.aside),
+        (TopicName.DELIVERIES, plan.deliveries),
+        (TopicName.DELIVERIES_ORDERED, plan.ordered),
+        (TopicName.DELIVERIES_DEAD, plan.aside),
     ):
         for key, headers, value in some:
             fits(logical, key, value, headers)
     for rejection in plan.rejections:
         rejected_key, rejected_value, headers = records_.rejected(rejection, rules, 0)
-        fits(Names.EVENTS_REJECTED, rejected_key, rejected_value, headers)
+        fits(TopicName.EVENTS_REJECTED, rejected_key, rejected_value, headers)
     for drop in plan.duplicates:
         dropped_key, headers = records_.dropped(drop, rules, 0)
-        fits(Names.EVENTS_DUPLICATES, dropped_key, b"", headers)
+        fits(TopicName.EVENTS_DUPLICATES, dropped_key, b"", headers)
     for name, table in (("idempotency", plan.sights), ("ordering", plan.sequences)):
         for key, value in table.items():
             fits(f"hookstream.fanout-{name}-changelog", key, value)
@@ -230,28 +243,33 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
 @given(DELIVERIES)
 def test_what_the_sequencer_writes(delivery: Delivery) -> None:
     headers = delivery_record.encode(delivery)
-    record = MemoryRecord(Names.DELIVERIES_ORDERED, 0, 0, NOW_MS, delivery.endpoint_id.encode(), delivery.body, headers)
+    record = MemoryRecord(
+        TopicName.DELIVERIES_ORDERED, 0, 0, NOW_MS, delivery.endpoint_id.encode(), delivery.body, headers
+    )
     room = TOPICS.max_record_bytes - size_of(record)  # a larger one is passed over
     record = record._replace(value=delivery.body + b"x" * room)
     entry = _entry(record)
-    fits(Names.SEQUENCER_HELD, b"n" * 4096, msgspec.msgpack.encode(entry))
+    fits(TopicName.SEQUENCER_HELD, b"n" * 4096, msgspec.msgpack.encode(entry))
     key, value, own = entry
-    fits(Names.DELIVERIES, key, value, [*own, ("arrival", b"9" * 19)])
+    fits(TopicName.DELIVERIES, key, value, [*own, ("arrival", b"9" * 19)])
     fits(
-        Names.DELIVERIES_DEAD, key, value, [*own, ("reason", b"ordering_dropped"), ("last-result", b"ordering_dropped")]
+        TopicName.DELIVERIES_DEAD,
+        key,
+        value,
+        [*own, ("reason", b"ordering_dropped"), ("last-result", b"ordering_dropped")],
     )
 
 
 def test_the_longest_line() -> None:
     waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
     line = key_queue.Line(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
-    fits(Names.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
+    fits(TopicName.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
 
 
 # --- health -------------------------------------------------------------------------------------------------------
 
 SIGNALS = st.builds(
-    Signal,
+    HealthSignal,
     outcome=st.sampled_from(["ok", "failed", "unsent"]),
     epoch=st.just(1),
     delivery_id=long_text(20_000),
@@ -268,31 +286,33 @@ SIGNALS = st.builds(
     st.lists(SIGNALS, min_size=1, max_size=60),
     st.sampled_from([DisableRule(consecutive_failures=3), DisableRule(failing_days=0.001)]),
 )
-def test_what_health_writes(some: list[Signal], rule: DisableRule) -> None:
+def test_what_health_writes(some: list[HealthSignal], rule: DisableRule) -> None:
     state: Health | None = None
     for offset, signal in enumerate(some):
         state, emitted = observe(state, ENDPOINT, rule, signal, offset, NOW_MS + offset * 86_400_000)
         for order in emitted.orders if emitted else ():
             if isinstance(order, Tell):
-                fits(Names.NOTICES, b"acme", msgspec.json.encode(order.notice))
+                fits(TopicName.NOTICES, b"acme", msgspec.json.encode(order.notice))
             else:
-                fits(Names.REGISTRY_COMMANDS, b"ep", msgspec.json.encode(order))
+                fits(TopicName.REGISTRY_COMMANDS, b"ep", msgspec.json.encode(order))
         fits("hookstream.health-state-changelog", b"ep", msgspec.msgpack.encode(state))
 
 
 def test_a_signal_that_is_larger_than_ours_is_none() -> None:
     with pytest.raises(Defect, match="bytes"):
-        signal_record.read(msgspec.json.encode(Signal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000)))
+        signal_record.read(
+            msgspec.json.encode(HealthSignal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000))
+        )
 
 
 # --- registry -----------------------------------------------------------------------------------------------------
 
 
 @st.composite
-def actions(draw: st.DrawFn) -> Action:
+def actions(draw: st.DrawFn) -> CommandAction:
     text = draw(long_text(400_000))
     return cast(
-        Action,
+        CommandAction,
         draw(
             st.sampled_from(
                 [
@@ -307,7 +327,7 @@ def actions(draw: st.DrawFn) -> Action:
                     CreateKey(ApiKey(id=text, tenant=text, mode="live", digest="d", last4="l")),
                     PutTenant(Tenant(id="acme", notify_emails=(text,) * 2)),
                     PutTenant(Tenant(id="acme", name=text)),
-                    TakeTurns([Turn(id=text, number=1)]),
+                    SupersedeDeliveries([DeliveryRevision(id=text, number=1)]),
                 ]
             )
         ),
@@ -316,7 +336,7 @@ def actions(draw: st.DrawFn) -> Action:
 
 @settings(max_examples=100, deadline=None)
 @given(actions(), st.sampled_from(["c", "c" * 1024, "\x00" * 1024, "c" * 500_000]), long_text(400_000))
-def test_what_the_registry_writes(action: Action, command_id: str, actor: str) -> None:
+def test_what_the_registry_writes(action: CommandAction, command_id: str, actor: str) -> None:
     role = RegistryRole(store=cast(Any, None), clock=FakeClock(), meter=PrometheusMeter(), profiles=PROFILES)
     directory = Directory()
     directory.put_endpoint(ENDPOINT)
@@ -325,11 +345,11 @@ def test_what_the_registry_writes(action: Action, command_id: str, actor: str) -
     entries: list[AuditEntry] = []
     reply = role._decide(directory, MemoryRecord("c", 0, 0, 0, b"k", value, []), "k", states, entries)
     for entry in entries:
-        fits(Names.AUDIT, entry.tenant.encode(), audit.encode(entry))
+        fits(TopicName.AUDIT, entry.tenant.encode(), audit.encode(entry))
     for key, state in states:
-        fits(Names.REGISTRY, key.encode(), state)
+        fits(TopicName.REGISTRY, key.encode(), state)
     if reply is not None:
-        fits(Names.REGISTRY_REPLIES, reply.command_id.encode(), registry.encode(reply))
+        fits(TopicName.REGISTRY_REPLIES, reply.command_id.encode(), registry.encode(reply))
 
 
 # --- a topic that takes less than it is declared to -----------------------------------------------------------------
@@ -337,19 +357,19 @@ def test_what_the_registry_writes(action: Action, command_id: str, actor: str) -
 
 @settings(max_examples=30, deadline=None)
 @given(DELIVERIES, REPLIES)
-def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply: Reply) -> None:
+def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply: HttpReply) -> None:
     verdict = RetryAt(NOW_MS)
     attempt = sent(delivery, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
-    small = reduced(Names.ATTEMPTS, msgspec.json.encode(attempt), [])
+    small = reduced(TopicName.ATTEMPTS, msgspec.json.encode(attempt), [])
     assert small is not None and small[0] is not None
     read = msgspec.json.decode(small[0], type=Attempt)
     assert (read.delivery_id, read.state, read.status, read.cut) == (delivery.id, "retrying", 500, ("record",))
-    assert len(small[0]) < 60_000 and reduced(Names.ATTEMPTS, small[0], small[1]) is None
+    assert len(small[0]) < 60_000 and reduced(TopicName.ATTEMPTS, small[0], small[1]) is None
     headers = delivery_record.encode(delivery)
     for logical in (
-        Names.DELIVERIES,
-        Names.DELIVERIES_DEAD,
-        *(f"{Names.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS),
+        TopicName.DELIVERIES,
+        TopicName.DELIVERIES_DEAD,
+        *(f"{TopicName.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS),
     ):
         left = reduced(logical, delivery.body, headers)
         assert left is not None
@@ -360,17 +380,19 @@ def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply
 
 def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
     ours = [("rejected-reason", b"not_json")]
-    assert reduced(Names.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
+    assert reduced(TopicName.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
         b"",
         [*ours, ("rejected-truncated-from", b"15")],
     )
-    held = reduced(Names.SEQUENCER_HELD, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
+    held = reduced(TopicName.SEQUENCER_HELD, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
     assert held is not None
     entry = msgspec.msgpack.decode(held[0] or b"")
     assert entry == [b"ep", b"", [["delivery-id", b"d"], ["body-omitted", b"4"]]]
 
 
-@pytest.mark.parametrize("logical", [Names.REGISTRY, "nothing", Names.ATTEMPTS, Names.SEQUENCER_HELD, Names.NOTICES])
+@pytest.mark.parametrize(
+    "logical", [TopicName.REGISTRY, "nothing", TopicName.ATTEMPTS, TopicName.SEQUENCER_HELD, TopicName.NOTICES]
+)
 def test_what_has_no_small_form_is_left_to_fail(logical: str) -> None:
     assert reduced(logical, b"\xff", []) is None
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.core.topics.declarations import Topics
-from app.core.topics.drift import Actual
+from app.core.topics.drift import ActualTopic
 from app.core.topics.start_check import judge
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -14,10 +14,10 @@ from app.settings import Settings
 TOPICS: Topics = topics_of(msgspec.structs.replace(Settings(), partitions=4, topic_prefix="p."))
 
 
-def cluster(**changed: Actual) -> dict[str, Actual]:
+def cluster(**changed: ActualTopic) -> dict[str, ActualTopic]:
     """As declared, but for some topics (`_` stands for a dot, `__` for a minus)."""
     found = {
-        spec.name: Actual(partitions=spec.partitions, replication=spec.replication, config=dict(spec.config))
+        spec.name: ActualTopic(partitions=spec.partitions, replication=spec.replication, config=dict(spec.config))
         for spec in TOPICS.specs
     }
     for name, actual in changed.items():
@@ -25,9 +25,9 @@ def cluster(**changed: Actual) -> dict[str, Actual]:
     return found
 
 
-def like(name: str, *, partitions: int | None = None, **config: str) -> Actual:
+def like(name: str, *, partitions: int | None = None, **config: str) -> ActualTopic:
     actual = cluster()[f"p.{name}"]
-    return Actual(
+    return ActualTopic(
         partitions=partitions or actual.partitions,
         replication=actual.replication,
         config=actual.config | {key.replace("_", "."): value for key, value in config.items()},
@@ -48,7 +48,7 @@ def test_an_odd_count_in_a_family_is_refused_with_both_ways_out() -> None:
 
 def test_a_whole_installation_with_another_count_is_only_logged() -> None:
     other = {
-        spec.name: Actual(partitions=9 if spec.family else 1, replication=spec.replication, config=spec.config)
+        spec.name: ActualTopic(partitions=9 if spec.family else 1, replication=spec.replication, config=spec.config)
         for spec in TOPICS.specs
     }
     judged = judge(TOPICS, other)

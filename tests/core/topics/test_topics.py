@@ -11,29 +11,29 @@ import yaml
 from app.core.errors import ConfigError
 from app.core.table_recovery import TRUSTED_S
 from app.core.topics.declarations import Topics, TopicSpec, load
-from app.core.topics.drift import Actual, Configure, Create, Drift, plan
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicDrift, plan
+from app.core.topics.names import RUNGS, TopicName
 from app.runtime.build.streams import TABLES
 
 FOLDER = Path(__file__).parents[3] / "topics"
 DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}
 DAY_MS = 86_400_000
 ROLES_USE = [
-    Names.EVENTS_RAW,
-    Names.EVENTS_REJECTED,
-    Names.EVENTS_DUPLICATES,
-    Names.REGISTRY_COMMANDS,
-    Names.REGISTRY,
-    Names.REGISTRY_REPLIES,
-    Names.ENDPOINTS_SIGNALS,
-    Names.NOTICES,
-    Names.AUDIT,
-    Names.DELIVERIES,
-    Names.DELIVERIES_DEAD,
-    Names.DELIVERIES_ORDERED,
-    Names.ATTEMPTS,
-    Names.SEQUENCER_LINES,
-    Names.SEQUENCER_HELD,
+    TopicName.EVENTS_RAW,
+    TopicName.EVENTS_REJECTED,
+    TopicName.EVENTS_DUPLICATES,
+    TopicName.REGISTRY_COMMANDS,
+    TopicName.REGISTRY,
+    TopicName.REGISTRY_REPLIES,
+    TopicName.ENDPOINTS_SIGNALS,
+    TopicName.NOTICES,
+    TopicName.AUDIT,
+    TopicName.DELIVERIES,
+    TopicName.DELIVERIES_DEAD,
+    TopicName.DELIVERIES_ORDERED,
+    TopicName.ATTEMPTS,
+    TopicName.SEQUENCER_LINES,
+    TopicName.SEQUENCER_HELD,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
 ]
 
@@ -52,12 +52,12 @@ def spec(logical: str, **options: Any) -> TopicSpec:
     return next(each for each in loaded(**options).specs if each.logical == logical)
 
 
-def actual(topics: Topics, **exceptions: Actual) -> dict[str, Actual]:
+def actual(topics: Topics, **exceptions: ActualTopic) -> dict[str, ActualTopic]:
     """A cluster that is as declared, but for the exceptions (logical names, dots as underscores)."""
     return {
         each.name: exceptions.get(
             each.logical.replace(".", "_"),
-            Actual(partitions=each.partitions, replication=each.replication, config=dict(each.config)),
+            ActualTopic(partitions=each.partitions, replication=each.replication, config=dict(each.config)),
         )
         for each in topics.specs
     }
@@ -78,7 +78,7 @@ def test_each_file_is_named_after_its_topic() -> None:
 
 def test_every_rung_has_a_topic() -> None:
     names = loaded().all_names()
-    assert [name for name in names if name.startswith(Names.DELIVERIES_DELAY)] == sorted(
+    assert [name for name in names if name.startswith(TopicName.DELIVERIES_DELAY)] == sorted(
         f"deliveries.delay.{rung}" for rung, _ in RUNGS
     )
     assert len(names) == len(set(names))
@@ -139,7 +139,7 @@ def test_no_topic_refuses_what_another_one_let_in() -> None:
 def test_a_prefix_is_put_before_every_name() -> None:
     topics = loaded(prefix="acme.")
     assert topics.all_names() == [f"acme.{name}" for name in loaded().all_names()]
-    assert topics.name(Names.DELIVERIES) == "acme.deliveries"
+    assert topics.name(TopicName.DELIVERIES) == "acme.deliveries"
 
 
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, "1"), (2, "1"), (3, "2"), (5, "4")])
@@ -186,7 +186,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     said = problems({"x.yaml": None, "notices.yaml": DOCUMENTS["notices.yaml"]}, prefix="a b ")
     assert said[0].startswith("x.yaml: ")
     assert said[1] == "notices.yaml: 'a b notices' is no topic name"
-    assert said[2:] == sorted(f"no file declares the topic {name}" for name in ROLES_USE if name != Names.NOTICES)
+    assert said[2:] == sorted(f"no file declares the topic {name}" for name in ROLES_USE if name != TopicName.NOTICES)
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 def test_an_empty_cluster_gets_everything() -> None:
     topics = loaded()
-    assert plan(topics, {}) == [Create(each) for each in topics.specs]
+    assert plan(topics, {}) == [CreateTopic(each) for each in topics.specs]
 
 
 def test_a_cluster_as_declared_needs_nothing() -> None:
@@ -204,20 +204,22 @@ def test_a_cluster_as_declared_needs_nothing() -> None:
 
 def test_strangers_are_left_alone() -> None:
     topics = loaded()
-    strangers = {"other": Actual(partitions=1, replication=1, config={}), **actual(loaded(prefix="old."))}
+    strangers = {"other": ActualTopic(partitions=1, replication=1, config={}), **actual(loaded(prefix="old."))}
     assert plan(topics, actual(topics) | strangers) == []
 
 
 def test_what_was_applied_is_not_planned_again() -> None:
     topics = loaded()
-    there = actual(topics, notices=Actual(partitions=1, replication=3, config={"retention.ms": "1", "mine": "kept"}))
+    there = actual(
+        topics, notices=ActualTopic(partitions=1, replication=3, config={"retention.ms": "1", "mine": "kept"})
+    )
     (step,) = plan(topics, there)
-    assert isinstance(step, Configure)
+    assert isinstance(step, ConfigureTopic)
     assert step.changes["retention.ms"] == ("1", "2592000000")
     assert step.changes["cleanup.policy"] == ("", "delete")
     assert "mine" not in step.changes
     assert "cleanup.policy unset → delete" in step.sentence()
-    applied = Actual(partitions=1, replication=3, config={name: to for name, (_, to) in step.changes.items()})
+    applied = ActualTopic(partitions=1, replication=3, config={name: to for name, (_, to) in step.changes.items()})
     assert plan(topics, actual(topics, notices=applied)) == []
 
 
@@ -235,7 +237,7 @@ def test_another_spelling_is_no_difference(name: str, there: str, same: bool) ->
     topics = loaded()
     wanted = spec("hookstream.fanout-idempotency-changelog")
     cluster = actual(topics)
-    cluster[wanted.name] = Actual(partitions=12, replication=3, config=wanted.config | {name: there})
+    cluster[wanted.name] = ActualTopic(partitions=12, replication=3, config=wanted.config | {name: there})
     assert (plan(topics, cluster) == []) is same
 
 
@@ -243,9 +245,9 @@ def test_another_spelling_is_no_difference(name: str, there: str, same: bool) ->
 def test_another_count_is_drift_and_never_touched(count: int) -> None:
     topics = loaded()
     wanted = spec("deliveries")
-    there = Actual(partitions=count, replication=3, config=dict(wanted.config))
+    there = ActualTopic(partitions=count, replication=3, config=dict(wanted.config))
     (step,) = plan(topics, actual(topics, deliveries=there))
-    assert isinstance(step, Drift)
+    assert isinstance(step, TopicDrift)
     assert step.spec == wanted
     assert f"{count} partitions instead of 12" in step.sentence()
     assert f"HOOKSTREAM_PARTITIONS={count}" in step.sentence()
@@ -254,9 +256,9 @@ def test_another_count_is_drift_and_never_touched(count: int) -> None:
 @pytest.mark.parametrize(("replicas", "drifts"), [(1, True), (2, True), (3, False), (5, False)])
 def test_too_few_replicas_are_drift_and_more_are_fine(replicas: int, drifts: bool) -> None:
     topics = loaded()
-    there = Actual(partitions=12, replication=replicas, config=dict(spec("deliveries").config))
+    there = ActualTopic(partitions=12, replication=replicas, config=dict(spec("deliveries").config))
     steps = plan(topics, actual(topics, deliveries=there))
-    assert [type(step) for step in steps] == [Drift] * drifts
+    assert [type(step) for step in steps] == [TopicDrift] * drifts
     assert all(f"{replicas} replicas instead of 3" in step.sentence() for step in steps)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import HookstreamError, TooLarge
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 from app.roles.delay import role
 from app.roles.delay.role import DelayRole
 from app.runtime.topics import topics_of
@@ -23,7 +23,7 @@ TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1)
 
 
 def rung(name: str) -> str:
-    return f"{Names.DELIVERIES_DELAY}.{name}"
+    return f"{TopicName.DELIVERIES_DELAY}.{name}"
 
 
 PLACES = [(rung(name), number) for name, _ in RUNGS for number in range(2)]
@@ -61,7 +61,7 @@ class Stage:
         )
 
     def released(self) -> list[MemoryRecord]:
-        return self.log.of(Names.DELIVERIES)
+        return self.log.of(TopicName.DELIVERIES)
 
     def released_at(self) -> list[float]:
         """Seconds since the start at which records came back."""
@@ -104,11 +104,11 @@ async def test_what_is_not_due_is_no_lag_and_what_is_overdue_is(stage: Stage) ->
     assert (rung("8h"), 0) not in places and (rung("5s"), 0) not in places, "they are waited for on purpose"
     assert places[rung("1s"), 0].low == 1, "it waits in memory, and reading goes on behind it"
     assert places[rung("1s"), 1].low == 0
-    stage.log.hold(Names.DELIVERIES)
+    stage.log.hold(TopicName.DELIVERIES)
     await stage.clock.advance(7)
     late = stage.role.report().places
     assert late[rung("5s"), 0].low == late[rung("1s"), 0].low == 0, "released, and not acknowledged"
-    stage.log.release(Names.DELIVERIES)
+    stage.log.release(TopicName.DELIVERIES)
     await settle()
     done = stage.role.report().places
     assert done[rung("5s"), 0].low == done[rung("1s"), 0].low == 1
@@ -171,21 +171,21 @@ async def test_a_head_that_is_not_due_pauses_its_partition_alone(stage: Stage) -
 
 
 async def test_an_offset_is_committed_when_its_output_is_acknowledged(stage: Stage) -> None:
-    stage.log.hold(Names.DELIVERIES, rung("30s"))
+    stage.log.hold(TopicName.DELIVERIES, rung("30s"))
     await stage.start()
     stage.put("1s", 1)
     stage.put("1m", 105)
     await stage.clock.advance(62)
     assert len(stage.released()) == len(stage.log.of(rung("30s"))) == 1
     assert (await stage.offset("1s"), await stage.offset("1m")) == (0, 0)
-    stage.log.release(Names.DELIVERIES)
+    stage.log.release(TopicName.DELIVERIES)
     assert (await stage.offset("1s"), await stage.offset("1m")) == (1, 0)
     stage.log.release(rung("30s"))
     assert await stage.offset("1m") == 1
 
 
 async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
-    stage.log.fail(Names.DELIVERIES, TooLarge("a retry"))
+    stage.log.fail(TopicName.DELIVERIES, TooLarge("a retry"))
     await stage.start()
     stage.put("1s", 1)
     await stage.clock.advance(2)

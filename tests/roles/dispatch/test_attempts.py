@@ -9,7 +9,7 @@ import pytest
 
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import Reply, Timing
+from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.records.attempt import BODY_KEPT, Attempt
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.compressed import inflated
@@ -27,7 +27,7 @@ RAW = RAW_DEFLATE.compress(WORDS) + RAW_DEFLATE.flush()
 
 def attempt(status: int = 500, body: bytes = b"", *, truncated: bool = False, **headers: str) -> Attempt:
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    reply = Reply(status=status, headers=fields, body=body, truncated=truncated, timing=Timing())
+    reply = HttpReply(status=status, headers=fields, body=body, truncated=truncated, timing=HttpTiming())
     verdict = Delivered() if status == 200 else RetryAt(NOW_MS)
     return sent(DELIVERY, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.model.http_exchange import Refusal, Reply, Timing
+from app.core.model.http_exchange import HttpFailure, HttpReply, HttpTiming
 from app.core.topics.names import RUNGS
 from app.roles.dispatch.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
 from app.roles.dispatch.lanes import Full, Lanes, Limits
@@ -209,14 +209,14 @@ def test_a_rate_limit_holds_for_probes_too() -> None:
 @pytest.mark.parametrize(
     ("outcome", "word"),
     [
-        (Reply(status=500, headers=(), body=b"", truncated=False, timing=Timing()), True),
-        (Refusal(kind="blocked_address", detail="", timing=Timing()), True),
-        (Refusal(kind="timeout", detail="", timing=Timing()), False),
-        (Refusal(kind="refused", detail="", timing=Timing()), False),
-        (Refusal(kind="dns", detail="", timing=Timing()), False),
+        (HttpReply(status=500, headers=(), body=b"", truncated=False, timing=HttpTiming()), True),
+        (HttpFailure(kind="blocked_address", detail="", timing=HttpTiming()), True),
+        (HttpFailure(kind="timeout", detail="", timing=HttpTiming()), False),
+        (HttpFailure(kind="refused", detail="", timing=HttpTiming()), False),
+        (HttpFailure(kind="dns", detail="", timing=HttpTiming()), False),
     ],
 )
-def test_what_counts_as_silence(outcome: Reply | Refusal, word: bool) -> None:
+def test_what_counts_as_silence(outcome: HttpReply | HttpFailure, word: bool) -> None:
     assert heard(outcome) is word
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from app.core.model.delivery import Delivery
-from app.core.offsets.partitions import Committed, Partition
+from app.core.offsets.partitions import CommittedOffset, OpenPartition
 from app.roles.dispatch.lines import Lines
 from app.roles.sequencer import key_queue
 
@@ -17,7 +17,7 @@ PLACE = ("deliveries", 0)
 
 
 class Copy:
-    def __init__(self, delivery: Delivery, partition: Partition, offset: int) -> None:
+    def __init__(self, delivery: Delivery, partition: OpenPartition, offset: int) -> None:
         self.delivery = delivery
         self.partition = partition
         self.offset = offset
@@ -63,7 +63,7 @@ class World:
     def start(self) -> None:
         """A worker takes the partition over."""
         self.lines: Lines[Copy] = Lines()
-        self.partition = Partition(PLACE, Committed(0, ""), lambda: None)
+        self.partition = OpenPartition(PLACE, CommittedOffset(0, ""), lambda: None)
         self.partition.catching_up, self.partition.end = True, len(self.log)
         self.finished = set(self.committed)
         self.polled = 0
@@ -162,7 +162,7 @@ def test_one_at_a_time_in_sequence_and_every_one_whatever_crashes(seed: int) -> 
 
 def test_lines_at_rest_are_remembered_up_to_a_bound() -> None:
     lines: Lines[Copy] = Lines(remembered=2)
-    partition = Partition(PLACE, Committed(0, ""), lambda: None)
+    partition = OpenPartition(PLACE, CommittedOffset(0, ""), lambda: None)
     for key in ("a", "b", "c"):
         copy = Copy(delivery(1, 5, key=key), partition, 0)
         assert lines.take(copy).go is copy

@@ -15,13 +15,13 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import PreparedRequest, Reply, Timing
-from app.core.offsets.partitions import Committed
+from app.core.model.http_exchange import HttpReply, HttpRequest, HttpTiming
+from app.core.offsets.partitions import CommittedOffset
 from app.core.offsets.runs import Runs
 from app.core.offsets.watermark import encode_finished
 from app.core.records import delivery as delivery_record
 from app.core.records import ordered
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch.lanes import Limits
 from app.roles.dispatch.role.worker import DispatchRole
@@ -35,7 +35,7 @@ from tests.fakes.source import MemoryGroup
 
 TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1))
 KEYRING = AesKeyRing("k1:" + base64.b64encode(bytes(32)).decode())
-ZERO, ONE = (Names.DELIVERIES, 0), (Names.DELIVERIES, 1)
+ZERO, ONE = (TopicName.DELIVERIES, 0), (TopicName.DELIVERIES, 1)
 DICE = 0.5
 JITTER = 1.05
 
@@ -45,7 +45,7 @@ def url_of(endpoint_id: str) -> str:
 
 
 def rung(name: str) -> str:
-    return f"{Names.DELIVERIES_DELAY}.{name}"
+    return f"{TopicName.DELIVERIES_DELAY}.{name}"
 
 
 class Stage:
@@ -56,7 +56,7 @@ class Stage:
     ) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=2)
-        self.group = MemoryGroup(self.log, [Names.DELIVERIES], self.clock)
+        self.group = MemoryGroup(self.log, [TopicName.DELIVERIES], self.clock)
         self.source = self.group.member()
         self.sender = sender(self.clock) if sender else ScriptedSender()
         self.feed = MemoryFeed()
@@ -124,18 +124,18 @@ class Stage:
         if position:
             headers.append(("registry-position", b"%d" % position))
         self.log.put(
-            Names.DELIVERIES, key=endpoint_id.encode(), value=delivery.body, headers=headers, partition=partition
+            TopicName.DELIVERIES, key=endpoint_id.encode(), value=delivery.body, headers=headers, partition=partition
         )
 
     def put_back(self, record: MemoryRecord) -> None:
         """What the delay role does at the due time."""
         self.log.put(
-            Names.DELIVERIES, key=record.key, value=record.value, headers=record.headers, partition=record.partition
+            TopicName.DELIVERIES, key=record.key, value=record.value, headers=record.headers, partition=record.partition
         )
 
     async def attempts(self, number: int) -> list[dict[str, Any]]:
         """Wait for that many records of `attempts`."""
-        return [msgspec.json.decode(record.value or b"") for record in await self.log.seen(Names.ATTEMPTS, number)]
+        return [msgspec.json.decode(record.value or b"") for record in await self.log.seen(TopicName.ATTEMPTS, number)]
 
     async def offset(self, place: tuple[str, int] = ZERO) -> int:
         """What is committed once the next commit has taken place; nothing counts as 0."""
@@ -228,7 +228,7 @@ async def test_an_exhausted_delivery_goes_to_the_dead_with_its_last_outcome(stag
     stage.sender.script(url_of("a"), 503)
     await stage.start()
     stage.put("a", attempts=1, due_at_ms=stage.clock.now_ms())
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("reason"), dead.header("last-result"), dead.header("last-status")) == (
         "exhausted",
         "http_5xx",
@@ -248,7 +248,7 @@ async def test_410_is_the_end_where_the_profile_says_so(stage: Stage) -> None:
     stage.sender.script(url_of("b"), 410)
     await stage.start()
     stage.put("a")
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.key, dead.header("reason"), dead.header("last-status")) == (b"a", "gone", "410")
     stage.put("b")
     assert delayed((await stage.log.seen(rung("1m"), 1))[0]).attempts == 1
@@ -269,7 +269,7 @@ async def test_no_answer_is_a_failed_attempt_too(stage: Stage) -> None:
     stage.sender.script(url_of("a"), refusal("timeout"))
     await stage.start()
     stage.put("a")
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("last-result"), dead.header("last-status")) == ("timeout", None)
     assert dead.header("last-error") == "it ended with timeout"
 
@@ -285,7 +285,7 @@ async def test_a_sender_that_cannot_write_one_delivery_does_not_stop_the_others(
     stage.put("a", "e1", attempts=2)
     stage.put("b", "e2")
     stage.put("a", "e3")
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("event-id"), dead.header("reason"), dead.header("last-result")) == (
         "e1",
         "exhausted",
@@ -305,8 +305,8 @@ async def test_data_that_the_profile_cannot_carry_is_dead_unsent(stage: Stage) -
     delivery = Delivery(
         id="d", endpoint_id="a", event_id="e", event_type="a.b", tenant="acme", mode="live", created_at="x", body=body
     )
-    stage.log.put(Names.DELIVERIES, key=b"a", value=body, headers=delivery_record.encode(delivery), partition=0)
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    stage.log.put(TopicName.DELIVERIES, key=b"a", value=body, headers=delivery_record.encode(delivery), partition=0)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("reason"), dead.value, stage.sender.requests) == ("unrepresentable", body, [])
 
 
@@ -314,7 +314,7 @@ async def test_deliveries_of_a_paused_endpoint_are_put_aside_for_its_resume(stag
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", attempts=3)
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("reason"), delayed(dead).attempts, delayed(dead).event_id) == ("paused", 3, "e1")
     (attempt,) = await stage.attempts(1)
     assert (attempt["state"], attempt["attempt"]) == ("dead", 3)
@@ -326,12 +326,12 @@ async def test_an_ordered_delivery_of_a_paused_endpoint_goes_back_to_its_line_as
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", attempts=3, ordering_key="k", arrival=8)
-    (back,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    (back,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
     key, said = ordered.read(back.headers)
     assert (key, said, delayed(back).attempts) == ("k", ordered.Settlement(8, "aside"), 3)
     (attempt,) = await stage.attempts(1)
     assert (attempt["state"], attempt["reason"]) == ("dead", "paused")
-    assert stage.log.of(Names.DELIVERIES_DEAD) == []
+    assert stage.log.of(TopicName.DELIVERIES_DEAD) == []
 
 
 @pytest.mark.parametrize("status", ["disabled", None])
@@ -343,7 +343,7 @@ async def test_deliveries_of_a_disabled_or_removed_endpoint_are_cancelled(stage:
     (attempt,) = await stage.attempts(1)
     assert (attempt["state"], attempt["reason"]) == ("cancelled", f"endpoint_{status or 'removed'}")
     assert await stage.offset() == 1
-    assert stage.sender.requests == [] and stage.log.of(Names.DELIVERIES_DEAD) == []
+    assert stage.sender.requests == [] and stage.log.of(TopicName.DELIVERIES_DEAD) == []
 
 
 @pytest.mark.parametrize(("change", "state"), [("paused", "dead"), ("disabled", "cancelled"), (None, "cancelled")])
@@ -368,7 +368,7 @@ async def test_a_change_reaches_deliveries_that_already_wait_in_a_lane(
 async def test_an_unreadable_record_is_passed_over(stage: Stage) -> None:
     stage.endpoint("a")
     await stage.start()
-    stage.log.put(Names.DELIVERIES, key=b"a", value=b"{}", headers=[("event-id", b"e")], partition=0)
+    stage.log.put(TopicName.DELIVERIES, key=b"a", value=b"{}", headers=[("event-id", b"e")], partition=0)
     stage.put("a")
     await stage.attempts(1)
     assert await stage.offset() == 2
@@ -394,7 +394,7 @@ async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
     (record,) = await stage.log.seen(rung("5s"), 1)
     assert delayed(record).attempts == 1
     stage.put_back(record)
-    (dead,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (dead,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     assert (dead.header("reason"), dead.header("last-result"), delayed(dead).attempts) == ("exhausted", "not_sent", 2)
     told = [each for each in await stage.attempts(3) if each["endpoint_id"] == "a"]
     assert [(each["attempt"], each["state"], each["result"]) for each in told] == [
@@ -403,7 +403,7 @@ async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
     ]
     assert all(each["error"].startswith("no request could be built: ") for each in told)
     assert stage.events("a") == [] and stage.events("b") == ["e2"]
-    signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+    signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(TopicName.ENDPOINTS_SIGNALS)]
     assert [each["outcome"] for each in signals if each["delivery_id"] == "dlv_e1"] == ["unsent"], "none of its health"
     assert 'attempts_total{attempt="first",result="not_sent"} 1.0' in stage.meter.exposition().decode()
 
@@ -415,7 +415,7 @@ async def test_an_error_of_ours_while_a_request_is_built_stops_no_other_delivery
     stage.endpoint("b")
     build = RequestBuilder.request
 
-    def broken(self: RequestBuilder, delivery: Delivery, *others: Any) -> PreparedRequest:
+    def broken(self: RequestBuilder, delivery: Delivery, *others: Any) -> HttpRequest:
         if delivery.endpoint_id == "a":
             raise ZeroDivisionError("ours")
         return build(self, delivery, *others)
@@ -432,9 +432,9 @@ async def test_an_error_of_ours_while_a_request_is_built_stops_no_other_delivery
 # --- offsets --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", [Names.ATTEMPTS, rung("5s")])
+@pytest.mark.parametrize("first", [TopicName.ATTEMPTS, rung("5s")])
 async def test_an_offset_is_committed_when_attempt_and_retry_are_both_acknowledged(stage: Stage, first: str) -> None:
-    both = [Names.ATTEMPTS, rung("5s")]
+    both = [TopicName.ATTEMPTS, rung("5s")]
     stage.endpoint("a")
     stage.sender.script(url_of("a"), 500)
     stage.log.hold(*both)
@@ -458,7 +458,7 @@ async def test_what_is_finished_above_an_open_offset_is_in_the_commits_metadata(
         stage.put(name, event)
     await stage.attempts(3)
     assert await stage.offset() == 1
-    assert stage.group.committed[ZERO] == Committed(1, encode_finished(1, Runs([2, 3])))
+    assert stage.group.committed[ZERO] == CommittedOffset(1, encode_finished(1, Runs([2, 3])))
     leaving = asyncio.create_task(stage.source.revoke(ZERO))
     await stage.clock.advance(3.1)
     await leaving
@@ -486,7 +486,7 @@ async def test_what_a_refused_commit_would_have_said_is_in_the_next_one(stage: S
 
 async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
     stage.endpoint("a")
-    stage.log.fail(Names.ATTEMPTS, TooLarge("an attempt"))
+    stage.log.fail(TopicName.ATTEMPTS, TooLarge("an attempt"))
     await stage.start()
     stage.put("a")
     assert stage.running is not None
@@ -524,13 +524,13 @@ async def test_a_delivery_whose_value_is_no_event_is_dead_and_its_line_goes_on(
     await stage.start()
     stage.put("a", "e1", **fields)
     record = stage.log.partitions[ZERO][0]
-    stage.log.put(Names.DELIVERIES, key=b"a", value=b"\xff{", headers=record.headers, partition=0)
+    stage.log.put(TopicName.DELIVERIES, key=b"a", value=b"\xff{", headers=record.headers, partition=0)
     stage.put("a", "e3")
     attempts = await stage.attempts(3)
     assert sorted((each["state"], each.get("reason")) for each in attempts)[0] == ("dead", "unreadable")
-    (dead,) = stage.log.of(Names.DELIVERIES_DEAD)
+    (dead,) = stage.log.of(TopicName.DELIVERIES_DEAD)
     assert (dead.value, dead.header("reason")) == (b"\xff{", "unreadable")
-    await stage.log.seen(Names.DELIVERIES_ORDERED, 2 if fields.get("arrival") else 0)
+    await stage.log.seen(TopicName.DELIVERIES_ORDERED, 2 if fields.get("arrival") else 0)
     assert await stage.offset() == 3
 
 
@@ -542,7 +542,7 @@ async def test_what_is_no_delivery_is_passed_over_and_counted(stage: Stage) -> N
     stage.put("a", "e3", position=10**30)
     stage.put("a", "e4", body=b"")
     headers = stage.log.partitions[ZERO][3].headers
-    stage.log.put(Names.DELIVERIES, key=b"a", value=bytes(TOPICS.max_record_bytes), headers=headers, partition=0)
+    stage.log.put(TopicName.DELIVERIES, key=b"a", value=bytes(TOPICS.max_record_bytes), headers=headers, partition=0)
     stage.put("a", "e6")
     attempts = await stage.attempts(2)
     assert [each["event_id"] for each in attempts] == ["e4", "e6"]
@@ -580,14 +580,14 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
     for serial in range(3):
         stage.put("b", f"b{serial}", partition=1)
     stage.put("removed", "b3", partition=1)
-    stage.group.committed[ONE] = Committed(2, "")
+    stage.group.committed[ONE] = CommittedOffset(2, "")
     stage.feed.fenced = True
     stage.put("a", "a0", position=5)  # the worker has not read the registry so far
     await stage.start()
     await stage.feed.waited_for()
     assert stage.source.polled == 3, "both partitions were polled together"
     await stage.source.revoke(ONE)
-    stage.group.committed[ONE] = Committed(0, "")  # somebody reset the group
+    stage.group.committed[ONE] = CommittedOffset(0, "")  # somebody reset the group
     stage.sender.hold(url_of("b"))
     await stage.source.assign(ONE)
     stage.feed.open_fence()
@@ -610,7 +610,7 @@ async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_le
     await stage.source.revoke(ZERO)
     stage.feed.open_fence()
     await stage.clock.advance(1)
-    assert stage.log.of(Names.ATTEMPTS) == [], "written for a partition of somebody else"
+    assert stage.log.of(TopicName.ATTEMPTS) == [], "written for a partition of somebody else"
     assert not stage.group.offset(ZERO)
     await stage.source.assign(ZERO)
     assert [each["event_id"] for each in await stage.attempts(2)] == ["e1", "e2"]
@@ -694,7 +694,7 @@ async def test_overflow_is_deferred_with_a_due_time_and_no_attempt() -> None:
         deferred = [delayed(record) for record in await stage.log.seen(rung("1s"), 3)]
         assert [(each.event_id, each.attempts) for each in deferred] == [("e2", 0), ("e3", 1), ("e4", 0)]
         assert all(each.due_at_ms >= stage.clock.now_ms() + 1000 for each in deferred)
-        assert len(stage.log.of(Names.ATTEMPTS)) == 1
+        assert len(stage.log.of(TopicName.ATTEMPTS)) == 1
         assert await stage.offset() == 0
         stage.sender.release(url_of("a"))
         await stage.attempts(3)
@@ -758,7 +758,7 @@ async def test_a_slow_rate_limit_does_not_delay_a_faster_one() -> None:
 
 def signals(stage: Stage) -> list[tuple[str, str | None]]:
     """(outcome, why dead) of what was told."""
-    said = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+    said = [msgspec.json.decode(each.value or b"") for each in stage.log.of(TopicName.ENDPOINTS_SIGNALS)]
     return [(each["outcome"], each.get("dead")) for each in said]
 
 
@@ -770,7 +770,7 @@ async def test_health_is_told_of_failures_and_of_the_first_success_after_one(sta
         stage.put("a", f"e{number}", partition=1)
         await stage.attempts(number + 1)
     assert signals(stage) == [("failed", None), ("failed", None), ("ok", None)]
-    told = stage.log.of(Names.ENDPOINTS_SIGNALS)
+    told = stage.log.of(TopicName.ENDPOINTS_SIGNALS)
     assert all(each.key == b"a" and each.partition == 1 for each in told)
     assert msgspec.json.decode(told[0].value or b"")["epoch"] == 7
     await settle()
@@ -791,7 +791,7 @@ async def test_health_is_told_of_every_failure_where_failures_are_counted(stage:
         stage.put("days", f"d{number}")
         stage.put("counts", f"c{number}")
     await stage.attempts(60)
-    keys = [each.key for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+    keys = [each.key for each in stage.log.of(TopicName.ENDPOINTS_SIGNALS)]
     assert (keys.count(b"days"), keys.count(b"counts")) == (10, 30)
 
 
@@ -805,32 +805,32 @@ async def test_health_is_told_of_the_dead_and_not_of_what_a_pause_puts_aside(sta
     for name in ("a", "gone", "paused"):
         stage.put(name)
     record = stage.log.partitions[ZERO][0]
-    stage.log.put(Names.DELIVERIES, key=b"a", value=b"\xff{", headers=record.headers, partition=0)
+    stage.log.put(TopicName.DELIVERIES, key=b"a", value=b"\xff{", headers=record.headers, partition=0)
     await stage.attempts(4)
     assert sorted(signals(stage), key=str) == [("failed", "exhausted"), ("failed", "gone"), ("unsent", "unreadable")]
 
 
 async def test_an_offset_is_finished_when_the_signal_is_acknowledged(stage: Stage) -> None:
     stage.endpoint("a")
-    stage.log.hold(Names.ENDPOINTS_SIGNALS)
+    stage.log.hold(TopicName.ENDPOINTS_SIGNALS)
     await stage.start()
     stage.put("a")
     await stage.attempts(1)
     assert await stage.offset() == 0
-    stage.log.release(Names.ENDPOINTS_SIGNALS)
+    stage.log.release(TopicName.ENDPOINTS_SIGNALS)
     assert await stage.offset() == 1
 
 
 async def test_what_a_hostile_receiver_answers_fits_into_the_attempt_and_says_that_it_was_cut(stage: Stage) -> None:
     stage.endpoint("a")
     flood = tuple((f"x-{n}", "\ufffd" * 7800) for n in range(100))
-    answer = Reply(status=500, headers=flood, body=b"\xff" * 65_536, truncated=False, timing=Timing())
+    answer = HttpReply(status=500, headers=flood, body=b"\xff" * 65_536, truncated=False, timing=HttpTiming())
     stage.sender.script(url_of("a"), answer, 200)
     await stage.start()
     stage.put("a")
     (attempt,) = await stage.attempts(1)
     assert attempt["cut"] == ["headers", "body"]
-    assert len(stage.log.of(Names.ATTEMPTS)[0].value or b"") < 20_000
+    assert len(stage.log.of(TopicName.ATTEMPTS)[0].value or b"") < 20_000
     assert stage.running is not None and not stage.running.done()
 
 
@@ -848,7 +848,7 @@ async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_d
     stage.endpoint("a")
     stage.sender.script(url_of("a"), Hindered("descriptors", "none left"), Hindered("dns", "none"), 200)
     await stage.start()
-    delayed = f"{Names.DELIVERIES_DELAY}.5s"
+    delayed = f"{TopicName.DELIVERIES_DELAY}.5s"
     stage.put("a", "e1")
     await stage.sender.called(1)
     await settle()
@@ -869,4 +869,4 @@ async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_d
     for cause in ("descriptors", "dns"):
         assert f'hindrances_total{{cause="{cause}"}} 1.0' in exposed
     assert 'deferred_total{reason="hindered"} 2.0' in exposed
-    assert not stage.log.of(Names.ENDPOINTS_SIGNALS)[1:], "health is told of the success alone"
+    assert not stage.log.of(TopicName.ENDPOINTS_SIGNALS)[1:], "health is told of the success alone"

@@ -11,8 +11,8 @@ import pytest
 
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import OpenCircuit
-from app.core.model.http_exchange import Outcome, PreparedRequest
-from app.core.topics.names import Names
+from app.core.model.http_exchange import HttpOutcome, HttpRequest
+from app.core.topics.names import TopicName
 from tests.fakes.clock import FakeClock
 from tests.fakes.sender import ScriptedSender, refusal
 from tests.roles.dispatch.test_role import ONE, ZERO, Stage, delayed, rung, url_of
@@ -29,7 +29,7 @@ class SilentSender(ScriptedSender):
         self._clock = clock
         self.silent: set[str] = set()
 
-    async def send(self, request: PreparedRequest) -> Outcome:
+    async def send(self, request: HttpRequest) -> HttpOutcome:
         if request.url not in self.silent:
             return await super().send(request)
         self.requests.append(request)
@@ -91,7 +91,7 @@ async def test_health_is_told_of_each_change_of_a_circuit(stage: Stage) -> None:
     await opened(stage)
 
     def told() -> list[dict[str, Any]]:
-        signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(Names.ENDPOINTS_SIGNALS)]
+        signals = [msgspec.json.decode(each.value or b"") for each in stage.log.of(TopicName.ENDPOINTS_SIGNALS)]
         return [each for each in signals if each["outcome"] == "circuit"]
 
     (first,) = told()
@@ -137,7 +137,7 @@ async def test_the_attempts_of_probes_follow_the_schedule(stage: Stage) -> None:
     await stage.clock.advance(120)
     stage.put("a", "probe")
     await stage.clock.advance(21)
-    probe = next(each for each in stage.log.of(Names.DELIVERIES_DEAD) if each.header("event-id") == "probe")
+    probe = next(each for each in stage.log.of(TopicName.DELIVERIES_DEAD) if each.header("event-id") == "probe")
     assert (probe.header("reason"), probe.header("last-result"), probe.header("attempts")) == (
         "exhausted",
         "timeout",
@@ -154,14 +154,14 @@ async def test_what_has_waited_too_long_is_dead_with_a_reason_and_an_attempt_rec
     stage.put("a", "old", waiting_since_ms=now_ms - 4 * DAY_MS, **fields)
     stage.put("a", "young", waiting_since_ms=now_ms - DAY_MS, accepted_at_ms=now_ms - 9 * DAY_MS)
     await stage.clock.advance(1)
-    (dead,) = stage.log.of(Names.DELIVERIES_DEAD)
+    (dead,) = stage.log.of(TopicName.DELIVERIES_DEAD)
     assert (dead.header("event-id"), dead.header("reason"), dead.header("attempts")) == ("old", "overloaded", "2")
     assert dead.header("waiting-since") is None, "what is retried begins anew"
     records = await stage.attempts(1)
     (attempt,) = [each for each in records if each["event_id"] == "old"] if len(records) else []
     assert (attempt["state"], attempt["reason"], attempt["attempt"]) == ("dead", "overloaded", 2)
     assert "it waited since" in attempt["error"]
-    assert len(stage.log.of(Names.DELIVERIES_ORDERED)) == 1, "its line goes on"
+    assert len(stage.log.of(TopicName.DELIVERIES_ORDERED)) == 1, "its line goes on"
     (young,) = [each for each in deferred(stage) if each.event_id == "young"]
     assert young.due_at_ms <= now_ms - DAY_MS + 80 * 3_600_000
 

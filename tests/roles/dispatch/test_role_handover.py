@@ -10,7 +10,7 @@ import pytest
 
 from app.core.records import ordered
 from app.core.records.ordered import Settlement
-from app.core.topics.names import RUNGS, Names
+from app.core.topics.names import RUNGS, TopicName
 from tests.fakes.clock import settle
 from tests.roles.dispatch.test_role import ONE, ZERO, Stage, rung, url_of
 
@@ -25,7 +25,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 def scheduled(stage: Stage) -> int:
     """Everything that makes somebody act: retries, deferrals, dead letters, signals."""
-    topics = [*(rung(name) for name, _ in RUNGS), Names.DELIVERIES_DEAD, Names.ENDPOINTS_SIGNALS]
+    topics = [*(rung(name) for name, _ in RUNGS), TopicName.DELIVERIES_DEAD, TopicName.ENDPOINTS_SIGNALS]
     return sum(len(stage.log.of(topic)) for topic in topics)
 
 
@@ -58,13 +58,13 @@ async def test_the_last_failure_after_the_partition_was_lost_puts_nothing_aside(
     record = await outlive(stage, 500, arrival=3, ordering_key="k", sequence=1)
     assert (record["state"], record["reason"]) == ("retrying", "reassigned")
     assert scheduled(stage) == 0
-    assert not stage.log.of(Names.DELIVERIES_ORDERED), "its line would go on beside the next owner's request"
+    assert not stage.log.of(TopicName.DELIVERIES_ORDERED), "its line would go on beside the next owner's request"
 
 
 async def test_a_success_after_the_partition_was_lost_counts_and_its_line_goes_on(stage: Stage) -> None:
     record = await outlive(stage, 200, arrival=3, ordering_key="k", sequence=1)
     assert record["state"] == "delivered"
-    (told,) = stage.log.of(Names.DELIVERIES_ORDERED)
+    (told,) = stage.log.of(TopicName.DELIVERIES_ORDERED)
     assert ordered.read(told.headers) == ("k", Settlement(3, "delivered"))
 
 
@@ -103,7 +103,7 @@ async def test_a_worker_that_stood_still_does_nothing_before_its_group_has_answe
     await frozen(stage)
     stage.put("a", "e3")
     await stage.clock.advance(5)
-    assert stage.events("a") == ["e1"] and not stage.log.of(Names.ATTEMPTS) and scheduled(stage) == 0
+    assert stage.events("a") == ["e1"] and not stage.log.of(TopicName.ATTEMPTS) and scheduled(stage) == 0
     stage.source.lease = float("inf")
     await stage.clock.advance(1)
     assert stage.events("a") == ["e1", "e2", "e3"]
@@ -131,7 +131,7 @@ async def test_what_is_uncertain_at_a_stop_is_left_to_the_next_owner(stage: Stag
     await settle()
     assert stage.running.done()
     assert scheduled(stage) == 0 and not stage.group.offset(ZERO)
-    assert stage.log.of(Names.ATTEMPTS) == [] and stage.events("a") == ["e1"]
+    assert stage.log.of(TopicName.ATTEMPTS) == [] and stage.events("a") == ["e1"]
 
 
 async def test_what_was_polled_and_not_taken_in_when_the_partition_was_lost_is_not_committed(stage: Stage) -> None:
@@ -144,7 +144,9 @@ async def test_what_was_polled_and_not_taken_in_when_the_partition_was_lost_is_n
     stage.put("b", "e2", partition=1, position=99)
     stage.put("a", "e3")
     for number in (1, 0):  # both are polled at once, and the second one waits behind the first one's fence
-        stage.source._positions[Names.DELIVERIES, number] = stage.source._positions.pop((Names.DELIVERIES, number))
+        stage.source._positions[TopicName.DELIVERIES, number] = stage.source._positions.pop(
+            (TopicName.DELIVERIES, number)
+        )
     await stage.feed.waited_for()
     leaving = asyncio.create_task(stage.source.revoke(ZERO, ONE))
     await settle()

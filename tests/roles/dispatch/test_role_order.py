@@ -9,7 +9,7 @@ import pytest
 
 from app.core.records import ordered
 from app.core.records.ordered import Settlement
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from tests.fakes.clock import settle
 from tests.roles.dispatch.test_role import ZERO, Stage, rung, url_of
 
@@ -29,7 +29,7 @@ def put(stage: Stage, event: str, arrival: int, released: int | None = None, key
 
 def settled(stage: Stage) -> list[tuple[int, str]]:
     """(arrival, outcome) of what the sequencer was told."""
-    told = [ordered.read(each.headers)[1] for each in stage.log.of(Names.DELIVERIES_ORDERED)]
+    told = [ordered.read(each.headers)[1] for each in stage.log.of(TopicName.DELIVERIES_ORDERED)]
     return [(each.arrival, each.outcome) for each in told if isinstance(each, Settlement)]
 
 
@@ -227,13 +227,13 @@ async def test_a_retry_on_request_of_the_one_that_is_out_is_over_with_it(stage: 
 
 
 async def test_the_sequencer_is_told_when_everything_else_of_the_delivery_is_safe(stage: Stage) -> None:
-    stage.log.hold(Names.ATTEMPTS)
+    stage.log.hold(TopicName.ATTEMPTS)
     await stage.start()
     put(stage, "e1", 1, 1)
     await stage.attempts(1)
     await settle()
     assert settled(stage) == [], "its successor would prove what nobody has recorded"
-    stage.log.release(Names.ATTEMPTS)
-    await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    stage.log.release(TopicName.ATTEMPTS)
+    await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
     assert settled(stage) == [(1, "delivered")]
     assert await stage.offset() == 1

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.records import delivery
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from tests.roles.dispatch.test_role import Stage, rung, url_of
 
 #: the time of a request, after the deliveries of these tests were accepted
@@ -47,14 +47,14 @@ async def test_the_copy_in_the_ladder_leaves_no_trace_after_a_retry_on_request(s
     (waiting,) = await stage.log.seen(rung("5s"), 1)
     stage.put("a", attempts=1, turn=ASKED, asked="retry")
     assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (2, "manual", "delivered")]
-    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED))
+    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED))
     stage.put_back(waiting)
     assert await stage.offset() == 3
-    assert len(stage.sender.requests) == 2 and len(stage.log.of(Names.ATTEMPTS)) == 2
+    assert len(stage.sender.requests) == 2 and len(stage.log.of(TopicName.ATTEMPTS)) == 2
 
 
 async def test_the_copy_in_the_ladder_is_passed_over_by_a_worker_that_knows_the_registry_alone(stage: Stage) -> None:
-    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED))
+    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED))
     await stage.start()
     stage.put("a", attempts=1)
     stage.put("a", "e2")
@@ -134,9 +134,9 @@ async def test_what_waits_for_a_request_is_read_again_by_the_next_owner(stage: S
     stage.put("a", turn=ASKED, asked="retry")
     await stage.offset()
     stage.clock.auto = True
-    await stage.source.revoke((Names.DELIVERIES, 0))
+    await stage.source.revoke((TopicName.DELIVERIES, 0))
     stage.sender.release(url_of("a"))
-    await stage.source.assign((Names.DELIVERIES, 0))
+    await stage.source.assign((TopicName.DELIVERIES, 0))
     attempts = await stage.attempts(1)
     assert [each["state"] for each in attempts][-1] in ("retrying", "delivered")
     await stage.sender.called(2)
@@ -147,17 +147,17 @@ async def test_a_line_goes_on_after_its_delivery_was_cancelled_in_the_ladder(sta
     await stage.start()
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
     await stage.log.seen(rung("5s"), 1)
-    assert not stage.log.of(Names.DELIVERIES_ORDERED)
+    assert not stage.log.of(TopicName.DELIVERIES_ORDERED)
     stage.put("a", ordering_key="k", sequence=1, arrival=4, attempts=1, turn=ASKED, asked="cancel")
-    (settled,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    (settled,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
     assert (settled.header("settled"), settled.header("outcome")) == ("4", "cancelled")
 
 
 async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: Stage) -> None:
-    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED, cancel=True))
+    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=True))
     await stage.start()
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
-    (settled,) = await stage.log.seen(Names.DELIVERIES_ORDERED, 1)
+    (settled,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
     assert settled.header("outcome") == "cancelled"
     assert told(await stage.attempts(1)) == [(0, "first", "cancelled")] and not stage.sender.requests
 
@@ -166,7 +166,7 @@ async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_i
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", turn=ASKED, asked="retry")
-    (record,) = await stage.log.seen(Names.DELIVERIES_DEAD, 1)
+    (record,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     kept, _ = delivery.decode(record.key, record.value, record.headers)
     assert kept == msgspec.structs.replace(kept, turn=ASKED, asked=None)
     assert isinstance(kept, Delivery)
@@ -176,7 +176,7 @@ async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_i
 async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_asked_of_that(
     stage: Stage, cancel: bool
 ) -> None:
-    stage.feed.directory.put_turn(Turn(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
+    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
     await stage.start()
     stage.put("a", "e1", source="0:3", attempts=1)
     stage.put("a", "e1", source="1:8")

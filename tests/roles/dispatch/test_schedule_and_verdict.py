@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.model.http_exchange import Outcome, Refusal, RefusalKind, Reply, Timing
+from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpOutcome, HttpReply, HttpTiming
 from app.core.topics.names import RUNGS, rung_for
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import Policy
@@ -24,16 +24,18 @@ SCHEDULE = (0.0, 60.0, 300.0)
 DICE = st.floats(0, 1, exclude_max=True)
 
 
-def reply(status: int, retry_after: str | None = None) -> Reply:
+def reply(status: int, retry_after: str | None = None) -> HttpReply:
     headers = (("Retry-After", retry_after),) if retry_after is not None else ()
-    return Reply(status=status, headers=headers, body=b"", truncated=False, timing=Timing())
+    return HttpReply(status=status, headers=headers, body=b"", truncated=False, timing=HttpTiming())
 
 
-def refusal(kind: RefusalKind) -> Refusal:
-    return Refusal(kind=kind, detail="it did not answer", timing=Timing())
+def refusal(kind: HttpFailureKind) -> HttpFailure:
+    return HttpFailure(kind=kind, detail="it did not answer", timing=HttpTiming())
 
 
-def judged(outcome: Outcome, attempt: int = 1, *, gone_410: bool = True, scale: float = 1, dice: float = 0) -> Verdict:
+def judged(
+    outcome: HttpOutcome, attempt: int = 1, *, gone_410: bool = True, scale: float = 1, dice: float = 0
+) -> Verdict:
     policy = Policy(schedule_s=SCHEDULE, gone_410=gone_410, scale=scale)
     return judge(outcome, attempt=attempt, policy=policy, now_ms=NOW_MS, dice=dice)
 
@@ -195,10 +197,10 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         (reply(503, "100"), LATER, "http_5xx"),
         (reply(302, "100"), LATER, "http_3xx"),
         (reply(599), RETRY, "http_5xx"),
-        *((refusal(kind), RETRY, kind) for kind in get_args(RefusalKind)),
+        *((refusal(kind), RETRY, kind) for kind in get_args(HttpFailureKind)),
     ],
 )
-def test_what_an_outcome_means(outcome: Outcome, verdict: Verdict, result: str) -> None:
+def test_what_an_outcome_means(outcome: HttpOutcome, verdict: Verdict, result: str) -> None:
     assert judged(outcome) == verdict
     assert result_of(outcome) == result
 
@@ -208,7 +210,9 @@ def test_what_an_outcome_means(outcome: Outcome, verdict: Verdict, result: str) 
     [(1, RETRY), (2, RetryAt(NOW_MS + 300_000)), (3, Dead("exhausted")), (4, Dead("exhausted"))],
 )
 @pytest.mark.parametrize("outcome", [reply(500), reply(429), refusal("timeout")])
-def test_a_delivery_dies_exactly_at_the_end_of_its_schedule(outcome: Outcome, attempt: int, verdict: Verdict) -> None:
+def test_a_delivery_dies_exactly_at_the_end_of_its_schedule(
+    outcome: HttpOutcome, attempt: int, verdict: Verdict
+) -> None:
     assert judged(outcome, attempt) == verdict
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.records.idempotency_entry import MAX_SIGHTS, Sight, decode, encode
+from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
 from app.roles.fanout.idempotency import Again, Duplicate, First, decide
 
 TTL = 100
-SIGHT = Sight(partition=2, offset=10, timestamp_ms=1000, sequence=7)
+SIGHT = AcceptedRecord(partition=2, offset=10, timestamp_ms=1000, sequence=7)
 #: (key, milliseconds since the record before)
 Log = list[tuple[str, int]]
 
@@ -40,7 +40,7 @@ def test_the_rule_of_first_sight(partition: int, offset: int, timestamp: int, an
 
 
 def test_a_key_used_again_after_the_window_keeps_both_sights() -> None:
-    later = Sight(2, 20, 5000, 8)
+    later = AcceptedRecord(2, 20, 5000, 8)
     first = decide(encode((SIGHT,)), 2, 20, 5000, TTL)
     assert isinstance(first, First)
     stored = first.with_sight(later)
@@ -51,7 +51,7 @@ def test_a_key_used_again_after_the_window_keeps_both_sights() -> None:
 
 
 def test_one_sight_takes_at_most_64_bytes() -> None:
-    largest = Sight(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1)
+    largest = AcceptedRecord(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1)
     assert len(encode((largest,))) <= 64
     assert decode(encode((largest,))) == (largest,)
 
@@ -61,7 +61,7 @@ def test_the_oldest_sights_leave_first() -> None:
     for number in range(MAX_SIGHTS + 3):
         first = decide(stored, 0, number, number * TTL, TTL)
         assert isinstance(first, First)
-        stored = first.with_sight(Sight(0, number, number * TTL, number))
+        stored = first.with_sight(AcceptedRecord(0, number, number * TTL, number))
     assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_SIGHTS + 3))
 
 
@@ -73,8 +73,8 @@ def test_a_value_of_an_unknown_version_counts_as_nothing_stored(stored: bytes) -
 NUMBER = st.integers(0, 2**63 - 1)
 
 
-@given(st.lists(st.builds(Sight, st.integers(0, 2**32 - 1), NUMBER, NUMBER, NUMBER), max_size=5).map(tuple))
-def test_what_is_stored_is_read_back(sights: tuple[Sight, ...]) -> None:
+@given(st.lists(st.builds(AcceptedRecord, st.integers(0, 2**32 - 1), NUMBER, NUMBER, NUMBER), max_size=5).map(tuple))
+def test_what_is_stored_is_read_back(sights: tuple[AcceptedRecord, ...]) -> None:
     assert decode(encode(sights)) == sights
 
 
@@ -93,7 +93,7 @@ def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
                 found.append(0)
             case First() as first:
                 sequence += 1
-                table[key] = first.with_sight(Sight(0, offset, clock, sequence))
+                table[key] = first.with_sight(AcceptedRecord(0, offset, clock, sequence))
                 found.append(sequence)
     return found
 

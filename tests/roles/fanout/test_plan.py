@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.core.directory import Directory
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery
-from app.core.model.endpoint import Endpoint, Ordering, Status
+from app.core.model.endpoint import Endpoint, EndpointStatus, Ordering
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.records import duplicate
@@ -56,7 +56,11 @@ class Tables(msgspec.Struct):
 
 
 def endpoint(
-    id_: str, tenant: str = "default", mode: Mode = "live", status: Status = "active", ordering: Ordering = "none"
+    id_: str,
+    tenant: str = "default",
+    mode: Mode = "live",
+    status: EndpointStatus = "active",
+    ordering: Ordering = "none",
 ) -> Endpoint:
     return Endpoint(
         id=id_,
@@ -156,7 +160,7 @@ def test_a_dropped_duplicate_says_what_it_repeats() -> None:
     (drop,) = Tables().plan(directory(), [*records, repeats]).duplicates
     key, headers = dropped(drop, RULES, 3)
     assert key == b"its key"
-    assert duplicate.read(headers) == duplicate.DroppedDuplicate(
+    assert duplicate.read(headers) == duplicate.DuplicateNotice(
         tenant="default",
         mode="live",
         idempotency_key="i",

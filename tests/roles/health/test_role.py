@@ -16,8 +16,8 @@ from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.records import notice
 from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.records.registry import read_command
-from app.core.records.signal import Signal
-from app.core.topics.names import Names
+from app.core.records.signal import HealthSignal
+from app.core.topics.names import TopicName
 from app.roles.health.role import TABLE, HealthRole
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -38,7 +38,7 @@ class MemoryEnds:
         self.failure: Exception | None = None
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        assert topic == Names.DELIVERIES_DEAD
+        assert topic == TopicName.DELIVERIES_DEAD
         return {2: 17}
 
     async def fanned_out(self) -> Mapping[int, int]:
@@ -82,10 +82,10 @@ class Stage:
         await asyncio.gather(self.running, return_exceptions=True)
 
     def signal(self, outcome: Any = "failed", value: bytes | None = None, **fields: Any) -> MemoryRecord:
-        signal = Signal(outcome=outcome, epoch=fields.pop("epoch", 1), delivery_id="dlv", **fields)
+        signal = HealthSignal(outcome=outcome, epoch=fields.pop("epoch", 1), delivery_id="dlv", **fields)
         body = msgspec.json.encode(signal) if value is None else value
         number = len(self.records)
-        record = MemoryRecord(Names.ENDPOINTS_SIGNALS, 2, number, START + number, b"ep", body, [])
+        record = MemoryRecord(TopicName.ENDPOINTS_SIGNALS, 2, number, START + number, b"ep", body, [])
         self.records.append(record)
         return record
 
@@ -93,13 +93,13 @@ class Stage:
         await self.app.acked(self.app.give(self.partition, *records))
 
     def commands(self) -> list[Command]:
-        return [read_command(each.value) for each in self.log.of(Names.REGISTRY_COMMANDS)]
+        return [read_command(each.value) for each in self.log.of(TopicName.REGISTRY_COMMANDS)]
 
     def kinds(self) -> list[str]:
         return [each.kind for each in self.notices()]
 
     def notices(self) -> list[notice.Notice]:
-        records = self.log.of(Names.NOTICES)
+        records = self.log.of(TopicName.NOTICES)
         assert all(each.key == b"acme" for each in records)
         return [notice.read(each.value) for each in records]
 
@@ -144,12 +144,12 @@ async def test_signals_wait_until_the_directory_knows_what_dispatch_knew(stage: 
 
 
 async def test_a_crash_before_the_acknowledgement_repeats_the_same_commands_and_notices(stage: Stage) -> None:
-    stage.log.hold(Names.NOTICES)
+    stage.log.hold(TopicName.NOTICES)
     batch = stage.app.give(stage.partition, *(stage.signal() for _ in range(5)))
-    await stage.log.seen(Names.NOTICES, 3)
+    await stage.log.seen(TopicName.NOTICES, 3)
     assert not batch.acked
     await stage.stop()
-    stage.log.release(Names.NOTICES)
+    stage.log.release(TopicName.NOTICES)
     stage.start()
     await stage.give(*stage.records)
     commands, told = stage.commands(), stage.notices()

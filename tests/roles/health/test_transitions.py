@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.model.endpoint import Endpoint, OpenCircuit
-from app.core.records.signal import Signal
+from app.core.records.signal import HealthSignal
 from app.core.wording import plain
 from app.profiles.catalog import PROFILES
 from app.roles.health.transitions import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
@@ -31,7 +31,7 @@ class Patient:
         self.state: Health | None = None
         self.offset = -1
         self.at_ms = START
-        self.given: list[tuple[Signal, int, int]] = []
+        self.given: list[tuple[HealthSignal, int, int]] = []
 
     def wait(self, ms: float) -> Patient:
         self.at_ms += round(ms)
@@ -40,7 +40,7 @@ class Patient:
     def fail(
         self, delivery: str = "d1", dead: str | None = None, error: str = "the endpoint answered 500"
     ) -> list[str]:
-        signal = Signal(
+        signal = HealthSignal(
             outcome="failed",
             epoch=self.endpoint.epoch,
             delivery_id=f"dlv_{delivery:>8}",
@@ -51,21 +51,21 @@ class Patient:
         return self.give(signal)
 
     def succeed(self) -> list[str]:
-        return self.give(Signal(outcome="ok", epoch=self.endpoint.epoch, delivery_id="dlv"))
+        return self.give(HealthSignal(outcome="ok", epoch=self.endpoint.epoch, delivery_id="dlv"))
 
-    def give(self, signal: Signal) -> list[str]:
+    def give(self, signal: HealthSignal) -> list[str]:
         """The orders, in short."""
         self.offset += 1
         self.given.append((signal, self.offset, self.at_ms))
         return short(self.orders_of(signal, self.offset, self.at_ms))
 
-    def orders_of(self, signal: Signal, offset: int, at_ms: int) -> tuple[Order, ...]:
+    def orders_of(self, signal: HealthSignal, offset: int, at_ms: int) -> tuple[Order, ...]:
         self.state, said = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
         return said.orders if said else ()
 
     def circuit(self, *, is_open: bool) -> list[str]:
         mark = OpenCircuit(since_ms=self.at_ms - 30_000, probe_at_ms=self.at_ms + 15_000) if is_open else None
-        return self.give(Signal(outcome="circuit", epoch=self.endpoint.epoch, circuit=mark))
+        return self.give(HealthSignal(outcome="circuit", epoch=self.endpoint.epoch, circuit=mark))
 
     def renew(self) -> None:
         self.endpoint = msgspec.structs.replace(self.endpoint, epoch=self.endpoint.epoch + 3)
@@ -160,7 +160,7 @@ def test_a_single_success_stops_recalls_clock() -> None:
 
 def test_standard_disables_at_once_when_the_receiver_is_gone() -> None:
     orders = Patient("standard").orders_of(
-        Signal(outcome="failed", epoch=1, delivery_id="d", result="http_4xx", dead="gone"), 0, START
+        HealthSignal(outcome="failed", epoch=1, delivery_id="d", result="http_4xx", dead="gone"), 0, START
     )
     assert short(orders) == ["show", "disable", "disabled", "dead"]
     disable = orders[1]
@@ -218,7 +218,7 @@ def test_dead_deliveries_of_a_day_are_told_at_1_10_100() -> None:
     patient = Patient("bota")
     told = [number for number in range(1, 251) if "dead" in patient.wait(1000).fail(f"d{number}", dead="exhausted")]
     assert told == [1, 10, 100]
-    assert "dead" in patient.wait(DAY).give(Signal(outcome="unsent", epoch=1, delivery_id="d", dead="unreadable"))
+    assert "dead" in patient.wait(DAY).give(HealthSignal(outcome="unsent", epoch=1, delivery_id="d", dead="unreadable"))
     assert patient.state and patient.state.failures == 250, "what was not sent is no failure of the endpoint"
 
 
@@ -227,7 +227,7 @@ def test_dead_deliveries_of_a_day_are_told_at_1_10_100() -> None:
 
 def test_an_enabled_endpoint_begins_in_health_and_late_signals_of_before_mean_nothing() -> None:
     patient = Patient("voxscriber")
-    late = Signal(outcome="failed", epoch=1, delivery_id="old")
+    late = HealthSignal(outcome="failed", epoch=1, delivery_id="old")
     for _ in range(5):
         patient.fail()
     patient.renew()
@@ -239,7 +239,7 @@ def test_an_enabled_endpoint_begins_in_health_and_late_signals_of_before_mean_no
 def test_a_disabled_or_removed_endpoint_is_not_judged() -> None:
     patient = Patient("voxscriber", status="disabled")
     assert [patient.fail() for _ in range(9)] == [[]] * 9 and patient.state is None
-    signal = Signal(outcome="failed", epoch=1, delivery_id="d")
+    signal = HealthSignal(outcome="failed", epoch=1, delivery_id="d")
     assert observe(Health(), None, patient.rule, signal, 3, START) == (None, None)
 
 
@@ -264,7 +264,7 @@ def test_reading_again_changes_nothing_and_gives_the_same_orders(
         outcome = "ok" if what == "ok" else "failed"
         dead = "exhausted" if what == "dead" else None
         patient.wait(ms)
-        signal = Signal(outcome=outcome, epoch=1, delivery_id=f"d{number}", dead=dead)  # type: ignore[arg-type]
+        signal = HealthSignal(outcome=outcome, epoch=1, delivery_id=f"d{number}", dead=dead)  # type: ignore[arg-type]
         patient.given.append((signal, number, patient.at_ms))
         first.append(patient.orders_of(signal, number, patient.at_ms))
     state = patient.state
@@ -297,7 +297,7 @@ def test_what_others_wrote_is_one_short_line(text: str) -> None:
     for _ in range(4):
         patient.fail(error=text)
     patient.offset += 1
-    orders = patient.orders_of(Signal(outcome="failed", epoch=1, delivery_id="d", error=text), 9, START)
+    orders = patient.orders_of(HealthSignal(outcome="failed", epoch=1, delivery_id="d", error=text), 9, START)
     disable = next(order for order in orders if isinstance(order, Disable))
     assert disable.reason.isprintable() and len(disable.reason) < 1024
 
@@ -342,6 +342,6 @@ def test_probes_use_up_a_rule_of_failures_in_a_row_and_a_circuit_is_none() -> No
 
 def test_what_a_circuit_of_an_earlier_epoch_does_is_not_shown() -> None:
     patient = Patient("bota")
-    mark = Signal(outcome="circuit", epoch=1, circuit=OpenCircuit(since_ms=1, probe_at_ms=2))
+    mark = HealthSignal(outcome="circuit", epoch=1, circuit=OpenCircuit(since_ms=1, probe_at_ms=2))
     patient.renew()
     assert patient.give(mark) == []

@@ -16,7 +16,7 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
 from app.core.records.notice import Notice
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.mail import Handover, Mail
 from app.roles.notifier.digest import Pace
 from app.roles.notifier.role import NotifierRole
@@ -28,7 +28,7 @@ from tests.fakes.log import MemoryLog
 from tests.fakes.source import MemoryGroup
 
 TOPICS = topics_of(Settings(topic_prefix="", partitions=1, replication_factor=1))
-PLACE = (Names.NOTICES, 0)
+PLACE = (TopicName.NOTICES, 0)
 
 
 class MemoryMailer:
@@ -59,7 +59,7 @@ class Stage:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=1)
-        self.group = MemoryGroup(self.log, [Names.NOTICES], self.clock)
+        self.group = MemoryGroup(self.log, [TopicName.NOTICES], self.clock)
         self.feed = MemoryFeed()
         self.mailer = MemoryMailer()
         self.meter = PrometheusMeter()
@@ -106,7 +106,7 @@ class Stage:
             summary=f"number {number}",
             data={"url": "https://x.example/"},
         )
-        self.log.put(Names.NOTICES, key=tenant.encode(), value=msgspec.json.encode(notice))
+        self.log.put(TopicName.NOTICES, key=tenant.encode(), value=msgspec.json.encode(notice))
 
     async def after(self, seconds: float) -> None:
         await settle()
@@ -221,7 +221,7 @@ async def test_who_has_unsubscribed_is_not_tried_again(stage: Stage) -> None:
 async def test_tenants_without_addresses_and_what_is_no_notice_are_finished_at_once(stage: Stage) -> None:
     stage.put(1, "nobody")
     for value in (None, b"", b"{}", b"[" * 9000):
-        stage.log.put(Names.NOTICES, key=b"x", value=value)
+        stage.log.put(TopicName.NOTICES, key=b"x", value=value)
     assert await stage.offset() == 5
     assert stage.mailer.tried == []
     assert b'records_unreadable_total{topic="notices"} 4.0' in stage.meter.exposition()
@@ -230,7 +230,7 @@ async def test_tenants_without_addresses_and_what_is_no_notice_are_finished_at_o
 async def test_an_endpoint_that_asks_for_it_is_told_by_an_event(stage: Stage) -> None:
     stage.put(1)
     await stage.after(0)
-    assert stage.log.of(Names.EVENTS_RAW) == [], "nobody asks for it"
+    assert stage.log.of(TopicName.EVENTS_RAW) == [], "nobody asks for it"
     for number, pattern in enumerate(("*", "hookstream.*")):
         stage.feed.directory.put_endpoint(
             Endpoint(
@@ -244,7 +244,7 @@ async def test_an_endpoint_that_asks_for_it_is_told_by_an_event(stage: Stage) ->
         )
     assert [each.id for each in stage.feed.directory.match("acme", "live", "hookstream.endpoint.disabled")] == ["ep1"]
     stage.put(2)
-    (record,) = await stage.log.seen(Names.EVENTS_RAW, 1)
+    (record,) = await stage.log.seen(TopicName.EVENTS_RAW, 1)
     event = json.loads(record.value or b"")
     assert (event["type"], event["id"], event["data"]["endpoint_id"]) == (
         "hookstream.endpoint.disabled",

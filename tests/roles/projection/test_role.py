@@ -12,7 +12,7 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
 from app.core.offsets.log_moves import Kind, LogMove
 from app.core.readmodel.batch import TOPICS as PROJECTED
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.projection.role import ProjectionRole
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -25,7 +25,7 @@ from tests.patience import PATIENCE_S
 
 TOPICS = topics_of(Settings(topic_prefix="p.", partitions=2, replication_factor=1))
 PLACES = [(f"p.{name}", number) for name in PROJECTED for number in range(2)]
-ATTEMPTS = (Names.ATTEMPTS, 0)
+ATTEMPTS = (TopicName.ATTEMPTS, 0)
 
 
 class Stage:
@@ -178,7 +178,7 @@ async def test_what_is_no_record_at_the_end_of_a_log_is_passed(stage: Stage) -> 
     await stage.turn()
     stage.source._positions["p.audit", 0] = 7  # Kafka's client has read markers of transactions
     await stage.turn(3)
-    assert (stage.store.next[Names.AUDIT, 0], stage.store.next[ATTEMPTS]) == (7, 1)
+    assert (stage.store.next[TopicName.AUDIT, 0], stage.store.next[ATTEMPTS]) == (7, 1)
     transactions = stage.store.transactions
     await stage.turn(3)
     assert stage.store.transactions == transactions, "written again while nothing moves"

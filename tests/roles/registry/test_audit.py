@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model.delivery import Turn
+from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.event_types import EventType
 from app.core.model.tenant import ApiKey, Tenant
@@ -26,8 +26,8 @@ from app.core.records.command import (
     RemoveEventType,
     RevokeKey,
     RotateSecret,
+    SupersedeDeliveries,
     SuspendEndpoint,
-    TakeTurns,
     UpdateEndpoint,
 )
 from app.core.records.registry import apply
@@ -128,7 +128,9 @@ def test_what_roles_ask_of_each_other_has_no_entry(directory: Directory) -> None
     assert do(directory, CreateEndpoint(ENDPOINT), actor="") is None
     advance = Command(id="c", issued_at_ms=0, action=AdvanceReplay("rpl_1", {}, 0, "done"), actor="somebody")
     assert entry_of(advance, "replay/rpl_1", None, 1, directory, 0) is None, "a replay that is not there"
-    assert do(directory, TakeTurns([Turn(id="dlv_1", number=1)])) is None, "the API records retries itself"
+    assert do(directory, SupersedeDeliveries([DeliveryRevision(id="dlv_1", number=1)])) is None, (
+        "the API records retries itself"
+    )
 
 
 LONG_OR_SHORT = st.text(max_size=100) | st.binary(max_size=9).map(lambda some: some.hex() * 9000)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from app.core import supersession
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.model.delivery import Turn
+from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint, OpenCircuit, SealedSecret
 from app.core.model.tenant import Tenant
 from app.core.records import command as command_record
 from app.core.records import registry
-from app.core.records.command import Action, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
+from app.core.records.command import CommandAction, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions as registry_
 from app.roles.registry.decisions import Change
@@ -49,13 +49,13 @@ def directory(*entities: Endpoint | Tenant) -> Directory:
     return made
 
 
-def decide(action: Action, where: Directory | None = None) -> Change:
+def decide(action: CommandAction, where: Directory | None = None) -> Change:
     command = command_record.Command(id="c1", issued_at_ms=1, action=action)
     (change,) = registry_.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
     return change
 
 
-def refused(action: Action, where: Directory | None = None) -> tuple[str, str]:
+def refused(action: CommandAction, where: Directory | None = None) -> tuple[str, str]:
     with pytest.raises(CommandRefused) as caught:
         decide(action, where)
     return caught.value.code, caught.value.detail
@@ -106,7 +106,7 @@ def test_a_command_for_another_version_is_a_conflict(expected: int) -> None:
 
 
 @pytest.mark.parametrize("action", [UpdateEndpoint("no", {}), RemoveEndpoint("no"), UpdateEndpoint("no", {}, 3)])
-def test_what_is_not_there_is_not_found(action: Action) -> None:
+def test_what_is_not_there_is_not_found(action: CommandAction) -> None:
     assert refused(action) == ("not_found", "there is no endpoint no")
 
 
@@ -290,12 +290,12 @@ ACTIONS = st.one_of(
 
 
 @given(TEXT, st.integers(0, 2**62), ACTIONS)
-def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: Action) -> None:
+def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: CommandAction) -> None:
     command = command_record.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
     assert registry.read_command(registry.encode(command)) == command
 
 
-def alive(*steps: Action, endpoint: Endpoint = ENDPOINT) -> Directory:
+def alive(*steps: CommandAction, endpoint: Endpoint = ENDPOINT) -> Directory:
     """The directory after the endpoint and the steps, each at the next second."""
     where = directory(endpoint)
     for number, step in enumerate(steps, 1):
@@ -361,7 +361,7 @@ def test_a_replay_that_has_ended_stays_as_it_is() -> None:
 
 
 def test_a_disablement_ends_where_the_log_was_when_everybody_knew() -> None:
-    later = command_record.CloseHold("ep_1", {0: 12, 1: 6})
+    later = command_record.CloseSuspension("ep_1", {0: 12, 1: 6})
     hold = alive(DISABLE, RESUME, later).endpoint("ep_1").holds[-1]  # type: ignore[union-attr]
     assert hold.end == {0: 12, 1: 7}
     assert alive(PAUSE, RESUME, later).endpoint("ep_1").holds[-1].end == {0: 9, 1: 7}  # type: ignore[union-attr]
@@ -369,7 +369,7 @@ def test_a_disablement_ends_where_the_log_was_when_everybody_knew() -> None:
 
 def test_replays_leave_with_their_endpoint_and_the_oldest_when_there_are_many() -> None:
     assert not alive(PAUSE, RESUME, RemoveEndpoint("ep_1")).replays
-    steps: list[Action] = []
+    steps: list[CommandAction] = []
     for number in range(25):
         resume = msgspec.structs.replace(RESUME, replay_id=f"rpl_{number:02}")
         steps += [PAUSE, resume, command_record.AdvanceReplay(f"rpl_{number:02}", {}, 0, "done")]
@@ -387,10 +387,12 @@ def test_a_state_under_the_key_of_another_is_not_read(key: str) -> None:
 
 def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     where = directory()
-    where.put_turn(Turn(id="dlv_old", number=1))
+    where.put_turn(DeliveryRevision(id="dlv_old", number=1))
     changes = registry_.decide(
         command_record.Command(
-            id="c", issued_at_ms=0, action=command_record.TakeTurns([Turn(id="dlv_1", number=5, cancel=True)])
+            id="c",
+            issued_at_ms=0,
+            action=command_record.SupersedeDeliveries([DeliveryRevision(id="dlv_1", number=5, cancel=True)]),
         ),
         where,
         supersession.KEPT_MS + 2,
@@ -399,7 +401,7 @@ def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     for change in changes:
         registry.apply(where, change.key, registry.encode(change.value))
     assert [change.key for change in changes] == ["turn/dlv_1", "turn/dlv_old"]
-    assert where.turns == {"dlv_1": Turn(id="dlv_1", number=5, cancel=True)}
+    assert where.turns == {"dlv_1": DeliveryRevision(id="dlv_1", number=5, cancel=True)}
 
 
 # --- health ---------------------------------------------------------------------------------------------------------
@@ -415,7 +417,7 @@ def test_a_mark_shows_and_hides_since_when_an_endpoint_fails() -> None:
 
 
 @pytest.mark.parametrize("action", [MARK, msgspec.structs.replace(DISABLE, epoch=1)])
-def test_what_health_has_decided_twice_or_for_another_epoch_changes_nothing(action: Action) -> None:
+def test_what_health_has_decided_twice_or_for_another_epoch_changes_nothing(action: CommandAction) -> None:
     once = decide(action).value
     assert isinstance(once, Endpoint)
     for where in (directory(once), directory(changed(epoch=2))):
@@ -451,10 +453,12 @@ def test_a_rule_has_bounds_and_its_state_is_not_to_be_set(changes: dict[str, Any
 
 def test_an_address_that_unsubscribes_is_taken_off_its_tenant_alone() -> None:
     where = directory(Tenant(id="acme", notify_emails=("Ops@x.example", "b@x.example"), version=2))
-    after = decide(command_record.Unsubscribe("acme", "ops@X.example"), where)
+    after = decide(command_record.UnsubscribeAddress("acme", "ops@X.example"), where)
     assert after.value == Tenant(id="acme", notify_emails=("b@x.example",), version=3, updated_at_ms=NOW)
     for tenant, address in (("acme", "c@x.example"), ("other", "b@x.example")):
-        command = command_record.Command(id="c", issued_at_ms=1, action=command_record.Unsubscribe(tenant, address))
+        command = command_record.Command(
+            id="c", issued_at_ms=1, action=command_record.UnsubscribeAddress(tenant, address)
+        )
         assert registry_.decide(command, where, NOW, PROFILES) == []
 
 

@@ -13,10 +13,10 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay
 from app.core.records import registry as registry_record
 from app.core.records.command import (
-    Action,
     AdvanceReplay,
     CancelReplay,
     Command,
+    CommandAction,
     CreateReplay,
     PauseReplay,
     RemoveEndpoint,
@@ -37,7 +37,7 @@ def endpoint(name: str, **fields: Any) -> Endpoint:
     return Endpoint(id=name, **known)
 
 
-def after(*actions: Action) -> Directory:
+def after(*actions: CommandAction) -> Directory:
     directory = Directory()
     for each in (endpoint("ep"), endpoint("off", status="disabled"), endpoint("test", mode="test")):
         directory.put_endpoint(each)
@@ -48,7 +48,7 @@ def after(*actions: Action) -> Directory:
     return directory
 
 
-def state(*actions: Action) -> Replay:
+def state(*actions: CommandAction) -> Replay:
     return after(*actions).replays["rpl"]
 
 
@@ -77,14 +77,14 @@ def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_change
 
 
 @pytest.mark.parametrize("end", [CancelReplay("rpl"), AdvanceReplay("rpl", {0: 9}, 5, "done")])
-def test_what_has_ended_stays_as_it_is(end: Action) -> None:
+def test_what_has_ended_stays_as_it_is(end: CommandAction) -> None:
     before = state(asked(), end)
     for action in (ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl"), CancelReplay("rpl")):
         assert state(asked(), end, action) == before
 
 
 @pytest.mark.parametrize("action", [ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl"), CancelReplay("rpl")])
-def test_an_unknown_replay_is_refused(action: Action) -> None:
+def test_an_unknown_replay_is_refused(action: CommandAction) -> None:
     with pytest.raises(CommandRefused, match="there is no replay rpl"):
         after(action)
 
@@ -115,7 +115,7 @@ def test_a_tenants_open_replays_are_limited_and_those_that_ended_forgotten() -> 
         after(*some, asked())
     assert after(*some, asked(tenant="other")).replays["rpl"]
     assert after(*some, CancelReplay("rpl_00"), asked()).replays["rpl"]
-    steps: list[Action] = []
+    steps: list[CommandAction] = []
     for number in range(MAX_REPLAYS + 5):
         steps += [asked(id=f"rpl_{number:02}"), CancelReplay(f"rpl_{number:02}")]
     kept = after(*steps, asked(endpoint_id="ep")).replays

@@ -18,18 +18,18 @@ from app.core.limits import TenantLimits
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.model.tenant import ApiKey, Tenant
-from app.core.offsets.partitions import Place
+from app.core.offsets.partitions import PartitionId
 from app.core.records import registry
 from app.core.records.command import (
-    Action,
     Command,
+    CommandAction,
+    CommandReply,
     CreateEndpoint,
     CreateKey,
     PutEventType,
     PutTenant,
     RemoveEndpoint,
     RemoveEventType,
-    Reply,
     RevokeKey,
     RotateSecret,
     UpdateEndpoint,
@@ -49,7 +49,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.states: dict[str, bytes] = {}
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, CommandReply] = {}
         self.transactions: list[int] = []
         self.failure: Exception | None = None
         self.elected = asyncio.Event()
@@ -83,7 +83,7 @@ class MemoryStore:
     def stands_by(self) -> bool:
         return self.running and not self.elected.is_set()
 
-    def assigned_place(self) -> tuple[Place, int | None] | None:
+    def assigned_place(self) -> tuple[PartitionId, int | None] | None:
         return (("registry.commands", 0), self._polled) if self.elected.is_set() else None
 
     async def poll(self) -> Sequence[MemoryRecord]:
@@ -109,7 +109,7 @@ class MemoryStore:
                 del self.states[key]
             else:
                 self.states[key] = value
-        self.replies |= {key: msgspec.json.decode(value, type=Reply) for key, value in replies}
+        self.replies |= {key: msgspec.json.decode(value, type=CommandReply) for key, value in replies}
         self.transactions.append(next_offset)
         self.pulse.beat()
 
@@ -119,7 +119,7 @@ class MemoryStore:
             self._commands.append(MemoryRecord("registry.commands", 0, len(self._commands), 0, b"k", value, []))
         self.pulse.beat()
 
-    async def replied(self, *ids: str) -> list[Reply]:
+    async def replied(self, *ids: str) -> list[CommandReply]:
         """Wait for the answers to these commands."""
         await self.pulse.until(lambda: set(ids) <= set(self.replies))
         return [self.replies[each] for each in ids]
@@ -167,7 +167,7 @@ async def stage() -> AsyncIterator[Stage]:
     await made.stop()
 
 
-def command(id_: str, action: Action) -> bytes:
+def command(id_: str, action: CommandAction) -> bytes:
     return registry.encode(Command(id=id_, issued_at_ms=1, action=action)) or b""
 
 
@@ -205,7 +205,10 @@ async def test_a_command_becomes_a_state_and_a_reply_in_one_transaction(stage: S
     stage.store.give(command("c1", CreateEndpoint(endpoint())), command("c2", PutTenant(Tenant(id="acme"))))
     replies = await stage.store.replied("c1", "c2")
     assert stage.role.ready() is None
-    assert replies == [Reply(command_id="c1", ok=True, version=1), Reply(command_id="c2", ok=True, version=1)]
+    assert replies == [
+        CommandReply(command_id="c1", ok=True, version=1),
+        CommandReply(command_id="c2", ok=True, version=1),
+    ]
     assert (await stage.endpoint("ep")).created_at_ms == stage.clock.now_ms()
     assert set(stage.store.states) == {"endpoint/ep", "tenant/acme"}
     assert stage.store.transactions == [2]
@@ -236,7 +239,7 @@ async def test_a_command_sees_those_before_it_in_the_same_transaction(stage: Sta
         (CreateEndpoint(endpoint("ep2", url="https://internal.example/")), "invalid"),
     ],
 )
-async def test_a_refusal_is_answered_and_changes_nothing(stage: Stage, action: Action, code: str) -> None:
+async def test_a_refusal_is_answered_and_changes_nothing(stage: Stage, action: CommandAction, code: str) -> None:
     stage.start()
     stage.store.give(command("c1", CreateEndpoint(endpoint())))
     await stage.store.replied("c1")

@@ -8,7 +8,7 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.records import command as command_record
 from app.core.records import registry
-from app.core.records.command import Action
+from app.core.records.command import CommandAction
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions as registry_
 from app.roles.registry.role import _MAX_STATE_BYTES
@@ -40,7 +40,7 @@ class Life:
         )
         registry.apply(self.where, "endpoint/ep_1", registry.encode(endpoint))
 
-    def do(self, action: Action) -> None:
+    def do(self, action: CommandAction) -> None:
         command = command_record.Command(id="c", issued_at_ms=1, action=action)
         for change in registry_.decide(command, self.where, self.at, PROFILES):
             value = registry.encode(change.value)
@@ -56,7 +56,7 @@ class Life:
         assert self.endpoint.status == status
         self.do(command_record.ReactivateEndpoint(id="ep_1", end=end, replay_id=f"rpl_{self.at}"))
         self.do(command_record.CancelReplay(f"rpl_{self.at}")) if status == "paused" else None
-        self.do(command_record.CloseHold("ep_1", end))
+        self.do(command_record.CloseSuspension("ep_1", end))
         assert self.endpoint.status == "active"
 
     @property

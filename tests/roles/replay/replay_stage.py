@@ -12,12 +12,19 @@ import msgspec
 
 from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint
-from app.core.model.replay import Oldest, Replay
+from app.core.model.replay import OldestRecord, Replay
 from app.core.records import idempotency_entry
-from app.core.records.command import Action, AdvanceReplay, Command, ReactivateEndpoint, Reply, SuspendEndpoint
+from app.core.records.command import (
+    AdvanceReplay,
+    Command,
+    CommandAction,
+    CommandReply,
+    ReactivateEndpoint,
+    SuspendEndpoint,
+)
 from app.core.records.registry import apply, encode
 from app.core.schemas.rules import Violation
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.registry.decisions import decide
 from app.roles.replay.role.appender import Surroundings
 from app.roles.replay.role.coordinator import ReplayRole
@@ -30,7 +37,7 @@ from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup
 
 TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1))
-WORKER = (Names.REGISTRY_COMMANDS, 0)
+WORKER = (TopicName.REGISTRY_COMMANDS, 0)
 CHANGELOG = "changelog"
 #: the partition of every endpoint here
 NUMBER = 1
@@ -93,9 +100,9 @@ class MemoryReader:
         marks = {number: self.marks.get((topic, number), 0) for number in partitions}
         return {number: len(self.log.partitions[topic, number]) + marks[number] for number in partitions}
 
-    async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, Oldest]:
+    async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, OldestRecord]:
         found = {number: self.log.partitions[topic, number][:1] for number in partitions}
-        return {number: Oldest(0, first[0].timestamp if first else None) for number, first in found.items()}
+        return {number: OldestRecord(0, first[0].timestamp if first else None) for number, first in found.items()}
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         records = self.log.partitions[topic, partition]
@@ -106,7 +113,7 @@ class MemoryReader:
 
     async def sequenced(self) -> dict[int, int]:
         """The sequencer has finished everything, unless it is told to lag."""
-        return {} if self.lagging else await self.ends(Names.DELIVERIES_ORDERED, range(2))
+        return {} if self.lagging else await self.ends(TopicName.DELIVERIES_ORDERED, range(2))
 
     async def close(self) -> None:
         pass
@@ -120,7 +127,7 @@ class Stage:
         self.log = MemoryLog(self.clock, partitions=2)
         self.feed = MemoryFeed()
         self.reader = MemoryReader(self.log, self.clock)
-        self.group = MemoryGroup(self.log, [Names.REGISTRY_COMMANDS], self.clock)
+        self.group = MemoryGroup(self.log, [TopicName.REGISTRY_COMMANDS], self.clock)
         self.source = self.group.member()
         #: what the role told
         self.told: list[AdvanceReplay] = []
@@ -142,7 +149,9 @@ class Stage:
     async def _connected(self) -> AsyncIterator[Stage]:
         yield self
 
-    async def call(self, action: Action, *, entity: str, actor: str = "", timeout_s: float = 15.0) -> Reply:
+    async def call(
+        self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
+    ) -> CommandReply:
         """`app.ports.CommandSender`."""
         await asyncio.sleep(0)
         if self.silent:
@@ -150,9 +159,9 @@ class Stage:
         assert isinstance(action, AdvanceReplay)
         self.told.append(action)
         self.do(action)
-        return Reply(command_id="c", ok=True)
+        return CommandReply(command_id="c", ok=True)
 
-    def do(self, action: Action) -> None:
+    def do(self, action: CommandAction) -> None:
         """A command is applied."""
         command = Command(id="c", issued_at_ms=0, action=action)
         for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
@@ -183,15 +192,17 @@ class Stage:
             ("last-result", b"paused"),
         ]
         value = b"%d" % serial
-        self.log.put(Names.DELIVERIES_DEAD, key=key.encode(), value=value, headers=headers, partition=NUMBER)
+        self.log.put(TopicName.DELIVERIES_DEAD, key=key.encode(), value=value, headers=headers, partition=NUMBER)
 
     def raw(self, partition: int, at: int, sequence: int | None = None, **fields: Any) -> MemoryRecord:
         """An event; with a sequence fan-out has left its sight in the changelog."""
         event = {"type": "a.b", "data": {}, "tenant": "t", **fields}
         value = json.dumps(event).encode()
-        record = self.log.put(Names.EVENTS_RAW, value=value, partition=partition, timestamp=at)
+        record = self.log.put(TopicName.EVENTS_RAW, value=value, partition=partition, timestamp=at)
         if sequence is not None:
-            sight = idempotency_entry.encode((idempotency_entry.Sight(partition, record.offset, at, sequence),))
+            sight = idempotency_entry.encode(
+                (idempotency_entry.AcceptedRecord(partition, record.offset, at, sequence),)
+            )
             self.log.put(CHANGELOG, key=b"k", value=sight, partition=partition)
         self.reader.committed[partition] = record.offset + 1
         return record
@@ -200,19 +211,19 @@ class Stage:
         return {number: len(self.log.partitions[topic, number]) for number in range(2)}
 
     def suspend(self, status: Any = "paused", name: str = "ep") -> None:
-        dead = self.ends(Names.DELIVERIES_DEAD)[NUMBER]
-        self.do(SuspendEndpoint(name, status, self.ends(Names.EVENTS_RAW), dead))
+        dead = self.ends(TopicName.DELIVERIES_DEAD)[NUMBER]
+        self.do(SuspendEndpoint(name, status, self.ends(TopicName.EVENTS_RAW), dead))
 
     def reactivate(self, replay_id: str = "rpl", name: str = "ep") -> None:
-        self.do(ReactivateEndpoint(name, self.ends(Names.EVENTS_RAW), replay_id))
+        self.do(ReactivateEndpoint(name, self.ends(TopicName.EVENTS_RAW), replay_id))
 
     def attempt(self, record: MemoryRecord) -> None:
         """The delivery was attempted."""
         value = json.dumps({"delivery_id": record.header("delivery-id"), "state": "retrying"}).encode()
-        self.log.put(Names.ATTEMPTS, key=record.key, value=value, partition=NUMBER)
+        self.log.put(TopicName.ATTEMPTS, key=record.key, value=value, partition=NUMBER)
 
     def given(self) -> list[MemoryRecord]:
-        return self.log.of(Names.DELIVERIES)
+        return self.log.of(TopicName.DELIVERIES)
 
     def values(self) -> list[int]:
         return [int(record.value or b"") for record in self.given()]

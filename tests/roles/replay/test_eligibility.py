@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model.endpoint import Endpoint, Hold, Status
+from app.core.model.endpoint import Endpoint, EndpointStatus, Suspension
 from app.core.model.replay import Replay
 from app.core.records.dead_letter import is_put_aside, released
 from app.roles.replay.eligibility import STALLED_S, aside_until, workable
@@ -17,7 +17,7 @@ from app.roles.replay.pacing import Window, window_of
 from tests.fakes.log import MemoryRecord
 
 
-def endpoint(name: str = "ep", status: Status = "active", **fields: Any) -> Endpoint:
+def endpoint(name: str = "ep", status: EndpointStatus = "active", **fields: Any) -> Endpoint:
     return Endpoint(
         id=name, tenant="t", mode="live", url="https://e.x", events=("*",), profile="standard", status=status, **fields
     )
@@ -55,12 +55,12 @@ def test_the_oldest_replay_of_each_endpoint_that_is_active_or_gone_can_be_worked
 
 
 def test_a_resume_ends_where_the_next_pause_began_to_put_aside() -> None:
-    own = Hold(kind="paused", since_ms=50, begin={0: 0}, end={0: 9}, dead_begin=3)
+    own = Suspension(kind="paused", since_ms=50, begin={0: 0}, end={0: 9}, dead_begin=3)
     job = replay(dead_begin=3)
     assert aside_until(endpoint(holds=(own,)), job) is None
-    later = Hold(kind="paused", since_ms=100, begin={0: 9}, dead_begin=8)
+    later = Suspension(kind="paused", since_ms=100, begin={0: 9}, dead_begin=8)
     assert aside_until(endpoint(holds=(own, later)), job) == 8
-    earlier = Hold(kind="disabled", since_ms=10, begin={0: 0}, end={0: 1}, dead_begin=1)
+    earlier = Suspension(kind="disabled", since_ms=10, begin={0: 0}, end={0: 1}, dead_begin=1)
     assert aside_until(endpoint(holds=(earlier, own)), job) is None
 
 

@@ -19,11 +19,11 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.model.delivery import Delivery
 from app.core.records import delivery as delivery_record
-from app.core.records.command import Action, CancelReplay, Command, RemoveEndpoint, UpdateEndpoint
+from app.core.records.command import CancelReplay, Command, CommandAction, RemoveEndpoint, UpdateEndpoint
 from app.core.records.dead_letter import PUT_ASIDE
-from app.core.records.ordered import Outcome, comes_back, settlement
+from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.records.registry import apply, encode
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.registry.decisions import decide
 from app.roles.sequencer.role.worker import SequencerRole
 from tests.fakes.clock import settle
@@ -78,9 +78,9 @@ class World(Stage):
             log_=self.log,
             feed=self.late,
             meter=PrometheusMeter(),
-            deliveries=Names.DELIVERIES,
-            ordered=Names.DELIVERIES_ORDERED,
-            dead=Names.DELIVERIES_DEAD,
+            deliveries=TopicName.DELIVERIES,
+            ordered=TopicName.DELIVERIES_ORDERED,
+            dead=TopicName.DELIVERIES_DEAD,
             max_record_bytes=100_000,
             clock=self.clock,
         )
@@ -96,7 +96,7 @@ class World(Stage):
     def known(self) -> Any:
         return self.feed.directory.endpoint("ep")
 
-    def do(self, action: Action) -> None:
+    def do(self, action: CommandAction) -> None:
         command = Command(id="c", issued_at_ms=0, action=action)
         for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
             value = encode(change.value)
@@ -127,17 +127,17 @@ class World(Stage):
         if endpoint is None or endpoint.status == "disabled":
             return
         if endpoint.ordering == "fifo":
-            self._put(Names.DELIVERIES_ORDERED, b"{}", headers)
+            self._put(TopicName.DELIVERIES_ORDERED, b"{}", headers)
         elif endpoint.status == "paused":
-            self._put(Names.DELIVERIES_DEAD, b"{}", headers + PUT_ASIDE)
+            self._put(TopicName.DELIVERIES_DEAD, b"{}", headers + PUT_ASIDE)
         else:
-            self._put(Names.DELIVERIES, b"{}", headers)
+            self._put(TopicName.DELIVERIES, b"{}", headers)
 
     def _put(self, topic: str, value: bytes | None, headers: list[tuple[str, bytes]]) -> MemoryRecord:
         return self.log.put(topic, key=b"ep", value=value, headers=headers, partition=NUMBER)
 
     async def sequence(self, most: int = 1_000_000, *, commit: bool = True) -> None:
-        records = self.log.partitions[Names.DELIVERIES_ORDERED, NUMBER][self.read :][:most]
+        records = self.log.partitions[TopicName.DELIVERIES_ORDERED, NUMBER][self.read :][:most]
         if records:
             batch = self.app.give(self.partition, *records)
             batch.polled_at = self.clock.monotonic()
@@ -147,7 +147,7 @@ class World(Stage):
             self.committed = self.read
 
     def dispatch(self, most: int = 1_000_000) -> None:
-        records = self.log.partitions[Names.DELIVERIES, NUMBER][self.handled :][:most]
+        records = self.log.partitions[TopicName.DELIVERIES, NUMBER][self.handled :][:most]
         self.handled += len(records)
         for record in records:
             delivery, _ = delivery_record.decode(record.key, record.value, record.headers)
@@ -159,20 +159,20 @@ class World(Stage):
         cancelled = endpoint is None or endpoint.status == "disabled"
         if not cancelled and endpoint.status == "paused":
             if delivery.arrival is None:
-                self._put(Names.DELIVERIES_DEAD, b"{}", delivery_record.encode(delivery) + PUT_ASIDE)
+                self._put(TopicName.DELIVERIES_DEAD, b"{}", delivery_record.encode(delivery) + PUT_ASIDE)
             else:
                 back = [*delivery_record.encode(delivery), *comes_back(delivery.arrival)]
-                self._put(Names.DELIVERIES_ORDERED, b"{}", back)
+                self._put(TopicName.DELIVERIES_ORDERED, b"{}", back)
             return
         if not cancelled and delivery.sequence not in self.seen[key]:
             self.seen[key].append(delivery.sequence or 0)
         if delivery.arrival is not None:
-            outcome: Outcome = "cancelled" if cancelled else "delivered"
-            self._put(Names.DELIVERIES_ORDERED, None, settlement(delivery.arrival, outcome, key))
+            outcome: SettledAs = "cancelled" if cancelled else "delivered"
+            self._put(TopicName.DELIVERIES_ORDERED, None, settlement(delivery.arrival, outcome, key))
 
     def attempt(self, record: MemoryRecord) -> None:
         value = b'{"delivery_id":"%s"}' % (record.header("delivery-id") or "").encode()
-        self._put(Names.ATTEMPTS, value, [])
+        self._put(TopicName.ATTEMPTS, value, [])
 
     def toggle(self) -> None:
         if self.known().status == "paused":
@@ -203,7 +203,7 @@ class World(Stage):
             await self.sequence()
             self.dispatch()
             await self.clock.advance(0.2)
-            now = (self.read, self.handled, self.log.partitions[Names.DELIVERIES_ORDERED, NUMBER][-1:])
+            now = (self.read, self.handled, self.log.partitions[TopicName.DELIVERIES_ORDERED, NUMBER][-1:])
             waits = self.known() is not None and self.known().status == "disabled"
             ended = waits or all(each.state in ("done", "cancelled") for each in self.feed.directory.replays.values())
             if before == now and ended and not self.partition.tables["held"]:

@@ -10,15 +10,15 @@ from app.core.errors import CommandRefused, TooLarge
 from app.core.model import ids
 from app.core.model.event_types import EventType
 from app.core.records.command import (
-    Action,
     AdvanceReplay,
     CancelReplay,
+    CommandAction,
+    CommandReply,
     ReactivateEndpoint,
     RecoverEndpoint,
     RemoveEndpoint,
-    Reply,
 )
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.replay.role import selector
 from tests.roles.replay.replay_stage import NUMBER, WORKER, Stage
 
@@ -68,7 +68,7 @@ async def test_no_more_are_out_than_the_window_and_each_attempt_lets_one_more_go
     assert stage.replay().done == {NUMBER: 32} and stage.replay().sent == 32
     for record in stage.given()[:3]:
         stage.attempt(record)
-    stage.log.put(Names.ATTEMPTS, key=b"ep", value=b"no json", partition=NUMBER)
+    stage.log.put(TopicName.ATTEMPTS, key=b"ep", value=b"no json", partition=NUMBER)
     await stage.clock.advance(0)
     assert stage.values() == list(range(35))
     stage.attempt(stage.given()[0])  # its second attempt
@@ -196,7 +196,7 @@ async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage
     stage.suspend()
     stage.aside(0)
     stage.reactivate()
-    stage.log.fail(Names.DELIVERIES, TooLarge("a delivery"))
+    stage.log.fail(TopicName.DELIVERIES, TooLarge("a delivery"))
     await stage.start()
     await stage.clock.advance(1)
     assert stage.given() == [] and stage.replay().state == "running"
@@ -242,8 +242,8 @@ async def test_a_recovery_gives_what_was_missed_as_fan_out_decided_it(stage: Sta
     stage.raw(0, 42, 1, id="x", tenant="another")
     stage.raw(0, 43, 1, id="x", mode="test")
     stage.raw(0, 44, 1, id="x", type="b.c")
-    stage.log.put(Names.EVENTS_RAW, value=b"no event", partition=1, timestamp=1)
-    stage.reader.committed = stage.ends(Names.EVENTS_RAW)
+    stage.log.put(TopicName.EVENTS_RAW, value=b"no event", partition=1, timestamp=1)
+    stage.reader.committed = stage.ends(TopicName.EVENTS_RAW)
     stage.reactivate()
     stage.raw(0, 50, 9, id="after")
     stage.do(RecoverEndpoint("ep", "rpl"))
@@ -279,7 +279,7 @@ async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: S
     stage.raw(0, 1)
     stage.do(ReactivateEndpoint("ep", {0: 2, 1: 0}, "unused"))
     stage.do(RecoverEndpoint("ep", "rpl"))
-    stage.reader.marks[Names.EVENTS_RAW, 0] = 1
+    stage.reader.marks[TopicName.EVENTS_RAW, 0] = 1
     await stage.start()
     await stage.clock.advance(5)
     assert len(stage.given()) == 1 and stage.replay().done == {0: 2}
@@ -318,7 +318,7 @@ async def test_an_event_that_its_types_schema_refuses_is_not_recovered(stage: St
 
 
 async def test_a_replay_that_the_registry_does_not_know_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(action: Action, *, entity: str, timeout_s: float = 15.0) -> Reply:
+    async def refuse(action: CommandAction, *, entity: str, timeout_s: float = 15.0) -> CommandReply:
         raise CommandRefused("not_found", "there is no such replay")
 
     monkeypatch.setattr(stage, "call", refuse)

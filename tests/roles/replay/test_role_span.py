@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from app.core.model import ids
-from app.core.model.replay import Counts, Replay
+from app.core.model.replay import Replay, ReplayEstimate
 from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.roles.replay.role.dry_run import Counting
 from tests.roles.replay.replay_stage import NUMBER, WORKER, Stage
 
 
 def span(stage: Stage, target: str = "", name: str = "rpl", **fields: Any) -> Replay:
-    ends = stage.ends(Names.EVENTS_RAW)
+    ends = stage.ends(TopicName.EVENTS_RAW)
     known = {"begin": dict.fromkeys(ends, 0), "end": ends, "created_at_ms": stage.clock.now_ms(), **fields}
     return Replay(id=name, tenant="t", mode="live", endpoint_id=target, reason="replay", **known)
 
@@ -34,7 +34,7 @@ def events(stage: Stage, count: int, **fields: Any) -> None:
 def spoken(stage: Stage, endpoint: str, event: str, state: str, **more: str) -> None:
     """A record of attempts."""
     value = {"delivery_id": f"{endpoint}/{event}", "event_id": event, "state": state, **more}
-    stage.log.put(Names.ATTEMPTS, key=endpoint.encode(), value=json.dumps(value).encode(), partition=NUMBER)
+    stage.log.put(TopicName.ATTEMPTS, key=endpoint.encode(), value=json.dumps(value).encode(), partition=NUMBER)
 
 
 def put(stage: Stage, topic: str, endpoint: str, event: str, **headers: str) -> None:
@@ -43,7 +43,7 @@ def put(stage: Stage, topic: str, endpoint: str, event: str, **headers: str) -> 
     stage.log.put(topic, key=endpoint.encode(), value=b"{}", headers=named, partition=NUMBER)
 
 
-def given(stage: Stage, topic: str = Names.DELIVERIES) -> list[tuple[str, str]]:
+def given(stage: Stage, topic: str = TopicName.DELIVERIES) -> list[tuple[str, str]]:
     """(endpoint, event) of what was appended for the replay."""
     mine = [each for each in stage.log.of(topic) if each.header("replay-id")]
     return [((each.key or b"").decode(), each.header("event-id") or "") for each in mine]
@@ -71,7 +71,7 @@ async def test_all_endpoints_that_match_get_all_of_it_in_order(stage: Stage) -> 
     wanted = [f"e{number:02}" for number in range(6)]
     for name in ("ep", "other"):
         assert [event for endpoint, event in given(stage) if endpoint == name] == wanted
-    assert given(stage, Names.DELIVERIES_ORDERED) == [("line", event) for event in wanted]
+    assert given(stage, TopicName.DELIVERIES_ORDERED) == [("line", event) for event in wanted]
     assert {endpoint for endpoint, _ in given(stage)} == {"ep", "other"}
     first = next(each for each in stage.given() if each.key == b"ep")
     assert first.header("delivery-id") == ids.delivery_id("t", "e00", "ep", "rpl")
@@ -128,9 +128,9 @@ async def test_failed_and_missing_go_by_the_last_word_of_the_log(stage: Stage) -
         for state in states:
             await stage.clock.advance(0.01)
             spoken(stage, "ep", event, state)
-    put(stage, Names.DELIVERIES_DEAD, "ep", "e05", reason="ordering_dropped")  # the sequencer: without an attempt
-    put(stage, Names.DELIVERIES, "new", "e00")  # on its way
-    stage.log.put(Names.ATTEMPTS, key=b"ep", value=b"no json", partition=NUMBER)
+    put(stage, TopicName.DELIVERIES_DEAD, "ep", "e05", reason="ordering_dropped")  # the sequencer: without an attempt
+    put(stage, TopicName.DELIVERIES, "new", "e00")  # on its way
+    stage.log.put(TopicName.ATTEMPTS, key=b"ep", value=b"no json", partition=NUMBER)
     await stage.start()
     stage.do(CreateReplay(span(stage, only="failed", name="failed")))
     await stage.attempt_all(3)
@@ -148,9 +148,9 @@ async def test_failed_and_missing_go_by_the_last_word_of_the_log(stage: Stage) -
 async def test_what_waits_for_a_resume_is_neither_failed_nor_missing(stage: Stage) -> None:
     events(stage, 2)
     stage.suspend()
-    put(stage, Names.DELIVERIES_DEAD, "ep", "e00", reason="paused")
+    put(stage, TopicName.DELIVERIES_DEAD, "ep", "e00", reason="paused")
     spoken(stage, "ep", "e01", "dead", reason="paused")
-    put(stage, Names.DELIVERIES_DEAD, "ep", "e01", reason="paused")
+    put(stage, TopicName.DELIVERIES_DEAD, "ep", "e01", reason="paused")
     counting = Counting(stage.past)
     for only in ("failed", "missing"):
         assert (await tried(stage, counting, only=only)).endpoints == {}
@@ -160,7 +160,7 @@ async def test_what_waits_for_a_resume_is_neither_failed_nor_missing(stage: Stag
     assert (await tried(stage, counting, only="missing")).endpoints == {"ep": 2}
 
 
-async def tried(stage: Stage, counting: Counting, **fields: Any) -> Counts:
+async def tried(stage: Stage, counting: Counting, **fields: Any) -> ReplayEstimate:
     """The result of a trial run."""
     counted = asyncio.create_task(counting.count(span(stage, **fields), within_s=60))
     await stage.clock.advance(5)
@@ -185,7 +185,7 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
     await stage.start()
     await stage.attempt_all(3)
     assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 10, "other": 9}
-    assert Counter(endpoint for endpoint, _ in given(stage, Names.DELIVERIES_DEAD)) == {"held": 10}
+    assert Counter(endpoint for endpoint, _ in given(stage, TopicName.DELIVERIES_DEAD)) == {"held": 10}
     done = stage.replay()
     assert (done.state, done.sent, done.aside, done.skipped) == ("done", 19, 10, 10)
 
@@ -205,7 +205,7 @@ async def test_a_paused_endpoints_deliveries_are_put_aside_as_fan_out_does_it(st
     await stage.start()
     await stage.clock.advance(2)
     assert (stage.replay().state, stage.replay().sent, stage.replay().aside) == ("done", 0, 3)
-    aside = stage.log.of(Names.DELIVERIES_DEAD)
+    aside = stage.log.of(TopicName.DELIVERIES_DEAD)
     assert [each.header("reason") for each in aside] == ["paused"] * 3
     stage.reactivate("resume")
     await stage.attempt_all(5)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model.endpoint import Endpoint, Hold
+from app.core.model.endpoint import Endpoint, Suspension
 from app.core.model.event import Event
-from app.core.model.replay import Only, Replay
+from app.core.model.replay import Replay, ReplayFilter
 from app.core.records import idempotency_entry
-from app.core.records.idempotency_entry import Sight
+from app.core.records.idempotency_entry import AcceptedRecord
 from app.roles.replay.selection import Piece, covered, targets, waits_for_resume
 from tests.fakes.log import MemoryRecord
 
@@ -102,7 +102,7 @@ def test_what_was_put_aside_waits_while_its_resume_is_to_come() -> None:
 # --- what has become of it -----------------------------------------------------------------------------------------
 
 
-def chosen(only: Only, *said: tuple[int, str]) -> bool:
+def chosen(only: ReplayFilter, *said: tuple[int, str]) -> bool:
     piece, wanted = Piece(only), event()
     piece.want(wanted, record(3), ("ep", "ep2"))
     for at_ms, state in said:
@@ -178,9 +178,14 @@ def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_se
         piece.want(keyed, record(offset, 1000 + offset), ("ep",))
     piece.want(plain, record(6, 1), ("ep", "ep2"))
     assert (piece.size, piece.partitions) == (5, [0])
-    piece.learn(0, idempotency_entry.encode((Sight(0, 1, 9, 40), Sight(0, 3, 9, 41), Sight(1, 5, 9, 7))))
-    piece.learn(0, idempotency_entry.encode((Sight(0, 4, 9, 0),)))
-    piece.learn(1, idempotency_entry.encode((Sight(0, 5, 9, 7),)))
+    piece.learn(
+        0,
+        idempotency_entry.encode(
+            (AcceptedRecord(0, 1, 9, 40), AcceptedRecord(0, 3, 9, 41), AcceptedRecord(1, 5, 9, 7))
+        ),
+    )
+    piece.learn(0, idempotency_entry.encode((AcceptedRecord(0, 4, 9, 0),)))
+    piece.learn(1, idempotency_entry.encode((AcceptedRecord(0, 5, 9, 7),)))
     piece.learn(0, None)
     assert piece.decided(keyed, record(3)) == (True, 41)
     assert piece.decided(keyed, record(4)) == (True, None), "a key, and no order"
@@ -190,7 +195,7 @@ def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_se
 
 def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold() -> None:
     job = replay("ep", reason="recover")
-    hold = Hold(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
+    hold = Suspension(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
     piece = Piece()
     piece.want(event(key="k"), record(0, 9_000_000), ("ep",))
     assert piece.since_ms(job, endpoint(holds=(hold,))) == 440_000, "the producer's clock is ahead"

@@ -9,7 +9,7 @@ import pytest
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay
-from app.core.records.ordered import Step
+from app.core.records.ordered import GateStep
 from app.roles.sequencer.resume_gate import Gate, arrive, comes_back, obey, prefix
 
 OPEN, ASIDE, HELD = Gate(), Gate(3, "aside", "s"), Gate(3, "held", "s")
@@ -64,7 +64,7 @@ def test_an_arrival_goes_where_a_resume_finds_it_or_behind_what_one_brings(
 
 def test_a_pause_ends_the_stint_of_a_resume() -> None:
     moved, _, _ = arrive(HELD, 9, "ep", AGAIN, resumed=False)
-    assert obey(moved, 10, Step("open", "s"), "ep", AGAIN) == (moved, "none")
+    assert obey(moved, 10, GateStep("open", "s"), "ep", AGAIN) == (moved, "none")
 
 
 def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
@@ -75,38 +75,38 @@ def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
 
 
 def test_a_resume_goes_through_its_steps() -> None:
-    gate, move = obey(OPEN, 4, Step("aside", "a"), "ep", RESUMED)
+    gate, move = obey(OPEN, 4, GateStep("aside", "a"), "ep", RESUMED)
     assert (gate, move) == (Gate(4, "aside", "a"), "retreat, go on")
-    gate, move = obey(gate, 5, Step("held", "a"), "ep", RESUMED)
+    gate, move = obey(gate, 5, GateStep("held", "a"), "ep", RESUMED)
     assert (gate, move) == (Gate(5, "held", "a"), "none")
-    assert obey(gate, 4, Step("aside", "a"), "ep", RESUMED) == (gate, "none"), "read again"
-    assert obey(gate, 6, Step("open", "a"), "ep", RESUMED) == (Gate(6), "let go")
+    assert obey(gate, 4, GateStep("aside", "a"), "ep", RESUMED) == (gate, "none"), "read again"
+    assert obey(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (Gate(6), "let go")
 
 
 def test_a_worker_that_was_replaced_moves_nothing() -> None:
-    gate, _ = obey(HELD, 4, Step("aside", "new"), "ep", RESUMED)
+    gate, _ = obey(HELD, 4, GateStep("aside", "new"), "ep", RESUMED)
     for to in ("held", "open"):
-        assert obey(gate, 5, Step(to, "s"), "ep", RESUMED) == (gate, "none")  # type: ignore[arg-type]
+        assert obey(gate, 5, GateStep(to, "s"), "ep", RESUMED) == (gate, "none")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("stint", ["", "s"])
 def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(stint: str) -> None:
     for known in (PAUSED, RESUMED, AGAIN):
         held, _, _ = arrive(HELD, 4, "ep", ACTIVE, resumed=False)  # when nothing was to come
-        assert obey(held, 5, Step("open", stint), "ep", known) == (held, "none")
-        assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (ASIDE, "none")
+        assert obey(held, 5, GateStep("open", stint), "ep", known) == (held, "none")
+        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (ASIDE, "none")
     for known in (ACTIVE, DISABLED, GONE):
-        assert obey(ASIDE, 5, Step("open", stint), "ep", known) == (Gate(5), "let go")
+        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (Gate(5), "let go")
 
 
 @pytest.mark.parametrize("known", [ACTIVE, DISABLED, GONE, directory("running", ordering="none")])
 def test_the_begin_of_a_resume_that_has_ended_meanwhile_puts_nothing_aside(known: Directory) -> None:
-    assert obey(HELD, 5, Step("aside", "late"), "ep", known) == (HELD, "none")
+    assert obey(HELD, 5, GateStep("aside", "late"), "ep", known) == (HELD, "none")
 
 
 def test_only_a_removed_endpoint_has_its_lines_let_go_though_its_gate_is_open() -> None:
-    assert obey(OPEN, 5, Step("open"), "ep", ACTIVE) == (OPEN, "none")
-    assert obey(OPEN, 5, Step("open"), "ep", GONE) == (Gate(5), "let go")
+    assert obey(OPEN, 5, GateStep("open"), "ep", ACTIVE) == (OPEN, "none")
+    assert obey(OPEN, 5, GateStep("open"), "ep", GONE) == (Gate(5), "let go")
 
 
 def test_the_directory_knows_for_whom_something_is_still_brought() -> None:

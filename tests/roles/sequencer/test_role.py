@@ -14,7 +14,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay, ReplayState
 from app.core.records import delivery as delivery_record
-from app.core.records.ordered import RESUMED, Outcome, State, comes_back, instruction, settlement, step
+from app.core.records.ordered import RESUMED, GateState, SettledAs, comes_back, instruction, settlement, step
 from app.roles.sequencer.resume_gate import Gate, prefix
 from app.roles.sequencer.role import worker as sequencer_role
 from app.roles.sequencer.role.worker import SequencerRole
@@ -104,7 +104,7 @@ class Stage:
         )
         return self._record([*delivery_record.encode(delivery), *comes_back(offset)], name.encode(), 0)
 
-    def step(self, to: State, stint: str = "") -> MemoryRecord:
+    def step(self, to: GateState, stint: str = "") -> MemoryRecord:
         return self._record(step(to, stint), None, 0)
 
     def resume(self, state: ReplayState) -> None:
@@ -114,7 +114,7 @@ class Stage:
             Replay(id="rpl", tenant="t", mode="live", endpoint_id="ep", reason="resume", begin={}, end={}, state=state)
         )
 
-    def settled(self, offset: int, outcome: Outcome = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
+    def settled(self, offset: int, outcome: SettledAs = "delivered", key: str = "k", at_ms: int = 0) -> MemoryRecord:
         return self._record(settlement(offset, outcome, key), None, at_ms)
 
     async def give(self, *records: MemoryRecord) -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Literal
 
 from app.core import supersession
-from app.core.model.delivery import Delivery, Turn
+from app.core.model.delivery import Delivery, DeliveryRevision
 from app.ports.registry import DirectoryFeed
 from app.roles.dispatch.role.settler import Work
 
@@ -31,10 +31,10 @@ class Turns:
 
     def __init__(self, feed: DirectoryFeed) -> None:
         self._feed = feed
-        self._read: OrderedDict[Name, Turn] = OrderedDict()
+        self._read: OrderedDict[Name, DeliveryRevision] = OrderedDict()
         self._flights: dict[Name, _Flight] = {}
 
-    def fate(self, work: Work) -> supersession.Fate | Literal["held"]:
+    def fate(self, work: Work) -> supersession.CopyDisposition | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
         delivery = work.delivery
         known = self._feed.directory.turns
@@ -89,7 +89,7 @@ class Turns:
         name = _name(delivery)
         known = self._read.get(name)
         if known is None or known.number < delivery.turn:
-            self._read[name] = Turn(id=delivery.id, number=delivery.turn, source=delivery.source)
+            self._read[name] = DeliveryRevision(id=delivery.id, number=delivery.turn, source=delivery.source)
             self._read.move_to_end(name)
             if len(self._read) > _REMEMBERED:
                 self._read.popitem(last=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from app.core.offsets.partitions import Partition, Partitions, Place
+from app.core.offsets.partitions import OpenPartition, OpenPartitions, PartitionId
 from app.ports.clock import Clock
 from app.roles.dispatch.lines import Lines, Step, is_ordered
 from app.roles.dispatch.role.settler import Settler, Work
@@ -28,9 +28,9 @@ class InLine:
         self._settler = settler
         self._clock = clock
         #: partitions that catch up → until when (monotonic)
-        self._catching_up: dict[Partition, float] = {}
+        self._catching_up: dict[OpenPartition, float] = {}
 
-    def assigned(self, partitions: Partitions, ends: Mapping[Place, int]) -> None:
+    def assigned(self, partitions: OpenPartitions, ends: Mapping[PartitionId, int]) -> None:
         """These are ours from now on, with records up to `ends`."""
         for partition in partitions.of(ends):
             partition.end = ends[partition.place]
@@ -45,7 +45,7 @@ class InLine:
         """It is settled, or its partition is lost."""
         return self._obey(self._lines.left(work)) if is_ordered(work.delivery) else []
 
-    def catch_up(self, position: Callable[[Place], int | None]) -> list[Work]:
+    def catch_up(self, position: Callable[[PartitionId], int | None]) -> list[Work]:
         """Everything that was polled has entered; `position` says what is read next of a partition."""
         go: list[Work] = []
         for partition in [each for each in self._catching_up if self._is_done(each, position)]:
@@ -55,7 +55,7 @@ class InLine:
                 go += self._obey(step)
         return go
 
-    def _is_done(self, partition: Partition, position: Callable[[Place], int | None]) -> bool:
+    def _is_done(self, partition: OpenPartition, position: Callable[[PartitionId], int | None]) -> bool:
         if not partition.active:
             return True
         read = position(partition.place)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from app.core.model.endpoint import Endpoint, OpenCircuit
-from app.core.offsets.partitions import Partition, Place
+from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.roles.committer import Commits
@@ -78,7 +78,7 @@ class Pump:
         for each in self._in_line.enter(work):
             self.admit(each)
 
-    def catch_up(self, position: Callable[[Place], int | None]) -> None:
+    def catch_up(self, position: Callable[[PartitionId], int | None]) -> None:
         """See `InLine.catch_up`."""
         for each in self._in_line.catch_up(position):
             self.admit(each)
@@ -145,7 +145,7 @@ class Pump:
         else:
             self._settler.defer(work, due_ms, reason, since_ms=since_ms)
 
-    def _circuits(self, partition: Partition) -> None:
+    def _circuits(self, partition: OpenPartition) -> None:
         """Tell of the circuits that have changed: those of endpoints in one partition."""
         for change in self._lanes.changes:
             self._meter.count("circuit_transitions_total", to=change.to)
@@ -157,7 +157,7 @@ class Pump:
             self._settler.circuit(partition, endpoint, mark if change.to == "open" else None)
         self._lanes.changes.clear()
 
-    def assigned(self, places: Iterable[Place]) -> None:
+    def assigned(self, places: Iterable[PartitionId]) -> None:
         """These are ours from now on: somebody else may have changed the circuits of their endpoints."""
         for _, number in places:
             for endpoint_id in self._changed.pop(number, ()):

@@ -10,7 +10,7 @@ import structlog
 from app.core.errors import ConfigError, Defect, Hindered, HookstreamError, MalformedEvent, Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import NOT_SENT, Outcome, PreparedRequest, Refusal, Timing
+from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, HttpRequest, HttpTiming
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
 from app.ports.clock import Clock, Dice
@@ -141,7 +141,7 @@ class Sending:
     async def _send(self, work: Work, endpoint: Endpoint) -> bool | None:
         delivery = work.delivery
         started_ms = self._clock.now_ms()
-        outcome: Outcome
+        outcome: HttpOutcome
         try:
             request = self._built(delivery, endpoint, started_ms)
             self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
@@ -155,7 +155,7 @@ class Sending:
             return None
         except (ConfigError, Defect) as error:  # no key opens its secret, none is valid, or a header cannot be written
             log.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
-            outcome = Refusal(kind=NOT_SENT, detail=f"no request could be built: {error}", timing=Timing())
+            outcome = HttpFailure(kind=NOT_SENT, detail=f"no request could be built: {error}", timing=HttpTiming())
         else:
             self._hindering.over()
         ended_ms = self._clock.now_ms()
@@ -192,7 +192,7 @@ class Sending:
         if work.partition.active:  # else its next owner has it
             self._settler.defer(work, due_ms, "hindered")
 
-    def _built(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> PreparedRequest:
+    def _built(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> HttpRequest:
         """The request; a mistake of ours while it is built concerns this delivery, and no other one."""
         try:
             prepared = self._builder.prepared(endpoint, now_ms)

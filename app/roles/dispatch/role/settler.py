@@ -12,12 +12,12 @@ import structlog
 from app.core.errors import HookstreamError
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, OpenCircuit
-from app.core.offsets.partitions import Partition, Place
+from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.core.records import delivery as delivery_record
-from app.core.records.attempt import SUPERSEDED, Attempt, State
-from app.core.records.ordered import Outcome, comes_back, settlement
+from app.core.records.attempt import SUPERSEDED, Attempt, AttemptState
+from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, Names, rung_for
+from app.core.topics.names import RUNGS, TopicName, rung_for
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import BundleLog
@@ -37,7 +37,7 @@ class Work:
 
     __slots__ = ("delivery", "offset", "partition", "settled")
 
-    def __init__(self, delivery: Delivery, partition: Partition, offset: int) -> None:
+    def __init__(self, delivery: Delivery, partition: OpenPartition, offset: int) -> None:
         self.delivery = delivery
         self.partition = partition
         self.offset = offset
@@ -70,13 +70,13 @@ class Settler:
         self._on_failure = on_failure
         self._telling = Telling()
         self.given_up = GivenUp(clock)
-        self._attempts = topics.name(Names.ATTEMPTS)
-        self._ordered = topics.name(Names.DELIVERIES_ORDERED)
-        self._dead = topics.name(Names.DELIVERIES_DEAD)
-        self._signals = topics.name(Names.ENDPOINTS_SIGNALS)
-        self._rungs = {name: topics.name(f"{Names.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
+        self._attempts = topics.name(TopicName.ATTEMPTS)
+        self._ordered = topics.name(TopicName.DELIVERIES_ORDERED)
+        self._dead = topics.name(TopicName.DELIVERIES_DEAD)
+        self._signals = topics.name(TopicName.ENDPOINTS_SIGNALS)
+        self._rungs = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
 
-    def assigned(self, places: Iterable[Place]) -> None:
+    def assigned(self, places: Iterable[PartitionId]) -> None:
         """These are ours from now on: what health was told of their endpoints is no longer known."""
         self._telling.forget(places)
 
@@ -119,7 +119,7 @@ class Settler:
         signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
 
-    def ended(self, work: Work, endpoint: Endpoint | None, state: State, reason: str, error: str) -> None:
+    def ended(self, work: Work, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str) -> None:
         """It ends without a request: dead or cancelled."""
         attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
         if state == "dead":
@@ -151,7 +151,7 @@ class Settler:
         )
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
-    def circuit(self, partition: Partition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
+    def circuit(self, partition: OpenPartition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
         """Tell health of an endpoint's circuit (None: it is closed). Where that is lost, the next change tells."""
         if partition.active:
             bundle = self._log.bundle(lambda: None, self._on_failure)
@@ -194,7 +194,7 @@ class Settler:
         topic: str | None = None,
         onward: Delivery | None = None,
         extra: list[tuple[str, bytes]] | None = None,
-        settled: Outcome | None = None,
+        settled: SettledAs | None = None,
         signal: bytes | None = None,
     ) -> None:
         """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line. `signal`: what
@@ -226,7 +226,7 @@ class Settler:
         topic: str | None,
         onward: Delivery | None,
         extra: list[tuple[str, bytes]] | None,
-        settled: Outcome | None,
+        settled: SettledAs | None,
         signal: bytes | None,
     ) -> None:
         partition, offset, delivery = work.partition, work.offset, work.delivery
@@ -255,14 +255,16 @@ class Settler:
             bundle.append(self._signals, key=key, value=signal, partition=partition.number)
         bundle.close()
 
-    def _learn(self, delivery: Delivery, onward: Delivery | None, settled: Outcome | None) -> None:
+    def _learn(self, delivery: Delivery, onward: Delivery | None, settled: SettledAs | None) -> None:
         if is_ordered(delivery):
             if settled is not None:
                 self._lines.ended(delivery)
             elif onward is not None:
                 self._lines.moved(onward)
 
-    def _settle(self, delivery: Delivery, partition: Partition, settled: Outcome, finished: Callable[[], None]) -> None:
+    def _settle(
+        self, delivery: Delivery, partition: OpenPartition, settled: SettledAs, finished: Callable[[], None]
+    ) -> None:
         """Tell the sequencer, once everything else of the delivery is safe: a later one of its line, which is let go
         then, proves that there is nothing more to be said of this one.
         """
@@ -273,7 +275,7 @@ class Settler:
         bundle.append(self._ordered, key=key, value=None, headers=headers, partition=partition.number)
         bundle.close()
 
-    def _record(self, partition: Partition, delivery: Delivery, attempt: Attempt | None) -> None:
+    def _record(self, partition: OpenPartition, delivery: Delivery, attempt: Attempt | None) -> None:
         """The partition is somebody else's, who sends it again: a request that was made is told, and nothing follows.
 
         A success is settled in full by whoever sees it: it cannot be wrong, and ends the delivery in its line.

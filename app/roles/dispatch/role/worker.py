@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from app.core.errors import Defect
-from app.core.offsets.partitions import Committed, Partition, Place
-from app.core.offsets.progress import Report, progress_of
+from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
+from app.core.offsets.progress import RoleReport, progress_of
 from app.core.records import delivery as delivery_record
 from app.core.records import headers
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Dice
 from app.ports.consumer import Record, Source
 from app.ports.http import Sender
@@ -108,7 +108,7 @@ class DispatchRole:
         """None when a new delivery would be sent; else why not."""
         return None if self._partitions.known else "waiting for the assignment of partitions"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: a record was read or finished. Requests under way may wait for their timeout."""
         full = self._has_enough()
         places = {}
@@ -117,7 +117,7 @@ class DispatchRole:
             places[partition.place] = progress_of(
                 partition, self._source.position(partition.place), self._sending.answered_by_s if waits else None
             )
-        return Report(places, settling=self.ready())
+        return RoleReport(places, settling=self.ready())
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""
@@ -152,7 +152,7 @@ class DispatchRole:
 
     # --- partitions ---------------------------------------------------------------------------------------------
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`."""
         ends = await self._source.ends(places)
         self._partitions.add(places)
@@ -161,7 +161,7 @@ class DispatchRole:
         self._pump.assigned(places)
         self._meter.count("rebalances_total", role="dispatch")
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
         leaving = self._partitions.of(places)
         in_time = self._commits.sure()
@@ -175,7 +175,7 @@ class DispatchRole:
             await self._commits.commit()
         self._partitions.remove(places)
 
-    async def _until_settled(self, places: set[Place], seconds: float) -> None:
+    async def _until_settled(self, places: set[PartitionId], seconds: float) -> None:
         """Wait (bounded) until nothing of these is in flight or waits for an acknowledgement that may come."""
         deadline = self._clock.monotonic() + seconds
         while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
@@ -209,7 +209,7 @@ class DispatchRole:
             self._pump.saturated() or self._partitions.open >= MAX_OPEN or self._partitions.open_bytes >= MAX_OPEN_BYTES
         )
 
-    async def _take_in(self, partition: Partition, records: Sequence[Record], polled_at: float) -> None:
+    async def _take_in(self, partition: OpenPartition, records: Sequence[Record], polled_at: float) -> None:
         for record in records:
             if not partition.active:
                 return
@@ -222,7 +222,7 @@ class DispatchRole:
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:
                 log.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
-                self._meter.count("records_unreadable_total", topic=Names.DELIVERIES)
+                self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES)
                 partition.finished(record.offset, size)
                 continue
             if position > self._feed.position:

@@ -15,7 +15,7 @@ from app.core.model.replay import Replay
 from app.core.records.dead_letter import PUT_ASIDE
 from app.core.records.headers import Header
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.history import ReplayReader
@@ -112,10 +112,10 @@ class Giving:
         #: this process knows what was handed out so far
         self.continued = False
         self._clock = around.clock
-        self._deliveries = around.topics.name(Names.DELIVERIES)
-        self._ordered = around.topics.name(Names.DELIVERIES_ORDERED)
-        self._dead = around.topics.name(Names.DELIVERIES_DEAD)
-        self._attempts = around.topics.name(Names.ATTEMPTS)
+        self._deliveries = around.topics.name(TopicName.DELIVERIES)
+        self._ordered = around.topics.name(TopicName.DELIVERIES_ORDERED)
+        self._dead = around.topics.name(TopicName.DELIVERIES_DEAD)
+        self._attempts = around.topics.name(TopicName.ATTEMPTS)
         self._allowance = Allowance(replay.rate, self._clock.monotonic())
         self._windows: dict[str, pacing.Window] = {}
         self._moved = asyncio.Event()

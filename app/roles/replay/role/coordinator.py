@@ -15,8 +15,8 @@ import structlog
 
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.core.model.replay import Replay
-from app.core.offsets.partitions import Committed, Place
-from app.core.offsets.progress import Report
+from app.core.offsets.partitions import CommittedOffset, PartitionId
+from app.core.offsets.progress import RoleReport
 from app.core.records.command import AdvanceReplay
 from app.ports.consumer import Source
 from app.ports.registry import CommandSender
@@ -64,9 +64,9 @@ class ReplayRole:
         """None once this process has joined; whether it or another one works, replays go on."""
         return None if self._joined else "joining the workers of replays"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog: it has no log to finish; its jobs wait for receivers, and begin again where they fail."""
-        return Report()
+        return RoleReport()
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""
@@ -84,12 +84,12 @@ class ReplayRole:
             self._joined = False
             await asyncio.gather(self._drop(), self._source.stop(), self._around.reader.close())
 
-    async def assigned(self, places: Mapping[Place, Committed]) -> None:
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.PartitionListener`."""
         if any(place[1] == 0 for place in places):
             self._chosen = True
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionId]) -> None:
         """Stop at once: another process goes on where the registry says."""
         if any(place[1] == 0 for place in places):
             self._chosen = False

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from app.core.model.replay import Counts, Replay
+from app.core.model.replay import Replay, ReplayEstimate
 from app.roles.replay import eligibility
 from app.roles.replay.role.selector import Archive, Selecting
 from app.roles.replay.selection import Piece
@@ -22,7 +22,7 @@ class Counting:
         self._archive = archive
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def count(self, replay: Replay, *, within_s: float) -> Counts:
+    async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:
         """See `app.ports.ReplayCounter`."""
         trial = _Trial(replay, self._archive)
         async with self._turn:
@@ -46,7 +46,7 @@ class _Trial:
         self._archive = archive
         self._selecting = Selecting(replay, archive, _go_on)
         self._found: Counter[str] = Counter()
-        self.counts = Counts()
+        self.counts = ReplayEstimate()
 
     async def run(self) -> None:
         ends, begins = await self._selecting.present(self._replay.end), dict(self._replay.begin)

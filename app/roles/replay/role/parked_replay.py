@@ -11,8 +11,8 @@ import asyncio
 from app.core.records import dead_letter, ordered
 from app.core.records import record as record_record
 from app.core.records.headers import Header
-from app.core.records.ordered import RESUMED, State
-from app.core.topics.names import Names
+from app.core.records.ordered import RESUMED, GateState
+from app.core.topics.names import TopicName
 from app.ports.history import Reading
 from app.roles.replay import eligibility, merge
 from app.roles.replay.role.appender import Giving, Item, Leave
@@ -35,7 +35,7 @@ class Resume:
         self._clock = giving.around.clock
         self._number = giving.around.archive.partition_of(giving.replay.endpoint_id)
         self._key = giving.replay.endpoint_id.encode()
-        self._dead = giving.around.topics.name(Names.DELIVERIES_DEAD)
+        self._dead = giving.around.topics.name(TopicName.DELIVERIES_DEAD)
         self._ordered = False
 
     async def run(self) -> None:
@@ -145,11 +145,11 @@ class Stint:
         self._around = giving.around
         self._endpoint = giving.replay.endpoint_id
         self._number = giving.around.archive.partition_of(self._endpoint)
-        self._ordered = giving.around.topics.name(Names.DELIVERIES_ORDERED)
+        self._ordered = giving.around.topics.name(TopicName.DELIVERIES_ORDERED)
         clock = giving.around.clock
         self._name = f"{giving.replay.id}/{clock.now_ms()}/{giving.around.feed.position}"
 
-    async def say(self, to: State) -> int:
+    async def say(self, to: GateState) -> int:
         """Move the gate; the offset of the record that does."""
         return await self._append(ordered.step(to, self._name))
 

@@ -19,7 +19,7 @@ from app.core.records.headers import Header
 from app.core.records.raw_event import Coordinates, data_of, understand
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
-from app.core.topics.names import Names
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.history import Reading, ReplayReader
@@ -78,7 +78,7 @@ class Selecting:
         self._replay = replay
         self._archive = archive
         self._look = look
-        self._events = archive.topics.name(Names.EVENTS_RAW)
+        self._events = archive.topics.name(TopicName.EVENTS_RAW)
 
     async def present(self, ends: Mapping[int, int]) -> dict[int, int]:
         """The ends, as far as the log still goes: what it has lost since can be waited for without end."""
@@ -132,7 +132,7 @@ class Selecting:
         """Find what the replay has handed out since the registry was told for the last time how far it is."""
         endpoints = [each for each in map(self._archive.directory.endpoint, piece.recipients) if each is not None]
         mine = ("replay-id", self._replay.id.encode())
-        for topic, those in self._handed_out(endpoints, Names.DELIVERIES_DEAD):
+        for topic, those in self._handed_out(endpoints, TopicName.DELIVERIES_DEAD):
             async for record in self._told(topic, those, max(0, self._replay.created_at_ms - _CLOCKS_MS)):
                 if mine in record.headers:
                     fate: eligibility.Fate = "aside" if ("reason", b"paused") in record.headers else "deliver"
@@ -175,7 +175,7 @@ class Selecting:
         numbers = sorted({self._archive.partition_of(each.id) for each in endpoints})
         await self._learn_ends(piece, endpoints, numbers, since_ms)
         name = self._archive.topics.name
-        async for record in self._told(name(Names.ATTEMPTS), numbers, since_ms):
+        async for record in self._told(name(TopicName.ATTEMPTS), numbers, since_ms):
             _attempted(piece, record)
         if self._replay.only == "missing":
             for topic, those in self._handed_out(endpoints):
@@ -187,7 +187,7 @@ class Selecting:
     ) -> None:
         """Deliveries that were given up, some without an attempt, and those that wait for a resume."""
         resumed = {each.id.encode() for each in endpoints if selection.waits_for_resume(each, self._archive.directory)}
-        async for record in self._told(self._archive.topics.name(Names.DELIVERIES_DEAD), numbers, since_ms):
+        async for record in self._told(self._archive.topics.name(TopicName.DELIVERIES_DEAD), numbers, since_ms):
             aside = ("reason", b"paused") in record.headers
             if not aside:
                 _named(piece, record, "dead")
@@ -199,7 +199,7 @@ class Selecting:
         numbers = sorted({self._archive.partition_of(each.id) for each in endpoints})
         in_line = sorted({self._archive.partition_of(each.id) for each in endpoints if each.ordering == "fifo"})
         name = self._archive.topics.name
-        found = [(name(Names.DELIVERIES), numbers), (name(Names.DELIVERIES_ORDERED), in_line)]
+        found = [(name(TopicName.DELIVERIES), numbers), (name(TopicName.DELIVERIES_ORDERED), in_line)]
         return found + [(name(each), numbers) for each in more]
 
     async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[record_record.Kept]:

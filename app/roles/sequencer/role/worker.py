@@ -15,12 +15,12 @@ from typing import NamedTuple
 import structlog
 
 from app.core.errors import Defect
-from app.core.offsets.progress import Report
+from app.core.offsets.progress import RoleReport
 from app.core.records import delivery
 from app.core.records import headers as headers_record
 from app.core.records import ordered as ordered_record
-from app.core.records.ordered import Arrival, Instruction, Settlement, Step
-from app.core.topics.names import Names
+from app.core.records.ordered import Arrival, GateStep, OperatorInstruction, Settlement
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.metrics import Meter
@@ -48,7 +48,7 @@ class _Read(NamedTuple):
     endpoint: str
     #: the ordering key; of a step: none
     key: str
-    said: ordered_record.Ordered
+    said: ordered_record.OrderedRecord
     #: how far whoever wrote it had read the registry
     position: int
 
@@ -92,9 +92,9 @@ class SequencerRole:
         """None when an ordered delivery would be released; else why not."""
         return self._app.ready() if self._app else "starting"
 
-    def report(self) -> Report:
+    def report(self) -> RoleReport:
         """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
-        return self._app.report() if self._app else Report(settling="starting")
+        return self._app.report() if self._app else RoleReport(settling="starting")
 
     async def run(self) -> None:
         """Work until cancelled; raises what a fresh instance may repair."""
@@ -189,20 +189,20 @@ class SequencerRole:
                 _, position = delivery.decode(record.key, record.value, record.headers)
         except Defect as error:
             log.error("sequencer.unreadable", partition=record.partition, offset=record.offset, error=str(error))
-            self._meter.count("records_unreadable_total", topic=Names.DELIVERIES_ORDERED)
+            self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES_ORDERED)
             return None
         return _Read(record, endpoint, key, said, position)
 
     def _is_delicate(self, partition: StreamPartition, read: _Read) -> bool:
         """Whether the directory has to be as recent as the record for what becomes of it."""
-        if isinstance(read.said, Step) or _is_back(read.said) or read.position > self._feed.position:
+        if isinstance(read.said, GateStep) or _is_back(read.said) or read.position > self._feed.position:
             return True
         endpoint = self._feed.directory.endpoint(read.endpoint)
         paused = endpoint is not None and endpoint.status == "paused"
         return paused or read.endpoint in self._memory(partition).gates
 
     def _apply(self, work: Work, read: _Read) -> None:
-        if isinstance(read.said, Step):
+        if isinstance(read.said, GateStep):
             self._step(work, read, read.said)
             return
         line, orders = self._decide(work, read)
@@ -221,7 +221,7 @@ class SequencerRole:
         line, offset, said, endpoint = work.line(read.name), read.record.offset, read.said, read.endpoint
         if isinstance(said, Arrival):
             return self._arrive(work, read, line, resumed=said.resumed)
-        if isinstance(said, Instruction):
+        if isinstance(said, OperatorInstruction):
             return (key_queue.skip if said.order == "skip" else key_queue.drop)(line, offset)
         assert isinstance(said, Settlement)
         if said.outcome == "aside":
@@ -272,7 +272,7 @@ class SequencerRole:
             orders = [*orders, *more]
         return line, orders
 
-    def _step(self, work: Work, read: _Read, step: Step) -> None:
+    def _step(self, work: Work, read: _Read, step: GateStep) -> None:
         gate, offset = work.gate(read.endpoint), read.record.offset
         moved, move = gates.obey(gate, offset, step, read.endpoint, self._feed.directory)
         work.move_gate(read.endpoint, moved, read.record.timestamp)
@@ -320,5 +320,5 @@ class SequencerRole:
         return endpoint is not None and endpoint.status == "active" and endpoint.on_exhausted == "block"
 
 
-def _is_back(said: ordered_record.Ordered) -> bool:
+def _is_back(said: ordered_record.OrderedRecord) -> bool:
     return isinstance(said, Settlement) and said.outcome == "aside"
