@@ -45,7 +45,7 @@ def schema_problem(schema: str) -> BadSchema | None:
     return None
 
 
-class JsonSchemas:
+class JsonSchemaValidator:
     """`app.ports.stream.SchemaJudge`, with a memory of compiled schemas."""
 
     def __init__(self) -> None:

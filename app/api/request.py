@@ -14,12 +14,12 @@ from app.core.model.tenant import ApiKey, KeyScope
 from app.core.schemas.graph import BadSchema
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
-from app.ports.history import Ends, RecordReader, ReplayCounter, ReplayReader
+from app.ports.history import HistoryReader, OffsetQueries, RecordReader, ReplayEstimator
 from app.ports.http import Sender
-from app.ports.producer import Log
+from app.ports.producer import Producer
 from app.ports.readmodel import ReadStore
 from app.ports.registry import CommandSender, DirectoryFeed
-from app.ports.secrets import KeyRing, Minter
+from app.ports.secrets import KeyRing, TokenGenerator
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 
@@ -108,17 +108,17 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     feed: DirectoryFeed
     commands: CommandSender
-    log: Log
-    ends: Ends
+    log: Producer
+    ends: OffsetQueries
     #: what a replay may begin with, and what it would deliver
-    past: ReplayReader
-    counter: ReplayCounter
+    past: HistoryReader
+    counter: ReplayEstimator
     #: what became of deliveries, and single records of Kafka
     reads: ReadStore
     records: RecordReader
     sender: Sender
     keyring: KeyRing
-    minter: Minter
+    minter: TokenGenerator
     clock: Clock
     topics: Topics
     builder: RequestBuilder

@@ -64,7 +64,7 @@ class Unavailable(HookstreamError):
     """Something outside is not there; the message names the ways on."""
 
 
-class TooLarge(HookstreamError):
+class RecordTooLarge(HookstreamError):
     """Kafka refuses a record for its size: the `max.message.bytes` of its topic is below what is declared."""
 
 

@@ -14,7 +14,7 @@ from app.api.request import Call, Caller, Services
 from app.api.server.authentication import Gate
 from app.dashboard.live import Hub, Subscription
 from app.dashboard.login_throttle import Doorkeeper
-from app.ports.cluster import Operations
+from app.ports.cluster import ClusterInspector
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
 
     api: Services
     hub: Hub
-    operations: Operations
+    operations: ClusterInspector
     gate: Gate
     doorkeeper: Doorkeeper
     #: a part of a page from its template and values; the site sets it

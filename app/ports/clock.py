@@ -21,7 +21,7 @@ class Clock(Protocol):
         ...
 
 
-class Dice(Protocol):
+class Randomness(Protocol):
     """Chance, for jitter."""
 
     def roll(self) -> float:

@@ -42,7 +42,7 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
-class Operations(Protocol):
+class ClusterInspector(Protocol):
     """Look at the cluster and at this process."""
 
     async def cluster(self) -> ClusterState:

@@ -30,7 +30,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-class PartitionListener(Protocol):
+class RebalanceListener(Protocol):
     """Who works on a source's partitions."""
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
@@ -42,10 +42,10 @@ class PartitionListener(Protocol):
         ...
 
 
-class Source(Protocol):
+class GroupConsumer(Protocol):
     """A member of a consumer group. The listener hears of an assignment before its first record is polled."""
 
-    async def start(self, listener: PartitionListener) -> None:
+    async def start(self, listener: RebalanceListener) -> None:
         """Join; returns before partitions are assigned. Raises `Unavailable`."""
         ...
 
@@ -87,7 +87,7 @@ class Source(Protocol):
         ...
 
 
-class SeekingSource(Source, Protocol):
+class SeekableConsumer(GroupConsumer, Protocol):
     """One whose offsets are kept elsewhere: assigned partitions stay paused until they are resumed."""
 
     def seek(self, place: PartitionId, offset: int) -> None:

@@ -9,7 +9,7 @@ from app.core.model.replay import OldestRecord, Replay, ReplayEstimate
 from app.ports.consumer import Record
 
 
-class Ends(Protocol):
+class OffsetQueries(Protocol):
     """Where topics end."""
 
     async def ends(self, topic: str) -> Mapping[int, int]:
@@ -21,7 +21,7 @@ class Ends(Protocol):
         ...
 
 
-class Reading(Protocol):
+class PartitionReader(Protocol):
     """Some partitions of a topic, read by one reader alone from given offsets on."""
 
     async def poll(
@@ -42,10 +42,10 @@ class Reading(Protocol):
         ...
 
 
-class ReplayReader(Protocol):
+class HistoryReader(Protocol):
     """Read topics again, and ask where they and the fan-out stand. All raise `Unavailable`."""
 
-    async def open(self, topic: str, starts: Mapping[int, int]) -> Reading:
+    async def open(self, topic: str, starts: Mapping[int, int]) -> PartitionReader:
         """Read these partitions; an offset that is no longer there becomes the first one that is."""
         ...
 
@@ -74,7 +74,7 @@ class ReplayReader(Protocol):
         ...
 
 
-class ReplayCounter(Protocol):
+class ReplayEstimator(Protocol):
     """Try a replay without making it."""
 
     async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:

@@ -9,7 +9,7 @@ import msgspec
 from app.core.email import EmailDigest
 
 
-class Mail(msgspec.Struct, frozen=True, kw_only=True):
+class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     """One e-mail for one address."""
 
     #: the same e-mail handed over again has the same id
@@ -22,7 +22,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     unsubscribe: str | None
 
 
-class Handover(NamedTuple):
+class SmtpResult(NamedTuple):
     """What the mail server has made of it."""
 
     #: sent: it has taken it over; refused: it never will, for this address; later: nobody knows, try again
@@ -34,12 +34,12 @@ class Handover(NamedTuple):
 class Mailer(Protocol):
     """Hand e-mail to the operator's mail server."""
 
-    async def send(self, mail: Mail) -> Handover:
+    async def send(self, mail: OutgoingEmail) -> SmtpResult:
         """Returns within a minute, and raises nothing that the server or the network does."""
         ...
 
 
-class Writer(Protocol):
+class EmailRenderer(Protocol):
     """Put a letter into words."""
 
     def text(self, letter: EmailDigest) -> str:

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from app.core.errors import HookstreamError
 
-Headers = Sequence[tuple[str, bytes]]
+RecordHeaders = Sequence[tuple[str, bytes]]
 
 
-class Log(Protocol):
+class Producer(Protocol):
     """Append to topics. Success means: acknowledged by all in-sync replicas."""
 
     async def append(
@@ -20,7 +20,7 @@ class Log(Protocol):
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers = (),
+        headers: RecordHeaders = (),
         partition: int | None = None,
     ) -> Future[int]:
         """Enqueue one record; blocks only while the buffer is full.
@@ -32,7 +32,7 @@ class Log(Protocol):
         ...
 
 
-class Bundle(Protocol):
+class AckGroup(Protocol):
     """Several records that count as done together."""
 
     @property
@@ -46,7 +46,13 @@ class Bundle(Protocol):
         ...
 
     def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RecordHeaders = (),
+        partition: int | None = None,
     ) -> None:
         """Enqueue one more record; never blocks. Not after `close`."""
         ...
@@ -56,10 +62,10 @@ class Bundle(Protocol):
         ...
 
 
-class BundleLog(Log, Protocol):
+class GroupingProducer(Producer, Protocol):
     """A log for the hot path: no future for each record."""
 
-    def bundle(self, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> Bundle:
+    def bundle(self, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> AckGroup:
         """A group of records. `then` runs once all are acknowledged; `failed` when one can never be."""
         ...
 

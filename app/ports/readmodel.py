@@ -68,7 +68,7 @@ class ReadStore(Protocol):
         ...
 
 
-class Moved(NamedTuple):
+class OffsetAdvance(NamedTuple):
     """How far a partition is read by a portion."""
 
     #: the offset that was read first, as the database has it
@@ -92,7 +92,7 @@ class ProjectionStore(Protocol):
         """The offset that is read next of each; 0 where nothing has been read."""
         ...
 
-    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
         """Write all of it with the new offsets, or nothing.
 
         False: another process has moved one of the partitions (or a rebuild begins): read from its offset again.

@@ -19,7 +19,7 @@ class KeyRing(Protocol):
         ...
 
 
-class Minter(Protocol):
+class TokenGenerator(Protocol):
     """Make what nobody can guess."""
 
     def id(self, prefix: str) -> str:

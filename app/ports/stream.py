@@ -117,7 +117,7 @@ class StreamApp(Protocol):
         ...
 
 
-class SchemaJudge(Protocol):
+class SchemaValidator(Protocol):
     """Judge events by the schemas of their types."""
 
     @property

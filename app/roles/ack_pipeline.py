@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from app.core.errors import HookstreamError
-from app.ports.producer import Bundle, BundleLog
+from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.stream import StreamBatch, StreamPartition
 
 #: records and bytes that may wait for acknowledgements before another part is begun: fewer than what `BundleLog.room`
@@ -38,14 +38,14 @@ class _Part:
 class PartedBatch:
     """A batch, and which of its parts are acknowledged."""
 
-    def __init__(self, pipe: BatchPipe, batch: StreamBatch) -> None:
+    def __init__(self, pipe: AckPipeline, batch: StreamBatch) -> None:
         self._pipe = pipe
         self.batch = batch
         self._parts: deque[_Part] = deque()
         self._reached = batch.records[0].offset
 
     @contextmanager
-    def outputs(self, upto: int, last_words: Callable[[Bundle], None] | None = None) -> Iterator[Bundle]:
+    def outputs(self, upto: int, last_words: Callable[[AckGroup], None] | None = None) -> Iterator[AckGroup]:
         """Everything that the records before `upto` cause, beyond earlier parts, goes into the bundle."""
         part = _Part(upto)
         self._parts.append(part)
@@ -60,10 +60,10 @@ class PartedBatch:
         return self._reached
 
 
-class BatchPipe:
+class AckPipeline:
     """The parts of one worker's batches that are not acknowledged yet."""
 
-    def __init__(self, log_: BundleLog) -> None:
+    def __init__(self, log_: GroupingProducer) -> None:
         self._log = log_
         self._records = self._bytes = 0
         self._fewer = asyncio.Event()
@@ -89,13 +89,13 @@ class BatchPipe:
         return PartedBatch(self, batch)
 
     @contextmanager
-    def outputs(self, batch: StreamBatch) -> Iterator[Bundle]:
+    def outputs(self, batch: StreamBatch) -> Iterator[AckGroup]:
         """Everything that the batch causes goes into the bundle; the batch is acknowledged when Kafka has all of it."""
         with self.parts(batch).outputs(batch.records[-1].offset + 1) as bundle:
             yield bundle
 
     @contextmanager
-    def part(self, work: PartedBatch, part: _Part, last_words: Callable[[Bundle], None] | None) -> Iterator[Bundle]:
+    def part(self, work: PartedBatch, part: _Part, last_words: Callable[[AckGroup], None] | None) -> Iterator[AckGroup]:
         """See `PartedBatch.outputs`."""
         acked, bundle = self._bundle()
         yield bundle
@@ -113,7 +113,7 @@ class BatchPipe:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
 
-    def _bundle(self) -> tuple[asyncio.Future[None], Bundle]:
+    def _bundle(self) -> tuple[asyncio.Future[None], AckGroup]:
         acked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         return acked, self._log.bundle(lambda: _done(acked), lambda error: _failed(acked, error))
 
@@ -122,8 +122,8 @@ class BatchPipe:
         work: PartedBatch,
         part: _Part,
         acked: asyncio.Future[None],
-        first: Bundle,
-        last_words: Callable[[Bundle], None] | None,
+        first: AckGroup,
+        last_words: Callable[[AckGroup], None] | None,
     ) -> None:
         try:
             if last_words is not None:
@@ -146,7 +146,7 @@ class BatchPipe:
             self._fewer.set()
 
 
-def remember(partition: StreamPartition, table: str, items: Mapping[bytes, bytes | None], bundle: Bundle) -> None:
+def remember(partition: StreamPartition, table: str, items: Mapping[bytes, bytes | None], bundle: AckGroup) -> None:
     """Write to a table and to its changelog; None removes."""
     if items:
         partition.write(table, items)

@@ -6,17 +6,17 @@ import asyncio
 
 from app.core.offsets.partitions import OpenPartitions
 from app.ports.clock import Clock
-from app.ports.consumer import Source
+from app.ports.consumer import GroupConsumer
 
 #: what a crash repeats of the finished is what this time brings
 _COMMIT_AFTER_S = 0.1
 _ASK_S = 0.05
 
 
-class Commits:
+class Committer:
     """The partitions of one member of a group, and their commits."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    def __init__(self, source: GroupConsumer, clock: Clock) -> None:
         self._source = source
         self._clock = clock
         #: something was finished since the last commit

@@ -13,7 +13,7 @@ import app
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.secrets.tokens import new_signing_secret
 from app.core.directory import Directory
@@ -77,7 +77,7 @@ class Demo:
         """Append every example event with a fresh id; returns id → (profile, type)."""
         run = secrets.token_hex(4)
         raw = self._topics.name(TopicName.EVENTS_RAW)
-        log = KafkaLog(self._bootstrap, client_id="hookstream-demo")
+        log = KafkaProducer(self._bootstrap, client_id="hookstream-demo")
         await log.start([raw])
         try:
             acks = []

@@ -23,7 +23,7 @@ _LOOKS = 10
 _LAST_WORDS_S = 2.0
 
 
-class LoopWatch:
+class EventLoopWatchdog:
     """Watches the loop in which it is started."""
 
     def __init__(self, limit_s: float, code: int, end: Callable[[int], None] = os._exit) -> None:

@@ -15,9 +15,9 @@ from app.adapters.http.dns import NameResolver
 from app.adapters.http.sender import HttpSender
 from app.adapters.http.web_server import add_probes
 from app.adapters.json_schemas import schema_problem
-from app.adapters.kafka.cluster import KafkaOperations
+from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
-from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.internals import tolerate
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.kafka.registry_store import KafkaRegistryStore
@@ -39,7 +39,7 @@ from app.roles.replay.role.selector import Archive
 from app.runtime.build.replay import archive, replay_role
 from app.runtime.build.shared import Address, directory_feed, egress_policy, ports_of, producer_of
 from app.runtime.build.streams import fanout_role, health_role, sequencer_role
-from app.runtime.event_loop_watchdog import LoopWatch
+from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.life import Life, RingWatch
 from app.runtime.parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
@@ -105,7 +105,7 @@ class Process:
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
         self._life = Life(self._clock, self.readiness)
         self._check_topics = partial(check, bootstrap, topics)
-        self._loop_watch = LoopWatch(settings.watchdog_loop_seconds, EXIT_STUCK)
+        self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, EXIT_STUCK)
 
     def _supervise(self, stuck_restarts: int) -> Supervisor:
         makers: dict[str, Callable[[], Role]] = {
@@ -234,8 +234,8 @@ class Process:
     def _group(self, role: str) -> str:
         return f"{self._settings.topic_prefix}hookstream.{role}"
 
-    def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaSource:
-        return KafkaSource(
+    def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(
             self._bootstrap,
             group=self._group(role),
             client_id=f"hookstream-{role}",
@@ -284,7 +284,7 @@ class Process:
             self.address,
             self.probes,
             self.dependencies.of("database_reads"),
-            KafkaOperations(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
+            KafkaClusterInspector(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
             lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
         )
 

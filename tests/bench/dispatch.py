@@ -16,9 +16,9 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from app.adapters.clock import SystemClock, SystemDice
 from app.adapters.http.sender import HttpSender
-from app.adapters.kafka.consumer import KafkaSource
+from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.adapters.secrets.tokens import new_signing_secret
 from app.core.directory import Directory
@@ -45,7 +45,9 @@ async def role(task: Task) -> Run:
     """The dispatch role over deliveries that wait in Kafka."""
     topics = topics_of(settings_of(task))
     meter = Stopwatch("deliveries_total", "delivered", task.count)
-    log = KafkaLog(task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(TopicName.ATTEMPTS): 0.005})
+    log = KafkaProducer(
+        task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(TopicName.ATTEMPTS): 0.005}
+    )
     await log.start(topics.all_names())
     feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
@@ -54,7 +56,7 @@ async def role(task: Task) -> Run:
     sender = HttpSender(EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True))
     await sender.start()
     await _fill(log, topics, task.count)
-    source = KafkaSource(
+    source = KafkaGroupConsumer(
         task.bootstrap, group=f"{task.prefix}dispatch", client_id="bench", topics=[topics.name(TopicName.DELIVERIES)]
     )
     worker = DispatchRole(
@@ -101,7 +103,7 @@ def _register(directory: Directory, ring: AesKeyRing, receiver: str) -> None:
         )
 
 
-async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
+async def _fill(log: KafkaProducer, topics: Topics, count: int) -> None:
     frame = b'{"type":"bench.event","id":"evt_%06d","data":{"x":"%s"}}'
     padding = b"y" * (_BODY_BYTES - len(frame % (0, b"")))
     acks = []

@@ -15,7 +15,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.topics.declarations import Topics
@@ -35,7 +35,7 @@ async def role(task: Task) -> Run:
     settings = settings_of(task)
     topics = topics_of(settings)
     meter = Stopwatch("events_ingested_total", "accepted", task.count)
-    log = KafkaLog(task.bootstrap, client_id="bench", meter=meter)
+    log = KafkaProducer(task.bootstrap, client_id="bench", meter=meter)
     await log.start(topics.all_names())
     feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
     await feed.start()
@@ -81,7 +81,7 @@ def event(number: int, size: int) -> bytes:
     return frame % (number, number % 1000, b"y" * (size - len(frame % (number, number % 1000, b""))))
 
 
-async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
+async def _fill(log: KafkaProducer, topics: Topics, count: int) -> None:
     raw = topics.name(TopicName.EVENTS_RAW)
     acks = [
         await log.append(raw, key=b"k%d" % (number % 1000), value=event(number, _BODY_BYTES)) for number in range(count)
@@ -92,7 +92,7 @@ async def _fill(log: KafkaLog, topics: Topics, count: int) -> None:
 async def raw(task: Task) -> Run:
     """getmany → for each record as many sends as the role makes (deliveries and changelog) → gather → commit."""
     topics = topics_of(settings_of(task))
-    log = KafkaLog(task.bootstrap, client_id="bench")
+    log = KafkaProducer(task.bootstrap, client_id="bench")
     await log.start(topics.all_names())
     await _fill(log, topics, task.count)
     await log.close()

@@ -14,7 +14,7 @@ from statistics import quantiles
 
 import msgspec
 
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.sql.database import Database
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
@@ -83,7 +83,7 @@ async def _flow(stage: Stage, url: str | None) -> Flow:
     prefix = f"rm{os.getpid()}{'p' if url else 's'}."
     running = Service(stage.bootstrap, prefix, folder, settings, roles=("projection",))
     await running.cli("topics", "apply")
-    log = KafkaLog(stage.bootstrap, client_id="bench")
+    log = KafkaProducer(stage.bootstrap, client_id="bench")
     await log.start([prefix + TopicName.ATTEMPTS, prefix + TopicName.DELIVERIES])
     writer = _Writer(log, prefix)
     await asyncio.gather(*[each for number in range(_FILLED) for each in await writer.write(number)])
@@ -109,7 +109,7 @@ async def _flow(stage: Stage, url: str | None) -> Flow:
 class _Writer:
     """Appends deliveries and their attempts."""
 
-    def __init__(self, log: KafkaLog, prefix: str) -> None:
+    def __init__(self, log: KafkaProducer, prefix: str) -> None:
         self._log = log
         self._prefix = prefix
 

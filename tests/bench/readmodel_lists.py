@@ -14,7 +14,7 @@ from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.readmodel.batch import ProjectionBatch
 from app.core.readmodel.rows import DeliveryFilter
-from app.ports.readmodel import Moved
+from app.ports.readmodel import OffsetAdvance
 from tests.contracts.query_plans import SCAN, plans_of, statements
 
 _HOUR_MS = 3_600_000
@@ -207,4 +207,4 @@ async def _count_hours(write: SqlProjectionStore) -> None:
         endpoint, part = f"ep_{number // 24 % _ENDPOINTS}", number % _PARTITIONS
         portion.tally.attempt(f"t{number % _TENANTS}", "live", endpoint, at_ms, part, ok=True, duration_ms=20.0)
     await write.offsets([("bench", 0)])
-    assert await write.write(portion, {("bench", 0): Moved(0, 1, BEGUN_MS)})
+    assert await write.write(portion, {("bench", 0): OffsetAdvance(0, 1, BEGUN_MS)})

@@ -10,7 +10,7 @@ from statistics import quantiles
 import aiohttp
 import msgspec
 
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import TopicName
@@ -53,7 +53,7 @@ async def measure(stage: Stage) -> Report:
 
 
 async def _fill(running: Service) -> None:
-    log = KafkaLog(running.bootstrap, client_id="bench")
+    log = KafkaProducer(running.bootstrap, client_id="bench")
     registry = running.prefix + TopicName.REGISTRY
     await log.start([registry])
     for number in range(ENDPOINTS):

@@ -18,14 +18,14 @@ import msgspec
 import uvloop
 
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import HookstreamError
 from app.core.model.endpoint import Endpoint
 from app.core.model.ids import delivery_id
 from app.core.topics.names import TopicName
-from app.ports.producer import Headers
+from app.ports.producer import RecordHeaders
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
 from tests.bench.stage import Stage, Task, answer, settings_of
@@ -60,7 +60,7 @@ class Wide(msgspec.Struct, frozen=True, kw_only=True):
         return self.endpoints * self.events / self.seconds
 
 
-class _CountingLog(KafkaLog):
+class _CountingLog(KafkaProducer):
     """Notes acknowledgements of deliveries: how many, and when those of one endpoint's were."""
 
     watched = b"ep_other"
@@ -77,7 +77,7 @@ class _CountingLog(KafkaLog):
         partition: int | None,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers,
+        headers: RecordHeaders,
         acked: Callable[[int], None],
         failed: Callable[[HookstreamError], None],
     ) -> int:

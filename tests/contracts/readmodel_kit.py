@@ -16,7 +16,7 @@ from app.core.records import delivery as delivery_record
 from app.core.records.attempt import Attempt
 from app.core.records.audit import AuditEntry
 from app.core.topics.names import TopicName
-from app.ports.readmodel import Moved, ProjectionStore
+from app.ports.readmodel import OffsetAdvance, ProjectionStore
 from tests.fakes.log import MemoryRecord
 
 #: 2026-01-31T08:00:00Z
@@ -105,7 +105,7 @@ class Journal:
 
     def portion(
         self, until: Mapping[PartitionId, int] | None = None
-    ) -> tuple[ProjectionBatch, dict[PartitionId, Moved]]:
+    ) -> tuple[ProjectionBatch, dict[PartitionId, OffsetAdvance]]:
         """What has not been read yet."""
         portion, moved = ProjectionBatch(), {}
         for place, records in self.records.items():
@@ -114,7 +114,7 @@ class Journal:
             for record in some:
                 portion.take(place[0], record)
             if some:
-                moved[place] = Moved(begin, begin + len(some), some[-1].timestamp)
+                moved[place] = OffsetAdvance(begin, begin + len(some), some[-1].timestamp)
         return portion, moved
 
     async def into(self, store: ProjectionStore) -> ProjectionBatch:

@@ -12,7 +12,7 @@ from yarl import URL
 from app.adapters.http import pool as pool_
 from app.adapters.http.pool import SLOT_S, Deadlines, IdlePool, Origin
 from app.adapters.http.sender import HttpSender
-from app.adapters.http.wire import MAX_INTERIM, Wire
+from app.adapters.http.wire import MAX_INTERIM, HttpConnection
 from tests.contracts.fault_server import OK, Conversation, FaultServer, answering, obliging
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
 
@@ -75,8 +75,8 @@ async def origin() -> Origin:
     return Origin(URL("http://hook.test"), asyncio.get_running_loop())
 
 
-def connected() -> tuple[Wire, Transport]:
-    wire, transport = Wire(asyncio.get_running_loop()), Transport()
+def connected() -> tuple[HttpConnection, Transport]:
+    wire, transport = HttpConnection(asyncio.get_running_loop()), Transport()
     wire.connection_made(transport)
     wire.set_response_params(read_until_eof=True)
     return wire, transport

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.adapters import json_schemas
-from app.adapters.json_schemas import JsonSchemas, schema_problem
+from app.adapters.json_schemas import JsonSchemaValidator, schema_problem
 from app.core.model.event_types import EventType
 from app.core.schemas.rules import Violation
 
@@ -25,7 +25,7 @@ def event_type(schema: Any) -> EventType:
 
 
 def judged(schema: Any, data: Any) -> Violation | None:
-    return JsonSchemas().violation(event_type(schema), json.dumps(data).encode())
+    return JsonSchemaValidator().violation(event_type(schema), json.dumps(data).encode())
 
 
 def doubling(times: int) -> dict[str, Any]:
@@ -132,12 +132,12 @@ def test_a_violation_has_its_place() -> None:
 
 @pytest.mark.parametrize("data", [b'{"n":1e999}', b"[" * 400 + b"]" * 400])
 def test_data_that_cannot_be_judged_is_a_violation(data: bytes) -> None:
-    violation = JsonSchemas().violation(event_type({"type": "string"}), data)
+    violation = JsonSchemaValidator().violation(event_type({"type": "string"}), data)
     assert violation is not None and violation.detail.startswith("data")
 
 
 def test_a_type_that_was_removed_and_made_again_has_its_new_schema() -> None:
-    judge = JsonSchemas()
+    judge = JsonSchemaValidator()
     assert judge.violation(event_type({"type": "string"}), b"{}") is not None
     assert judge.violation(event_type({"type": "object"}), b"{}") is None
 
@@ -216,7 +216,7 @@ def test_the_place_of_a_violation_is_not_looked_for_where_that_costs_too_much() 
 
 
 def test_work_is_counted_whatever_comes_of_it() -> None:
-    judge = JsonSchemas()
+    judge = JsonSchemaValidator()
     costs = []
     for schema, data in (({"type": "integer"}, 1), ({"type": "integer"}, 1), (TWICE, deep(100)), (FREEZING, [])):
         before = judge.spent
@@ -228,7 +228,7 @@ def test_work_is_counted_whatever_comes_of_it() -> None:
 
 
 def test_what_is_remembered_of_schemas_is_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = JsonSchemas()
+    judge = JsonSchemaValidator()
     monkeypatch.setattr(json_schemas, "_KEPT_BYTES", 100_000)
     for number in range(50):
         judge.violation(event_type({"description": f"{number}" * 2000, "type": "string"}), b'"x"')

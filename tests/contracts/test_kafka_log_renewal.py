@@ -18,8 +18,8 @@ from aiokafka.errors import (
 )
 
 from app.adapters.kafka import producer as producer_
-from app.adapters.kafka.producer import KafkaLog
-from app.core.errors import Defect, TooLarge, Unavailable
+from app.adapters.kafka.producer import KafkaProducer
+from app.core.errors import Defect, RecordTooLarge, Unavailable
 from tests.fakes.clock import settle
 from tests.patience import PATIENCE_S
 
@@ -99,7 +99,7 @@ class StubBroker:
         return self.producers[-1]
 
 
-class StubbedLog(KafkaLog):
+class StubbedLog(KafkaProducer):
     """A KafkaLog on stub producers."""
 
     def __init__(self, broker: StubBroker) -> None:
@@ -171,7 +171,7 @@ async def test_renewing_goes_on_until_the_broker_is_there(bench: Bench) -> None:
 async def test_a_record_that_is_too_large_fails_alone(bench: Bench) -> None:
     bench.broker.rule = lambda number, values: MessageSizeTooLargeError() if b"c" in values else None
     answers = await asyncio.gather(*await bench.append(*LETTERS), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [int, int, TooLarge, int, int]
+    assert [type(answer) for answer in answers] == [int, int, RecordTooLarge, int, int]
     assert bench.broker.values == [b"a", b"b", b"d", b"e"]
 
 
@@ -196,7 +196,7 @@ async def test_room_opens_again_when_what_filled_it_is_over(
     bench.broker.open.set()
     async with asyncio.timeout(PATIENCE_S):
         await waiting
-    assert isinstance(big.exception(), TooLarge) if error else big.result() == 0
+    assert isinstance(big.exception(), RecordTooLarge) if error else big.result() == 0
 
 
 async def test_a_defect_of_ours_fails_what_waits_and_the_log_goes_on(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.errors import HookstreamError
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import CreateTopic
@@ -27,7 +27,7 @@ MAX_BYTES = 100_000
 class Bench:
     """A log with one topic, and a way to read it."""
 
-    def __init__(self, log: MemoryLog | KafkaLog, topic: str, bootstrap: str | None = None) -> None:
+    def __init__(self, log: MemoryLog | KafkaProducer, topic: str, bootstrap: str | None = None) -> None:
         self.log = log
         self.topic = topic
         self._bootstrap = bootstrap
@@ -86,7 +86,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     )
     async with KafkaAdmin(bootstrap) as admin:
         await admin.apply([CreateTopic(spec)])
-    log = KafkaLog(bootstrap, client_id="test")
+    log = KafkaProducer(bootstrap, client_id="test")
     await log.start([topic])
     try:
         yield Bench(log, topic, bootstrap)

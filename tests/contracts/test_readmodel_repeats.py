@@ -15,11 +15,11 @@ from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import ProjectionBatch
-from app.ports.readmodel import Moved
+from app.ports.readmodel import OffsetAdvance
 from tests.contracts.readmodel_kit import BEGUN_MS, DEAD, FAILED, Journal, delivery
 
 Stores = tuple[SqlProjectionStore, SqlReadStore]
-Write = tuple[ProjectionBatch, Mapping[PartitionId, Moved]]
+Write = tuple[ProjectionBatch, Mapping[PartitionId, OffsetAdvance]]
 #: more than a write has statements
 _MANY = 100
 
@@ -107,7 +107,7 @@ async def _rows(write: SqlProjectionStore) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def _until_written(
-    write: SqlProjectionStore, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]
+    write: SqlProjectionStore, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]
 ) -> bool:
     """As the role does it: the same portion again for as long as the database is away."""
     while True:

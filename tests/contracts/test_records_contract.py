@@ -8,17 +8,17 @@ import pytest
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
-from app.adapters.kafka.producer import KafkaLog
-from app.adapters.kafka.record_reader import KafkaRecords
+from app.adapters.kafka.producer import KafkaProducer
+from app.adapters.kafka.record_reader import KafkaRecordReader
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import CreateTopic
 from app.ports.history import RecordReader
-from app.ports.producer import Log
+from app.ports.producer import Producer
 from tests.conftest import RealBroker
 from tests.fakes.log import MemoryLog
 from tests.fakes.records import MemoryRecords
 
-Bench = tuple[Log, RecordReader, str]
+Bench = tuple[Producer, RecordReader, str]
 
 
 @pytest.fixture(params=["memory", "kafka"])
@@ -32,7 +32,10 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     spec = TopicSpec(logical="events", name=topic, partitions=2, replication=1, config={})
     async with KafkaAdmin(broker.bootstrap) as admin:
         await admin.apply([CreateTopic(spec)])
-    log, reader = KafkaLog(broker.bootstrap, client_id="test"), KafkaRecords(broker.bootstrap, client_id="test")
+    log, reader = (
+        KafkaProducer(broker.bootstrap, client_id="test"),
+        KafkaRecordReader(broker.bootstrap, client_id="test"),
+    )
     await log.start([topic])
     try:
         yield log, reader, topic

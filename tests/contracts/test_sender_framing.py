@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from app.adapters.http.sender import HttpSender
-from app.adapters.http.wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, Wire
+from app.adapters.http.wire import BROKEN, EXCESS, MALFORMED, MAX_HEAD, HttpConnection
 from app.core.model.http_exchange import HttpOutcome
 from tests.contracts.fault_server import OK, Conversation, FaultServer
 from tests.contracts.sender_kit import LOCAL, post, refused, replied
@@ -108,7 +108,7 @@ async def test_an_answer_means_the_same_wherever_its_bytes_are_cut(sender: HttpS
 def test_the_parser_gets_the_same_from_single_bytes(name: str) -> None:
     async def run() -> None:
         for piece in (1, 2, 3, 7, 1000, len(ANSWERS[name][0])):
-            wire = Wire(asyncio.get_running_loop())
+            wire = HttpConnection(asyncio.get_running_loop())
             wire.accept(65_536)
             wire.begin()
             answer = ANSWERS[name][0]
@@ -206,7 +206,7 @@ def test_many_small_pieces_of_a_head_cost_little() -> None:
     """A head of 64 KiB that comes byte by byte is looked through once, not 65,536 times."""
     looked = 0
 
-    class Counting(Wire):
+    class Counting(HttpConnection):
         def _parse(self, head: bytes) -> None:
             nonlocal looked
             looked += 1

@@ -15,12 +15,12 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from app.adapters.mail.smtp import SmtpMailer
 from app.core.email import read_smtp_url
-from app.ports.mail import Mail
+from app.ports.mail import OutgoingEmail
 from tests.contracts.mail_kit import Postbox, running
 from tests.fakes.clock import FakeClock
 
 LINK = "https://hooks.example.com/unsubscribe?token=" + "x" * 400
-MAIL = Mail(
+MAIL = OutgoingEmail(
     id="ntc.1",
     to="ops@customer.example",
     subject="Webhook endpoint: 1 disabled",
@@ -132,12 +132,12 @@ async def test_no_server_and_a_server_that_hangs_up_are_outages() -> None:
 async def test_an_address_that_breaks_a_header_gets_nothing(to: str) -> None:
     box = Postbox()
     async with running(box) as port:
-        outcome = await mailer(f"smtp://127.0.0.1:{port}").send(Mail(**{**_fields(), "to": to}))
+        outcome = await mailer(f"smtp://127.0.0.1:{port}").send(OutgoingEmail(**{**_fields(), "to": to}))
     assert outcome.result != "sent" and box.taken == []
 
 
 def _fields() -> dict[str, Any]:
-    return {name: getattr(MAIL, name) for name in Mail.__struct_fields__}
+    return {name: getattr(MAIL, name) for name in OutgoingEmail.__struct_fields__}
 
 
 async def test_a_link_that_no_header_can_hold_is_in_the_text_alone() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
-from app.adapters.kafka.consumer import KafkaSource
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.consumer import KafkaGroupConsumer
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import CreateTopic
-from app.ports.consumer import Record, Source
-from app.ports.producer import Log
+from app.ports.consumer import GroupConsumer, Record
+from app.ports.producer import Producer
 from tests.conftest import BROKER_USER, RealBroker
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
@@ -56,22 +56,22 @@ class Heard:
 class Bench:
     """A topic with records, and members of one group that reads it."""
 
-    def __init__(self, log: Log, topic: str, make: Callable[[], Source], quiet_ms: int) -> None:
+    def __init__(self, log: Producer, topic: str, make: Callable[[], GroupConsumer], quiet_ms: int) -> None:
         self.log = log
         self.topic = topic
         #: how long nothing has to come before nothing is taken for granted
         self.quiet_ms = quiet_ms
         self._make = make
-        self._members: list[Source] = []
+        self._members: list[GroupConsumer] = []
 
-    async def member(self, heard: Heard) -> Source:
+    async def member(self, heard: Heard) -> GroupConsumer:
         """One more member."""
         member = self._make()
         await member.start(heard)
         self._members.append(member)
         return member
 
-    async def leave(self, member: Source) -> None:
+    async def leave(self, member: GroupConsumer) -> None:
         """One less."""
         self._members.remove(member)
         await member.stop()
@@ -88,7 +88,7 @@ class Bench:
             await self.leave(self._members[-1])
 
 
-async def read(member: Source, number: int, max_records: int | None = None) -> list[Record]:
+async def read(member: GroupConsumer, number: int, max_records: int | None = None) -> list[Record]:
     """Poll until that many records are there."""
     found: list[Record] = []
     async with asyncio.timeout(PATIENCE_S):
@@ -116,10 +116,10 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     async with KafkaAdmin(bootstrap) as admin:
         spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
         await admin.apply([CreateTopic(spec)])
-    log = KafkaLog(bootstrap, client_id="test")
+    log = KafkaProducer(bootstrap, client_id="test")
     await log.start([topic])
     running = Bench(
-        log, topic, lambda: KafkaSource(bootstrap, group=f"{prefix}group", client_id="test", topics=[topic]), 700
+        log, topic, lambda: KafkaGroupConsumer(bootstrap, group=f"{prefix}group", client_id="test", topics=[topic]), 700
     )
     try:
         yield running
@@ -239,8 +239,10 @@ async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_
     async with KafkaAdmin(broker.bootstrap) as admin:
         await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
 
-    def member() -> KafkaSource:
-        return KafkaSource(broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=6)
+    def member() -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(
+            broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
+        )
 
     class Told(Heard):
         async def revoked(self, places: set[PartitionId]) -> None:
@@ -275,8 +277,8 @@ async def test_a_member_with_a_name_that_comes_back_in_time_has_its_partitions_a
     async with KafkaAdmin(broker.bootstrap) as admin:
         await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
 
-    def member(name: str) -> KafkaSource:
-        return KafkaSource(
+    def member(name: str) -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(
             broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=30, instance=name
         )
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.command_client import CommandClient
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import CommandRefused
@@ -97,17 +97,17 @@ async def read(bootstrap: str, topic: str) -> Sequence[Record]:
 
 
 @pytest.fixture
-async def log(narrow: tuple[str, Topics]) -> AsyncIterator[tuple[KafkaLog, PrometheusMeter]]:
+async def log(narrow: tuple[str, Topics]) -> AsyncIterator[tuple[KafkaProducer, PrometheusMeter]]:
     bootstrap, topics = narrow
     meter = PrometheusMeter()
-    made = KafkaLog(bootstrap, client_id="test", meter=meter, reduce=partial(reduced_for, topics))
+    made = KafkaProducer(bootstrap, client_id="test", meter=meter, reduce=partial(reduced_for, topics))
     await made.start(topics.all_names())
     yield made, meter
     await made.close()
 
 
 async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
-    narrow: tuple[str, Topics], log: tuple[KafkaLog, PrometheusMeter]
+    narrow: tuple[str, Topics], log: tuple[KafkaProducer, PrometheusMeter]
 ) -> None:
     bootstrap, topics = narrow
     writer, meter = log

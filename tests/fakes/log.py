@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 from zlib import crc32
 
-from app.core.errors import HookstreamError, TooLarge
+from app.core.errors import HookstreamError, RecordTooLarge
 from app.core.offsets.partitions import PartitionId
 from app.ports.clock import Clock
-from app.ports.producer import Headers
+from app.ports.producer import RecordHeaders
 from tests.fakes.clock import Pulse
 
 
@@ -42,7 +42,13 @@ class MemoryBundle:
         self.records = self.size = 0
 
     def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RecordHeaders = (),
+        partition: int | None = None,
     ) -> None:
         self._left += 1
         self.records += 1
@@ -74,7 +80,13 @@ class MemoryLog:
         self.pulse = Pulse()
 
     async def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RecordHeaders = (),
+        partition: int | None = None,
     ) -> asyncio.Future[int]:
         await self._room.wait()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -92,7 +104,7 @@ class MemoryLog:
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers,
+        headers: RecordHeaders,
         partition: int | None,
         acked: Callable[[int], None],
         failed: Callable[[HookstreamError], None],
@@ -100,7 +112,7 @@ class MemoryLog:
         """Store one record; its acknowledgement comes from the loop, never from inside this call."""
         error = self._failing.pop(topic, None)
         if error is None and len(value or b"") > self._max_bytes:
-            error = TooLarge(f"{len(value or b'')} bytes for {topic}")
+            error = RecordTooLarge(f"{len(value or b'')} bytes for {topic}")
         loop = asyncio.get_running_loop()
         if error is not None:
             loop.call_soon(failed, error)
@@ -119,7 +131,7 @@ class MemoryLog:
         *,
         key: bytes | None = None,
         value: bytes | None,
-        headers: Headers = (),
+        headers: RecordHeaders = (),
         partition: int | None = None,
         timestamp: int | None = None,
     ) -> MemoryRecord:

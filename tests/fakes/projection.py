@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from app.core.errors import Defect, LogMoved, Unavailable
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import ProjectionBatch
-from app.ports.readmodel import Moved
+from app.ports.readmodel import OffsetAdvance
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryRecord
 from tests.fakes.source import MemoryGroup, MemorySource
@@ -40,7 +40,7 @@ class MemoryProjection:
         self._look()
         return {place: self.next.setdefault(place, 0) for place in places}
 
-    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
         self._look()
         if any(self.next.get(place) != to.begin for place, to in moved.items()):
             return False

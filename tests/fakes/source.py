@@ -9,7 +9,7 @@ from math import inf
 
 from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.ports.clock import Clock
-from app.ports.consumer import PartitionListener
+from app.ports.consumer import RebalanceListener
 from tests.fakes.log import MemoryLog, MemoryRecord
 
 
@@ -63,7 +63,7 @@ class MemorySource:
 
     def __init__(self, group: MemoryGroup) -> None:
         self._group = group
-        self._listener: PartitionListener | None = None
+        self._listener: RebalanceListener | None = None
         self._positions: dict[PartitionId, int] = {}
         self._joining: asyncio.Task[None] | None = None
         self.paused: set[PartitionId] = set()
@@ -80,7 +80,7 @@ class MemorySource:
         """The partitions that are ours now."""
         return set(self._positions)
 
-    async def start(self, listener: PartitionListener) -> None:
+    async def start(self, listener: RebalanceListener) -> None:
         self._listener = listener
         self.running = True
         if self._group.auto:

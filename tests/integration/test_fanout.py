@@ -17,10 +17,10 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.clock import SystemClock
-from app.adapters.faust.batch_track import Track, held
+from app.adapters.faust.batch_track import BatchTrack, held
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import Unavailable
@@ -41,7 +41,7 @@ PARTITIONS = 4
 class Bench:
     """One installation with two endpoints, and workers that can be made and unmade."""
 
-    def __init__(self, bootstrap: str, settings: Settings, log: KafkaLog, feed: KafkaDirectoryFeed) -> None:
+    def __init__(self, bootstrap: str, settings: Settings, log: KafkaProducer, feed: KafkaDirectoryFeed) -> None:
         self.bootstrap = bootstrap
         self.settings = settings
         self.topics = topics_of(settings)
@@ -166,7 +166,7 @@ async def bench(broker: RealBroker, prefix: str, folder: Path) -> AsyncIterator[
                 profile="standard",
             )
         )
-    log = KafkaLog(broker.bootstrap, client_id="test")
+    log = KafkaProducer(broker.bootstrap, client_id="test")
     feed = KafkaDirectoryFeed(broker.bootstrap, topics.name(TopicName.REGISTRY), client_id="test", directory=directory)
     await log.start(topics.all_names())
     await feed.start()
@@ -274,7 +274,7 @@ async def test_duplicates_of_a_producer_stay_out_when_the_tables_come_from_the_c
 
 
 def test_commits_never_pass_what_is_open() -> None:
-    track = Track()
+    track = BatchTrack()
     assert track.committable() is None
     track.delivered(101, 110)
     track.delivered(111, 120)
@@ -295,7 +295,7 @@ def test_commits_never_pass_what_is_open() -> None:
 
 
 def test_no_more_is_read_of_a_partition_that_has_too_much_under_way() -> None:
-    tracks = {"busy": Track(), "large": Track(), "idle": Track()}
+    tracks = {"busy": BatchTrack(), "large": BatchTrack(), "idle": BatchTrack()}
     tracks["busy"].delivered(0, 3999, 4000, 10)
     tracks["large"].delivered(0, 9, 10, 4 << 20)
     assert held(tracks) == {"busy", "large"}

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import TopicName
@@ -69,11 +69,11 @@ class Deliveries:
                 self.latest[tenant] = max(self.latest.get(tenant, 0), record.timestamp)
 
 
-async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Service, KafkaLog]:
+async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Service, KafkaProducer]:
     """A fan-out worker that does not run yet, and a log with its registry filled."""
     running = Service(broker.bootstrap, prefix, folder, roles=("fanout",))
     await running.cli("topics", "apply", "-o", "json")
-    log = KafkaLog(broker.bootstrap, client_id="test")
+    log = KafkaProducer(broker.bootstrap, client_id="test")
     registry, raw = prefix + TopicName.REGISTRY, prefix + TopicName.EVENTS_RAW
     await log.start([registry, raw])
     acks = []
@@ -91,7 +91,7 @@ async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Servi
     return running, log
 
 
-async def append(log: KafkaLog, prefix: str, tenant: str, partition: int, number: int) -> None:
+async def append(log: KafkaProducer, prefix: str, tenant: str, partition: int, number: int) -> None:
     for serial in range(number):
         event = {"type": "a.b", "id": f"evt_{tenant}_{serial}", "tenant": tenant, "data": serial}
         value = msgspec.json.encode(event)

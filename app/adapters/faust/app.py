@@ -29,11 +29,11 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from app.adapters.faust.batch_track import Track, held
+from app.adapters.faust.batch_track import BatchTrack, held
 from app.adapters.faust.store_options import SharedMemory, StoreOptions
 from app.adapters.faust.tables import BatchTable
 from app.adapters.kafka.clients import ISOLATION_LEVEL
-from app.adapters.kafka.internals import Gathering, read_position
+from app.adapters.kafka.internals import FetchTuning, read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import LogMoved
 from app.core.offsets.commit_marks import COMMIT_MARK, MOVED_MARK
@@ -47,7 +47,7 @@ _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
 
 
-class Polled(NamedTuple):
+class PolledBatch(NamedTuple):
     """The value of a batch's message."""
 
     at: float
@@ -101,7 +101,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 class _Consumer(driver.Consumer):
     def on_init(self) -> None:
         super().on_init()
-        self.tracks: dict[TP, Track] = {}
+        self.tracks: dict[TP, BatchTrack] = {}
         self.starts: dict[TP, int] = {}
         #: partitions whose committed offset was not ours when reading began
         self.reset: set[TP] = set()
@@ -109,7 +109,7 @@ class _Consumer(driver.Consumer):
         self.moved: set[TP] = set()
         #: counts the moments at which reading began anew
         self.assignments = 0
-        self._gathering = Gathering(_FETCH_WAIT_MS)
+        self._gathering = FetchTuning(_FETCH_WAIT_MS)
         #: from the beginning of a stop or a rebalance until reading begins anew
         self.leaving = False
         self._freed = asyncio.Event()
@@ -193,9 +193,9 @@ class _Consumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in batched:
                 message = self._to_message(tp, batch[-1])
-                message.value, message.key = Polled(polled_at, batch), None
+                message.value, message.key = PolledBatch(polled_at, batch), None
                 size = sum(len(record.value or b"") for record in batch)
-                self.tracks.setdefault(tp, Track()).delivered(batch[0].offset, batch[-1].offset, len(batch), size)
+                self.tracks.setdefault(tp, BatchTrack()).delivered(batch[0].offset, batch[-1].offset, len(batch), size)
                 yield tp, message
             else:
                 for record in batch:
@@ -207,7 +207,7 @@ class _Consumer(driver.Consumer):
             if tp.topic in self.app.batched_topics and (active is None or tp in active) and not records.get(tp):
                 position = read_position(self._thread._consumer, driver.ensure_aiokafka_TP(tp))
                 if position is not None:
-                    self.tracks.setdefault(tp, Track()).read_to(position)
+                    self.tracks.setdefault(tp, BatchTrack()).read_to(position)
 
     async def perform_seek(self) -> None:
         """Go to the committed offsets, with no fetch under way and nothing of before left."""
@@ -244,7 +244,7 @@ class _Consumer(driver.Consumer):
             track.done(message.offset, reached)
             self._freed.set()
 
-    def _track_of(self, message: Any) -> Track | None:
+    def _track_of(self, message: Any) -> BatchTrack | None:
         """None for a message of an earlier assignment."""
         return self.tracks.get(message.tp) if message.generation_id == self.app.consumer_generation_id else None
 

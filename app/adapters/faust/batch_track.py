@@ -21,7 +21,7 @@ class _Open:
         self.low, self.records, self.size = low, records, size
 
 
-class Track:
+class BatchTrack:
     """What was handed out of one partition, and what of it is unfinished."""
 
     __slots__ = ("_open", "busy", "bytes", "moves", "next", "records")
@@ -83,7 +83,7 @@ class Track:
         return self.next if low is None else low
 
 
-def held(tracks: Mapping[Place, Track]) -> set[Place]:
+def held(tracks: Mapping[Place, BatchTrack]) -> set[Place]:
     """The partitions of which no more is to be read for now."""
     crowded = sum(track.bytes for track in tracks.values()) >= _MOST_BYTES_IN_ALL
     return {

@@ -10,7 +10,7 @@ from aiohttp import ClientRequest
 from aiohttp.helpers import is_ip_address
 from yarl import URL
 
-from app.adapters.http.wire import Wire
+from app.adapters.http.wire import HttpConnection
 
 #: Idle connections kept over all origins; beyond it the one that idled longest is closed.
 MAX_IDLE = 1024
@@ -35,7 +35,7 @@ class Origin:
         #: what the connector wants to see of a request in order to connect; never sent
         self.template = ClientRequest("POST", url, loop=loop)
         #: the longest idle first
-        self.idle: deque[Wire] = deque()
+        self.idle: deque[HttpConnection] = deque()
 
 
 class IdlePool:
@@ -45,11 +45,11 @@ class IdlePool:
         self._loop = loop
         self._keepalive_s = keepalive_s
         #: the longest idle first
-        self._idle: dict[Wire, Origin] = {}
+        self._idle: dict[HttpConnection, Origin] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def take(self, origin: Origin) -> Wire | None:
+    def take(self, origin: Origin) -> HttpConnection | None:
         """The connection that idled shortest, if one is still good."""
         while origin.idle:
             wire = origin.idle.pop()
@@ -59,7 +59,7 @@ class IdlePool:
             wire.cut()
         return None
 
-    def give(self, wire: Wire, origin: Origin) -> None:
+    def give(self, wire: HttpConnection, origin: Origin) -> None:
         """Keep a clean connection for the next request."""
         if self._closed:
             wire.cut()
@@ -83,7 +83,7 @@ class IdlePool:
             self._drop(wire)
         await asyncio.gather(*(end for end in ends if end is not None), return_exceptions=True)
 
-    def _drop(self, wire: Wire) -> None:
+    def _drop(self, wire: HttpConnection) -> None:
         self._idle.pop(wire).idle.remove(wire)
         wire.cut()
 
@@ -100,10 +100,10 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._slots: dict[int, set[Wire]] = {}
+        self._slots: dict[int, set[HttpConnection]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
-    def add(self, wire: Wire, when: float) -> int:
+    def add(self, wire: HttpConnection, when: float) -> int:
         """Expire the connection at loop time `when`, or up to `SLOT_S` later; returns the slot for `discard`."""
         slot = int(when / SLOT_S) + 1
         wires = self._slots.get(slot)
@@ -113,7 +113,7 @@ class Deadlines:
         wires.add(wire)
         return slot
 
-    def discard(self, wire: Wire, slot: int) -> None:
+    def discard(self, wire: HttpConnection, slot: int) -> None:
         """The exchange ended."""
         wires = self._slots.get(slot)
         if wires is not None:

@@ -45,7 +45,7 @@ from app.adapters.http.outcomes import (
     unresolved,
 )
 from app.adapters.http.pool import Deadlines, IdlePool, Origin
-from app.adapters.http.wire import Wire
+from app.adapters.http.wire import HttpConnection
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect, Hindered
 from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming
@@ -137,7 +137,7 @@ class HttpSender:
             use_dns_cache=False,
             socket_factory=guard(self._policy, self._own_ports),
         )
-        self._connector._factory = cast("partial[ResponseHandler]", partial(Wire, self._loop))
+        self._connector._factory = cast("partial[ResponseHandler]", partial(HttpConnection, self._loop))
         self._pool = IdlePool(self._loop, self._keepalive_s)
         self._deadlines = Deadlines(self._loop)
         self._origins: WeakValueDictionary[URL, Origin] = WeakValueDictionary()
@@ -205,7 +205,7 @@ class HttpSender:
         except MemoryError as error:
             raise Hindered("memory", "this process has no memory left for a connection") from error
         exchange.connected = perf_counter()
-        fresh = cast(Wire, wire)
+        fresh = cast(HttpConnection, wire)
         fresh.accept(self._cap)
         return await self._converse(fresh, exchange)
 
@@ -215,7 +215,7 @@ class HttpSender:
         if origin.name is not None and trouble is not None:
             raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")
 
-    async def _converse(self, wire: Wire, exchange: _Exchange) -> HttpOutcome:
+    async def _converse(self, wire: HttpConnection, exchange: _Exchange) -> HttpOutcome:
         """Write the request and read the answer."""
         slot = self._deadlines.add(wire, exchange.deadline)
         complete = False

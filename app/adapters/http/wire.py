@@ -41,7 +41,7 @@ _BEGINNING = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([1-9][0-9][0-9])(?: [^\r\n]*)?")
 
 
-class Wire(ResponseHandler):
+class HttpConnection(ResponseHandler):
     """One connection: aiohttp's protocol, knowing whether anything was heard and whether the deadline passed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

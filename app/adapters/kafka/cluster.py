@@ -20,7 +20,7 @@ from app.ports.clock import Clock
 from app.ports.cluster import ClusterState, GroupState, TopicState
 
 
-class KafkaOperations:
+class KafkaClusterInspector:
     """`app.ports.cluster.Operations`; connects at the first question."""
 
     def __init__(

@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.kafka.clients import consumer
 from app.adapters.kafka.errors import reachable
-from app.adapters.kafka.producer import KafkaLog
-from app.core.errors import CommandRefused, TooLarge, Unavailable
+from app.adapters.kafka.producer import KafkaProducer
+from app.core.errors import CommandRefused, RecordTooLarge, Unavailable
 from app.core.records.command import Command, CommandAction, CommandReply
 from app.core.records.registry import encode
 from app.ports.clock import Clock
@@ -32,7 +32,7 @@ class CommandClient:
         self._commands = commands
         self._place = TopicPartition(replies, 0)
         self._clock = clock
-        self._log = KafkaLog(bootstrap, client_id=client_id)
+        self._log = KafkaProducer(bootstrap, client_id=client_id)
         self._consumer = consumer(bootstrap, client_id=client_id, auto_offset_reset="latest")
         self._waiting: dict[str, asyncio.Future[CommandReply]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class CommandClient:
             await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
             async with asyncio.timeout(timeout_s):  # wait_for forgets a cancellation that comes with the answer
                 reply = await future
-        except TooLarge as error:
+        except RecordTooLarge as error:
             raise CommandRefused("invalid", f"the command is larger than Kafka takes: {error}") from error
         except TimeoutError as error:
             raise Unavailable(

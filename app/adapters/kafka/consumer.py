@@ -34,7 +34,7 @@ from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import Defect
 from app.core.offsets.log_moves import unstamp
 from app.core.offsets.partitions import CommittedOffset, PartitionId, spans
-from app.ports.consumer import PartitionListener, Record
+from app.ports.consumer import RebalanceListener, Record
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ _COMMIT_S = 3.0
 _STOP_S = 4.0
 
 
-class KafkaSource:
+class KafkaGroupConsumer:
     """`app.ports.Source` on aiokafka."""
 
     def __init__(
@@ -70,7 +70,7 @@ class KafkaSource:
         self._group = group
         self._topics = topics
         self._commit_failed = False
-        self._listener: PartitionListener | None = None
+        self._listener: RebalanceListener | None = None
         self.failure: BaseException | None = None
         self.hold = hold
         self._session_s = session_s
@@ -94,7 +94,7 @@ class KafkaSource:
 
         self._logs = GroupLogs(self._consumer)
 
-    async def start(self, listener: PartitionListener) -> None:
+    async def start(self, listener: RebalanceListener) -> None:
         """Join the group; returns before partitions are assigned."""
         self._listener = listener
         self._consumer.subscribe(self._topics, listener=_Bridge(self))
@@ -239,7 +239,7 @@ class KafkaSource:
         return self._logs.stamp(topic, "")
 
     @property
-    def listener(self) -> PartitionListener:
+    def listener(self) -> RebalanceListener:
         """Who was given to `start`."""
         if self._listener is None:
             raise Defect("the source was not started")
@@ -251,7 +251,7 @@ class KafkaSource:
 
 
 class _Bridge(ConsumerRebalanceListener):
-    def __init__(self, source: KafkaSource) -> None:
+    def __init__(self, source: KafkaGroupConsumer) -> None:
         self._source = source
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:

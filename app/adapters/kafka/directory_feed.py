@@ -22,7 +22,7 @@ from app.ports.metrics import Meter
 log = structlog.get_logger(__name__)
 
 
-class TopicTable:
+class CompactedTopicReader:
     """A group-less reader of committed records; `apply` is called for each, in order."""
 
     def __init__(
@@ -170,7 +170,7 @@ class KafkaDirectoryFeed:
         self.directory = directory
         self._ready = False
         self._topic = topic
-        self._table = TopicTable(
+        self._table = CompactedTopicReader(
             bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
         )
         if meter is not None:

@@ -31,7 +31,7 @@ _AGAIN_S = 0.2
 _STOP_S = 2.0
 
 
-class KafkaReading:
+class KafkaPartitionReader:
     """`app.ports.Reading` on a consumer of its own."""
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
@@ -73,7 +73,7 @@ class KafkaReading:
         await _bounded(self._consumer.stop())
 
 
-class KafkaReplayReader:
+class KafkaHistoryReader:
     """`app.ports.ReplayReader` on Kafka; connects when it is asked for the first time."""
 
     def __init__(self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str) -> None:
@@ -85,7 +85,7 @@ class KafkaReplayReader:
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
 
-    async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaReading:
+    async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaPartitionReader:
         """See `app.ports.ReplayReader`."""
         reader = self._consumer(auto_offset_reset="none")
         try:
@@ -97,7 +97,7 @@ class KafkaReplayReader:
         except BaseException:
             await _bounded(reader.stop())
             raise
-        return KafkaReading(reader, topic)
+        return KafkaPartitionReader(reader, topic)
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """See `app.ports.ReplayReader`."""

@@ -31,7 +31,7 @@ def read_position(consumer: Any, place: Any) -> int | None:
     return int(state.position) if state is not None and state.has_valid_position else None
 
 
-class Gathering:
+class FetchTuning:
     """Adapts one consumer's fetches to what its polls bring."""
 
     def __init__(self, patient_ms: int) -> None:

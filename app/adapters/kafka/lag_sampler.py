@@ -27,7 +27,7 @@ _ANSWER_S = 5.0
 _CLOSE_S = 3.0
 
 #: told of each sample of a group; None: Kafka does not answer
-Told = Callable[[str, Mapping[PartitionId, GroupSpan] | None], None]
+OnSample = Callable[[str, Mapping[PartitionId, GroupSpan] | None], None]
 
 
 class LagSampler:
@@ -43,7 +43,7 @@ class LagSampler:
         *,
         partitions: Callable[[str], int],
         every_s: float = EVERY_S,
-        told: Told = lambda group, spans: None,
+        told: OnSample = lambda group, spans: None,
     ) -> None:
         """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
         self._bootstrap = bootstrap

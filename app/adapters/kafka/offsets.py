@@ -12,7 +12,7 @@ from app.adapters.kafka.errors import reachable
 from app.core.errors import Defect
 
 
-class KafkaEnds:
+class KafkaOffsets:
     """`app.ports.Ends` on a group-less consumer that reads nothing."""
 
     def __init__(self, bootstrap: str, *, client_id: str, events: str, fanout_group: str) -> None:

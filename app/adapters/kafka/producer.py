@@ -22,9 +22,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka.acknowledgement import record_size, rejecter, resolver
 from app.adapters.kafka.clients import Replaced, stop_producer
 from app.adapters.kafka.errors import reachable
-from app.core.errors import ConfigError, Defect, HookstreamError, TooLarge, Unavailable
+from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, Unavailable
 from app.ports.metrics import Meter
-from app.ports.producer import Headers
+from app.ports.producer import RecordHeaders
 
 log = structlog.get_logger(__name__)
 #: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
@@ -36,7 +36,7 @@ _BATCH_RECORDS = 1000
 _LARGE_RECORDS = 100
 _PARTITION_CACHE = 200_000
 #: a record of that topic in a smaller form: value and headers; None: there is none
-Reduce = Callable[[str, bytes | None, Headers], tuple[bytes | None, list[tuple[str, bytes]]] | None]
+Reduce = Callable[[str, bytes | None, RecordHeaders], tuple[bytes | None, list[tuple[str, bytes]]] | None]
 #: the longest that a try may take: a request's timeout, the end of its producer, and the start of another one
 _TRY_S = 90.0
 
@@ -68,7 +68,9 @@ class Bundle:
 
     __slots__ = ("_failed", "_left", "_log", "_then", "records", "size")
 
-    def __init__(self, log_: KafkaLog, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> None:
+    def __init__(
+        self, log_: KafkaProducer, then: Callable[[], None], failed: Callable[[HookstreamError], None]
+    ) -> None:
         self._log = log_
         self._left = 1
         self.records = self.size = 0
@@ -76,7 +78,13 @@ class Bundle:
         self._failed = failed
 
     def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RecordHeaders = (),
+        partition: int | None = None,
     ) -> None:
         """Enqueue one more record (not after `close`)."""
         self._left += 1
@@ -93,7 +101,7 @@ class Bundle:
             self._then()
 
 
-class KafkaLog:
+class KafkaProducer:
     """`app.ports.Log`, and `bundle` for callers on the hot path."""
 
     def __init__(
@@ -169,7 +177,13 @@ class KafkaLog:
         return known
 
     async def append(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RecordHeaders = (),
+        partition: int | None = None,
     ) -> asyncio.Future[int]:
         """See `app.ports.Log.append`."""
         await self._room.wait()
@@ -200,7 +214,7 @@ class KafkaLog:
         partition: int | None,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers,
+        headers: RecordHeaders,
         acked: Callable[[int], None],
         failed: Callable[[HookstreamError], None],
     ) -> int:
@@ -254,7 +268,7 @@ class KafkaLog:
                 await self._renew(producer, given_up=given_up)
                 if limit == 1 and not self._reduced(channel):
                     size = channel.entries[0].size
-                    self._fail_first(channel, TooLarge(f"{size} bytes for {channel.topic}: {error}"))
+                    self._fail_first(channel, RecordTooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
                 limit = 1
             except InvalidTimestampError as error:  # only events.raw minds, and its callers can be told

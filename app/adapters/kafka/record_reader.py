@@ -22,7 +22,7 @@ _POLL_MS = 1000
 _PATIENCE = 10
 
 
-class KafkaRecords:
+class KafkaRecordReader:
     """`app.ports.records.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
 
     def __init__(self, bootstrap: str, *, client_id: str) -> None:

@@ -15,11 +15,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
-from app.adapters.kafka.consumer import KafkaSource
-from app.adapters.kafka.directory_feed import TopicTable
+from app.adapters.kafka.consumer import KafkaGroupConsumer
+from app.adapters.kafka.directory_feed import CompactedTopicReader
 from app.adapters.kafka.errors import reachable
 from app.core.directory import Directory
-from app.core.errors import TooLarge, Unavailable
+from app.core.errors import RecordTooLarge, Unavailable
 from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.records.registry import apply
 from app.ports.consumer import Record
@@ -50,7 +50,7 @@ class KafkaRegistryStore:
         self._replies = replies
         self._audit = audit
         self._commands = commands
-        self._source = KafkaSource(
+        self._source = KafkaGroupConsumer(
             bootstrap,
             group=group,
             client_id=client_id,
@@ -91,7 +91,7 @@ class KafkaRegistryStore:
         with reachable(self._bootstrap):
             await producer.start()
         self._producer = producer
-        table = TopicTable(
+        table = CompactedTopicReader(
             self._bootstrap,
             self._registry,
             client_id=self._client_id,
@@ -166,7 +166,7 @@ class KafkaRegistryStore:
         except KafkaError as error:
             failures = [error, *(each.exception() for each in sent if each.done() and not each.cancelled())]
             if any(isinstance(each, MessageSizeTooLargeError | RecordTooLargeError) for each in failures):
-                raise TooLarge(f"a record of the registry: {error!r}") from error
+                raise RecordTooLarge(f"a record of the registry: {error!r}") from error
             raise Unavailable(f"the registry could not be written: {error!r}") from error
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:

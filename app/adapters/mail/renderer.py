@@ -11,7 +11,7 @@ from app.core.email import EmailDigest
 _FOLDER = Path(__file__).parent / "templates"
 
 
-class TemplateWriter:
+class TemplateRenderer:
     """Reads its templates once."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from app.core.email import SmtpServer
 from app.core.wording import plain
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
-from app.ports.mail import Handover, Mail
+from app.ports.mail import OutgoingEmail, SmtpResult
 
 _TIMEOUT_S = 30.0
 _LINK_HEADER = "List-Unsubscribe"
@@ -71,12 +71,12 @@ class SmtpMailer:
         if ca_file is not None:
             self._tls.load_verify_locations(ca_file)
 
-    async def send(self, mail: Mail) -> Handover:
+    async def send(self, mail: OutgoingEmail) -> SmtpResult:
         """See `app.ports.mail.Mailer`."""
         try:
             message = self._message(mail)
         except (ValueError, MessageError, UnicodeError) as error:  # an address or a header that cannot be written
-            return Handover("refused", plain(f"it cannot be written: {error}"))
+            return SmtpResult("refused", plain(f"it cannot be written: {error}"))
         try:
             async with asyncio.timeout(2 * _TIMEOUT_S), self._client() as client:
                 await client.send_message(message, sender=parseaddr(self._sender)[1], recipients=[mail.to])
@@ -89,9 +89,9 @@ class SmtpMailer:
             detail = plain(f"{type(error).__name__}: {error}")
             if self._status is not None:
                 self._status.down(f"The mail server {self._server.host}:{self._server.port}: {detail}")
-            return Handover("later", detail)
+            return SmtpResult("later", detail)
         else:
-            outcome = Handover("sent", "")
+            outcome = SmtpResult("sent", "")
         if self._status is not None:
             self._status.up()
         return outcome
@@ -109,7 +109,7 @@ class SmtpMailer:
             timeout=_TIMEOUT_S,
         )
 
-    def _message(self, mail: Mail) -> EmailMessage:
+    def _message(self, mail: OutgoingEmail) -> EmailMessage:
         message = EmailMessage(policy=_POLICY)
         message["From"] = self._sender
         message["To"] = mail.to
@@ -125,5 +125,5 @@ class SmtpMailer:
         return message
 
 
-def _judged(code: int, text: str) -> Handover:
-    return Handover("refused" if 500 <= code < 600 else "later", plain(f"{code} {text}"))
+def _judged(code: int, text: str) -> SmtpResult:
+    return SmtpResult("refused" if 500 <= code < 600 else "later", plain(f"{code} {text}"))

@@ -6,7 +6,7 @@ import base64
 import secrets
 
 
-class RandomMinter:
+class RandomTokens:
     """`app.ports.Minter`."""
 
     def id(self, prefix: str) -> str:

@@ -18,21 +18,21 @@ _d = deliveries.c
 Condition = ColumnElement[bool] | TextClause
 
 
-class Way(NamedTuple):
+class IndexPath(NamedTuple):
     """One index span, and what its rows must satisfy besides."""
 
     span: tuple[Condition, ...]
     rest: tuple[Condition, ...]
 
 
-def ways(which: DeliveryFilter) -> list[Way]:
+def ways(which: DeliveryFilter) -> list[IndexPath]:
     """Where the rows of a filter are: together these have all of them; a row may be in two."""
     base = (_d.tenant == which.tenant, _d.mode == which.mode, *_times(which))
     if which.any_id is not None:
         # either is found at once, and has few rows
         return [
-            Way((*base, _d.event_id == which.any_id), _all(which)),
-            Way((*base, _d.id == which.any_id), _all(which)),
+            IndexPath((*base, _d.event_id == which.any_id), _all(which)),
+            IndexPath((*base, _d.id == which.any_id), _all(which)),
         ]
     keys = _keys(which)
     used: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ def ways(which: DeliveryFilter) -> list[Way]:
             spans = _spans(which, fields)
             break
     rest = _all(which, used)
-    return [Way((*base, *span), rest) for span in spans]
+    return [IndexPath((*base, *span), rest) for span in spans]
 
 
 #: the narrowest first

@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.util import ClauseAdapter
 
-from app.adapters.sql.index_paths import Condition, Way, ways
+from app.adapters.sql.index_paths import Condition, IndexPath, ways
 from app.adapters.sql.tables import deliveries
 from app.core.readmodel.rows import DeliveryFilter
 
@@ -25,7 +25,7 @@ STRETCH = 5_000
 STRETCHES = 10
 
 
-class Key(NamedTuple):
+class PageKey(NamedTuple):
     """Where a row is in the order of pages."""
 
     created_at_ms: int
@@ -35,7 +35,7 @@ class Key(NamedTuple):
 class _Found(NamedTuple):
     rows: list[Row[Any]]
     #: what is older has not been looked at; None: there is nothing older
-    until: Key | None
+    until: PageKey | None
 
 
 async def page(
@@ -61,12 +61,12 @@ async def count(connection: AsyncConnection, which: DeliveryFilter, *, at_most: 
     return min(total, at_most)
 
 
-def key_of(row: Row[Any]) -> Key:
+def key_of(row: Row[Any]) -> PageKey:
     """Its place in the order of pages."""
-    return Key(row.created_at_ms, row.id)
+    return PageKey(row.created_at_ms, row.id)
 
 
-async def _along(connection: AsyncConnection, way: Way, limit: int, after: Key | None) -> _Found:
+async def _along(connection: AsyncConnection, way: IndexPath, limit: int, after: PageKey | None) -> _Found:
     """One row more than `limit` where there are as many."""
     rows: list[Row[Any]] = []
     if not way.rest:
@@ -80,7 +80,7 @@ async def _along(connection: AsyncConnection, way: Way, limit: int, after: Key |
         end = (await connection.execute(_end_of(way, after))).first()
         if end is None:
             return _Found(rows, None)
-        after = Key(*end)
+        after = PageKey(*end)
     return _Found(rows, after)
 
 
@@ -89,26 +89,26 @@ def _of(inner: Any, conditions: Sequence[Condition]) -> list[Condition]:
     return [ClauseAdapter(inner).traverse(condition) for condition in conditions]
 
 
-def _stretch(way: Way, after: Key | None, rows: int) -> Any:
+def _stretch(way: IndexPath, after: PageKey | None, rows: int) -> Any:
     return _ordered(select(deliveries), way, after).limit(rows).subquery()
 
 
-def _end_of(way: Way, after: Key | None) -> Any:
+def _end_of(way: IndexPath, after: PageKey | None) -> Any:
     """The last key of a stretch that has a next one."""
     return _ordered(select(_d.created_at_ms, _d.id), way, after).offset(STRETCH - 1).limit(1)
 
 
-def _ordered(query: Any, way: Way, after: Key | None) -> Any:
+def _ordered(query: Any, way: IndexPath, after: PageKey | None) -> Any:
     if after is not None:
         query = query.where(tuple_(_d.created_at_ms, _d.id) < tuple_(*after))
     return query.where(*way.span).order_by(_d.created_at_ms.desc(), _d.id.desc())
 
 
-def _sealed(key: Key) -> str:
+def _sealed(key: PageKey) -> str:
     return base64.urlsafe_b64encode(f"{key.created_at_ms}:{key.id}".encode()).decode().rstrip("=")
 
 
-def _opened(cursor: str) -> Key:
+def _opened(cursor: str) -> PageKey:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         created, colon, id = text.partition(":")
@@ -116,4 +116,4 @@ def _opened(cursor: str) -> Key:
             raise ValueError(text)
     except (ValueError, binascii.Error) as error:
         raise ValueError("the cursor is none of ours") from error
-    return Key(int(created), id)
+    return PageKey(int(created), id)

@@ -35,7 +35,7 @@ from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import AuditLine, End, ProjectionBatch
 from app.core.readmodel.hourly_stats import HourlyStats
 from app.core.readmodel.snapshot import DeliverySnapshot
-from app.ports.readmodel import Moved
+from app.ports.readmodel import OffsetAdvance
 
 #: ids of one question; each number of them is a statement of its own, so that the last one is filled up
 _ASKED = 500
@@ -79,7 +79,7 @@ class SqlProjectionStore:
             found = {(topic, number): offset for topic, number, offset in known}
         return {place: found[place] for place in places}
 
-    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> bool:
+    async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
         """See `app.ports.readmodel.ProjectionStore`."""
         async with self._database.writing() as connection:
             if not await _holds(connection, moved):
@@ -178,7 +178,7 @@ def _conflict(insert: Any, table: Table, change: _Change | None) -> Any:
     return insert.on_conflict_do_update(index_elements=keys, set_=change(insert.excluded))
 
 
-async def _holds(connection: AsyncConnection, moved: Mapping[PartitionId, Moved]) -> bool:
+async def _holds(connection: AsyncConnection, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
     """Lock the partitions, and compare where they are with where we have read from."""
     columns = tables.offsets.c
     numbers = sorted({number for _, number in moved})
@@ -213,7 +213,7 @@ _MOVE = (
 )
 
 
-def _move(place: PartitionId, to: Moved) -> dict[str, Any]:
+def _move(place: PartitionId, to: OffsetAdvance) -> dict[str, Any]:
     return {"its_topic": place[0], "its_number": place[1], "to": to.next, "newest": to.newest_ms}
 
 

@@ -14,7 +14,7 @@ from app.core.records import delivery as delivery_record
 from app.core.records.raw_event import Coordinates, understand
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
-from app.ports.history import Reading
+from app.ports.history import PartitionReader
 
 T = TypeVar("T")
 Spot = tuple[int, int]
@@ -138,7 +138,7 @@ async def search(
 
 
 async def _through(
-    reading: Reading, number: int, span: Spot, wanted: Callable[[Record], T | None], most: int
+    reading: PartitionReader, number: int, span: Spot, wanted: Callable[[Record], T | None], most: int
 ) -> tuple[T | None, int, int]:
     """Look through a partition from `span[0]` to `span[1]`: what was found, records looked at, and the next offset."""
     read = idle = 0

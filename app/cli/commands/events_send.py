@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import typer
 
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.cli.commands.endpoints import check_reach
 from app.cli.connect import completion, event_batches, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
@@ -75,7 +75,7 @@ def _post(address: Address, file: str, tenant: str | None, mode: str | None, out
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     settings = process_context.settings()
     topic = topics_of(settings).name(TopicName.EVENTS_RAW)
-    log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+    log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
     await log.start([topic])
     try:
         sent = []

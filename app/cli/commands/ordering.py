@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.scan import latest
 from app.cli.connect import process_context
 from app.cli.connect.registry_session import session
@@ -37,7 +37,7 @@ def show_(
     """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
 
     async def work() -> list[dict[str, Any]]:
-        log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+        log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
         topics = topics_of(process_context.settings())
         ordered = topics.name(TopicName.DELIVERIES_ORDERED)
         await log.start([ordered])
@@ -79,7 +79,7 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
         entity=f"endpoint/{endpoint_id}",
         detail=f"ordering key {ordering_key}",
     )
-    log = KafkaLog(process_context.bootstrap(), client_id="hookstream-cli")
+    log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
     await log.start([ordered, audited])
     try:
         await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))

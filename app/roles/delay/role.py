@@ -18,10 +18,10 @@ from app.core.records import delivery, headers
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, TopicName, rung_for
 from app.ports.clock import Clock
-from app.ports.consumer import Record, Source
+from app.ports.consumer import GroupConsumer, Record
 from app.ports.metrics import Meter
-from app.ports.producer import BundleLog
-from app.roles.committer import Commits
+from app.ports.producer import GroupingProducer
+from app.roles.committer import Committer
 from app.roles.delay.ladder import HandDown, Ladder, Release
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,9 @@ class _Waiting:
 class DelayRole:
     """One delay worker."""
 
-    def __init__(self, *, source: Source, log_: BundleLog, topics: Topics, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self, *, source: GroupConsumer, log_: GroupingProducer, topics: Topics, clock: Clock, meter: Meter
+    ) -> None:
         self._source = source
         self._log = log_
         self._clock = clock
@@ -58,7 +60,7 @@ class DelayRole:
         self._rung_ms = {
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
         }
-        self._commits = Commits(source, clock)
+        self._commits = Committer(source, clock)
         self._partitions = self._commits.partitions
         self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
         self._paused: set[PartitionId] = set()

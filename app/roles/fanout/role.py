@@ -21,10 +21,10 @@ import structlog
 from app.core.offsets.progress import RoleReport
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
-from app.ports.producer import Bundle, BundleLog
+from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.registry import DirectoryFeed
-from app.ports.stream import SchemaJudge, StreamApp, StreamBatch, StreamPartition
-from app.roles.ack_pipeline import BatchPipe, PartedBatch, remember
+from app.ports.stream import SchemaValidator, StreamApp, StreamBatch, StreamPartition
+from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
 from app.roles.fanout import reset_detection
 from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key, position_key
 from app.roles.fanout.records import dropped, rejected
@@ -71,7 +71,7 @@ class _Partition:
         return items
 
     def settle(
-        self, sequences: Mapping[bytes, bytes], checkpoints: Mapping[bytes, bytes | None], bundle: Bundle
+        self, sequences: Mapping[bytes, bytes], checkpoints: Mapping[bytes, bytes | None], bundle: AckGroup
     ) -> None:
         """The slice is safe: remember what may be known only then."""
         remember(self.partition, "ordering", sequences, bundle)
@@ -88,9 +88,9 @@ class FanoutRole:
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: BundleLog,
+        log_: GroupingProducer,
         feed: DirectoryFeed,
-        schemas: SchemaJudge,
+        schemas: SchemaValidator,
         meter: Meter,
         rules: Rules,
         clock: Clock,
@@ -116,7 +116,7 @@ class FanoutRole:
         self._aside = aside
         self._rejected = rejected
         self._duplicates = duplicates
-        self._pipe = BatchPipe(log_)
+        self._pipe = AckPipeline(log_)
         self._partitions: dict[int, _Partition] = {}
 
     def ready(self) -> str | None:
@@ -185,7 +185,7 @@ class FanoutRole:
         return known
 
     def _append(
-        self, partition: StreamPartition, plan: Plan, remembered: Mapping[bytes, bytes | None], bundle: Bundle
+        self, partition: StreamPartition, plan: Plan, remembered: Mapping[bytes, bytes | None], bundle: AckGroup
     ) -> None:
         remember(partition, "idempotency", plan.sights, bundle)
         remember(partition, "positions", remembered, bundle)

@@ -25,14 +25,14 @@ from app.core.sampling import Sampled
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
-from app.ports.history import Ends
+from app.ports.history import OffsetQueries
 from app.ports.metrics import Meter
-from app.ports.producer import Bundle, BundleLog
+from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
-from app.roles.ack_pipeline import BatchPipe, remember
+from app.roles.ack_pipeline import AckPipeline, remember
 from app.roles.health.transitions import Disable, Health, Said, Show, ShowCircuit, Tell, observe
 
 log = structlog.get_logger(__name__)
@@ -60,9 +60,9 @@ class HealthRole:
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: BundleLog,
+        log_: GroupingProducer,
         feed: DirectoryFeed,
-        ends: Callable[[], AbstractAsyncContextManager[Ends]],
+        ends: Callable[[], AbstractAsyncContextManager[OffsetQueries]],
         meter: Meter,
         topics: Topics,
     ) -> None:
@@ -71,7 +71,7 @@ class HealthRole:
         self._feed = feed
         self._ends = ends
         self._meter = meter
-        self._pipe = BatchPipe(log_)
+        self._pipe = AckPipeline(log_)
         self._commands = topics.name(TopicName.REGISTRY_COMMANDS)
         self._notices = topics.name(TopicName.NOTICES)
         self._dead = topics.name(TopicName.DELIVERIES_DEAD)
@@ -137,7 +137,7 @@ class HealthRole:
             begin = await ends.fanned_out()
             return _Places(begin, (await ends.ends(self._dead)).get(partition.number, 0))
 
-    def _obey(self, bundle: Bundle, record: Record, said: Said, places: _Places | None) -> None:
+    def _obey(self, bundle: AckGroup, record: Record, said: Said, places: _Places | None) -> None:
         key = record.key or b""
         for index, order in enumerate(said.orders):
             if isinstance(order, Tell):

@@ -27,12 +27,12 @@ from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
-from app.ports.consumer import Record, Source
-from app.ports.mail import Mail, Mailer, Writer
+from app.ports.consumer import GroupConsumer, Record
+from app.ports.mail import EmailRenderer, Mailer, OutgoingEmail
 from app.ports.metrics import Meter
-from app.ports.producer import Log
+from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
-from app.roles.committer import Commits
+from app.roles.committer import Committer
 from app.roles.notifier.digest import Pace, letter, pause_s
 
 log = structlog.get_logger(__name__)
@@ -78,11 +78,11 @@ class NotifierRole:
     def __init__(
         self,
         *,
-        source: Source,
-        log_: Log,
+        source: GroupConsumer,
+        log_: Producer,
         feed: DirectoryFeed,
         mailer: Mailer | None,
-        writer: Writer,
+        writer: EmailRenderer,
         link: Callable[[str, str], str | None],
         topics: Topics,
         clock: Clock,
@@ -100,7 +100,7 @@ class NotifierRole:
         self._clock = clock
         self._meter = meter
         self._pace = pace
-        self._commits = Commits(source, clock)
+        self._commits = Committer(source, clock)
         self._partitions = self._commits.partitions
         self._boxes: dict[str, _Box] = {}
         #: tenant → when it was written to last
@@ -272,7 +272,7 @@ class NotifierRole:
         """Whether the address is settled."""
         link = self._link(tenant, address)
         said = letter(tenant, [each.notice for each in told], link)
-        mail = Mail(
+        mail = OutgoingEmail(
             id=ids.mail_id(address, [each.notice.id for each in told]),
             to=address,
             subject=said.subject,

@@ -22,9 +22,9 @@ from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.readmodel.batch import TOPICS, ProjectionBatch
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
-from app.ports.consumer import Record, SeekingSource
+from app.ports.consumer import Record, SeekableConsumer
 from app.ports.metrics import Meter
-from app.ports.readmodel import Moved, ProjectionStore
+from app.ports.readmodel import OffsetAdvance, ProjectionStore
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class ProjectionRole:
     def __init__(
         self,
         *,
-        source: SeekingSource,
+        source: SeekableConsumer,
         store: ProjectionStore,
         topics: Topics,
         clock: Clock,
@@ -163,7 +163,7 @@ class ProjectionRole:
         log. False: somebody else has moved one of the partitions.
         """
         moved = {
-            place: Moved(begin, position, 0)
+            place: OffsetAdvance(begin, position, 0)
             for place, begin in self._next.items()
             if place in self._assigned and (position := self._source.position(place) or 0) > begin
         }
@@ -198,7 +198,7 @@ class ProjectionRole:
         begin = self._next.get(place)
         if begin is None:
             return True
-        moved = {place: Moved(begin, record.offset + 1, record.timestamp)}
+        moved = {place: OffsetAdvance(begin, record.offset + 1, record.timestamp)}
         written = await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved)))
         if written:
             self._written(ProjectionBatch(), moved)
@@ -233,13 +233,13 @@ class ProjectionRole:
                 raise _elsewhere(place, move.position, move.resume)
         places = [self._named(place) for place in moves]
         there = await self._patiently(lambda: self._store.offsets(places))
-        moved = {place: Moved(there[self._named(place)], move.resume, 0) for place, move in moves.items()}
+        moved = {place: OffsetAdvance(there[self._named(place)], move.resume, 0) for place, move in moves.items()}
         if moved:
             await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved)))
 
     def _portion(
         self, batches: Mapping[PartitionId, Sequence[Record]]
-    ) -> tuple[ProjectionBatch, dict[PartitionId, Moved]]:
+    ) -> tuple[ProjectionBatch, dict[PartitionId, OffsetAdvance]]:
         portion, moved = ProjectionBatch(), {}
         order = {name: rank for rank, name in enumerate(TOPICS)}
         for place in sorted(batches, key=lambda each: (order[self._logical[each[0]]], each[1])):
@@ -251,13 +251,13 @@ class ProjectionRole:
                 raise _elsewhere(place, begin, records[0].offset)
             for record in records:
                 portion.take(self._logical[place[0]], record)
-            moved[place] = Moved(begin, records[-1].offset + 1, max(record.timestamp for record in records))
+            moved[place] = OffsetAdvance(begin, records[-1].offset + 1, max(record.timestamp for record in records))
         return portion, moved
 
-    def _by_name(self, moved: Mapping[PartitionId, Moved]) -> dict[PartitionId, Moved]:
+    def _by_name(self, moved: Mapping[PartitionId, OffsetAdvance]) -> dict[PartitionId, OffsetAdvance]:
         return {self._named(place): to for place, to in moved.items()}
 
-    def _written(self, portion: ProjectionBatch, moved: Mapping[PartitionId, Moved]) -> None:
+    def _written(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> None:
         self._next |= {place: to.next for place, to in moved.items() if place in self._next}
         if portion.unreadable:
             log.error("projection.unreadable", records=portion.unreadable)

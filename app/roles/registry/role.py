@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from app.core.directory import Directory
-from app.core.errors import CommandRefused, Defect, TooLarge
+from app.core.errors import CommandRefused, Defect, RecordTooLarge
 from app.core.limits import DEFAULT_LIMITS, TenantLimits
 from app.core.model.clipping import clip
 from app.core.model.endpoint import Endpoint
@@ -109,7 +109,7 @@ class RegistryRole:
             self._open = some[0].offset
             try:
                 await self._apply(store, directory, some)
-            except TooLarge as error:
+            except RecordTooLarge as error:
                 log.error("registry.too_large", first=some[0].offset, last=some[-1].offset, error=str(error))
                 if len(some) == 1:
                     self._too_large.add(some[0].offset)

@@ -8,12 +8,12 @@ from app.adapters.http.listener import OnClosed
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.command_client import CommandClient
-from app.adapters.kafka.offsets import KafkaEnds
-from app.adapters.kafka.producer import KafkaLog
-from app.adapters.kafka.record_reader import KafkaRecords
+from app.adapters.kafka.offsets import KafkaOffsets
+from app.adapters.kafka.producer import KafkaProducer
+from app.adapters.kafka.record_reader import KafkaRecordReader
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.secrets.keyring import AesSealer
-from app.adapters.secrets.tokens import RandomMinter
+from app.adapters.secrets.tokens import RandomTokens
 from app.api.grants import Tokens
 from app.api.request import Services
 from app.api.server.authentication import Gate
@@ -30,7 +30,7 @@ from app.dashboard.rendering import Renderer
 from app.dashboard.request import Desk
 from app.dashboard.server.security_headers import Frames
 from app.dashboard.server.site import Site
-from app.ports.cluster import Operations
+from app.ports.cluster import ClusterInspector
 from app.ports.dependencies import Dependency
 from app.ports.http import Sender
 from app.ports.registry import DirectoryFeed
@@ -58,10 +58,10 @@ CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 
 def api_role(
-    settings: Settings, bootstrap: str, topics: Topics, log: KafkaLog, feed: DirectoryFeed, sender: Sender,
+    settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
     keyring: AesKeyRing, past: Archive, address: Address,
     probes: Callable[[web.Application], web.Application], database: Dependency,
-    operations: Operations, on_closed: OnClosed,
+    operations: ClusterInspector, on_closed: OnClosed,
 ) -> ApiRole:
     """A fresh role."""
     clock = SystemClock()
@@ -74,14 +74,14 @@ def api_role(
         )
         ends = _ends(settings, bootstrap, topics)
         reads = read_store(settings, database)
-        records = KafkaRecords(bootstrap, client_id=_CLIENT)
+        records = KafkaRecordReader(bootstrap, client_id=_CLIENT)
         try:
             await commands.start()
             await ends.start()
             yield Services(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
                 counter=Counting(past), reads=reads, records=records, sender=sender, keyring=keyring,
-                minter=RandomMinter(), clock=clock, topics=topics,
+                minter=RandomTokens(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
                 schema_problem=schema_problem, tokens=_tokens(settings, keyring),
@@ -107,14 +107,14 @@ def api_role(
 
 
 def _mount_dashboard(
-    settings: Settings, operations: Operations, services: Services, gate: Gate, server: Server,
+    settings: Settings, operations: ClusterInspector, services: Services, gate: Gate, server: Server,
     application: web.Application,
 ) -> None:
     site(settings, services, gate, server, operations).add_to(application)
 
 
-def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaEnds:
-    return KafkaEnds(
+def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaOffsets:
+    return KafkaOffsets(
         bootstrap, client_id=_CLIENT, events=topics.name(TopicName.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",
     )
@@ -153,7 +153,7 @@ async def _listening(
         await server.stop()
 
 
-def site(settings: Settings, services: Services, gate: Gate, server: Server, operations: Operations) -> Site:
+def site(settings: Settings, services: Services, gate: Gate, server: Server, operations: ClusterInspector) -> Site:
     """The pages over an API's services."""
     number = version("hookstream")
     renderer = Renderer(services.feed, services.clock, Assets(), version=number)

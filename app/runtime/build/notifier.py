@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.adapters.mail.renderer import TemplateWriter
+from app.adapters.mail.renderer import TemplateRenderer
 from app.adapters.mail.smtp import SmtpMailer
 from app.core import email
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
-from app.ports.consumer import Source
+from app.ports.consumer import GroupConsumer
 from app.ports.dependencies import Dependency
 from app.ports.metrics import Meter
-from app.ports.producer import Log
+from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
 from app.roles.notifier.digest import Pace
@@ -21,7 +21,7 @@ from app.settings import Settings
 
 
 def notifier_role(
-    settings: Settings, source: Source, topics: Topics, log: Log, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
+    settings: Settings, source: GroupConsumer, topics: Topics, log: Producer, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
     meter: Meter, base_url: Callable[[], str], status: Dependency,
 ) -> NotifierRole:
     """A fresh role. `base_url` says where people find the API."""
@@ -35,7 +35,7 @@ def notifier_role(
         server = email.read_smtp_url(settings.smtp_url.reveal())
         mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file, status)
     return NotifierRole(
-        source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateWriter(), link=link, topics=topics,
+        source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateRenderer(), link=link, topics=topics,
         clock=clock, meter=meter,
         pace=Pace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
     )

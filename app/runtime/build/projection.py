@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.consumer import KafkaSource
-from app.adapters.kafka.history import KafkaReplayReader
+from app.adapters.kafka.consumer import KafkaGroupConsumer
+from app.adapters.kafka.history import KafkaHistoryReader
 from app.adapters.sql.checking import Check
 from app.adapters.sql.checking import check_counts
 from app.adapters.sql.database import Database
@@ -44,7 +44,7 @@ def projection_role(
     status: Dependency | None = None,
 ) -> ProjectionRole:
     """A fresh role."""
-    source = KafkaSource(
+    source = KafkaGroupConsumer(
         bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True, together=True,
     )
@@ -73,7 +73,7 @@ class Extent(NamedTuple):
 async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[Extent]:
     """Of each partition, now. Raises `Unavailable`."""
     known = await store.read_to()
-    reader = KafkaReplayReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
+    reader = KafkaHistoryReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
     found = []
     try:
         for logical in TOPICS:

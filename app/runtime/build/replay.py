@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from app.adapters.json_schemas import JsonSchemas
-from app.adapters.kafka.consumer import KafkaSource
-from app.adapters.kafka.history import KafkaReplayReader, commands
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.json_schemas import JsonSchemaValidator
+from app.adapters.kafka.consumer import KafkaGroupConsumer
+from app.adapters.kafka.history import KafkaHistoryReader, commands
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
@@ -19,13 +19,13 @@ from app.settings import Settings
 
 
 def archive(
-    settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaLog,
+    settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaProducer,
     feed: DirectoryFeed, clock: Clock,
 ) -> Archive:
     """The log as it was, with connections of its own that nobody has made yet."""
     deliveries = topics.name(TopicName.DELIVERIES)
     return Archive(
-        reader=KafkaReplayReader(
+        reader=KafkaHistoryReader(
             bootstrap,
             fanout_group=fanout_group,
             events=topics.name(TopicName.EVENTS_RAW),
@@ -38,12 +38,12 @@ def archive(
         partition_of=lambda endpoint: log.partition_for(deliveries, endpoint.encode()),
         changelog=f"{fanout_group}-idempotency-changelog",
         max_event_bytes=settings.max_event_bytes,
-        violation=JsonSchemas().violation,
+        violation=JsonSchemaValidator().violation,
     )
 
 
 def replay_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, past: Archive, log: KafkaLog, clock: Clock
+    settings: Settings, bootstrap: str, topics: Topics, group: str, past: Archive, log: KafkaProducer, clock: Clock
 ) -> ReplayRole:
     """A fresh role. The one partition of registry.commands names the worker; nothing is read of it."""
     calls = partial(
@@ -53,7 +53,7 @@ def replay_role(
         replies=topics.name(TopicName.REGISTRY_REPLIES),
         clock=clock,
     )
-    source = KafkaSource(
+    source = KafkaGroupConsumer(
         bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
     )

@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
 from app.core.topics.declarations import Topics
@@ -39,9 +39,9 @@ def ports_of(settings: Settings, bootstrap: str) -> set[int]:
     return ports
 
 
-def producer_of(bootstrap: str, topics: Topics, meter: Meter) -> KafkaLog:
+def producer_of(bootstrap: str, topics: Topics, meter: Meter) -> KafkaProducer:
     """The producer of all roles in this process."""
-    return KafkaLog(
+    return KafkaProducer(
         bootstrap,
         client_id="hookstream",
         meter=meter,

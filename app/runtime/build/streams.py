@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from app.adapters.clock import SystemClock
 from app.adapters.faust.stream import FaustStream
-from app.adapters.json_schemas import JsonSchemas
+from app.adapters.json_schemas import JsonSchemaValidator
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
-from app.adapters.kafka.offsets import KafkaEnds
-from app.adapters.kafka.producer import KafkaLog
+from app.adapters.kafka.offsets import KafkaOffsets
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.table_recovery import TableRecovery
 from app.core.table_recovery import TRUSTED_S
 from app.core.table_recovery import later_state
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
-from app.ports.history import Ends
+from app.ports.history import OffsetQueries
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
 from app.roles.fanout.plan import Rules
@@ -39,7 +39,7 @@ def fanout_role(
     bootstrap: str,
     topics: Topics,
     group: str,
-    log: KafkaLog,
+    log: KafkaProducer,
     feed: KafkaDirectoryFeed,
     meter: Meter,
 ) -> FanoutRole:
@@ -66,7 +66,7 @@ def fanout_role(
         app=stream,
         log_=log,
         feed=feed,
-        schemas=JsonSchemas(),
+        schemas=JsonSchemaValidator(),
         meter=meter,
         clock=SystemClock(),
         rules=Rules(
@@ -84,7 +84,7 @@ def fanout_role(
 
 
 def health_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: Callable[[str], str], log: KafkaLog,
+    settings: Settings, bootstrap: str, topics: Topics, group: Callable[[str], str], log: KafkaProducer,
     feed: DirectoryFeed, meter: Meter,
 ) -> HealthRole:
     """A fresh role; each run of it has a Faust app of its own."""
@@ -99,8 +99,8 @@ def health_role(
         )
 
     @asynccontextmanager
-    async def ends() -> AsyncIterator[Ends]:
-        asked = KafkaEnds(
+    async def ends() -> AsyncIterator[OffsetQueries]:
+        asked = KafkaOffsets(
             bootstrap, client_id="hookstream-health", events=topics.name(TopicName.EVENTS_RAW),
             fanout_group=group("fanout"),
         )
@@ -114,7 +114,7 @@ def health_role(
 
 
 def sequencer_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaLog, feed: DirectoryFeed, meter: Meter,
+    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaProducer, feed: DirectoryFeed, meter: Meter,
     clock: Clock,
 ) -> SequencerRole:
     """A fresh role; each run of it has a Faust app of its own."""

@@ -41,7 +41,7 @@ from app.core.records.signal import HealthSignal
 from app.core.topics.names import RUNGS, TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
-from app.roles.committer import Commits
+from app.roles.committer import Committer
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.settler import Settler, Work
@@ -154,7 +154,7 @@ class CheckedLog:
 
 def settler(log: CheckedLog) -> Settler:
     clock = FakeClock()
-    commits = Commits(MemoryGroup(MemoryLog(clock), [], clock).member(), clock)
+    commits = Committer(MemoryGroup(MemoryLog(clock), [], clock).member(), clock)
     return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits, Lines())
 
 

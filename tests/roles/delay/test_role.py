@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.errors import HookstreamError, TooLarge
+from app.core.errors import HookstreamError, RecordTooLarge
 from app.core.topics.names import RUNGS, TopicName
 from app.roles.delay import role
 from app.roles.delay.role import DelayRole
@@ -185,7 +185,7 @@ async def test_an_offset_is_committed_when_its_output_is_acknowledged(stage: Sta
 
 
 async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
-    stage.log.fail(TopicName.DELIVERIES, TooLarge("a retry"))
+    stage.log.fail(TopicName.DELIVERIES, RecordTooLarge("a retry"))
     await stage.start()
     stage.put("1s", 1)
     await stage.clock.advance(2)

@@ -12,7 +12,7 @@ import pytest
 
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.errors import Defect, Hindered, HookstreamError, TooLarge
+from app.core.errors import Defect, Hindered, HookstreamError, RecordTooLarge
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpReply, HttpRequest, HttpTiming
@@ -486,7 +486,7 @@ async def test_what_a_refused_commit_would_have_said_is_in_the_next_one(stage: S
 
 async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
     stage.endpoint("a")
-    stage.log.fail(TopicName.ATTEMPTS, TooLarge("an attempt"))
+    stage.log.fail(TopicName.ATTEMPTS, RecordTooLarge("an attempt"))
     await stage.start()
     stage.put("a")
     assert stage.running is not None

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.errors import TooLarge
+from app.core.errors import RecordTooLarge
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.roles import ack_pipeline as shared_batches
@@ -129,11 +129,11 @@ async def test_a_batch_is_acknowledged_after_the_last_of_its_outputs(stage: Stag
 async def test_a_batch_with_an_output_that_can_never_be_written_fails_and_is_not_acknowledged(
     stage: Stage, topic: str
 ) -> None:
-    stage.log.fail(topic, TooLarge(f"a record for {topic}"))
+    stage.log.fail(topic, RecordTooLarge(f"a record for {topic}"))
     stage.start()
     batch = stage.give(event(0))
     assert stage.running is not None
-    with pytest.raises(TooLarge, match=topic):
+    with pytest.raises(RecordTooLarge, match=topic):
         await stage.running
     assert batch.failure is not None and not batch.acked
 
@@ -234,11 +234,11 @@ async def test_a_sequence_is_written_when_the_sight_that_has_it_is_safe_and_coun
 
 async def test_after_a_failed_batch_no_later_sequence_is_written(stage: Stage) -> None:
     stage.log.hold("deliveries")
-    stage.log.fail(SIGHTS, TooLarge("too large"))
+    stage.log.fail(SIGHTS, RecordTooLarge("too large"))
     stage.start()
     stage.give(event(0, ordering_key="o"))
     later = stage.give(event(1, ordering_key="o"))
-    with pytest.raises(TooLarge):
+    with pytest.raises(RecordTooLarge):
         await stage.app.acked(later)
     stage.log.release("deliveries")
     await settle()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.mail.renderer import TemplateWriter
+from app.adapters.mail.renderer import TemplateRenderer
 from app.core.email import read_smtp_url, unsubscribe_token
 from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect
@@ -40,14 +40,14 @@ def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
     )
     assert made.subject == "Webhook endpoints: 1 disabled, 1 failing, 1 recovered"
     assert [each.endpoint_id for each in made.entries] == ["ep_3", "ep_2", "ep_1"]
-    text = TemplateWriter().text(made)
+    text = TemplateRenderer().text(made)
     assert "recover what it has missed" in text and "certificate" in text and "path" in text
 
 
 def test_a_thousand_notices_are_fifty_and_a_number() -> None:
     made = letter("acme", [notice(number=number) for number in range(1000)], None)
     assert (len(made.entries), made.more) == (50, 950)
-    assert "And 950 more" in TemplateWriter().text(made)
+    assert "And 950 more" in TemplateRenderer().text(made)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_thousand_notices_are_fifty_and_a_number() -> None:
 def test_hostile_texts_stay_in_their_place(text: str) -> None:
     made = letter("acme" + text, [notice(summary=text, description=text, last_result="tls")], "https://x/?a=1&b=2")
     assert "\n" not in made.subject and text not in made.subject
-    html, plain = TemplateWriter().html(made), TemplateWriter().text(made)
+    html, plain = TemplateRenderer().html(made), TemplateRenderer().text(made)
     assert "<script" not in html and "<img" not in html and "\x00" not in html + plain
     assert not any(line.startswith("Bcc:") for line in plain.splitlines())
     assert "49" not in html

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.mail.renderer import TemplateWriter
+from app.adapters.mail.renderer import TemplateRenderer
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
 from app.core.records.notice import Notice
 from app.core.topics.names import TopicName
-from app.ports.mail import Handover, Mail
+from app.ports.mail import OutgoingEmail, SmtpResult
 from app.roles.notifier.digest import Pace
 from app.roles.notifier.role import NotifierRole
 from app.runtime.topics import topics_of
@@ -36,20 +36,20 @@ class MemoryMailer:
 
     def __init__(self) -> None:
         self.answers: dict[str, list[str]] = defaultdict(lambda: ["sent"])
-        self.tried: list[Mail] = []
+        self.tried: list[OutgoingEmail] = []
         self.held: asyncio.Event | None = None
         self.pulse = Pulse()
 
-    async def send(self, mail: Mail) -> Handover:
+    async def send(self, mail: OutgoingEmail) -> SmtpResult:
         self.tried.append(mail)
         self.pulse.beat()
         if self.held is not None:
             await self.held.wait()
         answers = self.answers[mail.to]
         result: Any = answers.pop(0) if len(answers) > 1 else answers[0]
-        return Handover(result, "")
+        return SmtpResult(result, "")
 
-    def to(self, address: str) -> list[Mail]:
+    def to(self, address: str) -> list[OutgoingEmail]:
         return [each for each in self.tried if each.to == address]
 
 
@@ -76,7 +76,7 @@ class Stage:
             log_=self.log,
             feed=self.feed,
             mailer=self.mailer,
-            writer=TemplateWriter(),
+            writer=TemplateRenderer(),
             link=lambda tenant, address: f"https://x.example/{tenant}/{address}",
             topics=TOPICS,
             clock=self.clock,

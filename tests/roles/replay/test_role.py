@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.core.errors import CommandRefused, TooLarge
+from app.core.errors import CommandRefused, RecordTooLarge
 from app.core.model import ids
 from app.core.model.event_types import EventType
 from app.core.records.command import (
@@ -196,7 +196,7 @@ async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage
     stage.suspend()
     stage.aside(0)
     stage.reactivate()
-    stage.log.fail(TopicName.DELIVERIES, TooLarge("a delivery"))
+    stage.log.fail(TopicName.DELIVERIES, RecordTooLarge("a delivery"))
     await stage.start()
     await stage.clock.advance(1)
     assert stage.given() == [] and stage.replay().state == "running"

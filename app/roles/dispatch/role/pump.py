@@ -10,7 +10,7 @@ from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
-from app.roles.committer import Commits
+from app.roles.committer import Committer
 from app.roles.dispatch import waiting
 from app.roles.dispatch.lanes import Full, Lanes, Limits
 from app.roles.dispatch.role.in_line import InLine
@@ -29,7 +29,7 @@ class Pump:
         self,
         *,
         sending: Sending,
-        commits: Commits,
+        commits: Committer,
         in_line: InLine,
         settler: Settler,
         clock: Clock,

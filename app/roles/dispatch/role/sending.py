@@ -13,7 +13,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, HttpRequest, HttpTiming
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
-from app.ports.clock import Clock, Dice
+from app.ports.clock import Clock, Randomness
 from app.ports.http import Sender
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
@@ -43,7 +43,7 @@ class Sending:
         keyring: KeyRing,
         settler: Settler,
         clock: Clock,
-        dice: Dice,
+        dice: Randomness,
         meter: Meter,
         time_scale: float,
         least_wait_ms: int,

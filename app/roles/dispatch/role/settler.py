@@ -20,8 +20,8 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, TopicName, rung_for
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
-from app.ports.producer import BundleLog
-from app.roles.committer import Commits
+from app.ports.producer import GroupingProducer
+from app.roles.committer import Committer
 from app.roles.dispatch.attempts import reassigned, superseded, unsent
 from app.roles.dispatch.lines import Lines, is_ordered
 from app.roles.dispatch.role.given_up import GivenUp
@@ -50,12 +50,12 @@ class Settler:
 
     def __init__(
         self,
-        log_: BundleLog,
+        log_: GroupingProducer,
         topics: Topics,
         clock: Clock,
         meter: Meter,
         on_failure: Callable[[HookstreamError], None],
-        commits: Commits,
+        commits: Committer,
         lines: Lines[Work],
     ) -> None:
         self._lines = lines

@@ -20,14 +20,14 @@ from app.core.records import delivery as delivery_record
 from app.core.records import headers
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
-from app.ports.clock import Clock, Dice
-from app.ports.consumer import Record, Source
+from app.ports.clock import Clock, Randomness
+from app.ports.consumer import GroupConsumer, Record
 from app.ports.http import Sender
 from app.ports.metrics import Meter
-from app.ports.producer import BundleLog
+from app.ports.producer import GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
-from app.roles.committer import Commits
+from app.roles.committer import Committer
 from app.roles.dispatch.lanes import Limits
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.in_line import InLine
@@ -53,14 +53,14 @@ class DispatchRole:
     def __init__(
         self,
         *,
-        source: Source,
-        log_: BundleLog,
+        source: GroupConsumer,
+        log_: GroupingProducer,
         sender: Sender,
         feed: DirectoryFeed,
         keyring: KeyRing,
         topics: Topics,
         clock: Clock,
-        dice: Dice,
+        dice: Randomness,
         meter: Meter,
         limits: Limits,
         time_scale: float = 1.0,
@@ -73,7 +73,7 @@ class DispatchRole:
         self._feed = feed
         self._clock = clock
         self._meter = meter
-        self._commits = Commits(source, clock)
+        self._commits = Committer(source, clock)
         self._partitions = self._commits.partitions
         self._max_record_bytes = topics.max_record_bytes
         lines: Lines[Work] = Lines()

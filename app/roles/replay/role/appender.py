@@ -18,8 +18,8 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
-from app.ports.history import ReplayReader
-from app.ports.producer import Log
+from app.ports.history import HistoryReader
+from app.ports.producer import Producer
 from app.ports.registry import CommandSender, DirectoryFeed
 from app.roles.replay import eligibility, pacing, selection
 from app.roles.replay.pacing import Allowance
@@ -42,7 +42,7 @@ class Surroundings(NamedTuple):
     """What all replays share."""
 
     archive: Archive
-    log: Log
+    log: Producer
     commands: Callable[[], AbstractAsyncContextManager[CommandSender]]
 
     @property
@@ -56,7 +56,7 @@ class Surroundings(NamedTuple):
         return self.archive.clock
 
     @property
-    def reader(self) -> ReplayReader:
+    def reader(self) -> HistoryReader:
         """The log as it was."""
         return self.archive.reader
 

@@ -18,7 +18,7 @@ from app.core.model.replay import Replay
 from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.offsets.progress import RoleReport
 from app.core.records.command import AdvanceReplay
-from app.ports.consumer import Source
+from app.ports.consumer import GroupConsumer
 from app.ports.registry import CommandSender
 from app.roles.replay import eligibility
 from app.roles.replay.role.appender import Giving, Leave, Surroundings
@@ -43,7 +43,7 @@ _FAREWELL_S = 1.0
 class ReplayRole:
     """One candidate for the worker."""
 
-    def __init__(self, source: Source, around: Surroundings) -> None:
+    def __init__(self, source: GroupConsumer, around: Surroundings) -> None:
         """`source` is a member of a group whose only partition names the worker; nothing is read of it."""
         self._source = source
         self._around = around

@@ -13,7 +13,7 @@ from app.core.records import record as record_record
 from app.core.records.headers import Header
 from app.core.records.ordered import RESUMED, GateState
 from app.core.topics.names import TopicName
-from app.ports.history import Reading
+from app.ports.history import PartitionReader
 from app.roles.replay import eligibility, merge
 from app.roles.replay.role.appender import Giving, Item, Leave
 from app.roles.replay.role.selector import POLL_MS, POLLED
@@ -52,7 +52,7 @@ class Resume:
         finally:
             await reading.close()
 
-    async def _until_quiet(self, queue: merge.OldestFirst, reading: Reading) -> None:
+    async def _until_quiet(self, queue: merge.OldestFirst, reading: PartitionReader) -> None:
         # What was read up to an end that was asked for when nothing had come for a while was all.
         found_s = asked_s = self._clock.monotonic()
         end = await self._dead_end()
@@ -66,7 +66,7 @@ class Resume:
             await self._clock.sleep(found_s + _QUIET_S - self._clock.monotonic())
             asked_s, end = self._clock.monotonic(), await self._dead_end()
 
-    async def _behind_a_gate(self, queue: merge.OldestFirst, reading: Reading) -> None:
+    async def _behind_a_gate(self, queue: merge.OldestFirst, reading: PartitionReader) -> None:
         stint = Stint(self._giving)
         try:
             await stint.say("aside")
@@ -92,7 +92,7 @@ class Resume:
                 pass  # the sequencer does it by itself, a little later
             raise
 
-    async def _give(self, queue: merge.OldestFirst, reading: Reading, end: int) -> bool:
+    async def _give(self, queue: merge.OldestFirst, reading: PartitionReader, end: int) -> bool:
         """Everything that was put aside before `end`; whether there was anything."""
         found = False
         while True:
@@ -114,7 +114,7 @@ class Resume:
         until = self._until()
         return end if until is None else min(end, until)
 
-    async def _read_ahead(self, queue: merge.OldestFirst, reading: Reading, end: int) -> None:
+    async def _read_ahead(self, queue: merge.OldestFirst, reading: PartitionReader, end: int) -> None:
         until = self._until()
         while not queue.full and queue.position < end:
             self._giving.look()

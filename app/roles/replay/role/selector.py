@@ -22,7 +22,7 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
-from app.ports.history import Reading, ReplayReader
+from app.ports.history import HistoryReader, PartitionReader
 from app.ports.registry import DirectoryFeed
 from app.roles.replay import eligibility, selection
 from app.roles.replay import merge as merge_
@@ -43,7 +43,7 @@ _CLOCKS_MS = 60_000
 class Archive(NamedTuple):
     """The log as it was, and what is needed to understand it."""
 
-    reader: ReplayReader
+    reader: HistoryReader
     feed: DirectoryFeed
     clock: Clock
     topics: Topics
@@ -223,7 +223,7 @@ class Selecting:
 class Stretch:
     """Stretches of a topic's partitions, read in the order of the records' timestamps."""
 
-    def __init__(self, reading: Reading, merge: merge_.Merge, look: Callable[[], None]) -> None:
+    def __init__(self, reading: PartitionReader, merge: merge_.Merge, look: Callable[[], None]) -> None:
         self._reading = reading
         self.merge = merge
         self._look = look

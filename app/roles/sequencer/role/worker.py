@@ -24,10 +24,10 @@ from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.metrics import Meter
-from app.ports.producer import BundleLog, Headers
+from app.ports.producer import GroupingProducer, RecordHeaders
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import StreamApp, StreamBatch, StreamPartition
-from app.roles.ack_pipeline import BatchPipe, PartedBatch, remember
+from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
 from app.roles.sequencer import key_queue
 from app.roles.sequencer import resume_gate as gates
 from app.roles.sequencer.role.tables import Memory, Work
@@ -65,7 +65,7 @@ class SequencerRole:
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: BundleLog,
+        log_: GroupingProducer,
         feed: DirectoryFeed,
         meter: Meter,
         deliveries: str,
@@ -83,7 +83,7 @@ class SequencerRole:
         self._dead = dead
         self._clock = clock
         self._max_record_bytes = max_record_bytes
-        self._pipe = BatchPipe(log_)
+        self._pipe = AckPipeline(log_)
         self._log = log_
         #: what this worker knows of the partitions that it has now
         self._memories: dict[int, Memory] = {}
@@ -166,7 +166,7 @@ class SequencerRole:
         return records[taken:]
 
     async def _append(
-        self, topic: str, partition: StreamPartition, entry: tuple[bytes, bytes | None, Headers]
+        self, topic: str, partition: StreamPartition, entry: tuple[bytes, bytes | None, RecordHeaders]
     ) -> asyncio.Future[int]:
         key, value, headers = entry
         return await self._log.append(topic, key=key, value=value, headers=headers, partition=partition.number)
