@@ -7,9 +7,11 @@ from typing import Literal
 
 from app.core.model.endpoint import Endpoint
 
-Why = Literal["matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "pending", "removed"]
+MatchReason = Literal[
+    "matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "pending", "removed"
+]
 
-EXPLANATIONS: dict[Why, str] = {
+EXPLANATIONS: dict[MatchReason, str] = {
     "matched": "It is subscribed to the event's type: there is a delivery.",
     "not_subscribed": "Its subscription does not include the event's type.",
     "created_later": "It was registered after the event was accepted; a replay can deliver it.",
@@ -23,7 +25,7 @@ EXPLANATIONS: dict[Why, str] = {
 
 def why(
     endpoint: Endpoint, matched: Collection[str], *, at: tuple[int, int] | None, accepted_ms: int, duplicate: bool
-) -> Why:
+) -> MatchReason:
     """Of an endpoint without a delivery. `matched` has the ids of those whose subscription includes the type now; `at`
     is the event's partition and offset in events.raw (None: not known, then holds are judged by the endpoint's status).
     """

@@ -36,7 +36,7 @@ def effective(rule: DisableRule, endpoint: Endpoint) -> DisableRule:
     )
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint and its profile say about retries."""
 
     schedule_s: Sequence[float]

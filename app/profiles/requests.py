@@ -15,7 +15,7 @@ from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
 from app.profiles.contract import EventView, Profile
-from app.profiles.policy import Policy
+from app.profiles.policy import RetryPolicy
 
 USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
 _REMEMBERED = 10_000
@@ -26,7 +26,7 @@ _OMITTED = (
 )
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
     """What one version of an endpoint means for its requests."""
 
     #: the very object it was worked out from: an endpoint that was removed and made again has the same version
@@ -38,7 +38,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     #: the keys change at that time (a secret's overlap ends)
     valid_until_ms: int
     headers: tuple[tuple[str, str], ...]
-    policy: Policy
+    policy: RetryPolicy
     timeout_s: float
 
 
@@ -49,9 +49,9 @@ class RequestBuilder:
         """`open_secret` is `app.ports.KeyRing.open`."""
         self._open_secret = open_secret
         self._time_scale = time_scale
-        self._known: dict[str, Prepared] = {}
+        self._known: dict[str, EndpointRequestParts] = {}
 
-    def prepared(self, endpoint: Endpoint, now_ms: int) -> Prepared:
+    def prepared(self, endpoint: Endpoint, now_ms: int) -> EndpointRequestParts:
         """The endpoint's profile, keys and policy; raises `ConfigError` when no key of the ring opens its secret."""
         known = self._known.get(endpoint.id)
         if known is None or known.source is not endpoint or known.valid_until_ms <= now_ms:
@@ -60,7 +60,9 @@ class RequestBuilder:
             known = self._known[endpoint.id] = self._work_out(endpoint, now_ms)
         return known
 
-    def request(self, delivery: Delivery, endpoint: Endpoint, prepared: Prepared, now_ms: int) -> HttpRequest:
+    def request(
+        self, delivery: Delivery, endpoint: Endpoint, prepared: EndpointRequestParts, now_ms: int
+    ) -> HttpRequest:
         """The request of the next attempt; raises `Unrepresentable` when the profile cannot carry the data."""
         profile = prepared.profile
         if delivery.omitted:
@@ -93,21 +95,21 @@ class RequestBuilder:
         headers.extend(prepared.headers)
         return HttpRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
 
-    def policy(self, endpoint: Endpoint) -> Policy:
+    def policy(self, endpoint: Endpoint) -> RetryPolicy:
         """What its endpoint and profile say about retries."""
         profile = get_or_standard(endpoint.profile)
-        return Policy(
+        return RetryPolicy(
             schedule_s=endpoint.schedule_s or profile.schedule_s,
             gone_410=profile.disable.gone_410,
             scale=self._time_scale,
         )
 
-    def _work_out(self, endpoint: Endpoint, now_ms: int) -> Prepared:
+    def _work_out(self, endpoint: Endpoint, now_ms: int) -> EndpointRequestParts:
         profile = profile_of(endpoint.profile)
         signer = profile_of(endpoint.signature or endpoint.profile)
         valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
         owner = f"{endpoint.tenant}/{endpoint.id}"
-        return Prepared(
+        return EndpointRequestParts(
             source=endpoint,
             profile=profile,
             signer=signer,

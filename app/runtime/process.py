@@ -32,10 +32,10 @@ from app.core.topics.names import RUNGS, TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
 from app.roles.delay.role import DelayRole
-from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.role.worker import DispatchRole
 from app.roles.registry.role import RegistryRole
-from app.roles.replay.role.selector import Archive
+from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.replay import archive, replay_role
 from app.runtime.build.shared import Address, directory_feed, egress_policy, ports_of, producer_of
 from app.runtime.build.streams import fanout_role, health_role, sequencer_role
@@ -261,7 +261,7 @@ class Process:
             clock=self._clock,
             dice=self._dice,
             meter=self.meter,
-            limits=Limits(
+            limits=LaneLimits(
                 in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
             ),
             time_scale=self._settings.time_scale,
@@ -382,7 +382,7 @@ class Process:
             self.dependencies.of("database"),
         )
 
-    def _past(self) -> Archive:
+    def _past(self) -> ReplaySources:
         return archive(
             self._settings,
             self._bootstrap,

@@ -14,7 +14,7 @@ from app.core.errors import Defect, HookstreamError, LogMoved
 from app.core.offsets.progress import RoleReport
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
-from app.runtime.watchdog import Patience
+from app.runtime.watchdog import RestartBudget
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Role(Protocol):
 class _Kept:
     """What is known of one role."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: RestartBudget) -> None:
         self.patience = patience
         self.role: Role | None = None
         #: why it ended last; empty: it has not
@@ -82,7 +82,7 @@ class Supervisor:
         self.warnings: deque[str] = deque(maxlen=_WARNINGS)
         self._clock = clock
         self._meter = meter
-        self._kept = {name: _Kept(Patience(stuck_restarts, stuck_within_s)) for name in makers}
+        self._kept = {name: _Kept(RestartBudget(stuck_restarts, stuck_within_s)) for name in makers}
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: asyncio.Future[str] | None = None
 

@@ -20,7 +20,7 @@ from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class WatchdogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """When idle time means something, in seconds; 0: never."""
 
     suspect_s: float = 30.0
@@ -44,7 +44,7 @@ class Stuck(msgspec.Struct, frozen=True):
     reason: str
 
 
-Verdict = Healthy | Suspect | Stuck
+WatchdogVerdict = Healthy | Suspect | Stuck
 
 
 class _Clock:
@@ -62,19 +62,19 @@ class _Clock:
             self.idle_s += seconds
 
 
-class Watch:
+class RoleWatch:
     """The judge of one instance of a role."""
 
-    def __init__(self, limits: Limits, every_s: float) -> None:
+    def __init__(self, limits: WatchdogLimits, every_s: float) -> None:
         """`every_s`: how often it will be asked, about."""
         self._limits = limits
         self._longest_s = 2 * every_s
         self._looked_s: float | None = None
         self._places: dict[PartitionId, _Clock] = {}
         self._settling: _Clock | None = None
-        self._verdict: Verdict = Healthy()
+        self._verdict: WatchdogVerdict = Healthy()
 
-    def judge(self, now_s: float, report: RoleReport, spans: Mapping[PartitionId, GroupSpan] | None) -> Verdict:
+    def judge(self, now_s: float, report: RoleReport, spans: Mapping[PartitionId, GroupSpan] | None) -> WatchdogVerdict:
         """One look. `spans` None: Kafka cannot be asked, or is what the role waits for."""
         passed_s = 0.0 if self._looked_s is None else min(self._longest_s, now_s - self._looked_s)
         self._looked_s = now_s
@@ -88,7 +88,7 @@ class Watch:
             self._verdict = self._judge_places(now_s, passed_s, report.places, spans)
         return self._verdict
 
-    def _judge_settling(self, passed_s: float, why: str, steps: int) -> Verdict:
+    def _judge_settling(self, passed_s: float, why: str, steps: int) -> WatchdogVerdict:
         if self._settling is None:
             self._settling = _Clock((steps,))
         else:
@@ -104,7 +104,7 @@ class Watch:
         passed_s: float,
         places: Mapping[PartitionId, PartitionProgress],
         spans: Mapping[PartitionId, GroupSpan],
-    ) -> Verdict:
+    ) -> WatchdogVerdict:
         worst: tuple[float, PartitionId, int] | None = None
         clocks: dict[PartitionId, _Clock] = {}
         for place, progress in places.items():
@@ -125,7 +125,7 @@ class Watch:
         self._places = clocks
         return Healthy() if worst is None else self._name(*worst)
 
-    def _name(self, idle_s: float, place: PartitionId, behind: int) -> Verdict:
+    def _name(self, idle_s: float, place: PartitionId, behind: int) -> WatchdogVerdict:
         reason = f"behind by {behind} in {place[0]}, partition {place[1]}, and nothing has moved for {idle_s:.0f} s"
         if self._limits.stuck_s and idle_s >= self._limits.stuck_s:
             return Stuck(reason)
@@ -134,7 +134,7 @@ class Watch:
         return Healthy()
 
 
-class Patience:
+class RestartBudget:
     """How often a role that gets stuck is built anew before the process has to end."""
 
     def __init__(self, restarts: int, within_s: float) -> None:

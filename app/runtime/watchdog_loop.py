@@ -9,20 +9,20 @@ from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan
 from app.ports.clock import Clock
 from app.runtime.supervisor import Role, Supervisor
-from app.runtime.watchdog import Healthy, Limits, Stuck, Suspect, Watch
+from app.runtime.watchdog import Healthy, RoleWatch, Stuck, Suspect, WatchdogLimits
 from app.settings import Settings
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> WatchdogLimits:
     """The settings, as the judge wants them."""
-    return Limits(
+    return WatchdogLimits(
         suspect_s=settings.watchdog_suspect_seconds,
         stuck_s=settings.watchdog_stuck_seconds,
         settling_s=settings.watchdog_recovery_seconds,
     )
 
 
-def every_s(limits: Limits) -> float:
+def every_s(limits: WatchdogLimits) -> float:
     """How often to look, so that no limit is missed by much."""
     return min([EVERY_S, *(limit / 4 for limit in (limits.suspect_s, limits.stuck_s, limits.settling_s) if limit)])
 
@@ -32,7 +32,7 @@ class Watchdog:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: WatchdogLimits,
         clock: Clock,
         supervisor: Supervisor,
         roles: Mapping[str, str],
@@ -44,7 +44,7 @@ class Watchdog:
         self._supervisor = supervisor
         self._roles = roles
         self._held_until_s = held_until_s
-        self._watches: dict[str, tuple[Role, Watch]] = {}
+        self._watches: dict[str, tuple[Role, RoleWatch]] = {}
 
     def look(self, group: str, spans: Mapping[PartitionId, GroupSpan] | None) -> None:
         """A sample of a group; None: Kafka does not answer."""
@@ -54,7 +54,7 @@ class Watchdog:
             return
         known = self._watches.get(name)
         if known is None or known[0] is not role:
-            known = self._watches[name] = (role, Watch(self._limits, every_s(self._limits)))
+            known = self._watches[name] = (role, RoleWatch(self._limits, every_s(self._limits)))
         now_s = self._clock.monotonic()
         held_s = self._held_until_s()
         verdict = known[1].judge(now_s, role.report(), None if held_s is not None and now_s < held_s else spans)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.handlers.replay_range import Span, messages, outcomes_messages
+from app.api.handlers.replay_range import TimeRange, messages, outcomes_messages
 from app.core.model.replay import OldestRecord
 from app.core.model.timestamps import Unfit, iso, moment, span
 
@@ -81,40 +81,40 @@ WHOLE = {0: OldestRecord(0, NOW - 2 * DAY), 1: OldestRecord(0, None)}
 
 
 def test_nothing_is_said_of_a_span_that_is_there() -> None:
-    assert messages(Span(NOW - DAY, NOW), WHOLE, NOW) == []
-    assert messages(Span(0, NOW), WHOLE, NOW) == [], "the beginning is where the log begins"
+    assert messages(TimeRange(NOW - DAY, NOW), WHOLE, NOW) == []
+    assert messages(TimeRange(0, NOW), WHOLE, NOW) == [], "the beginning is where the log begins"
 
 
 def test_a_span_that_begins_too_early_begins_with_the_oldest_record() -> None:
-    assert messages(Span(NOW - 3 * DAY, NOW), WHOLE, NOW) == [
+    assert messages(TimeRange(NOW - 3 * DAY, NOW), WHOLE, NOW) == [
         f"from {iso(NOW - 3 * DAY)} is before the oldest record kept, {iso(NOW - 2 * DAY)}: begins there"
     ]
-    (said,) = messages(Span(NOW - 9 * DAY, NOW - 8 * DAY), WHOLE, NOW)
+    (said,) = messages(TimeRange(NOW - 9 * DAY, NOW - 8 * DAY), WHOLE, NOW)
     assert "to " in said and "there is nothing" in said
-    (said,) = messages(Span(0, NOW), {0: OldestRecord(5, None)}, NOW)
+    (said,) = messages(TimeRange(0, NOW), {0: OldestRecord(5, None)}, NOW)
     assert said == "no record is kept at all: there is nothing to replay"
 
 
 def test_a_span_that_ends_in_the_future_ends_now() -> None:
-    (said,) = messages(Span(NOW - DAY, NOW + DAY), WHOLE, NOW)
+    (said,) = messages(TimeRange(NOW - DAY, NOW + DAY), WHOLE, NOW)
     assert said == f"to {iso(NOW + DAY)} is in the future: ends now, at {iso(NOW)}"
 
 
 def test_what_retention_has_removed_is_said() -> None:
     cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(0, NOW - 2 * DAY), 2: OldestRecord(4, NOW - 3 * DAY)}
-    (said,) = messages(Span(NOW - 2 * DAY, NOW), cut, NOW)
+    (said,) = messages(TimeRange(NOW - 2 * DAY, NOW), cut, NOW)
     assert (
         said.startswith("retention has removed events of this range from 1 of 3 partitions") and iso(NOW - DAY) in said
     )
-    assert len(messages(Span(0, NOW), cut, NOW)) == 1, "also from the beginning"
-    assert messages(Span(NOW - DAY, NOW), cut, NOW) == []
+    assert len(messages(TimeRange(0, NOW), cut, NOW)) == 1, "also from the beginning"
+    assert messages(TimeRange(NOW - DAY, NOW), cut, NOW) == []
 
 
 def test_attempts_that_are_gone_are_said_where_they_matter() -> None:
     cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(3, None)}
-    assert outcomes_messages(Span(0, NOW), cut, "all") == []
-    (failed,) = outcomes_messages(Span(0, NOW), cut, "failed")
+    assert outcomes_messages(TimeRange(0, NOW), cut, "all") == []
+    (failed,) = outcomes_messages(TimeRange(0, NOW), cut, "failed")
     assert iso(NOW - DAY) in failed and "are not found" in failed
-    (missing,) = outcomes_messages(Span(0, NOW), cut, "missing")
+    (missing,) = outcomes_messages(TimeRange(0, NOW), cut, "missing")
     assert "made again" in missing
-    assert outcomes_messages(Span(0, NOW), WHOLE, "missing") == []
+    assert outcomes_messages(TimeRange(0, NOW), WHOLE, "missing") == []

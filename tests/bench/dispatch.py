@@ -29,7 +29,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.records import delivery as delivery_record
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
-from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.role.worker import DispatchRole
 from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
@@ -69,7 +69,7 @@ async def role(task: Task) -> Run:
         clock=SystemClock(),
         dice=SystemDice(),
         meter=meter,
-        limits=Limits(),
+        limits=LaneLimits(),
     )
     gc.collect()
     gc.freeze()

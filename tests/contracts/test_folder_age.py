@@ -14,13 +14,13 @@ from faust.types import TP
 from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.table_recovery import TRUSTED_S, TableRecovery
-from app.roles.sequencer.key_queue import Line
+from app.roles.sequencer.key_queue import KeyQueue
 from app.roles.sequencer.table_versions import later_line
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"
 PLACE = TP("hookstream.sequencer-line-changelog", 0)
-BUSY = msgspec.msgpack.encode(Line(applied=10, flying=10))
+BUSY = msgspec.msgpack.encode(KeyQueue(applied=10, flying=10))
 
 
 @asynccontextmanager

@@ -9,35 +9,37 @@ from hypothesis import strategies as st
 
 from app.core.table_recovery import later_state
 from app.roles.fanout.sequences import later_count
-from app.roles.health.transitions import Health
-from app.roles.sequencer.key_queue import Line
-from app.roles.sequencer.resume_gate import Gate
+from app.roles.health.transitions import HealthState
+from app.roles.sequencer.key_queue import KeyQueue
+from app.roles.sequencer.resume_gate import ResumeGate
 from app.roles.sequencer.table_versions import later_line
 
 encode = msgspec.msgpack.encode
 
 
 def test_a_line_never_goes_back() -> None:
-    new, old = encode(Line(applied=1047)), encode(Line(applied=842, flying=524, waiting=(545, 568)))
+    new, old = encode(KeyQueue(applied=1047)), encode(KeyQueue(applied=842, flying=524, waiting=(545, 568)))
     assert not later_line(new, old), "it would wait for ever for what has been settled"
     assert later_line(old, new)
     assert later_line(None, old)
 
 
-@pytest.mark.parametrize("busy", [Line(5, flying=3), Line(5, waiting=(4,)), Line(5, blocked=2), Gate(5, "aside", "s")])
-def test_only_what_is_at_rest_is_removed(busy: Line | Gate) -> None:
+@pytest.mark.parametrize(
+    "busy", [KeyQueue(5, flying=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "aside", "s")]
+)
+def test_only_what_is_at_rest_is_removed(busy: KeyQueue | ResumeGate) -> None:
     assert not later_line(encode(busy), None)
 
 
-@pytest.mark.parametrize("resting", [Line(5), Gate(5)])
-def test_what_is_at_rest_is_removed(resting: Line | Gate) -> None:
+@pytest.mark.parametrize("resting", [KeyQueue(5), ResumeGate(5)])
+def test_what_is_at_rest_is_removed(resting: KeyQueue | ResumeGate) -> None:
     assert later_line(encode(resting), None)
 
 
 def test_the_health_of_an_endpoint_never_goes_back_and_may_be_forgotten() -> None:
-    assert not later_state(encode(Health(applied=9)), encode(Health(applied=8, failures=3)))
-    assert later_state(encode(Health(applied=9)), encode(Health(applied=9)))
-    assert later_state(encode(Health(applied=9)), None)
+    assert not later_state(encode(HealthState(applied=9)), encode(HealthState(applied=8, failures=3)))
+    assert later_state(encode(HealthState(applied=9)), encode(HealthState(applied=9)))
+    assert later_state(encode(HealthState(applied=9)), None)
 
 
 @given(st.integers(0, 2**63), st.integers(0, 2**63))

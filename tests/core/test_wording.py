@@ -42,7 +42,7 @@ def test_every_status_and_every_refusal_has_a_hint_and_failures_say_what_to_do()
 
 
 def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
-    ends = reasons_in_the_code() | set(get_args(key_queue.GiveUp.__annotations__["reason"])) | {"exhausted", "gone"}
+    ends = reasons_in_the_code() | set(get_args(key_queue.DeadLetter.__annotations__["reason"])) | {"exhausted", "gone"}
     assert {"endpoint_removed", "endpoint_disabled", "cancelled", "paused", "unreadable"} <= ends
     assert ends <= wording.WORDS
 

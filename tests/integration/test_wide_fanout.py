@@ -17,14 +17,14 @@ from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import TopicName
 from app.roles import ack_pipeline
-from app.roles.fanout.plan import Rules
+from app.roles.fanout.plan import FanoutRules
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service
 from tests.patience import PATIENCE_S
 
 ENDPOINTS = 60_000
 #: what may be under way at a crash: acknowledgements that are awaited, and the slice that was planned beyond them
-UNDER_WAY = ack_pipeline._MOST_RECORDS + Rules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
+UNDER_WAY = ack_pipeline._MOST_RECORDS + FanoutRules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
 
 
 class Deliveries:

@@ -10,9 +10,9 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.records.signal import HealthSignal
 from app.profiles.catalog import PROFILES
-from app.profiles.policy import Policy
+from app.profiles.policy import RetryPolicy
 from app.roles.dispatch.verdict import Dead, RetryAt, judge
-from app.roles.health.transitions import Disable, observe
+from app.roles.health.transitions import DisableEndpoint, observe
 
 _ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def _row(path: str, begin: str) -> str:
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) -> None:
     rule = PROFILES[name].disable
-    policy = Policy(schedule_s=(0.0, 5.0), gone_410=rule.gone_410)
+    policy = RetryPolicy(schedule_s=(0.0, 5.0), gone_410=rule.gone_410)
     verdict = judge(
         HttpReply(status=410, headers=(), body=b"", truncated=False, timing=HttpTiming()),
         attempt=1,
@@ -39,7 +39,7 @@ def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) 
         outcome="failed", epoch=endpoint.epoch, delivery_id="d", result="http_4xx", status=410, dead=dead
     )
     _, said = observe(None, endpoint, rule, signal, 1, 1_000)
-    disables = said is not None and any(isinstance(order, Disable) for order in said.orders)
+    disables = said is not None and any(isinstance(order, DisableEndpoint) for order in said.orders)
     assert isinstance(verdict, Dead if rule.gone_410 else RetryAt) and disables == rule.gone_410
 
     readme = _row("README.md", "| answers 410 |")

@@ -12,7 +12,7 @@ from app.core.errors import Unavailable
 from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 from app.runtime.supervisor import Supervisor
-from app.runtime.watchdog import Limits
+from app.runtime.watchdog import WatchdogLimits
 from app.runtime.watchdog_loop import Watchdog, every_s
 from tests.fakes.clock import FakeClock, settle
 from tests.patience import PATIENCE_S
@@ -70,7 +70,7 @@ class Stage:
         self.supervisor = Supervisor(
             {"fanout": self._make}, self.clock, self.meter, stuck_restarts=restarts, stuck_within_s=1000
         )
-        limits = Limits(suspect_s=30, stuck_s=120, settling_s=600)
+        limits = WatchdogLimits(suspect_s=30, stuck_s=120, settling_s=600)
         self.every_s = every_s(limits)
         self.watchdog = Watchdog(limits, self.clock, self.supervisor, {"g": "fanout"}, lambda: self.held_until_s)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
 from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport, progress_of
-from app.runtime.watchdog import Healthy, Limits, Patience, Stuck, Suspect, Verdict, Watch
+from app.runtime.watchdog import Healthy, RestartBudget, RoleWatch, Stuck, Suspect, WatchdogLimits, WatchdogVerdict
 
 EVERY_S = 5.0
 ONE: PartitionId = ("events.raw", 1)
@@ -20,16 +20,16 @@ TO_20 = {ONE: GroupSpan(0, 20), TWO: GroupSpan(0, 20)}
 class Looks:
     """A watch, and the time that passes between two looks."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.watch = Watch(limits or Limits(suspect_s=30, stuck_s=120, settling_s=600), EVERY_S)
+    def __init__(self, limits: WatchdogLimits | None = None) -> None:
+        self.watch = RoleWatch(limits or WatchdogLimits(suspect_s=30, stuck_s=120, settling_s=600), EVERY_S)
         self.now_s = 1000.0
         self.watch.judge(self.now_s, BEHIND, TO_20)
 
     def after(
         self, seconds: float, report: RoleReport = BEHIND, spans: dict[PartitionId, GroupSpan] | None = TO_20
-    ) -> Verdict:
+    ) -> WatchdogVerdict:
         """Look every five seconds with the same to see; the last verdict."""
-        verdict: Verdict = Healthy()
+        verdict: WatchdogVerdict = Healthy()
         for _ in range(round(seconds / EVERY_S)):
             self.now_s += EVERY_S
             verdict = self.watch.judge(self.now_s, report, spans)
@@ -69,7 +69,7 @@ def test_what_is_committed_counts_where_the_role_does_not_know_yet() -> None:
 
 def test_one_partition_that_moves_does_not_excuse_another() -> None:
     looks = Looks()
-    verdict: Verdict = Healthy()
+    verdict: WatchdogVerdict = Healthy()
     for step in range(24):
         verdict = looks.after(5, RoleReport({ONE: PartitionProgress(10), TWO: PartitionProgress(step % 20)}))
     assert isinstance(verdict, Stuck) and "partition 1" in verdict.reason
@@ -112,7 +112,7 @@ def test_a_process_that_was_stopped_for_an_hour_is_not_condemned_for_it() -> Non
 
 def test_recovery_without_a_step_is_stuck_and_each_step_begins_anew() -> None:
     looks = Looks()
-    verdict: Verdict = Healthy()
+    verdict: WatchdogVerdict = Healthy()
     for step in range(500):
         verdict = looks.after(5, RoleReport(settling="recovering tables", steps=step))
     assert verdict == Healthy()
@@ -130,18 +130,18 @@ def test_recovery_is_no_idleness_of_the_partitions() -> None:
 
 
 def test_zero_switches_off() -> None:
-    assert Looks(Limits(suspect_s=0, stuck_s=0, settling_s=0)).after(10_000) == Healthy()
-    looks = Looks(Limits(suspect_s=30, stuck_s=0, settling_s=0))
+    assert Looks(WatchdogLimits(suspect_s=0, stuck_s=0, settling_s=0)).after(10_000) == Healthy()
+    looks = Looks(WatchdogLimits(suspect_s=30, stuck_s=0, settling_s=0))
     assert isinstance(looks.after(10_000), Suspect)
     assert looks.after(10_000, RoleReport(settling="recovering tables")) == Healthy()
 
 
 def test_patience_ends_with_one_time_too_many_within_the_window() -> None:
-    patience = Patience(2, within_s=100)
+    patience = RestartBudget(2, within_s=100)
     assert [patience.gives_up(now) for now in (0, 10, 20)] == [False, False, True]
-    rare = Patience(2, within_s=100)
+    rare = RestartBudget(2, within_s=100)
     assert not any(rare.gives_up(now) for now in range(0, 1000, 60))
-    assert Patience(0, within_s=100).gives_up(0)
+    assert RestartBudget(0, within_s=100).gives_up(0)
 
 
 def test_a_member_counts_from_what_is_open_else_from_where_it_reads() -> None:
@@ -170,7 +170,7 @@ def test_never_condemned_without_that_much_idle_time(
     seen: list[tuple[float, int, int, bool, bool]],
 ) -> None:
     """(seconds since the look before, low, moves, Kafka answers, waits on purpose)."""
-    watch, now_s, idle_s, before = Watch(Limits(suspect_s=30, stuck_s=120), EVERY_S), 0.0, 0.0, None
+    watch, now_s, idle_s, before = RoleWatch(WatchdogLimits(suspect_s=30, stuck_s=120), EVERY_S), 0.0, 0.0, None
     for passed_s, low, moves, answers, waits in seen:
         now_s += passed_s
         report = RoleReport({ONE: PartitionProgress(low, (moves,), now_s + 1 if waits else None)})

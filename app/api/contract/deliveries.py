@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from app.api.contract.fields import Input
 from app.api.contract.webhooks import Phases
-from app.core.match_reason import Why
+from app.core.match_reason import MatchReason
 from app.core.model.delivery import ManualAction
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
@@ -171,7 +171,7 @@ class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     #: null: the endpoint is removed
     url: str | None
     #: why it got the event or did not; judged by what the endpoint is now
-    why: Why
+    why: MatchReason
     explanation: str
     #: its delivery; null: there is none
     delivery: str | None

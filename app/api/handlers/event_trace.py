@@ -236,7 +236,7 @@ def _endpoints(
     said = []
     for row in rows:
         endpoint = mine.get(row.endpoint_id)
-        why: match_reason.Why = "matched" if endpoint is not None else "removed"
+        why: match_reason.MatchReason = "matched" if endpoint is not None else "removed"
         said.append(_said(row.endpoint_id, endpoint.url if endpoint else None, why, row))
     given = {row.endpoint_id for row in rows}
     for endpoint in mine.values():
@@ -246,7 +246,7 @@ def _endpoints(
     return said
 
 
-def _said(endpoint_id: str, url: str | None, why: match_reason.Why, row: DeliveryRow | None) -> EventEndpoint:
+def _said(endpoint_id: str, url: str | None, why: match_reason.MatchReason, row: DeliveryRow | None) -> EventEndpoint:
     return EventEndpoint(
         endpoint=endpoint_id,
         url=url,

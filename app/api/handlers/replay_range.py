@@ -9,14 +9,14 @@ from app.core.model.replay import OldestRecord
 from app.core.model.timestamps import BEGIN, iso
 
 
-class Span(NamedTuple):
+class TimeRange(NamedTuple):
     """What was asked for; `from_ms` 0 is the beginning."""
 
     from_ms: int
     to_ms: int
 
 
-def messages(span: Span, oldest: Mapping[int, OldestRecord], now_ms: int) -> list[str]:
+def messages(span: TimeRange, oldest: Mapping[int, OldestRecord], now_ms: int) -> list[str]:
     """What a person must know who takes the span for what will be read."""
     said = []
     times = [each.timestamp_ms for each in oldest.values() if each.timestamp_ms is not None]
@@ -39,7 +39,7 @@ def messages(span: Span, oldest: Mapping[int, OldestRecord], now_ms: int) -> lis
     return said
 
 
-def outcomes_messages(span: Span, oldest: Mapping[int, OldestRecord], only: str) -> list[str]:
+def outcomes_messages(span: TimeRange, oldest: Mapping[int, OldestRecord], only: str) -> list[str]:
     """What the log of attempts can no longer tell about the span; `oldest` is of the endpoints' partitions."""
     cut = [each for each in oldest.values() if each.has_lost and _begins_late(each, span)]
     if only == "all" or not cut:
@@ -53,5 +53,5 @@ def outcomes_messages(span: Span, oldest: Mapping[int, OldestRecord], only: str)
 _WRONG = {"failed": "not found", "missing": "taken for missing, and made again"}
 
 
-def _begins_late(oldest: OldestRecord, span: Span) -> bool:
+def _begins_late(oldest: OldestRecord, span: TimeRange) -> bool:
     return oldest.timestamp_ms is None or span.from_ms < oldest.timestamp_ms

@@ -10,7 +10,7 @@ import msgspec
 from app.api.contract.fields import FieldError
 from app.api.contract.replays import Counted, Progress, ReplayIn, ReplayOut
 from app.api.handlers import replay_range
-from app.api.handlers.replay_range import Span
+from app.api.handlers.replay_range import TimeRange
 from app.api.pagination import page
 from app.api.problems import invalid, not_found, refused, reused
 from app.api.request import Answer, Call, Services
@@ -84,7 +84,7 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
     """The replay with the part of the log that it is about: from here on that is fixed."""
     now_ms = api.clock.now_ms()
     try:
-        span = Span(*timestamps.span(body.from_, body.to, now_ms))
+        span = TimeRange(*timestamps.span(body.from_, body.to, now_ms))
     except timestamps.Unfit as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
     replay = Replay(
@@ -113,7 +113,7 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
 
 
 async def _stretch(
-    api: Services, span: Span, now_ms: int
+    api: Services, span: TimeRange, now_ms: int
 ) -> tuple[dict[int, int], dict[int, int], dict[int, OldestRecord]]:
     events = api.topics.name(TopicName.EVENTS_RAW)
     ends = await api.ends.ends(events)

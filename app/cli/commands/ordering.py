@@ -16,7 +16,7 @@ from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
 from app.core.topics.names import TopicName
-from app.roles.sequencer.key_queue import Line
+from app.roles.sequencer.key_queue import KeyQueue
 from app.runtime.topics import topics_of
 
 app = typer.Typer(
@@ -95,7 +95,7 @@ def _is_of(name: bytes, endpoint_id: str) -> bool:
 
 
 def _shown(name: bytes, value: bytes) -> dict[str, Any]:
-    line = msgspec.msgpack.decode(value, type=Line)
+    line = msgspec.msgpack.decode(value, type=KeyQueue)
     state = "blocked" if line.blocked >= 0 else "under way" if line.flying >= 0 else "at rest"
     if state == "at rest" and line.waiting:
         state = "stopped"

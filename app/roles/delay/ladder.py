@@ -30,13 +30,13 @@ T = TypeVar("T")
 HOLD_MS = 30_000
 
 
-class Release(msgspec.Struct, Generic[T], frozen=True):
+class ReleaseDue(msgspec.Struct, Generic[T], frozen=True):
     """Its time has come: back to deliveries."""
 
     item: T
 
 
-class HandDown(msgspec.Struct, Generic[T], frozen=True):
+class MoveDown(msgspec.Struct, Generic[T], frozen=True):
     """Put it into a smaller rung; it is due in `wait_s`."""
 
     item: T
@@ -62,9 +62,9 @@ class Ladder(Generic[T]):
         look_at = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
         self._queues.setdefault(place, deque()).append((look_at, due_ms, item, size))
 
-    def step(self, now_ms: int) -> list[Release[T] | HandDown[T]]:
+    def step(self, now_ms: int) -> list[ReleaseDue[T] | MoveDown[T]]:
         """Everything that has to happen now."""
-        orders: list[Release[T] | HandDown[T]] = []
+        orders: list[ReleaseDue[T] | MoveDown[T]] = []
         for queue in self._queues.values():
             while queue and queue[0][0] <= now_ms:
                 order = self._look(now_ms, *queue[0][1:])
@@ -75,15 +75,15 @@ class Ladder(Generic[T]):
         while self._held and self._held[0][0] <= now_ms:
             _, _, item, size = heappop(self._held)
             self._held_bytes -= size
-            orders.append(Release(item))
+            orders.append(ReleaseDue(item))
         return orders
 
-    def _look(self, now_ms: int, due_ms: int, item: T, size: int) -> list[Release[T] | HandDown[T]] | None:
+    def _look(self, now_ms: int, due_ms: int, item: T, size: int) -> list[ReleaseDue[T] | MoveDown[T]] | None:
         """What to do with a head; None: it stays (memory is full)."""
         if due_ms <= now_ms:
-            return [Release(item)]
+            return [ReleaseDue(item)]
         if due_ms - now_ms > HOLD_MS:
-            return [HandDown(item, (due_ms - now_ms) / 1000)]
+            return [MoveDown(item, (due_ms - now_ms) / 1000)]
         if self._full():
             return None
         self._serial += 1

@@ -22,7 +22,7 @@ from app.ports.consumer import GroupConsumer, Record
 from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
 from app.roles.committer import Committer
-from app.roles.delay.ladder import HandDown, Ladder, Release
+from app.roles.delay.ladder import Ladder, MoveDown, ReleaseDue
 
 log = structlog.get_logger(__name__)
 
@@ -158,12 +158,12 @@ class DelayRole:
                     place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size
                 )
 
-    def _obey(self, order: Release[_Waiting] | HandDown[_Waiting]) -> None:
+    def _obey(self, order: ReleaseDue[_Waiting] | MoveDown[_Waiting]) -> None:
         waiting = order.item
         record, partition = waiting.record, waiting.partition
         if not partition.active:
             return
-        if isinstance(order, HandDown):
+        if isinstance(order, MoveDown):
             topic = self._rung_topic[rung_for(order.wait_s, RUNGS)]
         else:
             topic = self._deliveries

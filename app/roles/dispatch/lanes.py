@@ -33,7 +33,7 @@ from app.roles.dispatch.lane import MIN_DEFER_MS, Lane
 T = TypeVar("T")
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class LaneLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of one dispatch worker."""
 
     #: requests in flight in total
@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 Why = Literal["lane_full", "rate_limit", "circuit_open"]
 
 
-class Full(msgspec.Struct, frozen=True):
+class LaneFull(msgspec.Struct, frozen=True):
     """The lane refuses; the endpoint could take the delivery at `until_ms`."""
 
     until_ms: int
@@ -68,7 +68,7 @@ _MAX_LANES = 20_000
 class Lanes(Generic[T]):
     """All lanes of one worker. `T` is opaque, hashable and unique (one object for each delivery handed in)."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LaneLimits) -> None:
         self._limits = limits
         self._lanes: dict[str, Lane[T]] = {}
         self._round: deque[Lane[T]] = deque()
@@ -103,7 +103,7 @@ class Lanes(Generic[T]):
         open_since_ms: float | None = None,
         again: bool = False,
         urgent: bool = False,
-    ) -> Full | None:
+    ) -> LaneFull | None:
         """Queue `item` (None), or refuse it (`Full`).
 
         `cap` and `rate` are the endpoint's own limits, `epoch` its epoch. `open_since_ms`: somebody else has opened its
@@ -135,13 +135,13 @@ class Lanes(Generic[T]):
 
     def _pass(
         self, lane: Lane[T], circuit: Circuit[T], item: T, now_ms: float, patient: float, *, urgent: bool
-    ) -> Full | None:
+    ) -> LaneFull | None:
         """The offer to a lane whose circuit is not closed."""
         if patient > self._limits.max_wait_ms and not urgent:
             return self._full(lane, now_ms, lane.interval_ms)
         was = circuit.state
         if not circuit.admits(item, now_ms, urgent=urgent):
-            return Full(round(max(circuit.put_off(now_ms), now_ms + MIN_DEFER_MS)), "circuit_open")
+            return LaneFull(round(max(circuit.put_off(now_ms), now_ms + MIN_DEFER_MS)), "circuit_open")
         if circuit.state != was:
             self._changed(lane, circuit)
         lane.queue.appendleft(item)
@@ -233,9 +233,9 @@ class Lanes(Generic[T]):
             self._enter(lane)
         self._open.discard(endpoint_id)
 
-    def stalled(self, now_ms: float) -> list[tuple[T, Full]]:
+    def stalled(self, now_ms: float) -> list[tuple[T, LaneFull]]:
         """Take out what waits behind an endpoint that has slowed down, newest first, each with its new due time."""
-        shed: list[tuple[T, Full]] = []
+        shed: list[tuple[T, LaneFull]] = []
         for lane in self._lanes.values():
             circuit = lane.circuit
             if circuit is not None and circuit.state != "closed":
@@ -252,14 +252,14 @@ class Lanes(Generic[T]):
                 shed.append((item, self._full(lane, now_ms, service)))
         return shed
 
-    def _shut_out(self, lane: Lane[T], circuit: Circuit[T], now_ms: float) -> list[tuple[T, Full]]:
+    def _shut_out(self, lane: Lane[T], circuit: Circuit[T], now_ms: float) -> list[tuple[T, LaneFull]]:
         """What waited in a lane when its circuit opened."""
         out = [item for item in lane.queue if item not in circuit.passes]
         if out:
             lane.queue = deque(item for item in lane.queue if item in circuit.passes)
             self.waiting -= len(out)
         return [
-            (item, Full(round(max(circuit.put_off(now_ms), now_ms + MIN_DEFER_MS)), "circuit_open")) for item in out
+            (item, LaneFull(round(max(circuit.put_off(now_ms), now_ms + MIN_DEFER_MS)), "circuit_open")) for item in out
         ]
 
     def too_narrow(self) -> bool:
@@ -291,10 +291,10 @@ class Lanes(Generic[T]):
         """When the next rate-limited lane may send; None: no lane waits for time."""
         return self._timed[0][0] if self._timed else None
 
-    def _full(self, lane: Lane[T], now_ms: float, service_ms: float) -> Full:
+    def _full(self, lane: Lane[T], now_ms: float, service_ms: float) -> LaneFull:
         if lane.interval_ms and service_ms <= lane.interval_ms:
-            return Full(round(max(lane.slot_ms(now_ms), now_ms + MIN_DEFER_MS)), "rate_limit")
-        return Full(round(lane.guess_ms(now_ms, service_ms)))
+            return LaneFull(round(max(lane.slot_ms(now_ms), now_ms + MIN_DEFER_MS)), "rate_limit")
+        return LaneFull(round(lane.guess_ms(now_ms, service_ms)))
 
     def _lane(self, endpoint_id: str, cap: int, rate: float | None, epoch: int) -> Lane[T]:
         lane = self._lanes.get(endpoint_id)

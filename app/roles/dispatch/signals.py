@@ -42,7 +42,7 @@ class _Memory:
         self.failing: dict[str, _Told] = {}
 
 
-class Teller:
+class SignalFilter:
     """What one dispatch worker has told of the endpoints in its partitions. A success costs one look into a set."""
 
     def __init__(self) -> None:
@@ -80,11 +80,11 @@ class Teller:
 _encoder = msgspec.json.Encoder()
 
 
-class Telling:
+class SignalEncoder:
     """The signals of one worker."""
 
     def __init__(self) -> None:
-        self._teller = Teller()
+        self._teller = SignalFilter()
 
     def forget(self, places: Iterable[PartitionId]) -> None:
         """What was told of these is no longer known."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from app.core.model.http_exchange import HttpOutcome, HttpReply
-from app.profiles.policy import Policy
+from app.profiles.policy import RetryPolicy
 from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
 
 
@@ -34,7 +34,7 @@ class Dead(msgspec.Struct, frozen=True, tag="dead"):
 Verdict = Delivered | RetryAt | Dead
 
 
-def judge(outcome: HttpOutcome, *, attempt: int, policy: Policy, now_ms: int, dice: float) -> Verdict:
+def judge(outcome: HttpOutcome, *, attempt: int, policy: RetryPolicy, now_ms: int, dice: float) -> Verdict:
     """Judge attempt number `attempt` (from 1) that ended at `now_ms`; `dice` is in [0, 1)."""
     retry_after = None
     if isinstance(outcome, HttpReply):

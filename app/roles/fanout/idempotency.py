@@ -17,19 +17,19 @@ import msgspec
 from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
 
 
-class Again(msgspec.Struct, frozen=True):
+class Redelivery(msgspec.Struct, frozen=True):
     """The same record seen again: process with its sequence."""
 
     sight: AcceptedRecord
 
 
-class Duplicate(msgspec.Struct, frozen=True):
+class DuplicateKey(msgspec.Struct, frozen=True):
     """Another record of the same event within the TTL: drop."""
 
     first: AcceptedRecord
 
 
-class First(msgspec.Struct, frozen=True):
+class NewKey(msgspec.Struct, frozen=True):
     """Never seen: process, and store `with_sight`."""
 
     others: tuple[AcceptedRecord, ...]
@@ -41,17 +41,17 @@ class First(msgspec.Struct, frozen=True):
 
 def decide(
     stored: bytes | None, partition: int, offset: int, timestamp_ms: int, ttl_ms: int
-) -> Again | Duplicate | First:
+) -> Redelivery | DuplicateKey | NewKey:
     """Judge the record at (partition, offset); `stored` is the table's value for its key."""
     if stored is None:
-        return First(())
+        return NewKey(())
     sights = decode(stored)
     for sight in sights:
         if sight.offset == offset and sight.partition == partition:
-            return Again(sight)
+            return Redelivery(sight)
     for sight in sights:
         # Another partition: the producer changed the key between sends, so offsets do not compare; time does.
         earlier = sight.offset < offset if sight.partition == partition else sight.timestamp_ms <= timestamp_ms
         if earlier and timestamp_ms - sight.timestamp_ms < ttl_ms:
-            return Duplicate(sight)
-    return First(sights)
+            return DuplicateKey(sight)
+    return NewKey(sights)

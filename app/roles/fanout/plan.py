@@ -39,7 +39,7 @@ from app.core.records.raw_event import Coordinates, data_of, understand
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import GROWTH, max_message_bytes
 from app.roles.fanout import idempotency, reset_detection
-from app.roles.fanout.reset_detection import Checkpoint, Position
+from app.roles.fanout.reset_detection import Checkpoint, ReadPosition
 from app.roles.fanout.sequences import BEGUN, BEGUN_LATE, begun_key
 
 #: bytes of a producer's key that a record about it repeats: compressed, a key may be larger than our topics take
@@ -75,7 +75,7 @@ class RawRecord(Protocol):
     def headers(self) -> Sequence[Header]: ...
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class FanoutRules(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that a plan depends on."""
 
     topic: str
@@ -98,7 +98,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return max_message_bytes(self.max_event_bytes) - GROWTH
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class RejectedRecord(msgspec.Struct, frozen=True):
     """A record that is no event."""
 
     record: RawRecord
@@ -106,7 +106,7 @@ class Rejection(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Drop(msgspec.Struct, frozen=True):
+class DuplicateRecord(msgspec.Struct, frozen=True):
     """A producer's duplicate."""
 
     record: RawRecord
@@ -116,7 +116,7 @@ class Drop(msgspec.Struct, frozen=True):
     first: idempotency_entry.AcceptedRecord
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class BatchPlan(msgspec.Struct, kw_only=True):
     """Everything that one slice of a batch causes."""
 
     #: every record before this offset is planned to its end, in this slice or an earlier one
@@ -132,8 +132,8 @@ class Plan(msgspec.Struct, kw_only=True):
     ordered: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
     #: the same, for paused endpoints: to be put into deliveries.dead
     aside: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
-    rejections: list[Rejection] = msgspec.field(default_factory=list)
-    duplicates: list[Drop] = msgspec.field(default_factory=list)
+    rejections: list[RejectedRecord] = msgspec.field(default_factory=list)
+    duplicates: list[DuplicateRecord] = msgspec.field(default_factory=list)
     #: what the tables have to remember
     sights: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     sequences: dict[bytes, bytes] = msgspec.field(default_factory=dict)
@@ -160,20 +160,20 @@ class _UnderWay(msgspec.Struct):
     cut: bool = False
 
 
-Lookup = Callable[[bytes], bytes | None]
+TableLookup = Callable[[bytes], bytes | None]
 
 
-class Planner:
+class BatchPlanner:
     """Plans batches of one partition. `sight` and `sequence` read the tables `idempotency` and `ordering`."""
 
     def __init__(
         self,
-        rules: Rules,
+        rules: FanoutRules,
         partition: int,
         directory: Directory,
         registry_position: Callable[[], int],
-        sight: Lookup,
-        sequence: Lookup,
+        sight: TableLookup,
+        sequence: TableLookup,
         violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
         spent: Callable[[], int] = lambda: 0,
         start: int = 0,
@@ -189,7 +189,7 @@ class Planner:
         self._sight = sight
         self._sequence = sequence
         self._violation = violation
-        self._plan = Plan()
+        self._plan = BatchPlan()
         self._most = outputs or (lambda: rules.slice_outputs)
         self._left = self._most()
         self._bytes = 0
@@ -201,8 +201,8 @@ class Planner:
             self._plan.sequences[begun_key(partition)] = BEGUN_LATE if self._late else BEGUN
 
     def slices(
-        self, records: Sequence[RawRecord], position: Position, checkpoint: Checkpoint | None = None
-    ) -> Iterator[Plan]:
+        self, records: Sequence[RawRecord], position: ReadPosition, checkpoint: Checkpoint | None = None
+    ) -> Iterator[BatchPlan]:
         """Plan all records of a batch, in order. What a slice says is to be in the tables before the next is asked for.
 
         `checkpoint`: how far the event at its offset was planned and acknowledged before.
@@ -217,8 +217,8 @@ class Planner:
                 yield self._cut(upto)
         yield self._cut(upto)
 
-    def _cut(self, upto: int, work: _UnderWay | None = None) -> Plan:
-        plan, self._plan = self._plan, Plan()
+    def _cut(self, upto: int, work: _UnderWay | None = None) -> BatchPlan:
+        plan, self._plan = self._plan, BatchPlan()
         self._left, self._bytes = self._most(), 0
         self._spent_before = self._spent()
         plan.upto = plan.begun = upto
@@ -244,7 +244,7 @@ class Planner:
                 checkpoint = None
             return self._event(event, record, replay_id, checkpoint)
         except MalformedEvent as error:
-            self._plan.rejections.append(Rejection(record, error.reason, error.detail))
+            self._plan.rejections.append(RejectedRecord(record, error.reason, error.detail))
             return None
 
     def _judge(self, event: Event) -> None:
@@ -282,14 +282,14 @@ class Planner:
         key = table_key(event.tenant, event.mode, name)
         stored = self._plan.sights.get(key) or self._sight(key)
         match idempotency.decide(stored, self._partition, record.offset, record.timestamp, self._rules.ttl_ms):
-            case idempotency.Duplicate(first=first):
-                self._plan.duplicates.append(Drop(record, name, event, first))
+            case idempotency.DuplicateKey(first=first):
+                self._plan.duplicates.append(DuplicateRecord(record, name, event, first))
                 return False, None
-            case idempotency.Again(sight=sight):
+            case idempotency.Redelivery(sight=sight):
                 self._plan.sights[key] = stored or b""
                 self._number(event, record.offset, at_least=sight.sequence)
                 return True, sight.sequence or None
-            case idempotency.First() as new:
+            case idempotency.NewKey() as new:
                 self._judge(event)
                 number = self._number(event, record.offset)
                 sight = idempotency_entry.AcceptedRecord(

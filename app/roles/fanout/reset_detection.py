@@ -20,7 +20,7 @@ import msgspec
 from app.core.model import ids
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ReadPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of the table `positions`."""
 
     #: the offset after the highest one processed
@@ -51,13 +51,13 @@ class _Read(Protocol):
 
 
 _checkpoints = msgspec.json.Decoder(Checkpoint)
-_decoder = msgspec.json.Decoder(Position)
+_decoder = msgspec.json.Decoder(ReadPosition)
 #: no offset is as large
 _END = 1 << 63
 _encoder = msgspec.json.Encoder()
 
 
-def read(stored: bytes | None) -> Position | None:
+def read(stored: bytes | None) -> ReadPosition | None:
     """The table's value; None: nothing known (what we cannot have written counts as that)."""
     if stored is None:
         return None
@@ -69,31 +69,31 @@ def read(stored: bytes | None) -> Position | None:
 
 
 def begin(
-    known: Position | None, group: str, partition: int, start: int, *, was_reset: bool, moved: bool = False
-) -> Position:
+    known: ReadPosition | None, group: str, partition: int, start: int, *, was_reset: bool, moved: bool = False
+) -> ReadPosition:
     """Reading of a partition begins at `start` after an assignment; `was_reset`: the commit there is not ours.
 
     `moved`: the log is not the one in which other positions were reached.
     """
     if known is None or moved:
-        return Position(high=start)
+        return ReadPosition(high=start)
     if was_reset and start < known.high:
         replay = ids.replay_id(group, partition, start, known.high)
         return msgspec.structs.replace(known, replay_id=replay, replay_until=known.high)
     return known
 
 
-def advance(position: Position, next_offset: int) -> Position:
+def advance(position: ReadPosition, next_offset: int) -> ReadPosition:
     """A batch that ends before `next_offset` was processed."""
     return msgspec.structs.replace(position, high=max(position.high, next_offset))
 
 
-def replay_of(position: Position, offset: int) -> str:
+def replay_of(position: ReadPosition, offset: int) -> str:
     """The replay that a record belongs to; empty: none."""
     return position.replay_id if offset < position.replay_until else ""
 
 
-def write(position: Position) -> bytes:
+def write(position: ReadPosition) -> bytes:
     """The table's value."""
     return _encoder.encode(position)
 

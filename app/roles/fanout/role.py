@@ -26,7 +26,7 @@ from app.ports.registry import DirectoryFeed
 from app.ports.stream import SchemaValidator, StreamApp, StreamBatch, StreamPartition
 from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key, position_key
+from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key, position_key
 from app.roles.fanout.records import dropped, rejected
 from app.roles.fanout.slicing import SliceSize
 
@@ -60,7 +60,7 @@ class _Partition:
         """The latest planned sequence of an ordering key."""
         return self._ahead.get(key) or self.partition.read("ordering", key)
 
-    def advance(self, plan: Plan) -> dict[bytes, bytes | None]:
+    def advance(self, plan: BatchPlan) -> dict[bytes, bytes | None]:
         """A slice is planned: know it for the next one. What the table `positions` has to remember with it."""
         self._ahead.update(plan.sequences)
         self.position = reset_detection.advance(self.position, plan.begun)
@@ -92,7 +92,7 @@ class FanoutRole:
         feed: DirectoryFeed,
         schemas: SchemaValidator,
         meter: Meter,
-        rules: Rules,
+        rules: FanoutRules,
         clock: Clock,
         group: str,
         deliveries: str,
@@ -139,7 +139,7 @@ class FanoutRole:
         """Plan a batch and append what it causes; its acknowledgement follows by itself."""
         await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
         parts = self._pipe.parts(batch)
-        slices: Iterator[Plan] | None = None
+        slices: Iterator[BatchPlan] | None = None
         upto, end = -1, batch.records[-1].offset + 1
         while upto < end:
             async with self._pipe.turn():
@@ -152,7 +152,7 @@ class FanoutRole:
                 self._write(plan, parts)
                 self._size.took(self._clock.monotonic() - begun_s)
 
-    def _write(self, plan: Plan, parts: PartedBatch) -> None:
+    def _write(self, plan: BatchPlan, parts: PartedBatch) -> None:
         partition = parts.batch.partition
         known = self._partition(partition)
         remembered = known.advance(plan)
@@ -161,10 +161,10 @@ class FanoutRole:
         with parts.outputs(plan.upto, last_words) as bundle:
             self._append(partition, plan, remembered, bundle)
 
-    def _plan(self, batch: StreamBatch) -> Iterator[Plan]:
+    def _plan(self, batch: StreamBatch) -> Iterator[BatchPlan]:
         partition = batch.partition
         known = self._partition(partition)
-        planner = Planner(
+        planner = BatchPlanner(
             self._rules,
             partition.number,
             self._feed.directory,
@@ -185,7 +185,7 @@ class FanoutRole:
         return known
 
     def _append(
-        self, partition: StreamPartition, plan: Plan, remembered: Mapping[bytes, bytes | None], bundle: AckGroup
+        self, partition: StreamPartition, plan: BatchPlan, remembered: Mapping[bytes, bytes | None], bundle: AckGroup
     ) -> None:
         remember(partition, "idempotency", plan.sights, bundle)
         remember(partition, "positions", remembered, bundle)
@@ -204,7 +204,7 @@ class FanoutRole:
             bundle.append(self._duplicates, key=key, value=b"", headers=headers, partition=partition.number)
         self._measure(plan)
 
-    def _measure(self, plan: Plan) -> None:
+    def _measure(self, plan: BatchPlan) -> None:
         for result, number in (
             ("accepted", plan.accepted),
             ("duplicate", len(plan.duplicates)),

@@ -12,7 +12,7 @@ DAY_MS = 24 * HOUR_MS
 _APART_MS = HOUR_MS // 2
 
 
-class Failure(msgspec.Struct, frozen=True, array_like=True):
+class FailedAttempt(msgspec.Struct, frozen=True, array_like=True):
     """A failed attempt that may start a clock."""
 
     at_ms: int
@@ -20,7 +20,9 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     delivery: str
 
 
-def begins(rule: DisableRule, onset: tuple[Failure, ...], failure: Failure) -> tuple[tuple[Failure, ...], int]:
+def begins(
+    rule: DisableRule, onset: tuple[FailedAttempt, ...], failure: FailedAttempt
+) -> tuple[tuple[FailedAttempt, ...], int]:
     """Another failure: what may start the clock from now on, and when it has started (0: not yet)."""
     window_ms = None if rule.onset_window_h is None else rule.onset_window_h * HOUR_MS
     seen = tuple(each for each in onset if window_ms is None or failure.at_ms - each.at_ms <= window_ms)

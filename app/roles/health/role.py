@@ -33,14 +33,22 @@ from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
 from app.roles.ack_pipeline import AckPipeline, remember
-from app.roles.health.transitions import Disable, Health, Said, Show, ShowCircuit, Tell, observe
+from app.roles.health.transitions import (
+    AppendNotice,
+    DisableEndpoint,
+    EmittedActions,
+    HealthState,
+    ShowCircuit,
+    ShowFailing,
+    observe,
+)
 
 log = structlog.get_logger(__name__)
 
 TABLE = "state"
 _NO_RULE = DisableRule()
 _encoder = msgspec.msgpack.Encoder()
-_state = msgspec.msgpack.Decoder(Health)
+_state = msgspec.msgpack.Decoder(HealthState)
 _json = msgspec.json.Encoder()
 #: lines about endpoints that begin to fail or recover, in that many seconds
 _LINES, _LINES_S = 50, 10.0
@@ -99,13 +107,13 @@ class HealthRole:
             await self._work(batch)
 
     async def _work(self, batch: StreamBatch) -> None:
-        states: dict[bytes, Health | None] = {}
-        said: list[tuple[Record, Said]] = []
+        states: dict[bytes, HealthState | None] = {}
+        said: list[tuple[Record, EmittedActions]] = []
         for record in batch.records:
             orders = self._observe(batch.partition, states, record)
             if orders is not None:
                 said.append((record, orders))
-        disables = any(isinstance(order, Disable) for _, each in said for order in each.orders)
+        disables = any(isinstance(order, DisableEndpoint) for _, each in said for order in each.orders)
         places = await self._places(batch.partition) if disables else None
         if not batch.partition.current:
             return  # while that was awaited: whoever has the partition now reads it
@@ -115,7 +123,9 @@ class HealthRole:
             encoded = {key: _encoder.encode(state) if state else None for key, state in states.items()}
             remember(batch.partition, TABLE, encoded, bundle)
 
-    def _observe(self, partition: StreamPartition, states: dict[bytes, Health | None], record: Record) -> Said | None:
+    def _observe(
+        self, partition: StreamPartition, states: dict[bytes, HealthState | None], record: Record
+    ) -> EmittedActions | None:
         key = record.key or b""
         try:
             signal: HealthSignal = read(record.value)
@@ -137,15 +147,15 @@ class HealthRole:
             begin = await ends.fanned_out()
             return _Places(begin, (await ends.ends(self._dead)).get(partition.number, 0))
 
-    def _obey(self, bundle: AckGroup, record: Record, said: Said, places: _Places | None) -> None:
+    def _obey(self, bundle: AckGroup, record: Record, said: EmittedActions, places: _Places | None) -> None:
         key = record.key or b""
         for index, order in enumerate(said.orders):
-            if isinstance(order, Tell):
+            if isinstance(order, AppendNotice):
                 self._meter.count("notices_total", kind=order.notice.kind)
                 value = _json.encode(order.notice)
                 bundle.append(self._notices, key=order.notice.tenant.encode(), value=value)
             else:
-                if not isinstance(order, Disable):  # that one has a line of its own
+                if not isinstance(order, DisableEndpoint):  # that one has a line of its own
                     self._note(order, key.decode(), record.timestamp / 1000)
                 action = self._action(key.decode(), said.epoch, order, places)
                 name = ids.health_command_id(action.id, said.epoch, said.offset, index)
@@ -154,11 +164,11 @@ class HealthRole:
                 bundle.append(self._commands, key=key, value=encode(command))
 
     def _action(
-        self, endpoint_id: str, epoch: int, order: Show | Disable | ShowCircuit, places: _Places | None
+        self, endpoint_id: str, epoch: int, order: ShowFailing | DisableEndpoint | ShowCircuit, places: _Places | None
     ) -> MarkFailing | SuspendEndpoint | MarkCircuit:
         if isinstance(order, ShowCircuit):
             return MarkCircuit(endpoint_id, epoch, order.circuit)
-        if isinstance(order, Show):
+        if isinstance(order, ShowFailing):
             change = "cleared" if order.failing_since_ms is None else "failing"
             self._meter.count("endpoint_health_total", change=change)
             return MarkFailing(endpoint_id, epoch, order.failing_since_ms, order.disable_at_ms)
@@ -175,9 +185,9 @@ class HealthRole:
             epoch=epoch,
         )
 
-    def _note(self, order: Show | ShowCircuit, endpoint_id: str, now_s: float) -> None:
+    def _note(self, order: ShowFailing | ShowCircuit, endpoint_id: str, now_s: float) -> None:
         """A line of the log; thousands of endpoints may fail at once."""
-        if isinstance(order, Show):
+        if isinstance(order, ShowFailing):
             event = "endpoint.recovered" if order.failing_since_ms is None else "endpoint.failing"
         else:
             event = "endpoint.circuit_closed" if order.circuit is None else "endpoint.circuit_open"
@@ -186,7 +196,7 @@ class HealthRole:
             log.info(event, endpoint=endpoint_id, **({"lines_left_out": omitted} if omitted else {}))
 
 
-def _known(stored: bytes | None) -> Health | None:
+def _known(stored: bytes | None) -> HealthState | None:
     """A table's value; what we cannot have written counts as nothing."""
     try:
         return _state.decode(stored) if stored is not None else None

@@ -29,11 +29,11 @@ from app.core.records.notice import Notice, NoticeKind
 from app.core.records.signal import HealthSignal
 from app.profiles.policy import DisableRule, effective
 from app.roles.health import wording as words
-from app.roles.health.onset import DAY_MS, Failure, begins
+from app.roles.health.onset import DAY_MS, FailedAttempt, begins
 
-Stage = Literal["healthy", "failing", "shown", "warned", "urgent", "disabled"]
-Sight = Literal["success", "failure", "lasting", "half", "three_quarters", "over", "gone", "rest", "renewal"]
-Deed = Literal["show", "hide", "warn", "disable", "tell_recovery"]
+HealthStage = Literal["healthy", "failing", "shown", "warned", "urgent", "disabled"]
+HealthTrigger = Literal["success", "failure", "lasting", "half", "three_quarters", "over", "gone", "rest", "renewal"]
+HealthEffect = Literal["show", "hide", "warn", "disable", "tell_recovery"]
 
 #: an endpoint that fails for shorter than that is not shown as failing: most failures are over sooner
 _LASTING_MS = 600_000
@@ -46,52 +46,52 @@ _REMEMBERED = 16
 _TEXT = 2048
 
 
-class Transition(NamedTuple):
+class HealthTransition(NamedTuple):
     """One line of the machine."""
 
-    stages: tuple[Stage, ...]
-    sight: Sight
-    to: Stage
-    deeds: tuple[Deed, ...]
+    stages: tuple[HealthStage, ...]
+    sight: HealthTrigger
+    to: HealthStage
+    deeds: tuple[HealthEffect, ...]
 
 
-_WELL: tuple[Stage, ...] = ("healthy", "failing", "shown")
-_ON: tuple[Stage, ...] = (*_WELL, "warned", "urgent")
+_WELL: tuple[HealthStage, ...] = ("healthy", "failing", "shown")
+_ON: tuple[HealthStage, ...] = (*_WELL, "warned", "urgent")
 
 #: whatever is not here changes nothing
-TRANSITIONS: tuple[Transition, ...] = (
-    Transition(("healthy",), "failure", "failing", ()),
-    Transition(("failing", "shown"), "lasting", "shown", ("show",)),
-    Transition(_WELL, "half", "warned", ("show", "warn")),
-    Transition(("warned",), "half", "warned", ("show",)),
-    Transition((*_WELL, "warned"), "three_quarters", "urgent", ("show", "warn")),
-    Transition(("urgent",), "three_quarters", "urgent", ("show",)),
-    Transition(_ON, "over", "disabled", ("show", "disable")),
-    Transition(_ON, "gone", "disabled", ("show", "disable")),
-    Transition(("failing",), "success", "healthy", ()),
-    Transition(("shown",), "success", "healthy", ("hide",)),
-    Transition(("warned", "urgent"), "success", "healthy", ("hide", "tell_recovery")),
-    Transition(("failing",), "rest", "healthy", ()),
-    Transition(("shown", "warned", "urgent"), "rest", "healthy", ("hide",)),
-    Transition((*_ON, "disabled"), "renewal", "healthy", ()),
+TRANSITIONS: tuple[HealthTransition, ...] = (
+    HealthTransition(("healthy",), "failure", "failing", ()),
+    HealthTransition(("failing", "shown"), "lasting", "shown", ("show",)),
+    HealthTransition(_WELL, "half", "warned", ("show", "warn")),
+    HealthTransition(("warned",), "half", "warned", ("show",)),
+    HealthTransition((*_WELL, "warned"), "three_quarters", "urgent", ("show", "warn")),
+    HealthTransition(("urgent",), "three_quarters", "urgent", ("show",)),
+    HealthTransition(_ON, "over", "disabled", ("show", "disable")),
+    HealthTransition(_ON, "gone", "disabled", ("show", "disable")),
+    HealthTransition(("failing",), "success", "healthy", ()),
+    HealthTransition(("shown",), "success", "healthy", ("hide",)),
+    HealthTransition(("warned", "urgent"), "success", "healthy", ("hide", "tell_recovery")),
+    HealthTransition(("failing",), "rest", "healthy", ()),
+    HealthTransition(("shown", "warned", "urgent"), "rest", "healthy", ("hide",)),
+    HealthTransition((*_ON, "disabled"), "renewal", "healthy", ()),
 )
 _TABLE = {(stage, each.sight): each for each in TRANSITIONS for stage in each.stages}
 
 
-class Show(msgspec.Struct, frozen=True, array_like=True, tag="show"):
+class ShowFailing(msgspec.Struct, frozen=True, array_like=True, tag="show"):
     """Let everybody see since when the endpoint fails, and when that ends it; None: it does not (any more)."""
 
     failing_since_ms: int | None
     disable_at_ms: int | None
 
 
-class Disable(msgspec.Struct, frozen=True, array_like=True, tag="disable"):
+class DisableEndpoint(msgspec.Struct, frozen=True, array_like=True, tag="disable"):
     """Switch it off."""
 
     reason: str
 
 
-class Tell(msgspec.Struct, frozen=True, array_like=True, tag="tell"):
+class AppendNotice(msgspec.Struct, frozen=True, array_like=True, tag="tell"):
     """Append a notice."""
 
     notice: Notice
@@ -103,30 +103,30 @@ class ShowCircuit(msgspec.Struct, frozen=True, array_like=True, tag="circuit"):
     circuit: OpenCircuit | None
 
 
-Order = Show | Disable | Tell | ShowCircuit
+HealthAction = ShowFailing | DisableEndpoint | AppendNotice | ShowCircuit
 
 
-class Said(msgspec.Struct, frozen=True, array_like=True):
+class EmittedActions(msgspec.Struct, frozen=True, array_like=True):
     """What the record at an offset led to."""
 
     offset: int
     epoch: int
-    orders: tuple[Order, ...]
+    orders: tuple[HealthAction, ...]
 
 
-class Health(msgspec.Struct, frozen=True, array_like=True):
+class HealthState(msgspec.Struct, frozen=True, array_like=True):
     """The value of the table `health`; times are those of records, in milliseconds."""
 
     applied: int = -1
     epoch: int = 0
-    stage: Stage = "healthy"
+    stage: HealthStage = "healthy"
     #: failed attempts in a row
     failures: int = 0
     #: the first and the last of them
     since_ms: int = 0
     last_ms: int = 0
     #: failures that may start the clock of a rule in days
-    onset: tuple[Failure, ...] = ()
+    onset: tuple[FailedAttempt, ...] = ()
     #: since when that clock runs; 0: it does not
     clock_ms: int = 0
     #: what is shown
@@ -135,7 +135,7 @@ class Health(msgspec.Struct, frozen=True, array_like=True):
     #: dead deliveries of the day that began then
     dead: int = 0
     dead_since_ms: int = 0
-    said: tuple[Said, ...] = ()
+    said: tuple[EmittedActions, ...] = ()
     #: since when its circuit is open; 0: it is closed
     silent_since_ms: int = 0
     #: a notice has said so
@@ -144,8 +144,13 @@ class Health(msgspec.Struct, frozen=True, array_like=True):
 
 
 def observe(
-    state: Health | None, endpoint: Endpoint | None, rule: DisableRule, signal: HealthSignal, offset: int, at_ms: int
-) -> tuple[Health | None, Said | None]:
+    state: HealthState | None,
+    endpoint: Endpoint | None,
+    rule: DisableRule,
+    signal: HealthSignal,
+    offset: int,
+    at_ms: int,
+) -> tuple[HealthState | None, EmittedActions | None]:
     """A signal at `offset` of the log, appended at `at_ms`: the state after it (None: forget it), and the orders.
 
     `endpoint` is the endpoint as it is now (None: removed), `rule` that of its profile.
@@ -156,11 +161,11 @@ def observe(
         return None, None
     if signal.epoch < endpoint.epoch or endpoint.status == "disabled":
         return state, None
-    step = _Step(state or Health(), endpoint, effective(rule, endpoint), signal, offset, at_ms)
+    step = _Step(state or HealthState(), endpoint, effective(rule, endpoint), signal, offset, at_ms)
     after, orders = step.take()
     if signal.outcome == "ok" and not after.said and not orders and not after.dead and not after.silent_since_ms:
         return None, None
-    said = Said(offset, signal.epoch, tuple(orders)) if orders else None
+    said = EmittedActions(offset, signal.epoch, tuple(orders)) if orders else None
     kept = (*after.said, said)[-_REMEMBERED:] if said else after.said
     return msgspec.structs.replace(after, applied=offset, said=kept), said
 
@@ -169,7 +174,7 @@ class _Step:
     """One signal on its way through the machine."""
 
     def __init__(
-        self, state: Health, endpoint: Endpoint, rule: DisableRule, signal: HealthSignal, offset: int, at_ms: int
+        self, state: HealthState, endpoint: Endpoint, rule: DisableRule, signal: HealthSignal, offset: int, at_ms: int
     ) -> None:
         self._state = state
         self._endpoint = endpoint
@@ -177,13 +182,13 @@ class _Step:
         self._signal = signal
         self._offset = offset
         self._at_ms = max(at_ms, state.last_ms)
-        self._orders: list[Order] = []
+        self._orders: list[HealthAction] = []
 
-    def take(self) -> tuple[Health, list[Order]]:
+    def take(self) -> tuple[HealthState, list[HealthAction]]:
         """The state after the signal, and the orders."""
         if self._state.epoch != self._signal.epoch:
             self._move("renewal")
-            self._state = Health(epoch=self._signal.epoch, said=self._state.said)
+            self._state = HealthState(epoch=self._signal.epoch, said=self._state.said)
         if self._signal.outcome == "ok":
             self._succeed()
         elif self._signal.outcome == "failed" and self._state.stage != "disabled":
@@ -216,7 +221,7 @@ class _Step:
         state = self._state
         onset, clock_ms = state.onset, state.clock_ms
         if self._rule.failing_days and not clock_ms:
-            onset, clock_ms = begins(self._rule, onset, Failure(self._at_ms, self._signal.delivery_id[-8:]))
+            onset, clock_ms = begins(self._rule, onset, FailedAttempt(self._at_ms, self._signal.delivery_id[-8:]))
         self._set(
             failures=state.failures + 1,
             since_ms=state.since_ms or self._at_ms,
@@ -226,7 +231,7 @@ class _Step:
         )
         self._move(self._sight())
 
-    def _sight(self) -> Sight:
+    def _sight(self) -> HealthTrigger:
         share = self._share()
         if self._signal.dead == "gone" and self._rule.gone_410:
             return "gone"
@@ -246,7 +251,7 @@ class _Step:
             return counted
         return max(counted, (self._at_ms - state.clock_ms) / (rule.failing_days * DAY_MS))
 
-    def _move(self, sight: Sight) -> None:
+    def _move(self, sight: HealthTrigger) -> None:
         line = _TABLE.get((self._state.stage, sight))
         if line is None:
             return
@@ -254,7 +259,7 @@ class _Step:
         for deed in line.deeds:
             self._do(deed, sight)
 
-    def _do(self, deed: Deed, sight: Sight) -> None:
+    def _do(self, deed: HealthEffect, sight: HealthTrigger) -> None:
         match deed:
             case "show":
                 self._show(self._state.since_ms, self._disable_at_ms())
@@ -265,7 +270,7 @@ class _Step:
                 self._tell("endpoint.failing", words.failing(self._facts(), percent), percent=percent)
             case "disable":
                 reason = words.disabled(self._facts(), gone=sight == "gone")
-                self._orders.append(Disable(clip(reason, _TEXT)))
+                self._orders.append(DisableEndpoint(clip(reason, _TEXT)))
                 self._tell("endpoint.disabled", reason, gone=int(sight == "gone"))
             case "tell_recovery":
                 self._tell("endpoint.recovered", words.recovered(self._facts()))
@@ -292,7 +297,7 @@ class _Step:
     def _show(self, since_ms: int | None, disable_at_ms: int | None) -> None:
         if self._state.shown != (since_ms, disable_at_ms):
             self._set(shown=(since_ms, disable_at_ms))
-            self._orders.append(Show(since_ms, disable_at_ms))
+            self._orders.append(ShowFailing(since_ms, disable_at_ms))
 
     def _disable_at_ms(self) -> int | None:
         if not self._rule.failing_days or not self._state.clock_ms:
@@ -317,9 +322,9 @@ class _Step:
                 reason=reason,
             )
 
-    def _facts(self) -> words.Facts:
+    def _facts(self) -> words.HealthFacts:
         state, at = self._state, self._disable_at_ms()
-        return words.Facts(
+        return words.HealthFacts(
             url=self._endpoint.url,
             failures=state.failures,
             since=iso(state.since_ms) if state.since_ms else None,
@@ -345,7 +350,7 @@ class _Step:
         }
         data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
         self._orders.append(
-            Tell(
+            AppendNotice(
                 Notice(
                     id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms),
                     tenant=self._endpoint.tenant,

@@ -8,7 +8,7 @@ from app.core.wording import plain
 from app.profiles.policy import DisableRule
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class HealthFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known at the moment."""
 
     url: str
@@ -20,21 +20,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-def failing(facts: Facts, percent: int) -> str:
+def failing(facts: HealthFacts, percent: int) -> str:
     """A warning."""
     return (
         f"{facts.url} {_so_far(facts)}. It will be disabled {_when(facts)}; {percent} % of that are over{_last(facts)}"
     )
 
 
-def disabled(facts: Facts, *, gone: bool) -> str:
+def disabled(facts: HealthFacts, *, gone: bool) -> str:
     """The reason, as it is shown beside the status."""
     if gone:
         return "Disabled: it answered 410 Gone, which asks for no further requests."
     return f"Disabled: it {_so_far(facts)}{_last(facts)}"
 
 
-def recovered(facts: Facts) -> str:
+def recovered(facts: HealthFacts) -> str:
     """All is well."""
     return f"{facts.url} takes deliveries again. It {_so_far(facts)}."
 
@@ -51,18 +51,18 @@ def answers(url: str, since: str) -> str:
     return f"{url} answers again; it had been silent since {since}. What waited for it is being delivered."
 
 
-def dead(facts: Facts, deliveries: int, reason: str) -> str:
+def dead(facts: HealthFacts, deliveries: int, reason: str) -> str:
     """Deliveries were given up."""
     number = "A delivery" if deliveries == 1 else f"{deliveries} deliveries of one day"
     return f"{number} to {facts.url} could not be made and will not be tried again: {reason}{_last(facts)}"
 
 
-def _so_far(facts: Facts) -> str:
+def _so_far(facts: HealthFacts) -> str:
     times = "once" if facts.failures == 1 else f"{facts.failures} times in a row"
     return f"has failed {times}, since {facts.since}" if facts.since else f"has failed {times}"
 
 
-def _when(facts: Facts) -> str:
+def _when(facts: HealthFacts) -> str:
     ways = []
     if facts.rule.consecutive_failures:
         ways.append(f"after {facts.rule.consecutive_failures} failures in a row")
@@ -71,5 +71,5 @@ def _when(facts: Facts) -> str:
     return " or ".join(ways)
 
 
-def _last(facts: Facts) -> str:
+def _last(facts: HealthFacts) -> str:
     return f". The last time: {plain(facts.error)}" if facts.error else ""

@@ -36,7 +36,7 @@ _TO_DO = {
 }
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class EmailPace(msgspec.Struct, frozen=True, kw_only=True):
     """How often a tenant is written to, in seconds."""
 
     #: what comes within that time after the first notice goes into the same e-mail

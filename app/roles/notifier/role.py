@@ -33,7 +33,7 @@ from app.ports.metrics import Meter
 from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
 from app.roles.committer import Committer
-from app.roles.notifier.digest import Pace, letter, pause_s
+from app.roles.notifier.digest import EmailPace, letter, pause_s
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class NotifierRole:
         topics: Topics,
         clock: Clock,
         meter: Meter,
-        pace: Pace,
+        pace: EmailPace,
     ) -> None:
         """`mailer` None: there is no mail server. `link` gives the unsubscribe link of a tenant's address."""
         self._source = source

@@ -52,7 +52,7 @@ from app.roles.registry.rules import endpoint_problems, event_type_problems, key
 from app.roles.registry.suspensions import bounded
 
 
-class Change(msgspec.Struct, frozen=True):
+class RegistryChange(msgspec.Struct, frozen=True):
     """A record for the registry; value None removes."""
 
     key: str
@@ -85,7 +85,7 @@ def decide(
     now_ms: int,
     profiles: Collection[str],
     most: TenantLimits = DEFAULT_LIMITS,
-) -> list[Change]:
+) -> list[RegistryChange]:
     """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`.
 
     `most`: what one tenant may have.
@@ -102,7 +102,10 @@ def decide(
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
             replays = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
-            return [Change(f"endpoint/{id_}", None, 0), *(Change(f"replay/{each}", None, 0) for each in replays)]
+            return [
+                RegistryChange(f"endpoint/{id_}", None, 0),
+                *(RegistryChange(f"replay/{each}", None, 0) for each in replays),
+            ]
         case PutTenant():
             return [_put_tenant(command.action, directory, now_ms, profiles)]
         case UnsubscribeAddress(tenant=tenant, address=address):
@@ -123,7 +126,7 @@ def decide(
             return _decide_others(command, directory, now_ms, most)
 
 
-def _decide_others(command: Command, directory: Directory, now_ms: int, most: TenantLimits) -> list[Change]:
+def _decide_others(command: Command, directory: Directory, now_ms: int, most: TenantLimits) -> list[RegistryChange]:
     match command.action:
         case CreateKey(key=key):
             if key.id in directory.keys:
@@ -132,11 +135,11 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
             if problems:
                 raise CommandRefused("invalid", "; ".join(problems))
             check_room(directory.holdings(key.tenant), most, "keys")
-            return [Change(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
+            return [RegistryChange(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
         case RevokeKey(id=id_):
             if id_ not in directory.keys:
                 raise CommandRefused("not_found", f"there is no key {id_}")
-            return [Change(f"key/{id_}", None, 0)]
+            return [RegistryChange(f"key/{id_}", None, 0)]
         case PutEventType(event_type=event_type):
             if (event_type.tenant, event_type.mode, event_type.name) not in directory.event_types:
                 check_room(directory.holdings(event_type.tenant), most, "event_types")
@@ -144,13 +147,13 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
         case RemoveEventType(tenant=tenant, mode=mode, name=name):
             if (tenant, mode, name) not in directory.event_types:
                 raise CommandRefused("not_found", f"there is no event type {name}")
-            return [Change(f"type/{tenant}/{mode}/{name}", None, 0)]
+            return [RegistryChange(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
             return _replays(replays_.decide(command.action, directory, now_ms))
         case SupersedeDeliveries(turns=taken):
             fresh, gone = supersession.take(taken, directory.turns, now_ms)
-            return [Change(f"turn/{each.id}", each, 1) for each in fresh] + [
-                Change(f"turn/{each}", None, 0) for each in gone
+            return [RegistryChange(f"turn/{each.id}", each, 1) for each in fresh] + [
+                RegistryChange(f"turn/{each}", None, 0) for each in gone
             ]
         case _:
             raise CommandRefused("unreadable", f"unknown command {command.action}")
@@ -165,7 +168,7 @@ def _current(directory: Directory, endpoint_id: str, expected: int | None) -> En
     return endpoint
 
 
-def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str]) -> Change:
+def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str]) -> RegistryChange:
     fixed = sorted(set(changes) - CHANGEABLE)
     if fixed:
         raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
@@ -180,16 +183,16 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
         raise CommandRefused("invalid", str(error)) from error
 
 
-def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> Change:
+def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> RegistryChange:
     problems = endpoint_problems(endpoint, profiles)
     if problems:
         raise CommandRefused("invalid", "; ".join(problems))
-    return Change(f"endpoint/{endpoint.id}", endpoint, endpoint.version)
+    return RegistryChange(f"endpoint/{endpoint.id}", endpoint, endpoint.version)
 
 
-def _changed(old: Endpoint, now_ms: int, **fields: Any) -> Change:
+def _changed(old: Endpoint, now_ms: int, **fields: Any) -> RegistryChange:
     fresh = msgspec.structs.replace(old, **fields, version=old.version + 1, updated_at_ms=now_ms)
-    return Change(f"endpoint/{old.id}", fresh, fresh.version)
+    return RegistryChange(f"endpoint/{old.id}", fresh, fresh.version)
 
 
 def _new_epoch(old: Endpoint) -> dict[str, Any]:
@@ -197,19 +200,19 @@ def _new_epoch(old: Endpoint) -> dict[str, Any]:
     return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None, "circuit": None}
 
 
-def _mark(action: MarkFailing | MarkCircuit, directory: Directory, now_ms: int) -> list[Change]:
+def _mark(action: MarkFailing | MarkCircuit, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, None)
     if isinstance(action, MarkCircuit):
         if old.epoch != action.epoch or old.circuit == action.circuit:
             return []
-        return [Change(f"endpoint/{old.id}", msgspec.structs.replace(old, circuit=action.circuit), old.version)]
+        return [RegistryChange(f"endpoint/{old.id}", msgspec.structs.replace(old, circuit=action.circuit), old.version)]
     marks = {"failing_since_ms": action.failing_since_ms, "disable_at_ms": action.disable_at_ms}
     if old.epoch != action.epoch or all(getattr(old, name) == value for name, value in marks.items()):
         return []
     return [_changed(old, now_ms, **marks)]
 
 
-def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, action.expected_version)
     if old.status == action.status or action.epoch not in (None, old.epoch):
         return []
@@ -226,7 +229,7 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
     return [_changed(old, now_ms, status=action.status, status_reason=reason, holds=holds, **dated)]
 
 
-def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, action.expected_version)
     if old.status == "active":
         return []
@@ -240,7 +243,7 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
     return [_changed(old, now_ms, status="active", status_reason=None, holds=holds, **renewed), *replays]
 
 
-def _close_hold(action: CloseSuspension, directory: Directory, now_ms: int) -> list[Change]:
+def _close_hold(action: CloseSuspension, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, None)
     hold = old.holds[-1] if old.holds else None
     if hold is None or hold.kind != "disabled" or hold.end is None:
@@ -249,7 +252,7 @@ def _close_hold(action: CloseSuspension, directory: Directory, now_ms: int) -> l
     return [_changed(old, now_ms, holds=(*old.holds[:-1], msgspec.structs.replace(hold, end=end)))]
 
 
-def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[Change]:
+def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
     endpoint = _current(directory, action.id, None)
     missed = last_disablement(endpoint)
     if endpoint.status != "active":
@@ -261,14 +264,16 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
     return _replays(replays_.of_hold(endpoint, missed, action.replay_id, "recover", directory, now_ms))
 
 
-def _replays(changed: Sequence[Replay | str]) -> list[Change]:
+def _replays(changed: Sequence[Replay | str]) -> list[RegistryChange]:
     return [
-        Change(f"replay/{each}", None, 0) if isinstance(each, str) else Change(f"replay/{each.id}", each, each.version)
+        RegistryChange(f"replay/{each}", None, 0)
+        if isinstance(each, str)
+        else RegistryChange(f"replay/{each.id}", each, each.version)
         for each in changed
     ]
 
 
-def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Change]:
+def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, None)
     if action.key is not None and action.key == old.rotated_by:
         return []
@@ -283,7 +288,7 @@ def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Cha
     return [_changed(old, now_ms, secrets=secrets, rotated_by=action.key)]
 
 
-def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> Change:
+def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> RegistryChange:
     tenant = action.tenant
     problems = tenant_problems(tenant, profiles)
     if problems:
@@ -294,19 +299,19 @@ def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: 
         raise CommandRefused("conflict", f"tenant {tenant.id} has version {version}, not {action.expected_version}")
     created = old.created_at_ms if old else now_ms
     fresh = msgspec.structs.replace(tenant, version=version + 1, created_at_ms=created, updated_at_ms=now_ms)
-    return Change(f"tenant/{tenant.id}", fresh, fresh.version)
+    return RegistryChange(f"tenant/{tenant.id}", fresh, fresh.version)
 
 
-def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[Change]:
+def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = directory.tenants.get(tenant_id)
     kept = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
     if old is None or kept == old.notify_emails:
         return []
     fresh = msgspec.structs.replace(old, notify_emails=kept, version=old.version + 1, updated_at_ms=now_ms)
-    return [Change(f"tenant/{old.id}", fresh, fresh.version)]
+    return [RegistryChange(f"tenant/{old.id}", fresh, fresh.version)]
 
 
-def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> Change:
+def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> RegistryChange:
     problems = event_type_problems(event_type)
     if problems:
         raise CommandRefused("invalid", "; ".join(problems))
@@ -314,4 +319,4 @@ def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) ->
     created = old.created_at_ms if old else now_ms
     version = old.version + 1 if old else 1
     fresh = msgspec.structs.replace(event_type, version=version, created_at_ms=created, updated_at_ms=now_ms)
-    return Change(f"type/{event_type.tenant}/{event_type.mode}/{event_type.name}", fresh, version)
+    return RegistryChange(f"type/{event_type.tenant}/{event_type.mode}/{event_type.name}", fresh, version)

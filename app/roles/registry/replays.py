@@ -22,12 +22,12 @@ MAX_OPEN = 20
 MAX_TYPES = 100
 _ENDED = ("done", "cancelled")
 
-Action = CreateReplay | AdvanceReplay | PauseReplay | ResumeReplay | CancelReplay
+ReplayAction = CreateReplay | AdvanceReplay | PauseReplay | ResumeReplay | CancelReplay
 #: a replay's new state, or the id of one that is forgotten
-Changed = Sequence[Replay | str]
+ReplayChange = Sequence[Replay | str]
 
 
-def decide(action: Action, directory: Directory, now_ms: int) -> Changed:
+def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayChange:
     """What the command does; raises `CommandRefused`. A replay that has ended stays as it is."""
     if isinstance(action, CreateReplay):
         return _create(action.replay, directory, now_ms)
@@ -57,7 +57,7 @@ def of_hold(
     reason: Literal["resume", "recover"],
     directory: Directory,
     now_ms: int,
-) -> Changed:
+) -> ReplayChange:
     """A replay of what a hold has kept from its endpoint."""
     replay = Replay(
         id=replay_id,
@@ -74,7 +74,7 @@ def of_hold(
     return [_changed(replay, now_ms), *_outlived(directory, replay)]
 
 
-def _create(replay: Replay, directory: Directory, now_ms: int) -> Changed:
+def _create(replay: Replay, directory: Directory, now_ms: int) -> ReplayChange:
     if replay.id in directory.replays:
         return []
     found = problems(replay, directory)

@@ -23,7 +23,7 @@ from app.ports.consumer import Record
 from app.ports.metrics import Meter
 from app.ports.registry import RegistryStore
 from app.roles.registry.audit import entry_of
-from app.roles.registry.decisions import Change, decide
+from app.roles.registry.decisions import RegistryChange, decide
 
 log = structlog.get_logger(__name__)
 #: a state must fit into a record, and a hundred of them into a transaction
@@ -175,14 +175,14 @@ class RegistryRole:
         self._meter.count("registry_commands_total", result="ok")
         return CommandReply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 
-    def _entry(self, command: Command, changes: Sequence[Change], directory: Directory) -> AuditEntry | None:
+    def _entry(self, command: Command, changes: Sequence[RegistryChange], directory: Directory) -> AuditEntry | None:
         """The record of who asked for the changes; the first one is the entity's that the command names."""
         if not changes:
             return None
         first = changes[0]
         return entry_of(command, first.key, first.value, first.version, directory, self._clock.now_ms())
 
-    def _checked(self, change: Change, directory: Directory) -> bytes | None:
+    def _checked(self, change: RegistryChange, directory: Directory) -> bytes | None:
         """The record's value; refused when its schema cannot be used, or when it would not fit."""
         if isinstance(change.value, Endpoint):
             self._check_endpoint(change.value, directory.endpoint(change.value.id))

@@ -43,10 +43,10 @@ def _waits(replay: Replay, directory: Directory) -> bool:
     return endpoint is not None and endpoint.status != "active"
 
 
-Fate = Literal["deliver", "aside", "skip"]
+ReplayRoute = Literal["deliver", "aside", "skip"]
 
 
-def fate(endpoint: Endpoint | None) -> Fate:
+def fate(endpoint: Endpoint | None) -> ReplayRoute:
     """What becomes of a replayed delivery: a paused endpoint's is put aside for its resume, as fan-out does it."""
     if endpoint is None or endpoint.status == "disabled":
         return "skip"

@@ -13,7 +13,7 @@ _LOOK_AHEAD = 2000
 _LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 
 
-class OldestFirst:
+class OldestFirstQueue:
     """Records of one partition of deliveries.dead, handed out oldest first.
 
     `as_written`: in their own order, whatever their times are. The sequencer has put them there in sequence.
@@ -90,7 +90,7 @@ class OldestFirst:
         self._taken.discard(record.offset)
 
 
-class Merge:
+class TimestampMerge:
     """Stretches of several partitions, merged by the records' timestamps; a partition's own order is kept."""
 
     def __init__(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> None:

@@ -9,7 +9,7 @@ from app.roles.replay.eligibility import STALLED_S, STUCK_S
 _BURST_S = 0.1
 
 
-class Allowance:
+class RatePacer:
     """At most so many deliveries per second; None: as many as there are."""
 
     def __init__(self, rate: float | None, now_s: float) -> None:
@@ -51,7 +51,7 @@ def window_of(endpoint: Endpoint) -> int:
     return min(limit, endpoint.max_in_flight or limit)
 
 
-class Window:
+class UnattemptedWindow:
     """The deliveries of one replay that were appended and not yet attempted."""
 
     def __init__(self, now_s: float) -> None:

@@ -20,7 +20,7 @@ from app.core.model.event_types import includes
 from app.core.model.replay import Replay, ReplayFilter
 from app.core.records import idempotency_entry
 from app.core.records.record import Kept
-from app.roles.replay.eligibility import Fate
+from app.roles.replay.eligibility import ReplayRoute
 
 #: what the changelog's clock and the registry's may differ by
 _CLOCKS_MS = 60_000
@@ -67,7 +67,7 @@ class _Wanted(NamedTuple):
 _UNSEEN = -1
 
 
-class Piece:
+class EventChunk:
     """The events of a part of a stretch that match, and what the log says about them."""
 
     def __init__(self, only: ReplayFilter = "all") -> None:
@@ -80,7 +80,7 @@ class Piece:
         #: whom these are for
         self.recipients: set[str] = set()
         #: (endpoint, event) that the replay has handed out already
-        self._made: dict[tuple[str, str], Fate] = {}
+        self._made: dict[tuple[str, str], ReplayRoute] = {}
         #: deliveries that match
         self.size = 0
         self._first_ms: int | None = None
@@ -133,12 +133,12 @@ class Piece:
         if known is not None and at_ms >= known[0] and (self._only == "missing" or state in _SAID):
             self._last[endpoint_id][event_id] = (at_ms, state)
 
-    def made(self, endpoint_id: str, event_id: str, fate: Fate) -> None:
+    def made(self, endpoint_id: str, event_id: str, fate: ReplayRoute) -> None:
         """The replay itself has handed out this delivery, before it was interrupted."""
         if endpoint_id in self.recipients:
             self._made[endpoint_id, event_id] = fate
 
-    def repeated(self, event: Event, record: Kept) -> list[tuple[str, Fate]]:
+    def repeated(self, event: Event, record: Kept) -> list[tuple[str, ReplayRoute]]:
         """The endpoints that were given it already, and how."""
         known = self._wanted.get(record.partition, {}).get(record.offset) if self._made else None
         found = [(each, self._made.get((each, event.id))) for each in (known.targets if known else ())]

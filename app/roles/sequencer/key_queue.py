@@ -34,7 +34,7 @@ from app.core.records.ordered import SettledAs
 MAX_WAITING = 10_000
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class KeyQueue(msgspec.Struct, frozen=True, array_like=True):
     """The value of the table `line`. Offsets are of the line's partition of deliveries.ordered."""
 
     applied: int = -1
@@ -50,65 +50,69 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     held: int = 0
 
 
-class Release(msgspec.Struct, frozen=True):
+class ReleaseNext(msgspec.Struct, frozen=True):
     """Append this arrival to `deliveries`."""
 
     offset: int
 
 
-class Repeat(msgspec.Struct, frozen=True):
+class ReleaseAgain(msgspec.Struct, frozen=True):
     """Append it again, unless that was done since these records were first read again."""
 
     offset: int
 
 
-class Keep(msgspec.Struct, frozen=True):
+class StoreRecord(msgspec.Struct, frozen=True):
     """Remember this arrival's record."""
 
     offset: int
 
 
-class Forget(msgspec.Struct, frozen=True):
+class DropRecord(msgspec.Struct, frozen=True):
     """Remember it no longer."""
 
     offset: int
 
 
-class GiveUp(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True):
     """Put this arrival into deliveries.dead."""
 
     offset: int
     reason: Literal["ordering_limit", "ordering_dropped", "paused"]
 
 
-Order = Release | Repeat | Keep | Forget | GiveUp
+QueueAction = ReleaseNext | ReleaseAgain | StoreRecord | DropRecord | DeadLetter
 
 
-def arrive(line: Line, offset: int, limit: int = MAX_WAITING, *, hold: bool = False) -> tuple[Line, list[Order]]:
+def arrive(
+    line: KeyQueue, offset: int, limit: int = MAX_WAITING, *, hold: bool = False
+) -> tuple[KeyQueue, list[QueueAction]]:
     """A delivery has arrived at `offset`; it goes before those that are held, or is held itself."""
     if offset <= line.applied:
         orders = again(line, offset)
-        return line, [Keep(offset), *orders] if is_known(line, offset) else orders
+        return line, [StoreRecord(offset), *orders] if is_known(line, offset) else orders
     line = msgspec.structs.replace(line, applied=offset)
     if not hold and line.flying < 0 and line.blocked < 0 and len(line.waiting) == line.held:
-        return msgspec.structs.replace(line, flying=offset, cause=offset), [Keep(offset), Release(offset)]
+        return msgspec.structs.replace(line, flying=offset, cause=offset), [StoreRecord(offset), ReleaseNext(offset)]
     if len(line.waiting) >= limit:
-        return line, [GiveUp(offset, "ordering_limit")]
+        return line, [DeadLetter(offset, "ordering_limit")]
     if hold:
-        return msgspec.structs.replace(line, waiting=(*line.waiting, offset), held=line.held + 1), [Keep(offset)]
+        return msgspec.structs.replace(line, waiting=(*line.waiting, offset), held=line.held + 1), [StoreRecord(offset)]
     place = len(line.waiting) - line.held
     waiting = (*line.waiting[:place], offset, *line.waiting[place:])
-    return msgspec.structs.replace(line, waiting=waiting), [Keep(offset)]
+    return msgspec.structs.replace(line, waiting=waiting), [StoreRecord(offset)]
 
 
-def put_aside(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def put_aside(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """A delivery has arrived at `offset` that does not enter the line: a resume brings it later."""
     if offset <= line.applied:
         return line, again(line, offset)
-    return msgspec.structs.replace(line, applied=offset), [GiveUp(offset, "paused")]
+    return msgspec.structs.replace(line, applied=offset), [DeadLetter(offset, "paused")]
 
 
-def settle(line: Line, offset: int, settled: int, outcome: SettledAs, *, block: bool) -> tuple[Line, list[Order]]:
+def settle(
+    line: KeyQueue, offset: int, settled: int, outcome: SettledAs, *, block: bool
+) -> tuple[KeyQueue, list[QueueAction]]:
     """The record at `offset` says what became of the arrival at `settled`; one that is `aside` is to be kept anew."""
     if offset <= line.applied:
         return line, again(line, offset)
@@ -123,10 +127,10 @@ def settle(line: Line, offset: int, settled: int, outcome: SettledAs, *, block: 
         return msgspec.structs.replace(line, flying=-1, waiting=(settled, *line.waiting), cause=-1), []
     if outcome == "dead" and block:
         return msgspec.structs.replace(line, flying=-1, blocked=settled, cause=-1), []
-    return _next(msgspec.structs.replace(line, flying=-1), offset, [Forget(settled)])
+    return _next(msgspec.structs.replace(line, flying=-1), offset, [DropRecord(settled)])
 
 
-def skip(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def skip(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """Somebody has said at `offset`: go on behind the dead one, or behind what is under way."""
     if offset <= line.applied:
         return line, again(line, offset)
@@ -135,64 +139,64 @@ def skip(line: Line, offset: int) -> tuple[Line, list[Order]]:
         return unblock(line, offset)
     if line.flying < 0:
         return line, []
-    return _next(msgspec.structs.replace(line, flying=-1), offset, [Forget(line.flying)])
+    return _next(msgspec.structs.replace(line, flying=-1), offset, [DropRecord(line.flying)])
 
 
-def unblock(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def unblock(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """The dead one is not to be waited for (any more), as the record at `offset` shows."""
     if line.blocked < 0:
         return line, []
-    return _next(msgspec.structs.replace(line, blocked=-1), offset, [Forget(line.blocked)])
+    return _next(msgspec.structs.replace(line, blocked=-1), offset, [DropRecord(line.blocked)])
 
 
-def drop(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def drop(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """Somebody has said at `offset`: give up everything that waits."""
     if offset <= line.applied:
         return line, again(line, offset)
-    orders: list[Order] = [GiveUp(each, "ordering_dropped") for each in line.waiting]
+    orders: list[QueueAction] = [DeadLetter(each, "ordering_dropped") for each in line.waiting]
     if line.blocked >= 0:
-        orders.append(Forget(line.blocked))
+        orders.append(DropRecord(line.blocked))
     return msgspec.structs.replace(line, applied=offset, waiting=(), blocked=-1, held=0), orders
 
 
-def go_on(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def go_on(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """The record at `offset` shows that the endpoint takes deliveries again; those that are held stay."""
     if line.flying >= 0 or line.blocked >= 0 or len(line.waiting) == line.held:
         return line, again(line, offset)
     return _next(line, offset, [])
 
 
-def let_go(line: Line, offset: int) -> tuple[Line, list[Order]]:
+def let_go(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
     """The record at `offset` shows that nothing is to be held any more."""
     return go_on(msgspec.structs.replace(line, held=0) if line.held else line, offset)
 
 
-def retreat(line: Line) -> tuple[Line, list[Order]]:
+def retreat(line: KeyQueue) -> tuple[KeyQueue, list[QueueAction]]:
     """Those that are held do not stay: a resume brings them later."""
     if not line.held:
         return line, []
     place = len(line.waiting) - line.held
-    orders: list[Order] = [GiveUp(each, "paused") for each in line.waiting[place:]]
+    orders: list[QueueAction] = [DeadLetter(each, "paused") for each in line.waiting[place:]]
     return msgspec.structs.replace(line, waiting=line.waiting[:place], held=0), orders
 
 
-def again(line: Line, offset: int) -> list[Order]:
+def again(line: KeyQueue, offset: int) -> list[QueueAction]:
     """`offset` is read again. Its own record asks, too: the release may have found nothing kept yet."""
-    return [Repeat(line.flying)] if line.flying >= 0 and offset in (line.cause, line.flying) else []
+    return [ReleaseAgain(line.flying)] if line.flying >= 0 and offset in (line.cause, line.flying) else []
 
 
-def is_known(line: Line, offset: int) -> bool:
+def is_known(line: KeyQueue, offset: int) -> bool:
     """Whether the line still has to do with the arrival at `offset`."""
     return offset in (line.flying, line.blocked) or offset in line.waiting
 
 
-def is_idle(line: Line) -> bool:
+def is_idle(line: KeyQueue) -> bool:
     """Whether nothing of it is under way or waits."""
     return line.flying < 0 and line.blocked < 0 and not line.waiting
 
 
-def _next(line: Line, offset: int, orders: list[Order]) -> tuple[Line, list[Order]]:
+def _next(line: KeyQueue, offset: int, orders: list[QueueAction]) -> tuple[KeyQueue, list[QueueAction]]:
     if len(line.waiting) == line.held:
         return msgspec.structs.replace(line, cause=-1), orders
     first, *rest = line.waiting
-    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest), cause=offset), [*orders, Release(first)]
+    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest), cause=offset), [*orders, ReleaseNext(first)]

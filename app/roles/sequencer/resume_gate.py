@@ -25,12 +25,12 @@ from app.core.directory import Directory
 from app.core.records.ordered import GateState, GateStep
 
 #: what an arrival does: it enters its line, waits at its tail, or is put aside
-Way = Literal["enter", "hold", "aside"]
+Admission = Literal["enter", "hold", "aside"]
 #: what is done with all lines of the endpoint: the stopped ones go on; the held ones are put aside, or are let go
-Move = Literal["none", "go on", "retreat", "retreat, go on", "let go"]
+GateMove = Literal["none", "go on", "retreat", "retreat, go on", "let go"]
 
 
-class Gate(msgspec.Struct, frozen=True, array_like=True):
+class ResumeGate(msgspec.Struct, frozen=True, array_like=True):
     """The value of a gate in the table `line`. An endpoint without one is open."""
 
     #: the last record that has moved it
@@ -45,7 +45,9 @@ def prefix(partition: int) -> bytes:
     return b"\0gate/%d/" % partition
 
 
-def arrive(gate: Gate, offset: int, endpoint_id: str, directory: Directory, *, resumed: bool) -> tuple[Gate, Way, Move]:
+def arrive(
+    gate: ResumeGate, offset: int, endpoint_id: str, directory: Directory, *, resumed: bool
+) -> tuple[ResumeGate, Admission, GateMove]:
     """A delivery has arrived at `offset`; `resumed`: a resume brings it.
 
     The directory must be as recent as the arrival, and where it says that the endpoint is paused as recent as the
@@ -61,13 +63,13 @@ def arrive(gate: Gate, offset: int, endpoint_id: str, directory: Directory, *, r
             return gate, "enter", "none"
         return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "none"
     if not wanted:
-        return Gate(offset, "held"), "hold", "none"
+        return ResumeGate(offset, "held"), "hold", "none"
     if gate.state == "held" and paused:  # a pause may last longer than lines have room
         return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "retreat"
     return gate, "aside" if gate.state == "aside" else "hold", "none"
 
 
-def comes_back(gate: Gate, offset: int, endpoint_id: str, directory: Directory) -> tuple[Gate, bool]:
+def comes_back(gate: ResumeGate, offset: int, endpoint_id: str, directory: Directory) -> tuple[ResumeGate, bool]:
     """A delivery has come back, since its endpoint was paused; whether its line stops.
 
     The directory must be as recent as the reading of the record at `offset`.
@@ -79,24 +81,26 @@ def comes_back(gate: Gate, offset: int, endpoint_id: str, directory: Directory) 
     return gate, stops
 
 
-def obey(gate: Gate, offset: int, step: GateStep, endpoint_id: str, directory: Directory) -> tuple[Gate, Move]:
+def obey(
+    gate: ResumeGate, offset: int, step: GateStep, endpoint_id: str, directory: Directory
+) -> tuple[ResumeGate, GateMove]:
     """The step at `offset`; one that is not the present stint's, or is read again, moves nothing."""
     if offset <= gate.applied:
         return gate, "none"
     if step.to == "aside":
         if not _is_wanted(endpoint_id, directory):  # it has ended meanwhile, and nobody would bring what is held
             return gate, "none"
-        return Gate(offset, "aside", step.stint), "retreat, go on"
+        return ResumeGate(offset, "aside", step.stint), "retreat, go on"
     if step.stint != gate.stint and step.stint:
         return gate, "none"
     if step.to == "held":
-        return Gate(offset, "held", step.stint), "none"
+        return ResumeGate(offset, "held", step.stint), "none"
     finished = step.stint and gate.state == "held"
     if not finished and directory.brings(endpoint_id):  # the work was given up; another resume is to come
         return gate, "none"
     if gate.state == "open" and directory.endpoint(endpoint_id) is not None:
         return gate, "none"
-    return Gate(offset), "let go"
+    return ResumeGate(offset), "let go"
 
 
 def _is_wanted(endpoint_id: str, directory: Directory) -> bool:

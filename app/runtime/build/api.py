@@ -36,8 +36,8 @@ from app.ports.http import Sender
 from app.ports.registry import DirectoryFeed
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
-from app.roles.replay.role.dry_run import Counting
-from app.roles.replay.role.selector import Archive
+from app.roles.replay.role.dry_run import DryRun
+from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.projection import read_store
 from app.runtime.build.shared import Address
 from app.settings import Settings
@@ -59,7 +59,7 @@ CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
-    keyring: AesKeyRing, past: Archive, address: Address,
+    keyring: AesKeyRing, past: ReplaySources, address: Address,
     probes: Callable[[web.Application], web.Application], database: Dependency,
     operations: ClusterInspector, on_closed: OnClosed,
 ) -> ApiRole:
@@ -80,7 +80,7 @@ def api_role(
             await ends.start()
             yield Services(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
-                counter=Counting(past), reads=reads, records=records, sender=sender, keyring=keyring,
+                counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
                 minter=RandomTokens(), clock=clock, topics=topics,
                 builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,

@@ -15,7 +15,7 @@ from app.ports.metrics import Meter
 from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
-from app.roles.notifier.digest import Pace
+from app.roles.notifier.digest import EmailPace
 from app.roles.notifier.role import NotifierRole
 from app.settings import Settings
 
@@ -37,5 +37,5 @@ def notifier_role(
     return NotifierRole(
         source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateRenderer(), link=link, topics=topics,
         clock=clock, meter=meter,
-        pace=Pace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
+        pace=EmailPace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
     )

@@ -12,19 +12,19 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.registry import DirectoryFeed
-from app.roles.replay.role.appender import Surroundings
+from app.roles.replay.role.appender import ReplayContext
 from app.roles.replay.role.coordinator import ReplayRole
-from app.roles.replay.role.selector import Archive
+from app.roles.replay.role.selector import ReplaySources
 from app.settings import Settings
 
 
 def archive(
     settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaProducer,
     feed: DirectoryFeed, clock: Clock,
-) -> Archive:
+) -> ReplaySources:
     """The log as it was, with connections of its own that nobody has made yet."""
     deliveries = topics.name(TopicName.DELIVERIES)
-    return Archive(
+    return ReplaySources(
         reader=KafkaHistoryReader(
             bootstrap,
             fanout_group=fanout_group,
@@ -43,7 +43,7 @@ def archive(
 
 
 def replay_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, past: Archive, log: KafkaProducer, clock: Clock
+    settings: Settings, bootstrap: str, topics: Topics, group: str, past: ReplaySources, log: KafkaProducer, clock: Clock
 ) -> ReplayRole:
     """A fresh role. The one partition of registry.commands names the worker; nothing is read of it."""
     calls = partial(
@@ -57,4 +57,4 @@ def replay_role(
         bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
         session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
     )
-    return ReplayRole(source, Surroundings(archive=past, log=log, commands=calls))
+    return ReplayRole(source, ReplayContext(archive=past, log=log, commands=calls))

@@ -17,7 +17,7 @@ from app.ports.clock import Clock
 from app.ports.history import OffsetQueries
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
-from app.roles.fanout.plan import Rules
+from app.roles.fanout.plan import FanoutRules
 from app.roles.fanout.role import FanoutRole
 from app.roles.fanout.sequences import later_count
 from app.roles.health.role import HealthRole
@@ -69,7 +69,7 @@ def fanout_role(
         schemas=JsonSchemaValidator(),
         meter=meter,
         clock=SystemClock(),
-        rules=Rules(
+        rules=FanoutRules(
             topic=source,
             ttl_ms=round(settings.idempotency_ttl_hours * 3_600_000),
             max_event_bytes=settings.max_event_bytes,

@@ -44,12 +44,12 @@ from app.profiles.policy import DisableRule
 from app.roles.committer import Committer
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.lines import Lines
-from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.role.settler import OpenDelivery, Settler
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
 from app.roles.fanout import records as records_
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Planner, Rules
-from app.roles.health.transitions import Health, Tell, observe
+from app.roles.fanout.plan import BatchPlanner, FanoutRules
+from app.roles.health.transitions import AppendNotice, HealthState, observe
 from app.roles.registry.role import RegistryRole
 from app.roles.sequencer import key_queue
 from app.roles.sequencer.role.tables import _entry
@@ -158,8 +158,8 @@ def settler(log: CheckedLog) -> Settler:
     return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits, Lines())
 
 
-def work_of(delivery: Delivery) -> Work:
-    return Work(delivery, OpenPartition(("deliveries", 0), CommittedOffset(0, ""), lambda: None), 0)
+def work_of(delivery: Delivery) -> OpenDelivery:
+    return OpenDelivery(delivery, OpenPartition(("deliveries", 0), CommittedOffset(0, ""), lambda: None), 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,12 +211,12 @@ def raw_records(draw: st.DrawFn, offset: int) -> MemoryRecord:
 def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> None:
     directory = Directory()
     directory.put_endpoint(msgspec.structs.replace(ENDPOINT, tenant="default", status=status, ordering=ordering))
-    rules = Rules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT, slice_bytes=1 << 30)
+    rules = FanoutRules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT, slice_bytes=1 << 30)
     records = [data.draw(raw_records(offset)) for offset in range(2)]
     records.append(records[0]._replace(offset=2))  # a duplicate
     tables: dict[bytes, bytes] = {}
-    (plan,) = Planner(rules, 0, directory, lambda: 10**18, tables.get, tables.get).slices(
-        records, reset_detection.Position(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
+    (plan,) = BatchPlanner(rules, 0, directory, lambda: 10**18, tables.get, tables.get).slices(
+        records, reset_detection.ReadPosition(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
     )
     for logical, some in (
         (TopicName.DELIVERIES, plan.deliveries),
@@ -262,7 +262,7 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
 
 def test_the_longest_line() -> None:
     waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
-    line = key_queue.Line(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
+    line = key_queue.KeyQueue(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
     fits(TopicName.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
 
 
@@ -287,11 +287,11 @@ SIGNALS = st.builds(
     st.sampled_from([DisableRule(consecutive_failures=3), DisableRule(failing_days=0.001)]),
 )
 def test_what_health_writes(some: list[HealthSignal], rule: DisableRule) -> None:
-    state: Health | None = None
+    state: HealthState | None = None
     for offset, signal in enumerate(some):
         state, emitted = observe(state, ENDPOINT, rule, signal, offset, NOW_MS + offset * 86_400_000)
         for order in emitted.orders if emitted else ():
-            if isinstance(order, Tell):
+            if isinstance(order, AppendNotice):
                 fits(TopicName.NOTICES, b"acme", msgspec.json.encode(order.notice))
             else:
                 fits(TopicName.REGISTRY_COMMANDS, b"ep", msgspec.json.encode(order))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.topics.names import rung_for
-from app.roles.delay.ladder import HandDown, Ladder, Release
+from app.roles.delay.ladder import Ladder, MoveDown, ReleaseDue
 
 RUNGS = (
     ("1s", 1.0),
@@ -34,9 +34,9 @@ def test_every_record_is_released_at_its_due_time(waits: list[float]) -> None:
     released: dict[int, int] = {}
     for _ in range(10_000):
         for order in ladder.step(now):
-            if isinstance(order, Release):
+            if isinstance(order, ReleaseDue):
                 released[order.item[1]] = now
-            elif isinstance(order, HandDown):
+            elif isinstance(order, MoveDown):
                 rung = rung_for(order.wait_s, RUNGS)
                 number = order.item[1]
                 ladder.add((rung, 0), (rung, number), appended_ms=now, due_ms=dues[number], size=1, rung_ms=MS[rung])
@@ -64,7 +64,7 @@ def test_memory_is_bounded_and_the_rest_waits_unread() -> None:
         ladder.add(("1s", 0), number, appended_ms=0, due_ms=900, size=1, rung_ms=0)
     assert ladder.step(0) == []
     assert ladder.held == 5 and not ladder.reading(("1s", 0))
-    assert len([order for order in ladder.step(900) if isinstance(order, Release)]) == 20
+    assert len([order for order in ladder.step(900) if isinstance(order, ReleaseDue)]) == 20
 
 
 def test_a_revoked_partition_is_forgotten() -> None:
@@ -92,4 +92,4 @@ def test_without_room_in_memory_a_head_goes_out_at_its_due_time() -> None:
     ladder.add(("r", 1), "soon", appended_ms=0, due_ms=1100, rung_ms=0, size=100)
     assert ladder.step(0) == []
     assert ladder.next_ms() == 1100
-    assert ladder.step(1100) == [Release("soon")]
+    assert ladder.step(1100) == [ReleaseDue("soon")]

@@ -12,9 +12,9 @@ from time import perf_counter
 
 from app.core.topics import names
 from app.core.topics.names import RUNGS
-from app.roles.delay.ladder import HandDown, Ladder
+from app.roles.delay.ladder import Ladder, MoveDown
 from app.roles.dispatch import schedule, waiting
-from app.roles.dispatch.lanes import Full, Lanes, Limits
+from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 
 RUNG_MS = {name: 0 if name == RUNGS[0][0] else round(seconds * 1000) for name, seconds in RUNGS}
 HOUR_MS = 3_600_000
@@ -53,7 +53,7 @@ class Backlog:
         self._rate = rate
         self._schedule_s = schedule_s
         self._limit_ms = waiting.limit_ms(schedule_s, scale=1.0, least_ms=least_ms)
-        self._lanes: Lanes[Waiting] = Lanes(Limits())
+        self._lanes: Lanes[Waiting] = Lanes(LaneLimits())
         self._ladder: Ladder[Waiting] = Ladder(capacity=20_000, capacity_bytes=2**40)
         self._flying: list[tuple[int, int, Waiting, bool]] = []
         self._sweep_ms = 0
@@ -98,7 +98,7 @@ class Backlog:
             item = order.item
             item.moves += 1
             self._count()
-            if isinstance(order, HandDown):
+            if isinstance(order, MoveDown):
                 self.handed_down += 1
                 self._climb(item)
             else:
@@ -126,7 +126,7 @@ class Backlog:
         if full is not None:
             self._defer(item, full)
 
-    def _defer(self, item: Waiting, full: Full) -> None:
+    def _defer(self, item: Waiting, full: LaneFull) -> None:
         item.since_ms = item.since_ms or max(1, self._now_ms)
         due_ms = waiting.due_ms(full.until_ms, item.since_ms, self._limit_ms, self._now_ms)
         if due_ms is None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from app.core.model.http_exchange import HttpFailure, HttpReply, HttpTiming
 from app.core.topics.names import RUNGS
 from app.roles.dispatch.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
-from app.roles.dispatch.lanes import Full, Lanes, Limits
+from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 
 SERIAL = count()
 TIMEOUT_MS = 20_000
 HOUR_MS = 3_600_000
 
 
-def offer(lanes: Lanes[int], now: float, **more: bool | float) -> int | Full:
+def offer(lanes: Lanes[int], now: float, **more: bool | float) -> int | LaneFull:
     """The item that was accepted, or the refusal."""
     item = next(SERIAL)
     return lanes.offer("a", item, now, **more) or item  # type: ignore[arg-type]
@@ -34,7 +34,7 @@ def silent(lanes: Lanes[int], now: float, took: float = TIMEOUT_MS) -> float:
 
 def hanging(*, waiting: int = 50) -> tuple[Lanes[int], float]:
     """Lanes of which one has just been opened, and the time."""
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=2))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=2))
     for _ in range(waiting):
         offer(lanes, 0)
     now = 0.0
@@ -54,7 +54,7 @@ def test_a_circuit_opens_after_five_silent_requests_behind_which_others_wait() -
 
 
 def test_an_endpoint_that_answers_is_no_silent_one_whatever_it_says() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=2))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=2))
     for step in range(100):
         offer(lanes, step * 1000)
         offer(lanes, step * 1000)
@@ -65,16 +65,16 @@ def test_an_endpoint_that_answers_is_no_silent_one_whatever_it_says() -> None:
 
 
 def test_without_a_backlog_silence_opens_nothing_and_the_schedule_is_kept() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     now = 0.0
     for _ in range(200):
-        assert not isinstance(offer(lanes, now), Full)
+        assert not isinstance(offer(lanes, now), LaneFull)
         now = silent(lanes, now) + 60_000
     assert lanes.changes == []
 
 
 def test_a_hiccup_of_some_seconds_opens_nothing() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=32))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=32))
     for _ in range(100):
         offer(lanes, 0)
     flying = [item for _ in range(32) if (item := lanes.take(0)) is not None]
@@ -84,10 +84,10 @@ def test_a_hiccup_of_some_seconds_opens_nothing() -> None:
 
 
 def test_an_endpoint_that_refuses_many_requests_has_a_backlog_that_nobody_sees() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     now = 0.0
     while not lanes.changes and now < HOUR_MS:
-        assert not isinstance(offer(lanes, now), Full)
+        assert not isinstance(offer(lanes, now), LaneFull)
         silent(lanes, now, took=1)
         now += 500
     assert 10_000 < now < 60_000
@@ -99,9 +99,9 @@ def test_one_probe_at_a_time_goes_out_at_growing_distances_and_counts_for_the_ci
     probes = [now]
     while now < 24 * HOUR_MS:
         now += 1000
-        if isinstance(offer(lanes, now), Full):
+        if isinstance(offer(lanes, now), LaneFull):
             continue
-        assert isinstance(offer(lanes, now), Full), "a second one beside the probe"
+        assert isinstance(offer(lanes, now), LaneFull), "a second one beside the probe"
         probes.append(now)
         now = silent(lanes, now)
     distances = [after - before for before, after in pairwise(probes)]
@@ -117,7 +117,7 @@ def test_what_is_put_off_comes_back_after_a_rung_that_is_not_longer_than_the_sil
         answers = [offer(lanes, silence) for _ in range(100)]
         if silence == 120_000:
             answers.pop(0)  # the next probe
-        waits = [answer.until_ms - silence for answer in answers if isinstance(answer, Full)]
+        waits = [answer.until_ms - silence for answer in answers if isinstance(answer, LaneFull)]
         assert min(waits) - 1000 in rungs and min(waits) <= silence + 1000
         assert min(waits) >= min(silence / 6, 8 * HOUR_MS)
         assert {after - before for before, after in pairwise(waits)} == {GAP_MS}, "and a burst comes back spread"
@@ -127,13 +127,13 @@ def test_what_is_put_off_first_is_the_next_probe() -> None:
     lanes, now = hanging()
     due = [full.until_ms for _, full in lanes.stalled(now)]
     assert due[0] == lanes.changes[-1].probe_at_ms and due[0] not in due[1:]
-    assert not isinstance(offer(lanes, due[0]), Full)
+    assert not isinstance(offer(lanes, due[0]), LaneFull)
 
 
 def test_the_answer_to_a_probe_closes_it_and_the_lane_goes_on() -> None:
     lanes, now = hanging()
     now += 60_000
-    assert not isinstance(offer(lanes, now), Full)
+    assert not isinstance(offer(lanes, now), LaneFull)
     probe = lanes.take(now)
     assert probe is not None
     lanes.done("a", probe, now + 10, answered=True)
@@ -142,7 +142,7 @@ def test_the_answer_to_a_probe_closes_it_and_the_lane_goes_on() -> None:
 
 
 def test_a_late_answer_closes_it_too() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     for _ in range(100):
         offer(lanes, 0)
     flying = [item for _ in range(32) if (item := lanes.take(0)) is not None]
@@ -156,19 +156,19 @@ def test_a_late_answer_closes_it_too() -> None:
 def test_a_probe_that_is_not_sent_after_all_leaves_its_place_to_the_next() -> None:
     lanes, now = hanging()
     now += HOUR_MS
-    assert not isinstance(offer(lanes, now), Full)
+    assert not isinstance(offer(lanes, now), LaneFull)
     probe = lanes.take(now)
     assert probe is not None
     lanes.done("a", probe, now, answered=None)
     assert lanes.circuits_open == 1
-    assert not isinstance(offer(lanes, now), Full)
+    assert not isinstance(offer(lanes, now), LaneFull)
     assert lanes.take(now) is not None
 
 
 def test_what_somebody_asks_for_passes_an_open_circuit_up_to_a_bound() -> None:
     lanes, now = hanging()
     lanes.stalled(now)
-    passed = [not isinstance(offer(lanes, now, urgent=True), Full) for _ in range(MAX_PASSES + 5)]
+    passed = [not isinstance(offer(lanes, now, urgent=True), LaneFull) for _ in range(MAX_PASSES + 5)]
     assert passed == [True] * MAX_PASSES + [False] * 5
     item = lanes.take(now)
     assert item is not None
@@ -177,31 +177,31 @@ def test_what_somebody_asks_for_passes_an_open_circuit_up_to_a_bound() -> None:
 
 
 def test_a_circuit_that_another_worker_has_opened_is_probed_at_once() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     now = 10 * HOUR_MS
-    assert not isinstance(offer(lanes, now, open_since_ms=now - HOUR_MS), Full)
+    assert not isinstance(offer(lanes, now, open_since_ms=now - HOUR_MS), LaneFull)
     refused = [offer(lanes, now, open_since_ms=now - HOUR_MS) for _ in range(10)]
-    assert all(isinstance(each, Full) and each.until_ms - now > 1_800_000 for each in refused)
+    assert all(isinstance(each, LaneFull) and each.until_ms - now > 1_800_000 for each in refused)
     item = lanes.take(now)
     assert item is not None
     lanes.done("a", item, now + 10, answered=True)
-    assert not isinstance(offer(lanes, now + 20, open_since_ms=now - HOUR_MS), Full), "the registry is behind"
+    assert not isinstance(offer(lanes, now + 20, open_since_ms=now - HOUR_MS), LaneFull), "the registry is behind"
 
 
 def test_another_url_begins_with_a_closed_circuit() -> None:
     lanes, now = hanging()
     lanes.stalled(now)
-    assert isinstance(offer(lanes, now), Full)
-    assert not isinstance(offer(lanes, now, epoch=7), Full)
+    assert isinstance(offer(lanes, now), LaneFull)
+    assert not isinstance(offer(lanes, now, epoch=7), LaneFull)
     assert lanes.circuits_open == 0
 
 
 def test_a_rate_limit_holds_for_probes_too() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     now = 0.0
     offer(lanes, now, rate=0.1, open_since_ms=0.0)
     now = silent(lanes, now, took=10)
-    while isinstance(offer(lanes, now, rate=0.001), Full):
+    while isinstance(offer(lanes, now, rate=0.001), LaneFull):
         now += 1000
     assert now >= 1_000_000 - 2000
 
@@ -222,14 +222,14 @@ def test_what_counts_as_silence(outcome: HttpReply | HttpFailure, word: bool) ->
 
 @given(st.lists(st.sampled_from(["offer", "ask", "take", "ok", "silent", "silent", "unsent", "sweep"]), max_size=200))
 def test_nothing_is_lost_or_sent_twice_whatever_the_circuit_does(steps: list[str]) -> None:
-    lanes: Lanes[int] = Lanes(Limits(in_flight=5, per_endpoint=2, queue=6))
+    lanes: Lanes[int] = Lanes(LaneLimits(in_flight=5, per_endpoint=2, queue=6))
     inside, flying = set[int](), list[int]()
     now = 0.0
     for step in steps:
         now += 4000
         if step in ("offer", "ask"):
             item = offer(lanes, now, urgent=step == "ask")
-            if not isinstance(item, Full):
+            if not isinstance(item, LaneFull):
                 inside.add(item)
         elif step == "take":
             taken = lanes.take(now)
@@ -250,5 +250,5 @@ def test_nothing_is_lost_or_sent_twice_whatever_the_circuit_does(steps: list[str
         if flying:
             lanes.done("a", flying.pop(), now, answered=None)
     now += 2 * LAST_PROBE_MS
-    assert not isinstance(offer(lanes, now), Full), "the endpoint is never called again"
+    assert not isinstance(offer(lanes, now), LaneFull), "the endpoint is never called again"
     assert lanes.take(now) is not None

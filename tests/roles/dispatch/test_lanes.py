@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roles.dispatch.lanes import Full, Lanes, Limits
+from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 
 SERIAL = count()
 
@@ -26,14 +26,14 @@ def take_all(lanes: Lanes[int], now: float = 0) -> list[int]:
 
 
 def test_an_endpoint_has_at_most_its_cap_in_flight() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=4))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=4))
     fill(lanes, "a", 20)
     assert len(take_all(lanes)) == 4
     assert lanes.waiting == 16
 
 
 def test_lanes_take_turns() -> None:
-    lanes: Lanes[str] = Lanes(Limits())
+    lanes: Lanes[str] = Lanes(LaneLimits())
     for name in "aab":
         lanes.offer(name, f"{name}{next(SERIAL)}", 0)
     order = [lanes.take(0), lanes.take(0), lanes.take(0)]
@@ -41,7 +41,7 @@ def test_lanes_take_turns() -> None:
 
 
 def test_a_done_request_makes_place_for_the_next() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 2)
     first = lanes.take(0)
     assert first is not None and lanes.take(0) is None
@@ -50,9 +50,9 @@ def test_a_done_request_makes_place_for_the_next() -> None:
 
 
 def test_a_fast_lane_is_long_and_a_slow_one_short() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=2, queue=1000, max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=2, queue=1000, max_wait_ms=2000))
     assert fill(lanes, "fast", 2000) == 201  # 20 ms each, two at a time: what fits into 2 s, and one
-    slow: Lanes[int] = Lanes(Limits(per_endpoint=2, queue=1000, max_wait_ms=2000))
+    slow: Lanes[int] = Lanes(LaneLimits(per_endpoint=2, queue=1000, max_wait_ms=2000))
     for now in range(0, 50_000, 1000):
         fill(slow, "slow", 1)
         for item in take_all(slow, now):
@@ -61,7 +61,7 @@ def test_a_fast_lane_is_long_and_a_slow_one_short() -> None:
 
 
 def test_overflow_is_spread_over_the_time_the_endpoint_needs() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1, max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1, max_wait_ms=2000))
     refused = [answer for _ in range(1000) if (answer := lanes.offer("a", next(SERIAL), 0)) is not None]
     assert refused[0].until_ms >= 2000
     assert all(1000 <= answer.until_ms <= 5000 for answer in refused), "as far as the guess is good for"
@@ -70,23 +70,23 @@ def test_overflow_is_spread_over_the_time_the_endpoint_needs() -> None:
 
 
 def test_a_rate_limited_endpoints_overflow_is_spread_exactly() -> None:
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     offers = [lanes.offer("a", next(SERIAL), 0, rate=50) for _ in range(1000)]
-    refused = [answer for answer in offers if isinstance(answer, Full)]
+    refused = [answer for answer in offers if isinstance(answer, LaneFull)]
     assert {after.until_ms - before.until_ms for before, after in pairwise(refused)} == {20}
 
 
 def test_a_rate_limited_endpoints_overflow_has_exact_slots_for_days_ahead() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     offers = [lanes.offer("a", next(SERIAL), 0, rate=1) for _ in range(500_000)]
-    refused = [answer for answer in offers if isinstance(answer, Full)]
+    refused = [answer for answer in offers if isinstance(answer, LaneFull)]
     assert {after.until_ms - before.until_ms for before, after in pairwise(refused)} == {1000}
     assert {answer.why for answer in refused} == {"rate_limit"}
     assert refused[-1].until_ms > 5 * 86_400_000
 
 
 def test_what_arrives_goes_behind_what_has_a_slot() -> None:
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     slots = [answer for _ in range(10) if (answer := lanes.offer("a", next(SERIAL), 0, rate=1))]
     taken = take_all(lanes, 0) + take_all(lanes, 1000) + take_all(lanes, 2000) + take_all(lanes, 3000)
     now = slots[0].until_ms
@@ -98,7 +98,7 @@ def test_what_arrives_goes_behind_what_has_a_slot() -> None:
 @pytest.mark.parametrize(("rate", "waits_ms"), [(None, 0), (10, 100), (0.5, 2000)])
 def test_a_rate_limit_that_was_changed_holds_back_nothing_by_the_old_one(rate: float | None, waits_ms: int) -> None:
     """With one request in 1000 s, the next one was allowed in 1000 s whatever the limit had become meanwhile."""
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=10_000_000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=10_000_000))
     for _ in range(3):
         lanes.offer("a", next(SERIAL), 0, rate=0.001)
     assert len(take_all(lanes, 0)) == 1 and lanes.wake_at_ms() == 1_000_000
@@ -108,13 +108,13 @@ def test_a_rate_limit_that_was_changed_holds_back_nothing_by_the_old_one(rate: f
     assert take_all(lanes, waits_ms), "it waits for a time that followed from the old limit"
     assert lanes.offer("a", next(SERIAL), waits_ms, rate=rate) is None
     fast = [lanes.offer("b", next(SERIAL), 0, rate=0.001) for _ in range(20_000)]
-    assert isinstance(fast[-1], Full) and fast[-1].until_ms > 10_000_000
+    assert isinstance(fast[-1], LaneFull) and fast[-1].until_ms > 10_000_000
     again = lanes.offer("b", next(SERIAL), 0, rate=1000)
     assert again is None, "slots of the old limit count for nothing"
 
 
 def test_an_endpoint_that_answers_is_not_judged_by_the_one_request_that_hangs() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=32))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=32))
     fill(lanes, "a", 400)
     flying = take_all(lanes)
     now = 0.0
@@ -128,13 +128,13 @@ def test_an_endpoint_that_answers_is_not_judged_by_the_one_request_that_hangs() 
 
 
 def test_the_longer_the_trouble_the_farther_overflow_is_put_off() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 3)
     take_all(lanes)
 
     def farthest(now: float) -> float:
         answers = [lanes.offer("a", next(SERIAL), now) for _ in range(5000)]
-        return max(answer.until_ms for answer in answers if isinstance(answer, Full)) - now
+        return max(answer.until_ms for answer in answers if isinstance(answer, LaneFull)) - now
 
     assert farthest(2_000) <= 5_000
     assert 30_000 < farthest(20_000) <= 40_000
@@ -142,7 +142,7 @@ def test_the_longer_the_trouble_the_farther_overflow_is_put_off() -> None:
 
 
 def test_a_lane_that_stalls_gives_back_its_tail() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=4, max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=4, max_wait_ms=2000))
     accepted = fill(lanes, "a", 300)
     take_all(lanes)
     assert lanes.stalled(100) == []
@@ -152,7 +152,7 @@ def test_a_lane_that_stalls_gives_back_its_tail() -> None:
 
 
 def test_hanging_endpoints_leave_places_to_others() -> None:
-    lanes: Lanes[int] = Lanes(Limits(in_flight=64, per_endpoint=32))
+    lanes: Lanes[int] = Lanes(LaneLimits(in_flight=64, per_endpoint=32))
     for number in range(20):
         fill(lanes, f"hang{number}", 32)
         take_all(lanes)
@@ -162,7 +162,7 @@ def test_hanging_endpoints_leave_places_to_others() -> None:
 
 
 def test_requests_without_an_answer_shrink_the_limit_and_answers_grow_it() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=8, in_flight=1024))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=8, in_flight=1024))
     for _ in range(3):
         fill(lanes, "a", 1)
         item = lanes.take(0)
@@ -175,7 +175,7 @@ def test_requests_without_an_answer_shrink_the_limit_and_answers_grow_it() -> No
 
 
 def test_a_rate_limit_spaces_requests() -> None:
-    lanes: Lanes[int] = Lanes(Limits())
+    lanes: Lanes[int] = Lanes(LaneLimits())
     for _ in range(3):
         lanes.offer("a", next(SERIAL), 0, rate=10)
     assert len(take_all(lanes, 0)) == 1
@@ -186,7 +186,7 @@ def test_a_rate_limit_spaces_requests() -> None:
 
 def test_what_waits_for_the_next_slot_of_a_low_rate_limit_is_not_shed() -> None:
     """It was, once a second, so that an endpoint with a limit of less than 0.25/s got hardly anything after a burst."""
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     lanes.offer("a", next(SERIAL), 0, rate=0.1)
     assert len(take_all(lanes)) == 1
     assert lanes.offer("a", next(SERIAL), 8500, rate=0.1) is None
@@ -195,7 +195,7 @@ def test_what_waits_for_the_next_slot_of_a_low_rate_limit_is_not_shed() -> None:
 
 
 def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
-    lanes: Lanes[int] = Lanes(Limits(per_endpoint=1))
+    lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 5)
     flying = lanes.take(0)
     assert len(lanes.clear()) == 4 and lanes.waiting == 0
@@ -209,7 +209,7 @@ def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["offer", "take", "ok", "fail", "stall"])), max_size=200)
 )
 def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
-    lanes: Lanes[tuple[str, int]] = Lanes(Limits(in_flight=5, per_endpoint=2, queue=6))
+    lanes: Lanes[tuple[str, int]] = Lanes(LaneLimits(in_flight=5, per_endpoint=2, queue=6))
     serial, inside, flying = count(), set[tuple[str, int]](), list[tuple[str, int]]()
     for now, (endpoint, step) in enumerate(steps):
         if step == "offer":
@@ -238,7 +238,7 @@ def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
 
 
 def test_a_healthy_lane_that_was_over_the_threshold_goes_on_with_its_own_answers() -> None:
-    lanes: Lanes[int] = Lanes(Limits(in_flight=256, per_endpoint=32))
+    lanes: Lanes[int] = Lanes(LaneLimits(in_flight=256, per_endpoint=32))
     lanes.widen()
     for number in range(200):
         fill(lanes, f"hangs{number}", 5)
@@ -254,17 +254,17 @@ def test_a_healthy_lane_that_was_over_the_threshold_goes_on_with_its_own_answers
 
 
 def test_a_rate_limited_lane_holds_only_what_it_can_send_soon() -> None:
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     assert lanes.offer("slow", next(SERIAL), 0, rate=0.001) is None
     assert len(take_all(lanes)) == 1
     refused = lanes.offer("slow", next(SERIAL), 0, rate=0.001)
-    assert isinstance(refused, Full)
+    assert isinstance(refused, LaneFull)
     assert refused.until_ms == 2_000_000, "put off to its slot, not for hours in memory"
     assert lanes.wake_at_ms() is None
 
 
 def test_the_breadth_grows_only_when_asked_and_is_given_back() -> None:
-    lanes: Lanes[int] = Lanes(Limits(in_flight=1000, per_endpoint=32))
+    lanes: Lanes[int] = Lanes(LaneLimits(in_flight=1000, per_endpoint=32))
     for number in range(20):
         fill(lanes, f"ep{number}", 32)
     flying = take_all(lanes)
@@ -274,7 +274,7 @@ def test_the_breadth_grows_only_when_asked_and_is_given_back() -> None:
     assert len(flying + take_all(lanes)) == lanes.breadth == 256
     lanes.narrow()
     assert lanes.breadth == 256, "it is used"
-    idle: Lanes[int] = Lanes(Limits(in_flight=1000))
+    idle: Lanes[int] = Lanes(LaneLimits(in_flight=1000))
     idle.widen()
     idle.widen()
     idle.narrow()
@@ -284,7 +284,7 @@ def test_the_breadth_grows_only_when_asked_and_is_given_back() -> None:
 
 
 def test_a_fresh_rate_limited_lane_accepts_no_more_than_it_sends_soon() -> None:
-    lanes: Lanes[int] = Lanes(Limits(max_wait_ms=2000))
+    lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     now = 1_700_000_000_000
     assert sum(lanes.offer("slow", next(SERIAL), now, rate=0.01) is None for _ in range(100)) == 1
     assert sum(lanes.offer("brisk", next(SERIAL), now, rate=10) is None for _ in range(100)) == 21

@@ -45,7 +45,7 @@ class World:
 
     def __init__(self, seed: int, events: int) -> None:
         self.dice = Random(seed)
-        self.line = key_queue.Line()
+        self.line = key_queue.KeyQueue()
         self.ordered: list[tuple[int, str] | None] = [None] * events  # arrivals first: they are their own offsets
         self.read = 0
         self.log: list[Delivery] = []
@@ -79,7 +79,7 @@ class World:
                 outcome = "delivered" if entry[1] == "delivered" else "dead"
                 self.line, orders = key_queue.settle(self.line, offset, entry[0], outcome, block=False)  # type: ignore[arg-type]
             for order in orders:
-                if isinstance(order, key_queue.Release):
+                if isinstance(order, key_queue.ReleaseNext):
                     self.log.append(delivery(order.offset, self.line.cause))
 
     def poll(self) -> None:

@@ -23,7 +23,7 @@ from app.core.records import delivery as delivery_record
 from app.core.records import ordered
 from app.core.topics.names import TopicName
 from app.profiles.requests import RequestBuilder
-from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.role.worker import DispatchRole
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -52,7 +52,7 @@ class Stage:
     """A dispatch worker with everything around it in memory."""
 
     def __init__(
-        self, limits: Limits | None = None, sender: Callable[[FakeClock], ScriptedSender] | None = None
+        self, limits: LaneLimits | None = None, sender: Callable[[FakeClock], ScriptedSender] | None = None
     ) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=2)
@@ -71,7 +71,7 @@ class Stage:
             clock=self.clock,
             dice=FixedDice(DICE),
             meter=self.meter,
-            limits=limits or Limits(),
+            limits=limits or LaneLimits(),
         )
         self.running: asyncio.Task[None] | None = None
 
@@ -680,7 +680,7 @@ async def test_a_stop_finishes_what_is_in_flight_and_commits_it(stage: Stage) ->
 
 
 async def test_overflow_is_deferred_with_a_due_time_and_no_attempt() -> None:
-    stage = Stage(Limits(per_endpoint=1, queue=2))
+    stage = Stage(LaneLimits(per_endpoint=1, queue=2))
     try:
         stage.endpoint("a")
         stage.endpoint("b")
@@ -730,7 +730,7 @@ async def test_many_endpoints_that_hang_do_not_keep_the_next_one_from_its_reques
 
 
 async def test_a_slow_rate_limit_does_not_delay_a_faster_one() -> None:
-    stage = Stage(Limits(max_wait_ms=10_000_000))
+    stage = Stage(LaneLimits(max_wait_ms=10_000_000))
     try:
         stage.endpoint("slow", rate_limit=0.001)
         stage.endpoint("fast", rate_limit=2)

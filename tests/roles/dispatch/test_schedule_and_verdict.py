@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpOutcome, HttpReply, HttpTiming
 from app.core.topics.names import RUNGS, rung_for
 from app.profiles.catalog import PROFILES
-from app.profiles.policy import Policy
+from app.profiles.policy import RetryPolicy
 from app.roles.dispatch.schedule import RETRY_AFTER_CAP_S, delay_s, due_at_ms, retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, judge, result_of
 
@@ -36,7 +36,7 @@ def refusal(kind: HttpFailureKind) -> HttpFailure:
 def judged(
     outcome: HttpOutcome, attempt: int = 1, *, gone_410: bool = True, scale: float = 1, dice: float = 0
 ) -> Verdict:
-    policy = Policy(schedule_s=SCHEDULE, gone_410=gone_410, scale=scale)
+    policy = RetryPolicy(schedule_s=SCHEDULE, gone_410=gone_410, scale=scale)
     return judge(outcome, attempt=attempt, policy=policy, now_ms=NOW_MS, dice=dice)
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from app.core.errors import Defect
 from app.core.records.signal import read
-from app.roles.dispatch.signals import Teller
+from app.roles.dispatch.signals import SignalFilter
 
 
 def test_of_many_successes_the_first_is_told_and_the_first_after_a_failure() -> None:
-    teller = Teller()
+    teller = SignalFilter()
     assert [teller.success(0, "a") for _ in range(3)] == [True, False, False]
     assert teller.success(0, "b")
     assert teller.failure(0, "a", 1.0, always=False)
@@ -19,14 +19,14 @@ def test_of_many_successes_the_first_is_told_and_the_first_after_a_failure() -> 
 
 
 def test_ten_failures_a_minute_are_told_unless_each_one_counts() -> None:
-    teller = Teller()
+    teller = SignalFilter()
     assert sum(teller.failure(0, "a", second, always=False) for second in range(60)) == 10
     assert teller.failure(0, "a", 60, always=False)
     assert all(teller.failure(0, "a", 60, always=True) for _ in range(100))
 
 
 def test_what_was_told_of_an_assigned_partition_is_not_known_any_more() -> None:
-    teller = Teller()
+    teller = SignalFilter()
     teller.success(0, "a")
     teller.success(1, "b")
     teller.forget({0})

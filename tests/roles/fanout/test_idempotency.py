@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
-from app.roles.fanout.idempotency import Again, Duplicate, First, decide
+from app.roles.fanout.idempotency import DuplicateKey, NewKey, Redelivery, decide
 
 TTL = 100
 SIGHT = AcceptedRecord(partition=2, offset=10, timestamp_ms=1000, sequence=7)
@@ -16,23 +16,23 @@ Log = list[tuple[str, int]]
 
 
 def test_a_key_never_seen_is_a_first_sight() -> None:
-    assert decide(None, 2, 10, 1000, TTL) == First(())
+    assert decide(None, 2, 10, 1000, TTL) == NewKey(())
 
 
 @pytest.mark.parametrize(
     ("partition", "offset", "timestamp", "answer"),
     [
-        (2, 10, 1000, Again(SIGHT)),
-        (2, 10, 9999, Again(SIGHT)),  # the record itself, whatever the clock says
-        (2, 11, 1000, Duplicate(SIGHT)),
-        (2, 11, 1099, Duplicate(SIGHT)),
-        (2, 11, 1100, First((SIGHT,))),  # the window is over
-        (2, 11, 900, Duplicate(SIGHT)),  # a producer's clock that went back
-        (2, 9, 1000, First((SIGHT,))),  # an earlier record of the log, replayed
-        (3, 10, 1000, Duplicate(SIGHT)),  # offsets of other partitions do not compare; time does
-        (3, 5, 1099, Duplicate(SIGHT)),
-        (3, 99, 999, First((SIGHT,))),
-        (3, 99, 1100, First((SIGHT,))),
+        (2, 10, 1000, Redelivery(SIGHT)),
+        (2, 10, 9999, Redelivery(SIGHT)),  # the record itself, whatever the clock says
+        (2, 11, 1000, DuplicateKey(SIGHT)),
+        (2, 11, 1099, DuplicateKey(SIGHT)),
+        (2, 11, 1100, NewKey((SIGHT,))),  # the window is over
+        (2, 11, 900, DuplicateKey(SIGHT)),  # a producer's clock that went back
+        (2, 9, 1000, NewKey((SIGHT,))),  # an earlier record of the log, replayed
+        (3, 10, 1000, DuplicateKey(SIGHT)),  # offsets of other partitions do not compare; time does
+        (3, 5, 1099, DuplicateKey(SIGHT)),
+        (3, 99, 999, NewKey((SIGHT,))),
+        (3, 99, 1100, NewKey((SIGHT,))),
     ],
 )
 def test_the_rule_of_first_sight(partition: int, offset: int, timestamp: int, answer: object) -> None:
@@ -42,12 +42,12 @@ def test_the_rule_of_first_sight(partition: int, offset: int, timestamp: int, an
 def test_a_key_used_again_after_the_window_keeps_both_sights() -> None:
     later = AcceptedRecord(2, 20, 5000, 8)
     first = decide(encode((SIGHT,)), 2, 20, 5000, TTL)
-    assert isinstance(first, First)
+    assert isinstance(first, NewKey)
     stored = first.with_sight(later)
-    assert decide(stored, 2, 10, 1000, TTL) == Again(SIGHT)
-    assert decide(stored, 2, 15, 1050, TTL) == Duplicate(SIGHT)
-    assert decide(stored, 2, 20, 5000, TTL) == Again(later)
-    assert decide(stored, 2, 21, 5050, TTL) == Duplicate(later)
+    assert decide(stored, 2, 10, 1000, TTL) == Redelivery(SIGHT)
+    assert decide(stored, 2, 15, 1050, TTL) == DuplicateKey(SIGHT)
+    assert decide(stored, 2, 20, 5000, TTL) == Redelivery(later)
+    assert decide(stored, 2, 21, 5050, TTL) == DuplicateKey(later)
 
 
 def test_one_sight_takes_at_most_64_bytes() -> None:
@@ -60,14 +60,14 @@ def test_the_oldest_sights_leave_first() -> None:
     stored = b""
     for number in range(MAX_SIGHTS + 3):
         first = decide(stored, 0, number, number * TTL, TTL)
-        assert isinstance(first, First)
+        assert isinstance(first, NewKey)
         stored = first.with_sight(AcceptedRecord(0, number, number * TTL, number))
     assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_SIGHTS + 3))
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x02" + encode((SIGHT,))[1:], encode((SIGHT,))[:-1], b"{}"])
 def test_a_value_of_an_unknown_version_counts_as_nothing_stored(stored: bytes) -> None:
-    assert decide(stored, 2, 11, 1000, TTL) == First(())
+    assert decide(stored, 2, 11, 1000, TTL) == NewKey(())
 
 
 NUMBER = st.integers(0, 2**63 - 1)
@@ -87,11 +87,11 @@ def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
         if offset < begin:
             continue
         match decide(table.get(key), 0, offset, clock, TTL):
-            case Again(sight=sight):
+            case Redelivery(sight=sight):
                 found.append(sight.sequence)
-            case Duplicate():
+            case DuplicateKey():
                 found.append(0)
-            case First() as first:
+            case NewKey() as first:
                 sequence += 1
                 table[key] = first.with_sight(AcceptedRecord(0, offset, clock, sequence))
                 found.append(sequence)

@@ -21,12 +21,12 @@ from app.core.records import duplicate
 from app.core.records.delivery import decode
 from app.core.schemas.rules import Violation
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Plan, Planner, Rejection, Rules, table_key
+from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, RejectedRecord, table_key
 from app.roles.fanout.records import dropped, rejected
 from app.roles.fanout.sequences import begun_key
 
-RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
-FORWARD = reset_detection.Position(high=0)
+RULES = FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
+FORWARD = reset_detection.ReadPosition(high=0)
 REGISTRY_POSITION = 77
 
 
@@ -45,10 +45,16 @@ class Tables(msgspec.Struct):
     sequences: dict[bytes, bytes] = {}
 
     def plan(
-        self, where: Directory, records: Sequence[Record], position: reset_detection.Position = FORWARD, start: int = 0
-    ) -> Plan:
+        self,
+        where: Directory,
+        records: Sequence[Record],
+        position: reset_detection.ReadPosition = FORWARD,
+        start: int = 0,
+    ) -> BatchPlan:
         """Plan a batch and remember what it says."""
-        planner = Planner(RULES, 0, where, lambda: REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start)
+        planner = BatchPlanner(
+            RULES, 0, where, lambda: REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start
+        )
         (plan,) = planner.slices(records, position)
         self.sights |= plan.sights
         self.sequences |= plan.sequences
@@ -85,7 +91,7 @@ def event(offset: int, timestamp: int = 1000, **fields: Any) -> Record:
     return Record(offset, json.dumps({"type": "a.b", "data": offset} | fields).encode(), timestamp=timestamp)
 
 
-def deliveries(plan: Plan) -> list[Delivery]:
+def deliveries(plan: BatchPlan) -> list[Delivery]:
     return [decode(key, value, headers)[0] for key, headers, value in plan.deliveries]
 
 
@@ -196,9 +202,9 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
     tables.plan(where, [event(0, id="x", ordering_key="o")])
     where.put_event_type(stricter)
 
-    def plan(*records: Record) -> Plan:
+    def plan(*records: Record) -> BatchPlan:
         violation = Violation("schema", "data: too strict")
-        planner = Planner(
+        planner = BatchPlanner(
             RULES, 0, where, lambda: 0, tables.sights.get, tables.sequences.get, lambda event_type, data: violation
         )
         return next(planner.slices(records, FORWARD))
@@ -214,10 +220,10 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
 def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_mode(reason: Any) -> None:
     violation = Violation(reason, "why")
 
-    def plan(enforce: Any) -> Plan:
+    def plan(enforce: Any) -> BatchPlan:
         where = directory(endpoint("ep"))
         where.put_event_type(EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce=enforce))
-        planner = Planner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
+        planner = BatchPlanner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
         return next(planner.slices([event(0)], FORWARD))
 
     warned, rejected = plan("warn"), plan("reject")
@@ -284,7 +290,7 @@ def test_a_replay_makes_new_deliveries_of_the_same_events_with_their_numbers() -
     records = [event(offset, id=f"e{offset % 3}", ordering_key="o") for offset in range(5)]
     tables, where = Tables(), directory(endpoint("ep"))
     once = deliveries(tables.plan(where, records))
-    reset = reset_detection.begin(reset_detection.Position(high=5), "hookstream.fanout", 0, 0, was_reset=True)
+    reset = reset_detection.begin(reset_detection.ReadPosition(high=5), "hookstream.fanout", 0, 0, was_reset=True)
     again = deliveries(tables.plan(where, records, reset))
     assert [(each.event_id, each.sequence) for each in again] == [(each.event_id, each.sequence) for each in once]
     assert {each.id for each in again}.isdisjoint(each.id for each in once)
@@ -308,7 +314,7 @@ def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
 def test_a_rejection_says_why_and_where_from_after_the_original_headers() -> None:
     original = (("tenant", b"acme"), ("rejected-reason", b"an earlier one"), ("odd", b"\xff"))
     record = Record(9, b"x", original, 55)
-    _, value, headers = rejected(Rejection(record, "not_json", "\u00e4" * 2000), RULES, 3)
+    _, value, headers = rejected(RejectedRecord(record, "not_json", "\u00e4" * 2000), RULES, 3)
     assert value == b"x"
     assert headers[:3] == list(original)
     detail = headers.pop(4)
@@ -366,8 +372,8 @@ def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tup
 
 def test_a_rejected_record_that_would_not_fit_is_cut() -> None:
     huge = Record(9, b"x" * 5_000_000, (("big", b"h" * 900_000),), 55)
-    _, value, headers = rejected(Rejection(huge, "too_large", "5 MB"), RULES, 3)
+    _, value, headers = rejected(RejectedRecord(huge, "too_large", "5 MB"), RULES, 3)
     assert len(value or b"") + sum(len(name) + len(text) for name, text in headers) < 1_000_000
     assert ("rejected-truncated-from", b"5900020") in headers
     fits = Record(9, b"x" * 900_000, (), 55)
-    assert rejected(Rejection(fits, "too_large", ""), RULES, 3)[1] == fits.value
+    assert rejected(RejectedRecord(fits, "too_large", ""), RULES, 3)[1] == fits.value

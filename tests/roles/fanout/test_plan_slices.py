@@ -15,11 +15,11 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.ordered_ids import OrderedIds
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key
+from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key
 from app.roles.fanout.reset_detection import Checkpoint
 
-RULES = Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=20_000)
-FORWARD = reset_detection.Position(high=0)
+RULES = FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=20_000)
+FORWARD = reset_detection.ReadPosition(high=0)
 Outputs = list[tuple[bytes, list[tuple[str, bytes]], bytes]]
 
 
@@ -57,25 +57,27 @@ def directory(number: int) -> Directory:
 def slices(
     where: Directory,
     records: list[Record],
-    rules: Rules,
+    rules: FanoutRules,
     checkpoint: Checkpoint | None = None,
-    position: reset_detection.Position = FORWARD,
-) -> list[Plan]:
+    position: reset_detection.ReadPosition = FORWARD,
+) -> list[BatchPlan]:
     sights: dict[bytes, bytes] = {}
     sequences: dict[bytes, bytes] = {}
     plans = []
-    for plan in Planner(rules, 0, where, lambda: 7, sights.get, sequences.get).slices(records, position, checkpoint):
+    for plan in BatchPlanner(rules, 0, where, lambda: 7, sights.get, sequences.get).slices(
+        records, position, checkpoint
+    ):
         sights |= plan.sights
         sequences |= plan.sequences
         plans.append(plan)
     return plans
 
 
-def outputs(plans: list[Plan], name: str) -> Outputs:
+def outputs(plans: list[BatchPlan], name: str) -> Outputs:
     return [entry for plan in plans for entry in getattr(plan, name)]
 
 
-def checkpoint_of(plan: Plan) -> Checkpoint | None:
+def checkpoint_of(plan: BatchPlan) -> Checkpoint | None:
     return reset_detection.read_checkpoint(plan.checkpoints.get(checkpoint_key(0)))
 
 
@@ -131,7 +133,7 @@ def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
 def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, replay: str) -> None:
     where = directory(10)
     checkpoint = reset_detection.checkpoint(event(1), "", "ep_00007")
-    position = reset_detection.Position(high=9, replay_id=replay, replay_until=9 if replay else 0)
+    position = reset_detection.ReadPosition(high=9, replay_id=replay, replay_until=9 if replay else 0)
     (plan,) = slices(where, [record], RULES, checkpoint, position)
     assert plan.fanned_out == 9, "all but the disabled"
     (behind,) = slices(where, [event(1)], RULES, checkpoint)
@@ -146,7 +148,7 @@ def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -
     for name in "bdfh":
         where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
     rules = msgspec.structs.replace(RULES, slice_outputs=2, whole_outputs=2)
-    plans = Planner(rules, 0, where, lambda: 7, {}.get, {}.get).slices([event(0)], FORWARD)
+    plans = BatchPlanner(rules, 0, where, lambda: 7, {}.get, {}.get).slices([event(0)], FORWARD)
     first = next(plans)
     assert [key for key, _, _ in first.deliveries] == [b"b", b"d"]
     for name in "aceg":
@@ -177,8 +179,8 @@ def test_a_slice_ends_after_a_bounded_amount_of_work_for_schemas() -> None:
         nonlocal spent
         spent += 400_000
 
-    planner = Planner(
-        Rules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000),
+    planner = BatchPlanner(
+        FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000),
         0,
         where,
         lambda: 0,

@@ -16,11 +16,11 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.records.delivery import decode
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Plan, Planner, Rules, checkpoint_key
+from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key
 
 TTL = 100
-RULES = Rules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
-FORWARD = reset_detection.Position(high=0)
+RULES = FanoutRules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
+FORWARD = reset_detection.ReadPosition(high=0)
 DIRECTORY = Directory()
 for id_ in ("ep_a", "ep_b", "ep_c"):
     DIRECTORY.put_endpoint(
@@ -70,7 +70,7 @@ class Table:
 class World:
     """One partition of events.raw, its tables, what was delivered, and the committed offset."""
 
-    def __init__(self, log: list[Record], data: st.DataObject, rules: Rules = RULES) -> None:
+    def __init__(self, log: list[Record], data: st.DataObject, rules: FanoutRules = RULES) -> None:
         self.log = log
         self.data = data
         self.rules = rules
@@ -83,12 +83,12 @@ class World:
         """Take over and plan batches from the commit on; a crash loses some of what they cause."""
         sights, counts = self.sights.take_over(worker), self.counts.take_over(worker)
         checkpoint = reset_detection.read_checkpoint(self.notes.take_over(worker).get(checkpoint_key(0)))
-        plans: list[Plan] = []
+        plans: list[BatchPlan] = []
         at = self.committed
         for size in sizes:
             records = self.log[at : at + size]
             if records:
-                planner = Planner(self.rules, 0, DIRECTORY, lambda: 0, sights.get, counts.get)
+                planner = BatchPlanner(self.rules, 0, DIRECTORY, lambda: 0, sights.get, counts.get)
                 for plan in planner.slices(records, FORWARD, checkpoint):
                     sights |= plan.sights
                     counts |= plan.sequences
@@ -96,7 +96,7 @@ class World:
                 at += len(records)
         self._write(worker, plans, crash=crash)
 
-    def _write(self, worker: int, plans: list[Plan], *, crash: bool) -> None:
+    def _write(self, worker: int, plans: list[BatchPlan], *, crash: bool) -> None:
         """Each topic and store keeps a beginning of what it was given. That is how app/roles/ack_pipeline.py writes."""
 
         def some(number: int) -> int:
@@ -134,7 +134,7 @@ class World:
             ends.append(end)
         self.committed = ends[some(len(ends) - 1)]
 
-    def _deliver(self, plan: Plan, number: int) -> None:
+    def _deliver(self, plan: BatchPlan, number: int) -> None:
         for key, headers, value in plan.deliveries[:number]:
             delivery, _ = decode(key, value, headers)
             offset = json.loads(delivery.body)["data"]

@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roles.fanout.reset_detection import Position, advance, begin, read, replay_of, write
+from app.roles.fanout.reset_detection import ReadPosition, advance, begin, read, replay_of, write
 
 GROUP = "hookstream.fanout"
-KNOWN = Position(high=120)
+KNOWN = ReadPosition(high=120)
 
 
-def reset(known: Position | None, start: int, partition: int = 0, group: str = GROUP) -> Position:
+def reset(known: ReadPosition | None, start: int, partition: int = 0, group: str = GROUP) -> ReadPosition:
     return begin(known, group, partition, start, was_reset=True)
 
 
-def crashed(known: Position | None, start: int) -> Position:
+def crashed(known: ReadPosition | None, start: int) -> ReadPosition:
     return begin(known, GROUP, 0, start, was_reset=False)
 
 
 @pytest.mark.parametrize("was_reset", [False, True])
 def test_the_first_reading_of_a_partition_is_no_replay(was_reset: bool) -> None:
-    assert begin(None, GROUP, 0, 50, was_reset=was_reset) == Position(high=50)
+    assert begin(None, GROUP, 0, 50, was_reset=was_reset) == ReadPosition(high=50)
 
 
 @pytest.mark.parametrize("start", [0, 40, 119, 120, 500])
@@ -50,7 +50,7 @@ def test_the_same_reset_has_the_same_id_and_any_other_has_another() -> None:
         reset(KNOWN, 41).replay_id,
         reset(KNOWN, 40, partition=1).replay_id,
         reset(KNOWN, 40, group="other").replay_id,
-        reset(Position(high=121), 40).replay_id,
+        reset(ReadPosition(high=121), 40).replay_id,
     ]
     assert len(set(ids)) == len(ids)
     # Deliveries under way carry what it leads to: another derivation would make a repeated fan-out double.
@@ -83,15 +83,15 @@ def test_a_later_reset_replays_what_came_after_the_first_too() -> None:
 
 
 def test_the_highest_offset_never_goes_back() -> None:
-    assert advance(KNOWN, 121) == Position(high=121)
+    assert advance(KNOWN, 121) == ReadPosition(high=121)
     assert advance(KNOWN, 95) == KNOWN
 
 
 OFFSETS = st.integers(0, 2**62)
 
 
-@given(st.builds(Position, high=OFFSETS, replay_id=st.text(max_size=30), replay_until=OFFSETS))
-def test_what_is_written_is_read_back(position: Position) -> None:
+@given(st.builds(ReadPosition, high=OFFSETS, replay_id=st.text(max_size=30), replay_until=OFFSETS))
+def test_what_is_written_is_read_back(position: ReadPosition) -> None:
     assert read(write(position)) == position
 
 

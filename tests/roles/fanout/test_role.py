@@ -15,7 +15,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.roles import ack_pipeline as shared_batches
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Rules, position_key
+from app.roles.fanout.plan import FanoutRules, position_key
 from app.roles.fanout.role import FanoutRole
 from app.roles.fanout.sequences import begun_key
 from tests.fakes.clock import FakeClock, settle
@@ -23,7 +23,7 @@ from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryBatch, MemoryPartition, MemoryStreamApp
 
-RULES = Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000)
+RULES = FanoutRules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000)
 SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "positions-changelog"
 
 
@@ -49,7 +49,7 @@ class NoSchemas:
 class Stage:
     """A fan-out worker with everything around it in memory."""
 
-    def __init__(self, rules: Rules = RULES) -> None:
+    def __init__(self, rules: FanoutRules = RULES) -> None:
         self.log = MemoryLog(FakeClock())
         self.feed = MemoryFeed(endpoint("a"), endpoint("b"))
         self.feed.position = 12
@@ -155,7 +155,7 @@ async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) ->
 
 
 async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_was(stage: Stage) -> None:
-    stored = reset_detection.write(reset_detection.Position(high=2))
+    stored = reset_detection.write(reset_detection.ReadPosition(high=2))
     stage.partition = MemoryPartition(start=0, was_reset=True)
     stage.partition.tables["positions"][position_key(0)] = stored
     stage.start()
@@ -166,7 +166,7 @@ async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_wa
     assert replays == [replays[0]] * 4 + [None] * 2
     assert len({record.header("delivery-id") for record in stage.log.of("deliveries")}) == 6
     remembered = reset_detection.read(stage.partition.tables["positions"][position_key(0)])
-    assert remembered == reset_detection.Position(high=3, replay_id=replays[0], replay_until=2)
+    assert remembered == reset_detection.ReadPosition(high=3, replay_id=replays[0], replay_until=2)
 
 
 async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a_replay(stage: Stage) -> None:
@@ -183,7 +183,7 @@ async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a
 async def test_a_crash_in_a_replay_goes_on_with_its_id(stage: Stage) -> None:
     stage.start()
     stage.partition = MemoryPartition(start=0, was_reset=True)
-    stage.partition.tables["positions"][position_key(0)] = reset_detection.write(reset_detection.Position(high=2))
+    stage.partition.tables["positions"][position_key(0)] = reset_detection.write(reset_detection.ReadPosition(high=2))
     await stage.app.acked(stage.give(event(0)))
     after = MemoryPartition(start=1)
     after.tables = stage.partition.tables

@@ -9,7 +9,7 @@ import pytest
 
 from app.roles import ack_pipeline as shared_batches
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import Rules, checkpoint_key, position_key
+from app.roles.fanout.plan import FanoutRules, checkpoint_key, position_key
 from tests.fakes.clock import settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryRecord
@@ -17,7 +17,7 @@ from tests.fakes.stream import MemoryPartition
 from tests.roles.fanout.test_role import POSITIONS, Stage, endpoint, event
 
 NAMES = [f"ep_{number:02d}" for number in range(30)]
-RULES = Rules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000, slice_outputs=5, whole_outputs=5)
+RULES = FanoutRules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000, slice_outputs=5, whole_outputs=5)
 
 
 class WideStage(Stage):
@@ -144,7 +144,7 @@ async def test_a_partition_that_is_about_to_leave_begins_no_slice(stage: WideSta
 async def test_who_resets_a_group_wants_the_event_for_all_endpoints(stage: WideStage) -> None:
     half = reset_detection.checkpoint(event(0), "", NAMES[14])
     stage.partition.tables["positions"] = {
-        position_key(0): reset_detection.write(reset_detection.Position(high=1)),
+        position_key(0): reset_detection.write(reset_detection.ReadPosition(high=1)),
         checkpoint_key(0): reset_detection.write_checkpoint(half),
     }
     stage.moved(was_reset=True)
@@ -161,5 +161,5 @@ async def test_an_event_under_way_counts_as_begun_for_a_reset(stage: WideStage) 
     stage.give(event(0))
     await stage.log.seen("deliveries", 5)
     stored = reset_detection.read(stage.partition.tables["positions"][position_key(0)])
-    assert stored == reset_detection.Position(high=1)
+    assert stored == reset_detection.ReadPosition(high=1)
     assert msgspec.json.decode(reset_detection.write(stored)) == {"high": 1}

@@ -13,7 +13,16 @@ from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.records.signal import HealthSignal
 from app.core.wording import plain
 from app.profiles.catalog import PROFILES
-from app.roles.health.transitions import Disable, Health, Order, Said, Show, ShowCircuit, Tell, observe
+from app.roles.health.transitions import (
+    AppendNotice,
+    DisableEndpoint,
+    EmittedActions,
+    HealthAction,
+    HealthState,
+    ShowCircuit,
+    ShowFailing,
+    observe,
+)
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -28,7 +37,7 @@ class Patient:
             id="ep", tenant="acme", mode="live", url="https://x.example/", events=("*",), profile=profile, **fields
         )
         self.rule = PROFILES[profile].disable
-        self.state: Health | None = None
+        self.state: HealthState | None = None
         self.offset = -1
         self.at_ms = START
         self.given: list[tuple[HealthSignal, int, int]] = []
@@ -59,7 +68,7 @@ class Patient:
         self.given.append((signal, self.offset, self.at_ms))
         return short(self.orders_of(signal, self.offset, self.at_ms))
 
-    def orders_of(self, signal: HealthSignal, offset: int, at_ms: int) -> tuple[Order, ...]:
+    def orders_of(self, signal: HealthSignal, offset: int, at_ms: int) -> tuple[HealthAction, ...]:
         self.state, said = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
         return said.orders if said else ()
 
@@ -71,17 +80,17 @@ class Patient:
         self.endpoint = msgspec.structs.replace(self.endpoint, epoch=self.endpoint.epoch + 3)
 
 
-def short(orders: tuple[Order, ...]) -> list[str]:
+def short(orders: tuple[HealthAction, ...]) -> list[str]:
     found = []
     for order in orders:
         match order:
-            case Show(failing_since_ms=since):
+            case ShowFailing(failing_since_ms=since):
                 found.append("hide" if since is None else "show")
-            case Disable():
+            case DisableEndpoint():
                 found.append("disable")
             case ShowCircuit(circuit=circuit):
                 found.append("closed" if circuit is None else "open")
-            case Tell(notice=notice):
+            case AppendNotice(notice=notice):
                 percent = notice.data.get("percent")
                 found.append(notice.kind.partition(".")[2] + (f" {percent}" if percent else ""))
     return found
@@ -164,7 +173,7 @@ def test_standard_disables_at_once_when_the_receiver_is_gone() -> None:
     )
     assert short(orders) == ["show", "disable", "disabled", "dead"]
     disable = orders[1]
-    assert isinstance(disable, Disable) and "410 Gone" in disable.reason
+    assert isinstance(disable, DisableEndpoint) and "410 Gone" in disable.reason
 
 
 def test_standard_disables_after_five_days_from_the_first_failure() -> None:
@@ -240,7 +249,7 @@ def test_a_disabled_or_removed_endpoint_is_not_judged() -> None:
     patient = Patient("voxscriber", status="disabled")
     assert [patient.fail() for _ in range(9)] == [[]] * 9 and patient.state is None
     signal = HealthSignal(outcome="failed", epoch=1, delivery_id="d")
-    assert observe(Health(), None, patient.rule, signal, 3, START) == (None, None)
+    assert observe(HealthState(), None, patient.rule, signal, 3, START) == (None, None)
 
 
 def test_healthy_endpoints_take_no_room() -> None:
@@ -259,7 +268,7 @@ def test_reading_again_changes_nothing_and_gives_the_same_orders(
     script: list[tuple[str, int]], profile: str, data: st.DataObject
 ) -> None:
     patient = Patient(profile, disable_after_failures=3 if profile == "bota" else None)
-    first: list[tuple[Order, ...]] = []
+    first: list[tuple[HealthAction, ...]] = []
     for number, (what, ms) in enumerate(script):
         outcome = "ok" if what == "ok" else "failed"
         dead = "exhausted" if what == "dead" else None
@@ -274,7 +283,7 @@ def test_reading_again_changes_nothing_and_gives_the_same_orders(
     again = [patient.orders_of(*patient.given[number]) for number in range(since, len(script))]
     assert again == first[since:]
     assert patient.state == state
-    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Health)
+    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=HealthState)
     assert decoded == state
 
 
@@ -284,8 +293,8 @@ def test_orders_are_remembered_with_their_epoch() -> None:
         patient.fail()
     assert patient.state is not None
     assert [each.offset for each in patient.state.said] == [2, 3, 4]
-    assert all(isinstance(each, Said) and each.epoch == 1 for each in patient.state.said)
-    ids = {order.notice.id for each in patient.state.said for order in each.orders if isinstance(order, Tell)}
+    assert all(isinstance(each, EmittedActions) and each.epoch == 1 for each in patient.state.said)
+    ids = {order.notice.id for each in patient.state.said for order in each.orders if isinstance(order, AppendNotice)}
     assert len(ids) == 3
 
 
@@ -298,7 +307,7 @@ def test_what_others_wrote_is_one_short_line(text: str) -> None:
         patient.fail(error=text)
     patient.offset += 1
     orders = patient.orders_of(HealthSignal(outcome="failed", epoch=1, delivery_id="d", error=text), 9, START)
-    disable = next(order for order in orders if isinstance(order, Disable))
+    disable = next(order for order in orders if isinstance(order, DisableEndpoint))
     assert disable.reason.isprintable() and len(disable.reason) < 1024
 
 

@@ -12,7 +12,7 @@ from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect
 from app.core.model.endpoint import SealedSecret
 from app.core.records.notice import Notice
-from app.roles.notifier.digest import Pace, letter, pause_s
+from app.roles.notifier.digest import EmailPace, letter, pause_s
 
 
 def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Notice:
@@ -64,7 +64,7 @@ def test_hostile_texts_stay_in_their_place(text: str) -> None:
 
 
 def test_a_tenant_is_written_to_after_a_while_and_not_too_often() -> None:
-    pace = Pace(digest_s=10, cooldown_s=900)
+    pace = EmailPace(digest_s=10, cooldown_s=900)
     assert pace.due_s(100.0, None) == 110.0
     assert pace.due_s(100.0, 50.0) == 950.0
     assert pace.due_s(2000.0, 50.0) == 2010.0

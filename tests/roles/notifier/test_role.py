@@ -18,7 +18,7 @@ from app.core.model.tenant import Tenant
 from app.core.records.notice import Notice
 from app.core.topics.names import TopicName
 from app.ports.mail import OutgoingEmail, SmtpResult
-from app.roles.notifier.digest import Pace
+from app.roles.notifier.digest import EmailPace
 from app.roles.notifier.role import NotifierRole
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -81,7 +81,7 @@ class Stage:
             topics=TOPICS,
             clock=self.clock,
             meter=self.meter,
-            pace=Pace(digest_s=10, cooldown_s=900),
+            pace=EmailPace(digest_s=10, cooldown_s=900),
         )
         self.role = role
         self.running = asyncio.create_task(role.run())

@@ -20,7 +20,7 @@ from app.core.records import registry
 from app.core.records.command import CommandAction, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions as registry_
-from app.roles.registry.decisions import Change
+from app.roles.registry.decisions import RegistryChange
 
 NOW = 1_000
 ENDPOINT = Endpoint(
@@ -49,7 +49,7 @@ def directory(*entities: Endpoint | Tenant) -> Directory:
     return made
 
 
-def decide(action: CommandAction, where: Directory | None = None) -> Change:
+def decide(action: CommandAction, where: Directory | None = None) -> RegistryChange:
     command = command_record.Command(id="c1", issued_at_ms=1, action=action)
     (change,) = registry_.decide(command, directory(ENDPOINT) if where is None else where, NOW, PROFILES)
     return change
@@ -63,7 +63,7 @@ def refused(action: CommandAction, where: Directory | None = None) -> tuple[str,
 
 def test_a_created_endpoint_begins_at_version_1_now() -> None:
     expected = changed(version=1, created_at_ms=NOW, updated_at_ms=NOW)
-    assert decide(CreateEndpoint(ENDPOINT), directory()) == Change("endpoint/ep_1", expected, 1)
+    assert decide(CreateEndpoint(ENDPOINT), directory()) == RegistryChange("endpoint/ep_1", expected, 1)
 
 
 def test_an_id_is_used_once() -> None:
@@ -83,7 +83,7 @@ def test_an_update_changes_the_named_fields_and_the_version(expected: int | None
         epoch=4,
         updated_at_ms=NOW,
     )
-    assert decide(UpdateEndpoint("ep_1", changes, expected)) == Change("endpoint/ep_1", after, 4)
+    assert decide(UpdateEndpoint("ep_1", changes, expected)) == RegistryChange("endpoint/ep_1", after, 4)
 
 
 def test_null_takes_an_override_back() -> None:
@@ -95,7 +95,7 @@ def test_null_takes_an_override_back() -> None:
 @pytest.mark.parametrize("expected", [None, 3])
 def test_a_removed_endpoint_leaves_a_tombstone(expected: int | None) -> None:
     change = decide(RemoveEndpoint("ep_1", expected))
-    assert change == Change("endpoint/ep_1", None, 0)
+    assert change == RegistryChange("endpoint/ep_1", None, 0)
     assert registry.encode(change.value) is None
 
 
@@ -227,7 +227,7 @@ def test_all_problems_are_said_at_once() -> None:
 
 def test_a_tenant_keeps_its_birthday_and_counts_its_versions() -> None:
     first = decide(PutTenant(Tenant(id="acme", version=99)), directory())
-    assert first == Change("tenant/acme", Tenant(id="acme", created_at_ms=NOW, updated_at_ms=NOW), 1)
+    assert first == RegistryChange("tenant/acme", Tenant(id="acme", created_at_ms=NOW, updated_at_ms=NOW), 1)
     known = Tenant(id="acme", created_at_ms=5, updated_at_ms=6, version=7)
     second = decide(PutTenant(Tenant(id="acme", name="Acme")), directory(known))
     assert second.value == Tenant(id="acme", name="Acme", created_at_ms=5, updated_at_ms=NOW, version=8)
@@ -235,7 +235,7 @@ def test_a_tenant_keeps_its_birthday_and_counts_its_versions() -> None:
 
 
 def test_the_records_of_a_life_rebuild_the_directory() -> None:
-    where, steps = Directory(), list[Change]()
+    where, steps = Directory(), list[RegistryChange]()
     for action in (
         PutTenant(Tenant(id="acme", name="Acme", notify_emails=("ops@acme.example",))),
         CreateEndpoint(ENDPOINT),

@@ -26,9 +26,9 @@ from app.core.records.registry import apply, encode
 from app.core.schemas.rules import Violation
 from app.core.topics.names import TopicName
 from app.roles.registry.decisions import decide
-from app.roles.replay.role.appender import Surroundings
+from app.roles.replay.role.appender import ReplayContext
 from app.roles.replay.role.coordinator import ReplayRole
-from app.roles.replay.role.selector import Archive
+from app.roles.replay.role.selector import ReplaySources
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.fakes.clock import FakeClock, settle
@@ -132,7 +132,7 @@ class Stage:
         #: what the role told
         self.told: list[AdvanceReplay] = []
         self.silent = False
-        self.past = Archive(
+        self.past = ReplaySources(
             reader=self.reader,
             feed=self.feed,
             clock=self.clock,
@@ -142,7 +142,7 @@ class Stage:
             max_event_bytes=10_000,
             violation=lambda event_type, data: Violation("schema", "it is wrong") if b"wrong" in data else None,
         )
-        self.role = ReplayRole(self.source, Surroundings(self.past, self.log, self._connected))
+        self.role = ReplayRole(self.source, ReplayContext(self.past, self.log, self._connected))
         self.running = asyncio.create_task(self.role.run())
 
     @asynccontextmanager

@@ -12,8 +12,8 @@ from app.core.model.endpoint import Endpoint, EndpointStatus, Suspension
 from app.core.model.replay import Replay
 from app.core.records.dead_letter import is_put_aside, released
 from app.roles.replay.eligibility import STALLED_S, aside_until, workable
-from app.roles.replay.merge import Merge, OldestFirst
-from app.roles.replay.pacing import Window, window_of
+from app.roles.replay.merge import OldestFirstQueue, TimestampMerge
+from app.roles.replay.pacing import UnattemptedWindow, window_of
 from tests.fakes.log import MemoryRecord
 
 
@@ -89,7 +89,7 @@ def test_the_window_is_what_an_endpoint_takes_in_two_seconds_and_at_once() -> No
 
 
 def test_a_window_opens_with_each_attempt_of_its_own_deliveries() -> None:
-    window = Window(0.0)
+    window = UnattemptedWindow(0.0)
     window.sent("a", 0.0)
     window.sent("b", 0.0)
     assert window.free(2, 1.0) == 0
@@ -99,7 +99,7 @@ def test_a_window_opens_with_each_attempt_of_its_own_deliveries() -> None:
 
 
 def test_when_nothing_is_attempted_for_long_one_more_goes_and_memory_stays_bounded() -> None:
-    window = Window(0.0)
+    window = UnattemptedWindow(0.0)
     for number in range(3):
         window.sent(str(number), 0.0)
     now_s = 0.0
@@ -112,7 +112,7 @@ def test_when_nothing_is_attempted_for_long_one_more_goes_and_memory_stays_bound
 
 
 def test_who_has_not_attempted_anything_for_seconds_is_stuck() -> None:
-    window = Window(0.0)
+    window = UnattemptedWindow(0.0)
     assert not window.stuck(100.0), "nothing is under way"
     window.sent("a", 100.0)
     assert not window.stuck(104.9) and window.stuck(105.0)
@@ -126,7 +126,7 @@ def test_who_has_not_attempted_anything_for_seconds_is_stuck() -> None:
 
 
 def test_the_oldest_come_first_and_the_progress_is_the_lowest_that_is_not_done() -> None:
-    queue = OldestFirst(10)
+    queue = OldestFirstQueue(10)
     for offset, accepted in ((10, 500), (12, 600), (15, 100), (16, 500)):
         queue.add(record(offset, accepted_at=accepted, sequence=3 if offset == 10 else 2))
     queue.moved(17)
@@ -143,12 +143,12 @@ def test_the_oldest_come_first_and_the_progress_is_the_lowest_that_is_not_done()
 
 
 def test_look_ahead_is_bounded_by_records_and_by_bytes() -> None:
-    queue = OldestFirst(0, capacity=2, capacity_bytes=100)
+    queue = OldestFirstQueue(0, capacity=2, capacity_bytes=100)
     queue.add(record(0))
     assert not queue.full
     queue.add(record(1))
     assert queue.full
-    queue = OldestFirst(0, capacity=9, capacity_bytes=100)
+    queue = OldestFirstQueue(0, capacity=9, capacity_bytes=100)
     queue.add(record(0, value=bytes(100)))
     assert queue.full
     queue.done(queue.take(1)[0])
@@ -156,7 +156,7 @@ def test_look_ahead_is_bounded_by_records_and_by_bytes() -> None:
 
 
 def test_a_record_from_the_future_does_not_hold_the_progress_back_for_ever() -> None:
-    queue = OldestFirst(0, capacity=5)
+    queue = OldestFirstQueue(0, capacity=5)
     queue.add(record(0, accepted_at=10**15))
     taken = []
     for offset in range(1, 20):
@@ -169,7 +169,7 @@ def test_a_record_from_the_future_does_not_hold_the_progress_back_for_ever() -> 
 
 @given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 6), st.integers(1, 7))
 def test_everything_is_handed_out_once(accepted: list[int], capacity: int, most: int) -> None:
-    queue, offset, seen = OldestFirst(0, capacity=capacity), 0, []
+    queue, offset, seen = OldestFirstQueue(0, capacity=capacity), 0, []
     while offset < len(accepted) or queue.waiting:
         while offset < len(accepted) and not queue.full:
             queue.add(record(offset, accepted_at=accepted[offset]))
@@ -183,7 +183,7 @@ def test_everything_is_handed_out_once(accepted: list[int], capacity: int, most:
 
 
 def test_stretches_are_merged_by_time_and_each_partition_keeps_its_order() -> None:
-    merge = Merge({0: 0, 1: 5, 2: 3}, {0: 3, 1: 7, 2: 3})
+    merge = TimestampMerge({0: 0, 1: 5, 2: 3}, {0: 3, 1: 7, 2: 3})
     assert merge.hungry() == [0, 1], "the third is empty"
     merge.feed(0, [record(0, 10), record(1, 5)], 2)
     assert merge.hungry() == [1]

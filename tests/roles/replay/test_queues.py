@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roles.replay.pacing import Allowance
-from app.roles.replay.queues import Queues, Waiting
+from app.roles.replay.pacing import RatePacer
+from app.roles.replay.queues import EndpointQueues, QueuedDelivery
 
 
 def everything(_endpoint_id: str) -> int:
@@ -24,12 +24,12 @@ def of(**free: int) -> Callable[[str], int]:
     return lambda endpoint_id: free.get(endpoint_id, 0)
 
 
-def items(taken: list[Waiting[int]]) -> list[tuple[str, int]]:
+def items(taken: list[QueuedDelivery[int]]) -> list[tuple[str, int]]:
     return [(each.endpoint_id, each.item) for each in taken]
 
 
 def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
-    queues: Queues[int] = Queues()
+    queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(3):
         queues.put((0, offset), "slow", offset, 1)
         queues.put((0, offset), "fast", offset, 1)
@@ -43,7 +43,7 @@ def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
 
 
 def test_the_one_that_had_its_turn_goes_to_the_end() -> None:
-    queues: Queues[int] = Queues()
+    queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(4):
         for name in ("a", "b", "c"):
             queues.put((0, offset), name, offset, 1)
@@ -51,7 +51,7 @@ def test_the_one_that_had_its_turn_goes_to_the_end() -> None:
 
 
 def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_others_wait() -> None:
-    queues: Queues[int] = Queues(capacity=3, capacity_bytes=100)
+    queues: EndpointQueues[int] = EndpointQueues(capacity=3, capacity_bytes=100)
     for offset in range(3):
         assert not queues.full
         queues.put((0, offset), "a", offset, 1)
@@ -67,7 +67,7 @@ def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_othe
 
 
 def test_from_turn_to_turn_nothing_is_handed_out_again() -> None:
-    queues: Queues[int] = Queues()
+    queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(3):
         queues.put((0, offset), "slow", offset, 1)
         queues.put((0, offset), "fast", offset, 1)
@@ -91,7 +91,7 @@ def test_everything_goes_out_once_whatever_interrupts_it(
 ) -> None:
     wanted = [((partition, offset), name) for offset, (partition, name) in enumerate(arrivals)]
     ends = {0: len(arrivals), 1: len(arrivals)}
-    queues: Queues[int] = Queues(capacity=5)
+    queues: EndpointQueues[int] = EndpointQueues(capacity=5)
     done, given_out, turns = {0: 0, 1: 0}, list[tuple[tuple[int, int], str]](), 0
     while done != ends:
         queues.begin(done)
@@ -121,7 +121,7 @@ def test_everything_goes_out_once_whatever_interrupts_it(
 
 @given(st.sampled_from([0.5, 1.0, 7.0, 100.0, 3000.0]), st.lists(st.floats(0.001, 3.0), min_size=1, max_size=60))
 def test_no_second_sees_more_than_the_rate_and_a_tenth(rate: float, waits: list[float]) -> None:
-    allowance, now_s = Allowance(rate, 0.0), 0.0
+    allowance, now_s = RatePacer(rate, 0.0), 0.0
     taken: list[tuple[float, int]] = []
     for wait_s in waits:
         now_s += wait_s
@@ -133,7 +133,7 @@ def test_no_second_sees_more_than_the_rate_and_a_tenth(rate: float, waits: list[
 
 @pytest.mark.parametrize("rate", [0.5, 2.0, 40.0])
 def test_who_waits_as_long_as_it_is_told_gets_the_whole_rate(rate: float) -> None:
-    allowance, now_s, taken = Allowance(rate, 0.0), 0.0, 0
+    allowance, now_s, taken = RatePacer(rate, 0.0), 0.0, 0
     while now_s < 20:
         number = allowance.free(100, now_s)
         allowance.took(number)
@@ -143,7 +143,7 @@ def test_who_waits_as_long_as_it_is_told_gets_the_whole_rate(rate: float) -> Non
 
 
 def test_without_a_rate_everything_goes() -> None:
-    allowance = Allowance(None, 0.0)
+    allowance = RatePacer(None, 0.0)
     assert allowance.free(500, 0.0) == 500
     allowance.took(500)
     assert allowance.free(500, 0.0) == 500 and allowance.wait_s() == 0.0

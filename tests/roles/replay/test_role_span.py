@@ -15,7 +15,7 @@ from app.core.model import ids
 from app.core.model.replay import Replay, ReplayEstimate
 from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
 from app.core.topics.names import TopicName
-from app.roles.replay.role.dry_run import Counting
+from app.roles.replay.role.dry_run import DryRun
 from tests.roles.replay.replay_stage import NUMBER, WORKER, Stage
 
 
@@ -151,7 +151,7 @@ async def test_what_waits_for_a_resume_is_neither_failed_nor_missing(stage: Stag
     put(stage, TopicName.DELIVERIES_DEAD, "ep", "e00", reason="paused")
     spoken(stage, "ep", "e01", "dead", reason="paused")
     put(stage, TopicName.DELIVERIES_DEAD, "ep", "e01", reason="paused")
-    counting = Counting(stage.past)
+    counting = DryRun(stage.past)
     for only in ("failed", "missing"):
         assert (await tried(stage, counting, only=only)).endpoints == {}
     stage.reactivate("resume")
@@ -160,7 +160,7 @@ async def test_what_waits_for_a_resume_is_neither_failed_nor_missing(stage: Stag
     assert (await tried(stage, counting, only="missing")).endpoints == {"ep": 2}
 
 
-async def tried(stage: Stage, counting: Counting, **fields: Any) -> ReplayEstimate:
+async def tried(stage: Stage, counting: DryRun, **fields: Any) -> ReplayEstimate:
     """The result of a trial run."""
     counted = asyncio.create_task(counting.count(span(stage, **fields), within_s=60))
     await stage.clock.advance(5)
@@ -175,7 +175,7 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
     stage.raw(1, 300, 0, id="c", type="a.c")
     spoken(stage, "ep", "e01", "dead")
     before = {place: len(records) for place, records in stage.log.partitions.items()}
-    counts = {only: await tried(stage, Counting(stage.past), only=only) for only in ("all", "failed", "missing")}
+    counts = {only: await tried(stage, DryRun(stage.past), only=only) for only in ("all", "failed", "missing")}
     assert {place: len(records) for place, records in stage.log.partitions.items() if records} == before
     assert counts["all"].endpoints == {"ep": 10, "other": 9, "held": 10}
     assert (counts["all"].skipped, counts["all"].complete, counts["all"].read) == (10, True, {0: 5, 1: 5})
@@ -193,7 +193,7 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
 async def test_a_trial_that_takes_too_long_says_so(stage: Stage) -> None:
     stage.raw(0, 1)
     stage.reader.committed = {}
-    counted = asyncio.create_task(Counting(stage.past).count(span(stage), within_s=10))
+    counted = asyncio.create_task(DryRun(stage.past).count(span(stage), within_s=10))
     await stage.clock.advance(11)
     assert (await counted).complete is False and stage.reader.readings == 0
 

@@ -14,7 +14,7 @@ from app.core.model.event import Event
 from app.core.model.replay import Replay, ReplayFilter
 from app.core.records import idempotency_entry
 from app.core.records.idempotency_entry import AcceptedRecord
-from app.roles.replay.selection import Piece, covered, targets, waits_for_resume
+from app.roles.replay.selection import EventChunk, covered, targets, waits_for_resume
 from tests.fakes.log import MemoryRecord
 
 
@@ -103,7 +103,7 @@ def test_what_was_put_aside_waits_while_its_resume_is_to_come() -> None:
 
 
 def chosen(only: ReplayFilter, *said: tuple[int, str]) -> bool:
-    piece, wanted = Piece(only), event()
+    piece, wanted = EventChunk(only), event()
     piece.want(wanted, record(3), ("ep", "ep2"))
     for at_ms, state in said:
         piece.said("ep", "e", at_ms, state)
@@ -147,7 +147,7 @@ def test_failed_and_missing_exclude_each_other_and_do_not_depend_on_the_order_of
 
 
 def test_each_endpoint_has_outcomes_of_its_own() -> None:
-    piece = Piece("missing")
+    piece = EventChunk("missing")
     for offset, name in enumerate("xy"):
         piece.want(event(name=name), record(offset), ("a", "b"))
     piece.said("a", "x", 1, "delivered")
@@ -159,7 +159,7 @@ def test_each_endpoint_has_outcomes_of_its_own() -> None:
 
 
 def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
-    piece, wanted = Piece(), event()
+    piece, wanted = EventChunk(), event()
     piece.want(wanted, record(3), ("a", "b"))
     piece.made("a", "e", "aside")
     piece.made("stranger", "e", "deliver")
@@ -172,7 +172,7 @@ def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
 
 
 def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_sequence() -> None:
-    piece = Piece()
+    piece = EventChunk()
     keyed, plain = event(key="k", ordering="o"), event()
     for offset in (3, 4, 5):
         piece.want(keyed, record(offset, 1000 + offset), ("ep",))
@@ -196,7 +196,7 @@ def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_se
 def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold() -> None:
     job = replay("ep", reason="recover")
     hold = Suspension(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
-    piece = Piece()
+    piece = EventChunk()
     piece.want(event(key="k"), record(0, 9_000_000), ("ep",))
     assert piece.since_ms(job, endpoint(holds=(hold,))) == 440_000, "the producer's clock is ahead"
     assert piece.since_ms(job, endpoint()) == 8_940_000
@@ -207,6 +207,6 @@ def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold(
 
 
 def test_a_span_is_looked_for_from_an_hour_before_its_first_event_on() -> None:
-    piece = Piece("missing")
+    piece = EventChunk("missing")
     piece.want(event(), record(0, 9_000_000), ("ep",))
     assert piece.since_ms(replay(), None) == 5_400_000, "producers' clocks may be ahead"

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from app.roles.sequencer.key_queue import (
     MAX_WAITING,
-    Forget,
-    GiveUp,
-    Keep,
-    Line,
-    Release,
-    Repeat,
+    DeadLetter,
+    DropRecord,
+    KeyQueue,
+    ReleaseAgain,
+    ReleaseNext,
+    StoreRecord,
     arrive,
     drop,
     go_on,
@@ -27,7 +27,12 @@ from app.roles.sequencer.key_queue import (
 )
 
 
-def run(records: list[tuple[Any, ...]], line: Line = Line(), *, block: bool = False) -> tuple[Line, list[list[Any]]]:  # noqa: B008 - a value
+EMPTY = KeyQueue()
+
+
+def run(
+    records: list[tuple[Any, ...]], line: KeyQueue = EMPTY, *, block: bool = False
+) -> tuple[KeyQueue, list[list[Any]]]:  # noqa: B008 - a value
     """Apply (offset, kind, …) records; the line, and the orders of each."""
     given_orders = []
     for offset, kind, *rest in records:
@@ -46,7 +51,12 @@ def run(records: list[tuple[Any, ...]], line: Line = Line(), *, block: bool = Fa
 
 def test_the_first_goes_out_and_the_others_wait_for_it() -> None:
     line, orders = run([(0, "arrive"), (1, "arrive"), (2, "arrive"), (3, "settle", 0, "delivered")])
-    assert orders == [[Keep(0), Release(0)], [Keep(1)], [Keep(2)], [Forget(0), Release(1)]]
+    assert orders == [
+        [StoreRecord(0), ReleaseNext(0)],
+        [StoreRecord(1)],
+        [StoreRecord(2)],
+        [DropRecord(0), ReleaseNext(1)],
+    ]
     assert (line.flying, line.waiting) == (1, (2,))
 
 
@@ -59,30 +69,30 @@ def test_a_settlement_of_something_else_says_nothing() -> None:
 def test_a_dead_one_blocks_until_it_is_skipped() -> None:
     records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "arrive"), (4, "skip")]
     line, orders = run(records, block=True)
-    assert orders[2:] == [[], [Keep(3)], [Forget(0), Release(1)]]
+    assert orders[2:] == [[], [StoreRecord(3)], [DropRecord(0), ReleaseNext(1)]]
     assert (line.blocked, line.flying, line.waiting) == (-1, 1, (3,))
 
 
 def test_a_dead_one_is_passed_over_where_the_endpoint_wants_it() -> None:
     _, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")], block=False)
-    assert orders[2] == [Forget(0), Release(1)]
+    assert orders[2] == [DropRecord(0), ReleaseNext(1)]
 
 
 def test_what_is_dropped_is_given_up_and_the_line_goes_on() -> None:
     records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "drop"), (4, "arrive")]
     line, orders = run(records, block=True)
-    assert orders[3:] == [[GiveUp(1, "ordering_dropped"), Forget(0)], [Keep(4), Release(4)]]
+    assert orders[3:] == [[DeadLetter(1, "ordering_dropped"), DropRecord(0)], [StoreRecord(4), ReleaseNext(4)]]
     assert line.flying == 4
 
 
 def test_a_full_line_gives_up_what_comes() -> None:
-    line = Line(applied=5, flying=0, waiting=(1, 2, 3))
-    assert arrive(line, 6, limit=3)[1] == [GiveUp(6, "ordering_limit")]
+    line = KeyQueue(applied=5, flying=0, waiting=(1, 2, 3))
+    assert arrive(line, 6, limit=3)[1] == [DeadLetter(6, "ordering_limit")]
 
 
 @given(st.lists(st.sampled_from(["arrive", "settle"]), max_size=40), st.data())
 def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str], data: st.DataObject) -> None:
-    line, offset, released, settled = Line(), 0, [], []
+    line, offset, released, settled = KeyQueue(), 0, [], []
     log: list[tuple[Any, ...]] = []
     arrived = 0
     for kind in kinds:
@@ -94,15 +104,15 @@ def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str
         if kind == "settle":
             settled.append(line.flying)
         line, (orders,) = run([record], line)
-        released += [order.offset for order in orders if isinstance(order, Release)]
+        released += [order.offset for order in orders if isinstance(order, ReleaseNext)]
         offset += 1
         if data.draw(st.booleans()):  # a crash: some of the log is read again
             begin = data.draw(st.integers(0, len(log)))
             again, repeated = run(log[begin:], line)
             assert again == line, "reading again changes nothing"
             for orders in repeated:
-                assert not [order for order in orders if isinstance(order, Release)]
-                assert all(order == Repeat(line.flying) for order in orders if isinstance(order, Repeat))
+                assert not [order for order in orders if isinstance(order, ReleaseNext)]
+                assert all(order == ReleaseAgain(line.flying) for order in orders if isinstance(order, ReleaseAgain))
     assert released == sorted(set(released)), "in order, each once"
     assert len(released) - len(settled) in (0, 1), "one at a time"
     assert len(released) + len(line.waiting) == arrived
@@ -120,14 +130,16 @@ def test_what_is_in_the_midst_of_its_retries_is_not_sent_again_for_a_follower_th
     line, _ = run(log)
     assert line.flying == 1
     _, orders = run(log[4:], line)
-    assert orders == [[Keep(4)]]
+    assert orders == [[StoreRecord(4)]]
     _, orders = run(log[3:], line)
-    assert orders == [[Repeat(1)], [Keep(4)]], "the record that let it go asks: the release may not have been written"
+    assert orders == [[ReleaseAgain(1)], [StoreRecord(4)]], (
+        "the record that let it go asks: the release may not have been written"
+    )
 
 
 def test_skipping_also_gives_up_on_what_never_comes_back() -> None:
     line, orders = run([(0, "arrive"), (1, "arrive"), (2, "skip"), (3, "settle", 0, "delivered")])
-    assert orders[2:] == [[Forget(0), Release(1)], []]
+    assert orders[2:] == [[DropRecord(0), ReleaseNext(1)], []]
     assert (line.flying, line.waiting) == (1, ())
 
 
@@ -135,20 +147,20 @@ def test_a_dead_one_that_is_retried_with_success_unblocks_its_line() -> None:
     dead: list[tuple[Any, ...]] = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")]
     for outcome in ("delivered", "cancelled"):
         line, orders = run([*dead, (3, "settle", 0, outcome)], block=True)
-        assert (line.flying, line.blocked, orders[-1]) == (1, -1, [Forget(0), Release(1)])
+        assert (line.flying, line.blocked, orders[-1]) == (1, -1, [DropRecord(0), ReleaseNext(1)])
     line, orders = run([*dead, (3, "settle", 0, "dead")], block=True)
     assert (line.blocked, orders[-1]) == (0, []), "dead again"
 
 
 def test_what_comes_back_is_the_head_of_its_line_again_and_nothing_leaves_before_it() -> None:
     line, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "aside"), (3, "arrive")])
-    assert (orders[2:], line.waiting, line.flying) == ([[], [Keep(3)]], (0, 1, 3), -1)
+    assert (orders[2:], line.waiting, line.flying) == ([[], [StoreRecord(3)]], (0, 1, 3), -1)
     line, let = go_on(line, 4)
-    assert (line.flying, let) == (0, [Release(0)])
-    assert go_on(line, 4) == (line, [Repeat(0)]), "read again: the release may not have been written"
+    assert (line.flying, let) == (0, [ReleaseNext(0)])
+    assert go_on(line, 4) == (line, [ReleaseAgain(0)]), "read again: the release may not have been written"
     assert go_on(line, 5) == (line, []), "it is under way"
     line, orders = run([(6, "settle", 0, "delivered")], line)
-    assert orders == [[Forget(0), Release(1)]]
+    assert orders == [[DropRecord(0), ReleaseNext(1)]]
 
 
 def test_a_dead_one_that_is_retried_in_a_pause_is_the_head_of_its_line_again() -> None:
@@ -157,8 +169,8 @@ def test_a_dead_one_that_is_retried_in_a_pause_is_the_head_of_its_line_again() -
 
 
 def test_what_is_put_aside_never_enters_the_line_and_is_given_up_once() -> None:
-    line, orders = put_aside(Line(), 3)
-    assert (orders, line.applied, is_idle(line)) == ([GiveUp(3, "paused")], 3, True)
+    line, orders = put_aside(KeyQueue(), 3)
+    assert (orders, line.applied, is_idle(line)) == ([DeadLetter(3, "paused")], 3, True)
     assert put_aside(line, 3) == (line, [])
 
 
@@ -167,29 +179,31 @@ def test_those_held_retreat_in_their_order_and_leave_the_others() -> None:
     for offset in (2, 3):
         line, _ = arrive(line, offset, hold=True)
     line, orders = retreat(line)
-    assert orders == [GiveUp(2, "paused"), GiveUp(3, "paused")]
+    assert orders == [DeadLetter(2, "paused"), DeadLetter(3, "paused")]
     assert (line.waiting, line.held, retreat(line)) == ((1,), 0, (line, []))
 
 
 def test_dropping_a_line_drops_those_held_too() -> None:
-    line, _ = arrive(Line(), 0, hold=True)
+    line, _ = arrive(KeyQueue(), 0, hold=True)
     line, orders = drop(line, 1)
-    assert (orders, is_idle(line), line.held) == ([GiveUp(0, "ordering_dropped")], True, 0)
+    assert (orders, is_idle(line), line.held) == ([DeadLetter(0, "ordering_dropped")], True, 0)
 
 
 def test_a_line_has_room_for_a_bounded_number_of_those_held() -> None:
-    line = Line(waiting=tuple(range(MAX_WAITING)), held=MAX_WAITING, applied=MAX_WAITING - 1)
+    line = KeyQueue(waiting=tuple(range(MAX_WAITING)), held=MAX_WAITING, applied=MAX_WAITING - 1)
     for hold in (True, False):
         _, orders = arrive(line, MAX_WAITING, hold=hold)
         assert orders == (
-            [GiveUp(MAX_WAITING, "ordering_limit")] if hold else [Keep(MAX_WAITING), Release(MAX_WAITING)]
+            [DeadLetter(MAX_WAITING, "ordering_limit")]
+            if hold
+            else [StoreRecord(MAX_WAITING), ReleaseNext(MAX_WAITING)]
         )
 
 
 @given(st.data())
 def test_those_held_leave_behind_all_others_each_once_whatever_is_read_again(data: st.DataObject) -> None:
     """A resume brings some while fresh ones are held; then they are let go."""
-    line, brought, fresh, released, settled = Line(), list[int](), list[int](), list[int](), list[int]()
+    line, brought, fresh, released, settled = KeyQueue(), list[int](), list[int](), list[int](), list[int]()
     before = line
     for offset in range(data.draw(st.integers(1, 30))):
         before, kind = line, data.draw(st.sampled_from(("bring", "hold", "settle", "come back", "go on")))
@@ -207,14 +221,14 @@ def test_those_held_leave_behind_all_others_each_once_whatever_is_read_again(dat
             )
         else:
             continue
-        released += [order.offset for order in orders if isinstance(order, Release)]
+        released += [order.offset for order in orders if isinstance(order, ReleaseNext)]
         assert len(released) - len(settled) == (line.flying >= 0), "one at a time"
         assert line.held == len(fresh), "no fresh one leaves"
         assert before.applied <= line.applied
     end = 100
     line, orders = let_go(line, end)
     while True:
-        released += [order.offset for order in orders if isinstance(order, Release)]
+        released += [order.offset for order in orders if isinstance(order, ReleaseNext)]
         if line.flying < 0:
             break
         end += 1

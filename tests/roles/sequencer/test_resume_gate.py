@@ -10,9 +10,9 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay
 from app.core.records.ordered import GateStep
-from app.roles.sequencer.resume_gate import Gate, arrive, comes_back, obey, prefix
+from app.roles.sequencer.resume_gate import ResumeGate, arrive, comes_back, obey, prefix
 
-OPEN, ASIDE, HELD = Gate(), Gate(3, "aside", "s"), Gate(3, "held", "s")
+OPEN, ASIDE, HELD = ResumeGate(), ResumeGate(3, "aside", "s"), ResumeGate(3, "held", "s")
 
 
 def directory(resume: str | None = None, **fields: Any) -> Directory:
@@ -55,7 +55,7 @@ AGAIN = directory("running", status="paused")
     ],
 )
 def test_an_arrival_goes_where_a_resume_finds_it_or_behind_what_one_brings(
-    gate: Gate, known: Directory, way: str, move: str, state: str
+    gate: ResumeGate, known: Directory, way: str, move: str, state: str
 ) -> None:
     moved, found, does = arrive(gate, 9, "ep", known, resumed=False)
     assert (found, does, moved.state) == (way, move, state)
@@ -68,7 +68,7 @@ def test_a_pause_ends_the_stint_of_a_resume() -> None:
 
 
 def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
-    assert comes_back(OPEN, 9, "ep", PAUSED) == (Gate(9, "aside"), True)
+    assert comes_back(OPEN, 9, "ep", PAUSED) == (ResumeGate(9, "aside"), True)
     assert comes_back(HELD, 9, "ep", AGAIN) == (HELD, True)
     for known in (ACTIVE, RESUMED, DISABLED, GONE):
         assert comes_back(OPEN, 9, "ep", known) == (OPEN, False)
@@ -76,11 +76,11 @@ def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
 
 def test_a_resume_goes_through_its_steps() -> None:
     gate, move = obey(OPEN, 4, GateStep("aside", "a"), "ep", RESUMED)
-    assert (gate, move) == (Gate(4, "aside", "a"), "retreat, go on")
+    assert (gate, move) == (ResumeGate(4, "aside", "a"), "retreat, go on")
     gate, move = obey(gate, 5, GateStep("held", "a"), "ep", RESUMED)
-    assert (gate, move) == (Gate(5, "held", "a"), "none")
+    assert (gate, move) == (ResumeGate(5, "held", "a"), "none")
     assert obey(gate, 4, GateStep("aside", "a"), "ep", RESUMED) == (gate, "none"), "read again"
-    assert obey(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (Gate(6), "let go")
+    assert obey(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (ResumeGate(6), "let go")
 
 
 def test_a_worker_that_was_replaced_moves_nothing() -> None:
@@ -96,7 +96,7 @@ def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(stint: st
         assert obey(held, 5, GateStep("open", stint), "ep", known) == (held, "none")
         assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (ASIDE, "none")
     for known in (ACTIVE, DISABLED, GONE):
-        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (Gate(5), "let go")
+        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (ResumeGate(5), "let go")
 
 
 @pytest.mark.parametrize("known", [ACTIVE, DISABLED, GONE, directory("running", ordering="none")])
@@ -106,7 +106,7 @@ def test_the_begin_of_a_resume_that_has_ended_meanwhile_puts_nothing_aside(known
 
 def test_only_a_removed_endpoint_has_its_lines_let_go_though_its_gate_is_open() -> None:
     assert obey(OPEN, 5, GateStep("open"), "ep", ACTIVE) == (OPEN, "none")
-    assert obey(OPEN, 5, GateStep("open"), "ep", GONE) == (Gate(5), "let go")
+    assert obey(OPEN, 5, GateStep("open"), "ep", GONE) == (ResumeGate(5), "let go")
 
 
 def test_the_directory_knows_for_whom_something_is_still_brought() -> None:

@@ -15,7 +15,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay, ReplayState
 from app.core.records import delivery as delivery_record
 from app.core.records.ordered import RESUMED, GateState, SettledAs, comes_back, instruction, settlement, step
-from app.roles.sequencer.resume_gate import Gate, prefix
+from app.roles.sequencer.resume_gate import ResumeGate, prefix
 from app.roles.sequencer.role import worker as sequencer_role
 from app.roles.sequencer.role.worker import SequencerRole
 from tests.fakes.clock import FakeClock, settle
@@ -243,7 +243,7 @@ async def test_a_table_that_holds_nonsense_counts_as_empty(stage: Stage, table: 
 
 
 async def test_a_gate_whose_name_is_no_text_stops_nothing(stage: Stage) -> None:
-    stage.partition.tables["line"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(Gate(5, "aside", "s"))}
+    stage.partition.tables["line"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(ResumeGate(5, "aside", "s"))}
     await stage.give(stage.arrival("a"))
     assert stage.released() == [("a", "0")]
 

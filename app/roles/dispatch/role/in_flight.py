@@ -8,7 +8,7 @@ from typing import Literal
 from app.core import supersession
 from app.core.model.delivery import Delivery, DeliveryRevision
 from app.ports.registry import DirectoryFeed
-from app.roles.dispatch.role.settler import Work
+from app.roles.dispatch.role.settler import OpenDelivery
 
 #: turns that this worker has read itself, before the registry tells of them
 _REMEMBERED = 10_000
@@ -23,10 +23,10 @@ class _Flight:
     def __init__(self) -> None:
         self.copies = 0
         self.ended: Literal["delivered", "dead"] | None = None
-        self.behind: list[Work] = []
+        self.behind: list[OpenDelivery] = []
 
 
-class Turns:
+class InFlightRequests:
     """Asked before a delivery is offered to its lane, and again before its request."""
 
     def __init__(self, feed: DirectoryFeed) -> None:
@@ -34,7 +34,7 @@ class Turns:
         self._read: OrderedDict[Name, DeliveryRevision] = OrderedDict()
         self._flights: dict[Name, _Flight] = {}
 
-    def fate(self, work: Work) -> supersession.CopyDisposition | Literal["held"]:
+    def fate(self, work: OpenDelivery) -> supersession.CopyDisposition | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
         delivery = work.delivery
         known = self._feed.directory.turns
@@ -68,7 +68,7 @@ class Turns:
         if flight is not None:
             flight.ended = how
 
-    def landed(self, delivery: Delivery) -> tuple[list[Work], list[Work]]:
+    def landed(self, delivery: Delivery) -> tuple[list[OpenDelivery], list[OpenDelivery]]:
         """The request has ended: what has waited for it and goes on, and what is to be passed over."""
         flight = self._flights[_name(delivery)]
         flight.copies -= 1

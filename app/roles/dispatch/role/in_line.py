@@ -10,7 +10,7 @@ import structlog
 from app.core.offsets.partitions import OpenPartition, OpenPartitions, PartitionId
 from app.ports.clock import Clock
 from app.roles.dispatch.lines import Lines, Step, is_ordered
-from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.role.settler import OpenDelivery, Settler
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ CATCH_UP_HELD = 5_000
 class InLine:
     """The lines of one dispatch worker. Each answer is what may go to its lane now."""
 
-    def __init__(self, lines: Lines[Work], settler: Settler, clock: Clock) -> None:
+    def __init__(self, lines: Lines[OpenDelivery], settler: Settler, clock: Clock) -> None:
         self._lines = lines
         self._settler = settler
         self._clock = clock
@@ -37,17 +37,17 @@ class InLine:
             partition.catching_up = True
             self._catching_up[partition] = self._clock.monotonic() + CATCH_UP_S
 
-    def enter(self, work: Work) -> list[Work]:
+    def enter(self, work: OpenDelivery) -> list[OpenDelivery]:
         """It has been read."""
         return self._obey(self._lines.take(work)) if is_ordered(work.delivery) else [work]
 
-    def left(self, work: Work) -> list[Work]:
+    def left(self, work: OpenDelivery) -> list[OpenDelivery]:
         """It is settled, or its partition is lost."""
         return self._obey(self._lines.left(work)) if is_ordered(work.delivery) else []
 
-    def catch_up(self, position: Callable[[PartitionId], int | None]) -> list[Work]:
+    def catch_up(self, position: Callable[[PartitionId], int | None]) -> list[OpenDelivery]:
         """Everything that was polled has entered; `position` says what is read next of a partition."""
-        go: list[Work] = []
+        go: list[OpenDelivery] = []
         for partition in [each for each in self._catching_up if self._is_done(each, position)]:
             del self._catching_up[partition]
             partition.catching_up = False
@@ -67,7 +67,7 @@ class InLine:
             return True
         return False
 
-    def _obey(self, step: Step[Work]) -> list[Work]:
+    def _obey(self, step: Step[OpenDelivery]) -> list[OpenDelivery]:
         for work in step.over:
             self._settler.over(work)
         return [] if step.go is None else [step.go]

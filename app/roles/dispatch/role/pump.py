@@ -12,10 +12,10 @@ from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.roles.committer import Committer
 from app.roles.dispatch import waiting
-from app.roles.dispatch.lanes import Full, Lanes, Limits
+from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 from app.roles.dispatch.role.in_line import InLine
 from app.roles.dispatch.role.sending import Sending
-from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.role.settler import OpenDelivery, Settler
 
 _SWEEP_EVERY_S = 1.0
 #: a loop that is late by more than this has no CPU to spare
@@ -34,21 +34,21 @@ class Pump:
         settler: Settler,
         clock: Clock,
         meter: Meter,
-        limits: Limits,
+        limits: LaneLimits,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._sending = sending
         self._commits = commits
         self._in_line = in_line
         #: what is to be admitted
-        self._entering: deque[Work] = deque()
+        self._entering: deque[OpenDelivery] = deque()
         self._admitting = False
         self._settler = settler
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
-        self._lanes: Lanes[Work] = Lanes(limits)
-        self._idle: list[asyncio.Future[Work]] = []
+        self._lanes: Lanes[OpenDelivery] = Lanes(limits)
+        self._idle: list[asyncio.Future[OpenDelivery]] = []
         self._workers: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_ms = 0.0
@@ -73,7 +73,7 @@ class Pump:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
-    def enter(self, work: Work) -> None:
+    def enter(self, work: OpenDelivery) -> None:
         """Admit what has been read, or have it wait in its line."""
         for each in self._in_line.enter(work):
             self.admit(each)
@@ -83,7 +83,7 @@ class Pump:
         for each in self._in_line.catch_up(position):
             self.admit(each)
 
-    def admit(self, work: Work) -> None:
+    def admit(self, work: OpenDelivery) -> None:
         """Into the lane of its endpoint, if it may be sent and there is room; `pump` must follow.
 
         What is settled with that, or was before, leaves its line, and its successor is admitted.
@@ -101,12 +101,12 @@ class Pump:
         finally:
             self._admitting = False
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: OpenDelivery) -> None:
         if work.settled or not work.partition.active:
             for each in self._in_line.left(work):
                 self.admit(each)
 
-    def _offer(self, work: Work) -> None:
+    def _offer(self, work: OpenDelivery) -> None:
         endpoint = self._sending.sendable(work)
         if endpoint is None:
             return
@@ -133,7 +133,7 @@ class Pump:
             return None
         return self._lane_ms() - (self._clock.now_ms() - endpoint.circuit.since_ms)
 
-    def _put_off(self, work: Work, full: Full, reason: str) -> None:
+    def _put_off(self, work: OpenDelivery, full: LaneFull, reason: str) -> None:
         """Defer it, or end it where it has waited for too long."""
         if not work.partition.active:
             return  # its next owner has it
@@ -212,11 +212,11 @@ class Pump:
         self._alarm = None
         self.pump()
 
-    async def _worker(self, work: Work | None) -> None:
+    async def _worker(self, work: OpenDelivery | None) -> None:
         try:
             while True:
                 if work is None:
-                    waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
+                    waiting: asyncio.Future[OpenDelivery] = asyncio.get_running_loop().create_future()
                     self._idle.append(waiting)
                     work = await waiting
                 await self._handle(work)
@@ -226,7 +226,7 @@ class Pump:
         except Exception as error:  # a worker must not die silently: its delivery would stay open for ever
             self._on_failure(error)
 
-    async def _handle(self, work: Work) -> None:
+    async def _handle(self, work: OpenDelivery) -> None:
         answered: bool | None = None
         work.partition.flying += 1
         try:

@@ -25,8 +25,8 @@ from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.circuit import heard
 from app.roles.dispatch.lines import Lines, is_ordered
 from app.roles.dispatch.role.hindering import Hindering
-from app.roles.dispatch.role.in_flight import Turns
-from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.role.in_flight import InFlightRequests
+from app.roles.dispatch.role.settler import OpenDelivery, Settler
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, judge, result_of
 
 log = structlog.get_logger(__name__)
@@ -47,13 +47,13 @@ class Sending:
         meter: Meter,
         time_scale: float,
         least_wait_ms: int,
-        lines: Lines[Work],
-        again: Callable[[Work], None],
+        lines: Lines[OpenDelivery],
+        again: Callable[[OpenDelivery], None],
     ) -> None:
         self._lines = lines
         self._sender = sender
         self._feed = feed
-        self._turns = Turns(feed)
+        self._turns = InFlightRequests(feed)
         self._builder = RequestBuilder(keyring.open, time_scale)
         self._settler = settler
         self._clock = clock
@@ -71,7 +71,7 @@ class Sending:
         endpoint = self._feed.directory.endpoint(endpoint_id)
         return endpoint is not None and endpoint.status == "active"
 
-    def sendable(self, work: Work) -> Endpoint | None:
+    def sendable(self, work: OpenDelivery) -> Endpoint | None:
         """The endpoint, when it may be called with it; if not, the delivery or this copy of it ends here, or waits."""
         if not work.partition.active:
             return None  # its next owner has it
@@ -100,23 +100,23 @@ class Sending:
         """The endpoint as the directory knows it."""
         return self._feed.directory.endpoint(endpoint_id)
 
-    def _is_over(self, work: Work) -> bool:
+    def _is_over(self, work: OpenDelivery) -> bool:
         return is_ordered(work.delivery) and self._lines.is_over(work.delivery)
 
-    def wait_limit_ms(self, work: Work) -> int:
+    def wait_limit_ms(self, work: OpenDelivery) -> int:
         """For how long the delivery may wait for an attempt."""
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
         schedule = () if endpoint is None else endpoint.schedule_s or get_or_standard(endpoint.profile).schedule_s
         return waiting.limit_ms(schedule, scale=self._time_scale, least_ms=self._least_wait_ms)
 
-    def overloaded(self, work: Work, since_ms: int) -> None:
+    def overloaded(self, work: OpenDelivery, since_ms: int) -> None:
         """It has waited for too long."""
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
         error = f"it waited since {iso(since_ms)} for its endpoint, which could not take it"
         self._turns.ended(work.delivery, "dead")
         self._settler.ended(work, endpoint, "dead", "overloaded", error)
 
-    async def attempt(self, work: Work) -> bool | None:
+    async def attempt(self, work: OpenDelivery) -> bool | None:
         """Send once and settle; False when the receiver said nothing at all, None when nothing was sent."""
         delivery = work.delivery
         if not self.is_active(delivery.endpoint_id):
@@ -138,7 +138,7 @@ class Sending:
         for work in [*onward, *over]:
             self._again(work)
 
-    async def _send(self, work: Work, endpoint: Endpoint) -> bool | None:
+    async def _send(self, work: OpenDelivery, endpoint: Endpoint) -> bool | None:
         delivery = work.delivery
         started_ms = self._clock.now_ms()
         outcome: HttpOutcome
@@ -171,7 +171,7 @@ class Sending:
         self._settle(work, endpoint, verdict, record)
         return heard(outcome)
 
-    def _settle(self, work: Work, endpoint: Endpoint, verdict: Verdict, record: Attempt) -> None:
+    def _settle(self, work: OpenDelivery, endpoint: Endpoint, verdict: Verdict, record: Attempt) -> None:
         match verdict:
             case Delivered():
                 self._turns.ended(work.delivery, "delivered")
@@ -186,7 +186,7 @@ class Sending:
             case _ as never:
                 assert_never(never)
 
-    async def _put_off(self, work: Work, error: Hindered) -> None:
+    async def _put_off(self, work: OpenDelivery, error: Hindered) -> None:
         """Nothing was sent, for a reason of our own: no attempt is counted against the endpoint."""
         due_ms = await self._hindering.slow_down(error)
         if work.partition.active:  # else its next owner has it

@@ -25,14 +25,14 @@ from app.roles.committer import Committer
 from app.roles.dispatch.attempts import reassigned, superseded, unsent
 from app.roles.dispatch.lines import Lines, is_ordered
 from app.roles.dispatch.role.given_up import GivenUp
-from app.roles.dispatch.signals import Telling
+from app.roles.dispatch.signals import SignalEncoder
 
 log = structlog.get_logger(__name__)
 
 _encoder = msgspec.json.Encoder()
 
 
-class Work:
+class OpenDelivery:
     """One delivery in this worker's hands. Compared by identity: lanes need it unique."""
 
     __slots__ = ("delivery", "offset", "partition", "settled")
@@ -56,7 +56,7 @@ class Settler:
         meter: Meter,
         on_failure: Callable[[HookstreamError], None],
         commits: Committer,
-        lines: Lines[Work],
+        lines: Lines[OpenDelivery],
     ) -> None:
         self._lines = lines
         self._sure = commits.sure
@@ -68,7 +68,7 @@ class Settler:
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
-        self._telling = Telling()
+        self._telling = SignalEncoder()
         self.given_up = GivenUp(clock)
         self._attempts = topics.name(TopicName.ATTEMPTS)
         self._ordered = topics.name(TopicName.DELIVERIES_ORDERED)
@@ -86,14 +86,14 @@ class Settler:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
-    def delivered(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
+    def delivered(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
         """The receiver has it."""
         self._meter.count("deliveries_total", outcome="delivered")
         self._write(
             work, attempt, settled="delivered", signal=self._telling.delivered(work.partition.number, endpoint, attempt)
         )
 
-    def retry(self, work: Work, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
+    def retry(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
         """Attempt again at `due_at_ms`."""
         signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         tier = self._rung(due_at_ms)
@@ -104,7 +104,7 @@ class Settler:
         )
         self._write(work, attempt, self._rungs[tier], waiting, signal=signal)
 
-    def defer(self, work: Work, due_at_ms: int, reason: str, *, since_ms: int | None = None) -> None:
+    def defer(self, work: OpenDelivery, due_at_ms: int, reason: str, *, since_ms: int | None = None) -> None:
         """Put off without an attempt (lane full, rate): nothing is counted against the delivery.
 
         `since_ms`: since when it waits for its endpoint; None: as before.
@@ -114,12 +114,14 @@ class Settler:
         waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms, waiting_since_ms=since_ms)
         self._write(work, None, self._rungs[self._rung(due_at_ms)], waiting)
 
-    def dead(self, work: Work, endpoint: Endpoint, attempt: Attempt) -> None:
+    def dead(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
         """The attempt was the last one: put the delivery aside."""
         signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
 
-    def ended(self, work: Work, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str) -> None:
+    def ended(
+        self, work: OpenDelivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str
+    ) -> None:
         """It ends without a request: dead or cancelled."""
         attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
         if state == "dead":
@@ -129,7 +131,7 @@ class Settler:
             self._meter.count("deliveries_total", outcome="cancelled")
             self._write(work, attempt, settled="cancelled")
 
-    def _put_aside(self, work: Work, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
+    def _put_aside(self, work: OpenDelivery, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
         reason = attempt.reason or "unknown"
         self._meter.count("deliveries_total", outcome="dead")
         if reason == "paused" and work.delivery.arrival is not None and is_ordered(work.delivery):
@@ -159,12 +161,12 @@ class Settler:
             bundle.append(self._signals, key=endpoint.id.encode(), value=signal, partition=partition.number)
             bundle.close()
 
-    def passed_over(self, work: Work) -> None:
+    def passed_over(self, work: OpenDelivery) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
         self._meter.count("deliveries_passed_over_total")
         self._write(work, None)
 
-    def over(self, work: Work) -> None:
+    def over(self, work: OpenDelivery) -> None:
         """It ends unsent: a later one of its line is out, or a later attempt of its own."""
         self._meter.count("deliveries_superseded_total")
         if not self._lines.is_past(work.delivery):
@@ -176,7 +178,7 @@ class Settler:
             attempt = unsent(work.delivery, None, "cancelled", SUPERSEDED, error, self._clock.now_ms())
         self._write(work, attempt, settled="cancelled")
 
-    def outrun(self, work: Work, attempt: Attempt) -> None:
+    def outrun(self, work: OpenDelivery, attempt: Attempt) -> None:
         """It has failed, and meanwhile a later one of its line, or a later attempt of its own, has turned up."""
         if self._lines.is_past(work.delivery):
             self._meter.count("deliveries_superseded_total")
@@ -189,7 +191,7 @@ class Settler:
 
     def _write(
         self,
-        work: Work,
+        work: OpenDelivery,
         attempt: Attempt | None,
         topic: str | None = None,
         onward: Delivery | None = None,
@@ -221,7 +223,7 @@ class Settler:
 
     def _append(
         self,
-        work: Work,
+        work: OpenDelivery,
         attempt: Attempt | None,
         topic: str | None,
         onward: Delivery | None,

@@ -28,12 +28,12 @@ from app.ports.producer import GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
 from app.roles.committer import Committer
-from app.roles.dispatch.lanes import Limits
+from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.in_line import InLine
 from app.roles.dispatch.role.pump import Pump
 from app.roles.dispatch.role.sending import Sending
-from app.roles.dispatch.role.settler import Settler, Work
+from app.roles.dispatch.role.settler import OpenDelivery, Settler
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ class DispatchRole:
         clock: Clock,
         dice: Randomness,
         meter: Meter,
-        limits: Limits,
+        limits: LaneLimits,
         time_scale: float = 1.0,
         least_wait_ms: int = 86_400_000,
         stop_s: float = _REVOKE_WAIT_S,
@@ -76,7 +76,7 @@ class DispatchRole:
         self._commits = Committer(source, clock)
         self._partitions = self._commits.partitions
         self._max_record_bytes = topics.max_record_bytes
-        lines: Lines[Work] = Lines()
+        lines: Lines[OpenDelivery] = Lines()
         self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits, lines)
         self._in_line = InLine(lines, self._settler, clock)
         self._sending = Sending(
@@ -231,9 +231,9 @@ class DispatchRole:
                 await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
             if not partition.active:
                 return
-            self._pump.enter(Work(delivery, partition, record.offset))
+            self._pump.enter(OpenDelivery(delivery, partition, record.offset))
 
-    def _admit(self, work: Work) -> None:
+    def _admit(self, work: OpenDelivery) -> None:
         self._pump.admit(work)
 
     def _has_failed(self) -> bool:

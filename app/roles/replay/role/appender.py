@@ -22,15 +22,15 @@ from app.ports.history import HistoryReader
 from app.ports.producer import Producer
 from app.ports.registry import CommandSender, DirectoryFeed
 from app.roles.replay import eligibility, pacing, selection
-from app.roles.replay.pacing import Allowance
-from app.roles.replay.queues import Queues, Spot
-from app.roles.replay.role.selector import LOOK_S, POLL_MS, POLLED, Archive
+from app.roles.replay.pacing import RatePacer
+from app.roles.replay.queues import EndpointQueues, RecordPosition
+from app.roles.replay.role.selector import LOOK_S, POLL_MS, POLLED, ReplaySources
 
 #: attempts that may have been written between two turns; after more it is not looked for what became of the deliveries
 _MISSED = 100_000
 
 
-class Chosen(NamedTuple):
+class SelectedEvent(NamedTuple):
     """An event that an endpoint is to get; its delivery is made when its turn comes."""
 
     event: Event
@@ -38,10 +38,10 @@ class Chosen(NamedTuple):
     sequence: int | None
 
 
-class Surroundings(NamedTuple):
+class ReplayContext(NamedTuple):
     """What all replays share."""
 
-    archive: Archive
+    archive: ReplaySources
     log: Producer
     commands: Callable[[], AbstractAsyncContextManager[CommandSender]]
 
@@ -66,7 +66,7 @@ class Surroundings(NamedTuple):
         return self.archive.topics
 
 
-class Leave(Exception):
+class StopReplay(Exception):
     """Work on a replay ends here."""
 
     def __init__(self, why: Literal["done", "over", "parked"]) -> None:
@@ -74,7 +74,7 @@ class Leave(Exception):
         self.why: Literal["done", "over", "parked"] = why
 
 
-class Item(NamedTuple):
+class ReplayedDelivery(NamedTuple):
     """A delivery to be appended."""
 
     endpoint_id: str
@@ -95,10 +95,10 @@ class _Attempted(msgspec.Struct):
 _attempted = msgspec.json.Decoder(_Attempted)
 
 
-class Giving:
+class PacedAppender:
     """What one replay gives its endpoints, and how far it has come; it lasts from turn to turn."""
 
-    def __init__(self, replay: Replay, around: Surroundings) -> None:
+    def __init__(self, replay: Replay, around: ReplayContext) -> None:
         self.replay = replay
         self.around = around
         #: partition → the lowest offset that is not finished; of deliveries.dead (resume) or events.raw
@@ -108,7 +108,7 @@ class Giving:
         self.since: float | None = None
         #: asked to make room
         self.yielding = False
-        self.queues: Queues[Chosen] = Queues()
+        self.queues: EndpointQueues[SelectedEvent] = EndpointQueues()
         #: this process knows what was handed out so far
         self.continued = False
         self._clock = around.clock
@@ -116,8 +116,8 @@ class Giving:
         self._ordered = around.topics.name(TopicName.DELIVERIES_ORDERED)
         self._dead = around.topics.name(TopicName.DELIVERIES_DEAD)
         self._attempts = around.topics.name(TopicName.ATTEMPTS)
-        self._allowance = Allowance(replay.rate, self._clock.monotonic())
-        self._windows: dict[str, pacing.Window] = {}
+        self._allowance = RatePacer(replay.rate, self._clock.monotonic())
+        self._windows: dict[str, pacing.UnattemptedWindow] = {}
         self._moved = asyncio.Event()
         self._grown = asyncio.Event()
         #: partition of attempts → how far it was read
@@ -127,17 +127,17 @@ class Giving:
         """Raises `Leave` when there is no work to do now."""
         replay = self.around.feed.directory.replays.get(self.replay.id)
         if replay is None or replay.state in ("done", "cancelled"):
-            raise Leave("over")
+            raise StopReplay("over")
         if replay.state == "paused":
-            raise Leave("parked")
+            raise StopReplay("parked")
         if self.replay.endpoint_id:
             self._look_at(self.around.feed.directory.endpoint(self.replay.endpoint_id))
 
     def _look_at(self, endpoint: Endpoint | None) -> None:
         if endpoint is None:
-            raise Leave("done")
+            raise StopReplay("done")
         if self.replay.reason != "replay" and endpoint.status != "active":
-            raise Leave("parked")
+            raise StopReplay("parked")
 
     def endpoint(self) -> Endpoint:
         """The one endpoint of a resume, while there is work to do for it."""
@@ -186,7 +186,7 @@ class Giving:
         """How many deliveries may be appended now, by the replay's own rate; raises `Leave`."""
         self.look()
         if self.yielding:
-            raise Leave("parked")
+            raise StopReplay("parked")
         if self.since is None:
             self.since = self._clock.monotonic()
         return self._allowance.free(most, self._clock.monotonic())
@@ -197,7 +197,7 @@ class Giving:
         if endpoint is None or endpoint.status != "active":
             return POLLED
         now_s = self._clock.monotonic()
-        window = self._windows.setdefault(endpoint_id, pacing.Window(now_s))
+        window = self._windows.setdefault(endpoint_id, pacing.UnattemptedWindow(now_s))
         return window.free(pacing.window_of(endpoint), now_s)
 
     def stuck(self, endpoint_id: str) -> bool:
@@ -233,20 +233,20 @@ class Giving:
             self.skipped - above["skip"],
         )
 
-    def recognised(self, spot: Spot, endpoint_id: str, fate: eligibility.Fate) -> None:
+    def recognised(self, spot: RecordPosition, endpoint_id: str, fate: eligibility.ReplayRoute) -> None:
         """A delivery was made before an interruption, above what the registry was told."""
         self.queues.made(spot, endpoint_id, fate)
         self._count(fate)
 
-    def _count(self, fate: eligibility.Fate) -> None:
+    def _count(self, fate: eligibility.ReplayRoute) -> None:
         self.sent += fate == "deliver"
         self.aside += fate == "aside"
         self.skipped += fate == "skip"
 
-    async def append(self, items: Sequence[Item]) -> list[eligibility.Fate]:
+    async def append(self, items: Sequence[ReplayedDelivery]) -> list[eligibility.ReplayRoute]:
         """Append deliveries, or what their endpoints' state makes of them; returns when all are acknowledged."""
         self.look()
-        acks, fates = [], list[eligibility.Fate]()
+        acks, fates = [], list[eligibility.ReplayRoute]()
         for item in items:
             endpoint = self.around.feed.directory.endpoint(item.endpoint_id)
             fate = eligibility.fate(endpoint)
@@ -272,14 +272,14 @@ class Giving:
         self._grown.set()
         return fates
 
-    def _topic(self, item: Item, endpoint: Endpoint, fate: eligibility.Fate) -> str:
+    def _topic(self, item: ReplayedDelivery, endpoint: Endpoint, fate: eligibility.ReplayRoute) -> str:
         if fate == "aside":
             return self._dead
         return self._ordered if endpoint.ordering == "fifo" and item.has_ordering_key else self._deliveries
 
-    def _expect(self, item: Item) -> None:
+    def _expect(self, item: ReplayedDelivery) -> None:
         now_s = self._clock.monotonic()
-        self._windows.setdefault(item.endpoint_id, pacing.Window(now_s)).sent(item.delivery_id, now_s)
+        self._windows.setdefault(item.endpoint_id, pacing.UnattemptedWindow(now_s)).sent(item.delivery_id, now_s)
 
     async def progressed(self) -> None:
         """Return when something was appended, or after a while."""

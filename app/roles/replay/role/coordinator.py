@@ -21,9 +21,9 @@ from app.core.records.command import AdvanceReplay
 from app.ports.consumer import GroupConsumer
 from app.ports.registry import CommandSender
 from app.roles.replay import eligibility
-from app.roles.replay.role.appender import Giving, Leave, Surroundings
-from app.roles.replay.role.parked_replay import Resume
-from app.roles.replay.role.range_replay import Again
+from app.roles.replay.role.appender import PacedAppender, ReplayContext, StopReplay
+from app.roles.replay.role.parked_replay import ParkedReplay
+from app.roles.replay.role.range_replay import RangeReplay
 from app.roles.replay.role.selector import LOOK_S, POLL_MS
 
 log = structlog.get_logger(__name__)
@@ -43,20 +43,20 @@ _FAREWELL_S = 1.0
 class ReplayRole:
     """One candidate for the worker."""
 
-    def __init__(self, source: GroupConsumer, around: Surroundings) -> None:
+    def __init__(self, source: GroupConsumer, around: ReplayContext) -> None:
         """`source` is a member of a group whose only partition names the worker; nothing is read of it."""
         self._source = source
         self._around = around
         self._joined = False
         self._chosen = False
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, ReplayRun] = {}
         #: the directory's position when it was looked through
         self._looked = -1
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: what the directory may not know yet
         self._ended: set[str] = set()
         #: between two turns
-        self._parked: dict[str, Giving] = {}
+        self._parked: dict[str, PacedAppender] = {}
         #: when a replay was begun last, for turns
         self._begun: dict[str, float] = {}
 
@@ -138,7 +138,7 @@ class ReplayRole:
 
     def _begin(self, replay: Replay) -> None:
         self._begun[replay.id] = self._around.clock.monotonic()
-        turn = self._turns[replay.id] = _Turn(self._parked.get(replay.id) or Giving(replay, self._around))
+        turn = self._turns[replay.id] = ReplayRun(self._parked.get(replay.id) or PacedAppender(replay, self._around))
         self._tasks[replay.id] = asyncio.create_task(self._keep(turn), name=replay.id)
 
     def _make_room(self, wanted: int) -> None:
@@ -151,7 +151,7 @@ class ReplayRole:
         if now_s - oldest >= _TURN_S:
             since[oldest].yielding = True
 
-    async def _keep(self, turn: _Turn) -> None:
+    async def _keep(self, turn: ReplayRun) -> None:
         """Work on one replay; a failure does not touch the others."""
         while True:
             try:
@@ -167,10 +167,10 @@ class ReplayRole:
             return
 
 
-class _Turn:
+class ReplayRun:
     """One turn of work on one replay."""
 
-    def __init__(self, giving: Giving) -> None:
+    def __init__(self, giving: PacedAppender) -> None:
         self.id = giving.replay.id
         self.giving = giving
         self._clock = giving.around.clock
@@ -191,9 +191,9 @@ class _Turn:
                     "replay.begun", replay=self.id, reason=giving.replay.reason, endpoint=giving.replay.endpoint_id
                 )
                 await giving.prepare()
-                work = Resume(giving) if giving.replay.reason == "resume" else Again(giving)
+                work = ParkedReplay(giving) if giving.replay.reason == "resume" else RangeReplay(giving)
                 await _first(work.run(), giving.tail(), self._report(commands))
-            except Leave as leave:
+            except StopReplay as leave:
                 why = leave.why
             except asyncio.CancelledError:
                 try:

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 
 from app.core.model.replay import Replay, ReplayEstimate
 from app.roles.replay import eligibility
-from app.roles.replay.role.selector import Archive, Selecting
-from app.roles.replay.selection import Piece
+from app.roles.replay.role.selector import EventSelector, ReplaySources
+from app.roles.replay.selection import EventChunk
 
 #: trial runs at once: each holds a piece in memory
 _AT_ONCE = 2
 
 
-class Counting:
+class DryRun:
     """`app.ports.ReplayCounter`: the same choice as the work itself."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: ReplaySources) -> None:
         self._archive = archive
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -41,10 +41,10 @@ class Counting:
 
 
 class _Trial:
-    def __init__(self, replay: Replay, archive: Archive) -> None:
+    def __init__(self, replay: Replay, archive: ReplaySources) -> None:
         self._replay = replay
         self._archive = archive
-        self._selecting = Selecting(replay, archive, _go_on)
+        self._selecting = EventSelector(replay, archive, _go_on)
         self._found: Counter[str] = Counter()
         self.counts = ReplayEstimate()
 
@@ -59,7 +59,7 @@ class _Trial:
             self.counts.endpoints = dict(sorted(self._found.items()))
             begins = until
 
-    async def _count(self, piece: Piece, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
+    async def _count(self, piece: EventChunk, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
         stretch = await self._selecting.stretch(begins, until)
         try:
             while (record := await stretch.next()) is not None:

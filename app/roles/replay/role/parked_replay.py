@@ -15,7 +15,7 @@ from app.core.records.ordered import RESUMED, GateState
 from app.core.topics.names import TopicName
 from app.ports.history import PartitionReader
 from app.roles.replay import eligibility, merge
-from app.roles.replay.role.appender import Giving, Item, Leave
+from app.roles.replay.role.appender import PacedAppender, ReplayedDelivery, StopReplay
 from app.roles.replay.role.selector import POLL_MS, POLLED
 
 #: what was on its way when the endpoint was resumed is put aside within that time
@@ -26,10 +26,10 @@ _AGAIN_S = 0.2
 _FAREWELL_S = 1.0
 
 
-class Resume:
+class ParkedReplay:
     """Work on a replay with the reason `resume`."""
 
-    def __init__(self, giving: Giving) -> None:
+    def __init__(self, giving: PacedAppender) -> None:
         self._giving = giving
         self._around = giving.around
         self._clock = giving.around.clock
@@ -42,7 +42,7 @@ class Resume:
         """Until nothing more comes; raises `Leave`."""
         self._ordered = self._giving.endpoint().ordering == "fifo"
         start = max(self._giving.done.get(self._number, 0), self._giving.replay.dead_begin or 0)
-        queue = merge.OldestFirst(start, as_written=self._ordered)
+        queue = merge.OldestFirstQueue(start, as_written=self._ordered)
         reading = await self._around.reader.open(self._dead, {self._number: start})
         try:
             if self._ordered:
@@ -52,7 +52,7 @@ class Resume:
         finally:
             await reading.close()
 
-    async def _until_quiet(self, queue: merge.OldestFirst, reading: PartitionReader) -> None:
+    async def _until_quiet(self, queue: merge.OldestFirstQueue, reading: PartitionReader) -> None:
         # What was read up to an end that was asked for when nothing had come for a while was all.
         found_s = asked_s = self._clock.monotonic()
         end = await self._dead_end()
@@ -60,14 +60,14 @@ class Resume:
             if await self._give(queue, reading, end):
                 found_s = self._clock.monotonic()
             if self._giving.endpoint().ordering == "fifo":
-                raise Leave("parked")  # and begin again, in order
+                raise StopReplay("parked")  # and begin again, in order
             if asked_s >= found_s + _QUIET_S:
                 return
             await self._clock.sleep(found_s + _QUIET_S - self._clock.monotonic())
             asked_s, end = self._clock.monotonic(), await self._dead_end()
 
-    async def _behind_a_gate(self, queue: merge.OldestFirst, reading: PartitionReader) -> None:
-        stint = Stint(self._giving)
+    async def _behind_a_gate(self, queue: merge.OldestFirstQueue, reading: PartitionReader) -> None:
+        stint = GateClient(self._giving)
         try:
             await stint.say("aside")
             # what is not ordered follows the rule of the other endpoints
@@ -84,7 +84,7 @@ class Resume:
             await self._give(queue, reading, await self._dead_end())
             if self._until() is None:
                 await stint.heard(await stint.say("open"))
-        except (Leave, asyncio.CancelledError):
+        except (StopReplay, asyncio.CancelledError):
             try:
                 async with asyncio.timeout(_FAREWELL_S):
                     await stint.give_up()
@@ -92,7 +92,7 @@ class Resume:
                 pass  # the sequencer does it by itself, a little later
             raise
 
-    async def _give(self, queue: merge.OldestFirst, reading: PartitionReader, end: int) -> bool:
+    async def _give(self, queue: merge.OldestFirstQueue, reading: PartitionReader, end: int) -> bool:
         """Everything that was put aside before `end`; whether there was anything."""
         found = False
         while True:
@@ -114,7 +114,7 @@ class Resume:
         until = self._until()
         return end if until is None else min(end, until)
 
-    async def _read_ahead(self, queue: merge.OldestFirst, reading: PartitionReader, end: int) -> None:
+    async def _read_ahead(self, queue: merge.OldestFirstQueue, reading: PartitionReader, end: int) -> None:
         until = self._until()
         while not queue.full and queue.position < end:
             self._giving.look()
@@ -124,23 +124,25 @@ class Resume:
                     queue.add(record)
             queue.moved(await reading.position(self._number))
 
-    def _released(self, record: record_record.Kept) -> Item:
+    def _released(self, record: record_record.Kept) -> ReplayedDelivery:
         named = dict(record.headers)
         headers = dead_letter.released(record.headers, self._around.feed.position)
         if self._ordered and "ordering-key" in named:
             headers.append(RESUMED)
         delivery_id = named.get("delivery-id") or b""  # whoever wrote it: dispatch passes over what it cannot read
-        return Item(self._giving.replay.endpoint_id, delivery_id.decode("utf-8", "replace"), headers, record.value)
+        return ReplayedDelivery(
+            self._giving.replay.endpoint_id, delivery_id.decode("utf-8", "replace"), headers, record.value
+        )
 
 
 #: between two looks at how far the sequencer has come
 _LOOK_S = 0.1
 
 
-class Stint:
+class GateClient:
     """What one turn of a resume says to the sequencer (roles/sequencer/resume_gate.py), and whether that was heard."""
 
-    def __init__(self, giving: Giving) -> None:
+    def __init__(self, giving: PacedAppender) -> None:
         self._giving = giving
         self._around = giving.around
         self._endpoint = giving.replay.endpoint_id

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from app.core.model import ids
 from app.core.records import record as record_record
 from app.core.records.delivery import event_headers, with_delivery
-from app.roles.replay.queues import Waiting
-from app.roles.replay.role.appender import Chosen, Giving, Item
-from app.roles.replay.role.selector import Selecting, Stretch
-from app.roles.replay.selection import Piece
+from app.roles.replay.queues import QueuedDelivery
+from app.roles.replay.role.appender import PacedAppender, ReplayedDelivery, SelectedEvent
+from app.roles.replay.role.selector import EventSelector, MergedReader
+from app.roles.replay.selection import EventChunk
 
 #: deliveries that wait before some are handed out, and that are handed out at once
 _BATCH = 200
@@ -18,13 +18,13 @@ _BATCH = 200
 _FRESH_MS = 3_000
 
 
-class Again:
+class RangeReplay:
     """Work on a replay with the reason `recover` or `replay`."""
 
-    def __init__(self, giving: Giving) -> None:
+    def __init__(self, giving: PacedAppender) -> None:
         self._giving = giving
         self._replay = giving.replay
-        self._selecting = Selecting(giving.replay, giving.around.archive, giving.look)
+        self._selecting = EventSelector(giving.replay, giving.around.archive, giving.look)
 
     async def run(self) -> None:
         """Until the end of the stretch; raises `Leave`."""
@@ -49,7 +49,7 @@ class Again:
         return self._giving.around.clock.now_ms() - self._replay.created_at_ms
 
     async def _give(
-        self, piece: Piece, begins: Mapping[int, int], until: Mapping[int, int], *, more_follows: bool
+        self, piece: EventChunk, begins: Mapping[int, int], until: Mapping[int, int], *, more_follows: bool
     ) -> None:
         queues = self._giving.queues
         queues.begin(begins)
@@ -64,7 +64,7 @@ class Again:
         finally:
             await stretch.close()
 
-    async def _read(self, stretch: Stretch, piece: Piece) -> bool:
+    async def _read(self, stretch: MergedReader, piece: EventChunk) -> bool:
         """Let some more wait; False: there is no more."""
         queues = self._giving.queues
         enough = queues.waiting + _BATCH
@@ -74,7 +74,7 @@ class Again:
             self._choose(record, piece)
         return True
 
-    def _choose(self, record: record_record.Kept, piece: Piece) -> None:
+    def _choose(self, record: record_record.Kept, piece: EventChunk) -> None:
         event = self._selecting.event_of(record)
         if event is None:
             return
@@ -85,7 +85,7 @@ class Again:
         for endpoint_id, fate in piece.repeated(event, record):
             self._giving.recognised(spot, endpoint_id, fate)
         for endpoint_id in piece.chosen(event, record):
-            chosen = Chosen(event, record.timestamp, sequence)
+            chosen = SelectedEvent(event, record.timestamp, sequence)
             self._giving.queues.put(spot, endpoint_id, chosen, len(event.body))
 
     async def _hand_out(self, *, patient: bool, held_up: bool) -> None:
@@ -105,9 +105,9 @@ class Again:
         elif patient and queues.waiting:
             await giving.moved()
 
-    def _item(self, waiting: Waiting[Chosen]) -> Item:
+    def _item(self, waiting: QueuedDelivery[SelectedEvent]) -> ReplayedDelivery:
         event, accepted_at_ms, sequence = waiting.item
         position = self._giving.around.feed.position
         shared = event_headers(event, accepted_at_ms, sequence, self._replay.id, position, waiting.spot)
         delivery_id = ids.delivery_id(event.tenant, event.id, waiting.endpoint_id, self._replay.id)
-        return Item(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), event.body)
+        return ReplayedDelivery(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), event.body)

@@ -26,7 +26,7 @@ from app.ports.history import HistoryReader, PartitionReader
 from app.ports.registry import DirectoryFeed
 from app.roles.replay import eligibility, selection
 from app.roles.replay import merge as merge_
-from app.roles.replay.selection import Piece
+from app.roles.replay.selection import EventChunk
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ PIECE = 62_500
 _CLOCKS_MS = 60_000
 
 
-class Archive(NamedTuple):
+class ReplaySources(NamedTuple):
     """The log as it was, and what is needed to understand it."""
 
     reader: HistoryReader
@@ -70,10 +70,10 @@ class _Said(msgspec.Struct):
 _said = msgspec.json.Decoder(_Said)
 
 
-class Selecting:
+class EventSelector:
     """The choice of one replay."""
 
-    def __init__(self, replay: Replay, archive: Archive, look: Callable[[], None]) -> None:
+    def __init__(self, replay: Replay, archive: ReplaySources, look: Callable[[], None]) -> None:
         """`look` is called between two steps; it raises what ends the work."""
         self._replay = replay
         self._archive = archive
@@ -112,9 +112,9 @@ class Selecting:
         finally:
             await stretch.close()
 
-    async def survey(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> tuple[Piece, dict[int, int]]:
+    async def survey(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> tuple[EventChunk, dict[int, int]]:
         """Find the next events that match, and where they end; what the log says about them is known then."""
-        piece = Piece(self._replay.only)
+        piece = EventChunk(self._replay.only)
         stretch = await self.stretch(begins, ends)
         try:
             while piece.size < PIECE and (record := await stretch.next()) is not None:
@@ -128,14 +128,14 @@ class Selecting:
             await self._learn(piece)
         return piece, until
 
-    async def recognise(self, piece: Piece) -> None:
+    async def recognise(self, piece: EventChunk) -> None:
         """Find what the replay has handed out since the registry was told for the last time how far it is."""
         endpoints = [each for each in map(self._archive.directory.endpoint, piece.recipients) if each is not None]
         mine = ("replay-id", self._replay.id.encode())
         for topic, those in self._handed_out(endpoints, TopicName.DELIVERIES_DEAD):
             async for record in self._told(topic, those, max(0, self._replay.created_at_ms - _CLOCKS_MS)):
                 if mine in record.headers:
-                    fate: eligibility.Fate = "aside" if ("reason", b"paused") in record.headers else "deliver"
+                    fate: eligibility.ReplayRoute = "aside" if ("reason", b"paused") in record.headers else "deliver"
                     key = (record.key or b"").decode("utf-8", "replace")
                     piece.made(key, _header(record.headers, "event-id"), fate)
 
@@ -163,7 +163,7 @@ class Selecting:
             return False
         return self._archive.violation(known, data_of(event.body, event.format)) is not None
 
-    async def _learn(self, piece: Piece) -> None:
+    async def _learn(self, piece: EventChunk) -> None:
         """Read what fan-out decided about them, and what has become of their deliveries."""
         since_ms = piece.since_ms(self._replay, self._archive.directory.endpoint(self._replay.endpoint_id))
         changelog = self._archive.changelog
@@ -183,7 +183,7 @@ class Selecting:
                     _named(piece, record, "under way")
 
     async def _learn_ends(
-        self, piece: Piece, endpoints: Collection[Endpoint], numbers: list[int], since_ms: int
+        self, piece: EventChunk, endpoints: Collection[Endpoint], numbers: list[int], since_ms: int
     ) -> None:
         """Deliveries that were given up, some without an attempt, and those that wait for a resume."""
         resumed = {each.id.encode() for each in endpoints if selection.waits_for_resume(each, self._archive.directory)}
@@ -214,16 +214,18 @@ class Selecting:
         finally:
             await stretch.close()
 
-    async def stretch(self, begins: Mapping[int, int], ends: Mapping[int, int], topic: str | None = None) -> Stretch:
+    async def stretch(
+        self, begins: Mapping[int, int], ends: Mapping[int, int], topic: str | None = None
+    ) -> MergedReader:
         """Read a part of a topic (events.raw)."""
         reading = await self._archive.reader.open(topic or self._events, begins)
-        return Stretch(reading, merge_.Merge(begins, ends), self._look)
+        return MergedReader(reading, merge_.TimestampMerge(begins, ends), self._look)
 
 
-class Stretch:
+class MergedReader:
     """Stretches of a topic's partitions, read in the order of the records' timestamps."""
 
-    def __init__(self, reading: PartitionReader, merge: merge_.Merge, look: Callable[[], None]) -> None:
+    def __init__(self, reading: PartitionReader, merge: merge_.TimestampMerge, look: Callable[[], None]) -> None:
         self._reading = reading
         self.merge = merge
         self._look = look
@@ -240,7 +242,7 @@ class Stretch:
         return self.merge.take()
 
 
-def _attempted(piece: Piece, record: record_record.Kept) -> None:
+def _attempted(piece: EventChunk, record: record_record.Kept) -> None:
     """A record of attempts."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key not in piece.endpoints or record.value is None:
@@ -254,7 +256,7 @@ def _attempted(piece: Piece, record: record_record.Kept) -> None:
         piece.said(key, said.event_id, record.timestamp, said.state)
 
 
-def _named(piece: Piece, record: record_record.Kept, state: str) -> None:
+def _named(piece: EventChunk, record: record_record.Kept, state: str) -> None:
     """A record of a delivery."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key in piece.endpoints:

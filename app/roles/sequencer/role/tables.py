@@ -13,7 +13,7 @@ from app.core.records.ordered import of_delivery
 from app.ports.consumer import Record
 from app.ports.stream import StreamPartition
 from app.roles.sequencer import key_queue, resume_gate
-from app.roles.sequencer.resume_gate import Gate
+from app.roles.sequencer.resume_gate import ResumeGate
 
 log = structlog.get_logger(__name__)
 
@@ -21,14 +21,14 @@ log = structlog.get_logger(__name__)
 _REST_MS = 60_000
 T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
-_line = msgspec.msgpack.Decoder(key_queue.Line)
-_gate = msgspec.msgpack.Decoder(Gate)
+_line = msgspec.msgpack.Decoder(key_queue.KeyQueue)
+_gate = msgspec.msgpack.Decoder(ResumeGate)
 #: key, value and headers of a delivery's record
-Entry = tuple[bytes, bytes, list[tuple[str, bytes]]]
-_held = msgspec.msgpack.Decoder(Entry)
+StoredRecord = tuple[bytes, bytes, list[tuple[str, bytes]]]
+_held = msgspec.msgpack.Decoder(StoredRecord)
 
 
-class Memory:
+class PartitionMemory:
     """What a worker knows of one partition during one assignment, beyond its tables."""
 
     def __init__(self, partition: StreamPartition) -> None:
@@ -36,7 +36,7 @@ class Memory:
         #: line → the arrival that was released last
         self.released: dict[bytes, int] = {}
         #: endpoint → its gate
-        self.gates: dict[str, Gate] = {}
+        self.gates: dict[str, ResumeGate] = {}
         #: (record time, line or gate, applied) of those at rest, oldest first
         self.resting: deque[tuple[int, bytes, int]] = deque()
         self._gates = resume_gate.prefix(partition.number)
@@ -64,26 +64,26 @@ class Memory:
         self.resting.append((at_ms, name, applied))
 
 
-class Work:
+class TableChanges:
     """What one batch does to its partition's tables."""
 
-    def __init__(self, partition: StreamPartition, memory: Memory) -> None:
+    def __init__(self, partition: StreamPartition, memory: PartitionMemory) -> None:
         self.partition = partition
         self.memory = memory
-        self.released: list[Entry] = []
-        self._given_up: list[tuple[Entry | bytes, str]] = []
+        self.released: list[StoredRecord] = []
+        self._given_up: list[tuple[StoredRecord | bytes, str]] = []
         #: bytes of records in it
         self.size = 0
         #: None: to be forgotten
-        self.lines: dict[bytes, key_queue.Line | None] = {}
-        self.gates: dict[bytes, Gate | None] = {}
+        self.lines: dict[bytes, key_queue.KeyQueue | None] = {}
+        self.gates: dict[bytes, ResumeGate | None] = {}
         self.held: dict[bytes, bytes | None] = {}
 
-    def line(self, name: bytes) -> key_queue.Line:
+    def line(self, name: bytes) -> key_queue.KeyQueue:
         """As it is now."""
         if name in self.lines:
-            return self.lines[name] or key_queue.Line()
-        return _known(_line, self.partition.read("line", name)) or key_queue.Line()
+            return self.lines[name] or key_queue.KeyQueue()
+        return _known(_line, self.partition.read("line", name)) or key_queue.KeyQueue()
 
     def lines_of(self, endpoint: str) -> Iterator[bytes]:
         """The names of all lines of an endpoint."""
@@ -91,13 +91,13 @@ class Work:
         stored = [name for name, _ in self.partition.scan("line", prefix)]
         yield from dict.fromkeys([*stored, *(name for name in self.lines if name.startswith(prefix))])
 
-    def gate(self, endpoint: str) -> Gate:
+    def gate(self, endpoint: str) -> ResumeGate:
         """As it is now."""
-        return self.memory.gates.get(endpoint) or Gate()
+        return self.memory.gates.get(endpoint) or ResumeGate()
 
-    def move_gate(self, endpoint: str, moved: Gate, at_ms: int) -> None:
+    def move_gate(self, endpoint: str, moved: ResumeGate, at_ms: int) -> None:
         """Remember how it is."""
-        if moved == self.memory.gates.get(endpoint, Gate()):
+        if moved == self.memory.gates.get(endpoint, ResumeGate()):
             return
         name = self.memory.gate_name(endpoint)
         self.gates[name] = self.memory.gates[endpoint] = moved
@@ -107,7 +107,7 @@ class Work:
 
     def encoded(self) -> dict[bytes, bytes | None]:
         """What has changed in the table `line`."""
-        changed: dict[bytes, key_queue.Line | Gate | None] = {**self.lines, **self.gates}
+        changed: dict[bytes, key_queue.KeyQueue | ResumeGate | None] = {**self.lines, **self.gates}
         return {name: _encoder.encode(value) if value is not None else None for name, value in changed.items()}
 
     def keep(self, name: bytes, offset: int, record: Record) -> None:
@@ -144,7 +144,7 @@ class Work:
         """Put a record into deliveries.dead that was not kept."""
         self._given_up.append((_entry(record), reason))
 
-    def given_up(self) -> Iterator[Entry]:
+    def given_up(self) -> Iterator[StoredRecord]:
         """The records for deliveries.dead, one at a time; to be written before the tables forget them."""
         for kept, reason in self._given_up:
             entry = _known(_held, self.partition.read("held", kept)) if isinstance(kept, bytes) else kept
@@ -166,17 +166,17 @@ class Work:
             if endpoint is None:
                 if self.line(name).applied == applied:
                     self.lines[name] = None
-            elif self.gate(endpoint) == Gate(applied):
+            elif self.gate(endpoint) == ResumeGate(applied):
                 self.gates[name] = None
                 del self.memory.gates[endpoint]
 
-    def _kept(self, name: bytes, offset: int) -> Entry | None:
+    def _kept(self, name: bytes, offset: int) -> StoredRecord | None:
         place = _place(name, offset)
         stored = self.held[place] if place in self.held else self.partition.read("held", place)
         return _known(_held, stored)
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: Record) -> StoredRecord:
     return record.key or b"", record.value or b"", of_delivery(record.headers)
 
 

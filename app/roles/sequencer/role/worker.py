@@ -30,7 +30,7 @@ from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
 from app.roles.sequencer import key_queue
 from app.roles.sequencer import resume_gate as gates
-from app.roles.sequencer.role.tables import Memory, Work
+from app.roles.sequencer.role.tables import PartitionMemory, TableChanges
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class SequencerRole:
         self._pipe = AckPipeline(log_)
         self._log = log_
         #: what this worker knows of the partitions that it has now
-        self._memories: dict[int, Memory] = {}
+        self._memories: dict[int, PartitionMemory] = {}
 
     def ready(self) -> str | None:
         """None when an ordered delivery would be released; else why not."""
@@ -146,7 +146,7 @@ class SequencerRole:
             await self._feed.fence(batch.polled_at)  # not up to a position: the registry may never get there
         if not partition.current:
             return ()
-        work, taken = Work(partition, self._memory(partition)), 0
+        work, taken = TableChanges(partition, self._memory(partition)), 0
         while taken < len(reads) and work.outputs() < _PART_OUTPUTS and work.size < _PART_BYTES:
             read = reads[taken]
             taken += 1
@@ -171,10 +171,10 @@ class SequencerRole:
         key, value, headers = entry
         return await self._log.append(topic, key=key, value=value, headers=headers, partition=partition.number)
 
-    def _memory(self, partition: StreamPartition) -> Memory:
+    def _memory(self, partition: StreamPartition) -> PartitionMemory:
         known = self._memories.get(partition.number)
         if known is None or known.partition is not partition:
-            known = self._memories[partition.number] = Memory(partition)
+            known = self._memories[partition.number] = PartitionMemory(partition)
         return known
 
     def _read(self, record: Record) -> _Read | None:
@@ -201,7 +201,7 @@ class SequencerRole:
         paused = endpoint is not None and endpoint.status == "paused"
         return paused or read.endpoint in self._memory(partition).gates
 
-    def _apply(self, work: Work, read: _Read) -> None:
+    def _apply(self, work: TableChanges, read: _Read) -> None:
         if isinstance(read.said, GateStep):
             self._step(work, read, read.said)
             return
@@ -209,7 +209,12 @@ class SequencerRole:
         self._put(work, read.name, read.record, line, orders)
 
     def _put(
-        self, work: Work, name: bytes, record: Record, line: key_queue.Line, orders: list[key_queue.Order]
+        self,
+        work: TableChanges,
+        name: bytes,
+        record: Record,
+        line: key_queue.KeyQueue,
+        orders: list[key_queue.QueueAction],
     ) -> None:
         work.lines[name] = line
         for order in orders:
@@ -217,7 +222,7 @@ class SequencerRole:
         if key_queue.is_idle(line):
             work.memory.rests(record.timestamp, name, line.applied)
 
-    def _decide(self, work: Work, read: _Read) -> tuple[key_queue.Line, list[key_queue.Order]]:
+    def _decide(self, work: TableChanges, read: _Read) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
         line, offset, said, endpoint = work.line(read.name), read.record.offset, read.said, read.endpoint
         if isinstance(said, Arrival):
             return self._arrive(work, read, line, resumed=said.resumed)
@@ -232,8 +237,8 @@ class SequencerRole:
         return after, orders
 
     def _arrive(
-        self, work: Work, read: _Read, line: key_queue.Line, *, resumed: bool
-    ) -> tuple[key_queue.Line, list[key_queue.Order]]:
+        self, work: TableChanges, read: _Read, line: key_queue.KeyQueue, *, resumed: bool
+    ) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
         offset, endpoint = read.record.offset, read.endpoint
         if offset <= line.applied:
             return key_queue.arrive(line, offset)
@@ -254,8 +259,8 @@ class SequencerRole:
         return line, [*first, *orders]
 
     def _come_back(
-        self, work: Work, read: _Read, line: key_queue.Line, said: Settlement
-    ) -> tuple[key_queue.Line, list[key_queue.Order]]:
+        self, work: TableChanges, read: _Read, line: key_queue.KeyQueue, said: Settlement
+    ) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
         """Its endpoint was paused when its turn came."""
         offset, endpoint = read.record.offset, read.endpoint
         if key_queue.is_known(line, said.arrival):
@@ -272,19 +277,19 @@ class SequencerRole:
             orders = [*orders, *more]
         return line, orders
 
-    def _step(self, work: Work, read: _Read, step: GateStep) -> None:
+    def _step(self, work: TableChanges, read: _Read, step: GateStep) -> None:
         gate, offset = work.gate(read.endpoint), read.record.offset
         moved, move = gates.obey(gate, offset, step, read.endpoint, self._feed.directory)
         work.move_gate(read.endpoint, moved, read.record.timestamp)
         if move != "none" or offset <= gate.applied:
             self._move(work, read, move)
 
-    def _move(self, work: Work, read: _Read, move: gates.Move) -> None:
+    def _move(self, work: TableChanges, read: _Read, move: gates.GateMove) -> None:
         """What a gate does to the lines behind it; `none`: the record is read again."""
         gone = self._feed.directory.endpoint(read.endpoint) is None
         for name in work.lines_of(read.endpoint):
             line, offset = work.line(name), read.record.offset
-            orders: list[key_queue.Order] = []
+            orders: list[key_queue.QueueAction] = []
             if move == "none":
                 orders = key_queue.again(line, offset)
             if gone and move == "let go":  # nobody will ever skip what blocks it
@@ -297,18 +302,18 @@ class SequencerRole:
             if orders or line != work.line(name):
                 self._put(work, name, read.record, line, orders)
 
-    def _obey(self, work: Work, name: bytes, record: Record, order: key_queue.Order) -> None:
+    def _obey(self, work: TableChanges, name: bytes, record: Record, order: key_queue.QueueAction) -> None:
         match order:
-            case key_queue.Keep(offset=offset):
+            case key_queue.StoreRecord(offset=offset):
                 work.keep(name, offset, record)
-            case key_queue.Release(offset=offset):
+            case key_queue.ReleaseNext(offset=offset):
                 work.release(name, offset, work.line(name).cause)
-            case key_queue.Repeat(offset=offset):
+            case key_queue.ReleaseAgain(offset=offset):
                 if work.memory.released.get(name) != offset:
                     work.release(name, offset, work.line(name).cause)
-            case key_queue.Forget(offset=offset):
+            case key_queue.DropRecord(offset=offset):
                 work.forget(name, offset)
-            case key_queue.GiveUp(offset=offset, reason=reason):
+            case key_queue.DeadLetter(offset=offset, reason=reason):
                 self._meter.count("dlq_total", reason=reason)
                 if offset == record.offset:
                     work.refuse(record, reason)
