@@ -46,7 +46,7 @@ class Sealer(Protocol):
     def open(self, sealed: bytes) -> bytes | None: ...
 
 
-class Tokens:
+class GrantSigner:
     """Seal and read grants; time is an argument."""
 
     def __init__(self, key: bytes, sealer: Sealer) -> None:

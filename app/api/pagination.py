@@ -7,20 +7,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from app.api.contract.fields import Page
+from app.api.contract.fields import PageOut
 from app.api.problems import ApiError
-from app.api.request import Call
+from app.api.request import ApiRequest
 
 T = TypeVar("T")
 
 
-def page(call: Call, entries: Sequence[T], key: Callable[[T], str], show: Callable[[T], Any]) -> Page:
+def page(call: ApiRequest, entries: Sequence[T], key: Callable[[T], str], show: Callable[[T], Any]) -> PageOut:
     """The page of `entries` (ascending by `key`) that the call asks for."""
     limit, begin_after = call.limit(), after(call.query.get("cursor"))
     begin = bisect_right(entries, begin_after, key=key) if begin_after is not None else 0
     chosen = entries[begin : begin + limit]
     more = begin + limit < len(entries)
-    return Page(data=[show(entry) for entry in chosen], next_cursor=cursor(key(chosen[-1])) if more else None)
+    return PageOut(data=[show(entry) for entry in chosen], next_cursor=cursor(key(chosen[-1])) if more else None)
 
 
 def cursor(key: str) -> str:

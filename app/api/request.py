@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.grants import Tokens
+from app.api.grants import GrantSigner
 from app.api.problems import ApiError
 from app.core.model.event import Mode
 from app.core.model.tenant import ApiKey, KeyScope
@@ -56,7 +56,7 @@ class Caller(msgspec.Struct, frozen=True):
         return cls(key.id, key.tenant, key.mode, key.scopes)
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request, read and judged."""
 
     caller: Caller
@@ -92,7 +92,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return int(text)
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ApiResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What goes back; the route says with which status."""
 
     body: Any = None
@@ -100,10 +100,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     #: not to be kept for a repetition of the request
     transient: bool = False
     #: what a repetition gets in its place; None: the same
-    again: Callable[[], Answer] | None = None
+    again: Callable[[], ApiResponse] | None = None
 
 
-class Services(msgspec.Struct, frozen=True, kw_only=True):
+class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     """What the handlers work with."""
 
     feed: DirectoryFeed
@@ -128,7 +128,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: int
     #: what is wrong with a JSON Schema, and where; None: nothing
     schema_problem: Callable[[str], BadSchema | None]
-    tokens: Tokens
+    tokens: GrantSigner
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str
     #: http:// is allowed, towards this machine
@@ -136,7 +136,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     #: for whom this is, in the audit log; see `acting`
     actor: str = ""
 
-    def acting(self, actor: str) -> Services:
+    def acting(self, actor: str) -> ApiServices:
         """The same for one request of somebody."""
         return msgspec.structs.replace(self, actor=actor)
 

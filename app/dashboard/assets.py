@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from app.api.problems import ApiError
-from app.dashboard.request import File
+from app.dashboard.request import StaticFile
 
 FOLDER = Path(__file__).parent / "assets"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -25,7 +25,7 @@ class Assets:
         stem, _, suffix = name.rpartition(".")
         return f"/ui/assets/{stem}.{self._prints[name]}.{suffix}"
 
-    def file(self, asked: str) -> File:
+    def file(self, asked: str) -> StaticFile:
         """By the last step of an address. Raises `ApiError` 404."""
         rest, _, suffix = asked.rpartition(".")
         stem, _, print_ = rest.rpartition(".")
@@ -33,4 +33,4 @@ class Assets:
         if name not in self._files:
             raise ApiError(404, "not_found", "there is no such file")
         body, media_type = self._files[name]
-        return File(body=body, media_type=media_type, lasting=print_ == self._prints[name])
+        return StaticFile(body=body, media_type=media_type, lasting=print_ == self._prints[name])

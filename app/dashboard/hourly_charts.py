@@ -10,12 +10,12 @@ import msgspec
 from app.core.errors import Unavailable
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
 from app.core.readmodel.rows import HourRow
-from app.dashboard.request import Desk, Visit
+from app.dashboard.request import PageContext, PageRequest
 
 HOUR_MS = 3_600_000
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class DayChart(msgspec.Struct, frozen=True, kw_only=True):
     """Some hours, summed."""
 
     attempts: int
@@ -29,7 +29,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     points: list[list[float]]
 
 
-async def of_day(desk: Desk, visit: Visit, endpoint_id: str | None = None, hours: int = 24) -> Summary | None:
+async def of_day(
+    desk: PageContext, visit: PageRequest, endpoint_id: str | None = None, hours: int = 24
+) -> DayChart | None:
     """The last hours up to now; None: the read model cannot be asked."""
     now_ms = desk.api.clock.now_ms()
     begin_ms = now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS
@@ -43,14 +45,14 @@ async def of_day(desk: Desk, visit: Visit, endpoint_id: str | None = None, hours
     return summary(found, begin_ms, hours)
 
 
-def summary(found: Sequence[HourRow], begin_ms: int, hours: int) -> Summary:
+def summary(found: Sequence[HourRow], begin_ms: int, hours: int) -> DayChart:
     """Hours without anything are filled in."""
     by_begin = {each.begins_ms: each for each in found}
     begins = [begin_ms + number * HOUR_MS for number in range(hours)]
     rows = [by_begin.get(each, HourRow(begins_ms=each)) for each in begins]
     counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)
     p50, p95, p99 = (quantile(counts, LATENCY_BOUNDS_MS, share) for share in (0.5, 0.95, 0.99))
-    return Summary(
+    return DayChart(
         attempts=sum(row.attempts for row in rows),
         failed=sum(row.failed_attempts for row in rows),
         delivered=sum(row.delivered for row in rows),
@@ -66,7 +68,7 @@ def summary(found: Sequence[HourRow], begin_ms: int, hours: int) -> Summary:
     )
 
 
-def as_json(day: Summary) -> str:
+def as_json(day: DayChart) -> str:
     """For the page's script."""
     fields: dict[str, Any] = msgspec.to_builtins(day)
     return msgspec.json.encode(fields).decode()

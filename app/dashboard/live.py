@@ -38,7 +38,7 @@ LOOK_S = 1.0
 _BEAT = b": beat\n\n"
 
 
-class TooMany(Exception):
+class TooManyStreams(Exception):
     """Somebody has too many pages open."""
 
 
@@ -95,7 +95,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription:
     """The frames of one page, as an iterator that must be closed."""
 
-    def __init__(self, hub: Hub, name: tuple[str, ...], subject: _Subject, viewer: Viewer, last_id: str) -> None:
+    def __init__(self, hub: LiveHub, name: tuple[str, ...], subject: _Subject, viewer: Viewer, last_id: str) -> None:
         self.viewer = viewer
         self._hub = hub
         self._name = name
@@ -138,7 +138,7 @@ class Subscription:
         self._hub.leave(self, self._name, self._subject, self._queue)
 
 
-class Hub:
+class LiveHub:
     """All live pages of this process."""
 
     def __init__(self, clock: Clock, epoch: str) -> None:
@@ -160,7 +160,7 @@ class Hub:
     ) -> Subscription:
         """Frames as they come, while the viewer may look. Raises `TooMany`."""
         if any(self._count[account] >= most for account, most in _accounts(viewer)):
-            raise TooMany
+            raise TooManyStreams
         if len(self._open) >= MAX_STREAMS:
             self._displace(viewer)
         subject = self._subjects.get(name)
@@ -206,7 +206,7 @@ class Hub:
         tenants = Counter(each.viewer.tenant for each in self._open)
         richest, most = tenants.most_common(1)[0]
         if most <= tenants[viewer.tenant] + 1:
-            raise TooMany
+            raise TooManyStreams
         next(each for each in self._open if each.viewer.tenant == richest).end()
 
     async def _look_at_viewers(self) -> None:

@@ -7,16 +7,16 @@ from app.api.request import Caller
 from app.api.server.authentication import OPERATOR
 from app.core.directory import Directory
 from app.dashboard.live import Sample, Subscription, Viewer
-from app.dashboard.request import Desk, Visit
+from app.dashboard.request import PageContext, PageRequest
 
 
-def stream(desk: Desk, visit: Visit, subject: str, sample: Sample, *, every_s: float) -> Subscription:
+def stream(desk: PageContext, visit: PageRequest, subject: str, sample: Sample, *, every_s: float) -> Subscription:
     """The subject's frames; all visits of one tenant and mode share them, so `sample` must not depend on more."""
     name = (subject, visit.caller.tenant, visit.caller.mode)
     return desk.hub.subscribe(name, sample, every_s=every_s, viewer=viewer_of(desk, visit), last_id=visit.last_event_id)
 
 
-def viewer_of(desk: Desk, visit: Visit) -> Viewer:
+def viewer_of(desk: PageContext, visit: PageRequest) -> Viewer:
     """Who looks, while its session and the key behind it hold."""
     grant = visit.grant
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 
-class Doorkeeper:
+class LoginThrottle:
     """Time is an argument."""
 
     MAX_FAILURES = 10

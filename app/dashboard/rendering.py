@@ -14,7 +14,7 @@ from app.core.model.tenant import Brand
 from app.core.model.timestamps import iso
 from app.dashboard import labels
 from app.dashboard.assets import Assets
-from app.dashboard.request import Page, Visit
+from app.dashboard.request import PageRequest, TemplatePage
 from app.ports.clock import Clock
 from app.ports.registry import DirectoryFeed
 
@@ -49,7 +49,7 @@ class Renderer:
         }
         self._environment.globals |= {"asset": assets.address, "version": version}
 
-    def page(self, page: Page, visit: Visit) -> str:
+    def page(self, page: TemplatePage, visit: PageRequest) -> str:
         """The page; for htmx an error is a notice alone."""
         name = "notice.html" if visit.partial and page.template == "error.html" else page.template
         return self._environment.get_template(name).render(self._values(visit) | dict(page.values))
@@ -58,12 +58,12 @@ class Renderer:
         """A part of a page, for a stream."""
         return self._environment.get_template(template).render(values)
 
-    def brand(self, visit: Visit) -> Brand | None:
+    def brand(self, visit: PageRequest) -> Brand | None:
         """How the portal of the visit's tenant looks; None: no portal, or as ours."""
         tenant = self._feed.directory.tenants.get(visit.caller.tenant) if visit.is_portal else None
         return tenant.brand if tenant is not None else None
 
-    def _values(self, visit: Visit) -> dict[str, Any]:
+    def _values(self, visit: PageRequest) -> dict[str, Any]:
         brand = self.brand(visit)
         tenant = self._feed.directory.tenants.get(visit.caller.tenant)
         return {

@@ -10,16 +10,16 @@ import msgspec
 
 from app.api.grants import Grant
 from app.api.problems import unfit
-from app.api.request import Call, Caller, Services
-from app.api.server.authentication import Gate
-from app.dashboard.live import Hub, Subscription
-from app.dashboard.login_throttle import Doorkeeper
+from app.api.request import ApiRequest, ApiServices, Caller
+from app.api.server.authentication import Authenticator
+from app.dashboard.live import LiveHub, Subscription
+from app.dashboard.login_throttle import LoginThrottle
 from app.ports.cluster import ClusterInspector
 
 T = TypeVar("T")
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request, read and judged."""
 
     #: None: a stranger
@@ -61,11 +61,11 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         values = self.form.get(name)
         return values[0].strip() if values else otherwise
 
-    def call(self, body: Any = None, *, key: str | None = None, **path: str) -> Call:
+    def call(self, body: Any = None, *, key: str | None = None, **path: str) -> ApiRequest:
         """The same request as the operations of the API take it."""
         version = self.field("version")
         print_ = sha256(msgspec.json.encode([self.path, sorted(self.form.items())])).hexdigest()
-        return Call(
+        return ApiRequest(
             caller=self.caller,
             path={**self.path, **path},
             query={},
@@ -76,7 +76,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class TemplatePage(msgspec.Struct, frozen=True, kw_only=True):
     """Show a template."""
 
     template: str
@@ -85,7 +85,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     cookies: Mapping[str, str] = {}
 
 
-class Go(msgspec.Struct, frozen=True, kw_only=True):
+class Redirect(msgspec.Struct, frozen=True, kw_only=True):
     """See another page."""
 
     to: str
@@ -93,13 +93,13 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
     cookies: Mapping[str, str] = {}
 
 
-class Stream(msgspec.Struct, frozen=True, kw_only=True):
+class EventStream(msgspec.Struct, frozen=True, kw_only=True):
     """Server-sent events, until the visitor leaves."""
 
     frames: Subscription
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class StaticFile(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of ours."""
 
     body: bytes
@@ -108,26 +108,26 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     lasting: bool = False
 
 
-Result = Page | Go | Stream | File
+PageResult = TemplatePage | Redirect | EventStream | StaticFile
 
 
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
+class PageContext(msgspec.Struct, frozen=True, kw_only=True):
     """What the pages work with."""
 
-    api: Services
-    hub: Hub
+    api: ApiServices
+    hub: LiveHub
     operations: ClusterInspector
-    gate: Gate
-    doorkeeper: Doorkeeper
+    gate: Authenticator
+    doorkeeper: LoginThrottle
     #: a part of a page from its template and values; the site sets it
     render: Callable[..., str]
 
-    def acting(self, caller: Caller) -> Desk:
+    def acting(self, caller: Caller) -> PageContext:
         """The same, with the visitor's name in the audit log."""
         return msgspec.structs.replace(self, api=self.api.acting(caller.name))
 
 
-Screen = Callable[[Desk, Visit], Awaitable[Result]]
+PageHandler = Callable[[PageContext, PageRequest], Awaitable[PageResult]]
 
 
 def body_of(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -37,7 +37,7 @@ from app.roles.dispatch.role.worker import DispatchRole
 from app.roles.registry.role import RegistryRole
 from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.replay import archive, replay_role
-from app.runtime.build.shared import Address, directory_feed, egress_policy, ports_of, producer_of
+from app.runtime.build.shared import ListenAddress, directory_feed, egress_policy, ports_of, producer_of
 from app.runtime.build.streams import fanout_role, health_role, sequencer_role
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.life import Life, RingWatch
@@ -45,7 +45,7 @@ from app.runtime.parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
 from app.runtime.supervisor import Role, Supervisor
 from app.runtime.topics import check
-from app.runtime.watchdog_loop import Watchdog, every_s, limits_of
+from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ class Process:
         topics: Topics,
         keyring: AesKeyRing,
         roles: Sequence[str],
-        address: Address,
+        address: ListenAddress,
         *,
         stuck_restarts: int = 0,
     ) -> None:
@@ -181,7 +181,7 @@ class Process:
     def _care(self) -> list[Coroutine[Any, Any, None]]:
         groups = self._group_topics()
         mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
-        watchdog = Watchdog(
+        watchdog = WatchdogLoop(
             self._limits,
             self._clock,
             self._supervisor,

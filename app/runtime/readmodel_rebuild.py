@@ -16,7 +16,7 @@ from app.settings import Settings
 _LOOK_S = 0.3
 
 
-class Rebuild:
+class ReadModelRebuild:
     """Empty the read model and read everything again, in this process and in every other that projects."""
 
     def __init__(self, settings: Settings, bootstrap: str, topics: Topics) -> None:

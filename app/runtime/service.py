@@ -14,7 +14,7 @@ from app.core.errors import Defect, HookstreamError
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
-from app.runtime.build.shared import Address
+from app.runtime.build.shared import ListenAddress
 from app.runtime.parts import Parts, Tasks
 from app.runtime.process import Process
 from app.runtime.roles import ROLES
@@ -59,7 +59,7 @@ class Service:
             await self._start_broker()
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
-        address = Address(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
+        address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
             self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
         )

@@ -27,7 +27,7 @@ def every_s(limits: WatchdogLimits) -> float:
     return min([EVERY_S, *(limit / 4 for limit in (limits.suspect_s, limits.stuck_s, limits.settling_s) if limit)])
 
 
-class Watchdog:
+class WatchdogLoop:
     """The judges of all roles that read logs."""
 
     def __init__(

@@ -10,9 +10,9 @@ from zlib import crc32
 import msgspec
 
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
-from app.api.grants import Tokens
+from app.api.grants import GrantSigner
 from app.api.problems import ApiError
-from app.api.request import Call, Caller, Services
+from app.api.request import ApiRequest, ApiServices, Caller
 from app.api.server import server
 from app.api.server.routes import ROUTES
 from app.core.model import ids
@@ -53,7 +53,7 @@ class Stage:
         self.reads = MemoryReads()
         self.records = MemoryRecords(self.log)
         self.commands: list[CommandAction] = []
-        self.services = Services(
+        self.services = ApiServices(
             feed=self.feed,
             commands=cast(Any, self),
             log=self.log,
@@ -72,7 +72,7 @@ class Stage:
             max_event_bytes=10_000,
             partition_for=lambda topic, key: crc32(key) % 2,
             schema_problem=lambda text: None,
-            tokens=Tokens(b"", AesSealer(b"")),
+            tokens=GrantSigner(b"", AesSealer(b"")),
             public_url="",
         )
         self.endpoint()
@@ -83,7 +83,7 @@ class Stage:
         module, _, function = name.partition(".")
         handler = getattr(server._MODULES[module], function + "_" if function == "list" else function)
         taken = None if body is None else msgspec.json.decode(json.dumps(body).encode(), type=route.takes)
-        call = Call(caller=caller, path={"id": of}, query=query, headers={}, body=taken)
+        call = ApiRequest(caller=caller, path={"id": of}, query=query, headers={}, body=taken)
         answer = await handler(self.services.acting(caller.name), call)
         return json.loads(msgspec.json.encode(answer.body))
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from app.api.contract.webhooks import WebhookIn
 from app.api.pagination import page
 from app.api.problems import ApiError, refused, unfit
-from app.api.request import Call, Caller
+from app.api.request import ApiRequest, Caller
 from app.api.server import server
-from app.api.server.authentication import Gate
-from app.api.server.idempotency import IdempotencyMemory
+from app.api.server.authentication import Authenticator
+from app.api.server.idempotency import IdempotencyCache
 from app.api.server.rate_limits import CallLimits, RateLimiter
 from app.api.server.routes import ROUTES
 from app.api.turnstile import Turnstile
@@ -29,8 +29,8 @@ from tests.fakes.feed import MemoryFeed
 from tests.patience import PATIENCE_S
 
 
-def call(**query: str) -> Call:
-    return Call(caller=Caller("k"), path={}, query=query, headers={})
+def call(**query: str) -> ApiRequest:
+    return ApiRequest(caller=Caller("k"), path={}, query=query, headers={})
 
 
 def test_a_burst_of_one_second_is_allowed_and_then_the_rate() -> None:
@@ -47,7 +47,7 @@ def test_a_burst_of_one_second_is_allowed_and_then_the_rate() -> None:
 
 
 def test_a_key_gives_its_answer_again_and_refuses_another_request() -> None:
-    memory = IdempotencyMemory()
+    memory = IdempotencyCache()
     first, mine = memory.begin("caller", "key", "print", 0)
     assert mine
     assert memory.begin("caller", "key", "print", 1) == (first, False) and not first.ended.is_set()
@@ -125,7 +125,7 @@ def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
             expires_at_ms=1000,
         )
     )
-    gate = Gate(feed, "operator's own")
+    gate = Authenticator(feed, "operator's own")
     assert gate.caller("Bearer operator's own", 0).operator
     caller = gate.caller("bearer sk_test_1", 999)
     assert (caller.tenant, caller.mode) == ("acme", "test")
@@ -143,7 +143,7 @@ def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
 
 
 def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_alone() -> None:
-    gate = Gate(MemoryFeed(), "operator's own")
+    gate = Authenticator(MemoryFeed(), "operator's own")
     operator, acme = gate.caller("Bearer operator's own", 0), Caller("k1", "acme", "test", ("read",))
     assert gate.acting(operator, {}) is operator and gate.acting(acme, {}) is acme
     found = gate.acting(operator, {"Hookstream-Tenant": "acme", "Hookstream-Mode": "test"})
@@ -166,7 +166,7 @@ def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_
 
 
 def test_the_memory_of_answers_is_bounded_in_bytes_and_in_requests() -> None:
-    memory = IdempotencyMemory()
+    memory = IdempotencyCache()
     for number in range(80):
         memory.keep("c", f"k{number}", memory.begin("c", f"k{number}", "p", 0)[0], (200, {}, b"x" * 1024 * 1024))
     assert not memory.begin("c", "k79", "p", 0)[1]
@@ -179,7 +179,7 @@ def test_the_memory_of_answers_is_bounded_in_bytes_and_in_requests() -> None:
 
 
 def test_one_tenant_does_not_make_the_memory_forget_another_s_keys() -> None:
-    memory = IdempotencyMemory()
+    memory = IdempotencyCache()
     first, _ = memory.begin("k1", "mine", "p", 0, "small")
     memory.keep("k1", "mine", first, (200, {}, b"x" * 1024))
     for number in range(20_000):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.api.handlers.replay_range import TimeRange, messages, outcomes_messages
 from app.core.model.replay import OldestRecord
-from app.core.model.timestamps import Unfit, iso, moment, span
+from app.core.model.timestamps import BadTimeRange, iso, moment, span
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000
@@ -67,7 +67,7 @@ def test_anything_else_is_refused_with_the_forms(text: str, said: str) -> None:
     ],
 )
 def test_a_span_that_is_none_names_the_field(begin: str, end: str, field: str, said: str) -> None:
-    with pytest.raises(Unfit, match=said) as caught:
+    with pytest.raises(BadTimeRange, match=said) as caught:
         span(begin, end, NOW)
     assert caught.value.field == field
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer import BadParameter
 
-from app.cli.connect.api_target import Address, Flags, Running, choose
+from app.cli.connect.api_target import ApiTarget, Flags, Running, choose
 from app.cli.connect.event_batches import BATCH, BATCH_BYTES, batches, read
 from app.cli.terminal.inputs import json_of
 from app.core.errors import ConfigError
@@ -53,7 +53,7 @@ def chosen(
     kafka: bool = False,
     operator: bool = False,
     direct: bool = False,
-) -> Address | None:
+) -> ApiTarget | None:
     environ = {"XDG_CONFIG_HOME": str(home), **(KAFKA if kafka else {})}
     return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct)
 

@@ -15,9 +15,9 @@ import msgspec
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
-from app.api.grants import Tokens
-from app.api.request import Services
-from app.api.server.authentication import Gate
+from app.api.grants import GrantSigner
+from app.api.request import ApiServices
+from app.api.server.authentication import Authenticator
 from app.api.server.rate_limits import CallLimits
 from app.api.server.server import Server
 from app.core.directory import Directory
@@ -102,9 +102,9 @@ class Stage:
         self.settings = settings
         self.server: Server
 
-    def _services(self, settings: Settings) -> Services:
+    def _services(self, settings: Settings) -> ApiServices:
         topics = topics_of(settings)
-        return Services(
+        return ApiServices(
             feed=self.feed,
             commands=self,
             log=self.log,
@@ -123,7 +123,7 @@ class Stage:
             partition_for=lambda topic, key: 0,
             max_event_bytes=65_536,
             schema_problem=schema_problem,
-            tokens=Tokens(self.ring.derive("sessions/"), AesSealer(b"k")),
+            tokens=GrantSigner(self.ring.derive("sessions/"), AesSealer(b"k")),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
         )
@@ -247,7 +247,7 @@ async def open_stage(*, operator: str | None = OPERATOR, **settings: Any) -> Asy
     for (tenant, mode), plain in KEYS.items():
         stage.key(plain, tenant, mode)  # type: ignore[arg-type]
     stage.key(READ_ONLY, "acme", "live", "read")
-    gate = Gate(stage.feed, operator)
+    gate = Authenticator(stage.feed, operator)
     stage.server = server = Server(stage.services, gate, CallLimits(1000, 4000), "0")
     application = server.application()
     pages = site(stage.settings, stage.services, gate, server, stage.cluster)

@@ -15,9 +15,9 @@ from app.dashboard.live import (
     MAX_OF_SESSION,
     MAX_OF_TENANT,
     MAX_STREAMS,
-    Hub,
+    LiveHub,
     Subscription,
-    TooMany,
+    TooManyStreams,
     Viewer,
 )
 from tests.fakes.clock import FakeClock, settle
@@ -60,13 +60,13 @@ def viewer(session: str = "s", payer: str = "", tenant: str = "", allowed: Calla
     return Viewer(session=session, payer=payer or f"key of {session}", tenant=tenant, allowed=allowed)
 
 
-def look(hub: Hub, numbers: Numbers, session: str = "s", last_id: str = "", **more: Any) -> Reader:
+def look(hub: LiveHub, numbers: Numbers, session: str = "s", last_id: str = "", **more: Any) -> Reader:
     return Reader(hub.subscribe(("n",), numbers, every_s=1, viewer=viewer(session, **more), last_id=last_id))
 
 
 async def test_two_hundred_pages_cost_one_look() -> None:
     clock, numbers = FakeClock(), Numbers()
-    hub = Hub(clock, "e")
+    hub = LiveHub(clock, "e")
     readers = [look(hub, numbers, f"s{each % 20}") for each in range(200)]
     await clock.advance(3)
     assert numbers.looks == 4 and hub.streams() == 200
@@ -79,7 +79,7 @@ async def test_two_hundred_pages_cost_one_look() -> None:
 
 async def test_a_page_that_comes_back_gets_what_it_has_missed_and_no_more() -> None:
     clock, numbers = FakeClock(), Numbers()
-    hub = Hub(clock, "e")
+    hub = LiveHub(clock, "e")
     stays = look(hub, numbers)
     await clock.advance(5)
     back = look(hub, numbers, last_id="e.4")
@@ -100,7 +100,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_missed_and_no_more() -> N
 
 async def test_who_does_not_read_is_let_go_and_the_others_notice_nothing() -> None:
     clock, numbers = FakeClock(), Numbers()
-    hub = Hub(clock, "e")
+    hub = LiveHub(clock, "e")
     slow = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer("slow"))
     await anext(slow)
     waiting = asyncio.ensure_future(anext(slow))
@@ -117,7 +117,7 @@ async def test_who_does_not_read_is_let_go_and_the_others_notice_nothing() -> No
 async def test_silence_is_broken_by_beats_and_a_session_ends_its_streams() -> None:
     clock, numbers = FakeClock(), Numbers()
     numbers.silent = True
-    hub = Hub(clock, "e")
+    hub = LiveHub(clock, "e")
     allowed = True
     reader = look(hub, numbers, allowed=lambda: allowed)
     await clock.advance(BEAT_S + 1)
@@ -129,7 +129,7 @@ async def test_silence_is_broken_by_beats_and_a_session_ends_its_streams() -> No
 
 async def test_a_subject_that_cannot_be_asked_is_asked_again() -> None:
     clock, numbers = FakeClock(), Numbers()
-    hub = Hub(clock, "e")
+    hub = LiveHub(clock, "e")
     numbers.broken = True
     reader = look(hub, numbers)
     await clock.advance(2)
@@ -142,10 +142,10 @@ async def test_a_subject_that_cannot_be_asked_is_asked_again() -> None:
 
 
 async def test_one_session_has_a_bounded_number_of_streams() -> None:
-    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     readers = [look(hub, numbers) for _ in range(MAX_OF_SESSION)]
     await settle()
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyStreams):
         look(hub, numbers)
     other = look(hub, numbers, "another")
     await settle()
@@ -157,12 +157,12 @@ async def test_one_session_has_a_bounded_number_of_streams() -> None:
 
 
 async def test_a_key_and_a_tenant_have_a_bounded_number_of_streams_whatever_their_sessions() -> None:
-    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     readers = [look(hub, numbers, f"link {each}", payer="key", tenant="acme") for each in range(MAX_OF_KEY)]
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyStreams):
         look(hub, numbers, "one more link", payer="key", tenant="acme")
     readers += [look(hub, numbers, f"s{each}", tenant="acme") for each in range(MAX_OF_TENANT - MAX_OF_KEY)]
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyStreams):
         look(hub, numbers, "another key", tenant="acme")
     readers.append(look(hub, numbers, "other", tenant="other"))
     await settle()
@@ -172,7 +172,7 @@ async def test_a_key_and_a_tenant_have_a_bounded_number_of_streams_whatever_thei
 
 
 async def test_where_all_streams_are_taken_the_tenant_with_most_gives_one_away() -> None:
-    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     tenants = [f"t{each % (MAX_STREAMS // MAX_OF_TENANT)}" for each in range(MAX_STREAMS)]
     readers = [look(hub, numbers, f"s{each}", tenant=tenant) for each, tenant in enumerate(tenants)]
     await settle()
@@ -187,7 +187,7 @@ async def test_where_all_streams_are_taken_the_tenant_with_most_gives_one_away()
 
 
 async def test_a_stream_that_was_never_read_is_counted_and_let_go() -> None:
-    hub, numbers = Hub(FakeClock(), "e"), Numbers()
+    hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     frames = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer())
     assert hub.streams() == 1
     await frames.aclose()

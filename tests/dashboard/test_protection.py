@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 
 from app.adapters.secrets.keyring import AesSealer
-from app.api.grants import Grant, Tokens
+from app.api.grants import Grant, GrantSigner
 from app.core.model.event_types import EventType
 from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.model.replay import Replay
 from app.core.model.tenant import Brand, Tenant
 from app.core.readmodel.rows import AttemptRow, DeliveryRow, HourRow, NoticeRow
-from app.dashboard.server.routes import SCREENS, Entry
+from app.dashboard.server.routes import SCREENS, PageRoute
 from tests.dashboard.stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage
 
 SCRIPT = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}"
@@ -40,18 +40,18 @@ def replay(tenant: str, mode: Any, id_: str) -> Replay:
     )
 
 
-def address(entry: Entry, base: str, id_: str = "ep_1") -> str:
+def address(entry: PageRoute, base: str, id_: str = "ep_1") -> str:
     """An entry's path with its placeholders filled in."""
     name = f"rpl_{id_}" if entry.path.startswith("/replays/") else id_
     path = entry.path.replace("{id}", name).replace("{name}", "ping").replace("{key}", "key_1")
     return base + re.sub(r"\{action:(\w+)[^}]*\}", r"\1", path)
 
 
-def entries(*reaches: str, method: str = "") -> Iterator[Entry]:
+def entries(*reaches: str, method: str = "") -> Iterator[PageRoute]:
     return (each for each in SCREENS if each.reach in reaches and method in ("", each.method))
 
 
-async def ask(somebody: Browser, entry: Entry, path: str, **more: Any) -> tuple[int, str, Any]:
+async def ask(somebody: Browser, entry: PageRoute, path: str, **more: Any) -> tuple[int, str, Any]:
     return await (somebody.post(path, **more) if entry.method == "POST" else somebody.get(path))
 
 
@@ -280,10 +280,10 @@ async def test_a_sign_in_form_of_another_browser_is_refused(stage: Stage) -> Non
 
 
 def test_a_grant_that_was_changed_is_none_of_ours() -> None:
-    tokens, grant = Tokens(b"k" * 32, AesSealer(b"k")), Grant(kind="operator", id="x", expires_at_ms=1000)
+    tokens, grant = GrantSigner(b"k" * 32, AesSealer(b"k")), Grant(kind="operator", id="x", expires_at_ms=1000)
     text = tokens.sign(grant)
     assert tokens.read(text, 999) == grant and tokens.read(text, 1000) is None
-    assert Tokens(b"k" * 32, AesSealer(b"j")).read(text, 0) is None
+    assert GrantSigner(b"k" * 32, AesSealer(b"j")).read(text, 0) is None
     for at in range(len(text)):
         letter = "A" if text[at] != "A" else "B"
         other = tokens.read(text[:at] + letter + text[at + 1 :], 0)

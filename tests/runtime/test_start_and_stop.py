@@ -14,7 +14,7 @@ from app.adapters.secrets.keyring import AesKeyRing
 from app.cli.commands.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
 from app.core.offsets.progress import RoleReport
-from app.runtime.build.shared import Address
+from app.runtime.build.shared import ListenAddress
 from app.runtime.parts import Parts
 from app.runtime.process import Process
 from app.runtime.supervisor import Supervisor
@@ -24,7 +24,7 @@ from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE_S
 
 RING = "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-ADDRESS = Address("127.0.0.1", 0, elsewhere=True)
+ADDRESS = ListenAddress("127.0.0.1", 0, elsewhere=True)
 #: awaits of one part's start
 _STEPS = 3
 

@@ -13,7 +13,7 @@ from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 from app.runtime.supervisor import Supervisor
 from app.runtime.watchdog import WatchdogLimits
-from app.runtime.watchdog_loop import Watchdog, every_s
+from app.runtime.watchdog_loop import WatchdogLoop, every_s
 from tests.fakes.clock import FakeClock, settle
 from tests.patience import PATIENCE_S
 
@@ -72,7 +72,7 @@ class Stage:
         )
         limits = WatchdogLimits(suspect_s=30, stuck_s=120, settling_s=600)
         self.every_s = every_s(limits)
-        self.watchdog = Watchdog(limits, self.clock, self.supervisor, {"g": "fanout"}, lambda: self.held_until_s)
+        self.watchdog = WatchdogLoop(limits, self.clock, self.supervisor, {"g": "fanout"}, lambda: self.held_until_s)
 
     def _make(self) -> Part:
         self.parts.append(Part(self.work))

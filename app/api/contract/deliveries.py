@@ -8,17 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from app.api.contract.fields import Input
-from app.api.contract.webhooks import Phases
+from app.api.contract.webhooks import TestTiming
 from app.core.match_reason import MatchReason
 from app.core.model.delivery import ManualAction
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
 
-Moment = Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])]
-Text = Annotated[str, Meta(min_length=1, max_length=256)]
+TimeText = Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])]
+FilterText = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
+class AdviceOut(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome explained."""
 
     #: what happened
@@ -47,7 +47,7 @@ class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     result: str | None
     error: str | None
-    hint: Advice | None
+    hint: AdviceOut | None
     duration_ms: float | None
     #: why it is dead or cancelled
     reason: str | None
@@ -79,13 +79,13 @@ class AttemptOut(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     duration_ms: float
     #: where the time went
-    timing: Phases
+    timing: TestTiming
     url: str
     #: HTTP status; null: no answer
     status: int | None
     result: str
     error: str | None
-    hint: Advice | None
+    hint: AdviceOut | None
     next_attempt_at: str | None
     response: ResponseOut | None
 
@@ -111,7 +111,7 @@ class DeliveryDetail(DeliveryOut, frozen=True, kw_only=True):
     request: RequestOut | None
 
 
-class AskedOut(msgspec.Struct, frozen=True, kw_only=True):
+class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of a delivery is on its way."""
 
     id: str
@@ -122,25 +122,25 @@ class AskedOut(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None
 
 
-class RetryIn(Input, frozen=True, kw_only=True):
+class BulkRetryIn(Input, frozen=True, kw_only=True):
     """Which deliveries are to be retried; what is left out does not matter."""
 
-    endpoint: Text | None = None
-    event: Text | None = None
+    endpoint: FilterText | None = None
+    event: FilterText | None = None
     #: exact, or a prefix such as `recording.*`
-    type: Text | None = None
+    type: FilterText | None = None
     #: pending: also what waits behind an open circuit or a rate limit
     state: Annotated[
         list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
     ] = msgspec.field(default_factory=lambda: ["dead"])
     #: HTTP status of the last attempt, or its class: `503`, `5xx`
-    status: Text | None = None
+    status: FilterText | None = None
     #: outcome of the last attempt: `timeout`, `refused`, `http_5xx` …
-    result: Text | None = None
-    replay: Text | None = None
+    result: FilterText | None = None
+    replay: FilterText | None = None
     #: ISO 8601 with zone, or a time ago such as `2h`: when the event was accepted
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimeText | None = None
+    until: TimeText | None = None
     #: at most so many in one request
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
     #: `next_cursor` of the request before
@@ -149,7 +149,7 @@ class RetryIn(Input, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-class RetriedOut(msgspec.Struct, frozen=True, kw_only=True):
+class BulkRetryOut(msgspec.Struct, frozen=True, kw_only=True):
     """What a retry of many has done, or would do."""
 
     dry_run: bool

@@ -24,16 +24,16 @@ class EventIn(Input, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """The event is in the log."""
 
     id: str
 
 
-class AcceptedMany(msgspec.Struct, frozen=True, kw_only=True):
+class EventsAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """The events are in the log, in this order."""
 
-    data: list[Accepted]
+    data: list[EventAccepted]
 
 
 class EventTypeIn(Input, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from app.core import limits
 
 Url = Annotated[str, Meta(max_length=limits.URL, description="https://…", examples=["https://customer.example/hooks"])]
 Pattern = Annotated[str, Meta(max_length=limits.TYPE)]
-Events = Annotated[
+EventPatterns = Annotated[
     Annotated[list[Pattern], Meta(max_length=limits.PATTERNS)] | Pattern,
     Meta(description="Event types: exact, `*`, or a prefix such as `recording.*`.", examples=[["recording.*"]]),
 ]
@@ -29,7 +29,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A request's body; a field that is not known is an error, not a wish."""
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class PageOut(msgspec.Struct, frozen=True, kw_only=True):
     """One page of a list."""
 
     data: list[Any]

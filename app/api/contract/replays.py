@@ -32,14 +32,14 @@ class ReplayIn(Input, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayProgressOut(msgspec.Struct, frozen=True, kw_only=True):
     """Records of events.raw, of all tenants and types."""
 
     read: int
     of: int
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayEstimateOut(msgspec.Struct, frozen=True, kw_only=True):
     """What a replay would deliver."""
 
     deliveries: int
@@ -71,7 +71,7 @@ class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
     #: what is no longer there of what was asked for
     messages: list[str]
     #: null: it is not known how much there is
-    progress: Progress | None
+    progress: ReplayProgressOut | None
     #: deliveries, up to where it is done for all endpoints
     sent: int
     #: deliveries that wait for the resume of their endpoint, which is paused
@@ -79,6 +79,6 @@ class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
     #: deliveries that were not made, because their endpoint is disabled or gone
     skipped: int
     #: only of a trial
-    counted: Counted | None
+    counted: ReplayEstimateOut | None
     created_at: str
     updated_at: str

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.api.contract.fields import Description, Events, Input, Metadata, ProfileName, TypeName, Url
+from app.api.contract.fields import Description, EventPatterns, Input, Metadata, ProfileName, TypeName, Url
 from app.core import limits
 from app.core.model.endpoint import EndpointStatus, Ordering
 from app.core.model.event import Mode
@@ -31,7 +31,7 @@ class WebhookIn(Input, frozen=True, kw_only=True):
     """An endpoint to be registered."""
 
     url: Url
-    events: Events
+    events: EventPatterns
     #: wire format; default: the tenant's
     profile: ProfileName | None = None
     #: signing secret; one is made when it is left out
@@ -69,7 +69,7 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
     """The fields of an endpoint to be changed; null takes an override back."""
 
     url: Url | UnsetType = UNSET
-    events: Events | UnsetType = UNSET
+    events: EventPatterns | UnsetType = UNSET
     #: true enables, false disables
     active: bool | UnsetType = UNSET
     signature: ProfileName | UnsetType | None = UNSET
@@ -178,7 +178,7 @@ class TestIn(Input, frozen=True, kw_only=True):
     data: msgspec.Raw | UnsetType = UNSET
 
 
-class Phases(msgspec.Struct, frozen=True, kw_only=True):
+class TestTiming(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds."""
 
     connect: float
@@ -217,6 +217,6 @@ class TestOut(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     #: milliseconds in all
     time_ms: float
-    timing: Phases
+    timing: TestTiming
     request: TestRequest
     response: TestResponse | None

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from app.api import pagination
-from app.api.contract.fields import Page
+from app.api.contract.fields import PageOut
 from app.api.contract.tenants import AuditOut
 from app.api.problems import ApiError
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.model.event import Mode
 from app.core.model.timestamps import iso
 from app.core.readmodel.rows import AuditRow
@@ -17,13 +17,13 @@ from app.core.records import audit
 from app.core.topics.names import TopicName
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The latest first, with what was changed of the tenant itself."""
     rows, cursor = await entries(api, call)
-    return Answer(body=Page(data=[shown(row) for row in rows], next_cursor=cursor))
+    return ApiResponse(body=PageOut(data=[shown(row) for row in rows], next_cursor=cursor))
 
 
-async def entries(api: Services, call: Call) -> tuple[list[AuditRow], str | None]:
+async def entries(api: ApiServices, call: ApiRequest) -> tuple[list[AuditRow], str | None]:
     """A page of what the caller may see, and the cursor of the next one."""
     after, limit = pagination.after(call.query.get("cursor")), call.limit()
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
@@ -61,7 +61,7 @@ class Owned(Protocol):
 
 
 async def record(
-    api: Services,
+    api: ApiServices,
     of: Owned,
     action: str,
     entity: str,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.api.contract.deliveries import Advice, AttemptOut, DeliveryDetail, DeliveryOut, RequestOut, ResponseOut
-from app.api.contract.fields import Page
-from app.api.contract.webhooks import Phases
+from app.api.contract.deliveries import AdviceOut, AttemptOut, DeliveryDetail, DeliveryOut, RequestOut, ResponseOut
+from app.api.contract.fields import PageOut
+from app.api.contract.webhooks import TestTiming
 from app.api.handlers import delivery_filters, event_payloads
 from app.api.handlers.webhooks import owned
 from app.api.problems import ApiError, not_found
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
@@ -40,27 +40,27 @@ _OPEN_HEADERS = frozenset(
 )
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Newest first, of the key's tenant and mode."""
     return await _page(api, call, delivery_filters.of_query(api, call))
 
 
-async def of_webhook(api: Services, call: Call) -> Answer:
+async def of_webhook(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The same, of one endpoint."""
     return await _page(api, call, delivery_filters.of_query(api, call, endpoint_id=owned(api, call).id))
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One delivery with its attempts."""
     row = await known(api, call)
     attempts = await api.reads.attempts(row.tenant, row.mode, row.id)
     request = await _request(api, row, attempts) if any(each.number for each in attempts) else None
     fields = {name: getattr(shown(row), name) for name in DeliveryOut.__struct_fields__}
     detail = DeliveryDetail(**fields, attempts=[_attempt(each) for each in attempts], request=request)
-    return Answer(body=detail)
+    return ApiResponse(body=detail)
 
 
-async def known(api: Services, call: Call) -> DeliveryRow:
+async def known(api: ApiServices, call: ApiRequest) -> DeliveryRow:
     """The caller's delivery of that id; somebody else's does not exist."""
     id_ = call.path["id"]
     named = delivery_filters.is_name(id_)
@@ -70,12 +70,12 @@ async def known(api: Services, call: Call) -> DeliveryRow:
     return row
 
 
-async def _page(api: Services, call: Call, which: DeliveryFilter) -> Answer:
+async def _page(api: ApiServices, call: ApiRequest, which: DeliveryFilter) -> ApiResponse:
     try:
         found = await api.reads.deliveries(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
         raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
-    return Answer(body=Page(data=[shown(row) for row in found.rows], next_cursor=found.cursor))
+    return ApiResponse(body=PageOut(data=[shown(row) for row in found.rows], next_cursor=found.cursor))
 
 
 def shown(row: DeliveryRow) -> DeliveryOut:
@@ -103,17 +103,17 @@ def shown(row: DeliveryRow) -> DeliveryOut:
     )
 
 
-def _hint(row: DeliveryRow) -> Advice | None:
+def _hint(row: DeliveryRow) -> AdviceOut | None:
     """What to do; where the delivery ended for another reason than its last attempt, about that reason."""
     if row.state == "delivered":
         return None
     return advice(row.reason if row.state in ("cancelled", "paused") else row.result, row.status)
 
 
-def advice(result: str | None, status: int | None) -> Advice | None:
+def advice(result: str | None, status: int | None) -> AdviceOut | None:
     """What to do about an outcome; None of a success, and where nothing is known."""
     found = hint(result, status)
-    return Advice(what=found.what, do=found.do) if found is not None and result != "ok" else None
+    return AdviceOut(what=found.what, do=found.do) if found is not None and result != "ok" else None
 
 
 def _attempt(row: AttemptRow) -> AttemptOut:
@@ -126,7 +126,7 @@ def _attempt(row: AttemptRow) -> AttemptOut:
         state=row.state,
         started_at=iso(row.started_at_ms),
         duration_ms=row.duration_ms,
-        timing=Phases(connect=row.connect_ms, first_byte=row.first_byte_ms, total=row.duration_ms),
+        timing=TestTiming(connect=row.connect_ms, first_byte=row.first_byte_ms, total=row.duration_ms),
         url=row.url,
         status=row.status,
         result=row.result,
@@ -137,7 +137,7 @@ def _attempt(row: AttemptRow) -> AttemptOut:
     )
 
 
-async def _request(api: Services, row: DeliveryRow, attempts: Sequence[AttemptRow]) -> RequestOut:
+async def _request(api: ApiServices, row: DeliveryRow, attempts: Sequence[AttemptRow]) -> RequestOut:
     last = next(each for each in reversed(attempts) if each.number)
     event = (await event_payloads.events_of(api, [row])).get(row.id)
     if event is None:
@@ -150,7 +150,7 @@ async def _request(api: Services, row: DeliveryRow, attempts: Sequence[AttemptRo
     return _made_again(api, row, endpoint, event, last)
 
 
-def _made_again(api: Services, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
+def _made_again(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
     delivery = delivery_of(row, event, attempts=last.number - 1)
     try:
         prepared = api.builder.prepared(endpoint, api.clock.now_ms())

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import cast, get_args
 
-from app.api.contract.deliveries import RetryIn
+from app.api.contract.deliveries import BulkRetryIn
 from app.api.contract.fields import FieldError
 from app.api.problems import ApiError, invalid
-from app.api.request import Call, Services
+from app.api.request import ApiRequest, ApiServices
 from app.core.model import timestamps
 from app.core.model.event_types import is_pattern
 from app.core.readmodel.rows import DeliveryFilter, DeliveryState
@@ -21,7 +21,7 @@ _STATUS = re.compile(r"([1-5])(xx|[0-9]{2})")
 _LONGEST = 256
 
 
-class Unfit(ValueError):
+class BadFilter(ValueError):
     """A field says nothing that deliveries could be chosen by."""
 
     def __init__(self, field: str, detail: str) -> None:
@@ -30,7 +30,7 @@ class Unfit(ValueError):
         self.detail = f"{field}: {detail}"
 
 
-def of_query(api: Services, call: Call, *, endpoint_id: str | None = None) -> DeliveryFilter:
+def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = None) -> DeliveryFilter:
     """The filter of a GET; raises `ApiError` 400."""
     query = call.query
     try:
@@ -51,11 +51,11 @@ def of_query(api: Services, call: Call, *, endpoint_id: str | None = None) -> De
             since_ms=moment("since", query.get("since"), now_ms),
             until_ms=moment("until", query.get("until"), now_ms),
         )
-    except Unfit as error:
+    except BadFilter as error:
         raise ApiError(400, "invalid_query", error.detail) from error
 
 
-def of_body(api: Services, call: Call, body: RetryIn) -> DeliveryFilter:
+def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFilter:
     """The filter of a retry of many; raises `ApiError` 422."""
     try:
         for name in ("endpoint", "event", "result", "replay"):
@@ -74,11 +74,11 @@ def of_body(api: Services, call: Call, body: RetryIn) -> DeliveryFilter:
             since_ms=moment("since", body.since, now_ms),
             until_ms=moment("until", body.until, now_ms),
         )
-    except Unfit as error:
+    except BadFilter as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
 
 
-def span(api: Services, call: Call, *, default_ms: int, longest_ms: int) -> tuple[int, int]:
+def span(api: ApiServices, call: ApiRequest, *, default_ms: int, longest_ms: int) -> tuple[int, int]:
     """`since` and `until` of a query, milliseconds; raises `ApiError` 400."""
     now_ms = api.clock.now_ms()
     try:
@@ -86,10 +86,10 @@ def span(api: Services, call: Call, *, default_ms: int, longest_ms: int) -> tupl
         since = moment("since", call.query.get("since"), now_ms)
         since = max(0, until - default_ms) if since is None else since
         if since > until:
-            raise Unfit("since", "it is after until")
+            raise BadFilter("since", "it is after until")
         if until - since > longest_ms:
-            raise Unfit("since", f"at most {longest_ms // 86_400_000} days before until")
-    except Unfit as error:
+            raise BadFilter("since", f"at most {longest_ms // 86_400_000} days before until")
+    except BadFilter as error:
         raise ApiError(400, "invalid_query", error.detail) from error
     return since, until
 
@@ -101,19 +101,19 @@ def is_name(text: str) -> bool:
 
 def _check(field: str, text: str | None) -> None:
     if text is not None and not is_name(text):
-        raise Unfit(field, f"1 to {_LONGEST} printable characters")
+        raise BadFilter(field, f"1 to {_LONGEST} printable characters")
 
 
 def _type(text: str | None) -> str | None:
     if text is not None and not is_pattern(text):
-        raise Unfit("type", f"{text!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`")
+        raise BadFilter("type", f"{text!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`")
     return None if text == "*" else text
 
 
 def _states(text: str | None) -> tuple[DeliveryState, ...]:
     words = [word.strip() for word in text.split(",")] if text is not None else []
     if any(word not in _STATES for word in words):
-        raise Unfit("state", f"one or several (comma-separated) of {', '.join(_STATES)}")
+        raise BadFilter("state", f"one or several (comma-separated) of {', '.join(_STATES)}")
     return tuple(cast(Sequence[DeliveryState], dict.fromkeys(words)))
 
 
@@ -122,7 +122,7 @@ def _status(text: str | None) -> tuple[int, int] | None:
         return None
     found = _STATUS.fullmatch(text)
     if found is None:
-        raise Unfit("status", "an HTTP status such as 503, or its class: 5xx")
+        raise BadFilter("status", "an HTTP status such as 503, or its class: 5xx")
     first = int(found[1]) * 100
     return (first, first + 99) if found[2] == "xx" else (int(text), int(text))
 
@@ -134,4 +134,4 @@ def moment(field: str, text: str | None, now_ms: int) -> int | None:
     try:
         return timestamps.moment(text, now_ms)
     except (ValueError, OverflowError) as error:
-        raise Unfit(field, str(error)) from error
+        raise BadFilter(field, str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from app.api.request import Services
+from app.api.request import ApiServices
 from app.core.errors import Defect, MalformedEvent
 from app.core.model.delivery import Delivery
 from app.core.model.event import Event
@@ -33,7 +33,7 @@ UNKNOWN = "it is not known where the event is in Kafka"
 GONE = "Kafka keeps the event no longer (retention of events.raw)"
 
 
-async def events_at(api: Services, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
+async def events_at(api: ApiServices, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
     """The events at these places of events.raw, with their records; what is gone, or no event, is missing."""
     topic = api.topics.name(TopicName.EVENTS_RAW)
     found = {}
@@ -44,7 +44,7 @@ async def events_at(api: Services, spots: Iterable[Spot]) -> dict[Spot, tuple[Ev
     return found
 
 
-def understood(api: Services, record: Record) -> Event | None:
+def understood(api: ApiServices, record: Record) -> Event | None:
     """The event of a record of events.raw; None: it is none."""
     at = Coordinates(api.topics.name(TopicName.EVENTS_RAW), record.partition, record.offset, record.timestamp)
     try:
@@ -53,7 +53,7 @@ def understood(api: Services, record: Record) -> Event | None:
         return None
 
 
-async def events_of(api: Services, rows: Iterable[DeliveryRow]) -> dict[str, Event]:
+async def events_of(api: ApiServices, rows: Iterable[DeliveryRow]) -> dict[str, Event]:
     """Delivery → its event, while Kafka keeps it."""
     chosen = [(row, row.source) for row in rows if row.source is not None]
     found = await events_at(api, (spot for _, spot in chosen))
@@ -65,7 +65,7 @@ def _belongs(event: Event, row: DeliveryRow) -> bool:
     return (event.id, event.tenant, event.mode) == (row.event_id, row.tenant, row.mode)
 
 
-async def put_aside(api: Services, row: DeliveryRow) -> Delivery | None:
+async def put_aside(api: ApiServices, row: DeliveryRow) -> Delivery | None:
     """A delivery as it stands in deliveries.dead, which is kept longer than events are."""
     topic = api.topics.name(TopicName.DELIVERIES_DEAD)
     number = api.partition_for(topic, row.endpoint_id.encode())
@@ -99,7 +99,7 @@ class Searched(NamedTuple, Generic[T]):
 
 
 async def search(
-    api: Services,
+    api: ApiServices,
     topic: str,
     numbers: Iterable[int],
     since_ms: int,

@@ -12,10 +12,10 @@ import msgspec
 
 from app.api.contract.deliveries import DuplicateOf, EventEndpoint, EventOut
 from app.api.handlers import event_payloads
-from app.api.handlers.delivery_filters import Unfit, is_name, moment
+from app.api.handlers.delivery_filters import BadFilter, is_name, moment
 from app.api.handlers.event_payloads import Spot
 from app.api.problems import ApiError
-from app.api.request import Call, Services
+from app.api.request import ApiRequest, ApiServices
 from app.api.turnstile import Turnstile
 from app.core import match_reason
 from app.core.errors import Defect
@@ -36,7 +36,7 @@ _DUPLICATES = 50_000
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundEvent(msgspec.Struct, frozen=True):
     """An event that Kafka still has."""
 
     event: Event
@@ -48,7 +48,7 @@ class Found(msgspec.Struct, frozen=True):
         return self.record.partition, self.record.offset
 
 
-async def told(api: Services, call: Call) -> EventOut:
+async def told(api: ApiServices, call: ApiRequest) -> EventOut:
     """What is known of the event that a call names; raises `ApiError` 404 and 400."""
     id_, named, since_ms = call.path["id"], _named(call), _since(api, call)
     after = _after(call)
@@ -78,7 +78,7 @@ def _doubted(shown: EventOut, doubt: str) -> EventOut:
     return msgspec.structs.replace(shown, endpoints=endpoints)
 
 
-def _named(call: Call) -> Spot | None:
+def _named(call: ApiRequest) -> Spot | None:
     given = [call.query.get(name) for name in ("partition", "offset")]
     if given == [None, None]:
         return None
@@ -88,7 +88,7 @@ def _named(call: Call) -> Spot | None:
     return numbers[0], numbers[1]
 
 
-def _after(call: Call) -> Spot | None:
+def _after(call: ApiRequest) -> Spot | None:
     text = call.query.get("after")
     if text is None:
         return None
@@ -98,14 +98,14 @@ def _after(call: Call) -> Spot | None:
     return int(parts[0]), int(parts[1])
 
 
-def _since(api: Services, call: Call) -> int | None:
+def _since(api: ApiServices, call: ApiRequest) -> int | None:
     try:
         return moment("since", call.query.get("since"), api.clock.now_ms())
-    except Unfit as error:
+    except BadFilter as error:
         raise ApiError(400, "invalid_query", error.detail) from error
 
 
-async def _rows(api: Services, call: Call, id_: str) -> list[DeliveryRow]:
+async def _rows(api: ApiServices, call: ApiRequest, id_: str) -> list[DeliveryRow]:
     which = DeliveryFilter(tenant=call.caller.tenant, mode=call.caller.mode, event_id=id_)
     rows: list[DeliveryRow] = []
     cursor: str | None = None
@@ -118,23 +118,25 @@ async def _rows(api: Services, call: Call, id_: str) -> list[DeliveryRow]:
     return rows
 
 
-async def _at(api: Services, call: Call, id_: str, spot: Spot | None) -> Found | None:
+async def _at(api: ApiServices, call: ApiRequest, id_: str, spot: Spot | None) -> FoundEvent | None:
     if spot is None:
         return None
     if spot[0] not in await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW)):
         return None
     found = (await event_payloads.events_at(api, [spot])).get(spot)
-    return Found(*found) if found is not None and _is_it(found[0], call, id_) else None
+    return FoundEvent(*found) if found is not None and _is_it(found[0], call, id_) else None
 
 
-def _is_it(event: Event, call: Call, id_: str) -> bool:
+def _is_it(event: Event, call: ApiRequest, id_: str) -> bool:
     return (event.id, event.tenant, event.mode) == (id_, call.caller.tenant, call.caller.mode)
 
 
-async def _searched(api: Services, call: Call, id_: str, since_ms: int, after: Spot | None) -> Found | None:
-    def wanted(record: Record) -> Found | None:
+async def _searched(
+    api: ApiServices, call: ApiRequest, id_: str, since_ms: int, after: Spot | None
+) -> FoundEvent | None:
+    def wanted(record: Record) -> FoundEvent | None:
         event = event_payloads.understood(api, record)
-        return Found(event, record) if event is not None and _is_it(event, call, id_) else None
+        return FoundEvent(event, record) if event is not None and _is_it(event, call, id_) else None
 
     topic = api.topics.name(TopicName.EVENTS_RAW)
     async with _searches.turn(call.caller.tenant):
@@ -162,7 +164,7 @@ def _unknown(id_: str, named: Spot | None) -> ApiError:
     )
 
 
-async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, str | None]:
+async def _duplicate(api: ApiServices, found: FoundEvent) -> tuple[DuplicateOf | None, str | None]:
     """What an event repeats, if it was dropped, and what is not known about that.
 
     Fan-out writes it to the event's own partition of events.duplicates, in the order of the events.
@@ -191,11 +193,11 @@ async def _duplicate(api: Services, found: Found) -> tuple[DuplicateOf | None, s
 
 
 def _shown(
-    api: Services,
-    call: Call,
+    api: ApiServices,
+    call: ApiRequest,
     id_: str,
     rows: Sequence[DeliveryRow],
-    found: Found | None,
+    found: FoundEvent | None,
     first: Spot | None,
     duplicate: DuplicateOf | None,
 ) -> EventOut:
@@ -222,8 +224,8 @@ def _shown(
 
 
 def _endpoints(
-    api: Services,
-    call: Call,
+    api: ApiServices,
+    call: ApiRequest,
     event_type: str,
     accepted_ms: int,
     rows: Sequence[DeliveryRow],

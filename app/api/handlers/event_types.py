@@ -10,13 +10,13 @@ from app.api.contract.events import EventTypeIn, EventTypeOut
 from app.api.contract.fields import FieldError
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.model.event_types import EventType
 from app.core.records.command import PutEventType, RemoveEventType
 from app.profiles.catalog import PROFILES, CatalogueEntry
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The tenant's own types, then those of the catalogue of one profile (default: the tenant's)."""
     tenant = api.feed.directory.tenants.get(call.caller.tenant)
     profile = call.query.get("profile") or (tenant.profile if tenant else "standard")
@@ -25,15 +25,17 @@ async def list_(api: Services, call: Call) -> Answer:
     mine = (call.caller.tenant, call.caller.mode)
     found = {name: catalogued(entry) for name, entry in api.catalogue.get(profile, {}).items()}
     found |= {name: own(each) for (whose, mode, name), each in _all(api).items() if (whose, mode) == mine}
-    return Answer(body=page(call, [found[name] for name in sorted(found)], lambda each: each.name, lambda each: each))
+    return ApiResponse(
+        body=page(call, [found[name] for name in sorted(found)], lambda each: each.name, lambda each: each)
+    )
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One type: the tenant's own, else the catalogue's."""
-    return Answer(body=_found(api, call))
+    return ApiResponse(body=_found(api, call))
 
 
-async def put(api: Services, call: Call) -> Answer:
+async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Register or replace one of the tenant's own."""
     body: EventTypeIn = call.body
     schema = None if body.schema is None else msgspec.json.encode(body.schema).decode()
@@ -50,16 +52,16 @@ async def put(api: Services, call: Call) -> Answer:
         enforce=body.mode,
     )
     await api.command(PutEventType(event_type), f"{tenant}/{name}")
-    return Answer(body=_found(api, call))
+    return ApiResponse(body=_found(api, call))
 
 
-async def delete(api: Services, call: Call) -> Answer:
+async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Remove one of the tenant's own."""
     name, tenant = call.path["name"], call.caller.tenant
     if (tenant, call.caller.mode, name) not in _all(api):
         raise not_found("event type of your own", name)
     await api.command(RemoveEventType(tenant, call.caller.mode, name), f"{tenant}/{name}")
-    return Answer()
+    return ApiResponse()
 
 
 def own(event_type: EventType) -> EventTypeOut:
@@ -90,11 +92,11 @@ def catalogued(entry: CatalogueEntry) -> EventTypeOut:
     )
 
 
-def _all(api: Services) -> dict[tuple[str, str, str], EventType]:
+def _all(api: ApiServices) -> dict[tuple[str, str, str], EventType]:
     return api.feed.directory.event_types
 
 
-def _found(api: Services, call: Call) -> EventTypeOut:
+def _found(api: ApiServices, call: ApiRequest) -> EventTypeOut:
     name = call.path["name"]
     mine = _all(api).get((call.caller.tenant, call.caller.mode, name))
     if mine is not None:

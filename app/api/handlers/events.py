@@ -6,11 +6,11 @@ import asyncio
 
 import msgspec
 
-from app.api.contract.events import Accepted, AcceptedMany, EventIn
+from app.api.contract.events import EventAccepted, EventIn, EventsAccepted
 from app.api.contract.fields import FieldError
 from app.api.handlers import audit, event_trace
 from app.api.problems import ApiError, invalid
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.event_types import RESERVED
@@ -20,7 +20,7 @@ from app.core.topics.names import TopicName
 _MAX_BATCH = 1000
 
 
-async def create(api: Services, call: Call) -> Answer:
+async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """202 when Kafka has acknowledged all of them."""
     many = isinstance(call.body, list)
     given: list[EventIn] = call.body if many else [call.body]
@@ -39,16 +39,16 @@ async def create(api: Services, call: Call) -> Answer:
     records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]
     acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]
     await asyncio.gather(*acks)
-    accepted = [Accepted(id=id_) for id_, _, _ in records]
-    return Answer(body=AcceptedMany(data=accepted) if many else accepted[0])
+    accepted = [EventAccepted(id=id_) for id_, _, _ in records]
+    return ApiResponse(body=EventsAccepted(data=accepted) if many else accepted[0])
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One event, and why each endpoint got it or did not."""
-    return Answer(body=await event_trace.told(api, call))
+    return ApiResponse(body=await event_trace.told(api, call))
 
 
-def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
+def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
     """Id, key and value of the record; refused when fan-out would refuse it."""
     caller, place = call.caller, "" if index is None else f"/{index}"
     if event.type.startswith(RESERVED):
@@ -74,7 +74,7 @@ def _record(api: Services, call: Call, event: EventIn, index: int | None) -> tup
     return event_id, (event.ordering_key or caller.tenant).encode(), value
 
 
-def _id(api: Services, call: Call, event: EventIn, index: int) -> str:
+def _id(api: ApiServices, call: ApiRequest, event: EventIn, index: int) -> str:
     """What is dropped as a duplicate has the id of what it repeats, in whatever process both were posted."""
     caller = call.caller
     if event.idempotency_key:

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from app.api.problems import ApiError
-from app.api.request import Call, Services
+from app.api.request import ApiRequest, ApiServices
 
 
-def base_url(api: Services, call: Call) -> str:
+def base_url(api: ApiServices, call: ApiRequest) -> str:
     """What links begin with. Raises `ApiError` 409."""
     if api.public_url:
         return api.public_url

@@ -10,12 +10,12 @@ from app.api.grants import Grant
 from app.api.handlers import audit
 from app.api.handlers.hosts import base_url, is_loopback
 from app.api.problems import ApiError, invalid
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.model.tenant import KeyScope
 from app.core.model.timestamps import iso
 
 
-async def create(api: Services, call: Call) -> Answer:
+async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Sign a link for the caller's tenant and mode; it may do at most what the caller may."""
     body: PortalLinkIn = call.body or PortalLinkIn()
     base = base_url(api, call)
@@ -49,10 +49,10 @@ async def create(api: Services, call: Call) -> Answer:
         f"portal-link/{grant.id}",
         after={"scopes": scopes, "expires_at": iso(until_ms), "return_url": grant.return_url},
     )
-    return Answer(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))
+    return ApiResponse(body=PortalLink(url=f"{base}/portal/{api.tokens.sign(grant)}", expires_at=iso(until_ms)))
 
 
-def _is_page(api: Services, url: str) -> bool:
+def _is_page(api: ApiServices, url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:  # such as a bracket that is not closed

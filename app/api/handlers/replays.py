@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from app.api.contract.fields import FieldError
-from app.api.contract.replays import Counted, Progress, ReplayIn, ReplayOut
+from app.api.contract.replays import ReplayEstimateOut, ReplayIn, ReplayOut, ReplayProgressOut
 from app.api.handlers import replay_range
 from app.api.handlers.replay_range import TimeRange
 from app.api.pagination import page
 from app.api.problems import invalid, not_found, refused, reused
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.api.turnstile import Turnstile
 from app.core.errors import CommandRefused
 from app.core.model import ids, timestamps
@@ -30,7 +30,7 @@ _COUNT_S = 60.0
 _counts = Turnstile("count", at_once=2, wait_s=10.0)
 
 
-async def create(api: Services, call: Call) -> Answer:
+async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Begin a replay, or count what it would deliver. With an Idempotency-Key a repetition finds the first one."""
     body: ReplayIn = call.body
     key = call.idempotency_key
@@ -45,47 +45,47 @@ async def create(api: Services, call: Call) -> Answer:
         known = api.feed.directory.replays[id_]
     if key and known.created_by != (key, call.fingerprint):
         raise reused()
-    return Answer(body=shown(known), headers={"Location": f"/v1/replays/{id_}"})
+    return ApiResponse(body=shown(known), headers={"Location": f"/v1/replays/{id_}"})
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All replays of the key's tenant and mode, oldest first."""
     mine = [each for each in api.feed.directory.replays.values() if _is_mine(each, call)]
-    return Answer(body=page(call, sorted(mine, key=_order), _order, shown))
+    return ApiResponse(body=page(call, sorted(mine, key=_order), _order, shown))
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One replay."""
-    return Answer(body=shown(_owned(api, call)))
+    return ApiResponse(body=shown(_owned(api, call)))
 
 
-async def cancel(api: Services, call: Call) -> Answer:
+async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Append nothing more of it."""
     return await _do(api, call, CancelReplay)
 
 
-async def pause(api: Services, call: Call) -> Answer:
+async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Append nothing more of it until it is resumed."""
     return await _do(api, call, PauseReplay)
 
 
-async def resume(api: Services, call: Call) -> Answer:
+async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Go on where it was interrupted."""
     return await _do(api, call, ResumeReplay)
 
 
-async def _do(api: Services, call: Call, action: Any) -> Answer:
+async def _do(api: ApiServices, call: ApiRequest, action: Any) -> ApiResponse:
     replay = _owned(api, call)
     await api.command(action(replay.id), replay.endpoint_id or replay.id)
-    return Answer(body=shown(_owned(api, call)))
+    return ApiResponse(body=shown(_owned(api, call)))
 
 
-async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Replay:
+async def _planned(api: ApiServices, call: ApiRequest, id_: str, body: ReplayIn) -> Replay:
     """The replay with the part of the log that it is about: from here on that is fixed."""
     now_ms = api.clock.now_ms()
     try:
         span = TimeRange(*timestamps.span(body.from_, body.to, now_ms))
-    except timestamps.Unfit as error:
+    except timestamps.BadTimeRange as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
     replay = Replay(
         id=id_,
@@ -113,7 +113,7 @@ async def _planned(api: Services, call: Call, id_: str, body: ReplayIn) -> Repla
 
 
 async def _stretch(
-    api: Services, span: TimeRange, now_ms: int
+    api: ApiServices, span: TimeRange, now_ms: int
 ) -> tuple[dict[int, int], dict[int, int], dict[int, OldestRecord]]:
     events = api.topics.name(TopicName.EVENTS_RAW)
     ends = await api.ends.ends(events)
@@ -129,7 +129,7 @@ async def _stretch(
     return begin, {number: max(begin[number], end) for number, end in ends.items()}, oldest
 
 
-async def _outcomes(api: Services, replay: Replay) -> dict[int, OldestRecord]:
+async def _outcomes(api: ApiServices, replay: Replay) -> dict[int, OldestRecord]:
     """How far back the log of attempts reaches for the endpoints that the replay is about."""
     if replay.only == "all":
         return {}
@@ -139,10 +139,10 @@ async def _outcomes(api: Services, replay: Replay) -> dict[int, OldestRecord]:
     return dict(await api.past.oldest(attempts, numbers)) if numbers else {}
 
 
-async def _tried(api: Services, replay: Replay) -> Answer:
+async def _tried(api: ApiServices, replay: Replay) -> ApiResponse:
     async with _counts.turn(replay.tenant):
         counts = await api.counter.count(replay, within_s=_COUNT_S)
-    return Answer(body=_trial(replay, counts), transient=True)
+    return ApiResponse(body=_trial(replay, counts), transient=True)
 
 
 def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
@@ -154,7 +154,7 @@ def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
             f"counting was given up after {_COUNT_S:.0f} s, with {answer.progress.read} of {answer.progress.of} "
             "records read: there is more"
         )
-    counted = Counted(
+    counted = ReplayEstimateOut(
         deliveries=sum(counts.endpoints.values()),
         endpoints=counts.endpoints,
         skipped=counts.skipped,
@@ -187,22 +187,24 @@ def shown(replay: Replay) -> ReplayOut:
     )
 
 
-def _progress(replay: Replay) -> Progress | None:
+def _progress(replay: Replay) -> ReplayProgressOut | None:
     if replay.reason == "resume":
         return None
     begins = {number: min(replay.begin.get(number, 0), end) for number, end in replay.end.items()}
     done = {number: max(begin, replay.done.get(number, begin)) for number, begin in begins.items()}
-    return Progress(read=sum(done.values()) - sum(begins.values()), of=sum(replay.end.values()) - sum(begins.values()))
+    return ReplayProgressOut(
+        read=sum(done.values()) - sum(begins.values()), of=sum(replay.end.values()) - sum(begins.values())
+    )
 
 
-def _owned(api: Services, call: Call) -> Replay:
+def _owned(api: ApiServices, call: ApiRequest) -> Replay:
     replay = api.feed.directory.replays.get(call.path["id"])
     if replay is None or not _is_mine(replay, call):
         raise not_found("replay", call.path["id"])
     return replay
 
 
-def _is_mine(replay: Replay, call: Call) -> bool:
+def _is_mine(replay: Replay, call: ApiRequest) -> bool:
     return (replay.tenant, replay.mode) == (call.caller.tenant, call.caller.mode)
 
 

@@ -10,12 +10,12 @@ from typing import Literal
 
 import msgspec
 
-from app.api.contract.deliveries import AskedOut, RetriedOut, RetryIn
+from app.api.contract.deliveries import BulkRetryIn, BulkRetryOut, ManualActionOut
 from app.api.contract.fields import FieldError
 from app.api.handlers import audit, delivery_filters, event_payloads
 from app.api.handlers.deliveries import delivery_of, known, source_of
 from app.api.problems import ApiError, invalid
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core import supersession
 from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.model.timestamps import iso
@@ -28,10 +28,10 @@ from app.core.topics.names import TopicName
 _COUNTED = 100_000
 _PAGE = 100
 _WAITING = ("pending", "retrying")
-Refusal = Literal[
+RetryRefusal = Literal[
     "endpoint_removed", "endpoint_disabled", "endpoint_paused", "paused", "in_line", "event_gone", "ended"
 ]
-_WHY: dict[Refusal, str] = {
+_WHY: dict[RetryRefusal, str] = {
     "endpoint_removed": "the endpoint is removed: register it again and replay the event",
     "endpoint_disabled": "the endpoint is disabled: enable it first",
     "endpoint_paused": "the endpoint is paused: resume it first",
@@ -42,7 +42,7 @@ _WHY: dict[Refusal, str] = {
 }
 
 
-async def retry(api: Services, call: Call) -> Answer:
+async def retry(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One more attempt at once, whatever has become of the delivery."""
     row = await known(api, call)
     refusal = _refusal(api, row)
@@ -51,23 +51,23 @@ async def retry(api: Services, call: Call) -> Answer:
     refusal = refusal or (await _retried(api, [row])).get(row.id)
     if refusal is not None:
         raise ApiError(409, refusal, _WHY[refusal])
-    return Answer(body=AskedOut(id=row.id, asked="retry", was=row.state, attempt=row.attempts + 1))
+    return ApiResponse(body=ManualActionOut(id=row.id, asked="retry", was=row.state, attempt=row.attempts + 1))
 
 
-async def retry_many(api: Services, call: Call) -> Answer:
+async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The same for all that match, or their count."""
-    body: RetryIn = call.body
+    body: BulkRetryIn = call.body
     which = delivery_filters.of_body(api, call, body)
     if body.dry_run:
         count = await api.reads.count(which, at_most=_COUNTED)
-        counted = RetriedOut(
+        counted = BulkRetryOut(
             dry_run=True, matched=count, matched_more=count >= _COUNTED, retried=0, skipped={}, next_cursor=None
         )
-        return Answer(body=counted, transient=True)
-    return Answer(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
+        return ApiResponse(body=counted, transient=True)
+    return ApiResponse(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
 
 
-async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, cursor: str | None) -> RetriedOut:
+async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cursor: str | None) -> BulkRetryOut:
     """Retry what a filter lets through; raises `ApiError` 422 for a cursor that is none."""
     asked = {name: value for name, value in msgspec.to_builtins(which).items() if value not in (None, [], ())}
     await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
@@ -83,7 +83,7 @@ async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, curso
             break
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
     refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
-    return RetriedOut(
+    return BulkRetryOut(
         dry_run=False,
         matched=None,
         matched_more=False,
@@ -93,7 +93,7 @@ async def retry_those(api: Services, which: DeliveryFilter, *, limit: int, curso
     )
 
 
-async def cancel(api: Services, call: Call) -> Answer:
+async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """End a delivery that waits; a request that is under way is not broken off, and counts."""
     row = await known(api, call)
     if row.state == "paused":
@@ -112,10 +112,10 @@ async def cancel(api: Services, call: Call) -> Answer:
         await api.command(
             SupersedeDeliveries([DeliveryRevision(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id
         )
-    return Answer(body=AskedOut(id=row.id, asked="cancel", was=row.state, attempt=None))
+    return ApiResponse(body=ManualActionOut(id=row.id, asked="cancel", was=row.state, attempt=None))
 
 
-def _refusal(api: Services, row: DeliveryRow) -> Refusal | None:
+def _refusal(api: ApiServices, row: DeliveryRow) -> RetryRefusal | None:
     endpoint = api.feed.directory.endpoint(row.endpoint_id)
     if endpoint is None:
         return "endpoint_removed"
@@ -127,11 +127,11 @@ def _refusal(api: Services, row: DeliveryRow) -> Refusal | None:
     return "in_line" if ordered and row.state in _WAITING and row.arrival is None else None
 
 
-async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refusal]:
+async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, RetryRefusal]:
     """Append a copy of each; those that cannot be made any more come back with the reason."""
     events = await event_payloads.events_of(api, rows)
     copies: list[Delivery] = []
-    refusals: dict[str, Refusal] = {}
+    refusals: dict[str, RetryRefusal] = {}
     waiting: list[DeliveryRevision] = []
     for row in rows:
         found = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
@@ -150,7 +150,7 @@ async def _retried(api: Services, rows: Sequence[DeliveryRow]) -> dict[str, Refu
     return refusals
 
 
-async def _append(api: Services, copies: Sequence[Delivery]) -> None:
+async def _append(api: ApiServices, copies: Sequence[Delivery]) -> None:
     topic = api.topics.name(TopicName.DELIVERIES)
     position = ("registry-position", b"%d" % api.feed.position)
     acks = []
@@ -168,7 +168,7 @@ async def _append(api: Services, copies: Sequence[Delivery]) -> None:
     await asyncio.gather(*acks)
 
 
-def _turn(api: Services, row: DeliveryRow) -> int:
+def _turn(api: ApiServices, row: DeliveryRow) -> int:
     last = api.feed.directory.turns.get(row.id)
     return max(api.clock.now_ms(), last.number + 1 if last else 0, row.updated_at_ms)
 

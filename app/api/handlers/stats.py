@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.api.contract.stats import HourOut, LatencyOut, StatsOut
 from app.api.handlers import delivery_filters
 from app.api.handlers.webhooks import owned
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.model.timestamps import iso
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
 from app.core.readmodel.rows import HourRow
@@ -17,17 +17,17 @@ _DAY_MS = 24 * _HOUR_MS
 _LONGEST_MS = 92 * _DAY_MS
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Of all endpoints."""
     return await _stats(api, call, None)
 
 
-async def of_webhook(api: Services, call: Call) -> Answer:
+async def of_webhook(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Of one endpoint."""
     return await _stats(api, call, owned(api, call).id)
 
 
-async def _stats(api: Services, call: Call, endpoint_id: str | None) -> Answer:
+async def _stats(api: ApiServices, call: ApiRequest, endpoint_id: str | None) -> ApiResponse:
     since_ms, until_ms = delivery_filters.span(api, call, default_ms=_DAY_MS, longest_ms=_LONGEST_MS)
     since_ms -= since_ms % _HOUR_MS  # hours are counted whole
     caller = call.caller
@@ -35,7 +35,7 @@ async def _stats(api: Services, call: Call, endpoint_id: str | None) -> Answer:
         caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=since_ms, until_ms=until_ms
     )
     newest = await api.reads.updated_at_ms()
-    return Answer(body=summary(hours, since_ms, until_ms, newest))
+    return ApiResponse(body=summary(hours, since_ms, until_ms, newest))
 
 
 def summary(hours: Sequence[HourRow], since_ms: int, until_ms: int, newest_ms: int | None) -> StatsOut:

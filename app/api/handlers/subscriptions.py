@@ -8,12 +8,14 @@ from typing import get_args
 
 from app.api.contract.fields import FieldError
 from app.api.problems import invalid
-from app.api.request import Services
+from app.api.request import ApiServices
 from app.core.model.event_types import RESERVED, includes, is_pattern
 from app.core.records.notice import NoticeKind
 
 
-def subscription(api: Services, tenant: str, mode: str, profile: str, events: Sequence[str] | str) -> tuple[str, ...]:
+def subscription(
+    api: ApiServices, tenant: str, mode: str, profile: str, events: Sequence[str] | str
+) -> tuple[str, ...]:
     """The patterns of a body, each once; refused with what is wrong with each."""
     patterns = tuple(dict.fromkeys([events] if isinstance(events, str) else events))
     known = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
@@ -29,7 +31,7 @@ def subscription(api: Services, tenant: str, mode: str, profile: str, events: Se
     return patterns
 
 
-def is_open(api: Services, tenant_id: str) -> bool:
+def is_open(api: ApiServices, tenant_id: str) -> bool:
     """Whether types that no catalogue knows are fine: said by the tenant, else where its profile is no product's."""
     tenant = api.feed.directory.tenants.get(tenant_id)
     if tenant is None:
@@ -37,7 +39,7 @@ def is_open(api: Services, tenant_id: str) -> bool:
     return tenant.profile == "standard" if tenant.open_catalogue is None else tenant.open_catalogue
 
 
-def types_of(api: Services, tenant: str, mode: str, profile: str) -> list[str]:
+def types_of(api: ApiServices, tenant: str, mode: str, profile: str) -> list[str]:
     """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
     own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
     return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(NoticeKind))})

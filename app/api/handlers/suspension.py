@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from app.api.problems import not_found
-from app.api.request import Services
+from app.api.request import ApiServices
 from app.core.model.endpoint import Endpoint
 from app.core.records.command import CloseSuspension, ReactivateEndpoint, SuspendEndpoint
 from app.core.topics.names import TopicName
 
 
 async def suspend(
-    api: Services, endpoint: Endpoint, status: Literal["paused", "disabled"], reason: str, expected: int | None = None
+    api: ApiServices,
+    endpoint: Endpoint,
+    status: Literal["paused", "disabled"],
+    reason: str,
+    expected: int | None = None,
 ) -> Endpoint:
     """Give it nothing from now on."""
     begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
@@ -30,7 +34,7 @@ async def suspend(
     return _again(api, endpoint)
 
 
-async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = None) -> Endpoint:
+async def reactivate(api: ApiServices, endpoint: Endpoint, expected: int | None = None) -> Endpoint:
     """Give it everything from now on; after a pause, first what that held back."""
     end = await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW))
     action = ReactivateEndpoint(
@@ -43,7 +47,7 @@ async def reactivate(api: Services, endpoint: Endpoint, expected: int | None = N
     return _again(api, endpoint)
 
 
-def _again(api: Services, endpoint: Endpoint) -> Endpoint:
+def _again(api: ApiServices, endpoint: Endpoint) -> Endpoint:
     found = api.feed.directory.endpoint(endpoint.id)
     if found is None:
         raise not_found("webhook", endpoint.id)

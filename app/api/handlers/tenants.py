@@ -13,14 +13,14 @@ from app.api.contract.tenants import KeyIn, KeyOut, TenantIn, TenantOut
 from app.api.handlers.subscriptions import is_open
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import CommandRefused
 from app.core.model.tenant import ApiKey, Brand, Tenant
 from app.core.model.timestamps import iso, milliseconds, timestamp
 from app.core.records.command import CreateKey, PutTenant, RevokeKey
 
 
-async def create(api: Services, call: Call) -> Answer:
+async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Register a tenant that is not there yet."""
     body: TenantIn = call.body
     try:
@@ -32,7 +32,7 @@ async def create(api: Services, call: Call) -> Answer:
     return _answer(api, body.id)
 
 
-async def put(api: Services, call: Call) -> Answer:
+async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Replace what is known of a tenant."""
     body: TenantIn = call.body
     if body.id != call.path["id"]:
@@ -42,18 +42,18 @@ async def put(api: Services, call: Call) -> Answer:
     return _answer(api, body.id)
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All tenants by id."""
     tenants = sorted(api.feed.directory.tenants.values(), key=lambda each: each.id)
-    return Answer(body=page(call, tenants, lambda each: each.id, lambda each: _shown(api, each)))
+    return ApiResponse(body=page(call, tenants, lambda each: each.id, lambda each: _shown(api, each)))
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One tenant."""
     return _answer(api, call.path["id"])
 
 
-async def create_key(api: Services, call: Call) -> Answer:
+async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Make a key; only its hash is kept."""
     body: KeyIn = call.body
     tenant = _known(api, call.path["id"])
@@ -71,23 +71,23 @@ async def create_key(api: Services, call: Call) -> Answer:
         expires_at_ms=_moment(body.expires_at),
     )
     await api.command(CreateKey(key), key.id)
-    return Answer(body=_key(api.feed.directory.keys[key.id], plain))
+    return ApiResponse(body=_key(api.feed.directory.keys[key.id], plain))
 
 
-async def list_keys(api: Services, call: Call) -> Answer:
+async def list_keys(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The keys of a tenant, oldest first."""
     tenant = _known(api, call.path["id"])
     keys = sorted((each for each in api.feed.directory.keys.values() if each.tenant == tenant.id), key=_order)
-    return Answer(body=page(call, keys, _order, _key))
+    return ApiResponse(body=page(call, keys, _order, _key))
 
 
-async def revoke_key(api: Services, call: Call) -> Answer:
+async def revoke_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """It opens nothing from now on."""
     key = api.feed.directory.keys.get(call.path["key"])
     if key is None or key.tenant != call.path["id"]:
         raise not_found("key", call.path["key"])
     await api.command(RevokeKey(key.id), key.id)
-    return Answer()
+    return ApiResponse()
 
 
 def _tenant(body: TenantIn) -> Tenant:
@@ -101,19 +101,19 @@ def _tenant(body: TenantIn) -> Tenant:
     )
 
 
-def _known(api: Services, tenant_id: str) -> Tenant:
+def _known(api: ApiServices, tenant_id: str) -> Tenant:
     tenant = api.feed.directory.tenants.get(tenant_id)
     if tenant is None:
         raise not_found("tenant", tenant_id)
     return tenant
 
 
-def _answer(api: Services, tenant_id: str) -> Answer:
+def _answer(api: ApiServices, tenant_id: str) -> ApiResponse:
     tenant = _known(api, tenant_id)
-    return Answer(body=_shown(api, tenant), headers={"ETag": f'"{tenant.version}"'})
+    return ApiResponse(body=_shown(api, tenant), headers={"ETag": f'"{tenant.version}"'})
 
 
-def _shown(api: Services, tenant: Tenant) -> TenantOut:
+def _shown(api: ApiServices, tenant: Tenant) -> TenantOut:
     return TenantOut(
         id=tenant.id,
         name=tenant.name,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import Phases, RotateIn, TestIn, TestOut, TestRequest, TestResponse
+from app.api.contract.webhooks import RotateIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
 from app.api.handlers import audit, replays
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, owner, sealed, shown, with_secret
 from app.api.problems import ApiError, invalid
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
 from app.core.model import ids
 from app.core.model.delivery import Delivery
@@ -30,7 +30,7 @@ from app.roles.dispatch.verdict import Dead, Delivered, Verdict, result_of
 _SHOWN = 4096
 
 
-async def pause(api: Services, call: Call) -> Answer:
+async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Hold everything back."""
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
@@ -38,7 +38,7 @@ async def pause(api: Services, call: Call) -> Answer:
     return _answer(api, await suspend(api, endpoint, "paused", "paused through the API", call.expected_version()))
 
 
-async def resume(api: Services, call: Call) -> Answer:
+async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Deliver again, beginning with what was held back."""
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
@@ -46,27 +46,27 @@ async def resume(api: Services, call: Call) -> Answer:
     return _answer(api, await reactivate(api, endpoint, call.expected_version()))
 
 
-async def disable(api: Services, call: Call) -> Answer:
+async def disable(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Deliver nothing and keep nothing."""
     endpoint = owned(api, call)
     return _answer(api, await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
 
 
-async def enable(api: Services, call: Call) -> Answer:
+async def enable(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Deliver again from now on; `recoverable` in the answer offers what was missed."""
     return _answer(api, await reactivate(api, owned(api, call), call.expected_version()))
 
 
-async def recover(api: Services, call: Call) -> Answer:
+async def recover(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Deliver what was missed while disabled."""
     endpoint = owned(api, call)
     missed = last_disablement(endpoint)
     replay_id = ids.recovery_id(endpoint.id, missed.since_ms if missed else 0)
     await api.command(RecoverEndpoint(endpoint.id, replay_id), endpoint.id)
-    return Answer(body=replays.shown(api.feed.directory.replays[replay_id]))
+    return ApiResponse(body=replays.shown(api.feed.directory.replays[replay_id]))
 
 
-async def rotate(api: Services, call: Call) -> Answer:
+async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Replace the secret. The same Idempotency-Key again gives the same secret, whichever process answers."""
     body: RotateIn = call.body or RotateIn()
     endpoint = owned(api, call)
@@ -88,7 +88,7 @@ async def rotate(api: Services, call: Call) -> Answer:
     return with_secret(api, owned(api, call), action.key)
 
 
-async def test(api: Services, call: Call) -> Answer:
+async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Send one event at once, whatever the endpoint's status, and say what came of it."""
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
@@ -111,16 +111,16 @@ async def test(api: Services, call: Call) -> Answer:
     verdict: Verdict = Delivered() if ok else Dead("test")
     record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
     await _keep(api, msgspec.structs.replace(record, trigger="test"))
-    return Answer(body=_told(delivery, request, outcome, record), transient=True)
+    return ApiResponse(body=_told(delivery, request, outcome, record), transient=True)
 
 
-async def _keep(api: Services, record: Attempt) -> None:
+async def _keep(api: ApiServices, record: Attempt) -> None:
     topic = api.topics.name(TopicName.ATTEMPTS)
     key = record.endpoint_id.encode()
     await (await api.log.append(topic, key=key, value=msgspec.json.encode(record)))
 
 
-def _delivery(api: Services, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
+def _delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
     event_type = body.type or _first_type(api, endpoint)
     if not is_event_type(event_type):
         raise invalid(FieldError(detail=f"{event_type!r} is no event type", pointer="/type"))
@@ -144,7 +144,7 @@ def _delivery(api: Services, endpoint: Endpoint, body: TestIn, now_ms: int) -> D
     )
 
 
-def _first_type(api: Services, endpoint: Endpoint) -> str:
+def _first_type(api: ApiServices, endpoint: Endpoint) -> str:
     exact = next((each for each in endpoint.events if is_event_type(each)), None)
     known = api.catalogue.get(endpoint.profile, {})
     opt_in = PROFILES[endpoint.profile].opt_in
@@ -152,7 +152,7 @@ def _first_type(api: Services, endpoint: Endpoint) -> str:
     return exact or next(wide, None) or "test.event"
 
 
-def _example(api: Services, endpoint: Endpoint, event_type: str) -> bytes:
+def _example(api: ApiServices, endpoint: Endpoint, event_type: str) -> bytes:
     entry = api.catalogue.get(endpoint.profile, {}).get(event_type)
     return entry.examples[0] if entry else b'{"test":true}'
 
@@ -168,7 +168,7 @@ def _told(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record
         reason=record.error,
         event_id=delivery.event_id,
         time_ms=round(outcome.timing.total_ms, 3),
-        timing=Phases(
+        timing=TestTiming(
             connect=round(outcome.timing.connect_ms, 3),
             first_byte=round(outcome.timing.first_byte_ms, 3),
             total=round(outcome.timing.total_ms, 3),
@@ -178,5 +178,5 @@ def _told(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record
     )
 
 
-def _answer(api: Services, endpoint: Endpoint) -> Answer:
-    return Answer(body=shown(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})
+def _answer(api: ApiServices, endpoint: Endpoint) -> ApiResponse:
+    return ApiResponse(body=shown(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})

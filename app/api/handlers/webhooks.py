@@ -14,7 +14,7 @@ from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found, reused
-from app.api.request import Answer, Call, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
 from app.core.model.ids import endpoint_id, recovery_id
@@ -31,7 +31,7 @@ _SHOWN_MS = 24 * 3_600_000
 _PATCHED = {"schedule": "schedule_s", "timeout": "timeout_s"}
 
 
-async def create(api: Services, call: Call) -> Answer:
+async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Register an endpoint. With an Idempotency-Key its id follows from the key: a repetition finds it there."""
     body: WebhookIn = call.body
     key = call.idempotency_key
@@ -52,23 +52,23 @@ async def create(api: Services, call: Call) -> Answer:
     return with_secret(api, known, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
 
 
-async def list_(api: Services, call: Call) -> Answer:
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All endpoints of the key's tenant and mode, oldest first."""
     status = call.query.get("status")
     if status not in (None, "active", "paused", "disabled"):
         raise ApiError(400, "invalid_query", "status: active, paused or disabled")
     mine = api.feed.directory.endpoints(call.caller.tenant, call.caller.mode)
     chosen = sorted((each for each in mine if status in (None, each.status)), key=_order)
-    return Answer(body=page(call, chosen, _order, lambda each: shown(api, each)))
+    return ApiResponse(body=page(call, chosen, _order, lambda each: shown(api, each)))
 
 
-async def get(api: Services, call: Call) -> Answer:
+async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One endpoint."""
     endpoint = owned(api, call)
-    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
+    return ApiResponse(body=shown(api, endpoint), headers=_tagged(endpoint))
 
 
-async def patch(api: Services, call: Call) -> Answer:
+async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Change the fields that the body names."""
     body: WebhookPatch = call.body
     endpoint = owned(api, call)
@@ -89,19 +89,19 @@ async def patch(api: Services, call: Call) -> Answer:
         endpoint = await suspend(api, endpoint, "disabled", "disabled through the API", expected)
     elif body.active is True and endpoint.status == "disabled":
         endpoint = await reactivate(api, endpoint, expected)
-    return Answer(body=shown(api, endpoint), headers=_tagged(endpoint))
+    return ApiResponse(body=shown(api, endpoint), headers=_tagged(endpoint))
 
 
-async def delete(api: Services, call: Call) -> Answer:
+async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Remove; deliveries under way are cancelled."""
     endpoint = owned(api, call)
     await api.command(RemoveEndpoint(endpoint.id, call.expected_version()), endpoint.id)
     ordered, key = api.topics.name(TopicName.DELIVERIES_ORDERED), endpoint.id.encode()
     await api.log.append(ordered, key=key, value=None, headers=step("open"))  # its lines are not needed any more
-    return Answer()
+    return ApiResponse()
 
 
-def owned(api: Services, call: Call, id_: str | None = None) -> Endpoint:
+def owned(api: ApiServices, call: ApiRequest, id_: str | None = None) -> Endpoint:
     """The caller's endpoint of that id; somebody else's does not exist."""
     name = id_ or call.path["id"]
     endpoint = api.feed.directory.endpoint(name)
@@ -115,7 +115,7 @@ def owner(endpoint: Endpoint) -> str:
     return f"{endpoint.tenant}/{endpoint.id}"
 
 
-def sealed(api: Services, signer: Profile, id_owner: str, plain: str, pointer: str = "/secret") -> SealedSecret:
+def sealed(api: ApiServices, signer: Profile, id_owner: str, plain: str, pointer: str = "/secret") -> SealedSecret:
     """A secret for the registry; refused when its profile cannot use it."""
     try:
         signer.key(plain)
@@ -125,8 +125,8 @@ def sealed(api: Services, signer: Profile, id_owner: str, plain: str, pointer: s
 
 
 def with_secret(
-    api: Services, endpoint: Endpoint, request: str | None, headers: Mapping[str, str] | None = None
-) -> Answer:
+    api: ApiServices, endpoint: Endpoint, request: str | None, headers: Mapping[str, str] | None = None
+) -> ApiResponse:
     """The answer to the request that made the newest secret of an endpoint.
 
     A repetition shows the secret, since the first answer may have been lost: to the same caller, within a day, and not
@@ -134,17 +134,17 @@ def with_secret(
     """
     sent = _tagged(endpoint) | dict(headers or {})
 
-    def answer() -> Answer:
+    def answer() -> ApiResponse:
         hint = _secret_hint(api, endpoint, request)
         if hint is not None:
-            return Answer(body=shown(api, endpoint, hint=hint), headers=sent)
+            return ApiResponse(body=shown(api, endpoint, hint=hint), headers=sent)
         secret = api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET
-        return Answer(body=shown(api, endpoint, secret), headers=sent)
+        return ApiResponse(body=shown(api, endpoint, secret), headers=sent)
 
     return msgspec.structs.replace(answer(), again=answer)
 
 
-def _secret_hint(api: Services, endpoint: Endpoint, request: str | None) -> str | None:
+def _secret_hint(api: ApiServices, endpoint: Endpoint, request: str | None) -> str | None:
     if not endpoint.secrets:
         return None
     current = api.feed.directory.endpoint(endpoint.id)
@@ -164,7 +164,7 @@ def profile_named(name: str, pointer: str) -> Profile:
     return found
 
 
-def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
+def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> Endpoint:
     caller = call.caller
     tenant = api.feed.directory.tenants.get(caller.tenant)
     profile = profile_named(body.profile or (tenant.profile if tenant else "standard"), "/profile")
@@ -198,7 +198,7 @@ def _built(api: Services, call: Call, id_: str, body: WebhookIn) -> Endpoint:
     )
 
 
-def shown(api: Services, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
+def shown(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
@@ -256,7 +256,7 @@ def _info(secret: SealedSecret, changed_ms: int) -> SecretInfo:
     )
 
 
-def _recoverable(api: Services, endpoint: Endpoint) -> Recoverable | None:
+def _recoverable(api: ApiServices, endpoint: Endpoint) -> Recoverable | None:
     hold = last_disablement(endpoint)
     if endpoint.status != "active" or hold is None or hold.end is None:
         return None

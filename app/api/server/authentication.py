@@ -20,7 +20,7 @@ is_name = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 OPERATOR = Caller("operator", operator=True)
 
 
-class Gate:
+class Authenticator:
     """Tells callers apart; what it refuses it does not explain to strangers."""
 
     def __init__(self, feed: DirectoryFeed, operator_token: str | None) -> None:

@@ -22,7 +22,7 @@ _KEPT_BYTES = 64 * 1024 * 1024
 _MAX_KEY = 255
 
 
-class Stored(msgspec.Struct, eq=False):
+class StoredRequest(msgspec.Struct, eq=False):
     """A request with a key."""
 
     fingerprint: str
@@ -44,15 +44,17 @@ class _Share:
         self.bytes = 0
 
 
-class IdempotencyMemory:
+class IdempotencyCache:
     """The latest requests that carried a key. Where it is full, the account that has most forgets its oldest."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Stored] = {}
+        self._known: dict[tuple[str, str], StoredRequest] = {}
         self._shares: dict[str, _Share] = {}
         self._bytes = 0
 
-    def begin(self, caller: str, key: str, fingerprint: str, now_ms: int, account: str = "") -> tuple[Stored, bool]:
+    def begin(
+        self, caller: str, key: str, fingerprint: str, now_ms: int, account: str = ""
+    ) -> tuple[StoredRequest, bool]:
         """The request that has the key, and whether it is this one; raises `ApiError` 400 or 422.
 
         This one must end with `keep` or `forget`. Another one may be under way: wait for its `ended`.
@@ -62,7 +64,7 @@ class IdempotencyMemory:
         known = self._known.get((caller, key))
         if known is None or now_ms - known.at_ms > _KEPT_MS:
             self._drop((caller, key))
-            known = self._known[caller, key] = Stored(fingerprint, now_ms, account)
+            known = self._known[caller, key] = StoredRequest(fingerprint, now_ms, account)
             self._shares.setdefault(account, _Share()).requests[caller, key] = None
             while len(self._known) > _KEPT:
                 self._drop_of(max(self._shares.values(), key=lambda each: len(each.requests)))
@@ -71,7 +73,7 @@ class IdempotencyMemory:
             raise reused()
         return known, False
 
-    def keep(self, caller: str, key: str, stored: Stored, answer: tuple[int, dict[str, str], bytes]) -> None:
+    def keep(self, caller: str, key: str, stored: StoredRequest, answer: tuple[int, dict[str, str], bytes]) -> None:
         """The request is done."""
         stored.answer = answer
         stored.ended.set()
@@ -81,7 +83,7 @@ class IdempotencyMemory:
         while self._bytes > _KEPT_BYTES and self._known:
             self._drop_of(max(self._shares.values(), key=lambda each: each.bytes))
 
-    def forget(self, caller: str, key: str, stored: Stored) -> None:
+    def forget(self, caller: str, key: str, stored: StoredRequest) -> None:
         """The request failed, or its answer holds for no other: the next one may try."""
         stored.ended.set()
         if self._known.get((caller, key)) is stored:

@@ -132,7 +132,7 @@ def document(catalogue: Catalogue, *, version: str) -> Json:
 def _components() -> Json:
     types = [part for route in ROUTES for part in _parts(route.takes, route.gives, route.of)]
     _, schemas = msgspec.json.schema_components([*types, fields.Problem], ref_template=_SCHEMAS)
-    page = schemas.pop("Page")
+    page = schemas.pop("PageOut")
     for entry in {route.of.__name__ for route in ROUTES if route.of is not None}:
         data = page["properties"]["data"] | {"items": _reference(entry)}
         schemas[f"{entry}Page"] = page | {"title": f"{entry}Page", "properties": page["properties"] | {"data": data}}

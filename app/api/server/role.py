@@ -8,14 +8,14 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from app.api.request import Services
-from app.api.server.authentication import Gate
+from app.api.request import ApiServices
+from app.api.server.authentication import Authenticator
 from app.api.server.rate_limits import CallLimits
 from app.api.server.server import Server
 from app.core.offsets.progress import RoleReport
 
 #: adds the routes of the dashboard to the application
-Mount = Callable[[Services, Gate, Server, web.Application], None]
+Mount = Callable[[ApiServices, Authenticator, Server, web.Application], None]
 Listen = Callable[[web.Application], AbstractAsyncContextManager[int]]
 
 
@@ -25,7 +25,7 @@ class ApiRole:
     def __init__(
         self,
         *,
-        services: Callable[[], AbstractAsyncContextManager[Services]],
+        services: Callable[[], AbstractAsyncContextManager[ApiServices]],
         listen: Listen,
         operator_token: str | None,
         limits: Callable[[], CallLimits],
@@ -51,7 +51,7 @@ class ApiRole:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with self._services() as services:
-            gate = Gate(services.feed, self._operator_token)
+            gate = Authenticator(services.feed, self._operator_token)
             server = Server(services, gate, self._limits(), self._version)
             application = server.application()
             self._mount(services, gate, server, application)

@@ -47,7 +47,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks", name="webhooks.create", summary="Register an endpoint; its secret is "
           "shown once", access="write", takes=c.WebhookIn, gives=c.Webhook, status=201),
     Route(method="GET", path="/v1/webhooks", name="webhooks.list", summary="List endpoints", access="read",
-          gives=fields.Page, of=c.Webhook, query=(*_PAGE, "status")),
+          gives=fields.PageOut, of=c.Webhook, query=(*_PAGE, "status")),
     Route(method="GET", path="/v1/webhooks/{id}", name="webhooks.get", summary="Show an endpoint", access="read",
           gives=c.Webhook),
     Route(method="PATCH", path="/v1/webhooks/{id}", name="webhooks.patch", summary="Change fields of an endpoint "
@@ -71,30 +71,30 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
           "while disabled", access="write", gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
-          "deliveries of an endpoint, newest first", access="read", gives=fields.Page, of=d.DeliveryOut,
+          "deliveries of an endpoint, newest first", access="read", gives=fields.PageOut, of=d.DeliveryOut,
           query=(*QUERY[1:], *_PAGE)),
     Route(method="GET", path="/v1/webhooks/{id}/stats", name="stats.of_webhook", summary="Show success rates, counts "
           "and latencies of an endpoint", access="read", gives=stats.StatsOut, query=_SPAN),
     Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "
           "1,000", access="write", takes=events.EventIn | list[events.EventIn],
-          gives=events.Accepted | events.AcceptedMany, status=202,
+          gives=events.EventAccepted | events.EventsAccepted, status=202,
           most=MAX_BODY),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
           "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
-          access="read", gives=fields.Page, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
+          access="read", gives=fields.PageOut, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
     Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
           "and its request", access="read", gives=d.DeliveryDetail),
     Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all deliveries that "
-          "match, or count them", access="write", takes=d.RetryIn, gives=d.RetriedOut, status=202),
+          "match, or count them", access="write", takes=d.BulkRetryIn, gives=d.BulkRetryOut, status=202),
     Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Attempt a delivery at once, "
-          "whatever has become of it", access="write", gives=d.AskedOut, status=202),
+          "whatever has become of it", access="write", gives=d.ManualActionOut, status=202),
     Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="End a delivery that waits "
-          "for an attempt", access="write", gives=d.AskedOut, status=202),
+          "for an attempt", access="write", gives=d.ManualActionOut, status=202),
     Route(method="GET", path="/v1/stats", name="stats.get", summary="Show success rates, counts and latencies",
           access="read", gives=stats.StatsOut, query=_SPAN),
     Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
-          gives=fields.Page, of=events.EventTypeOut, query=(*_PAGE, "profile")),
+          gives=fields.PageOut, of=events.EventTypeOut, query=(*_PAGE, "profile")),
     Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",
           access="read", gives=events.EventTypeOut),
     Route(method="PUT", path="/v1/event-types/{name}", name="event_types.put", summary="Register an event type of your "
@@ -104,7 +104,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/replays", name="replays.create", summary="Deliver a span of time once more, or "
           "count what that would be", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",
-          gives=fields.Page,
+          gives=fields.PageOut,
           of=replays.ReplayOut, query=_PAGE),
     Route(method="GET", path="/v1/replays/{id}", name="replays.get", summary="Show a replay", access="read",
           gives=replays.ReplayOut),
@@ -115,14 +115,14 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Go on with a replay",
           access="write", gives=replays.ReplayOut),
     Route(method="GET", path="/v1/audit", name="audit.list", summary="List who changed what, the latest first",
-          access="read", gives=fields.Page, of=t.AuditOut, query=_PAGE),
+          access="read", gives=fields.PageOut, of=t.AuditOut, query=_PAGE),
     Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Make a link to the portal of the "
           "tenant and mode", access="write", takes=t.PortalLinkIn, takes_nothing_too=True, gives=t.PortalLink,
           status=201),
     Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
           takes=t.TenantIn, gives=t.TenantOut, status=201),
     Route(method="GET", path="/v1/tenants", name="tenants.list", summary="List tenants", access="operator",
-          gives=fields.Page, of=t.TenantOut, query=_PAGE),
+          gives=fields.PageOut, of=t.TenantOut, query=_PAGE),
     Route(method="GET", path="/v1/tenants/{id}", name="tenants.get", summary="Show a tenant", access="operator",
           gives=t.TenantOut),
     Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
@@ -130,7 +130,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown "
           "once", access="operator", takes=t.KeyIn, gives=t.KeyOut, status=201),
     Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
-          access="operator", gives=fields.Page, of=t.KeyOut, query=_PAGE),
+          access="operator", gives=fields.PageOut, of=t.KeyOut, query=_PAGE),
     Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",
           access="operator", status=204),
 )  # fmt: skip

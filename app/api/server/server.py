@@ -28,17 +28,17 @@ from app.api.handlers import (
 )
 from app.api.problems import MEDIA_TYPE, ApiError, document, refused, unfit
 from app.api.reading import BodyMemory, check_head, read_body, size_of
-from app.api.request import Answer, Call, Caller, Services
+from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
 from app.api.server import openapi, unsubscribe
-from app.api.server.authentication import Gate
+from app.api.server.authentication import Authenticator
 from app.api.server.complaints import Complaints
-from app.api.server.idempotency import IdempotencyMemory
+from app.api.server.idempotency import IdempotencyCache
 from app.api.server.rate_limits import CallLimits
 from app.api.server.routes import MAX_BODY, ROUTES, Route
 from app.core.errors import CommandRefused, Unavailable
 
-Handler = Callable[[Services, Call], Awaitable[Answer]]
-Raw = tuple[int, dict[str, str], bytes]
+RouteHandler = Callable[[ApiServices, ApiRequest], Awaitable[ApiResponse]]
+RawResponse = tuple[int, dict[str, str], bytes]
 
 _MODULES = {
     "webhooks": webhooks,
@@ -63,19 +63,19 @@ _encoder = msgspec.json.Encoder()
 class Server:
     """Builds the application; `app/adapters/http/web_server.py` listens for it."""
 
-    def __init__(self, services: Services, gate: Gate, limits: CallLimits, version: str) -> None:
+    def __init__(self, services: ApiServices, gate: Authenticator, limits: CallLimits, version: str) -> None:
         self._services = services
         self._gate = gate
         self.limits = limits
         self.complaints = Complaints(services.clock)
         self.bodies = BodyMemory()
-        self._memory = IdempotencyMemory()
+        self._memory = IdempotencyCache()
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
 
     def forget_answers(self) -> None:
         """Forget the answers to all Idempotency-Keys, as a restart does."""
-        self._memory = IdempotencyMemory()
+        self._memory = IdempotencyCache()
 
     def application(self) -> web.Application:
         """All routes of the table, and the document that describes them."""
@@ -97,7 +97,7 @@ class Server:
 
     def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         module, _, function = route.name.partition(".")
-        handler: Handler = getattr(_MODULES[module], function + "_" if function == "list" else function)
+        handler: RouteHandler = getattr(_MODULES[module], function + "_" if function == "list" else function)
 
         async def serve(request: web.Request) -> web.StreamResponse:
             caller = self._admitted(route, request)
@@ -129,15 +129,19 @@ class Server:
             detail = f"at most {self.limits.keys.per_second} requests per second"
             raise ApiError(429, "too_many_requests", detail)
 
-    async def _carry_out(self, route: Route, handler: Handler, request: web.Request, caller: Caller) -> Raw:
+    async def _carry_out(
+        self, route: Route, handler: RouteHandler, request: web.Request, caller: Caller
+    ) -> RawResponse:
         async with self.bodies.reserved(caller.tenant or caller.id, size_of(request, route.most)):
             raw = await read_body(request, route.most, coded=True)
             self.limits.charge(caller, len(raw), self._services.clock.monotonic())
             return await self._judged(route, handler, request, caller, raw)
 
-    async def _judged(self, route: Route, handler: Handler, request: web.Request, caller: Caller, raw: bytes) -> Raw:
+    async def _judged(
+        self, route: Route, handler: RouteHandler, request: web.Request, caller: Caller, raw: bytes
+    ) -> RawResponse:
         key = request.headers.get("idempotency-key") if route.method == "POST" else None
-        call = Call(
+        call = ApiRequest(
             caller=caller,
             path=dict(request.match_info),
             query=_query(route, request),
@@ -150,7 +154,7 @@ class Server:
             return _encoded(route, await self._answer(handler, call))
         return await self._once(route, handler, call, key)
 
-    async def _once(self, route: Route, handler: Handler, call: Call, key: str) -> Raw:
+    async def _once(self, route: Route, handler: RouteHandler, call: ApiRequest, key: str) -> RawResponse:
         """Carry out a request that has a key, or give the answer of the one that was there before."""
         caller = call.caller.id
         while True:
@@ -175,7 +179,7 @@ class Server:
             self._memory.forget(caller, key, stored)
         return status, headers, body
 
-    async def _answer(self, handler: Handler, call: Call) -> Answer:
+    async def _answer(self, handler: RouteHandler, call: ApiRequest) -> ApiResponse:
         return await handler(self._services.acting(call.caller.name), call)
 
     def _body(self, route: Route, request: web.Request, raw: bytes) -> Any:
@@ -235,7 +239,7 @@ class Server:
         return ApiError(500, "internal", "something is wrong on our side; the request's id helps to find it")
 
 
-def _encoded(route: Route, answer: Answer) -> Raw:
+def _encoded(route: Route, answer: ApiResponse) -> RawResponse:
     if answer.body is None:
         return route.status, dict(answer.headers), b""
     return route.status, {**answer.headers, "Content-Type": "application/json"}, _encoder.encode(answer.body)

@@ -9,7 +9,7 @@ from html import escape
 import structlog
 from aiohttp import web
 
-from app.api.request import Services
+from app.api.request import ApiServices
 from app.core import email
 from app.core.errors import ConfigError, Defect
 from app.core.records.command import UnsubscribeAddress
@@ -25,7 +25,7 @@ _PAGE = """<!doctype html>
 """
 
 
-async def answer(api: Services, request: web.Request) -> web.Response:
+async def answer(api: ApiServices, request: web.Request) -> web.Response:
     """The page that asks, or the deed and the page that says so."""
     token = request.query.get("token", "")
     try:

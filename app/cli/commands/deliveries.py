@@ -10,11 +10,11 @@ import typer
 from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, uses_api
-from app.cli.connect.api_target import Address
+from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.tenant_options import ModeOption, Tenant, address
 from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import list_of, only_given
-from app.cli.terminal.output import Format, Output, show, show_one
+from app.cli.terminal.output import Output, OutputFormat, show, show_one
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +68,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
     tenant: Tenant = None,
     mode: ModeOption = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show deliveries, newest first."""
     query = only_given(
@@ -86,7 +86,7 @@ def list_(
         }
     )
     rows, more = ask(address(tenant, mode), lambda api: _some(api, query, limit))
-    if output is Format.json:
+    if output is OutputFormat.json:
         show(rows, (), output, "")
         return
     columns = _COLUMNS if get_terminal_size().columns < _WIDE else (*_COLUMNS, "endpoint")
@@ -98,11 +98,11 @@ def list_(
 @app.command("show")
 @uses_api
 def show_command(
-    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table
+    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table
 ) -> None:
     """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer."""
     found = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
-    if output is Format.json:
+    if output is OutputFormat.json:
         show_one(found, output)
     else:
         delivery_view.show(found)
@@ -129,7 +129,7 @@ def retry(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be retried; retry nothing.")] = False,
     tenant: Tenant = None,
     mode: ModeOption = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Attempt deliveries once more, at once: one by its id, or all that match.
 
@@ -162,7 +162,9 @@ def retry(
 
 @app.command("cancel")
 @uses_api
-def cancel(delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+def cancel(
+    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table
+) -> None:
     """End a delivery that waits for its next attempt. A request that is under way is not broken off."""
     show_one(ask(address(tenant, mode), lambda api: api.post("deliveries", delivery_id, "cancel")), output)
 
@@ -192,7 +194,7 @@ async def _some(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list
     return rows, True
 
 
-def _retried(where: Address, body: dict[str, Any], limit: int) -> dict[str, Any]:
+def _retried(where: ApiTarget, body: dict[str, Any], limit: int) -> dict[str, Any]:
     async def work(api: ApiClient) -> dict[str, Any]:
         whole: dict[str, Any] = {}
         left = limit
@@ -214,8 +216,8 @@ def _sum(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return part | {"retried": whole["retried"] + part["retried"], "skipped": skipped}
 
 
-def _show_retried(said: dict[str, Any], output: Format) -> None:
-    if output is Format.json:
+def _show_retried(said: dict[str, Any], output: OutputFormat) -> None:
+    if output is OutputFormat.json:
         show_one(said, output)
         return
     if said["dry_run"]:

@@ -12,7 +12,7 @@ from app.cli.commands.endpoints import Id
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
-from app.cli.terminal.output import Format, Output, show_one
+from app.cli.terminal.output import Output, OutputFormat, show_one
 
 app = typer.Typer()
 
@@ -33,13 +33,13 @@ def test(
         str | None,
         typer.Option(help="The event's data: JSON, or @FILE (@- = stdin). Default: the catalogue's example."),
     ] = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx."""
     body = only_given({"type": event_type, "data": json_of("--data", data) if data is not None else None})
     address = the_api()
     outcome: dict[str, Any] = ask(address, lambda api: api.post("webhooks", endpoint_id, "test", body=body or None))
-    if output is Format.json:
+    if output is OutputFormat.json:
         show_one(outcome, output)
     else:
         _tell(outcome)
@@ -62,35 +62,35 @@ def _tell(outcome: dict[str, Any]) -> None:
 
 @app.command("pause")
 @uses_api
-def pause(endpoint_id: Id, output: Output = Format.table) -> None:
+def pause(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Hold everything back until `resume`, which delivers it then."""
     _act(endpoint_id, "pause", output)
 
 
 @app.command("resume")
 @uses_api
-def resume(endpoint_id: Id, output: Output = Format.table) -> None:
+def resume(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """End a pause: deliver again, beginning with what it held back."""
     _act(endpoint_id, "resume", output)
 
 
 @app.command("disable")
 @uses_api
-def disable(endpoint_id: Id, output: Output = Format.table) -> None:
+def disable(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Deliver nothing and keep nothing; what it misses can be delivered with `enable` and then `recover`."""
     _act(endpoint_id, "disable", output)
 
 
 @app.command("enable")
 @uses_api
-def enable(endpoint_id: Id, output: Output = Format.table) -> None:
+def enable(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Deliver again, from now on."""
     _act(endpoint_id, "enable", output)
 
 
 @app.command("recover")
 @uses_api
-def recover(endpoint_id: Id, output: Output = Format.table) -> None:
+def recover(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Deliver what an endpoint missed while it was disabled. Shows the replay: `replay show ID` says how far it is."""
     _act(endpoint_id, "recover", output)
 
@@ -110,7 +110,7 @@ def rotate_secret(
         str | None, typer.Option(metavar="FILE", help=f"File with the new secret {WHY_FILE}.")
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Sign no more, where the profile allows it.")] = False,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day."""
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
@@ -121,5 +121,5 @@ def rotate_secret(
     show_one(ask(address, lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body)), output)
 
 
-def _act(endpoint_id: str, action: str, output: Format) -> None:
+def _act(endpoint_id: str, action: str, output: OutputFormat) -> None:
     show_one(ask(the_api(), lambda api: api.post("webhooks", endpoint_id, action)), output)

@@ -8,9 +8,9 @@ import typer
 
 from app.cli.connect import completion, endpoints_over_kafka, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_url, uses_api
-from app.cli.connect.api_target import Address
+from app.cli.connect.api_target import ApiTarget
 from app.cli.terminal.inputs import WHY_FILE, list_of, only_given, pairs_of, seconds_of, secret_of
-from app.cli.terminal.output import Format, Output, show, show_one
+from app.cli.terminal.output import Output, OutputFormat, show, show_one
 from app.core.errors import ConfigError
 from app.profiles.catalog import PROFILES
 
@@ -98,7 +98,7 @@ def add(
     max_in_flight: InFlight = None,
     disable_after_failures: AfterFailures = None,
     disable_after_days: AfterDays = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Register an endpoint. Its signing secret is shown once, now."""
     address = api_or_kafka()
@@ -139,7 +139,7 @@ def list_(
     status: Annotated[
         str | None, typer.Option(help="Only active, paused or disabled ones.", autocompletion=completion.statuses)
     ] = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody."""
     address = api_or_kafka()
@@ -156,7 +156,7 @@ def list_(
 
 @app.command("show")
 @uses_api
-def show_command(endpoint_id: Id, output: Output = Format.table) -> None:
+def show_command(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Show one endpoint."""
     address = api_or_kafka()
     if address is None:
@@ -199,7 +199,7 @@ def update(
         ),
     ] = None,
     expect_version: Annotated[int | None, typer.Option(help="Refuse when somebody has changed it meanwhile.")] = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Change the named fields of an endpoint."""
     said = flags()
@@ -246,7 +246,7 @@ def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | No
 
 @app.command("remove")
 @uses_api
-def remove(endpoint_id: Id, output: Output = Format.table) -> None:
+def remove(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
     """Remove an endpoint; its deliveries under way are cancelled."""
     address = api_or_kafka()
     if address is None:
@@ -268,12 +268,12 @@ def _cleared(names: list[str]) -> dict[str, None]:
     return dict.fromkeys(cleared)
 
 
-def _only_the_keys_own(address: Address, tenant: str | None, mode: str | None) -> None:
+def _only_the_keys_own(address: ApiTarget, tenant: str | None, mode: str | None) -> None:
     """A key belongs to one tenant and mode: what it cannot reach is refused instead of ignored."""
     process_context.or_fail(lambda: check_reach(address, tenant, mode))
 
 
-def check_reach(address: Address, tenant: str | None, mode: str | None) -> None:
+def check_reach(address: ApiTarget, tenant: str | None, mode: str | None) -> None:
     """Raises `ConfigError` when the key is not of that mode, or a tenant is named at all."""
     problems = []
     if tenant is not None:

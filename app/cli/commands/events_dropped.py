@@ -10,7 +10,7 @@ import typer
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.scan import newest
 from app.cli.connect import process_context
-from app.cli.terminal.output import Format, Output, show
+from app.cli.terminal.output import Output, OutputFormat, show
 from app.core.model.timestamps import iso, moment
 from app.core.records import duplicate
 from app.core.topics.names import TopicName
@@ -28,7 +28,7 @@ def rejected(
     tenant: Annotated[str | None, typer.Option(help="Only records whose header `tenant` says so.")] = None,
     since: Since = "1d",
     limit: Limit = 100,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show the records that are no events, with the reason (from events.rejected, over Kafka)."""
 
@@ -57,7 +57,7 @@ def duplicates(
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
     since: Since = "1d",
     limit: Limit = 100,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show the events that were dropped since their idempotency key had been seen (from events.duplicates, over Kafka).
 

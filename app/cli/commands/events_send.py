@@ -12,8 +12,8 @@ from app.adapters.kafka.producer import KafkaProducer
 from app.cli.commands.endpoints import check_reach
 from app.cli.connect import completion, event_batches, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
-from app.cli.connect.api_target import Address
-from app.cli.terminal.output import Format, Output, show
+from app.cli.connect.api_target import ApiTarget
+from app.cli.terminal.output import Output, OutputFormat, show
 from app.core.errors import MalformedEvent
 from app.core.records.raw_event import Coordinates, understand
 from app.core.topics.names import TopicName
@@ -36,7 +36,7 @@ def send(
             autocompletion=completion.modes,
         ),
     ] = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Append events to events.raw and wait for the broker's acknowledgement.
 
@@ -58,11 +58,11 @@ def send(
     )
 
 
-def _post(address: Address, file: str, tenant: str | None, mode: str | None, output: Format) -> None:
+def _post(address: ApiTarget, file: str, tenant: str | None, mode: str | None, output: OutputFormat) -> None:
     process_context.or_fail(lambda: check_reach(address, tenant, mode))
     events = process_context.or_fail(lambda: event_batches.read(file))
     accepted, error = ask(address, lambda api: event_batches.send(api, events))
-    if output is Format.json:
+    if output is OutputFormat.json:
         show(accepted, ("id",), output, "")
     elif len(events) == 1 and accepted:
         print(f"Accepted {accepted[0]['id']}.")

@@ -10,7 +10,7 @@ from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.tenant_options import ModeOption, Tenant, address
 from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import Format, Output, show_one
+from app.cli.terminal.output import Output, OutputFormat, show_one
 
 app = typer.Typer()
 
@@ -32,7 +32,7 @@ def show(
     ] = None,
     tenant: Tenant = None,
     mode: ModeOption = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show an event, its data, and why each endpoint got it or did not (through the API).
 
@@ -44,7 +44,7 @@ def show(
     }
     query = only_given(place | {"since": since, "after": after})
     found = ask(address(tenant, mode), lambda api: api.get("events", event_id, query=query))
-    if output is Format.json:
+    if output is OutputFormat.json:
         show_one(found, output)
     else:
         delivery_view.show_event(found)

@@ -11,7 +11,7 @@ from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.scan import latest
 from app.cli.connect import process_context
 from app.cli.connect.registry_session import session
-from app.cli.terminal.output import Format, Output, show, show_one
+from app.cli.terminal.output import Output, OutputFormat, show, show_one
 from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
@@ -32,7 +32,7 @@ Key = Annotated[str, typer.Argument(help="The ordering key.")]
 def show_(
     endpoint_id: Endpoint,
     blocked: Annotated[bool, typer.Option("--blocked", help="Only lines that wait behind a dead delivery.")] = False,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
 
@@ -52,13 +52,13 @@ def show_(
 
 
 @app.command("skip")
-def skip(endpoint_id: Endpoint, ordering_key: Key, output: Output = Format.table) -> None:
+def skip(endpoint_id: Endpoint, ordering_key: Key, output: Output = OutputFormat.table) -> None:
     """Go on behind the dead delivery; it stays in deliveries.dead."""
     show_one(process_context.run(_order("skip", endpoint_id, ordering_key)), output)
 
 
 @app.command("drop")
-def drop(endpoint_id: Endpoint, ordering_key: Key, output: Output = Format.table) -> None:
+def drop(endpoint_id: Endpoint, ordering_key: Key, output: Output = OutputFormat.table) -> None:
     """Give up everything that waits in the line: it goes to deliveries.dead, reason `ordering_dropped`."""
     show_one(process_context.run(_order("drop", endpoint_id, ordering_key)), output)
 

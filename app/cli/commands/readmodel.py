@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from app.adapters.sql import migrate
 from app.adapters.sql.checking import Difference
 from app.cli.connect import process_context
-from app.cli.terminal.output import Format, Output, show, show_one
+from app.cli.terminal.output import Output, OutputFormat, show, show_one
 from app.core.model.timestamps import iso
 from app.core.readmodel.batch import TOPICS
 from app.runtime.build.projection import count_again, database_of, extents, read_store
-from app.runtime.readmodel_rebuild import Rebuild
+from app.runtime.readmodel_rebuild import ReadModelRebuild
 from app.runtime.topics import topics_of
 
 app = typer.Typer(
@@ -29,10 +29,10 @@ app = typer.Typer(
 
 
 @app.command("status")
-def status(output: Output = Format.table) -> None:
+def status(output: Output = OutputFormat.table) -> None:
     """Show where it is, and how many records are not in it yet. Exit code 1: its schema is not that of this program."""
     told, is_current = process_context.run(_status())
-    if output is Format.json:
+    if output is OutputFormat.json:
         show_one(told, output)
     else:
         show_one({name: value for name, value in told.items() if name != "topics"}, output)
@@ -89,7 +89,7 @@ def rebuild() -> None:
     """
     settings = process_context.settings()
     with _bar("records") as on_progress:
-        work = Rebuild(
+        work = ReadModelRebuild(
             settings,
             process_context.or_fail(process_context.bootstrap),
             process_context.or_fail(lambda: topics_of(settings)),
@@ -103,7 +103,7 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Correct what differs. The role projection waits meanwhile.")
     ] = False,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Count all hours again from the attempts in the read model. Exit code 1: counters differ, and were not repaired.
 
@@ -118,7 +118,7 @@ def check(
         "different": seen.different,
         "repaired": seen.repaired,
     }
-    if output is Format.json:
+    if output is OutputFormat.json:
         show_one(summary | {"differences": [_difference(each) for each in seen.differences]}, output)
     else:
         show_one(summary, output)

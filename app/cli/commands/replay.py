@@ -10,12 +10,12 @@ import typer
 from app.adapters.clock import SystemClock
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, uses_api
-from app.cli.connect.api_target import Address
+from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.tenant_options import ModeOption, Tenant
 from app.cli.connect.tenant_options import address as address_of
 from app.cli.terminal import replay_progress
 from app.cli.terminal.inputs import list_of, only_given
-from app.cli.terminal.output import Format, Output, show, show_one
+from app.cli.terminal.output import Output, OutputFormat, show, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model import timestamps
 
@@ -66,12 +66,12 @@ def start(
     tenant: Tenant = None,
     mode: ModeOption = None,
     wait: Wait = True,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay."""
     try:
         timestamps.span(begin, end, SystemClock().now_ms())
-    except timestamps.Unfit as error:
+    except timestamps.BadTimeRange as error:
         process_context.fail(ConfigError([f"--{error.field}: {error.detail}"]))
     body = only_given(
         {
@@ -100,7 +100,7 @@ def start(
 
 @app.command("list")
 @uses_api
-def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
     """Show the replays of the key's tenant and mode."""
     found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
     show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
@@ -113,7 +113,7 @@ def show_command(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until it has ended.")] = False,
     tenant: Tenant = None,
     mode: ModeOption = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show one replay: its state, and how many deliveries it has appended."""
     address = address_of(tenant, mode)
@@ -123,26 +123,26 @@ def show_command(
 
 @app.command("pause")
 @uses_api
-def pause(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+def pause(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
     """Append nothing more of a replay until `replay resume`; what it has appended is delivered."""
     _act(replay_id, "pause", address_of(tenant, mode), output)
 
 
 @app.command("resume")
 @uses_api
-def resume(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+def resume(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
     """Go on with a replay where it was paused."""
     _act(replay_id, "resume", address_of(tenant, mode), output)
 
 
 @app.command("cancel")
 @uses_api
-def cancel(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = Format.table) -> None:
+def cancel(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
     """Append nothing more of a replay; what it has appended is delivered."""
     _act(replay_id, "cancel", address_of(tenant, mode), output)
 
 
-def _asked(address: Address, body: dict[str, Any]) -> dict[str, Any]:
+def _asked(address: ApiTarget, body: dict[str, Any]) -> dict[str, Any]:
     """Ask for a replay; raises `CommandRefused` where `ask` would end the program."""
     refusal: list[CommandRefused] = []
 
@@ -160,11 +160,11 @@ def _asked(address: Address, body: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _act(replay_id: str, action: str, address: Address, output: Format) -> None:
+def _act(replay_id: str, action: str, address: ApiTarget, output: OutputFormat) -> None:
     show_one(ask(address, lambda api: api.post("replays", replay_id, action)), output)
 
 
-def _follow(address: Address, replay: dict[str, Any], *, wait: bool, output: Format) -> None:
+def _follow(address: ApiTarget, replay: dict[str, Any], *, wait: bool, output: OutputFormat) -> None:
     """Show a replay as it is, or as it ended; exit code 1 when it was cancelled."""
     if wait:
         replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
@@ -173,8 +173,8 @@ def _follow(address: Address, replay: dict[str, Any], *, wait: bool, output: For
         raise typer.Exit(process_context.EXIT_FAILED)
 
 
-def _show_counted(made: dict[str, Any], output: Format) -> None:
-    if output is Format.json:
+def _show_counted(made: dict[str, Any], output: OutputFormat) -> None:
+    if output is OutputFormat.json:
         show_one(made, output)
         return
     counted = made["counted"]

@@ -17,7 +17,7 @@ from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry import logs
 from app.cli.connect import process_context
 from app.core.errors import Unavailable
-from app.runtime.build.shared import Address
+from app.runtime.build.shared import ListenAddress
 from app.runtime.process import EXIT_STUCK, Process
 from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
@@ -52,7 +52,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    address = Address(settings.api_host, settings.api_port, elsewhere=process_context.left_open("API_PORT"))
+    address = ListenAddress(settings.api_host, settings.api_port, elsewhere=process_context.left_open("API_PORT"))
     process = Process(settings, bootstrap, topics_of(settings), ring, roles, address)
     probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",

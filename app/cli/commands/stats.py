@@ -10,7 +10,7 @@ from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.tenant_options import ModeOption, Tenant, address
 from app.cli.terminal import output as out
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import Format, Output
+from app.cli.terminal.output import Output, OutputFormat
 
 _COLUMNS = ("hour", "attempts", "success", "delivered", "dead", "ms 50/95/99 %")
 
@@ -24,7 +24,7 @@ def stats(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Written alike.", show_default="now")] = None,
     tenant: Tenant = None,
     mode: ModeOption = None,
-    output: Output = Format.table,
+    output: Output = OutputFormat.table,
 ) -> None:
     """Show how deliveries went (through the API): attempts, success rate and latency, by hour and in all.
 
@@ -34,7 +34,7 @@ def stats(
     path = ("stats",) if endpoint is None else ("webhooks", endpoint, "stats")
     query = only_given({"since": since, "until": until})
     found = ask(address(tenant, mode), lambda api: api.get(*path, query=query))
-    if output is Format.json:
+    if output is OutputFormat.json:
         out.show_one(found, output)
         return
     rows = [_row(each["begins_at"][5:16].replace("T", " "), each) for each in found["hours"]]

@@ -18,7 +18,7 @@ import typer
 
 from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
-from app.cli.connect.api_target import Address, Flags, Running, choose
+from app.cli.connect.api_target import ApiTarget, Flags, Running, choose
 from app.cli.terminal.inputs import WHY_FILE
 from app.core.errors import HookstreamError
 from app.settings import SecretText
@@ -91,19 +91,19 @@ def redirect_url() -> str | None:
     return said.url
 
 
-def the_api(*, operator: bool = False) -> Address:
+def the_api(*, operator: bool = False) -> ApiTarget:
     """The API, for what only it can do; ends the program with a sentence when none is named."""
     address = _choose(operator=operator, direct=False)
     assert address is not None, "choose() raises where it is not `direct`"
     return address
 
 
-def api_or_kafka(*, operator: bool = False) -> Address | None:
+def api_or_kafka(*, operator: bool = False) -> ApiTarget | None:
     """The API where one is named; None: go over Kafka."""
     return _choose(operator=operator, direct=True)
 
 
-def _choose(*, operator: bool, direct: bool) -> Address | None:
+def _choose(*, operator: bool, direct: bool) -> ApiTarget | None:
     try:
         address = choose(flags(), os.environ, _running_up, operator=operator, direct=direct)
     except HookstreamError as error:
@@ -113,7 +113,7 @@ def _choose(*, operator: bool, direct: bool) -> Address | None:
     return address
 
 
-def ask(address: Address, work: Callable[[ApiClient], Awaitable[T]]) -> T:
+def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
     """Connect, ask, and come back with the answer; failures end the program with a sentence."""
 
     async def whole() -> T:
@@ -140,7 +140,7 @@ def _running_up() -> Running | None:
     return Running(found.api_url, token)
 
 
-def _remark(address: Address) -> None:
+def _remark(address: ApiTarget) -> None:
     if address.found_in and sys.stderr.isatty():
         print(f"({address.url}, {address.found_in})", file=sys.stderr)
     host = urlsplit(address.url).hostname or ""

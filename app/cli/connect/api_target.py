@@ -43,7 +43,7 @@ class Running(msgspec.Struct, frozen=True):
     admin_token: SecretText | None
 
 
-class Address(msgspec.Struct, frozen=True):
+class ApiTarget(msgspec.Struct, frozen=True):
     """An API, and who asks."""
 
     url: str
@@ -57,7 +57,7 @@ class Address(msgspec.Struct, frozen=True):
 
 def choose(
     flags: Flags, environ: Mapping[str, str], find_up: Callable[[], Running | None], *, operator: bool, direct: bool
-) -> Address | None:
+) -> ApiTarget | None:
     """The API to use; None: Kafka itself, which `direct` allows. `ConfigError` says how to name one."""
     kafka = any(environ.get(f"{PREFIX}BOOTSTRAP_SERVERS{end}") for end in ("", "_FILE"))
     profile = _profile(flags, environ, kafka)
@@ -76,7 +76,7 @@ def choose(
     if token is None or not token.reveal():
         raise ConfigError([_no_key(url, profile, up, operator)])
     found_in = None if flags.url or flags.profile or flags.config else _source(profile, up)
-    return Address(_checked_url(url), _checked_token(token), _ca_file(flags, profile), found_in)
+    return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, profile), found_in)
 
 
 def _profile(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiProfile | None:

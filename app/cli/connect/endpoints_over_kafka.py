@@ -9,7 +9,7 @@ import msgspec
 
 from app.adapters.secrets.tokens import new_signing_secret
 from app.cli.connect import process_context
-from app.cli.connect.registry_session import Session, session
+from app.cli.connect.registry_session import RegistrySession, session
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
@@ -62,7 +62,7 @@ def public(endpoint: Endpoint) -> dict[str, Any]:
     return shown | {"events": list(endpoint.events), "signed": bool(endpoint.secrets)}
 
 
-def _existing(registry: Session, endpoint_id: str) -> Endpoint:
+def _existing(registry: RegistrySession, endpoint_id: str) -> Endpoint:
     endpoint = registry.directory.endpoint(endpoint_id)
     if endpoint is None:
         raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
@@ -93,7 +93,7 @@ def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
     return plain
 
 
-def _sealed(endpoint: Endpoint, plain: str | None, registry: Session) -> Endpoint:
+def _sealed(endpoint: Endpoint, plain: str | None, registry: RegistrySession) -> Endpoint:
     if plain is None:
         return endpoint
     owner = f"{endpoint.tenant}/{endpoint.id}"

@@ -16,7 +16,7 @@ from app.runtime.topics import topics_of
 from app.settings import Settings
 
 
-class Session:
+class RegistrySession:
     """The registry as it is, and the way to change it."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Session:
 
 
 @asynccontextmanager
-async def session() -> AsyncIterator[Session]:
+async def session() -> AsyncIterator[RegistrySession]:
     """Connect to the registry of the running service."""
     settings = process_context.settings()
     bootstrap = process_context.bootstrap()
@@ -55,7 +55,7 @@ async def session() -> AsyncIterator[Session]:
     try:
         await client.start()
         await feed.start()
-        yield Session(settings, feed, client, directory)
+        yield RegistrySession(settings, feed, client, directory)
     finally:
         await feed.stop()
         await client.stop()

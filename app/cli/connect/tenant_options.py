@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from app.cli.connect.api_connection import the_api
-from app.cli.connect.api_target import Address
+from app.cli.connect.api_target import ApiTarget
 
 
 class Mode(StrEnum):
@@ -26,7 +26,7 @@ Tenant = Annotated[
 ModeOption = Annotated[Mode | None, typer.Option(help="With --tenant.", show_default="live")]
 
 
-def address(tenant: str | None, mode: Mode | None) -> Address:
+def address(tenant: str | None, mode: Mode | None) -> ApiTarget:
     """The API, with the tenant and mode to act for."""
     if tenant is None:
         if mode is not None:

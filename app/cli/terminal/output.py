@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """The value of `-o`."""
 
     json = "json"
@@ -23,12 +23,12 @@ class Format(StrEnum):
 #: columns whose values people copy, or look for
 _WHOLE = ("id", "endpoint", "name", "state")
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="json for programs, table for people.")]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="json for programs, table for people.")]
 
 
-def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Format, empty: str) -> None:
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: OutputFormat, empty: str) -> None:
     """A list: a JSON array, or a table of some columns."""
-    if output is Format.json:
+    if output is OutputFormat.json:
         print(orjson.dumps(list(rows)).decode())
         return
     console = Console()
@@ -44,9 +44,9 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Form
     console.print(table)
 
 
-def show_one(entity: Mapping[str, Any], output: Format) -> None:
+def show_one(entity: Mapping[str, Any], output: OutputFormat) -> None:
     """One thing: a JSON object, or a table of its fields."""
-    if output is Format.json:
+    if output is OutputFormat.json:
         print(orjson.dumps(entity).decode())
         return
     table = Table(show_header=False, box=None)

@@ -55,19 +55,19 @@ def span(begin: str, end: str, now_ms: int) -> tuple[int, int]:
     try:
         begin_ms = moment(begin, now_ms)
     except (ValueError, OverflowError) as error:
-        raise Unfit("from", str(error)) from error
+        raise BadTimeRange("from", str(error)) from error
     try:
         end_ms = moment(end, now_ms)
     except (ValueError, OverflowError) as error:
-        raise Unfit("to", str(error)) from error
+        raise BadTimeRange("to", str(error)) from error
     if begin_ms > now_ms:
-        raise Unfit("from", f"{begin} is in the future: nothing has happened since then")
+        raise BadTimeRange("from", f"{begin} is in the future: nothing has happened since then")
     if end_ms < begin_ms:
-        raise Unfit("to", f"{end} is before {begin}: give the earlier time as `from`")
+        raise BadTimeRange("to", f"{end} is before {begin}: give the earlier time as `from`")
     return begin_ms, end_ms
 
 
-class Unfit(ValueError):
+class BadTimeRange(ValueError):
     """A span cannot be used; `field` is `from` or `to`."""
 
     def __init__(self, field: str, detail: str) -> None:

@@ -8,10 +8,10 @@ import msgspec
 
 from app.api.handlers import audit
 from app.core.errors import Unavailable
-from app.dashboard.request import Desk, Page, Result, Visit
+from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """The latest actions in the tenant and mode."""
     call = msgspec.structs.replace(
         visit.call(),
@@ -27,4 +27,4 @@ async def list_(desk: Desk, visit: Visit) -> Result:
         for each in desk.api.feed.directory.keys.values()
         if each.tenant == visit.caller.tenant
     }
-    return Page(template="audit.html", values=values | {"keys": names})
+    return TemplatePage(template="audit.html", values=values | {"keys": names})

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from app.api.contract.deliveries import RetryIn
+from app.api.contract.deliveries import BulkRetryIn
 from app.api.handlers import delivery_filters, retries
 from app.core.errors import Unavailable
 from app.core.model import timestamps
 from app.core.readmodel.rows import DeadLetterGroup
 from app.dashboard.pages.deliveries import urls
-from app.dashboard.request import Desk, Page, Result, Visit, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage, body_of
 
 _MOST = 100
 #: deliveries of a round, and rounds of a request
@@ -22,16 +22,16 @@ _ROUND = 1000
 _ROUNDS = 5
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """The largest group first."""
     return await _page(desk, visit, visit.query.get("since", "7d"))
 
 
-async def retry(desk: Desk, visit: Visit) -> Result:
+async def retry(desk: PageContext, visit: PageRequest) -> PageResult:
     """Attempt a whole group once more, and say what could not be."""
     since = visit.field("since", "7d")
     values = {name: visit.field(name) or None for name in ("endpoint", "result")} | {"since": since, "state": ["dead"]}
-    asked = delivery_filters.of_body(desk.api, visit.call(), body_of(RetryIn, values))
+    asked = delivery_filters.of_body(desk.api, visit.call(), body_of(BulkRetryIn, values))
     # the page groups by why they died, and looks at when they died: not at when the event was accepted
     reason = visit.field("reason") or None
     which = msgspec.structs.replace(asked, reason=reason, since_ms=None, changed_since_ms=asked.since_ms)
@@ -45,7 +45,9 @@ async def retry(desk: Desk, visit: Visit) -> Result:
     return await _page(desk, visit, since, answer={"retried": retried, "skipped": skipped, "more": cursor is not None})
 
 
-async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, Any] | None = None) -> Page:
+async def _page(
+    desk: PageContext, visit: PageRequest, since: str, *, answer: Mapping[str, Any] | None = None
+) -> TemplatePage:
     now_ms, wrong, caller = desk.api.clock.now_ms(), "", visit.caller
     try:
         since_ms = timestamps.moment(since, now_ms)
@@ -65,4 +67,4 @@ async def _page(desk: Desk, visit: Visit, since: str, *, answer: Mapping[str, An
         "wrong": wrong,
         "answer": answer,
     }
-    return Page(template="dead.html", values=values)
+    return TemplatePage(template="dead.html", values=values)

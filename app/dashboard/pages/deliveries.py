@@ -13,7 +13,7 @@ from app.api.problems import ApiError
 from app.core.errors import Unavailable
 from app.core.readmodel.rows import DeliveryFilter, DeliveryState
 from app.dashboard.live_subscriptions import stream
-from app.dashboard.request import Desk, Go, Page, Result, Stream, Visit
+from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, Redirect, TemplatePage
 
 STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 _PAGE = 50
@@ -21,7 +21,7 @@ _EVERY_S = 1.0
 _WATCHED = 100
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """A page of those that fit, newest first; a filter that cannot be is said on the page."""
     given = {name: visit.query.get(name, "").strip() for name in delivery_filters.QUERY}
     values: dict[str, Any] = {
@@ -46,24 +46,26 @@ async def list_(desk: Desk, visit: Visit) -> Result:
     except Unavailable:
         values["has_reads"] = False
     status = 422 if values["wrong"] else 200
-    return Page(template="delivery_rows.html" if visit.partial else "deliveries.html", values=values, status=status)
+    return TemplatePage(
+        template="delivery_rows.html" if visit.partial else "deliveries.html", values=values, status=status
+    )
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One delivery with the timeline of its attempts."""
     row = await api_deliveries.known(desk.api, visit.call())
     detail = (await api_deliveries.get(desk.api, visit.call())).body
-    return Page(template="delivery.html", values={"row": row, "detail": detail, "names": urls(desk, visit)})
+    return TemplatePage(template="delivery.html", values={"row": row, "detail": detail, "names": urls(desk, visit)})
 
 
-async def act(desk: Desk, visit: Visit) -> Result:
+async def act(desk: PageContext, visit: PageRequest) -> PageResult:
     """One more attempt at once, or the end of a delivery that waits."""
     action, done = {"retry": (retries.retry, "retried"), "cancel": (retries.cancel, "cancelled")}[visit.path["action"]]
     await action(desk.api, visit.call())
-    return Go(to=f"{visit.base}/deliveries/{visit.path['id']}?done={done}")
+    return Redirect(to=f"{visit.base}/deliveries/{visit.path['id']}?done={done}")
 
 
-async def live(desk: Desk, visit: Visit) -> Result:
+async def live(desk: PageContext, visit: PageRequest) -> PageResult:
     """Rows of the tenant as they come and change; each page shows those that fit its filter."""
     read, caller = desk.api.reads, visit.caller
     seen: dict[str, int] | None = None
@@ -78,9 +80,9 @@ async def live(desk: Desk, visit: Visit) -> Result:
             return []
         return [("rows", desk.render("delivery_rows.html", rows=fresh[::-1], names=urls(desk, visit), cursor=None))]
 
-    return Stream(frames=stream(desk, visit, "deliveries", sample, every_s=_EVERY_S))
+    return EventStream(frames=stream(desk, visit, "deliveries", sample, every_s=_EVERY_S))
 
 
-def urls(desk: Desk, visit: Visit) -> Mapping[str, str]:
+def urls(desk: PageContext, visit: PageRequest) -> Mapping[str, str]:
     """Endpoint → its URL."""
     return {each.id: each.url for each in desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)}

@@ -12,7 +12,7 @@ from app.core.errors import CommandRefused
 from app.dashboard.pages import endpoint_form
 from app.dashboard.pages.endpoints import page_of
 from app.dashboard.rendering import pretty
-from app.dashboard.request import Desk, Go, Page, Result, Visit, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 
 _ACTIONS = {
     "pause": (webhook_actions.pause, "paused"),
@@ -23,7 +23,7 @@ _ACTIONS = {
 }
 
 
-async def settings(desk: Desk, visit: Visit) -> Result:
+async def settings(desk: PageContext, visit: PageRequest) -> PageResult:
     """Change the endpoint, unless somebody has changed it meanwhile."""
     endpoint: Webhook = (await webhooks.get(desk.api, visit.call())).body
     try:
@@ -36,16 +36,16 @@ async def settings(desk: Desk, visit: Visit) -> Result:
     return _back(visit, endpoint.id, "saved")
 
 
-async def act(desk: Desk, visit: Visit) -> Result:
+async def act(desk: PageContext, visit: PageRequest) -> PageResult:
     """Pause, resume, enable, disable or recover."""
     action, done = _ACTIONS[visit.path["action"]]
     answer = await action(desk.api, visit.call())
     if visit.path["action"] == "recover":
-        return Go(to=f"{visit.base}/replays/{answer.body.id}?done={done}")
+        return Redirect(to=f"{visit.base}/replays/{answer.body.id}?done={done}")
     return _back(visit, visit.path["id"], done)
 
 
-async def rotate(desk: Desk, visit: Visit) -> Result:
+async def rotate(desk: PageContext, visit: PageRequest) -> PageResult:
     """A new secret, on the page that comes back and on no other; the earlier one signs along for a while."""
     overlap = visit.field("overlap")
     is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
@@ -54,17 +54,17 @@ async def rotate(desk: Desk, visit: Visit) -> Result:
     return await page_of(desk, visit, answer.body, fresh="rotated")
 
 
-async def delete(desk: Desk, visit: Visit) -> Result:
+async def delete(desk: PageContext, visit: PageRequest) -> PageResult:
     """Remove it, after its id was typed or the question was answered."""
     await webhooks.delete(desk.api, visit.call())
-    return Go(to=f"{visit.base}/endpoints?done=deleted")
+    return Redirect(to=f"{visit.base}/endpoints?done=deleted")
 
 
-def _back(visit: Visit, id_: str, done: str) -> Go:
-    return Go(to=f"{visit.base}/endpoints/{id_}?done={done}")
+def _back(visit: PageRequest, id_: str, done: str) -> Redirect:
+    return Redirect(to=f"{visit.base}/endpoints/{id_}?done={done}")
 
 
-async def send(desk: Desk, visit: Visit) -> Result:
+async def send(desk: PageContext, visit: PageRequest) -> PageResult:
     """Its answer is a part of the page."""
     data = visit.field("data")
     if data:
@@ -75,12 +75,12 @@ async def send(desk: Desk, visit: Visit) -> Result:
     body = TestIn(type=visit.field("type") or None, data=msgspec.Raw(data.encode()) if data else msgspec.UNSET)
     answer = await webhook_actions.test(desk.api, visit.call(body))
     template = "test_result.html" if visit.partial else "test_page.html"
-    return Page(template=template, values={"result": answer.body, "id": visit.path["id"]})
+    return TemplatePage(template=template, values={"result": answer.body, "id": visit.path["id"]})
 
 
-async def example(desk: Desk, visit: Visit) -> Result:
+async def example(desk: PageContext, visit: PageRequest) -> PageResult:
     """The payload to begin with, for the type that was picked."""
     endpoint = webhooks.owned(desk.api, visit.call())
     entry = desk.api.catalogue.get(endpoint.profile, {}).get(visit.query.get("type", ""))
     text = pretty(entry.examples[0]) if entry is not None else '{\n  "test": true\n}'
-    return Page(template="payload_field.html", values={"text": text})
+    return TemplatePage(template="payload_field.html", values={"text": text})

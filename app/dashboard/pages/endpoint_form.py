@@ -9,14 +9,14 @@ from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import Webhook
 from app.api.handlers.subscriptions import is_open, types_of
 from app.api.problems import ApiError, invalid
-from app.dashboard.request import Desk, Visit
+from app.dashboard.request import PageContext, PageRequest
 from app.profiles.catalog import PROFILES
 
 #: fields whose emptiness means: the profile's, or none
 _NUMBERS = ("timeout", "rate_limit", "max_in_flight")
 
 
-def body(visit: Visit) -> dict[str, Any]:
+def body(visit: PageRequest) -> dict[str, Any]:
     """What creating and changing have in common. Raises `ApiError` 422 with the field that is wrong."""
     chosen = list(visit.form.get("types", []))
     further = visit.field("more_types").replace(",", " ").split()
@@ -36,7 +36,7 @@ def body(visit: Visit) -> dict[str, Any]:
     return values
 
 
-def choices(desk: Desk, visit: Visit, profile: str) -> dict[str, Any]:
+def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, Any]:
     """What the form offers."""
     caller = visit.caller
     return {
@@ -65,7 +65,7 @@ def filled(endpoint: Webhook, known: list[str]) -> dict[str, Any]:
     }
 
 
-def given(visit: Visit) -> dict[str, Any]:
+def given(visit: PageRequest) -> dict[str, Any]:
     """The form as it was sent, to be shown once more."""
     names = (
         "url",

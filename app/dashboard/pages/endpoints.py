@@ -16,12 +16,12 @@ from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.readmodel.rows import DeliveryFilter
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
-from app.dashboard.request import Desk, Page, Result, Visit, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage, body_of
 
 _PAGE = 50
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """Those that the search finds, oldest first."""
     wanted, status = visit.query.get("q", "").strip(), visit.query.get("status", "")
     mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
@@ -38,18 +38,18 @@ async def list_(desk: Desk, visit: Visit) -> Result:
         "any": bool(mine),
     }
     template = "endpoint_rows.html" if visit.partial else "endpoints.html"
-    return Page(template=template, values=values)
+    return TemplatePage(template=template, values=values)
 
 
-async def blank(desk: Desk, visit: Visit) -> Result:
+async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for a new one."""
     tenant = desk.api.feed.directory.tenants.get(visit.caller.tenant)
     profile = visit.query.get("profile") or (tenant.profile if tenant else "standard")
     form = defaultdict(str, {"types": [], "profile": profile, "key": desk.api.minter.id("form")})
-    return Page(template="endpoint_new.html", values=_form(desk, visit, form))
+    return TemplatePage(template="endpoint_new.html", values=_form(desk, visit, form))
 
 
-async def create(desk: Desk, visit: Visit) -> Result:
+async def create(desk: PageContext, visit: PageRequest) -> PageResult:
     """Register it; its secret is on the page that comes back, and on no other."""
     try:
         values = endpoint_form.body(visit) | {"profile": visit.field("profile") or None}
@@ -64,14 +64,14 @@ async def create(desk: Desk, visit: Visit) -> Result:
     return await page_of(desk, visit, endpoint, fresh="created")
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One endpoint."""
     return await page_of(desk, visit, (await webhooks.get(desk.api, visit.call())).body)
 
 
 async def page_of(
-    desk: Desk, visit: Visit, endpoint: Webhook, *, fresh: str = "", error: ApiError | None = None
-) -> Result:
+    desk: PageContext, visit: PageRequest, endpoint: Webhook, *, fresh: str = "", error: ApiError | None = None
+) -> PageResult:
     """An endpoint's page; `fresh` says why its secret is on it, `error` what was wrong with the settings' form."""
     choices = endpoint_form.choices(desk, visit, endpoint.profile)
     form = endpoint_form.given(visit) if error is not None else endpoint_form.filled(endpoint, choices["types"])
@@ -91,10 +91,10 @@ async def page_of(
     if values["day"] is not None:
         which = DeliveryFilter(tenant=visit.caller.tenant, mode=visit.caller.mode, endpoint_id=endpoint.id)
         values["recent"] = (await desk.api.reads.deliveries(which, limit=10)).rows
-    return Page(template="endpoint.html", values=values, status=error.status if error is not None else 200)
+    return TemplatePage(template="endpoint.html", values=values, status=error.status if error is not None else 200)
 
 
-def test_types(desk: Desk, endpoint: Webhook) -> list[str]:
+def test_types(desk: PageContext, endpoint: Webhook) -> list[str]:
     """The event types that a test may send: those of its profile and of the tenant's own."""
     known = desk.api.feed.directory.endpoint(endpoint.id)
     if known is None:
@@ -103,7 +103,7 @@ def test_types(desk: Desk, endpoint: Webhook) -> list[str]:
     return sorted({*exact, *_types(desk, known)})
 
 
-def _types(desk: Desk, endpoint: Endpoint) -> list[str]:
+def _types(desk: PageContext, endpoint: Endpoint) -> list[str]:
     return types_of(desk.api, endpoint.tenant, endpoint.mode, endpoint.profile)
 
 
@@ -115,15 +115,15 @@ def _fits(endpoint: Endpoint, wanted: str, status: str) -> bool:
     )
 
 
-def _page_number(visit: Visit) -> int:
+def _page_number(visit: PageRequest) -> int:
     text = visit.query.get("page", "1")
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
-def _form(desk: Desk, visit: Visit, form: dict[str, Any]) -> dict[str, Any]:
+def _form(desk: PageContext, visit: PageRequest, form: dict[str, Any]) -> dict[str, Any]:
     return endpoint_form.choices(desk, visit, form.get("profile") or "standard") | {"form": form}
 
 
-def _again(desk: Desk, visit: Visit, error: ApiError) -> Result:
+def _again(desk: PageContext, visit: PageRequest, error: ApiError) -> PageResult:
     values = _form(desk, visit, endpoint_form.given(visit)) | {"errors": endpoint_form.errors(error)}
-    return Page(template="endpoint_new.html", values=values, status=error.status)
+    return TemplatePage(template="endpoint_new.html", values=values, status=error.status)

@@ -12,21 +12,21 @@ from app.api.handlers import audit, event_types, events
 from app.api.problems import ApiError, invalid
 from app.core.model.event_types import includes
 from app.dashboard.pages import endpoint_form
-from app.dashboard.request import Desk, Go, Page, Result, Visit, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 from app.profiles.catalog import PROFILES
 
 
-async def types(desk: Desk, visit: Visit) -> Result:
+async def types(desk: PageContext, visit: PageRequest) -> PageResult:
     """The tenant's own types and those of one profile's catalogue."""
     profile = visit.query.get("profile") or _profile(desk, visit)
     if profile not in PROFILES:
         raise ApiError(404, "not_found", f"there is no profile {profile}")
     found = _all(desk, visit, profile)
     values = {"types": [found[name] for name in sorted(found)], "profile": profile, "profiles": list(PROFILES)}
-    return Page(template="event_types.html", values=values)
+    return TemplatePage(template="event_types.html", values=values)
 
 
-async def type_(desk: Desk, visit: Visit) -> Result:
+async def type_(desk: PageContext, visit: PageRequest) -> PageResult:
     """One type, and who subscribes to it."""
     shown = (await event_types.get(desk.api, visit.call())).body
     mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
@@ -35,17 +35,17 @@ async def type_(desk: Desk, visit: Visit) -> Result:
         for each in mine
         if any(includes(pattern, shown.name, PROFILES[each.profile].opt_in) for pattern in each.events)
     ]
-    return Page(template="event_type.html", values={"type": shown, "subscribed": subscribed})
+    return TemplatePage(template="event_type.html", values={"type": shown, "subscribed": subscribed})
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One event: its payload, and why each endpoint got it or did not."""
     query = {name: visit.query[name] for name in ("partition", "offset", "since") if visit.query.get(name)}
     event = (await events.get(desk.api, msgspec.structs.replace(visit.call(), query=query))).body
-    return Page(template="event.html", values={"event": event})
+    return TemplatePage(template="event.html", values={"event": event})
 
 
-async def blank(desk: Desk, visit: Visit) -> Result:
+async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for an event, with an example where the type has one."""
     wanted = visit.query.get("type", "")
     entry = desk.api.catalogue.get(_profile(desk, visit), {}).get(wanted)
@@ -53,7 +53,7 @@ async def blank(desk: Desk, visit: Visit) -> Result:
     return _form(desk, visit, {"type": wanted, "data": text, "ordering_key": "", "key": desk.api.minter.id("form")})
 
 
-async def append(desk: Desk, visit: Visit) -> Result:
+async def append(desk: PageContext, visit: PageRequest) -> PageResult:
     """Append it, as the API does."""
     form = {name: visit.field(name) for name in ("type", "data", "ordering_key", "key")}
     try:
@@ -68,22 +68,22 @@ async def append(desk: Desk, visit: Visit) -> Result:
         answer = await events.create(desk.api, visit.call(body, key=form["key"]))
     except ApiError as error:
         return _form(desk, visit, form, error)
-    return Go(to=f"{visit.base}/deliveries?event={answer.body.id}&done=sent")
+    return Redirect(to=f"{visit.base}/deliveries?event={answer.body.id}&done=sent")
 
 
-def _form(desk: Desk, visit: Visit, form: dict[str, str], error: ApiError | None = None) -> Page:
+def _form(desk: PageContext, visit: PageRequest, form: dict[str, str], error: ApiError | None = None) -> TemplatePage:
     values: dict[str, Any] = {"form": form, "types": sorted(_all(desk, visit, _profile(desk, visit)))}
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
-    return Page(template="event_new.html", values=values, status=error.status if error is not None else 200)
+    return TemplatePage(template="event_new.html", values=values, status=error.status if error is not None else 200)
 
 
-def _profile(desk: Desk, visit: Visit) -> str:
+def _profile(desk: PageContext, visit: PageRequest) -> str:
     tenant = desk.api.feed.directory.tenants.get(visit.caller.tenant)
     return tenant.profile if tenant is not None else "standard"
 
 
-def _all(desk: Desk, visit: Visit, profile: str) -> dict[str, Any]:
+def _all(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, Any]:
     mine = (visit.caller.tenant, visit.caller.mode)
     found: dict[str, Any] = {
         name: event_types.catalogued(entry) for name, entry in desk.api.catalogue.get(profile, {}).items()

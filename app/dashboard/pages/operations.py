@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from app.core.errors import Unavailable
 from app.dashboard.live_subscriptions import viewer_of
-from app.dashboard.request import Desk, Page, Result, Stream, Visit
+from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, TemplatePage
 from app.ports.cluster import ClusterState
 
 _EVERY_S = 5.0
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """As it is now; the page keeps it up to date."""
-    return Page(template="operations.html", values={"state": await _state(desk), "roles": _roles(desk)})
+    return TemplatePage(template="operations.html", values={"state": await _state(desk), "roles": _roles(desk)})
 
 
-async def live(desk: Desk, visit: Visit) -> Result:
+async def live(desk: PageContext, visit: PageRequest) -> PageResult:
     """The tables, each time they have changed."""
     last = ""
 
@@ -30,10 +30,10 @@ async def live(desk: Desk, visit: Visit) -> Result:
     frames = desk.hub.subscribe(
         ("operations",), sample, every_s=_EVERY_S, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
     )
-    return Stream(frames=frames)
+    return EventStream(frames=frames)
 
 
-async def _state(desk: Desk) -> ClusterState | None:
+async def _state(desk: PageContext) -> ClusterState | None:
     """None: Kafka does not answer."""
     try:
         return await desk.operations.cluster()
@@ -41,5 +41,5 @@ async def _state(desk: Desk) -> ClusterState | None:
         return None
 
 
-def _roles(desk: Desk) -> list[tuple[str, str | None]]:
+def _roles(desk: PageContext) -> list[tuple[str, str | None]]:
     return sorted(desk.operations.readiness().items())

@@ -8,12 +8,12 @@ from app.api.handlers import replays
 from app.core.readmodel.rows import NoticeRow
 from app.dashboard import hourly_charts
 from app.dashboard.live_subscriptions import stream
-from app.dashboard.request import Desk, Page, Result, Stream, Visit
+from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, TemplatePage
 
 _EVERY_S = 2.0
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """Tiles, a chart, what fails, what runs."""
     caller = visit.caller
     endpoints = desk.api.feed.directory.endpoints(caller.tenant, caller.mode)
@@ -43,10 +43,10 @@ async def show(desk: Desk, visit: Visit) -> Result:
         "day": day,
         "points": hourly_charts.as_json(day) if day is not None else "",
     }
-    return Page(template="overview.html", values=values)
+    return TemplatePage(template="overview.html", values=values)
 
 
-async def live(desk: Desk, visit: Visit) -> Result:
+async def live(desk: PageContext, visit: PageRequest) -> PageResult:
     """The numbers, each time they have changed."""
     last = ""
 
@@ -59,4 +59,4 @@ async def live(desk: Desk, visit: Visit) -> Result:
         last = text
         return [("day", text)]
 
-    return Stream(frames=stream(desk, visit, "overview", sample, every_s=_EVERY_S))
+    return EventStream(frames=stream(desk, visit, "overview", sample, every_s=_EVERY_S))

@@ -11,24 +11,24 @@ from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
 from app.dashboard.live_subscriptions import stream
 from app.dashboard.pages import endpoint_form
-from app.dashboard.request import Desk, Go, Page, Result, Stream, Visit, body_of
+from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 
 _EVERY_S = 0.5
 _FIELDS = ("from", "to", "endpoint", "only", "types", "rate", "key")
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """All of the tenant and mode, the latest first."""
-    return Page(template="replays.html", values={"replays": _mine(desk, visit)})
+    return TemplatePage(template="replays.html", values={"replays": _mine(desk, visit)})
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One, live while it runs."""
     replay = (await replays.get(desk.api, visit.call())).body
-    return Page(template="replay_card.html" if visit.partial else "replay.html", values={"replay": replay})
+    return TemplatePage(template="replay_card.html" if visit.partial else "replay.html", values={"replay": replay})
 
 
-async def blank(desk: Desk, visit: Visit) -> Result:
+async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The wizard's first step."""
     form = {
         "from": visit.query.get("from", "24h"),
@@ -42,7 +42,7 @@ async def blank(desk: Desk, visit: Visit) -> Result:
     return _form(desk, visit, form)
 
 
-async def create(desk: Desk, visit: Visit) -> Result:
+async def create(desk: PageContext, visit: PageRequest) -> PageResult:
     """Count (`dry_run`), or begin what was counted."""
     form = {name: visit.field(name) for name in _FIELDS}
     trial = visit.field("step") != "begin"
@@ -64,17 +64,17 @@ async def create(desk: Desk, visit: Visit) -> Result:
         return _form(desk, visit, form, error=refused(refusal))
     if trial:
         return _form(desk, visit, form, counted=answer.body)
-    return Go(to=f"{visit.base}/replays/{answer.body.id}?done=replaying")
+    return Redirect(to=f"{visit.base}/replays/{answer.body.id}?done=replaying")
 
 
-async def act(desk: Desk, visit: Visit) -> Result:
+async def act(desk: PageContext, visit: PageRequest) -> PageResult:
     """Pause, resume or cancel."""
     action = {"pause": replays.pause, "resume": replays.resume, "cancel": replays.cancel}[visit.path["action"]]
     await action(desk.api, visit.call())
-    return Go(to=f"{visit.base}/replays/{visit.path['id']}")
+    return Redirect(to=f"{visit.base}/replays/{visit.path['id']}")
 
 
-async def live(desk: Desk, visit: Visit) -> Result:
+async def live(desk: PageContext, visit: PageRequest) -> PageResult:
     """Each replay of the tenant and mode when it has moved, as an event of its own name."""
     last: dict[str | None, ReplayOut] = {}
 
@@ -85,18 +85,23 @@ async def live(desk: Desk, visit: Visit) -> Result:
         last = now
         return [(f"replay-{each.id}", desk.render("replay_progress.html", replay=each)) for each in moved]
 
-    return Stream(frames=stream(desk, visit, "replays", sample, every_s=_EVERY_S))
+    return EventStream(frames=stream(desk, visit, "replays", sample, every_s=_EVERY_S))
 
 
-def _mine(desk: Desk, visit: Visit) -> list[ReplayOut]:
+def _mine(desk: PageContext, visit: PageRequest) -> list[ReplayOut]:
     mine = (visit.caller.tenant, visit.caller.mode)
     found = [each for each in desk.api.feed.directory.replays.values() if (each.tenant, each.mode) == mine]
     return [replays.shown(each) for each in sorted(found, key=lambda each: each.created_at_ms, reverse=True)]
 
 
 def _form(
-    desk: Desk, visit: Visit, form: dict[str, str], *, counted: ReplayOut | None = None, error: ApiError | None = None
-) -> Page:
+    desk: PageContext,
+    visit: PageRequest,
+    form: dict[str, str],
+    *,
+    counted: ReplayOut | None = None,
+    error: ApiError | None = None,
+) -> TemplatePage:
     endpoints = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
     values: dict[str, Any] = {
         "form": form,
@@ -106,4 +111,4 @@ def _form(
     }
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
-    return Page(template="replay_new.html", values=values, status=error.status if error is not None else 200)
+    return TemplatePage(template="replay_new.html", values=values, status=error.status if error is not None else 200)

@@ -11,16 +11,16 @@ from app.api.handlers import tenants
 from app.api.problems import ApiError, invalid, not_found, refused
 from app.core.errors import CommandRefused
 from app.dashboard.pages import endpoint_form
-from app.dashboard.request import Desk, Go, Page, Result, Visit, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 from app.profiles.catalog import PROFILES
 
 
-async def list_(desk: Desk, visit: Visit) -> Result:
+async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """All that are registered, and those that only have endpoints."""
     return _list(desk, {"id": "", "name": "", "profile": "standard", "notify_emails": ""})
 
 
-async def create(desk: Desk, visit: Visit) -> Result:
+async def create(desk: PageContext, visit: PageRequest) -> PageResult:
     """Register one."""
     form = {name: visit.field(name) for name in ("id", "name", "profile", "notify_emails")}
     try:
@@ -30,15 +30,15 @@ async def create(desk: Desk, visit: Visit) -> Result:
         return _list(desk, form, error)
     except CommandRefused as refusal:
         return _list(desk, form, refused(refusal))
-    return Go(to=f"/ui/tenants/{form['id']}?done=saved")
+    return Redirect(to=f"/ui/tenants/{form['id']}?done=saved")
 
 
-async def show(desk: Desk, visit: Visit) -> Result:
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One with its keys."""
     return await _page(desk, visit)
 
 
-async def change(desk: Desk, visit: Visit) -> Result:
+async def change(desk: PageContext, visit: PageRequest) -> PageResult:
     """Save what the form says; what it does not show stays as it is."""
     known = desk.api.feed.directory.tenants.get(visit.path["id"])
     brand = {name: visit.field(f"brand_{name}") for name in ("name", "color", "logo")}
@@ -60,10 +60,10 @@ async def change(desk: Desk, visit: Visit) -> Result:
         return await _page(desk, visit, error=error)
     except CommandRefused as refusal:
         return await _page(desk, visit, error=refused(refusal))
-    return Go(to=f"/ui/tenants/{visit.path['id']}?done=saved")
+    return Redirect(to=f"/ui/tenants/{visit.path['id']}?done=saved")
 
 
-async def create_key(desk: Desk, visit: Visit) -> Result:
+async def create_key(desk: PageContext, visit: PageRequest) -> PageResult:
     """Make a key: it is on the page that comes back, and on no other."""
     values = {"mode": visit.field("mode"), "name": visit.field("name"), "scopes": list(visit.form.get("scopes", []))}
     try:
@@ -73,13 +73,13 @@ async def create_key(desk: Desk, visit: Visit) -> Result:
     return await _page(desk, visit, fresh=answer.body.key)
 
 
-async def revoke_key(desk: Desk, visit: Visit) -> Result:
+async def revoke_key(desk: PageContext, visit: PageRequest) -> PageResult:
     """It opens nothing from now on."""
     await tenants.revoke_key(desk.api, visit.call())
-    return Go(to=f"/ui/tenants/{visit.path['id']}?done=revoked")
+    return Redirect(to=f"/ui/tenants/{visit.path['id']}?done=revoked")
 
 
-def _list(desk: Desk, form: dict[str, str], error: ApiError | None = None) -> Page:
+def _list(desk: PageContext, form: dict[str, str], error: ApiError | None = None) -> TemplatePage:
     directory = desk.api.feed.directory
     counts = Counter({scope: len(directory.endpoints(*scope)) for scope in directory.scopes()})
     names = sorted({*directory.tenants, *(tenant for tenant, _ in counts)})
@@ -87,10 +87,10 @@ def _list(desk: Desk, form: dict[str, str], error: ApiError | None = None) -> Pa
     values: dict[str, Any] = {"rows": rows, "form": form, "profiles": list(PROFILES)}
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
-    return Page(template="tenants.html", values=values, status=error.status if error is not None else 200)
+    return TemplatePage(template="tenants.html", values=values, status=error.status if error is not None else 200)
 
 
-async def _page(desk: Desk, visit: Visit, *, fresh: Any = "", error: ApiError | None = None) -> Result:
+async def _page(desk: PageContext, visit: PageRequest, *, fresh: Any = "", error: ApiError | None = None) -> PageResult:
     id_, directory = visit.path["id"], desk.api.feed.directory
     tenant = directory.tenants.get(id_)
     if tenant is None and not any(each == id_ for each, _ in directory.scopes()):
@@ -113,7 +113,7 @@ async def _page(desk: Desk, visit: Visit, *, fresh: Any = "", error: ApiError | 
     }
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
-    return Page(template="tenant.html", values=values, status=error.status if error is not None else 200)
+    return TemplatePage(template="tenant.html", values=values, status=error.status if error is not None else 200)
 
 
 def _mails(text: str) -> list[str]:

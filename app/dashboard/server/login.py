@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from app.api.grants import Grant
 from app.api.problems import ApiError
-from app.dashboard.request import Desk, Go, Page, Result, Visit
+from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage
 
 COOKIE = "hookstream_session"
 #: a stranger's form is ours when it has what this cookie says
@@ -27,17 +27,17 @@ def is_page_of_ours(place: str) -> bool:
     return segments[0] == "ui" and not {"", ".", ".."} & set(segments[1:]) and "\\" not in path and path.isprintable()
 
 
-async def home(desk: Desk, visit: Visit) -> Result:
+async def home(desk: PageContext, visit: PageRequest) -> PageResult:
     """Where a session begins."""
-    return Go(to=_first(visit.grant) if visit.grant is not None else "/ui/sign-in")
+    return Redirect(to=_first(visit.grant) if visit.grant is not None else "/ui/sign-in")
 
 
-async def ask(desk: Desk, visit: Visit) -> Result:
+async def ask(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for a token or key."""
     return _form(desk, visit)
 
 
-async def enter(desk: Desk, visit: Visit) -> Result:
+async def enter(desk: PageContext, visit: PageRequest) -> PageResult:
     """Begin a session, if the token or key is one."""
     knock = visit.cookies.get(_KNOCK, "")
     now_s, now_ms = desk.api.clock.monotonic(), desk.api.clock.now_ms()
@@ -63,17 +63,17 @@ async def enter(desk: Desk, visit: Visit) -> Result:
     )
     wanted = visit.field("next")
     place = wanted if is_page_of_ours(wanted) else _first(grant)
-    return Go(to=place, cookies={COOKIE: desk.api.tokens.sign(grant), _KNOCK: ""})
+    return Redirect(to=place, cookies={COOKIE: desk.api.tokens.sign(grant), _KNOCK: ""})
 
 
-async def leave(desk: Desk, visit: Visit) -> Result:
+async def leave(desk: PageContext, visit: PageRequest) -> PageResult:
     """End the session: at once in this process, and by its cookie in this browser."""
     if visit.grant is not None:
         desk.doorkeeper.end(visit.grant.id)
-    return Go(to="/ui/sign-in", cookies={COOKIE: ""})
+    return Redirect(to="/ui/sign-in", cookies={COOKIE: ""})
 
 
-def _form(desk: Desk, visit: Visit, error: str = "", status: int = 200) -> Page:
+def _form(desk: PageContext, visit: PageRequest, error: str = "", status: int = 200) -> TemplatePage:
     knock = desk.api.minter.id("knock")
     values = {
         "error": error,
@@ -81,7 +81,7 @@ def _form(desk: Desk, visit: Visit, error: str = "", status: int = 200) -> Page:
         "knock": desk.api.tokens.proof("sign-in", knock),
         "has_operator": desk.gate.has_operator,
     }
-    return Page(template="sign_in.html", status=status, values=values, cookies={_KNOCK: knock})
+    return TemplatePage(template="sign_in.html", status=status, values=values, cookies={_KNOCK: knock})
 
 
 def _first(grant: Grant) -> str:

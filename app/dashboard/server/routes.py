@@ -18,21 +18,21 @@ from app.dashboard.pages import (
     replays,
     tenants,
 )
-from app.dashboard.request import Screen
+from app.dashboard.request import PageHandler
 from app.dashboard.server import login
 
 #: read, write: of a tenant and mode; operator: the operator alone; anyone: strangers, too
 Reach = Literal["read", "write", "operator", "anyone"]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class PageRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One page, or one form that is sent."""
 
     method: Literal["GET", "POST"]
     #: behind `/ui`; behind `/ui/t/<tenant>/<mode>` and `/portal/<token>` where it is of a tenant
     path: str
     reach: Reach
-    screen: Screen
+    screen: PageHandler
 
     @property
     def scoped(self) -> bool:
@@ -40,15 +40,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return self.reach in ("read", "write")
 
 
-def _get(path: str, screen: Screen, reach: Reach = "read") -> Entry:
-    return Entry(method="GET", path=path, reach=reach, screen=screen)
+def _get(path: str, screen: PageHandler, reach: Reach = "read") -> PageRoute:
+    return PageRoute(method="GET", path=path, reach=reach, screen=screen)
 
 
-def _post(path: str, screen: Screen, reach: Reach = "write") -> Entry:
-    return Entry(method="POST", path=path, reach=reach, screen=screen)
+def _post(path: str, screen: PageHandler, reach: Reach = "write") -> PageRoute:
+    return PageRoute(method="POST", path=path, reach=reach, screen=screen)
 
 
-SCREENS: tuple[Entry, ...] = (
+SCREENS: tuple[PageRoute, ...] = (
     _get("", login.home, "anyone"),
     _get("/sign-in", login.ask, "anyone"),
     _post("/sign-in", login.enter, "anyone"),

@@ -10,13 +10,13 @@ import msgspec
 from app.core.model.tenant import Brand
 
 
-class Frames(msgspec.Struct, frozen=True):
+class FramePolicy(msgspec.Struct, frozen=True):
     """Who may show the portal in a frame."""
 
     origins: Sequence[str] = ()
 
 
-def headers_of(brand: Brand | None, frames: Frames, *, portal: bool) -> dict[str, str]:
+def headers_of(brand: Brand | None, frames: FramePolicy, *, portal: bool) -> dict[str, str]:
     """For one page. Nothing inline runs; nothing is loaded from elsewhere but a brand's logo."""
     ancestors = " ".join(frames.origins) if portal and frames.origins else "'none'"
     logo = urlsplit(brand.logo) if brand is not None and brand.logo.startswith("https://") else None

@@ -20,13 +20,22 @@ from app.api.server.authentication import is_name
 from app.api.server.server import Server
 from app.core.errors import CommandRefused, Unavailable
 from app.core.model.event import Mode
-from app.dashboard.live import Subscription, TooMany
+from app.dashboard.live import Subscription, TooManyStreams
 from app.dashboard.live_subscriptions import allowed_caller
 from app.dashboard.rendering import Renderer
-from app.dashboard.request import Desk, File, Go, Page, Result, Screen, Stream, Visit
+from app.dashboard.request import (
+    EventStream,
+    PageContext,
+    PageHandler,
+    PageRequest,
+    PageResult,
+    Redirect,
+    StaticFile,
+    TemplatePage,
+)
 from app.dashboard.server.login import COOKIE
-from app.dashboard.server.routes import SCREENS, Entry
-from app.dashboard.server.security_headers import Frames, headers_of
+from app.dashboard.server.routes import SCREENS, PageRoute
+from app.dashboard.server.security_headers import FramePolicy, headers_of
 
 _DEADLINE_S = 75.0
 #: bytes and fields of a form; a stranger's is that of the sign-in
@@ -38,7 +47,7 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Site:
     """Adds the pages to an application."""
 
-    def __init__(self, desk: Desk, renderer: Renderer, server: Server, frames: Frames) -> None:
+    def __init__(self, desk: PageContext, renderer: Renderer, server: Server, frames: FramePolicy) -> None:
         self._desk = desk
         self._server = server
         self._frames = frames
@@ -69,13 +78,13 @@ class Site:
         headers = headers_of(None, self._frames, portal=True) | {"Location": f"/portal/{token}/overview"}
         return web.Response(status=303, headers=headers)
 
-    async def _asset(self, _desk: Desk, visit: Visit) -> Result:
+    async def _asset(self, _desk: PageContext, visit: PageRequest) -> PageResult:
         return self._renderer.assets.file(visit.path["name"])
 
-    async def _nothing(self, _desk: Desk, _visit: Visit) -> Result:
+    async def _nothing(self, _desk: PageContext, _visit: PageRequest) -> PageResult:
         raise ApiError(404, "not_found", "there is no such page")
 
-    def _serve(self, entry: Entry | None, plain: Screen | None, prefix: str) -> Handle:
+    def _serve(self, entry: PageRoute | None, plain: PageHandler | None, prefix: str) -> Handle:
         async def serve(request: web.Request) -> web.StreamResponse:
             visit = self._visit(request, prefix)
             try:
@@ -91,7 +100,7 @@ class Site:
 
         return serve
 
-    def _visit(self, request: web.Request, prefix: str) -> Visit:
+    def _visit(self, request: web.Request, prefix: str) -> PageRequest:
         """Who comes; nothing is judged yet."""
         now_ms = self._desk.api.clock.now_ms()
         token = request.match_info.get("token") if prefix.startswith("/portal") else request.cookies.get(COOKIE)
@@ -106,7 +115,7 @@ class Site:
             base = f"/ui/t/{request.match_info['tenant']}/{request.match_info['mode']}"
         elif prefix.startswith("/portal"):
             base = f"/portal/{token}"
-        return Visit(
+        return PageRequest(
             grant=grant,
             caller=caller or Caller(f"stranger {request.remote}"),
             base=base,
@@ -121,14 +130,14 @@ class Site:
             last_event_id=request.headers.get("Last-Event-ID", "")[:64],
         )
 
-    def _limit(self, visit: Visit) -> None:
+    def _limit(self, visit: PageRequest) -> None:
         limits, now_s = self._server.limits, self._desk.api.clock.monotonic()
         stranger = visit.grant is None
         allowed, _ = limits.take_stranger(visit.address, now_s) if stranger else limits.take(visit.caller, now_s)
         if not allowed:
             raise ApiError(429, "too_many_requests", "that was too often: wait a second")
 
-    async def _admitted(self, entry: Entry, request: web.Request, visit: Visit) -> Visit:
+    async def _admitted(self, entry: PageRoute, request: web.Request, visit: PageRequest) -> PageRequest:
         """The visit, if it may be; with its form. Raises `ApiError`."""
         if entry.reach != "anyone":
             visit = _placed(entry, visit)
@@ -136,7 +145,7 @@ class Site:
             visit = await self._with_form(entry, request, visit)
         return visit
 
-    async def _with_form(self, entry: Entry, request: web.Request, visit: Visit) -> Visit:
+    async def _with_form(self, entry: PageRoute, request: web.Request, visit: PageRequest) -> PageRequest:
         if not _same_origin(request):
             raise ApiError(403, "forged", "the form was sent from another site")
         if request.content_type != "application/x-www-form-urlencoded":
@@ -156,19 +165,19 @@ class Site:
                 raise ApiError(403, "forged", "the form is not from this session: load the page again")
         return msgspec.structs.replace(visit, form=form)
 
-    def _failed(self, failure: Exception, visit: Visit) -> Result:
+    def _failed(self, failure: Exception, visit: PageRequest) -> PageResult:
         match failure:
             case _NotSignedIn():
                 if visit.base.startswith("/portal"):
                     title, detail = "This link has expired", "Ask for a new one where you found it."
                     values = {"title": title, "detail": detail, "code": 401}
-                    return Page(template="error.html", status=401, values=values)
-                return Go(to="/ui/sign-in" + (f"?next={quote(failure.page, safe='')}" if failure.page else ""))
+                    return TemplatePage(template="error.html", status=401, values=values)
+                return Redirect(to="/ui/sign-in" + (f"?next={quote(failure.page, safe='')}" if failure.page else ""))
             case ApiError():
                 error = failure
             case CommandRefused():
                 error = refused(failure)
-            case TooMany():
+            case TooManyStreams():
                 error = ApiError(429, "too_many_pages", "too many live pages are open: close some")
             case Unavailable() | TimeoutError():
                 self._server.complaints.unavailable("ui.unavailable", failure)
@@ -177,24 +186,24 @@ class Site:
                 self._server.complaints.failed("ui.failed", failure)
                 error = ApiError(500, "internal", "something is wrong on our side")
         values = {"code": error.status, "title": _TITLES.get(error.status, "That did not work"), "detail": error.detail}
-        return Page(template="error.html", status=error.status, values=values)
+        return TemplatePage(template="error.html", status=error.status, values=values)
 
-    async def _answer(self, request: web.Request, visit: Visit, result: Result) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, visit: PageRequest, result: PageResult) -> web.StreamResponse:
         headers = headers_of(self._renderer.brand(visit), self._frames, portal=request.path.startswith("/portal"))
         response: web.StreamResponse
         cookies: Mapping[str, str] = {}
         match result:
-            case Stream(frames=frames):
+            case EventStream(frames=frames):
                 return await _stream(request, frames, headers)
-            case File(body=body, media_type=media_type, lasting=lasting):
+            case StaticFile(body=body, media_type=media_type, lasting=lasting):
                 response = web.Response(body=body, content_type=media_type, charset="utf-8", headers=headers)
                 response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if lasting else "no-store"
                 return response
-            case Go(to=to, cookies=given):
+            case Redirect(to=to, cookies=given):
                 cookies = given
                 place = {"HX-Redirect": to} if visit.partial else {"Location": to}
                 response = web.Response(status=200 if visit.partial else 303, headers=headers | place)
-            case Page(status=status, cookies=given):
+            case TemplatePage(status=status, cookies=given):
                 cookies = given
                 text = self._renderer.page(result, visit)
                 response = web.Response(text=text, status=status, content_type="text/html", headers=headers)
@@ -226,7 +235,7 @@ _TITLES = {
 }
 
 
-def _placed(entry: Entry, visit: Visit) -> Visit:
+def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
     """The visit with the tenant and mode of its address; somebody else's do not exist."""
     if visit.grant is None:
         raise _NotSignedIn(visit.here if entry.method == "GET" else "")

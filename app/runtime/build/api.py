@@ -14,9 +14,9 @@ from app.adapters.kafka.record_reader import KafkaRecordReader
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.secrets.keyring import AesSealer
 from app.adapters.secrets.tokens import RandomTokens
-from app.api.grants import Tokens
-from app.api.request import Services
-from app.api.server.authentication import Gate
+from app.api.grants import GrantSigner
+from app.api.request import ApiServices
+from app.api.server.authentication import Authenticator
 from app.api.server.rate_limits import CallLimits
 from app.api.server.role import ApiRole
 from app.api.server.server import Server
@@ -24,11 +24,11 @@ from app.core.connection_book import ConnectionLimits
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.dashboard.assets import Assets
-from app.dashboard.live import Hub
-from app.dashboard.login_throttle import Doorkeeper
+from app.dashboard.live import LiveHub
+from app.dashboard.login_throttle import LoginThrottle
 from app.dashboard.rendering import Renderer
-from app.dashboard.request import Desk
-from app.dashboard.server.security_headers import Frames
+from app.dashboard.request import PageContext
+from app.dashboard.server.security_headers import FramePolicy
 from app.dashboard.server.site import Site
 from app.ports.cluster import ClusterInspector
 from app.ports.dependencies import Dependency
@@ -39,7 +39,7 @@ from app.profiles.requests import RequestBuilder
 from app.roles.replay.role.dry_run import DryRun
 from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.projection import read_store
-from app.runtime.build.shared import Address
+from app.runtime.build.shared import ListenAddress
 from app.settings import Settings
 from collections.abc import AsyncIterator
 from collections.abc import Callable
@@ -59,7 +59,7 @@ CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 def api_role(
     settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
-    keyring: AesKeyRing, past: ReplaySources, address: Address,
+    keyring: AesKeyRing, past: ReplaySources, address: ListenAddress,
     probes: Callable[[web.Application], web.Application], database: Dependency,
     operations: ClusterInspector, on_closed: OnClosed,
 ) -> ApiRole:
@@ -67,7 +67,7 @@ def api_role(
     clock = SystemClock()
 
     @asynccontextmanager
-    async def services() -> AsyncIterator[Services]:
+    async def services() -> AsyncIterator[ApiServices]:
         commands = CommandClient(
             bootstrap, commands=topics.name(TopicName.REGISTRY_COMMANDS), replies=topics.name(TopicName.REGISTRY_REPLIES),
             client_id=_CLIENT, clock=clock,
@@ -78,7 +78,7 @@ def api_role(
         try:
             await commands.start()
             await ends.start()
-            yield Services(
+            yield ApiServices(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
                 counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
                 minter=RandomTokens(), clock=clock, topics=topics,
@@ -107,7 +107,7 @@ def api_role(
 
 
 def _mount_dashboard(
-    settings: Settings, operations: ClusterInspector, services: Services, gate: Gate, server: Server,
+    settings: Settings, operations: ClusterInspector, services: ApiServices, gate: Authenticator, server: Server,
     application: web.Application,
 ) -> None:
     site(settings, services, gate, server, operations).add_to(application)
@@ -127,11 +127,11 @@ def _operator_token(settings: Settings) -> str | None:
     return settings.admin_token.reveal()
 
 
-def _tokens(settings: Settings, keyring: AesKeyRing) -> Tokens:
+def _tokens(settings: Settings, keyring: AesKeyRing) -> GrantSigner:
     """What seals sessions and links: another ring or another operator's token ends them all."""
     token = settings.admin_token.reveal() if settings.admin_token else ""
     key = keyring.derive(f"sessions/{token}")
-    return Tokens(key, AesSealer(key))
+    return GrantSigner(key, AesSealer(key))
 
 
 def _limits(settings: Settings) -> ConnectionLimits:
@@ -140,7 +140,7 @@ def _limits(settings: Settings) -> ConnectionLimits:
 
 @asynccontextmanager
 async def _listening(
-    address: Address, application: web.Application, limits: ConnectionLimits, on_closed: OnClosed
+    address: ListenAddress, application: web.Application, limits: ConnectionLimits, on_closed: OnClosed
 ) -> AsyncIterator[int]:
     server = WebServer(
         address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere,
@@ -153,12 +153,12 @@ async def _listening(
         await server.stop()
 
 
-def site(settings: Settings, services: Services, gate: Gate, server: Server, operations: ClusterInspector) -> Site:
+def site(settings: Settings, services: ApiServices, gate: Authenticator, server: Server, operations: ClusterInspector) -> Site:
     """The pages over an API's services."""
     number = version("hookstream")
     renderer = Renderer(services.feed, services.clock, Assets(), version=number)
-    desk = Desk(
-        api=services, hub=Hub(services.clock, services.minter.id("live")), operations=operations,
-        gate=gate, doorkeeper=Doorkeeper(), render=renderer.part,
+    desk = PageContext(
+        api=services, hub=LiveHub(services.clock, services.minter.id("live")), operations=operations,
+        gate=gate, doorkeeper=LoginThrottle(), render=renderer.part,
     )
-    return Site(desk, renderer, server, Frames(settings.portal_origins))
+    return Site(desk, renderer, server, FramePolicy(settings.portal_origins))

@@ -54,7 +54,7 @@ def projection_role(
     )
 
 
-class Extent(NamedTuple):
+class ReadModelLag(NamedTuple):
     """How far the read model has a partition."""
 
     topic: str
@@ -70,7 +70,7 @@ class Extent(NamedTuple):
         return max(0, self.end - max(self.next, self.begin))
 
 
-async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[Extent]:
+async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[ReadModelLag]:
     """Of each partition, now. Raises `Unavailable`."""
     known = await store.read_to()
     reader = KafkaHistoryReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
@@ -81,7 +81,7 @@ async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[E
             oldest = await reader.oldest(topics.name(logical), numbers)
             ends = await reader.ends(topics.name(logical), numbers)
             found += [
-                Extent(logical, number, oldest[number].offset, known.get((logical, number), 0), ends[number])
+                ReadModelLag(logical, number, oldest[number].offset, known.get((logical, number), 0), ends[number])
                 for number in numbers
             ]
     finally:

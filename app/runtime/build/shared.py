@@ -20,7 +20,7 @@ from app.settings import Settings
 _ATTEMPTS_LINGER_S = 0.005
 
 
-class Address:
+class ListenAddress:
     """Where the API listens; a restart of the role keeps the port that it had."""
 
     def __init__(self, host: str, port: int, *, elsewhere: bool) -> None:

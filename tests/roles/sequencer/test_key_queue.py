@@ -26,13 +26,12 @@ from app.roles.sequencer.key_queue import (
     skip,
 )
 
-
 EMPTY = KeyQueue()
 
 
 def run(
     records: list[tuple[Any, ...]], line: KeyQueue = EMPTY, *, block: bool = False
-) -> tuple[KeyQueue, list[list[Any]]]:  # noqa: B008 - a value
+) -> tuple[KeyQueue, list[list[Any]]]:
     """Apply (offset, kind, …) records; the line, and the orders of each."""
     given_orders = []
     for offset, kind, *rest in records:
