@@ -14,14 +14,14 @@ import msgspec
 from app.core.model.clipping import clip
 from app.core.records.attempt import Attempt
 from app.core.records.delivery import OMITTED
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, TopicName
 
 #: value and headers
-Reduced = tuple[bytes | None, list[Header]]
-_Reduce = Callable[[bytes | None, list[Header]], Reduced | None]
+Reduced = tuple[bytes | None, list[RecordHeader]]
+_Reduce = Callable[[bytes | None, list[RecordHeader]], Reduced | None]
 
 #: of a text that others have written, in bytes of JSON
 _TEXT = 200
@@ -31,7 +31,7 @@ _notice = msgspec.json.Decoder(Notice)
 _held = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[tuple[str, bytes]]])
 
 
-def reduced(logical: str, value: bytes | None, headers: Iterable[Header]) -> Reduced | None:
+def reduced(logical: str, value: bytes | None, headers: Iterable[RecordHeader]) -> Reduced | None:
     """The small form of a record of the topic with that logical name; None: it has none, or the record is it."""
     reduce = _KINDS.get(logical)
     if reduce is None:
@@ -44,13 +44,13 @@ def reduced(logical: str, value: bytes | None, headers: Iterable[Header]) -> Red
     return None if after == before else after
 
 
-def reduced_for(topics: Topics, name: str, value: bytes | None, headers: Iterable[Header]) -> Reduced | None:
+def reduced_for(topics: Topics, name: str, value: bytes | None, headers: Iterable[RecordHeader]) -> Reduced | None:
     """The same for a topic's physical name."""
     logical = topics.logical(name)
     return None if logical is None else reduced(logical, value, headers)
 
 
-def _attempt_record(value: bytes | None, headers: list[Header]) -> Reduced:
+def _attempt_record(value: bytes | None, headers: list[RecordHeader]) -> Reduced:
     attempt = _attempt.decode(value or b"")
     small = msgspec.structs.replace(
         attempt,
@@ -63,19 +63,19 @@ def _attempt_record(value: bytes | None, headers: list[Header]) -> Reduced:
     return _encode(small), headers
 
 
-def _delivery(value: bytes | None, headers: list[Header]) -> Reduced | None:
+def _delivery(value: bytes | None, headers: list[RecordHeader]) -> Reduced | None:
     if not value:
         return None
     return b"", [*(each for each in headers if each[0] != "last-error"), (OMITTED, b"%d" % len(value))]
 
 
-def _held_delivery(value: bytes | None, headers: list[Header]) -> Reduced | None:
+def _held_delivery(value: bytes | None, headers: list[RecordHeader]) -> Reduced | None:
     key, body, own = _held.decode(value or b"")
     small = _delivery(body, own)
     return None if small is None else (msgspec.msgpack.encode((key, *small)), headers)
 
 
-def _rejected(value: bytes | None, headers: list[Header]) -> Reduced:
+def _rejected(value: bytes | None, headers: list[RecordHeader]) -> Reduced:
     ours = [each for each in headers if each[0].startswith("rejected-")]
     size = len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers if (name, text) not in ours)
     if not any(name == "rejected-truncated-from" for name, _ in ours):
@@ -83,7 +83,7 @@ def _rejected(value: bytes | None, headers: list[Header]) -> Reduced:
     return b"", ours
 
 
-def _notice_record(value: bytes | None, headers: list[Header]) -> Reduced:
+def _notice_record(value: bytes | None, headers: list[RecordHeader]) -> Reduced:
     notice = _notice.decode(value or b"")
     data = {name: clip(each, _TEXT) if isinstance(each, str) else each for name, each in notice.data.items()}
     return _encode(msgspec.structs.replace(notice, summary=clip(notice.summary, _TEXT), data=data)), headers

@@ -23,7 +23,7 @@ from app.core.readmodel.rows import AttemptRow, DeliveryRow
 from app.core.records import delivery as delivery_record
 from app.core.records import duplicate as duplicate_record
 from app.core.records.command import Command, CommandAction, CommandReply
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.registry import apply, encode
 from app.core.topics.names import TopicName
 from app.profiles.requests import RequestBuilder
@@ -209,7 +209,7 @@ class Stage:
             attempts=row.attempts,
         )
         delivery = msgspec.structs.replace(made, **fields)
-        headers: list[Header] = [*delivery_record.encode(delivery), ("reason", b"exhausted")]
+        headers: list[RecordHeader] = [*delivery_record.encode(delivery), ("reason", b"exhausted")]
         key = row.endpoint_id.encode()
         self.log.put(TopicName.DELIVERIES_DEAD, key=key, value=delivery.body, headers=headers)
         return delivery

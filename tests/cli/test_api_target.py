@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from typer import BadParameter
 
-from app.cli.connect.api_target import ApiTarget, Flags, Running, choose
+from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.connect.event_batches import BATCH, BATCH_BYTES, batches, read
 from app.cli.terminal.inputs import json_of
 from app.core.errors import ConfigError
 from app.settings import SecretText
 
 KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "k:9092"}
-UP = Running("http://127.0.0.1:8080", SecretText("op_up"))
+UP = RunningApi("http://127.0.0.1:8080", SecretText("op_up"))
 FULL = """
 [profile.default]
 url = "https://hooks.example.com/"
@@ -49,7 +49,7 @@ def chosen(
     home: Path,
     flags: Flags | None = None,
     *,
-    up: Running | None = None,
+    up: RunningApi | None = None,
     kafka: bool = False,
     operator: bool = False,
     direct: bool = False,
@@ -58,7 +58,7 @@ def chosen(
     return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct)
 
 
-def asked(home: Path, flags: Flags | None = None, *, up: Running | None = None, operator: bool = False) -> list[str]:
+def asked(home: Path, flags: Flags | None = None, *, up: RunningApi | None = None, operator: bool = False) -> list[str]:
     """URL and key."""
     address = chosen(home, flags, up=up, operator=operator)
     assert address is not None

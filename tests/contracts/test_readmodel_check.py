@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import Connection, delete, select, text, update
 
 from app.adapters.sql import migrate, tables
-from app.adapters.sql.checking import Check, check_counts
+from app.adapters.sql.checking import ReadModelCheck, check_counts
 from app.adapters.sql.database import Database
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
@@ -47,7 +47,7 @@ def _journal(begin_ms: int = BEGUN_MS) -> Journal:
     return journal
 
 
-async def _check(write: SqlProjectionStore, *, not_before_ms: int = 0, repair: bool = False) -> Check:
+async def _check(write: SqlProjectionStore, *, not_before_ms: int = 0, repair: bool = False) -> ReadModelCheck:
     looks: list[tuple[int, int]] = []
     seen = await check_counts(
         write._database, not_before_ms=not_before_ms, repair=repair, on_progress=lambda *look: looks.append(look)

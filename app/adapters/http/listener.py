@@ -27,7 +27,7 @@ _SWEEP_S = 0.5
 _ACCEPT_PAUSE_S = 0.02
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SAY_S = 60.0
-Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+ConnectionHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: reason → how many connections were closed for it
 OnClosed = Callable[[str], None]
 
@@ -83,7 +83,7 @@ class Listener:
         for number in list(self._connections):
             self._shut(number, None)
 
-    def admitting(self, handler: Handle) -> Handle:
+    def admitting(self, handler: ConnectionHandler) -> ConnectionHandler:
         """The handler, which notes that a request is under way, and answers probes alone in the reserve."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -31,7 +31,7 @@ class Difference(NamedTuple):
     rows: dict[str, int]
 
 
-class Check(NamedTuple):
+class ReadModelCheck(NamedTuple):
     """What a check has seen."""
 
     #: hours before that time were not compared, milliseconds since the epoch
@@ -47,7 +47,7 @@ class Check(NamedTuple):
 
 async def check_counts(
     database: Database, *, not_before_ms: int, repair: bool, on_progress: Callable[[int, int], None]
-) -> Check:
+) -> ReadModelCheck:
     """Compare all hours that begin at `not_before_ms` or later; with `repair`, correct them.
 
     `on_progress` gets how many rows are done, of how many. With `repair` the projection waits until the end.
@@ -64,7 +64,7 @@ async def check_counts(
         if repair:
             await _correct(connection, different)
     shown = sorted(different)[:_SHOWN]
-    return Check(from_ms, rows, hours, len(different), shown, repaired=repair and bool(different))
+    return ReadModelCheck(from_ms, rows, hours, len(different), shown, repaired=repair and bool(different))
 
 
 async def _from_ms(connection: AsyncConnection, not_before_ms: int) -> int:

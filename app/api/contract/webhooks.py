@@ -13,7 +13,7 @@ from app.core.model.endpoint import EndpointStatus, Ordering
 from app.core.model.event import Mode
 
 Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
-Headers = Annotated[
+CustomHeaders = Annotated[
     dict[Annotated[str, Meta(max_length=limits.HEADER_NAME)], Annotated[str, Meta(max_length=limits.HEADER_VALUE)]],
     Meta(max_length=limits.HEADERS),
 ]
@@ -46,7 +46,7 @@ class WebhookIn(Input, frozen=True, kw_only=True):
     #: labels for yourself, never sent
     metadata: Metadata = {}
     #: sent with every request; 16 KiB in all
-    headers: Headers = {}
+    headers: CustomHeaders = {}
     #: seconds before attempt 1, 2, …; 30 days in all
     schedule: Schedule | None = None
     #: seconds for one request
@@ -75,7 +75,7 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
     signature: ProfileName | UnsetType | None = UNSET
     description: Description | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
-    headers: Headers | UnsetType = UNSET
+    headers: CustomHeaders | UnsetType = UNSET
     schedule: Schedule | UnsetType | None = UNSET
     timeout: Timeout | UnsetType | None = UNSET
     rate_limit: Rate | UnsetType | None = UNSET
@@ -104,7 +104,7 @@ class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
     records_at_most: int
 
 
-class Circuit(msgspec.Struct, frozen=True, kw_only=True):
+class CircuitOut(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an endpoint is called: while it is silent, only by a probe now and then."""
 
     #: closed: deliveries are sent; open: they wait; half_open: they wait for the answer to the next one, the probe
@@ -144,7 +144,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: str | None
     #: from then on one more failure disables it; null: there is no such time
     disable_at: str | None
-    circuit: Circuit
+    circuit: CircuitOut
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
     recoverable: Recoverable | None

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import Circuit, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
 from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.pagination import page
@@ -235,12 +235,12 @@ def shown(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any =
     )
 
 
-def _circuit(endpoint: Endpoint, now_ms: int) -> Circuit:
+def _circuit(endpoint: Endpoint, now_ms: int) -> CircuitOut:
     mark = endpoint.circuit
     if mark is None:
-        return Circuit(state="closed", since=None, next_probe_at=None)
+        return CircuitOut(state="closed", since=None, next_probe_at=None)
     state: Literal["open", "half_open"] = "open" if now_ms < mark.probe_at_ms else "half_open"
-    return Circuit(state=state, since=iso(mark.since_ms), next_probe_at=iso(mark.probe_at_ms))
+    return CircuitOut(state=state, since=iso(mark.since_ms), next_probe_at=iso(mark.probe_at_ms))
 
 
 def _moment(at_ms: int | None) -> str | None:

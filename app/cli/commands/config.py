@@ -6,14 +6,14 @@ import typer
 
 from app.adapters.secrets.keyring import AesKeyRing
 from app.cli.connect import process_context
-from app.cli.terminal.output import Output, OutputFormat, show
+from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.settings import PREFIX, Settings
 
 app = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
 
 
 @app.command("print")
-def print_config(output: Output = OutputFormat.table) -> None:
+def print_config(output: OutputOption = OutputFormat.table) -> None:
     """Show every setting with its value; secrets stay hidden."""
 
     def work() -> int:

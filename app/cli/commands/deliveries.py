@@ -11,10 +11,10 @@ from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.api_target import ApiTarget
-from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.connect.tenant_options import ModeOption, TenantOption, address
 from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import list_of, only_given
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,23 +24,23 @@ app = typer.Typer(
     "Mended?  hookstream deliveries retry --endpoint ep_… --since 1d --dry-run  counts, without --dry-run it retries.",
 )
 
-Id = Annotated[str, typer.Argument(help="The delivery's id (dlv_…).")]
-Endpoint = Annotated[str | None, typer.Option(metavar="ID", help="Only of this endpoint.")]
-Event = Annotated[str | None, typer.Option(metavar="ID", help="Only of this event.")]
-Type = Annotated[
+DeliveryIdArgument = Annotated[str, typer.Argument(help="The delivery's id (dlv_…).")]
+EndpointOption = Annotated[str | None, typer.Option(metavar="ID", help="Only of this endpoint.")]
+EventOption = Annotated[str | None, typer.Option(metavar="ID", help="Only of this event.")]
+TypeOption = Annotated[
     str | None, typer.Option("--type", help="Only of this event type: a.b, a.*", autocompletion=completion.event_types)
 ]
-Status = Annotated[
+StatusOption = Annotated[
     str | None, typer.Option(metavar="CODE", help="HTTP status of the last attempt, or its class: 503, 5xx.")
 ]
-Result = Annotated[
+ResultOption = Annotated[
     str | None, typer.Option(metavar="WORD", help="Outcome of the last attempt: timeout, refused, dns, tls, http_5xx …")
 ]
-Since = Annotated[
+DeliverySinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Events accepted since: ISO 8601 with zone, or 90s, 2h, 3d ago.")
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Events accepted before, written alike.")]
-Replay = Annotated[str | None, typer.Option(metavar="ID", help="Only those that this replay made.")]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Events accepted before, written alike.")]
+ReplayOption = Annotated[str | None, typer.Option(metavar="ID", help="Only those that this replay made.")]
 _COLUMNS = ("id", "type", "state", "attempts", "last", "accepted")
 #: characters of a terminal that has room for the endpoint, too
 _WIDE = 130
@@ -52,23 +52,23 @@ _AT_ONCE = 1000
 @app.command("list")
 @uses_api
 def list_(
-    endpoint: Endpoint = None,
-    event: Event = None,
-    type_: Type = None,
+    endpoint: EndpointOption = None,
+    event: EventOption = None,
+    type_: TypeOption = None,
     state: Annotated[
         str | None,
         typer.Option(help="Comma-separated: pending, retrying, delivered, dead, cancelled, paused."),
     ] = None,
-    status: Status = None,
-    result: Result = None,
-    since: Since = None,
-    until: Until = None,
-    replay: Replay = None,
+    status: StatusOption = None,
+    result: ResultOption = None,
+    since: DeliverySinceOption = None,
+    until: UntilOption = None,
+    replay: ReplayOption = None,
     any_id: Annotated[str | None, typer.Option("--id", help="The id of a delivery or an event.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show deliveries, newest first."""
     query = only_given(
@@ -98,7 +98,10 @@ def list_(
 @app.command("show")
 @uses_api
 def show_command(
-    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table
+    delivery_id: DeliveryIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer."""
     found = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
@@ -114,22 +117,22 @@ def retry(
     delivery_id: Annotated[
         str | None, typer.Argument(help="The delivery's id (dlv_…); without one: all that the options say.")
     ] = None,
-    endpoint: Endpoint = None,
-    event: Event = None,
-    type_: Type = None,
+    endpoint: EndpointOption = None,
+    event: EventOption = None,
+    type_: TypeOption = None,
     state: Annotated[
         str, typer.Option(help="Of many, comma-separated: dead, retrying, pending, cancelled, delivered.")
     ] = "dead",
-    status: Status = None,
-    result: Result = None,
-    since: Since = None,
-    until: Until = None,
-    replay: Replay = None,
+    status: StatusOption = None,
+    result: ResultOption = None,
+    since: DeliverySinceOption = None,
+    until: UntilOption = None,
+    replay: ReplayOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Of many, at most so many, the newest.")] = _AT_ONCE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be retried; retry nothing.")] = False,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Attempt deliveries once more, at once: one by its id, or all that match.
 
@@ -163,7 +166,10 @@ def retry(
 @app.command("cancel")
 @uses_api
 def cancel(
-    delivery_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table
+    delivery_id: DeliveryIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """End a delivery that waits for its next attempt. A request that is under way is not broken off."""
     show_one(ask(address(tenant, mode), lambda api: api.post("deliveries", delivery_id, "cancel")), output)

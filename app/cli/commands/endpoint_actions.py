@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.cli.commands.endpoints import Id
+from app.cli.commands.endpoints import EndpointIdArgument
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
-from app.cli.terminal.output import Output, OutputFormat, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ _SHOWN = 1000
 @app.command("test")
 @uses_api
 def test(
-    endpoint_id: Id,
+    endpoint_id: EndpointIdArgument,
     event_type: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +33,7 @@ def test(
         str | None,
         typer.Option(help="The event's data: JSON, or @FILE (@- = stdin). Default: the catalogue's example."),
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx."""
     body = only_given({"type": event_type, "data": json_of("--data", data) if data is not None else None})
@@ -62,35 +62,35 @@ def _tell(outcome: dict[str, Any]) -> None:
 
 @app.command("pause")
 @uses_api
-def pause(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def pause(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Hold everything back until `resume`, which delivers it then."""
     _act(endpoint_id, "pause", output)
 
 
 @app.command("resume")
 @uses_api
-def resume(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def resume(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """End a pause: deliver again, beginning with what it held back."""
     _act(endpoint_id, "resume", output)
 
 
 @app.command("disable")
 @uses_api
-def disable(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def disable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Deliver nothing and keep nothing; what it misses can be delivered with `enable` and then `recover`."""
     _act(endpoint_id, "disable", output)
 
 
 @app.command("enable")
 @uses_api
-def enable(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def enable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Deliver again, from now on."""
     _act(endpoint_id, "enable", output)
 
 
 @app.command("recover")
 @uses_api
-def recover(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def recover(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Deliver what an endpoint missed while it was disabled. Shows the replay: `replay show ID` says how far it is."""
     _act(endpoint_id, "recover", output)
 
@@ -98,7 +98,7 @@ def recover(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
 @app.command("rotate-secret")
 @uses_api
 def rotate_secret(
-    endpoint_id: Id,
+    endpoint_id: EndpointIdArgument,
     overlap: Annotated[
         int | None,
         typer.Option(help="Seconds during which the earlier secret signs along, 0 to 604800.", show_default="86400"),
@@ -110,7 +110,7 @@ def rotate_secret(
         str | None, typer.Option(metavar="FILE", help=f"File with the new secret {WHY_FILE}.")
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Sign no more, where the profile allows it.")] = False,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day."""
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))

@@ -10,7 +10,7 @@ from app.cli.connect import completion, endpoints_over_kafka, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_url, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.terminal.inputs import WHY_FILE, list_of, only_given, pairs_of, seconds_of, secret_of
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import ConfigError
 from app.profiles.catalog import PROFILES
 
@@ -20,12 +20,12 @@ app = typer.Typer(
     "itself, where neither --url nor a profile names an API; the other commands need the API.",
 )
 
-Id = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
-Tenant = Annotated[
+EndpointIdArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+EndpointTenantOption = Annotated[
     str | None,
     typer.Option(help="Whose events it gets (over Kafka: a key of the API has its own).", show_default="default"),
 ]
-Mode = Annotated[
+EndpointModeOption = Annotated[
     str | None,
     typer.Option(
         help="live or test: two worlds that never mix (a key of the API has one).",
@@ -33,30 +33,32 @@ Mode = Annotated[
         autocompletion=completion.modes,
     ),
 ]
-Events = Annotated[
+EventsOption = Annotated[
     str,
     typer.Option(
         help="Types to subscribe to, comma-separated: exact, `*`, or `recording.*`.",
         autocompletion=completion.event_patterns,
     ),
 ]
-WireFormat = Annotated[
+WireFormatOption = Annotated[
     str | None,
     typer.Option(
         help=f"Wire format: {', '.join(PROFILES)}. Default: tenant's.", autocompletion=completion.wire_formats
     ),
 ]
-Secret = Annotated[str | None, typer.Option(help="Signing secret; one is made when left out. Better a file:")]
-SecretFile = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
-Header = Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")]
-Label = Annotated[list[str] | None, typer.Option(help="A label for yourself, never sent: name=value. Repeatable.")]
-Schedule = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")]
-Timeout = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
-RateLimit = Annotated[float | None, typer.Option(help="Requests per second.")]
-InFlight = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
-AfterFailures = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
-AfterDays = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
-Signature = Annotated[
+SecretOption = Annotated[str | None, typer.Option(help="Signing secret; one is made when left out. Better a file:")]
+SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
+HeaderOption = Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")]
+LabelOption = Annotated[
+    list[str] | None, typer.Option(help="A label for yourself, never sent: name=value. Repeatable.")
+]
+ScheduleOption = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")]
+TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
+RateLimitOption = Annotated[float | None, typer.Option(help="Requests per second.")]
+InFlightOption = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
+AfterFailuresOption = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
+AfterDaysOption = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
+SignatureOption = Annotated[
     str | None,
     typer.Option(help="Send this profile's signature instead of its own.", autocompletion=completion.wire_formats),
 ]
@@ -78,27 +80,27 @@ _CLEARABLE = (
 @uses_api
 def add(
     url: Annotated[str, typer.Argument(help="Where to send: https://…")],
-    tenant: Tenant = None,
-    mode: Mode = None,
-    profile: WireFormat = None,
-    events: Events = "*",
-    secret: Secret = None,
-    secret_file: SecretFile = None,
+    tenant: EndpointTenantOption = None,
+    mode: EndpointModeOption = None,
+    profile: WireFormatOption = None,
+    events: EventsOption = "*",
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
     no_secret: Annotated[bool, typer.Option("--no-secret", help="Do not sign (where the profile allows it).")] = False,
-    signature: Signature = None,
+    signature: SignatureOption = None,
     ordering: Annotated[
         str, typer.Option(help="none, or fifo: one delivery per ordering key at a time, in order.")
     ] = "none",
     description: Annotated[str, typer.Option(help="For people.")] = "",
-    header: Header = None,
-    label: Label = None,
-    schedule: Schedule = None,
-    timeout: Timeout = None,
-    rate_limit: RateLimit = None,
-    max_in_flight: InFlight = None,
-    disable_after_failures: AfterFailures = None,
-    disable_after_days: AfterDays = None,
-    output: Output = OutputFormat.table,
+    header: HeaderOption = None,
+    label: LabelOption = None,
+    schedule: ScheduleOption = None,
+    timeout: TimeoutOption = None,
+    rate_limit: RateLimitOption = None,
+    max_in_flight: InFlightOption = None,
+    disable_after_failures: AfterFailuresOption = None,
+    disable_after_days: AfterDaysOption = None,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register an endpoint. Its signing secret is shown once, now."""
     address = api_or_kafka()
@@ -139,7 +141,7 @@ def list_(
     status: Annotated[
         str | None, typer.Option(help="Only active, paused or disabled ones.", autocompletion=completion.statuses)
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody."""
     address = api_or_kafka()
@@ -156,7 +158,7 @@ def list_(
 
 @app.command("show")
 @uses_api
-def show_command(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def show_command(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Show one endpoint."""
     address = api_or_kafka()
     if address is None:
@@ -168,7 +170,7 @@ def show_command(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
 @app.command("update")
 @uses_api
 def update(
-    endpoint_id: Id,
+    endpoint_id: EndpointIdArgument,
     new_url: Annotated[
         str | None,
         typer.Option(help="Where to send from now on. (--url says the same where neither key nor --as is given.)"),
@@ -182,15 +184,15 @@ def update(
         str | None,
         typer.Option(help="active or disabled (pausing: endpoints pause).", autocompletion=completion.statuses),
     ] = None,
-    signature: Signature = None,
+    signature: SignatureOption = None,
     header: Annotated[list[str] | None, typer.Option(help="Replace all headers: 'Name: value'. Repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Replace all labels: name=value. Repeatable.")] = None,
-    schedule: Schedule = None,
-    timeout: Timeout = None,
-    rate_limit: RateLimit = None,
-    max_in_flight: InFlight = None,
-    disable_after_failures: AfterFailures = None,
-    disable_after_days: AfterDays = None,
+    schedule: ScheduleOption = None,
+    timeout: TimeoutOption = None,
+    rate_limit: RateLimitOption = None,
+    max_in_flight: InFlightOption = None,
+    disable_after_failures: AfterFailuresOption = None,
+    disable_after_days: AfterDaysOption = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
@@ -199,7 +201,7 @@ def update(
         ),
     ] = None,
     expect_version: Annotated[int | None, typer.Option(help="Refuse when somebody has changed it meanwhile.")] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Change the named fields of an endpoint."""
     said = flags()
@@ -246,7 +248,7 @@ def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | No
 
 @app.command("remove")
 @uses_api
-def remove(endpoint_id: Id, output: Output = OutputFormat.table) -> None:
+def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
     """Remove an endpoint; its deliveries under way are cancelled."""
     address = api_or_kafka()
     if address is None:

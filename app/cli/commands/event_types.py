@@ -9,11 +9,11 @@ import typer
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import json_of, only_given
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(no_args_is_help=True, help="The catalogue of event types, and types of your own (through the API).")
 
-Name = Annotated[str, typer.Argument(help="For example order.shipped.", autocompletion=completion.event_types)]
+NameArgument = Annotated[str, typer.Argument(help="For example order.shipped.", autocompletion=completion.event_types)]
 
 
 def _schema_modes(incomplete: str) -> list[str]:
@@ -26,7 +26,7 @@ def list_(
     profile: Annotated[
         str | None, typer.Option(help="Only of this product's catalogue.", autocompletion=completion.wire_formats)
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show the event types that the key's tenant may use."""
     query = only_given({"profile": profile})
@@ -36,7 +36,7 @@ def list_(
 
 @app.command("show")
 @uses_api
-def show_command(name: Name, output: Output = OutputFormat.table) -> None:
+def show_command(name: NameArgument, output: OutputOption = OutputFormat.table) -> None:
     """Show one event type with its schema and example."""
     show_one(ask(the_api(), lambda api: api.get("event-types", name)), output)
 
@@ -44,7 +44,7 @@ def show_command(name: Name, output: Output = OutputFormat.table) -> None:
 @app.command("put")
 @uses_api
 def put(
-    name: Name,
+    name: NameArgument,
     schema: Annotated[
         str | None, typer.Option(metavar="FILE", help="File with the JSON Schema (2020-12) of `data`; - = stdin.")
     ] = None,
@@ -57,7 +57,7 @@ def put(
         ),
     ] = "off",
     description: Annotated[str, typer.Option(help="For people.")] = "",
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register an event type of your own, or replace it."""
     given = json_of("--schema", "@" + schema) if schema is not None else None
@@ -67,7 +67,7 @@ def put(
 
 @app.command("remove")
 @uses_api
-def remove(name: Name, output: Output = OutputFormat.table) -> None:
+def remove(name: NameArgument, output: OutputOption = OutputFormat.table) -> None:
     """Remove an event type of your own."""
     ask(the_api(), lambda api: api.delete("event-types", name))
     show_one({"name": name, "removed": True}, output)

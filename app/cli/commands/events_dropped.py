@@ -10,7 +10,7 @@ import typer
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.scan import newest
 from app.cli.connect import process_context
-from app.cli.terminal.output import Output, OutputFormat, show
+from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.model.timestamps import iso, moment
 from app.core.records import duplicate
 from app.core.topics.names import TopicName
@@ -19,16 +19,18 @@ from app.runtime.topics import topics_of
 
 app = typer.Typer()
 
-Since = Annotated[str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time with zone.")]
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
+DroppedSinceOption = Annotated[
+    str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time with zone.")
+]
+LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
 
 
 @app.command("rejected")
 def rejected(
     tenant: Annotated[str | None, typer.Option(help="Only records whose header `tenant` says so.")] = None,
-    since: Since = "1d",
-    limit: Limit = 100,
-    output: Output = OutputFormat.table,
+    since: DroppedSinceOption = "1d",
+    limit: LimitOption = 100,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show the records that are no events, with the reason (from events.rejected, over Kafka)."""
 
@@ -55,9 +57,9 @@ def rejected(
 @app.command("duplicates")
 def duplicates(
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
-    since: Since = "1d",
-    limit: Limit = 100,
-    output: Output = OutputFormat.table,
+    since: DroppedSinceOption = "1d",
+    limit: LimitOption = 100,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show the events that were dropped since their idempotency key had been seen (from events.duplicates, over Kafka).
 

@@ -13,7 +13,7 @@ from app.cli.commands.endpoints import check_reach
 from app.cli.connect import completion, event_batches, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
 from app.cli.connect.api_target import ApiTarget
-from app.cli.terminal.output import Output, OutputFormat, show
+from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.errors import MalformedEvent
 from app.core.records.raw_event import Coordinates, understand
 from app.core.topics.names import TopicName
@@ -36,7 +36,7 @@ def send(
             autocompletion=completion.modes,
         ),
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Append events to events.raw and wait for the broker's acknowledgement.
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from app.cli.connect.api_connection import ask, uses_api
-from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.connect.tenant_options import ModeOption, TenantOption, address
 from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import Output, OutputFormat, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 
 app = typer.Typer()
 
@@ -30,9 +30,9 @@ def show(
     after: Annotated[
         str | None, typer.Option(metavar="PARTITION:OFFSET", help="Go on with a search that has not reached the end.")
     ] = None,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show an event, its data, and why each endpoint got it or did not (through the API).
 

@@ -11,7 +11,7 @@ from app.adapters.secrets.keyring import generate_ring
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +43,7 @@ def create(
     expires_at: Annotated[
         str | None, typer.Option(help="End of its validity, for example 2027-01-31T00:00:00Z. Default: never.")
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Make a key. It is shown once, now.
 
@@ -57,7 +57,7 @@ def create(
 @uses_api
 def list_(
     tenant: Annotated[str | None, typer.Option(help="Of this tenant; default: of all registered ones.")] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show keys: all but the key itself, of which the last four characters are known."""
     found = ask(the_api(operator=True), lambda api: _keys(api, tenant))
@@ -74,7 +74,7 @@ async def _keys(api: ApiClient, tenant: str | None) -> list[dict[str, Any]]:
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, from `keys list`; not the key itself.")],
     tenant: Annotated[str, typer.Option(help="Whose key it is.")],
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Make a key worthless, at once."""
     ask(the_api(operator=True), lambda api: api.delete("tenants", tenant, "keys", key_id))

@@ -11,7 +11,7 @@ from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.scan import latest
 from app.cli.connect import process_context
 from app.cli.connect.registry_session import session
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
@@ -24,15 +24,15 @@ app = typer.Typer(
     help="The lines of endpoints with `ordering: fifo`: one for each ordering key. A delivery that has used up its "
     "schedule blocks its line, unless the endpoint says on_exhausted: skip. Over Kafka.",
 )
-Endpoint = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
-Key = Annotated[str, typer.Argument(help="The ordering key.")]
+EndpointArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+KeyArgument = Annotated[str, typer.Argument(help="The ordering key.")]
 
 
 @app.command("show")
 def show_(
-    endpoint_id: Endpoint,
+    endpoint_id: EndpointArgument,
     blocked: Annotated[bool, typer.Option("--blocked", help="Only lines that wait behind a dead delivery.")] = False,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
 
@@ -52,13 +52,13 @@ def show_(
 
 
 @app.command("skip")
-def skip(endpoint_id: Endpoint, ordering_key: Key, output: Output = OutputFormat.table) -> None:
+def skip(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
     """Go on behind the dead delivery; it stays in deliveries.dead."""
     show_one(process_context.run(_order("skip", endpoint_id, ordering_key)), output)
 
 
 @app.command("drop")
-def drop(endpoint_id: Endpoint, ordering_key: Key, output: Output = OutputFormat.table) -> None:
+def drop(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
     """Give up everything that waits in the line: it goes to deliveries.dead, reason `ordering_dropped`."""
     show_one(process_context.run(_order("drop", endpoint_id, ordering_key)), output)
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from app.adapters.sql import migrate
 from app.adapters.sql.checking import Difference
 from app.cli.connect import process_context
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.model.timestamps import iso
 from app.core.readmodel.batch import TOPICS
 from app.runtime.build.projection import count_again, database_of, extents, read_store
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 
 @app.command("status")
-def status(output: Output = OutputFormat.table) -> None:
+def status(output: OutputOption = OutputFormat.table) -> None:
     """Show where it is, and how many records are not in it yet. Exit code 1: its schema is not that of this program."""
     told, is_current = process_context.run(_status())
     if output is OutputFormat.json:
@@ -103,7 +103,7 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Correct what differs. The role projection waits meanwhile.")
     ] = False,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Count all hours again from the attempts in the read model. Exit code 1: counters differ, and were not repaired.
 

@@ -11,11 +11,11 @@ from app.adapters.clock import SystemClock
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.api_target import ApiTarget
-from app.cli.connect.tenant_options import ModeOption, Tenant
+from app.cli.connect.tenant_options import ModeOption, TenantOption
 from app.cli.connect.tenant_options import address as address_of
 from app.cli.terminal import replay_progress
 from app.cli.terminal.inputs import list_of, only_given
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model import timestamps
 
@@ -33,8 +33,8 @@ class Only(StrEnum):
     missing = "missing"
 
 
-Id = Annotated[str, typer.Argument(help="The replay's id.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it has ended.")]
+ReplayIdArgument = Annotated[str, typer.Argument(help="The replay's id.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it has ended.")]
 
 
 @app.command("start")
@@ -63,10 +63,10 @@ def start(
         typer.Option(metavar="N", help="Deliveries per second at most.", show_default="as fast as they are taken"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be delivered; deliver nothing.")] = False,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    wait: Wait = True,
-    output: Output = OutputFormat.table,
+    wait: WaitOption = True,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay."""
     try:
@@ -100,7 +100,7 @@ def start(
 
 @app.command("list")
 @uses_api
-def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
+def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOption = OutputFormat.table) -> None:
     """Show the replays of the key's tenant and mode."""
     found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
     show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
@@ -109,11 +109,11 @@ def list_(tenant: Tenant = None, mode: ModeOption = None, output: Output = Outpu
 @app.command("show")
 @uses_api
 def show_command(
-    replay_id: Id,
+    replay_id: ReplayIdArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until it has ended.")] = False,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show one replay: its state, and how many deliveries it has appended."""
     address = address_of(tenant, mode)
@@ -123,21 +123,36 @@ def show_command(
 
 @app.command("pause")
 @uses_api
-def pause(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
+def pause(
+    replay_id: ReplayIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Append nothing more of a replay until `replay resume`; what it has appended is delivered."""
     _act(replay_id, "pause", address_of(tenant, mode), output)
 
 
 @app.command("resume")
 @uses_api
-def resume(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
+def resume(
+    replay_id: ReplayIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Go on with a replay where it was paused."""
     _act(replay_id, "resume", address_of(tenant, mode), output)
 
 
 @app.command("cancel")
 @uses_api
-def cancel(replay_id: Id, tenant: Tenant = None, mode: ModeOption = None, output: Output = OutputFormat.table) -> None:
+def cancel(
+    replay_id: ReplayIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Append nothing more of a replay; what it has appended is delivered."""
     _act(replay_id, "cancel", address_of(tenant, mode), output)
 

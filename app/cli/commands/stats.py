@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.connect.api_connection import ask, uses_api
-from app.cli.connect.tenant_options import ModeOption, Tenant, address
+from app.cli.connect.tenant_options import ModeOption, TenantOption, address
 from app.cli.terminal import output as out
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import Output, OutputFormat
+from app.cli.terminal.output import OutputFormat, OutputOption
 
 _COLUMNS = ("hour", "attempts", "success", "delivered", "dead", "ms 50/95/99 %")
 
@@ -22,9 +22,9 @@ def stats(
         str | None, typer.Option(metavar="TIME", help="ISO 8601 with zone, or 90s, 2h, 3d ago.", show_default="24h")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Written alike.", show_default="now")] = None,
-    tenant: Tenant = None,
+    tenant: TenantOption = None,
     mode: ModeOption = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show how deliveries went (through the API): attempts, success rate and latency, by hour and in all.
 

@@ -10,7 +10,7 @@ from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, the_api, uses_api
 from app.cli.connect.registry_session import session
-from app.cli.terminal.output import Output, OutputFormat, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.model.tenant import Tenant
 from app.core.records.command import PutTenant
@@ -39,7 +39,7 @@ def add(
             help="Whether endpoints may subscribe to types that no catalogue knows. Default: only with `standard`.",
         ),
     ] = None,
-    output: Output = OutputFormat.table,
+    output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register a tenant, or replace what is known of it. Events of unregistered tenants are delivered all the same."""
     emails = tuple(notify_email or ())
@@ -79,7 +79,7 @@ async def _register(api: ApiClient, tenant_id: str, body: dict[str, Any]) -> dic
 
 @app.command("list")
 @uses_api
-def list_(output: Output = OutputFormat.table) -> None:
+def list_(output: OutputOption = OutputFormat.table) -> None:
     """Show all tenants."""
 
     async def work() -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def list_(output: Output = OutputFormat.table) -> None:
 @app.command("show")
 @uses_api
 def show_command(
-    tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")], output: Output = OutputFormat.table
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")], output: OutputOption = OutputFormat.table
 ) -> None:
     """Show one tenant (through the API)."""
     show_one(ask(the_api(operator=True), lambda api: api.get("tenants", tenant_id)), output)

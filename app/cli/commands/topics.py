@@ -8,7 +8,7 @@ import typer
 
 from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
-from app.cli.terminal.output import Output, OutputFormat, show
+from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.topics.drift import TopicDrift, TopicStep, plan
 from app.runtime.topics import topics_of
 
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Topics as code: topics/*.yaml is w
 
 
 @app.command("plan")
-def plan_command(output: Output = OutputFormat.table) -> None:
+def plan_command(output: OutputOption = OutputFormat.table) -> None:
     """Show what separates the cluster from topics/*.yaml. Exit code 0: nothing; 2: something."""
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
@@ -24,7 +24,7 @@ def plan_command(output: Output = OutputFormat.table) -> None:
 
 
 @app.command("apply")
-def apply_command(output: Output = OutputFormat.table) -> None:
+def apply_command(output: OutputOption = OutputFormat.table) -> None:
     """Create what is missing and set what differs. Nothing is deleted, no partition count is changed."""
 
     async def work() -> tuple[list[TopicStep], list[str]]:
@@ -42,7 +42,7 @@ def apply_command(output: Output = OutputFormat.table) -> None:
 
 
 @app.command("verify")
-def verify_command(output: Output = OutputFormat.table) -> None:
+def verify_command(output: OutputOption = OutputFormat.table) -> None:
     """Like plan, for scripts: exit code 1 when the cluster differs in anything."""
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
@@ -68,6 +68,6 @@ async def _steps() -> list[TopicStep]:
 
 def _show(steps: list[TopicStep], output: OutputFormat, empty: str) -> None:
     rows: list[dict[str, Any]] = [
-        {"step": step.sentence(), "topic": step.spec.name, "kind": type(step).__name__.lower()} for step in steps
+        {"step": step.sentence(), "topic": step.spec.name, "kind": type(step).__struct_config__.tag} for step in steps
     ]
     show(rows, ("step",), output, empty)

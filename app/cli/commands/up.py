@@ -141,7 +141,7 @@ def _tell_dashboard(api_url: str, settings: Settings) -> None:
 
 
 def _leave_note(note: Path, service: Service) -> None:
-    running = process_context.Running(pid=os.getpid(), bootstrap=service.bootstrap, api_url=service.api_url)
+    running = process_context.RunningService(pid=os.getpid(), bootstrap=service.bootstrap, api_url=service.api_url)
     fresh = note.with_suffix(".new")
     fresh.write_bytes(msgspec.json.encode(running))
     fresh.replace(note)

@@ -18,7 +18,7 @@ import typer
 
 from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
-from app.cli.connect.api_target import ApiTarget, Flags, Running, choose
+from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.terminal.inputs import WHY_FILE
 from app.core.errors import HookstreamError
 from app.settings import SecretText
@@ -126,7 +126,7 @@ def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
     return process_context.run(whole())
 
 
-def _running_up() -> Running | None:
+def _running_up() -> RunningApi | None:
     settings = process_context.settings()
     found = process_context.running(settings.data_dir)
     if found is None:
@@ -137,7 +137,7 @@ def _running_up() -> Running | None:
             token = SecretText((settings.data_dir / "admin.token").read_text(encoding="ascii").strip())
         except (OSError, UnicodeDecodeError):
             token = None
-    return Running(found.api_url, token)
+    return RunningApi(found.api_url, token)
 
 
 def _remark(address: ApiTarget) -> None:

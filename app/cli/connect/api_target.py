@@ -36,7 +36,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
         return self.key is not None or self.key_file is not None
 
 
-class Running(msgspec.Struct, frozen=True):
+class RunningApi(msgspec.Struct, frozen=True):
     """The `hookstream up` of the data folder."""
 
     api_url: str
@@ -56,7 +56,7 @@ class ApiTarget(msgspec.Struct, frozen=True):
 
 
 def choose(
-    flags: Flags, environ: Mapping[str, str], find_up: Callable[[], Running | None], *, operator: bool, direct: bool
+    flags: Flags, environ: Mapping[str, str], find_up: Callable[[], RunningApi | None], *, operator: bool, direct: bool
 ) -> ApiTarget | None:
     """The API to use; None: Kafka itself, which `direct` allows. `ConfigError` says how to name one."""
     kafka = any(environ.get(f"{PREFIX}BOOTSTRAP_SERVERS{end}") for end in ("", "_FILE"))
@@ -107,7 +107,7 @@ def _how(environ: Mapping[str, str], kafka: bool, operator: bool) -> str:
     return said
 
 
-def _no_key(url: str, profile: ApiProfile | None, up: Running | None, operator: bool) -> str:
+def _no_key(url: str, profile: ApiProfile | None, up: RunningApi | None, operator: bool) -> str:
     if profile is not None:
         field = "admin_token" if operator else "key"
         return f"{profile.file}: [profile.{profile.name}] has neither {field} nor {field}_file; or give --key-file FILE"
@@ -128,7 +128,7 @@ _EXAMPLE = """Such a file:
   admin_token_file = "admin.token" # for `tenants` and `keys`"""
 
 
-def _source(profile: ApiProfile | None, up: Running | None) -> str | None:
+def _source(profile: ApiProfile | None, up: RunningApi | None) -> str | None:
     if profile is not None:
         return f"profile {profile.name} of {profile.file}"
     return "the running `hookstream up`" if up is not None else None

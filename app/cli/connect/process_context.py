@@ -32,7 +32,7 @@ T = TypeVar("T")
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
 
 
-class Running(msgspec.Struct, frozen=True):
+class RunningService(msgspec.Struct, frozen=True):
     """What a running `hookstream up` leaves in its data folder, so that other commands find it."""
 
     pid: int
@@ -62,10 +62,10 @@ def with_operator_token(known: Settings) -> Settings:
     return msgspec.structs.replace(known, admin_token=SecretText(operator_token_in(known.data_dir)))
 
 
-def running(data_dir: Path) -> Running | None:
+def running(data_dir: Path) -> RunningService | None:
     """The `hookstream up` that is at work in a data folder, if any."""
     try:
-        found = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=Running)
+        found = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=RunningService)
         os.kill(found.pid, 0)
     except (OSError, msgspec.MsgspecError):
         return None

@@ -12,24 +12,24 @@ from app.cli.connect.api_connection import the_api
 from app.cli.connect.api_target import ApiTarget
 
 
-class Mode(StrEnum):
+class ModeChoice(StrEnum):
     """The value of `--mode`."""
 
     live = "live"
     test = "test"
 
 
-Tenant = Annotated[
+TenantOption = Annotated[
     str | None,
     typer.Option(metavar="T", help="Act for this tenant, with the operator's token; else the key says whose it is."),
 ]
-ModeOption = Annotated[Mode | None, typer.Option(help="With --tenant.", show_default="live")]
+ModeOption = Annotated[ModeChoice | None, typer.Option(help="With --tenant.", show_default="live")]
 
 
-def address(tenant: str | None, mode: Mode | None) -> ApiTarget:
+def address(tenant: str | None, mode: ModeChoice | None) -> ApiTarget:
     """The API, with the tenant and mode to act for."""
     if tenant is None:
         if mode is not None:
             raise typer.BadParameter("--mode belongs to --tenant: a key has its mode")
         return the_api()
-    return msgspec.structs.replace(the_api(operator=True), acting_for=(tenant, (mode or Mode.live).value))
+    return msgspec.structs.replace(the_api(operator=True), acting_for=(tenant, (mode or ModeChoice.live).value))

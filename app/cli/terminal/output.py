@@ -23,7 +23,7 @@ class OutputFormat(StrEnum):
 #: columns whose values people copy, or look for
 _WHOLE = ("id", "endpoint", "name", "state")
 
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="json for programs, table for people.")]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="json for programs, table for people.")]
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: OutputFormat, empty: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["beginning_lost", "end_lost", "made_again", "shorter"]
+LogMoveKind = Literal["beginning_lost", "end_lost", "made_again", "shorter"]
 
 _STAMP = "log="
 _END = ";"
@@ -22,7 +22,7 @@ STAMP_LENGTH = len(_STAMP) + 32 + len(_END)
 class LogMove(NamedTuple):
     """What became of a partition's log."""
 
-    kind: Kind
+    kind: LogMoveKind
     #: where reading was to go on, and where it does
     position: int
     resume: int

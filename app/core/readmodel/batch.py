@@ -32,7 +32,7 @@ from app.core.readmodel.snapshot import (
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import REASSIGNED, Attempt
 from app.core.records.audit import AuditEntry
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.topics.names import TopicName
 
 #: the topics that are read, in the order in which their records of one poll are taken
@@ -53,7 +53,7 @@ class Read(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Iterable[Header]: ...
+    def headers(self) -> Iterable[RecordHeader]: ...
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class AuditLine(NamedTuple):
     entry: AuditEntry
 
 
-class Request(NamedTuple):
+class CountedRequest(NamedTuple):
     """A request that was made and is counted."""
 
     fact: DeliveryFact
@@ -122,7 +122,7 @@ class End(NamedTuple):
     requested: bool
 
 
-class Settlement(NamedTuple):
+class ProjectedSettlement(NamedTuple):
     """What one write adds to the rows that are there."""
 
     changed: list[DeliverySnapshot]
@@ -138,7 +138,7 @@ class ProjectionBatch:
         #: with the time
         self.notices: list[tuple[ProjectedNotice, int]] = []
         self.audit: list[AuditLine] = []
-        self.requests: list[Request] = []
+        self.requests: list[CountedRequest] = []
         self.ends: list[End] = []
         self.unreadable = 0
 
@@ -149,9 +149,9 @@ class ProjectionBatch:
         except (Defect, ValueError, RecursionError, OverflowError):
             self.unreadable += 1
 
-    def settle(self, current: Mapping[str, DeliverySnapshot]) -> Settlement:
+    def settle(self, current: Mapping[str, DeliverySnapshot]) -> ProjectedSettlement:
         """The rows of the facts, given the current ones, and what is counted. The same answer to the same question."""
-        return Settlement(self._changed(current), self._tally(current))
+        return ProjectedSettlement(self._changed(current), self._tally(current))
 
     def _changed(self, current: Mapping[str, DeliverySnapshot]) -> list[DeliverySnapshot]:
         standings: dict[str, DeliverySnapshot] = {}
@@ -249,7 +249,7 @@ def _take_attempt(portion: ProjectionBatch, record: Read) -> None:
 def _count(portion: ProjectionBatch, said: Attempt, fact: DeliveryFact, record: Read, *, requested: bool) -> None:
     if requested:
         ok = said.state == "delivered"
-        portion.requests.append(Request(fact, record.partition, ok, said.duration_ms))
+        portion.requests.append(CountedRequest(fact, record.partition, ok, said.duration_ms))
     if fact.state in ("delivered", "dead", "cancelled"):
         portion.ends.append(End(fact, record.partition, record.offset, requested))
 

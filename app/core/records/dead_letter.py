@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.record import Kept
 
 #: the headers of a delivery that waits for its endpoint's resume
-PUT_ASIDE: list[Header] = [("reason", b"paused"), ("last-result", b"paused")]
+PUT_ASIDE: list[RecordHeader] = [("reason", b"paused"), ("last-result", b"paused")]
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
     (
@@ -31,7 +31,7 @@ def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
     return record.key == endpoint_key and ("reason", b"paused") in record.headers
 
 
-def released(headers: Sequence[Header], position: int) -> list[Header]:
+def released(headers: Sequence[RecordHeader], position: int) -> list[RecordHeader]:
     """The headers of a delivery that was put aside and goes on.
 
     `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read

@@ -8,7 +8,7 @@ from typing import cast, get_args
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery, ManualAction
 from app.core.model.event import Event, EventFormat, Mode
-from app.core.records.headers import _DIGITS, Header, _short, number, texts
+from app.core.records.headers import _DIGITS, RecordHeader, _short, number, texts
 
 #: the header of a delivery whose event did not fit into a topic: how many bytes were left out
 OMITTED = "body-omitted"
@@ -26,7 +26,7 @@ def event_headers(
     replay_id: str,
     position: int,
     source: tuple[int, int] | None = None,
-) -> list[Header]:
+) -> list[RecordHeader]:
     """What all deliveries of one event share; `with_delivery` adds the rest.
 
     `source` is the event's partition and offset in events.raw.
@@ -55,12 +55,12 @@ def event_headers(
     return headers
 
 
-def with_delivery(shared: list[Header], delivery_id: str) -> list[Header]:
+def with_delivery(shared: list[RecordHeader], delivery_id: str) -> list[RecordHeader]:
     """The headers of one delivery of an event."""
     return [("delivery-id", delivery_id.encode()), *shared]
 
 
-def encode(delivery: Delivery) -> list[Header]:
+def encode(delivery: Delivery) -> list[RecordHeader]:
     """All headers of a delivery that waits or goes on (retry, deferral, dead)."""
     headers = [
         ("delivery-id", delivery.id.encode()),
@@ -102,7 +102,7 @@ def encode(delivery: Delivery) -> list[Header]:
     return headers
 
 
-def decode(key: bytes | None, value: bytes | None, headers: Iterable[Header]) -> tuple[Delivery, int]:
+def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeader]) -> tuple[Delivery, int]:
     """The delivery of a record, and the registry position that its reader must have reached (0: any).
 
     `Defect` when a required header is missing or none that we write: nobody but us should write these topics, but
@@ -156,7 +156,7 @@ def _one_of(known: frozenset[str], text: str) -> str:
     return text
 
 
-def due_at_ms(headers: Iterable[Header], now_ms: int) -> int:
+def due_at_ms(headers: Iterable[RecordHeader], now_ms: int) -> int:
     """The `due-at` header alone; 0 (at once) when it is absent, unreadable or farther ahead than anybody waits."""
     for name, text in headers:
         if name == "due-at":

@@ -12,7 +12,7 @@ import msgspec
 
 from app.core.errors import Defect
 from app.core.model.event import Mode
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 
 _HEADERS = {
     "idempotency_key": "idempotency-key",
@@ -49,12 +49,12 @@ class DuplicateNotice(msgspec.Struct, frozen=True, kw_only=True, rename=_HEADERS
     first_timestamp_ms: int
 
 
-def write(dropped: DuplicateNotice) -> list[Header]:
+def write(dropped: DuplicateNotice) -> list[RecordHeader]:
     """The headers."""
     return [(name, str(value).encode()) for name, value in msgspec.to_builtins(dropped).items()]
 
 
-def read(headers: Iterable[Header]) -> DuplicateNotice:
+def read(headers: Iterable[RecordHeader]) -> DuplicateNotice:
     """The reverse; `Defect` when it is not ours."""
     try:
         named = {name: text.decode() for name, text in headers if text is not None}

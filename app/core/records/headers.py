@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-Header = tuple[str, bytes]
+RecordHeader = tuple[str, bytes]
 #: characters of a header's text; what we write is shorter, and an attempt record repeats some of it as JSON
 _LONGEST = 1024
 #: digits of a header's number: what JSON readers and floats can still take
@@ -20,7 +20,7 @@ class Sized(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Iterable[Header]: ...
+    def headers(self) -> Iterable[RecordHeader]: ...
 
 
 def size_of(record: Sized) -> int:
@@ -29,7 +29,7 @@ def size_of(record: Sized) -> int:
     return len(record.key or b"") + len(record.value or b"") + framing
 
 
-def texts(headers: Iterable[Header]) -> dict[str, str]:
+def texts(headers: Iterable[RecordHeader]) -> dict[str, str]:
     """Headers by name; `ValueError` when one is not UTF-8, or longer than any that we write."""
     return {name: _short(text.decode()) for name, text in headers if text is not None}
 

@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from app.core.errors import Defect
-from app.core.records.headers import Header, number, texts
+from app.core.records.headers import RecordHeader, number, texts
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -45,39 +45,39 @@ _OUTCOMES = frozenset(get_args(SettledAs))
 GateState = Literal["open", "aside", "held"]
 _STATES = frozenset(get_args(GateState))
 #: the mark of an arrival that a resume brings
-RESUMED: Header = ("resumed", b"1")
+RESUMED: RecordHeader = ("resumed", b"1")
 #: of a record of this topic, not of the delivery itself
 _OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
 #: characters of an ordering key, as at intake
 _LONGEST_KEY = 512
 
 
-def settlement(arrival: int, outcome: SettledAs, ordering_key: str) -> list[Header]:
+def settlement(arrival: int, outcome: SettledAs, ordering_key: str) -> list[RecordHeader]:
     """The headers of a settlement; its key is the endpoint's id."""
     return [("settled", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
 
 
-def comes_back(arrival: int) -> list[Header]:
+def comes_back(arrival: int) -> list[RecordHeader]:
     """What makes a delivery's record the settlement of its arrival, where its endpoint is paused: it waits again."""
     return [("settled", b"%d" % arrival), ("outcome", b"aside")]
 
 
-def of_delivery(headers: Iterable[Header]) -> list[Header]:
+def of_delivery(headers: Iterable[RecordHeader]) -> list[RecordHeader]:
     """What of a record's headers is the delivery's."""
     return [(name, text) for name, text in headers if text is not None and name not in _OWN]
 
 
-def step(to: GateState, stint: str = "") -> list[Header]:
+def step(to: GateState, stint: str = "") -> list[RecordHeader]:
     """The headers of what a resume says to a gate; its key is the endpoint's id."""
     return [("gate", to.encode()), ("stint", stint.encode())]
 
 
-def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[Header]:
+def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[RecordHeader]:
     """The headers of an operator's order; its key is the endpoint's id."""
     return [("order", order.encode()), ("ordering-key", ordering_key.encode())]
 
 
-def read(headers: Iterable[Header]) -> tuple[str, OrderedRecord]:
+def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
     """The ordering key (of a step: none), and what the record says; `Defect` when it is not ours."""
     try:
         named = texts(headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 
 
 class Kept(Protocol):
@@ -22,4 +22,4 @@ class Kept(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[Header]: ...
+    def headers(self) -> Sequence[RecordHeader]: ...

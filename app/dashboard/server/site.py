@@ -41,7 +41,7 @@ _DEADLINE_S = 75.0
 #: bytes and fields of a form; a stranger's is that of the sign-in
 _MAX_FORM, _MAX_FIELDS = 512 * 1024, 1000
 _MAX_STRANGERS_FORM, _MAX_STRANGERS_FIELDS = 8 * 1024, 16
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PageResponder = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Site:
@@ -84,7 +84,7 @@ class Site:
     async def _nothing(self, _desk: PageContext, _visit: PageRequest) -> PageResult:
         raise ApiError(404, "not_found", "there is no such page")
 
-    def _serve(self, entry: PageRoute | None, plain: PageHandler | None, prefix: str) -> Handle:
+    def _serve(self, entry: PageRoute | None, plain: PageHandler | None, prefix: str) -> PageResponder:
         async def serve(request: web.Request) -> web.StreamResponse:
             visit = self._visit(request, prefix)
             try:

@@ -28,7 +28,7 @@ import msgspec
 
 from app.core.errors import ConfigError
 
-Kind = Literal[
+FaultKind = Literal[
     "ok",
     "status",
     "delay",
@@ -54,7 +54,7 @@ _NUMBERED: dict[str, tuple[int, int]] = {
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One step."""
 
-    kind: Kind
+    kind: FaultKind
     #: the status, seconds or bytes of the kinds that have one
     number: float = 0
     #: where `redirect` leads
@@ -74,7 +74,7 @@ class FaultScript(msgspec.Struct, frozen=True, kw_only=True):
         for part in text.split(","):
             step = _read(part.strip())
             if step is None:
-                problems.append(f"The fault {part.strip()!r} is not one of: {', '.join(get_args(Kind))}.")
+                problems.append(f"The fault {part.strip()!r} is not one of: {', '.join(get_args(FaultKind))}.")
             else:
                 steps.append(step)
         if not problems and len(steps) > 1 and any(fault.kind == "badtls" for fault, _ in steps):

@@ -19,7 +19,7 @@ _SLOPPY = b'HTTP/1.1 204 No Content\r\n\r\n{"received":true}'
 _FILLER = b"x" * 65_536
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request, read whole."""
 
     method: str
@@ -31,7 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiverAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What to do with a request."""
 
     #: 0 when no status line is sent
@@ -48,13 +48,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     close: bool = False
 
 
-Handler = Callable[[Request], Answer]
+ReceiverHandler = Callable[[ReceivedRequest], ReceiverAnswer]
 
 
 class ReceiverProtocol(asyncio.Protocol):
     """One connection. Requests are answered in order; while one is open, further bytes wait in the buffer."""
 
-    def __init__(self, handle: Handler, connections: set[ReceiverProtocol]) -> None:
+    def __init__(self, handle: ReceiverHandler, connections: set[ReceiverProtocol]) -> None:
         self._handle = handle
         self._connections = connections
         self._buffer = b""
@@ -120,7 +120,7 @@ class ReceiverProtocol(asyncio.Protocol):
                 return
             body = self._buffer[end + 4 : end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
-            answer = self._handle(Request(method=method, path=path, query=query, headers=headers, body=body))
+            answer = self._handle(ReceivedRequest(method=method, path=path, query=query, headers=headers, body=body))
             if headers.get("connection", "").lower() == "close":
                 answer = msgspec.structs.replace(answer, close=True)
             self._perform(answer)
@@ -129,7 +129,7 @@ class ReceiverProtocol(asyncio.Protocol):
         if first and headers.get("expect", "").lower() == "100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _perform(self, answer: Answer) -> None:
+    def _perform(self, answer: ReceiverAnswer) -> None:
         if answer.after_s:
             self._busy = True
             later = msgspec.structs.replace(answer, after_s=0)
@@ -146,13 +146,13 @@ class ReceiverProtocol(asyncio.Protocol):
         else:
             self._send(answer)
 
-    def _resume(self, answer: Answer) -> None:
+    def _resume(self, answer: ReceiverAnswer) -> None:
         self._timer = None
         self._busy = False
         self._perform(answer)
         self._serve()
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: ReceiverAnswer) -> None:
         if answer.trick == "bigbody":
             self.transport.write(_render(answer, answer.size_bytes))
             self._owed = answer.size_bytes
@@ -199,11 +199,11 @@ def _body_length(headers: dict[str, str]) -> int:
     return int(text)
 
 
-def _problem(status: int) -> Answer:
-    return Answer(status=status, body=b'{"received":false}', close=True)
+def _problem(status: int) -> ReceiverAnswer:
+    return ReceiverAnswer(status=status, body=b'{"received":false}', close=True)
 
 
-def _render(answer: Answer, length: int) -> bytes:
+def _render(answer: ReceiverAnswer, length: int) -> bytes:
     reason = HTTPStatus(answer.status).phrase if answer.status in _STATUSES else "Status"
     lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
     if answer.close:

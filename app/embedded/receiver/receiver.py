@@ -12,7 +12,7 @@ import msgspec
 
 from app.core.errors import ConfigError
 from app.embedded.receiver.faults import Fault, FaultScript
-from app.embedded.receiver.http import Answer, ReceiverProtocol, Request
+from app.embedded.receiver.http import ReceivedRequest, ReceiverAnswer, ReceiverProtocol
 from app.embedded.receiver.tls import self_signed
 from app.embedded.receiver.verify import CHECKS, verify
 from app.ports.clock import Clock
@@ -128,25 +128,25 @@ class DemoReceiver:
         """The last 1,000 requests, oldest first."""
         return tuple(self._received)
 
-    def _handle(self, request: Request) -> Answer:
+    def _handle(self, request: ReceivedRequest) -> ReceiverAnswer:
         if request.method == "POST":
             return self._take(request)
         if request.method == "GET" and request.path == "/":
-            return Answer(body=msgspec.json.encode(self.received))
+            return ReceiverAnswer(body=msgspec.json.encode(self.received))
         if request.method == "GET" and request.path == "/stats":
-            return Answer(body=msgspec.json.encode(self._stats()))
-        return Answer(status=404 if request.method == "GET" else 405, body=b'{"received":false}')
+            return ReceiverAnswer(body=msgspec.json.encode(self._stats()))
+        return ReceiverAnswer(status=404 if request.method == "GET" else 405, body=b'{"received":false}')
 
-    def _take(self, request: Request) -> Answer:
+    def _take(self, request: ReceivedRequest) -> ReceiverAnswer:
         path = request.path.strip("/")
         profile = path.partition("/")[0]
         known = self._secrets.get(path) or self._secrets.get(profile)
         if known is None and profile not in CHECKS:
-            return Answer(status=404, body=b'{"received":false,"reason":"the path names no profile"}')
+            return ReceiverAnswer(status=404, body=b'{"received":false,"reason":"the path names no profile"}')
         try:
             fault = self._fault(request)
         except ConfigError as error:
-            return Answer(status=400, body=msgspec.json.encode({"received": False, "reason": str(error)}))
+            return ReceiverAnswer(status=400, body=msgspec.json.encode({"received": False, "reason": str(error)}))
         now_ms = self._clock.now_ms()
         reason = None
         if known is not None:
@@ -156,7 +156,7 @@ class DemoReceiver:
         self._remember(request, profile, known is not None, reason, answer.status, now_ms)
         return answer
 
-    def _fault(self, request: Request) -> Fault | None:
+    def _fault(self, request: ReceivedRequest) -> Fault | None:
         script, text = self._faults, ""
         if "fault=" in request.query:
             text = parse_qs(request.query).get("fault", [""])[0]
@@ -170,7 +170,7 @@ class DemoReceiver:
         return script.fault(turn)
 
     def _remember(
-        self, request: Request, profile: str, signed: bool, reason: str | None, status: int, now_ms: int
+        self, request: ReceivedRequest, profile: str, signed: bool, reason: str | None, status: int, now_ms: int
     ) -> None:
         event_type, event_id = _read_event(request)
         received = Received(
@@ -211,7 +211,7 @@ class _Event(msgspec.Struct):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-def _read_event(request: Request) -> tuple[str | None, str | None]:
+def _read_event(request: ReceivedRequest) -> tuple[str | None, str | None]:
     """Type and id: the type from the body, the id from the headers, else from the body."""
     try:
         event = _EVENT.decode(request.body)
@@ -226,25 +226,25 @@ def _attempt(headers: Mapping[str, str]) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _answer(fault: Fault | None, reason: str | None) -> Answer:
+def _answer(fault: Fault | None, reason: str | None) -> ReceiverAnswer:
     """What a fault makes of the usual answer: 200, or 401 when the signature does not hold."""
-    usual = Answer() if reason is None else Answer(status=401, body=b'{"error":"Invalid signature"}')
+    usual = ReceiverAnswer() if reason is None else ReceiverAnswer(status=401, body=b'{"error":"Invalid signature"}')
     match fault:
         case Fault(kind="status", number=number):
-            return Answer(status=int(number))
+            return ReceiverAnswer(status=int(number))
         case Fault(kind="delay", number=seconds):
             return msgspec.structs.replace(usual, after_s=seconds)
         case Fault(kind="retry-after", number=seconds):
-            return Answer(status=429, headers=(("retry-after", str(int(seconds))),))
+            return ReceiverAnswer(status=429, headers=(("retry-after", str(int(seconds))),))
         case Fault(kind="redirect", url=url):
-            return Answer(status=302, headers=(("location", url),))
+            return ReceiverAnswer(status=302, headers=(("location", url),))
         case Fault(kind="bigbody", number=size):
-            return Answer(trick="bigbody", size_bytes=int(size))
+            return ReceiverAnswer(trick="bigbody", size_bytes=int(size))
         case Fault(kind="hang" | "reset" | "garbage" as trick):
-            return Answer(status=0, trick=trick)
+            return ReceiverAnswer(status=0, trick=trick)
         case Fault(kind="sloppy"):
-            return Answer(status=204, trick="sloppy")
+            return ReceiverAnswer(status=204, trick="sloppy")
         case Fault(kind="flood"):
-            return Answer(status=500, headers=tuple((f"x-{n}", "\xff" * 7_500) for n in range(8)))
+            return ReceiverAnswer(status=500, headers=tuple((f"x-{n}", "\xff" * 7_500) for n in range(8)))
         case _:
             return usual

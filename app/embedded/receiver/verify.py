@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 #: What the Standard Webhooks libraries accept between the signature's time and now.
 TOLERANCE_S = 300
 
-Headers = Mapping[str, str]
-Check = Callable[[str, Headers, bytes, float], str | None]
+ReceivedHeaders = Mapping[str, str]
+SignatureCheck = Callable[[str, ReceivedHeaders, bytes, float], str | None]
 
 
-def verify(profile: str, secret: str, headers: Headers, body: bytes, now_s: float) -> str | None:
+def verify(profile: str, secret: str, headers: ReceivedHeaders, body: bytes, now_s: float) -> str | None:
     """None when the signature holds, else the reason. `headers` has lower-case names, `body` the bytes as received."""
     return CHECKS[profile](secret, headers, body, now_s)
 
 
-def _signed_envelope(prefix: str) -> Check:
+def _signed_envelope(prefix: str) -> SignatureCheck:
     """Standard Webhooks, and Svix before it: id, time and body are signed; the header may hold several signatures."""
 
-    def check(secret: str, headers: Headers, body: bytes, now_s: float) -> str | None:
+    def check(secret: str, headers: ReceivedHeaders, body: bytes, now_s: float) -> str | None:
         identity, timestamp, signatures = (headers.get(f"{prefix}-{part}") for part in ("id", "timestamp", "signature"))
         if not identity or not timestamp or not signatures:
             return f"a {prefix}-* header is missing"
@@ -42,10 +42,10 @@ def _signed_envelope(prefix: str) -> Check:
     return check
 
 
-def _signed_body(header: str, prefix: str) -> Check:
+def _signed_body(header: str, prefix: str) -> SignatureCheck:
     """HMAC-SHA256 of the raw body in hex, keyed with the secret's own characters."""
 
-    def check(secret: str, headers: Headers, body: bytes, _: float) -> str | None:
+    def check(secret: str, headers: ReceivedHeaders, body: bytes, _: float) -> str | None:
         signature = headers.get(header)
         if not signature:
             return f"{header} is missing"
@@ -59,7 +59,7 @@ def _same(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode())
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Mapping[str, SignatureCheck] = {
     "standard": _signed_envelope("webhook"),
     "recall": _signed_envelope("svix"),
     "bota": _signed_body("x-bota-signature", "sha256="),

@@ -43,7 +43,7 @@ class Held(Protocol):
 
 
 W = TypeVar("W", bound=Held)
-Name = tuple[str, str]
+KeyQueueName = tuple[str, str]
 
 
 class _Line(Generic[W]):
@@ -87,8 +87,8 @@ class Lines(Generic[W]):
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
-        self._busy: dict[Name, _Line[W]] = {}
-        self._resting: OrderedDict[Name, _Line[W]] = OrderedDict()
+        self._busy: dict[KeyQueueName, _Line[W]] = {}
+        self._resting: OrderedDict[KeyQueueName, _Line[W]] = OrderedDict()
 
     def take(self, work: W) -> Step[W]:
         """It has been read."""
@@ -153,7 +153,7 @@ class Lines(Generic[W]):
     def _of(self, delivery: Delivery) -> _Line[W] | None:
         return self._busy.get(_name(delivery)) or self._resting.get(_name(delivery))
 
-    def _next(self, name: Name, line: _Line[W], over: list[W]) -> Step[W]:
+    def _next(self, name: KeyQueueName, line: _Line[W], over: list[W]) -> Step[W]:
         while line.waiting and not line.hands:
             first = line.waiting[0]
             if first.partition.active and first.partition.catching_up and not line.is_over(first.delivery):
@@ -168,7 +168,7 @@ class Lines(Generic[W]):
             return Step(first, over)
         return self._rest(name, line, Step(None, over))
 
-    def _rest(self, name: Name, line: _Line[W], step: Step[W]) -> Step[W]:
+    def _rest(self, name: KeyQueueName, line: _Line[W], step: Step[W]) -> Step[W]:
         if not line.hands and not line.waiting:
             self._busy.pop(name, None)
             if line.mark >= 0:
@@ -184,7 +184,7 @@ def is_ordered(delivery: Delivery) -> bool:
     return delivery.arrival is not None and delivery.ordering_key is not None
 
 
-def _name(delivery: Delivery) -> Name:
+def _name(delivery: Delivery) -> KeyQueueName:
     return delivery.endpoint_id, delivery.ordering_key or ""
 
 

@@ -34,7 +34,7 @@ from app.core.model.event_types import EventType
 from app.core.records import idempotency_entry
 from app.core.records.dead_letter import PUT_ASIDE
 from app.core.records.delivery import event_headers, with_delivery
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, understand
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import GROWTH, max_message_bytes
@@ -72,7 +72,7 @@ class RawRecord(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[Header]: ...
+    def headers(self) -> Sequence[RecordHeader]: ...
 
 
 class FanoutRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,11 +127,11 @@ class BatchPlan(msgspec.Struct, kw_only=True):
     checkpoints: dict[bytes, bytes | None] = msgspec.field(default_factory=dict)
 
     #: (endpoint id, headers, value)
-    deliveries: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    deliveries: list[tuple[bytes, list[RecordHeader], bytes]] = msgspec.field(default_factory=list)
     #: the same, for endpoints that want order: to be put into deliveries.ordered
-    ordered: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    ordered: list[tuple[bytes, list[RecordHeader], bytes]] = msgspec.field(default_factory=list)
     #: the same, for paused endpoints: to be put into deliveries.dead
-    aside: list[tuple[bytes, list[Header], bytes]] = msgspec.field(default_factory=list)
+    aside: list[tuple[bytes, list[RecordHeader], bytes]] = msgspec.field(default_factory=list)
     rejections: list[RejectedRecord] = msgspec.field(default_factory=list)
     duplicates: list[DuplicateRecord] = msgspec.field(default_factory=list)
     #: what the tables have to remember
@@ -343,7 +343,7 @@ class BatchPlanner:
     def _deliver_to(self, endpoints: Sequence[Endpoint], work: _UnderWay) -> int:
         plan, event, record = self._plan, work.event, work.record
         name = ids.delivery_ids(event.tenant, event.id, work.replay_id)
-        shared: list[Header] | None = None
+        shared: list[RecordHeader] | None = None
         planned = 0
         for endpoint in endpoints:
             if endpoint.status == "disabled":

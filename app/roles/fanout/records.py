@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.core.records import duplicate
-from app.core.records.headers import Header, size_of
+from app.core.records.headers import RecordHeader, size_of
 from app.roles.fanout.plan import MAX_KEY_BYTES, DuplicateRecord, FanoutRules, RejectedRecord
 
 
 def rejected(
     rejection: RejectedRecord, rules: FanoutRules, partition: int
-) -> tuple[bytes | None, bytes | None, list[Header]]:
+) -> tuple[bytes | None, bytes | None, list[RecordHeader]]:
     """The record for events.rejected: original key, value and headers, then headers that say why and where from.
 
     A producer that compresses gets records into Kafka which do not fit out of it again: of those the beginning is kept.
@@ -23,7 +23,7 @@ def rejected(
     return key, value, headers + _why(rejection, rules.topic, partition)
 
 
-def _why(rejection: RejectedRecord, topic: str, partition: int) -> list[Header]:
+def _why(rejection: RejectedRecord, topic: str, partition: int) -> list[RecordHeader]:
     return [
         ("rejected-reason", rejection.reason.encode()),
         ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
@@ -34,7 +34,7 @@ def _why(rejection: RejectedRecord, topic: str, partition: int) -> list[Header]:
     ]
 
 
-def dropped(drop: DuplicateRecord, rules: FanoutRules, partition: int) -> tuple[bytes | None, list[Header]]:
+def dropped(drop: DuplicateRecord, rules: FanoutRules, partition: int) -> tuple[bytes | None, list[RecordHeader]]:
     """Key (its beginning, where it is long) and headers of the record for events.duplicates."""
     said = duplicate.DuplicateNotice(
         tenant=drop.event.tenant,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader
-from app.adapters.sql.checking import Check
+from app.adapters.sql.checking import ReadModelCheck
 from app.adapters.sql.checking import check_counts
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import revision
@@ -89,7 +89,7 @@ async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[R
     return found
 
 
-async def count_again(settings: Settings, *, repair: bool, on_progress: Callable[[int, int], None]) -> Check:
+async def count_again(settings: Settings, *, repair: bool, on_progress: Callable[[int, int], None]) -> ReadModelCheck:
     """Compare the counters with the rows of what is kept; see `check_counts`. Raises `Unavailable`."""
     database = database_of(settings)
     kept_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)

@@ -36,7 +36,7 @@ from app.core.records.command import (
     SupersedeDeliveries,
     UpdateEndpoint,
 )
-from app.core.records.headers import Header, size_of
+from app.core.records.headers import RecordHeader, size_of
 from app.core.records.signal import HealthSignal
 from app.core.topics.names import RUNGS, TopicName
 from app.profiles.catalog import PROFILES
@@ -75,7 +75,7 @@ def long_text(most: int, characters: st.SearchStrategy[str] = WORST) -> st.Searc
     return st.builds(lambda character, length: character * length, characters, st.just(most) | st.integers(0, most))
 
 
-def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> None:
+def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence[RecordHeader] = ()) -> None:
     size = size_of(MemoryRecord(logical, 0, 0, 0, key, value, list(headers))) + FRAME
     assert size <= TOPICS.limit(logical), f"{size} bytes for {logical}"
 
@@ -140,7 +140,7 @@ class CheckedLog:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Iterable[Header] = (),
+        headers: Iterable[RecordHeader] = (),
         partition: int | None = None,
     ) -> None:
         logical = TOPICS.logical(topic)

@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
-from app.core.offsets.log_moves import Kind, LogMove
+from app.core.offsets.log_moves import LogMove, LogMoveKind
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import TopicName
 from app.roles.projection.role import ProjectionRole
@@ -201,7 +201,7 @@ async def test_it_leaves_in_order(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("kind", "resume"), [("end_lost", 1), ("made_again", 0), ("beginning_lost", 5)])
-async def test_the_database_goes_with_a_log_that_has_moved(stage: Stage, kind: Kind, resume: int) -> None:
+async def test_the_database_goes_with_a_log_that_has_moved(stage: Stage, kind: LogMoveKind, resume: int) -> None:
     await stage.start()
     await stage.attempted(1, 2, 3)
     await stage.turn()

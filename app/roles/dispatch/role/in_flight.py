@@ -14,7 +14,7 @@ from app.roles.dispatch.role.settler import OpenDelivery
 _REMEMBERED = 10_000
 
 #: of a delivery: its id, which a later event may have again, and where its event is
-Name = tuple[str, str | None]
+RequestName = tuple[str, str | None]
 
 
 class _Flight:
@@ -31,8 +31,8 @@ class InFlightRequests:
 
     def __init__(self, feed: DirectoryFeed) -> None:
         self._feed = feed
-        self._read: OrderedDict[Name, DeliveryRevision] = OrderedDict()
-        self._flights: dict[Name, _Flight] = {}
+        self._read: OrderedDict[RequestName, DeliveryRevision] = OrderedDict()
+        self._flights: dict[RequestName, _Flight] = {}
 
     def fate(self, work: OpenDelivery) -> supersession.CopyDisposition | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
@@ -95,5 +95,5 @@ class InFlightRequests:
                 self._read.popitem(last=False)
 
 
-def _name(delivery: Delivery) -> Name:
+def _name(delivery: Delivery) -> RequestName:
     return delivery.id, delivery.source

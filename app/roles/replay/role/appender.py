@@ -13,7 +13,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.replay import Replay
 from app.core.records.dead_letter import PUT_ASIDE
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
@@ -79,7 +79,7 @@ class ReplayedDelivery(NamedTuple):
 
     endpoint_id: str
     delivery_id: str
-    headers: list[Header]
+    headers: list[RecordHeader]
     value: bytes | None
 
     @property

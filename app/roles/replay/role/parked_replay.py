@@ -10,7 +10,7 @@ import asyncio
 
 from app.core.records import dead_letter, ordered
 from app.core.records import record as record_record
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.ordered import RESUMED, GateState
 from app.core.topics.names import TopicName
 from app.ports.history import PartitionReader
@@ -155,7 +155,7 @@ class GateClient:
         """Move the gate; the offset of the record that does."""
         return await self._append(ordered.step(to, self._name))
 
-    async def _append(self, headers: list[Header]) -> int:
+    async def _append(self, headers: list[RecordHeader]) -> int:
         ack = await self._around.log.append(
             self._ordered, key=self._endpoint.encode(), value=None, headers=headers, partition=self._number
         )

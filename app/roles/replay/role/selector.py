@@ -15,7 +15,7 @@ from app.core.model.event import Event
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.records import record as record_record
-from app.core.records.headers import Header
+from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, understand
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
@@ -264,5 +264,5 @@ def _named(piece: EventChunk, record: record_record.Kept, state: str) -> None:
         piece.said(key, event_id, record.timestamp, state)
 
 
-def _header(headers: Sequence[Header], wanted: str) -> str:
+def _header(headers: Sequence[RecordHeader], wanted: str) -> str:
     return next((text.decode("utf-8", "replace") for name, text in headers if name == wanted and text), "")
