@@ -9,7 +9,7 @@ from app.profiles.catalog import PROFILES
 from app.roles.health.transitions import TRANSITIONS
 
 FILE = Path(__file__).parents[2] / "docs" / "health.md"
-_BEGIN, _END = "<!-- from here on generated from app/roles/health/transitions.py -->", "<!-- up to here -->"
+_BEGIN, _END = "<!-- begin: written by tests/architecture/health_doc.py -->", "<!-- end -->"
 
 
 def generated() -> str:
@@ -37,7 +37,7 @@ def _transitions() -> list[str]:
         f"| {', '.join(each.stages)} | {_word(each.sight)} | {each.to} | {', '.join(map(_word, each.deeds)) or '–'} |"
         for each in TRANSITIONS
     ]
-    return ["| in | sight | to | what is done |", "|---|---|---|---|", *rows]
+    return ["| stage | trigger | next stage | action |", "|---|---|---|---|", *rows]
 
 
 def _rules() -> list[str]:
@@ -56,7 +56,7 @@ def _rules() -> list[str]:
             f"| `{name}` | {rule.consecutive_failures or '–'} | {rule.failing_days or '–'} | {onset} | "
             f"{'at once' if rule.gone_410 else 'a failure like any other'} |"
         )
-    head = "| profile | failed attempts in a row | days of only failures | the days' clock starts with | 410 Gone |"
+    head = "| profile | failed attempts in a row | days of failures only | the clock starts with | 410 Gone |"
     return [head, "|---|---|---|---|---|", *rows]
 
 
