@@ -1,25 +1,17 @@
-"""Generate the machine in docs/health.md from roles/health/transitions.py; `python -m
-tests.architecture.health_doc` writes."""
+"""Write the state machine in docs/health.md from the table of transitions and the profiles' rules."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from app.core.health import TRANSITIONS
 from app.profiles.catalog import PROFILES
-from app.roles.health.transitions import TRANSITIONS
+from tests.architecture.section import Section
 
-FILE = Path(__file__).parents[2] / "docs" / "health.md"
-_BEGIN, _END = "<!-- begin: written by tests/architecture/health_doc.py -->", "<!-- end -->"
+SECTION = Section("docs/health.md", "health_doc.py")
 
 
 def generated() -> str:
     """The drawing, the table of transitions and the table of the profiles' rules."""
     return "\n".join([*_drawing(), "", *_transitions(), "", *_rules()])
-
-
-def written() -> str:
-    """What the document has between the marks."""
-    return FILE.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0].strip("\n")
 
 
 def _drawing() -> list[str]:
@@ -62,14 +54,3 @@ def _rules() -> list[str]:
 
 def _word(name: str) -> str:
     return name.replace("_", " ")
-
-
-def main() -> None:
-    """Write it."""
-    before, _, rest = FILE.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    FILE.write_text(f"{before}{_BEGIN}\n\n{generated()}\n\n{_END}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,10 @@
+"""`make generate`: write everything that is generated from the code: tables of the documents, and the schemas."""
+
+from __future__ import annotations
+
+from tests.architecture import health_doc, metrics_doc, record_schemas, settings_doc, test_openapi
+
+for part in (health_doc, metrics_doc, settings_doc):
+    part.SECTION.write(part.generated())
+record_schemas.main()
+test_openapi.main()

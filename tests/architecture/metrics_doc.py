@@ -1,0 +1,17 @@
+"""Write the table in docs/metrics.md from the table of metrics in the code."""
+
+from __future__ import annotations
+
+from app.adapters.metrics import METRICS, PREFIX
+from tests.architecture.section import Section
+
+SECTION = Section("docs/metrics.md", "metrics_doc.py")
+
+
+def generated() -> str:
+    """The table, in the order of the code."""
+    rows = [
+        f"| `{PREFIX}{each.name}` | {each.kind} | {', '.join(each.labels) or '–'} | {each.sentence} |"
+        for each in METRICS
+    ]
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
