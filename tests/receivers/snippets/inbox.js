@@ -1,6 +1,6 @@
 const crypto = require('crypto');
 
-/** Verifies requests, drops what it has seen, and tells for each ordering key what is missing or late. */
+/** Verifies requests, drops duplicates, and detects gaps and late events per ordering key. */
 class Inbox {
   constructor(secret, { remember = 100000, toleranceS = 300 } = {}) {
     this.key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
@@ -10,7 +10,7 @@ class Inbox {
     this.last = new Map(); // ordering key -> the highest sequence so far; in production a row of the same database
   }
 
-  /** The status to answer. `headers`: as Node gives them; `body`: a Buffer; `handle(event, verdict)` does the work. */
+  /** Returns the status to answer. `headers` as in Node's request; `body` is a Buffer. */
   receive(headers, body, handle) {
     if (!this.verified(headers, body)) return 401;
     const id = headers['webhook-id'];
@@ -18,7 +18,7 @@ class Inbox {
     const number = headers['webhook-sequence'];
     const sequence = key !== undefined && number !== undefined ? Number(number) : null;
     if (this.seen.has(id)) return 200;
-    handle(JSON.parse(body.toString()), this.judge(key, sequence)); // when it throws, nothing is remembered: answer 500
+    handle(JSON.parse(body.toString()), this.judge(key, sequence)); // if it throws, nothing is stored: answer 500
     this.seen.add(id);
     if (this.seen.size > this.remember) this.seen.delete(this.seen.values().next().value);
     if (sequence !== null) this.last.set(key, Math.max(sequence, this.last.get(key) ?? 0));
@@ -38,8 +38,8 @@ class Inbox {
     if (!/^[0-9]+$/.test(timestamp) || Math.abs(Date.now() / 1000 - Number(timestamp)) > this.toleranceS) return false;
     const hmac = crypto.createHmac('sha256', this.key).update(`${id}.${timestamp}.`).update(body);
     const expected = Buffer.from(`v1,${hmac.digest('base64')}`);
-    const given = (headers['webhook-signature'] ?? '').split(' ').map((each) => Buffer.from(each)); // two in a rotation
-    return given.some((each) => each.length === expected.length && crypto.timingSafeEqual(each, expected));
+    const signatures = (headers['webhook-signature'] ?? '').split(' ').map((each) => Buffer.from(each)); // two in a rotation
+    return signatures.some((each) => each.length === expected.length && crypto.timingSafeEqual(each, expected));
   }
 }
 

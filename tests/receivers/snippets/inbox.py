@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 
 class Inbox:
-    """Verifies requests, drops what it has seen, and tells for each ordering key what is missing or late."""
+    """Verifies requests, drops duplicates, and detects gaps and late events per ordering key."""
 
     def __init__(self, secret, remember=100_000, tolerance_s=300):
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
@@ -19,7 +19,7 @@ class Inbox:
         self._lock = threading.Lock()
 
     def receive(self, headers, body, handle):
-        """The status to answer. `headers`: names in lower case; `body`: the raw bytes; `handle(event, verdict)` works."""
+        """Returns the status to answer. `headers` has lower-case names; `body` is the raw bytes."""
         if not self._verified(headers, body):
             return 401
         event_id = headers["webhook-id"]
@@ -28,7 +28,7 @@ class Inbox:
         with self._lock:
             if event_id in self._seen:
                 return 200
-            handle(json.loads(body), self._judge(key, sequence))  # when it raises, nothing is remembered: answer 500
+            handle(json.loads(body), self._judge(key, sequence))  # if it raises, nothing is stored: answer 500
             self._seen[event_id] = True
             if len(self._seen) > self._remember:
                 self._seen.popitem(last=False)
@@ -52,5 +52,5 @@ class Inbox:
             return False
         signed = f"{event_id}.{timestamp}.".encode() + body
         expected = "v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256)).decode()
-        given = headers.get("webhook-signature", "").split(" ")  # two during a rotation of the secret
-        return any(hmac.compare_digest(each.encode(), expected.encode()) for each in given)
+        signatures = headers.get("webhook-signature", "").split(" ")  # two while a secret is rotated
+        return any(hmac.compare_digest(each.encode(), expected.encode()) for each in signatures)
