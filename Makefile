@@ -1,21 +1,52 @@
-# Each target says what it does: `make help`.
+# The task list: `make help`.
 SHELL := /bin/sh
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 PY := .venv/bin/python
+# Tests in these folders need a real Kafka, real processes, or minutes.
+SLOW := integration contracts e2e faults bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults check lint types imports bench clean
+.PHONY: help install setup hooks run check lint format types imports unit generate test test-faults bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: ## Install everything that is missing: system packages, .venv, broker jars, npm packages of the tests
+install: ## Install what running needs: system packages, .venv, the broker's jars
+	@scripts/bootstrap run
+
+setup: ## Install what running and testing need, also PostgreSQL, Chromium and npm packages
 	@scripts/bootstrap
 
-run: ## Start Kafka, all roles and a demo receiver, and send every product's example events (Ctrl-C stops)
-	@scripts/bootstrap run
+hooks: ## Install the pre-commit hooks, and let git blame skip the commits that only moved code
+	@pre-commit install --hook-type pre-commit --hook-type commit-msg
+	@test ! -f .git-blame-ignore-revs || git config blame.ignoreRevsFile .git-blame-ignore-revs
+
+run: install ## Start Kafka, all roles and a demo receiver, and send every product's example events (Ctrl-C stops)
 	@.venv/bin/hookstream up --demo
+
+check: lint types imports unit ## Run lint, types, import rules and the unit tests (a minute)
+
+lint: ## Check style and common mistakes with ruff
+	@.venv/bin/ruff check app tests
+	@.venv/bin/ruff format --check -q app tests
+
+format: ## Format the code and fix what ruff can fix
+	@.venv/bin/ruff check -q --fix app tests
+	@.venv/bin/ruff format -q app tests
+
+types: ## Check types with mypy, strictly
+	@.venv/bin/mypy
+
+imports: ## Check the import rules of docs/architecture.md
+	@mkdir -p .cache
+	@.venv/bin/lint-imports --no-logo >.cache/imports.log 2>&1 || { cat .cache/imports.log; exit 1; }
+
+unit: ## Run the unit tests (ARGS='tests/core -k watermark' for some)
+	@$(PY) -m pytest -q $(if $(ARGS),$(ARGS),tests $(SLOW:%=--ignore=tests/%))
+
+generate: ## Write what is generated from the code: tables in docs, schemas/records, schemas/openapi.json
+	@$(PY) -m tests.architecture
 
 test: setup check ## Run everything: the checks, and all tests with a real Kafka, real receivers and real processes
 	@$(PY) -m pytest -q -n 3 --dist loadfile tests/integration tests/contracts tests/e2e tests/faults
@@ -23,21 +54,8 @@ test: setup check ## Run everything: the checks, and all tests with a real Kafka
 test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--rounds 200', '--help' for more)
 	@$(PY) -m tests.faults $(ARGS)
 
-check: lint types imports ## Run lint, types, import rules and the unit tests (seconds)
-	@$(PY) -m pytest -q tests/architecture tests/core tests/profiles tests/roles tests/api tests/dashboard tests/runtime tests/cli tests/test_settings.py
+bench: setup ## Measure speed as ratios against bare loops, and the whole pipeline (minutes; ARGS=--help)
+	@$(PY) -m tests.bench $(ARGS)
 
-lint: ## Look for mistakes and bad form with ruff
-	@.venv/bin/ruff check app tests
-	@.venv/bin/ruff format --check -q app tests
-
-types: ## Check the types with mypy, strictly
-	@.venv/bin/mypy
-
-imports: ## Check that imports point inward
-	@.venv/bin/lint-imports --no-logo >.cache/imports.log 2>&1 || { cat .cache/imports.log; exit 1; }
-
-bench: setup ## Measure speed as ratios against bare loops, and the whole pipeline (minutes)
-	@$(PY) -m tests.bench
-
-clean: ## Remove what was installed and built here; data of `make run` (.hookstream) stays
+clean: ## Remove everything that was installed and built here; the data of `make run` (.hookstream) stays
 	rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/receivers/node_modules

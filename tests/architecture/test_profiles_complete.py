@@ -1,0 +1,29 @@
+"""A profile is complete: the test names everything that CONTRIBUTING.md asks for and that is still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.embedded.receiver_verify import CHECKS
+from app.profiles.catalog import PROFILES
+
+_ROOT = Path(__file__).parents[2]
+
+
+def missing(name: str) -> Iterator[str]:
+    if name not in CHECKS:
+        yield "the demo receiver cannot verify its signature: add a row to CHECKS in its verify module"
+    if not any((_ROOT / "schemas" / "events" / name).glob("*.json")):
+        yield f"the event catalogue is empty: add schemas/events/{name}/<event type>.json with an example"
+    if not any((_ROOT / "tests" / "golden" / name).glob("*.json")):
+        yield f"no bytes are pinned: add tests/golden/{name}/<case>.json, made without our code"
+    if f"| `{name}` |" not in (_ROOT / "README.md").read_text(encoding="utf-8"):
+        yield "README.md has no row for it in the table of profiles"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_is_complete(name: str) -> None:
+    assert not list(missing(name))
