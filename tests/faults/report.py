@@ -1,4 +1,4 @@
-"""The table of many rounds, fault by fault, as docs/guarantees.md shows it."""
+"""The table of many rounds, fault by fault, as docs/fault-testing.md shows it."""
 
 from __future__ import annotations
 
