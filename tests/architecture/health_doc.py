@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.core.health import TRANSITIONS
 from app.profiles.catalog import PROFILES
+from app.roles.health.transitions import TRANSITIONS
 from tests.architecture.section import Section
 
 SECTION = Section("docs/health.md", "health_doc.py")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.adapters.metrics import METRICS, PREFIX
+from app.adapters.telemetry.metrics import METRICS, PREFIX
 from tests.architecture.section import Section
 
 SECTION = Section("docs/metrics.md", "metrics_doc.py")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.health import TRANSITIONS
+from app.roles.health.transitions import TRANSITIONS
 from tests.architecture import health_doc
 
 

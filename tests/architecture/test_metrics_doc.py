@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from app.adapters.metrics import METRICS
+from app.adapters.telemetry.metrics import METRICS
 from tests.architecture import metrics_doc
 
 _ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.embedded.receiver_verify import CHECKS
+from app.embedded.receiver.verify import CHECKS
 from app.profiles.catalog import PROFILES
 
 _ROOT = Path(__file__).parents[2]
