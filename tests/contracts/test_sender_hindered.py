@@ -98,9 +98,9 @@ async def test_memory_that_runs_out_is_no_outcome(monkeypatch: pytest.MonkeyPatc
 
 SCRIPT = """
 import asyncio, resource, socket, sys
-from app.adapters.http_sender import HttpSender
+from app.adapters.http.sender import HttpSender
 from app.core.errors import Hindered
-from app.core.exchange import Reply
+from app.core.model.http_exchange import HttpReply
 from tests.contracts.sender_kit import LOCAL, post
 
 async def main(url, name_url):
@@ -122,7 +122,7 @@ async def main(url, name_url):
     for each in taken:
         each.close()
     for each in (url, name_url):
-        print(isinstance(await sender.send(post(each)), Reply))
+        print(isinstance(await sender.send(post(each)), HttpReply))
     await sender.close()
 
 asyncio.run(main(*sys.argv[1:]))

@@ -84,12 +84,12 @@ async def gone(broker: RealBroker, running: Service, topic: str) -> AsyncIterato
 
 
 async def test_a_spare_worker_is_ready_and_is_not_stuck(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
-    settings = LIMITS | {"HOOKSTREAM_PARTITIONS": "1", "HOOKSTREAM_WATCHDOG_RECOVERY_SECONDS": "2"}
+    settings = LIMITS | {"HOOKSTREAM_PARTITIONS": "1", "HOOKSTREAM_WATCHDOG_RECOVERY_SECONDS": "12"}
     roles = ("fanout", "sequencer", "dispatch", "delay", "registry", "replay")
     async with service(broker.bootstrap, prefix, tmp_path / "one", settings, roles):
         spare = Service(broker.bootstrap, prefix, tmp_path / "spare", settings, roles)
         await spare.start()
-        await stays_ready(spare, 3)
+        await stays_ready(spare, 15)
         assert await spare.stop() == 0
 
 
