@@ -1,0 +1,95 @@
+"""Files, modules, metrics and commands that the documents name exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from app.adapters.metrics import METRICS, PREFIX
+from app.cli.main import program
+from tests.architecture.test_documents import DOCUMENTS, ROOT, each_document, prose
+
+#: about releases and names that are no more
+_PAST = {"CHANGELOG.md", "upgrading.md"}
+_CODE = re.compile(r"`([^`\n]+)`")
+_FOLDERS = ("app", "docs", "schemas", "scripts", "tests", "topics")
+_BELOW_APP = tuple(path.name for path in (ROOT / "app").iterdir() if path.is_dir() and not path.name.startswith("_"))
+_PATH = re.compile(rf"({'|'.join((*_FOLDERS, *_BELOW_APP))})/[\w./<>*\- ]*")
+_MODULE = re.compile(r"python -m ((?:tests|app)[\w.]*)")
+_METRIC = re.compile(rf"\b{PREFIX}[a-z_]+\b")
+_COMMAND = re.compile(r"\bhookstream ([a-z][a-z-]*(?: [a-z][a-z-]*)?)")
+_SUFFIXES = ("_bucket", "_count", "_sum")
+#: named already, and not there yet: to be built, then removed from here
+OWED = {
+    "app/core/model/endpoint_settings.py",
+    "app/runtime/roles.py",
+    "hookstream_dead_letters_total",
+    "hookstream_deliveries_deferred_total",
+    "hookstream_emails_total",
+    "hookstream_endpoint_health_changes_total",
+}
+
+
+def spans(path: Path) -> Iterator[str]:
+    """The code of the document, in lines and in blocks."""
+    yield from _CODE.findall(prose(path))
+    text = path.read_text(encoding="utf-8")
+    yield from (line for block in text.split("```")[1::2] for line in block.splitlines())
+
+
+def missing_paths(path: Path) -> Iterator[str]:
+    for span in _CODE.findall(prose(path)):
+        if not _PATH.fullmatch(span):
+            continue
+        pattern = re.sub(r"<[^>]*>", "*", span).rstrip("/")
+        start = ROOT if pattern.partition("/")[0] in _FOLDERS else ROOT / "app"
+        if not any(start.glob(pattern)):
+            yield span
+
+
+def missing_modules(path: Path) -> Iterator[str]:
+    for name in _MODULE.findall(path.read_text(encoding="utf-8")):
+        file = ROOT / name.replace(".", "/")
+        if not file.with_suffix(".py").exists() and not (file / "__main__.py").exists():
+            yield name
+
+
+def missing_metrics(path: Path) -> Iterator[str]:
+    names = {PREFIX + each.name for each in METRICS}
+    for name in _METRIC.findall(path.read_text(encoding="utf-8")):
+        if not {name, *(name.removesuffix(suffix) for suffix in _SUFFIXES)} & names:
+            yield name
+
+
+def missing_commands(path: Path) -> Iterator[str]:
+    groups = _groups()
+    for span in spans(path):
+        for words in _COMMAND.findall(span):
+            first, *rest = words.split()
+            if first not in groups or (rest and groups[first] and rest[0] not in groups[first]):
+                yield f"hookstream {words}"
+
+
+@cache
+def _groups() -> dict[str, frozenset[str]]:
+    """Command or group, and the group's commands."""
+    commands: dict[str, Any] = get_command(program([])).commands  # type: ignore[attr-defined]
+    return {name: frozenset(getattr(command, "commands", ())) for name, command in commands.items()}
+
+
+@each_document
+@pytest.mark.parametrize("missing", [missing_paths, missing_modules, missing_metrics, missing_commands])
+def test_what_is_named_exists(path: Path, missing: Callable[[Path], Iterator[str]]) -> None:
+    if path.name not in _PAST:
+        assert not sorted(set(missing(path)) - OWED)
+
+
+def test_what_is_owed_is_still_missing() -> None:
+    found = {name for path in DOCUMENTS for missing in (missing_paths, missing_metrics) for name in missing(path)}
+    assert not OWED - found, "it is there now, or no longer named: remove it from OWED"
