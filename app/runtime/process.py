@@ -216,7 +216,7 @@ class Process:
 
     async def _watch_loop(self) -> None:
         """Once a second: how late the event loop is, what the directory holds, and whether the process is ready."""
-        self.meter.gauge("inflight_limit", self._settings.max_in_flight)
+        self.meter.gauge("attempts_in_flight_limit", self._settings.max_in_flight)
         while True:
             self._ring_watch.look()
             self._life.look()

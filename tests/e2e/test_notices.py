@@ -102,7 +102,7 @@ async def test_notices_outlive_an_outage_of_the_mail_server_and_a_kill_9(
     async with inbox() as (_, base):
         _, failing = await register(hookstream, f"{base}/voxscriber/a?fault=status:500")
         await append(hookstream)
-        while 'mails_total{result="later"}' not in await hookstream.metrics():
+        while 'emails_total{result="later"}' not in await hookstream.metrics():
             await pause(0.1)
         hookstream.kill()
         await hookstream.ended()
@@ -112,7 +112,7 @@ async def test_notices_outlive_an_outage_of_the_mail_server_and_a_kill_9(
             await box.until(lambda: any("disabled" in text for text in box.texts()))
             assert failing in box.texts()[0]
             said = await hookstream.metrics()
-            assert 'mails_total{result="later"}' not in said
+            assert 'emails_total{result="later"}' not in said
             assert await hookstream.stop() == 0
             ids = [str(message["Message-ID"]) for _, message, _ in box.taken]
             assert len(ids) == len(set(ids))

@@ -76,7 +76,7 @@ class LagSampler:
         for name in names:
             self._meter.forget("consumer_lag_records", group=group, topic=name)
             if name in self._rungs:
-                self._meter.forget("retry_backlog", tier=self._rungs[name])
+                self._meter.forget("retry_backlog", rung=self._rungs[name])
             else:
                 self._meter.forget("consumer_lag_seconds", group=group, topic=name)
 
@@ -124,7 +124,7 @@ class LagSampler:
             records = sum(ends[place] - at for place, at in behind.items())
             self._meter.gauge("consumer_lag_records", records, group=group, topic=name)
             if name in self._rungs:
-                self._meter.gauge("retry_backlog", records, tier=self._rungs[name])
+                self._meter.gauge("retry_backlog", records, rung=self._rungs[name])
             else:
                 age = await self._oldest_age_s(reader, behind)
                 self._meter.gauge("consumer_lag_seconds", age, group=group, topic=name)

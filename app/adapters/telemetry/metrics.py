@@ -57,11 +57,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),
     Metric("attempt_duration_seconds", "histogram", ("phase",), "Duration of HTTP requests."),
     Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
-    Metric("retry_scheduled_total", "counter", ("tier",), "Retries written, by the rung they enter."),
-    Metric("retry_lateness_seconds", "histogram", ("tier",), "How long after its due time a retry was released."),
-    Metric("retry_backlog", "gauge", ("tier",), "Records waiting in each rung."),
-    Metric("retry_oldest_due_age_seconds", "gauge", ("tier",), "Age of the oldest overdue retry in memory; 0: none."),
-    Metric("deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
+    Metric("retry_scheduled_total", "counter", ("rung",), "Retries written, by the rung they enter."),
+    Metric("retry_lateness_seconds", "histogram", ("rung",), "How long after its due time a retry was released."),
+    Metric("retry_backlog", "gauge", ("rung",), "Records waiting in each rung."),
+    Metric("retry_oldest_due_age_seconds", "gauge", ("rung",), "Age of the oldest overdue retry in memory; 0: none."),
+    Metric("deliveries_deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
     Metric(
         "attempts_reassigned_total",
         "counter",
@@ -69,19 +69,19 @@ METRICS: tuple[Metric, ...] = (
         "Failed attempts whose worker had lost the partition meanwhile: they decide nothing.",
     ),
     Metric(
-        "deliveries_superseded_total",
+        "ordered_copies_skipped_total",
         "counter",
         (),
         "Copies of ordered deliveries that a later one proves to be settled.",
     ),
     Metric(
-        "deliveries_passed_over_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
+        "deliveries_superseded_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
     ),
-    Metric("dlq_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
+    Metric("dead_letters_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
     Metric("projection_age_seconds", "histogram", (), "Age of the oldest record of a transaction of the read model."),
-    Metric("inflight_attempts", "gauge", (), "HTTP requests in flight."),
-    Metric("inflight_limit", "gauge", (), "Their limit."),
-    Metric("waiting_deliveries", "gauge", (), "Deliveries waiting in lanes."),
+    Metric("attempts_in_flight", "gauge", (), "HTTP requests in flight."),
+    Metric("attempts_in_flight_limit", "gauge", (), "Their limit."),
+    Metric("lane_deliveries", "gauge", (), "Deliveries waiting in lanes."),
     Metric("circuits_open", "gauge", (), "Endpoints whose circuit is open or half-open, in this process."),
     Metric(
         "circuit_transitions_total",
@@ -92,11 +92,14 @@ METRICS: tuple[Metric, ...] = (
     Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
     Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
     Metric(
-        "endpoint_health_total", "counter", ("change",), "Changes of endpoints' health: failing, disabled or cleared."
+        "endpoint_health_changes_total",
+        "counter",
+        ("change",),
+        "Changes of endpoints' health: failing, disabled or cleared.",
     ),
     Metric("notices_total", "counter", ("kind",), "Notices written, by kind; after a crash some are counted twice."),
     Metric("notices_waiting", "gauge", (), "Notices that wait for their e-mail."),
-    Metric("mails_total", "counter", ("result",), "E-mails: sent, refused, later (tried again) or given_up."),
+    Metric("emails_total", "counter", ("result",), "E-mails: sent, refused, later (tried again) or given_up."),
     Metric("consumer_lag_records", "gauge", ("group", "topic"), "Committed records that a group has not finished."),
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."

@@ -168,7 +168,7 @@ class DelayRole:
         else:
             topic = self._deliveries
             late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
-            self._meter.observe("retry_lateness_seconds", late_s, tier=self._rung_name[partition.place[0]])
+            self._meter.observe("retry_lateness_seconds", late_s, rung=self._rung_name[partition.place[0]])
         size = len(record.value or b"")
         bundle = self._log.bundle(lambda: partition.finished(record.offset, size), self._fail)
         bundle.append(topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number)
@@ -177,9 +177,9 @@ class DelayRole:
     def _measure(self) -> None:
         dues = self._ladder.oldest_due_ms(lambda waiting: waiting.partition.place)
         now_ms = self._clock.now_ms()
-        for topic, tier in self._rung_name.items():
+        for topic, rung in self._rung_name.items():
             age_s = (now_ms - dues.get(topic, now_ms)) / 1000
-            self._meter.gauge("retry_oldest_due_age_seconds", max(0.0, age_s), tier=tier)
+            self._meter.gauge("retry_oldest_due_age_seconds", max(0.0, age_s), rung=rung)
 
     def _steer(self) -> None:
         """Read on only where nothing waits to be looked at."""

@@ -170,11 +170,11 @@ class HealthRole:
             return MarkCircuit(endpoint_id, epoch, order.circuit)
         if isinstance(order, ShowFailing):
             change = "cleared" if order.failing_since_ms is None else "failing"
-            self._meter.count("endpoint_health_total", change=change)
+            self._meter.count("endpoint_health_changes_total", change=change)
             return MarkFailing(endpoint_id, epoch, order.failing_since_ms, order.disable_at_ms)
         if places is None:
             raise Defect("an endpoint is to be disabled at places that were not asked for")
-        self._meter.count("endpoint_health_total", change="disabled")
+        self._meter.count("endpoint_health_changes_total", change="disabled")
         log.warning("health.disables", endpoint=endpoint_id, reason=order.reason)
         return SuspendEndpoint(
             endpoint_id,

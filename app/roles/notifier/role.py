@@ -261,7 +261,7 @@ class NotifierRole:
                 return
             if self._clock.monotonic() - begun_s >= _GIVE_UP_S:
                 log.error("notifier.gave_up", tenant=tenant, addresses=len(left), notices=len(told))
-                self._meter.count("mails_total", len(left), result="given_up")
+                self._meter.count("emails_total", len(left), result="given_up")
                 return
             failures += 1
             box.until_s = self._clock.monotonic() + pause_s(failures)
@@ -286,7 +286,7 @@ class NotifierRole:
                 outcome = await mailer.send(mail)
             finally:
                 self._on_the_way -= 1
-        self._meter.count("mails_total", result=outcome.result)
+        self._meter.count("emails_total", result=outcome.result)
         if outcome.result != "sent":
             log.warning("notifier.not_sent", tenant=tenant, mail=mail.id, result=outcome.result, error=outcome.detail)
         return outcome.result != "later"

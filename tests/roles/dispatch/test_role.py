@@ -868,5 +868,5 @@ async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_d
     exposed = stage.meter.exposition().decode()
     for cause in ("descriptors", "dns"):
         assert f'hindrances_total{{cause="{cause}"}} 1.0' in exposed
-    assert 'deferred_total{reason="hindered"} 2.0' in exposed
+    assert 'deliveries_deferred_total{reason="hindered"} 2.0' in exposed
     assert not stage.log.of(TopicName.ENDPOINTS_SIGNALS)[1:], "health is told of the success alone"

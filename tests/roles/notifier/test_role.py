@@ -152,7 +152,7 @@ async def test_a_refused_address_is_passed_over_and_the_others_get_theirs(stage:
     await stage.after(11)
     assert sorted(each.to[0] for each in stage.mailer.tried) == ["a", "b", "c"]
     assert await stage.offset() == 1
-    assert b'mails_total{result="refused"} 1.0' in stage.meter.exposition()
+    assert b'emails_total{result="refused"} 1.0' in stage.meter.exposition()
 
 
 async def test_an_outage_is_tried_again_for_days_and_nobody_is_written_to_twice(stage: Stage) -> None:
@@ -176,7 +176,7 @@ async def test_what_nobody_takes_for_five_days_is_given_up(stage: Stage) -> None
     for _ in range(130):
         await stage.clock.doze(3600)
     assert await stage.offset() == 1
-    assert b'mails_total{result="given_up"} 1.0' in stage.meter.exposition()
+    assert b'emails_total{result="given_up"} 1.0' in stage.meter.exposition()
 
 
 async def test_tenants_do_not_wait_for_each_other(stage: Stage) -> None:

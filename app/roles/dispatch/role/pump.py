@@ -245,8 +245,8 @@ class Pump:
         while True:
             await self._clock.sleep(_SWEEP_EVERY_S)
             self._lanes.narrow()
-            self._meter.gauge("waiting_deliveries", self._lanes.waiting)
-            self._meter.gauge("inflight_attempts", self._lanes.in_flight)
+            self._meter.gauge("lane_deliveries", self._lanes.waiting)
+            self._meter.gauge("attempts_in_flight", self._lanes.in_flight)
             self._meter.gauge("circuits_open", self._lanes.circuits_open)
             if self._lanes.waiting:
                 for work, full in self._lanes.stalled(self._lane_ms()):

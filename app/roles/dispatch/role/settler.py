@@ -96,20 +96,20 @@ class Settler:
     def retry(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
         """Attempt again at `due_at_ms`."""
         signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
-        tier = self._rung(due_at_ms)
-        self._meter.count("retry_scheduled_total", tier=tier)
+        rung = self._rung(due_at_ms)
+        self._meter.count("retry_scheduled_total", rung=rung)
         attempts = work.delivery.attempts + 1
         waiting = msgspec.structs.replace(
             work.delivery, attempts=attempts, due_at_ms=due_at_ms, waiting_since_ms=0, asked=None
         )
-        self._write(work, attempt, self._rungs[tier], waiting, signal=signal)
+        self._write(work, attempt, self._rungs[rung], waiting, signal=signal)
 
     def defer(self, work: OpenDelivery, due_at_ms: int, reason: str, *, since_ms: int | None = None) -> None:
         """Put off without an attempt (lane full, rate): nothing is counted against the delivery.
 
         `since_ms`: since when it waits for its endpoint; None: as before.
         """
-        self._meter.count("deferred_total", reason=reason)
+        self._meter.count("deliveries_deferred_total", reason=reason)
         since_ms = work.delivery.waiting_since_ms if since_ms is None else since_ms
         waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms, waiting_since_ms=since_ms)
         self._write(work, None, self._rungs[self._rung(due_at_ms)], waiting)
@@ -139,7 +139,7 @@ class Settler:
             waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, asked=None)
             self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
             return
-        self._meter.count("dlq_total", reason=reason)
+        self._meter.count("dead_letters_total", reason=reason)
         if reason != "paused":  # those wait for their endpoint's resume
             self.given_up.note(work.delivery, reason, attempt.result)
         extra = [("reason", reason.encode()), ("last-result", attempt.result.encode())]
@@ -163,12 +163,12 @@ class Settler:
 
     def passed_over(self, work: OpenDelivery) -> None:
         """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
-        self._meter.count("deliveries_passed_over_total")
+        self._meter.count("deliveries_superseded_total")
         self._write(work, None)
 
     def over(self, work: OpenDelivery) -> None:
         """It ends unsent: a later one of its line is out, or a later attempt of its own."""
-        self._meter.count("deliveries_superseded_total")
+        self._meter.count("ordered_copies_skipped_total")
         if not self._lines.is_past(work.delivery):
             self._write(work, None)
             return
@@ -181,7 +181,7 @@ class Settler:
     def outrun(self, work: OpenDelivery, attempt: Attempt) -> None:
         """It has failed, and meanwhile a later one of its line, or a later attempt of its own, has turned up."""
         if self._lines.is_past(work.delivery):
-            self._meter.count("deliveries_superseded_total")
+            self._meter.count("ordered_copies_skipped_total")
             self._write(work, superseded(attempt), settled="cancelled")
         else:
             self._write(work, reassigned(attempt))

@@ -314,7 +314,7 @@ class SequencerRole:
             case key_queue.DropRecord(offset=offset):
                 work.forget(name, offset)
             case key_queue.DeadLetter(offset=offset, reason=reason):
-                self._meter.count("dlq_total", reason=reason)
+                self._meter.count("dead_letters_total", reason=reason)
                 if offset == record.offset:
                     work.refuse(record, reason)
                 else:
