@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -70,7 +71,16 @@ def _module(name: str) -> Any:
     return import_module(f"app.cli.commands.{name}")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hookstream {version('hookstream')}")
+        raise typer.Exit
+
+
 def before(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries say, too.")] = False,
 ) -> None:
     """Runs before each command."""
