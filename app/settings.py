@@ -49,39 +49,39 @@ class SecretText:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The service's settings, checked."""
 
-    #: Kafka's host:port list. Set: your Kafka, no broker is started. Unset: `up` starts one of its own
+    #: Kafka's host:port list. If set, no broker is started; otherwise `up` starts an embedded one
     bootstrap_servers: str | None = None
-    #: where the embedded broker, the tables and the key ring live
+    #: folder of the embedded broker, the tables and the key ring
     data_dir: Path = Path(".hookstream")
-    #: where the embedded broker's jars are kept; default: the user's cache folder
+    #: folder of the embedded broker's jars; default: the user's cache folder
     cache_dir: Path | None = None
-    #: port of the embedded broker; 0 = any free one, kept across starts
+    #: port of the embedded broker; 0 = any free one, the same at each start
     kafka_port: int = 0
     #: address of the management API
     api_host: str = "127.0.0.1"
     #: its port; 0 = any
     api_port: int = 8080
-    #: where browsers find this service, such as https://hooks.example.com; unset: links lead to this machine
+    #: address of this service for browsers, such as https://hooks.example.com; unset: links lead to this machine
     public_url: str | None = None
-    #: origins whose pages may show the portal in a frame, such as https://app.example.com, comma-separated
+    #: origins that may show the portal in a frame, such as https://app.example.com, comma-separated
     portal_origins: tuple[str, ...] = ()
-    #: requests per second that one key may make
+    #: requests per second of one key
     api_rate_limit: int = 500
-    #: the same for all keys, sessions and portal links of one tenant together
+    #: requests per second of one tenant, with all its keys, sessions and portal links
     api_rate_limit_per_tenant: int = 2000
-    #: connections to the API at once; beyond it the one that has waited longest is closed
+    #: concurrent connections to the API; beyond it the connection that has waited longest is closed
     api_connections: int = 2000
-    #: the same for one address; behind a proxy that is the proxy's address; 0 = no limit
+    #: the same for one address; behind a proxy, the proxy's address; 0 = no limit
     api_connections_per_address: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
     metrics_port: int = 9400
-    #: endpoints that one tenant may have, in both modes together; fan-out is measured with 100,000
+    #: endpoints of one tenant, in both modes together; fan-out is measured with 100,000
     max_endpoints_per_tenant: int = 100_000
-    #: the same for keys of the API
+    #: API keys of one tenant
     max_keys_per_tenant: int = 1_000
-    #: the same for event types of its own; each may have a schema of 64 KiB, which every process keeps
+    #: event types of one tenant; each may have a schema of 64 KiB, which every process loads
     max_event_types_per_tenant: int = 1_000
-    #: put before every topic and group name, for example `acme.`
+    #: prefix of every topic and group name, for example `acme.`
     topic_prefix: str = ""
     #: partitions of events.raw and of the deliveries family
     partitions: int = 12
@@ -91,53 +91,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: int = 262_144
     #: hours during which an idempotency key is delivered once
     idempotency_ttl_hours: float = 24.0
-    #: store of the fan-out tables: rocksdb (on disk) or memory (read again from Kafka at each start)
+    #: store of the stream roles' tables: rocksdb (on disk) or memory (read from Kafka at each start)
     table_store: str = "rocksdb"
-    #: token of the operator for the management API, 20 characters or more; `up` makes one in the data folder
+    #: the operator's token for the management API, 20 characters or more; `up` generates one in the data folder
     admin_token: SecretText | None = None
     #: key ring that seals signing secrets: ID:BASE64 of 32 bytes, comma-separated, the first one seals
     secret_keys: SecretText | None = None
-    #: SQL read model; unset: SQLite in the data folder
+    #: database of the read model; unset: SQLite in the data folder
     database_url: SecretText | None = None
-    #: days for which the read model keeps deliveries that change no more; attempts themselves are kept 30 days in Kafka
+    #: days for which the read model keeps deliveries after their last change; Kafka keeps attempts for 30 days
     retention_days: float = 30.0
-    #: private networks that endpoints may be in, as CIDRs, comma-separated
+    #: private networks in which endpoints are allowed, as CIDRs, comma-separated
     egress_allow: tuple[str, ...] = ()
-    #: the only ports that endpoints may have, comma-separated; unset: all but those of mail, login and chat servers
+    #: the only ports endpoints may use, comma-separated; unset: all except those of mail, login and chat servers
     egress_ports: tuple[str, ...] = ()
     #: name servers for endpoints' names, as address or address:port, comma-separated; unset: those of /etc/resolv.conf
     dns_servers: tuple[str, ...] = ()
     #: allow endpoints with http:// URLs
     allow_http: bool = False
-    #: file with further trusted certificate authorities (PEM)
+    #: file with additional trusted certificate authorities (PEM)
     ca_file: Path | None = None
-    #: seconds without a sign of life after which a worker's partitions go to the others; Kafka itself allows 6 to 1800
+    #: seconds without a heartbeat after which a worker's partitions are reassigned; Kafka allows 6 to 1800
     session_timeout: float = 10.0
-    #: unique name of this process in its groups: no partition moves at a restart that fits into the session timeout
+    #: unique name of this process in its groups: restarts within the session timeout move no partitions
     instance_id: str | None = None
-    #: seconds for which a stop waits for requests under way; what is cut off then is sent again
+    #: seconds a stop waits for requests in flight; interrupted requests are sent again
     stop_seconds: float = 15.0
     #: requests in flight of one dispatch process
     max_in_flight: int = 1024
-    #: requests in flight for one endpoint, unless it says otherwise
+    #: requests in flight for one endpoint, unless the endpoint sets its own limit
     max_in_flight_per_endpoint: int = 32
-    #: hours that a delivery waits for an attempt that its endpoint cannot take; or as long as its schedule, if longer
+    #: hours a delivery may wait for an attempt that its endpoint cannot take; the length of its schedule, if longer
     max_wait_hours: float = 24.0
     #: mail server, smtp://user:password@host:port (STARTTLS) or smtps://…; unset: no e-mail
     smtp_url: SecretText | None = None
     #: sender of e-mail: an address, or `Name <address>`
     mail_from: str | None = None
-    #: seconds in which notices gather for one e-mail
+    #: seconds over which notices are combined into one e-mail
     notify_digest_seconds: float = 10.0
     #: seconds between two e-mails for one tenant
     notify_cooldown_seconds: float = 900.0
-    #: seconds without a move, with work waiting, after which a role makes the process not ready; 0 = never
+    #: seconds without progress, with work waiting, after which the process is not ready; 0 = never
     watchdog_suspect_seconds: float = 30.0
-    #: seconds of the same after which it counts as stuck and is ended; 0 = never
+    #: seconds without progress after which the role is stuck and ended; 0 = never
     watchdog_stuck_seconds: float = 120.0
-    #: seconds without a step in which tables may be recovered or a group joined; 0 = any
+    #: seconds without a step in which tables may recover or a group may be joined; 0 = any
     watchdog_recovery_seconds: float = 600.0
-    #: seconds after which an event loop that does not turn ends the process; 0 = never
+    #: seconds after which a blocked event loop ends the process; 0 = never
     watchdog_loop_seconds: float = 60.0
     #: multiplies every retry delay, for tests and demos
     time_scale: float = 1.0

@@ -31,56 +31,73 @@ class Metric(NamedTuple):
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("build_info", "gauge", ("version", "python", "faust", "aiokafka"), "1; the labels say what is running."),
+    Metric(
+        "build_info",
+        "gauge",
+        ("version", "python", "faust", "aiokafka"),
+        "Always 1; the labels name the running versions.",
+    ),
     Metric("events_ingested_total", "counter", ("result",), "Records of events.raw: accepted, duplicate or invalid."),
-    Metric("events_rejected_total", "counter", ("reason",), "Records that are no events, by why."),
+    Metric("events_rejected_total", "counter", ("reason",), "Records that could not be parsed as events, by reason."),
     Metric(
         "records_unreadable_total",
         "counter",
         ("topic",),
-        "Records of our own topics that nobody of us has written, passed over.",
+        "Records in Hookstream's own topics that could not be decoded and were skipped.",
     ),
     Metric(
         "schema_warnings_total",
         "counter",
         (),
-        "Events that break their type's schema, or could not be held against it, and were delivered.",
+        "Events that violate their type's schema, or could not be validated, and were delivered.",
     ),
     Metric(
         "event_fanout_endpoints",
         "histogram",
         (),
-        "Endpoints per accepted event, mean of a slice of a batch.",
+        "Endpoints per accepted event, averaged over a slice.",
         _COUNTS,
     ),
     Metric("deliveries_total", "counter", ("outcome",), "Deliveries that ended: delivered, dead or cancelled."),
     Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),
     Metric("attempt_duration_seconds", "histogram", ("phase",), "Duration of HTTP requests."),
     Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
-    Metric("retry_scheduled_total", "counter", ("rung",), "Retries written, by the rung they enter."),
-    Metric("retry_lateness_seconds", "histogram", ("rung",), "How long after its due time a retry was released."),
-    Metric("retry_backlog", "gauge", ("rung",), "Records waiting in each rung."),
-    Metric("retry_oldest_due_age_seconds", "gauge", ("rung",), "Age of the oldest overdue retry in memory; 0: none."),
-    Metric("deliveries_deferred_total", "counter", ("reason",), "Deliveries put off without an attempt, by why."),
+    Metric("retry_scheduled_total", "counter", ("rung",), "Retries scheduled, by rung."),
+    Metric(
+        "retry_lateness_seconds", "histogram", ("rung",), "Time between a retry's due time and its release, by rung."
+    ),
+    Metric("retry_backlog", "gauge", ("rung",), "Records waiting, by rung."),
+    Metric(
+        "retry_oldest_due_age_seconds",
+        "gauge",
+        ("rung",),
+        "Age of the oldest overdue retry in memory; 0 if there is none.",
+    ),
+    Metric("deliveries_deferred_total", "counter", ("reason",), "Deliveries deferred without an attempt, by reason."),
     Metric(
         "attempts_reassigned_total",
         "counter",
         (),
-        "Failed attempts whose worker had lost the partition meanwhile: they decide nothing.",
+        "Failed attempts of partitions that were reassigned meanwhile; they schedule nothing.",
     ),
     Metric(
         "ordered_copies_skipped_total",
         "counter",
         (),
-        "Copies of ordered deliveries that a later one proves to be settled.",
+        "Copies of ordered deliveries that a later release proves settled.",
     ),
     Metric(
-        "deliveries_superseded_total", "counter", (), "Waiting copies of deliveries that were retried or cancelled."
+        "deliveries_superseded_total",
+        "counter",
+        (),
+        "Waiting copies of deliveries that were retried or cancelled on request.",
     ),
-    Metric("dead_letters_total", "counter", ("reason",), "Deliveries written to deliveries.dead, by why."),
-    Metric("projection_age_seconds", "histogram", (), "Age of the oldest record of a transaction of the read model."),
+    Metric("dead_letters_total", "counter", ("reason",), "Records written to deliveries.dead, by reason."),
+    Metric(
+        "projection_age_seconds", "histogram", (), "Age of the oldest record in each transaction of the read model."
+    ),
     Metric("attempts_in_flight", "gauge", (), "HTTP requests in flight."),
-    Metric("attempts_in_flight_limit", "gauge", (), "Their limit."),
+    Metric("attempts_in_flight_limit", "gauge", (), "Limit of HTTP requests in flight."),
     Metric("lane_deliveries", "gauge", (), "Deliveries waiting in lanes."),
     Metric("circuits_open", "gauge", (), "Endpoints whose circuit is open or half-open, in this process."),
     Metric(
@@ -89,38 +106,49 @@ METRICS: tuple[Metric, ...] = (
         ("to",),
         "Circuits that became open (again, after a failed probe), half_open or closed.",
     ),
-    Metric("endpoints", "gauge", ("state",), "Endpoints in the directory by status."),
-    Metric("registry_commands_total", "counter", ("result",), "Commands to the registry: ok, or the code of refusal."),
+    Metric("endpoints", "gauge", ("state",), "Endpoints in the directory, by status."),
+    Metric(
+        "registry_commands_total", "counter", ("result",), "Commands to the registry, by result: ok, or the error code."
+    ),
     Metric(
         "endpoint_health_changes_total",
         "counter",
         ("change",),
         "Changes of endpoints' health: failing, disabled or cleared.",
     ),
-    Metric("notices_total", "counter", ("kind",), "Notices written, by kind; after a crash some are counted twice."),
-    Metric("notices_waiting", "gauge", (), "Notices that wait for their e-mail."),
-    Metric("emails_total", "counter", ("result",), "E-mails: sent, refused, later (tried again) or given_up."),
-    Metric("consumer_lag_records", "gauge", ("group", "topic"), "Committed records that a group has not finished."),
+    Metric("notices_total", "counter", ("kind",), "Notices written, by kind; a crash may count some twice."),
+    Metric("notices_waiting", "gauge", (), "Notices waiting for their e-mail."),
     Metric(
-        "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not finished."
+        "emails_total", "counter", ("result",), "E-mails by result: sent, refused, later (to be retried) or given_up."
     ),
-    Metric("kafka_up", "gauge", (), "1 while Kafka answers, 0 while it does not; then no lag is shown."),
-    Metric("dependency_up", "gauge", ("dependency",), "The same of kafka, database, database_reads, mail_server, dns."),
-    Metric("logs_moved_total", "counter", ("role", "kind"), "Partitions that began or ended elsewhere than expected."),
-    Metric("rebalances_total", "counter", ("role",), "Assignments of partitions."),
+    Metric("consumer_lag_records", "gauge", ("group", "topic"), "Committed records that a group has not processed."),
+    Metric(
+        "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not processed."
+    ),
+    Metric("kafka_up", "gauge", (), "1 while Kafka answers, else 0; lag is absent then."),
+    Metric(
+        "dependency_up",
+        "gauge",
+        ("dependency",),
+        "1 while the dependency answers: kafka, database, database_reads, mail_server, dns.",
+    ),
+    Metric(
+        "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log began or ended elsewhere than expected."
+    ),
+    Metric("rebalances_total", "counter", ("role",), "Partition assignments."),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
-    Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles found suspect or stuck by the watchdog."),
-    Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be repeated."),
+    Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles that a watchdog found suspect or stuck."),
+    Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be retried."),
     Metric(
         "api_connections_closed_total",
         "counter",
         ("reason",),
-        "Connections that the listener closed: head_timeout, idle, unread, displaced, refused or exhausted.",
+        "Connections closed by the listener, by reason: head_timeout, idle, unread, displaced, refused or exhausted.",
     ),
-    Metric("hindrances_total", "counter", ("cause",), "Attempts that this machine prevented, by what it lacked."),
-    Metric("dns_lookups_total", "counter", ("result",), "Lookups of endpoints' names, by how they ended."),
-    Metric("records_reduced_total", "counter", ("topic",), "Records that a topic took only without their detail."),
-    Metric("event_loop_lag_seconds", "gauge", (), "How late the event loop was at its last check."),
+    Metric("hindrances_total", "counter", ("cause",), "Attempts prevented by this machine, by the resource it lacked."),
+    Metric("dns_lookups_total", "counter", ("result",), "DNS lookups of endpoints' names, by result."),
+    Metric("records_reduced_total", "counter", ("topic",), "Records that a topic accepted only in a reduced form."),
+    Metric("event_loop_lag_seconds", "gauge", (), "Delay of the event loop at its last check."),
 )
 
 
