@@ -26,7 +26,7 @@ TypeName = Annotated[str, Meta(max_length=limits.TYPE, examples=["recording.crea
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request's body; a field that is not known is an error, not a wish."""
+    """A request body. Unknown fields are rejected with 422."""
 
 
 class PageOut(msgspec.Struct, frozen=True, kw_only=True):

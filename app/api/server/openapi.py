@@ -21,77 +21,83 @@ Json = dict[str, Any]
 Catalogue = Mapping[str, Mapping[str, CatalogueEntry]]
 
 _SCHEMAS = "#/components/schemas/{name}"
-_ABOUT = """Registers endpoints, accepts events and shows what became of them.
+_ABOUT = """Register endpoints (`/v1/webhooks`), append events, and see how they were delivered.
 
-A key (`sk_live_…`, `sk_test_…`) stands for one tenant and one mode; the ids of other tenants, and those of the other
-mode, are unknown to it. Lists are read page by page: give `next_cursor` as `cursor` until it is null. A POST with an
-`Idempotency-Key` can be repeated without doing its work twice. A change with `If-Match` is made only to the version
-that it names. Errors are `application/problem+json` (RFC 9457); fields may be added to answers at any time.
+An API key (`sk_live_…`, `sk_test_…`) belongs to one tenant and mode and sees nothing else. Lists are paginated: pass
+`next_cursor` as `cursor` until it is null. A POST with an `Idempotency-Key` can be repeated safely. Errors are
+`application/problem+json` (RFC 9457). Responses may gain fields at any time.
 """
 _TAGS = {
-    "webhooks": "Endpoints: where events are sent, which of them, signed with what, and how they are tried again.",
-    "events": "Events to be delivered.",
-    "event-types": "What events exist: the products' catalogues, and types of your own.",
-    "deliveries": "What became of events: every delivery with its attempts, to be retried or cancelled.",
-    "stats": "How deliveries went.",
-    "replays": "Events given to an endpoint after the fact.",
-    "audit": "Who changed what and when.",
-    "portal-links": "Links with which your customers see their endpoints and deliveries.",
-    "tenants": "Tenants and their keys; for the operator.",
-    "service": "The service's own state.",
+    "webhooks": "Endpoints: the URLs that receive events, with their event types, signing secret and retry schedule.",
+    "events": "Append events, and look up what happened to them.",
+    "event-types": "Event types: the products' catalogues, and your own types.",
+    "deliveries": "Deliveries and their attempts; retry or cancel them.",
+    "stats": "Success rates, counts and latencies.",
+    "replays": "Deliver past events to an endpoint.",
+    "audit": "The audit log: who changed what, and when.",
+    "portal-links": "Links that let your customers see their endpoints and deliveries.",
+    "tenants": "Tenants and their API keys. Requires the operator's token.",
+    "service": "Health and description of the service.",
 }
 _TEXT: Json = {"type": "string", "minLength": 1, "maxLength": 256}
 _NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999_999}
 #: the query parameters that operations name
 _QUERY: Mapping[str, tuple[str, Json]] = {
-    "limit": ("Entries of a page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
-    "cursor": ("`next_cursor` of the page before.", {"type": "string"}),
-    "status": ("Only endpoints in that state.", {"enum": ["active", "paused", "disabled"]}),
-    "profile": ("Only event types of that product's catalogue.", {"enum": list(PROFILES)}),
-    "endpoint": ("Only of that endpoint.", _TEXT),
-    "event": ("Only of the event of that id.", _TEXT),
-    "type": ("Only of that event type, or of all with a prefix such as `recording.*`.", _TEXT),
-    "state": ("Only in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".", _TEXT),
+    "limit": ("Number of entries per page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+    "cursor": ("The `next_cursor` of the previous page.", {"type": "string"}),
+    "status": ("Only endpoints with this status.", {"enum": ["active", "paused", "disabled"]}),
+    "profile": ("Only event types of this product's catalogue.", {"enum": list(PROFILES)}),
+    "endpoint": ("Only deliveries of this endpoint.", _TEXT),
+    "event": ("Only deliveries of the event with this id.", _TEXT),
+    "type": ("Only this event type, or all types with a prefix such as `recording.*`.", _TEXT),
+    "state": (
+        "Only deliveries in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".",
+        _TEXT,
+    ),
     "http_status": (
         "HTTP status of the last attempt, or its class: `503`, `5xx`.",
         {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"},
     ),
     "result": ("Outcome of the last attempt: `timeout`, `refused`, `http_5xx` …", _TEXT),
-    "since": ("From then on: ISO 8601 with zone, or a time ago such as `2h`.", _TEXT),
-    "until": ("Before that time, written alike.", _TEXT),
-    "replay": ("Only those that the replay of that id made.", _TEXT),
-    "id": ("Only the delivery of that id, or those of the event of that id.", _TEXT),
-    "partition": ("Partition of events.raw in which the event is; with `offset`.", _NUMBER),
-    "offset": ("Its offset there.", _NUMBER),
+    "since": ("Start of the time range: ISO 8601 with a time zone, or an age such as `2h`.", _TEXT),
+    "until": ("End of the time range, exclusive, in the same form.", _TEXT),
+    "replay": ("Only deliveries created by the replay with this id.", _TEXT),
+    "id": ("Only the delivery with this id, or the deliveries of the event with this id.", _TEXT),
+    "partition": ("The event's partition of `events.raw`; used with `offset`.", _NUMBER),
+    "offset": ("The event's offset in that partition.", _NUMBER),
     "after": (
-        "Go on with a search that has not reached the end: `PARTITION:OFFSET`, as its answer says.",
+        "Continue a search that did not reach the end: the `PARTITION:OFFSET` from its response.",
         {"type": "string", "pattern": "^[0-9]{1,18}:[0-9]{1,18}$"},
     ),
 }
-_PATH = {"id": "Its id.", "name": "Its name, such as `recording.created`.", "key": "The key's id (not the key)."}
+_PATH = {
+    "id": "The id of the object.",
+    "name": "The event type's name, such as `recording.created`.",
+    "key": "The key's id (not the key itself).",
+}
 _PROBLEMS = {
-    400: "The request cannot be read: its JSON, a parameter or a header.",
-    401: "There is no key, or none that is valid now.",
-    403: "The key is valid, but not for this.",
-    404: "There is nothing of that id or name, for this key.",
-    409: "It contradicts the present state.",
-    412: "It has another version than If-Match names.",
-    413: "The body is too large.",
-    415: "The body is not `application/json`.",
-    422: "The body's JSON says something that is not possible (`errors` points at it), or the Idempotency-Key was used "
-    "for another request.",
-    429: "Too many requests; `Retry-After` says when there may be more.",
-    503: "The service cannot tell or cannot do it now; `Retry-After` says when to try again.",
+    400: "The request could not be parsed: its JSON, a parameter or a header.",
+    401: "The key is missing, invalid, expired or revoked.",
+    403: "The key does not have the required scope.",
+    404: "No object with this id or name is visible to this key.",
+    409: "The request conflicts with the current state of the object.",
+    412: "The object has a different version from the one in If-Match.",
+    413: "The request body is too large.",
+    415: "The request body is not `application/json`.",
+    422: "The request body is invalid (`errors` lists each field with a JSON Pointer), or the Idempotency-Key was "
+    "already used for a different request.",
+    429: "Too many requests. Retry after the seconds in `Retry-After`.",
+    503: "The service cannot handle the request at the moment. Retry after the seconds in `Retry-After`.",
 }
 #: sent with every delivery whatever the profile: (name, meaning, always)
 _DELIVERY_HEADERS = (
-    ("user-agent", "Names the sender.", True),
+    ("user-agent", "Identifies the sender.", True),
     ("webhook-id", "The event's id, the same for all attempts and endpoints.", True),
-    ("webhook-attempt", "Counts the attempts of this delivery, from 1.", True),
-    ("webhook-sequence", "Counts the events of the ordering key, or of the endpoint.", False),
-    ("webhook-ordering-key", "What the sequence is counted for, percent-encoded.", False),
-    ("webhook-replay", "Id of the replay that it is part of.", False),
-    ("traceparent", "W3C trace context, where the producer gave one.", False),
+    ("webhook-attempt", "The number of this attempt, starting at 1.", True),
+    ("webhook-sequence", "The number of this event for its ordering key, or for the endpoint.", False),
+    ("webhook-ordering-key", "The ordering key, percent-encoded.", False),
+    ("webhook-replay", "The id of the replay that created this delivery.", False),
+    ("traceparent", "W3C trace context, if the producer set it.", False),
 )
 #: what is shown with an ETag
 _TAGGED = (c.Webhook, TenantOut)
@@ -114,10 +120,10 @@ def document(catalogue: Catalogue, *, version: str) -> Json:
             "version": version,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/", "description": "The service that serves this document"}],
+        "servers": [{"url": "/", "description": "This service"}],
         "tags": [
             *({"name": name, "description": text} for name, text in _TAGS.items()),
-            *({"name": _product_tag(name), "description": f"What the profile `{name}` sends."} for name in PROFILES),
+            *({"name": _product_tag(name), "description": f"Webhooks of the profile `{name}`."} for name in PROFILES),
         ],
         "paths": paths | _service_paths(),
         "webhooks": {
@@ -144,20 +150,22 @@ def _components() -> Json:
             **{name: _query(name) for name in _QUERY},
             "IdempotencyKey": _header(
                 "Idempotency-Key",
-                "Any text of yours, new for each thing to be done: a repetition with the same key does nothing anew, "
-                "and one that comes while the first is under way gets its answer.",
+                "A unique value for each operation. A repeated request with the same key is not carried out again; it "
+                "gets the response of the first one, also while that is still in progress.",
                 {"type": "string", "minLength": 1, "maxLength": 255},
             ),
-            "IfMatch": _header("If-Match", "The ETag of the version to be changed, or `*`.", {"type": "string"}),
+            "IfMatch": _header("If-Match", "The ETag of the version to change, or `*`.", {"type": "string"}),
             **{name: _header(name, text, {"type": "string"}, always) for name, text, always in _DELIVERY_HEADERS},
         },
         "headers": _headers(),
         "responses": {f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()},
         "securitySchemes": {
-            "key": _bearer("A tenant's key for one mode. A change needs the scope `write`, everything else `read`."),
+            "key": _bearer(
+                "An API key of a tenant for one mode. Changes require the scope `write`, everything else `read`."
+            ),
             "operator": _bearer(
                 "The operator's token (`HOOKSTREAM_ADMIN_TOKEN`). With the headers `Hookstream-Tenant` and "
-                "`Hookstream-Mode` it does what a key of that tenant and mode does."
+                "`Hookstream-Mode` it acts as a key of that tenant and mode."
             ),
         },
     }
@@ -272,7 +280,7 @@ def _success(route: Route) -> Json:
     return response
 
 
-_SUCCESS = {200: "It is so.", 201: "It is made.", 202: "It is accepted and will be done.", 204: "It is gone."}
+_SUCCESS = {200: "Success.", 201: "Created.", 202: "Accepted; the work is done in the background.", 204: "Deleted."}
 
 
 def _possible_problems(route: Route) -> list[int]:
@@ -304,8 +312,8 @@ def _problem(status: int, description: str) -> Json:
 
 def _headers() -> Json:
     texts = {
-        "ETag": "The version, for If-Match.",
-        "RateLimit": 'What is left of the limit, and for how long: `"default";r=99;t=1`.',
+        "ETag": "The version of the object, for If-Match.",
+        "RateLimit": 'Requests left, and seconds until the limit resets: `"default";r=99;t=1`.',
         "RateLimit-Policy": 'The limit: `"default";q=100;w=1`.',
         "WWW-Authenticate": "`Bearer`.",
     }
@@ -318,17 +326,17 @@ def _headers() -> Json:
 def _service_paths() -> Json:
     text: Json = {"text/plain": {"schema": {"type": "string"}}}
     json: Json = {"application/json": {"schema": {"type": "object"}}}
-    waiting = {"503": {"description": "It would not; the body says why.", "content": json}}
+    waiting = {"503": {"description": "Not ready; the body gives the reasons.", "content": json}}
     return {
-        "/healthz": _probe("healthz", "Whether the process lives", text),
-        "/readyz": _probe("readyz", "Whether every role would act on a new event", json, waiting),
-        "/metrics": _probe("metrics", "Figures in the text format of Prometheus", text),
+        "/healthz": _probe("healthz", "Whether the process is alive", text),
+        "/readyz": _probe("readyz", "Whether every role is ready", json, waiting),
+        "/metrics": _probe("metrics", "Metrics in the Prometheus text format", text),
         "/openapi.json": _probe("openapi", "This document", json),
     }
 
 
 def _probe(name: str, summary: str, content: Json, more: Json | None = None) -> Json:
-    responses = {"200": {"description": "It is so.", "content": content}, **(more or {})}
+    responses = {"200": {"description": "Success.", "content": content}, **(more or {})}
     operation = {"tags": ["service"], "operationId": f"service.{name}", "summary": summary, "security": []}
     return {"get": operation | {"responses": responses}}
 

@@ -52,24 +52,24 @@ ROUTES: tuple[Route, ...] = (
           gives=c.Webhook),
     Route(method="PATCH", path="/v1/webhooks/{id}", name="webhooks.patch", summary="Change fields of an endpoint "
           "(If-Match: only this version)", access="write", takes=c.WebhookPatch, gives=c.Webhook),
-    Route(method="DELETE", path="/v1/webhooks/{id}", name="webhooks.delete", summary="Remove an endpoint",
+    Route(method="DELETE", path="/v1/webhooks/{id}", name="webhooks.delete", summary="Delete an endpoint",
           access="write", status=204),
-    Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event at once and "
-          "say what the receiver did", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut,
+    Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event now and "
+          "return the receiver's response", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut,
           most=MAX_BODY),
-    Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Hold everything back until "
-          "resume", access="write", gives=c.Webhook),
-    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Deliver again, beginning "
-          "with what the pause held back", access="write", gives=c.Webhook),
-    Route(method="POST", path="/v1/webhooks/{id}/disable", name="actions.disable", summary="Deliver nothing and keep "
-          "nothing", access="write", gives=c.Webhook),
-    Route(method="POST", path="/v1/webhooks/{id}/enable", name="actions.enable", summary="Deliver again from now on",
+    Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Pause an endpoint: park its "
+          "deliveries until it is resumed", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Resume an endpoint, "
+          "starting with its parked deliveries", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/disable", name="actions.disable", summary="Disable an endpoint: "
+          "neither deliver nor park", access="write", gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/enable", name="actions.enable", summary="Enable an endpoint",
           access="write", gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/rotate-secret", name="actions.rotate", summary="Replace the signing "
           "secret; the new one is shown once", access="write", takes=c.RotateIn, takes_nothing_too=True,
           gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
-          "while disabled", access="write", gives=replays.ReplayOut, status=202),
+          "while the endpoint was disabled", access="write", gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
           "deliveries of an endpoint, newest first", access="read", gives=fields.PageOut, of=d.DeliveryOut,
           query=(*QUERY[1:], *_PAGE)),
@@ -80,17 +80,17 @@ ROUTES: tuple[Route, ...] = (
           gives=events.EventAccepted | events.EventsAccepted, status=202,
           most=MAX_BODY),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
-          "got it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
+          "received it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
           access="read", gives=fields.PageOut, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
     Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
           "and its request", access="read", gives=d.DeliveryDetail),
-    Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all deliveries that "
-          "match, or count them", access="write", takes=d.BulkRetryIn, gives=d.BulkRetryOut, status=202),
-    Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Attempt a delivery at once, "
-          "whatever has become of it", access="write", gives=d.ManualActionOut, status=202),
-    Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="End a delivery that waits "
-          "for an attempt", access="write", gives=d.ManualActionOut, status=202),
+    Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all matching "
+          "deliveries, or count them", access="write", takes=d.BulkRetryIn, gives=d.BulkRetryOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Retry a delivery now, "
+          "whatever its state", access="write", gives=d.ManualActionOut, status=202),
+    Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="Cancel a delivery that "
+          "waits for an attempt", access="write", gives=d.ManualActionOut, status=202),
     Route(method="GET", path="/v1/stats", name="stats.get", summary="Show success rates, counts and latencies",
           access="read", gives=stats.StatsOut, query=_SPAN),
     Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
@@ -99,10 +99,10 @@ ROUTES: tuple[Route, ...] = (
           access="read", gives=events.EventTypeOut),
     Route(method="PUT", path="/v1/event-types/{name}", name="event_types.put", summary="Register an event type of your "
           "own, or replace it", access="write", takes=events.EventTypeIn, gives=events.EventTypeOut),
-    Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Remove an event type of "
+    Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Delete an event type of "
           "your own", access="write", status=204),
-    Route(method="POST", path="/v1/replays", name="replays.create", summary="Deliver a span of time once more, or "
-          "count what that would be", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
+    Route(method="POST", path="/v1/replays", name="replays.create", summary="Replay a time range, or estimate "
+          "what a replay would deliver", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",
           gives=fields.PageOut,
           of=replays.ReplayOut, query=_PAGE),
@@ -110,13 +110,13 @@ ROUTES: tuple[Route, ...] = (
           gives=replays.ReplayOut),
     Route(method="POST", path="/v1/replays/{id}/cancel", name="replays.cancel", summary="Stop a replay", access="write",
           gives=replays.ReplayOut),
-    Route(method="POST", path="/v1/replays/{id}/pause", name="replays.pause", summary="Interrupt a replay",
+    Route(method="POST", path="/v1/replays/{id}/pause", name="replays.pause", summary="Pause a replay",
           access="write", gives=replays.ReplayOut),
-    Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Go on with a replay",
+    Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Resume a replay",
           access="write", gives=replays.ReplayOut),
-    Route(method="GET", path="/v1/audit", name="audit.list", summary="List who changed what, the latest first",
+    Route(method="GET", path="/v1/audit", name="audit.list", summary="List changes, newest first",
           access="read", gives=fields.PageOut, of=t.AuditOut, query=_PAGE),
-    Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Make a link to the portal of the "
+    Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Create a link to the portal of the "
           "tenant and mode", access="write", takes=t.PortalLinkIn, takes_nothing_too=True, gives=t.PortalLink,
           status=201),
     Route(method="POST", path="/v1/tenants", name="tenants.create", summary="Register a tenant", access="operator",
@@ -127,7 +127,7 @@ ROUTES: tuple[Route, ...] = (
           gives=t.TenantOut),
     Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
           "version)", access="operator", takes=t.TenantIn, gives=t.TenantOut),
-    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Make a key; it is shown "
+    Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Create a key; it is shown "
           "once", access="operator", takes=t.KeyIn, gives=t.KeyOut, status=201),
     Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",
           access="operator", gives=fields.PageOut, of=t.KeyOut, query=_PAGE),

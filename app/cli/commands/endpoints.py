@@ -91,7 +91,7 @@ def add(
     ordering: Annotated[
         str, typer.Option(help="none, or fifo: one delivery per ordering key at a time, in order.")
     ] = "none",
-    description: Annotated[str, typer.Option(help="For people.")] = "",
+    description: Annotated[str, typer.Option(help="Free text shown in lists; never sent to the receiver.")] = "",
     header: HeaderOption = None,
     label: LabelOption = None,
     schedule: ScheduleOption = None,
@@ -179,7 +179,9 @@ def update(
         str | None,
         typer.Option(help="Types to subscribe to, comma-separated.", autocompletion=completion.event_patterns),
     ] = None,
-    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="Free text shown in lists; never sent to the receiver.")
+    ] = None,
     status: Annotated[
         str | None,
         typer.Option(help="active or disabled (pausing: endpoints pause).", autocompletion=completion.statuses),
@@ -200,7 +202,7 @@ def update(
             "disable-after-failures, disable-after-days. Repeatable."
         ),
     ] = None,
-    expect_version: Annotated[int | None, typer.Option(help="Refuse when somebody has changed it meanwhile.")] = None,
+    expect_version: Annotated[int | None, typer.Option(help="Fail if the endpoint has another version by now.")] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Change the named fields of an endpoint."""

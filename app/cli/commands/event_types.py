@@ -56,7 +56,7 @@ def put(
             autocompletion=_schema_modes,
         ),
     ] = "off",
-    description: Annotated[str, typer.Option(help="For people.")] = "",
+    description: Annotated[str, typer.Option(help="Free text shown in lists.")] = "",
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register an event type of your own, or replace it."""

@@ -20,7 +20,8 @@ app = typer.Typer()
 def show(
     event_id: Annotated[str, typer.Argument(help="The event's id: the producer's, or evt_…")],
     partition: Annotated[
-        int | None, typer.Option(min=0, help="Where it is in events.raw, with --offset: for one that nobody got.")
+        int | None,
+        typer.Option(min=0, help="Its partition of events.raw, with --offset: for an event without deliveries."),
     ] = None,
     offset: Annotated[int | None, typer.Option(min=0, help="Its offset there.")] = None,
     since: Annotated[
@@ -36,7 +37,7 @@ def show(
 ) -> None:
     """Show an event, its data, and why each endpoint got it or did not (through the API).
 
-    An event is found by its deliveries. One that nobody got is found by its place, or looked for with --since.
+    An event is found by its deliveries. One without deliveries is found by partition and offset, or with --since.
     """
     place = {
         "partition": None if partition is None else str(partition),

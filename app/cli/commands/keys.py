@@ -39,7 +39,7 @@ def create(
         list[str] | None,
         typer.Option(help="read or write. Repeatable. Default: both.", autocompletion=_scopes),
     ] = None,
-    name: Annotated[str, typer.Option(help="For people: who has it.")] = "",
+    name: Annotated[str, typer.Option(help="Who holds the key; shown in lists.")] = "",
     expires_at: Annotated[
         str | None, typer.Option(help="End of its validity, for example 2027-01-31T00:00:00Z. Default: never.")
     ] = None,

@@ -27,7 +27,7 @@ app = typer.Typer(
 @uses_api
 def add(
     tenant_id: Annotated[str, typer.Argument(help="The id that events carry as `tenant`.")],
-    name: Annotated[str, typer.Option(help="For people.")] = "",
+    name: Annotated[str, typer.Option(help="Name shown in lists and e-mails.")] = "",
     profile: Annotated[
         str, typer.Option(help="Default wire format of its endpoints.", autocompletion=completion.wire_formats)
     ] = "standard",
