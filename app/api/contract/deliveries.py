@@ -19,7 +19,7 @@ FilterText = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class AdviceOut(msgspec.Struct, frozen=True, kw_only=True):
-    """An outcome explained."""
+    """What an outcome means, and what to do about it."""
 
     #: what happened
     what: str
@@ -28,7 +28,7 @@ class AdviceOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One event for one endpoint, as it stands."""
+    """The current state of one event's delivery to one endpoint."""
 
     id: str
     event_id: str
@@ -58,7 +58,7 @@ class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResponseOut(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """The response."""
 
     status: int
     #: only of failed attempts
@@ -91,7 +91,7 @@ class AttemptOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestOut(msgspec.Struct, frozen=True, kw_only=True):
-    """The request of the last attempt, made again from the event and the endpoint as it is now."""
+    """The request of the last attempt, rebuilt from the event and the endpoint's current settings."""
 
     method: Literal["POST"]
     url: str
@@ -112,7 +112,7 @@ class DeliveryDetail(DeliveryOut, frozen=True, kw_only=True):
 
 
 class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of a delivery is on its way."""
+    """A retry or cancellation that was accepted."""
 
     id: str
     asked: ManualAction
@@ -123,7 +123,7 @@ class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BulkRetryIn(Input, frozen=True, kw_only=True):
-    """Which deliveries are to be retried; what is left out does not matter."""
+    """A filter for deliveries to retry. Omitted fields match everything."""
 
     endpoint: FilterText | None = None
     event: FilterText | None = None
@@ -150,7 +150,7 @@ class BulkRetryIn(Input, frozen=True, kw_only=True):
 
 
 class BulkRetryOut(msgspec.Struct, frozen=True, kw_only=True):
-    """What a retry of many has done, or would do."""
+    """The number of deliveries retried, or matched in a dry run."""
 
     dry_run: bool
     #: deliveries that match now; only of a dry run
@@ -165,7 +165,7 @@ class BulkRetryOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What one endpoint has to do with an event."""
+    """Why one endpoint received an event or did not."""
 
     endpoint: str
     #: null: the endpoint is removed
@@ -181,7 +181,7 @@ class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DuplicateOf(msgspec.Struct, frozen=True, kw_only=True):
-    """The earlier record that was delivered instead."""
+    """The record with the same idempotency key that was accepted first."""
 
     partition: int
     offset: int
@@ -189,7 +189,7 @@ class DuplicateOf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventOut(msgspec.Struct, frozen=True, kw_only=True):
-    """An event, and what became of it."""
+    """An event, and its outcome for each endpoint."""
 
     id: str
     type: str

@@ -25,19 +25,19 @@ class EventIn(Input, frozen=True, kw_only=True):
 
 
 class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The event is in the log."""
+    """The event was appended to `events.raw`."""
 
     id: str
 
 
 class EventsAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The events are in the log, in this order."""
+    """The events were appended to `events.raw`, in this order."""
 
     data: list[EventAccepted]
 
 
 class EventTypeIn(Input, frozen=True, kw_only=True):
-    """An event type of your own."""
+    """A custom event type."""
 
     description: Description = ""
     #: JSON Schema 2020-12 of `data`
@@ -47,7 +47,7 @@ class EventTypeIn(Input, frozen=True, kw_only=True):
 
 
 class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):
-    """An event type, of the catalogue or of your own."""
+    """An event type of the catalogue, or a custom one."""
 
     name: str
     #: the product whose catalogue has it; null: your own

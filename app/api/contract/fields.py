@@ -38,7 +38,7 @@ class PageOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong."""
+    """One invalid field."""
 
     detail: str
     #: JSON Pointer into the body, where it can be told
@@ -46,7 +46,7 @@ class FieldError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457."""
+    """An error (RFC 9457)."""
 
     type: str
     title: str

@@ -13,7 +13,7 @@ from app.core.model.replay import ReplayFilter, ReplayReason, ReplayState
 
 
 class ReplayIn(Input, frozen=True, kw_only=True):
-    """A span of time that is to be delivered once more."""
+    """A time range to replay."""
 
     #: ISO 8601 with zone, a time ago such as `2h` or `3d`, or `begin`
     from_: Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])] = msgspec.field(name="from")
@@ -33,7 +33,7 @@ class ReplayIn(Input, frozen=True, kw_only=True):
 
 
 class ReplayProgressOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of events.raw, of all tenants and types."""
+    """Progress, counted in records of `events.raw` of all tenants and types."""
 
     read: int
     of: int
@@ -52,7 +52,7 @@ class ReplayEstimateOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that are delivered after the fact."""
+    """A replay: past events that are delivered to an endpoint."""
 
     #: null: it was a trial
     id: str | None

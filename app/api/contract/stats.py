@@ -6,7 +6,7 @@ import msgspec
 
 
 class LatencyOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds, as good as a histogram tells; null: there was no attempt."""
+    """Latencies in milliseconds, estimated from a histogram; null without attempts."""
 
     p50: float | None
     p95: float | None
@@ -14,7 +14,7 @@ class LatencyOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HourOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One hour; hours without anything are left out."""
+    """The counts of one hour. Hours without deliveries are omitted."""
 
     begins_at: str
     attempts: int
@@ -26,7 +26,7 @@ class HourOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatsOut(msgspec.Struct, frozen=True, kw_only=True):
-    """How deliveries went."""
+    """Counts and latencies of a time range."""
 
     #: the full hour in which the span begins
     since: str

@@ -16,7 +16,7 @@ Scopes = Annotated[list[KeyScope], Meta(max_length=limits.SCOPES)]
 
 
 class BrandIn(Input, frozen=True, kw_only=True):
-    """How a tenant's portal is to look."""
+    """The appearance of a tenant's portal."""
 
     #: empty: the tenant's name
     name: Annotated[str, Meta(max_length=limits.BRAND_NAME)] = ""
@@ -27,7 +27,7 @@ class BrandIn(Input, frozen=True, kw_only=True):
 
 
 class TenantIn(Input, frozen=True, kw_only=True):
-    """A tenant to be registered or replaced."""
+    """A tenant to create or replace."""
 
     id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
     name: Annotated[str, Meta(max_length=limits.NAME)] = ""
@@ -67,14 +67,14 @@ class PortalLinkIn(Input, frozen=True, kw_only=True):
 
 
 class PortalLink(msgspec.Struct, frozen=True, kw_only=True):
-    """A link to the portal: whoever has it may use it."""
+    """A link to the portal. Anyone who has the link can use it."""
 
     url: str
     expires_at: str
 
 
 class AuditOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One action that somebody asked for."""
+    """One change, and who made it."""
 
     at: str
     #: operator, cli, health, the id of a key, or `portal of …`
@@ -93,7 +93,7 @@ class AuditOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyIn(Input, frozen=True, kw_only=True):
-    """A key to be made."""
+    """An API key to create."""
 
     mode: Mode
     name: Annotated[str, Meta(max_length=limits.NAME)] = ""
@@ -103,7 +103,7 @@ class KeyIn(Input, frozen=True, kw_only=True):
 
 
 class KeyOut(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of the API."""
+    """An API key."""
 
     id: str
     mode: Mode

@@ -28,7 +28,7 @@ Days = Annotated[float, Meta(ge=0, le=limits.DAYS)]
 
 
 class WebhookIn(Input, frozen=True, kw_only=True):
-    """An endpoint to be registered."""
+    """An endpoint to create."""
 
     url: Url
     events: EventPatterns
@@ -66,7 +66,7 @@ class WebhookIn(Input, frozen=True, kw_only=True):
 
 
 class WebhookPatch(Input, frozen=True, kw_only=True):
-    """The fields of an endpoint to be changed; null takes an override back."""
+    """Fields of an endpoint to change. null restores the default of the profile or the service."""
 
     url: Url | UnsetType = UNSET
     events: EventPatterns | UnsetType = UNSET
@@ -87,7 +87,7 @@ class WebhookPatch(Input, frozen=True, kw_only=True):
 
 
 class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be known of a signing secret."""
+    """A signing secret without its value."""
 
     created_at: str
     #: it signs until then; null: until it is rotated
@@ -105,7 +105,7 @@ class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CircuitOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an endpoint is called: while it is silent, only by a probe now and then."""
+    """The circuit breaker of an endpoint. An endpoint that does not respond at all gets only a probe now and then."""
 
     #: closed: deliveries are sent; open: they wait; half_open: they wait for the answer to the next one, the probe
     state: Literal["closed", "open", "half_open"]
@@ -159,7 +159,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotateIn(Input, frozen=True, kw_only=True):
-    """How to rotate."""
+    """Options for rotating the secret."""
 
     #: the new secret; one is made when it is left out
     secret: Secret | None = None
@@ -170,7 +170,7 @@ class RotateIn(Input, frozen=True, kw_only=True):
 
 
 class TestIn(Input, frozen=True, kw_only=True):
-    """What to send."""
+    """The test event to send."""
 
     #: event type; default: the first that the endpoint subscribes to
     type: TypeName | None = None
@@ -187,14 +187,14 @@ class TestTiming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent."""
+    """The request."""
 
     headers: dict[str, str]
     body: str
 
 
 class TestResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """The response."""
 
     status: int
     headers: dict[str, str]
@@ -203,7 +203,7 @@ class TestResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestOut(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver did."""
+    """The outcome of a test event."""
 
     ok: bool
     #: HTTP status; null: no answer
