@@ -81,7 +81,7 @@ def before(
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries say, too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show log messages of libraries.")] = False,
 ) -> None:
     """Runs before each command."""
     if not verbose:

@@ -9,7 +9,7 @@ from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.settings import PREFIX, Settings
 
-app = typer.Typer(no_args_is_help=True, help="The settings, all from HOOKSTREAM_* variables.")
+app = typer.Typer(no_args_is_help=True, help="Show and check the settings (HOOKSTREAM_* variables).")
 
 
 @app.command("print")
@@ -30,7 +30,7 @@ def print_config(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("check")
 def check() -> None:
-    """Say everything that is wrong with the settings, at once; exit code 2 then."""
+    """Check the settings. Prints all errors at once, and exits with 2 if there are any."""
 
     def work() -> int:
         settings = process_context.settings()

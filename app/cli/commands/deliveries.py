@@ -18,17 +18,17 @@ from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What became of events: one delivery for each endpoint that gets one (through the API).\n\n"
+    help="List, explain, retry and cancel deliveries: one for each event and matching endpoint (through the API).\n\n"
     "What fails?  hookstream deliveries list --state dead,retrying --since 1h\n\n"
     "Why?  hookstream deliveries show dlv_…  says it in words, and what to do about it.\n\n"
     "Mended?  hookstream deliveries retry --endpoint ep_… --since 1d --dry-run  counts, without --dry-run it retries.",
 )
 
 DeliveryIdArgument = Annotated[str, typer.Argument(help="The delivery's id (dlv_…).")]
-EndpointOption = Annotated[str | None, typer.Option(metavar="ID", help="Only of this endpoint.")]
-EventOption = Annotated[str | None, typer.Option(metavar="ID", help="Only of this event.")]
+EndpointOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries to this endpoint.")]
+EventOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries of this event.")]
 TypeOption = Annotated[
-    str | None, typer.Option("--type", help="Only of this event type: a.b, a.*", autocompletion=completion.event_types)
+    str | None, typer.Option("--type", help="Only this event type: a.b, a.*", autocompletion=completion.event_types)
 ]
 StatusOption = Annotated[
     str | None, typer.Option(metavar="CODE", help="HTTP status of the last attempt, or its class: 503, 5xx.")
@@ -37,10 +37,15 @@ ResultOption = Annotated[
     str | None, typer.Option(metavar="WORD", help="Outcome of the last attempt: timeout, refused, dns, tls, http_5xx …")
 ]
 DeliverySinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Events accepted since: ISO 8601 with zone, or 90s, 2h, 3d ago.")
+    str | None,
+    typer.Option(
+        metavar="TIME", help="Only events accepted since then: ISO 8601 with a time zone, or 90s, 2h, 3d ago."
+    ),
 ]
-UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Events accepted before, written alike.")]
-ReplayOption = Annotated[str | None, typer.Option(metavar="ID", help="Only those that this replay made.")]
+UntilOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only events accepted before then, in the same form.")
+]
+ReplayOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries created by this replay.")]
 _COLUMNS = ("id", "type", "state", "attempts", "last", "accepted")
 #: characters of a terminal that has room for the endpoint, too
 _WIDE = 130
@@ -65,7 +70,7 @@ def list_(
     until: UntilOption = None,
     replay: ReplayOption = None,
     any_id: Annotated[str | None, typer.Option("--id", help="The id of a delivery or an event.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of entries, newest first.")] = 50,
     tenant: TenantOption = None,
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
@@ -115,20 +120,22 @@ def show_command(
 @uses_api
 def retry(
     delivery_id: Annotated[
-        str | None, typer.Argument(help="The delivery's id (dlv_…); without one: all that the options say.")
+        str | None, typer.Argument(help="The delivery's id (dlv_…). Default: all deliveries that match the options.")
     ] = None,
     endpoint: EndpointOption = None,
     event: EventOption = None,
     type_: TypeOption = None,
     state: Annotated[
-        str, typer.Option(help="Of many, comma-separated: dead, retrying, pending, cancelled, delivered.")
+        str, typer.Option(help="Without an id: states, comma-separated: dead, retrying, pending, cancelled, delivered.")
     ] = "dead",
     status: StatusOption = None,
     result: ResultOption = None,
     since: DeliverySinceOption = None,
     until: UntilOption = None,
     replay: ReplayOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Of many, at most so many, the newest.")] = _AT_ONCE,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Without an id: maximum number of deliveries, newest first.")
+    ] = _AT_ONCE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be retried; retry nothing.")] = False,
     tenant: TenantOption = None,
     mode: ModeOption = None,

@@ -26,7 +26,9 @@ def test(
     event_type: Annotated[
         str | None,
         typer.Option(
-            "--type", help="Event type; default: the first it subscribes to.", autocompletion=completion.event_types
+            "--type",
+            help="Event type. Default: the first one that the endpoint subscribes to.",
+            autocompletion=completion.event_types,
         ),
     ] = None,
     data: Annotated[
@@ -63,35 +65,35 @@ def _tell(outcome: dict[str, Any]) -> None:
 @app.command("pause")
 @uses_api
 def pause(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Hold everything back until `resume`, which delivers it then."""
+    """Pause an endpoint. Its deliveries are parked, and delivered on `resume`."""
     _act(endpoint_id, "pause", output)
 
 
 @app.command("resume")
 @uses_api
 def resume(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """End a pause: deliver again, beginning with what it held back."""
+    """Resume a paused endpoint, starting with its parked deliveries."""
     _act(endpoint_id, "resume", output)
 
 
 @app.command("disable")
 @uses_api
 def disable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Deliver nothing and keep nothing; what it misses can be delivered with `enable` and then `recover`."""
+    """Disable an endpoint. Events it misses can be delivered later with `enable`, then `recover`."""
     _act(endpoint_id, "disable", output)
 
 
 @app.command("enable")
 @uses_api
 def enable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Deliver again, from now on."""
+    """Enable a disabled endpoint: deliver events from now on."""
     _act(endpoint_id, "enable", output)
 
 
 @app.command("recover")
 @uses_api
 def recover(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Deliver what an endpoint missed while it was disabled. Shows the replay: `replay show ID` says how far it is."""
+    """Deliver what an endpoint missed while it was disabled, as a replay; `replay show ID` shows its progress."""
     _act(endpoint_id, "recover", output)
 
 
@@ -101,15 +103,15 @@ def rotate_secret(
     endpoint_id: EndpointIdArgument,
     overlap: Annotated[
         int | None,
-        typer.Option(help="Seconds during which the earlier secret signs along, 0 to 604800.", show_default="86400"),
+        typer.Option(help="Seconds for which the old secret also signs, 0 to 604800.", show_default="86400"),
     ] = None,
     secret: Annotated[
-        str | None, typer.Option(help="The new signing secret; one is made when left out. Better a file:")
+        str | None, typer.Option(help="The new signing secret. Default: a generated one. Prefer a file:")
     ] = None,
     secret_file: Annotated[
         str | None, typer.Option(metavar="FILE", help=f"File with the new secret {WHY_FILE}.")
     ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Sign no more, where the profile allows it.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Stop signing, where the profile allows it.")] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day."""

@@ -16,19 +16,22 @@ from app.profiles.catalog import PROFILES
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Register the receivers of events, and change them.\n\nadd, list, show, update and remove also go over Kafka "
+    help="Create, change and test endpoints: the URLs that receive events.\n\n"
+    "add, list, show, update and remove also go over Kafka "
     "itself, where neither --url nor a profile names an API; the other commands need the API.",
 )
 
 EndpointIdArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
 EndpointTenantOption = Annotated[
     str | None,
-    typer.Option(help="Whose events it gets (over Kafka: a key of the API has its own).", show_default="default"),
+    typer.Option(
+        help="The endpoint's tenant (over Kafka only; an API key implies its tenant).", show_default="default"
+    ),
 ]
 EndpointModeOption = Annotated[
     str | None,
     typer.Option(
-        help="live or test: two worlds that never mix (a key of the API has one).",
+        help="live or test; events of one mode never reach endpoints of the other (over Kafka only).",
         show_default="live",
         autocompletion=completion.modes,
     ),
@@ -36,7 +39,7 @@ EndpointModeOption = Annotated[
 EventsOption = Annotated[
     str,
     typer.Option(
-        help="Types to subscribe to, comma-separated: exact, `*`, or `recording.*`.",
+        help="Event types to subscribe to, comma-separated: exact, `*`, or a prefix such as `recording.*`.",
         autocompletion=completion.event_patterns,
     ),
 ]
@@ -46,21 +49,27 @@ WireFormatOption = Annotated[
         help=f"Wire format: {', '.join(PROFILES)}. Default: tenant's.", autocompletion=completion.wire_formats
     ),
 ]
-SecretOption = Annotated[str | None, typer.Option(help="Signing secret; one is made when left out. Better a file:")]
+SecretOption = Annotated[str | None, typer.Option(help="Signing secret. Default: a generated one. Prefer a file:")]
 SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
-HeaderOption = Annotated[list[str] | None, typer.Option(help="Send with every request: 'Name: value'. Repeatable.")]
+HeaderOption = Annotated[list[str] | None, typer.Option(help="Header of every request: 'Name: value'. Repeatable.")]
 LabelOption = Annotated[
-    list[str] | None, typer.Option(help="A label for yourself, never sent: name=value. Repeatable.")
+    list[str] | None, typer.Option(help="Metadata, never sent to the receiver: name=value. Repeatable.")
 ]
 ScheduleOption = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")]
 TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
-RateLimitOption = Annotated[float | None, typer.Option(help="Requests per second.")]
-InFlightOption = Annotated[int | None, typer.Option(help="Requests in flight at once.")]
-AfterFailuresOption = Annotated[int | None, typer.Option(help="Disable after so many failures in a row; 0: never.")]
-AfterDaysOption = Annotated[float | None, typer.Option(help="Disable after so many days of only failures; 0: never.")]
+RateLimitOption = Annotated[float | None, typer.Option(help="Maximum requests per second.")]
+InFlightOption = Annotated[int | None, typer.Option(help="Maximum concurrent requests.")]
+AfterFailuresOption = Annotated[
+    int | None, typer.Option(help="Disable after this many consecutive failures; 0: never.")
+]
+AfterDaysOption = Annotated[
+    float | None, typer.Option(help="Disable after this many days of failures without a success; 0: never.")
+]
 SignatureOption = Annotated[
     str | None,
-    typer.Option(help="Send this profile's signature instead of its own.", autocompletion=completion.wire_formats),
+    typer.Option(
+        help="Sign as this profile does, instead of the endpoint's own.", autocompletion=completion.wire_formats
+    ),
 ]
 _COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
 #: what the model calls otherwise than the API
@@ -79,7 +88,7 @@ _CLEARABLE = (
 @app.command("add")
 @uses_api
 def add(
-    url: Annotated[str, typer.Argument(help="Where to send: https://…")],
+    url: Annotated[str, typer.Argument(help="The URL that receives events: https://…")],
     tenant: EndpointTenantOption = None,
     mode: EndpointModeOption = None,
     profile: WireFormatOption = None,
@@ -139,7 +148,10 @@ def list_(
         str | None, typer.Option(help="Only of this mode (over Kafka).", autocompletion=completion.modes)
     ] = None,
     status: Annotated[
-        str | None, typer.Option(help="Only active, paused or disabled ones.", autocompletion=completion.statuses)
+        str | None,
+        typer.Option(
+            help="Only endpoints with this status: active, paused or disabled.", autocompletion=completion.statuses
+        ),
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
@@ -173,18 +185,18 @@ def update(
     endpoint_id: EndpointIdArgument,
     new_url: Annotated[
         str | None,
-        typer.Option(help="Where to send from now on. (--url says the same where neither key nor --as is given.)"),
+        typer.Option(help="The new URL. (--url means the same if neither a key nor --as is given.)"),
     ] = None,
     events: Annotated[
         str | None,
-        typer.Option(help="Types to subscribe to, comma-separated.", autocompletion=completion.event_patterns),
+        typer.Option(help="Event types to subscribe to, comma-separated.", autocompletion=completion.event_patterns),
     ] = None,
     description: Annotated[
         str | None, typer.Option(help="Free text shown in lists; never sent to the receiver.")
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(help="active or disabled (pausing: endpoints pause).", autocompletion=completion.statuses),
+        typer.Option(help="active or disabled (to pause: `endpoints pause`).", autocompletion=completion.statuses),
     ] = None,
     signature: SignatureOption = None,
     header: Annotated[list[str] | None, typer.Option(help="Replace all headers: 'Name: value'. Repeatable.")] = None,
@@ -198,7 +210,7 @@ def update(
     clear: Annotated[
         list[str] | None,
         typer.Option(
-            help="Take back what was set: schedule, timeout, rate-limit, max-in-flight, signature, "
+            help="Restore the default of: schedule, timeout, rate-limit, max-in-flight, signature, "
             "disable-after-failures, disable-after-days. Repeatable."
         ),
     ] = None,
@@ -251,7 +263,7 @@ def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | No
 @app.command("remove")
 @uses_api
 def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Remove an endpoint; its deliveries under way are cancelled."""
+    """Delete an endpoint and cancel its open deliveries."""
     address = api_or_kafka()
     if address is None:
         process_context.run(endpoints_over_kafka.remove(endpoint_id))

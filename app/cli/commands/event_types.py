@@ -11,9 +11,13 @@ from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import json_of, only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
-app = typer.Typer(no_args_is_help=True, help="The catalogue of event types, and types of your own (through the API).")
+app = typer.Typer(
+    no_args_is_help=True, help="Event types: the products' catalogues, and custom types (through the API)."
+)
 
-NameArgument = Annotated[str, typer.Argument(help="For example order.shipped.", autocompletion=completion.event_types)]
+NameArgument = Annotated[
+    str, typer.Argument(help="The event type's name, for example order.shipped.", autocompletion=completion.event_types)
+]
 
 
 def _schema_modes(incomplete: str) -> list[str]:
@@ -24,7 +28,7 @@ def _schema_modes(incomplete: str) -> list[str]:
 @uses_api
 def list_(
     profile: Annotated[
-        str | None, typer.Option(help="Only of this product's catalogue.", autocompletion=completion.wire_formats)
+        str | None, typer.Option(help="Only this product's catalogue.", autocompletion=completion.wire_formats)
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
@@ -51,7 +55,7 @@ def put(
     mode: Annotated[
         str,
         typer.Option(
-            help="What happens to events that do not satisfy it. off: nothing is looked at; warn: counted and "
+            help="What happens to events that violate the schema. off: no check; warn: counted and "
             "delivered; reject: put into events.rejected.",
             autocompletion=_schema_modes,
         ),
@@ -68,6 +72,6 @@ def put(
 @app.command("remove")
 @uses_api
 def remove(name: NameArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Remove an event type of your own."""
+    """Delete a custom event type."""
     ask(the_api(), lambda api: api.delete("event-types", name))
     show_one({"name": name, "removed": True}, output)

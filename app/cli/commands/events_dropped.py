@@ -20,14 +20,14 @@ from app.runtime.topics import topics_of
 app = typer.Typer()
 
 DroppedSinceOption = Annotated[
-    str, typer.Option(help="From when on: 90s, 30m, 12h, 7d, or an ISO 8601 time with zone.")
+    str, typer.Option(help="Start of the range: 90s, 30m, 12h, 7d ago, or ISO 8601 with a time zone.")
 ]
-LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of entries, newest first.")]
 
 
 @app.command("rejected")
 def rejected(
-    tenant: Annotated[str | None, typer.Option(help="Only records whose header `tenant` says so.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only records with this `tenant` header.")] = None,
     since: DroppedSinceOption = "1d",
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,
@@ -56,7 +56,7 @@ def rejected(
 
 @app.command("duplicates")
 def duplicates(
-    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.")] = None,
     since: DroppedSinceOption = "1d",
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,

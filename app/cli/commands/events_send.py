@@ -27,12 +27,12 @@ app = typer.Typer(no_args_is_help=True, help="Append events, and see which were 
 def send(
     file: Annotated[str, typer.Argument(help="JSON file: one event, an array, or one event per line; - = stdin.")],
     tenant: Annotated[
-        str | None, typer.Option(help="For events that name no tenant (over Kafka: a key of the API has its own).")
+        str | None, typer.Option(help="Tenant of events without one (over Kafka only; an API key implies its tenant).")
     ] = None,
     mode: Annotated[
         str | None,
         typer.Option(
-            help="For events that name no mode: live or test (a key of the API has its own).",
+            help="Mode of events without one: live or test (over Kafka only; an API key implies its mode).",
             autocompletion=completion.modes,
         ),
     ] = None,

@@ -23,13 +23,13 @@ def show(
         int | None,
         typer.Option(min=0, help="Its partition of events.raw, with --offset: for an event without deliveries."),
     ] = None,
-    offset: Annotated[int | None, typer.Option(min=0, help="Its offset there.")] = None,
+    offset: Annotated[int | None, typer.Option(min=0, help="Its offset in that partition.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Look through events.raw from there on (15m, 2h), if no delivery is known."),
+        typer.Option(metavar="TIME", help="If the event has no deliveries, search events.raw from then on (15m, 2h)."),
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="PARTITION:OFFSET", help="Go on with a search that has not reached the end.")
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="Continue a search that did not reach the end.")
     ] = None,
     tenant: TenantOption = None,
     mode: ModeOption = None,

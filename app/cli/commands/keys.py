@@ -15,14 +15,14 @@ from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Keys of the API (create, list, revoke: with the operator's token; of a running `hookstream up` it is known), "
+    help="API keys (create, list and revoke need the operator's token; a running `hookstream up` supplies it), "
     "and the ring that seals signing secrets (generate).",
 )
 
 
 @app.command("generate")
 def generate() -> None:
-    """Print a fresh ring for HOOKSTREAM_SECRET_KEYS (every process needs the same)."""
+    """Generate a key ring for HOOKSTREAM_SECRET_KEYS. All processes need the same one."""
     print(generate_ring())
 
 
@@ -33,7 +33,7 @@ def _scopes(incomplete: str) -> list[str]:
 @app.command("create")
 @uses_api
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose endpoints and events it opens.")],
+    tenant: Annotated[str, typer.Option(help="The tenant that the key belongs to.")],
     mode: Annotated[str, typer.Option(help="live or test.", autocompletion=completion.modes)],
     scope: Annotated[
         list[str] | None,
@@ -41,7 +41,7 @@ def create(
     ] = None,
     name: Annotated[str, typer.Option(help="Who holds the key; shown in lists.")] = "",
     expires_at: Annotated[
-        str | None, typer.Option(help="End of its validity, for example 2027-01-31T00:00:00Z. Default: never.")
+        str | None, typer.Option(help="Expiry time, for example 2027-01-31T00:00:00Z. Default: never.")
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
@@ -56,7 +56,7 @@ def create(
 @app.command("list")
 @uses_api
 def list_(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant; default: of all registered ones.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys. Default: those of all tenants.")] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show keys: all but the key itself, of which the last four characters are known."""
@@ -73,7 +73,7 @@ async def _keys(api: ApiClient, tenant: str | None) -> list[dict[str, Any]]:
 @uses_api
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, from `keys list`; not the key itself.")],
-    tenant: Annotated[str, typer.Option(help="Whose key it is.")],
+    tenant: Annotated[str, typer.Option(help="The key's tenant.")],
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Make a key worthless, at once."""

@@ -21,7 +21,7 @@ from app.runtime.topics import topics_of
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The lines of endpoints with `ordering: fifo`: one for each ordering key. A delivery that has used up its "
+    help="Key queues of endpoints with `ordering: fifo`: one for each ordering key. A delivery that has used up its "
     "schedule blocks its line, unless the endpoint says on_exhausted: skip. Over Kafka.",
 )
 EndpointArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
@@ -31,7 +31,9 @@ KeyArgument = Annotated[str, typer.Argument(help="The ordering key.")]
 @app.command("show")
 def show_(
     endpoint_id: EndpointArgument,
-    blocked: Annotated[bool, typer.Option("--blocked", help="Only lines that wait behind a dead delivery.")] = False,
+    blocked: Annotated[
+        bool, typer.Option("--blocked", help="Only key queues that are blocked by a dead delivery.")
+    ] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
@@ -53,13 +55,13 @@ def show_(
 
 @app.command("skip")
 def skip(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Go on behind the dead delivery; it stays in deliveries.dead."""
+    """Skip the dead delivery that blocks a key queue; it stays in deliveries.dead."""
     show_one(process_context.run(_order("skip", endpoint_id, ordering_key)), output)
 
 
 @app.command("drop")
 def drop(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Give up everything that waits in the line: it goes to deliveries.dead, reason `ordering_dropped`."""
+    """Give up all deliveries of a key queue. They go to deliveries.dead with the reason `ordering_dropped`."""
     show_one(process_context.run(_order("drop", endpoint_id, ordering_key)), output)
 
 

@@ -30,7 +30,7 @@ app = typer.Typer(
 
 @app.command("status")
 def status(output: OutputOption = OutputFormat.table) -> None:
-    """Show where it is, and how many records are not in it yet. Exit code 1: its schema is not that of this program."""
+    """Show the database and how many records it lags behind. Exits with 1 if its schema has another version."""
     told, is_current = process_context.run(_status())
     if output is OutputFormat.json:
         show_one(told, output)
@@ -69,7 +69,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Bring its schema to that of this program. The role projection does the same when it starts."""
+    """Migrate the schema to this version. The role projection does the same when it starts."""
 
     async def work() -> str:
         database = database_of(process_context.settings())
@@ -83,7 +83,7 @@ def upgrade() -> None:
 
 @app.command("rebuild")
 def rebuild() -> None:
-    """Empty it and read everything again that Kafka has. Lists are incomplete until the end; services may go on.
+    """Empty the read model and rebuild it from Kafka. Lists are incomplete until it is done; services may run on.
 
     Ctrl-C ends the waiting: a running role projection goes on with it.
     """
@@ -101,7 +101,7 @@ def rebuild() -> None:
 @app.command("check")
 def check(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Correct what differs. The role projection waits meanwhile.")
+        bool, typer.Option("--repair", help="Correct differences; the role projection waits meanwhile.")
     ] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:

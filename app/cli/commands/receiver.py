@@ -19,7 +19,7 @@ def receiver(
     port: Annotated[int, typer.Option(help="0 = any free one.")] = 9000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secret: Annotated[
-        list[str] | None, typer.Option(help="PATH=PROFILE:SECRET, verify what comes to PATH. Repeatable.")
+        list[str] | None, typer.Option(help="PATH=PROFILE:SECRET: verify requests to PATH. Repeatable.")
     ] = None,
     fault: Annotated[
         str | None,

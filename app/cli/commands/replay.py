@@ -21,7 +21,7 @@ from app.core.model import timestamps
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Deliver events once more (through the API). `endpoints resume` and `endpoints recover` begin replays, too.",
+    help="Replay past events (through the API). `endpoints resume` and `endpoints recover` also start replays.",
 )
 
 
@@ -34,19 +34,22 @@ class Only(StrEnum):
 
 
 ReplayIdArgument = Annotated[str, typer.Argument(help="The replay's id.")]
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it has ended.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Show progress until the replay ends.")]
 
 
 @app.command("start")
 @uses_api
 def start(
     begin: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="ISO 8601 with zone, a time ago (90s, 2h, 3d), or `begin`.")
+        str, typer.Option("--from", metavar="TIME", help="ISO 8601 with a time zone, an age (90s, 2h, 3d), or `begin`.")
     ],
     end: Annotated[
-        str, typer.Option("--to", metavar="TIME", help="The same, or `now`. It is fixed when the replay starts.")
+        str,
+        typer.Option("--to", metavar="TIME", help="In the same form, or `now`: the time at which the replay starts."),
     ] = "now",
-    endpoint: Annotated[str | None, typer.Option(metavar="ID", help="One endpoint; default: all that match.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this endpoint. Default: all that match.")
+    ] = None,
     types: Annotated[
         str | None,
         typer.Option(help="Event types, comma-separated: a.b, a.*", autocompletion=completion.event_types),
@@ -60,7 +63,7 @@ def start(
     ] = Only.all,
     rate: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Deliveries per second at most.", show_default="as fast as they are taken"),
+        typer.Option(metavar="N", help="Maximum deliveries per second.", show_default="no limit"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be delivered; deliver nothing.")] = False,
     tenant: TenantOption = None,
@@ -101,7 +104,7 @@ def start(
 @app.command("list")
 @uses_api
 def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOption = OutputFormat.table) -> None:
-    """Show the replays of the key's tenant and mode."""
+    """List the replays of a tenant and mode."""
     found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
     show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
 
@@ -110,7 +113,7 @@ def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOp
 @uses_api
 def show_command(
     replay_id: ReplayIdArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until it has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show progress until the replay ends.")] = False,
     tenant: TenantOption = None,
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
@@ -180,7 +183,7 @@ def _act(replay_id: str, action: str, address: ApiTarget, output: OutputFormat) 
 
 
 def _follow(address: ApiTarget, replay: dict[str, Any], *, wait: bool, output: OutputFormat) -> None:
-    """Show a replay as it is, or as it ended; exit code 1 when it was cancelled."""
+    """Show a replay. Exits with 1 if it was cancelled."""
     if wait:
         replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
     show_one(replay, output)

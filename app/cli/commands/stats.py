@@ -17,11 +17,11 @@ _COLUMNS = ("hour", "attempts", "success", "delivered", "dead", "ms 50/95/99 %")
 
 @uses_api
 def stats(
-    endpoint: Annotated[str | None, typer.Argument(help="An endpoint's id (ep_…); without one: all.")] = None,
+    endpoint: Annotated[str | None, typer.Argument(help="The endpoint's id (ep_…). Default: all endpoints.")] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="ISO 8601 with zone, or 90s, 2h, 3d ago.", show_default="24h")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Written alike.", show_default="now")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="In the same form.", show_default="now")] = None,
     tenant: TenantOption = None,
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,

@@ -17,7 +17,8 @@ from app.core.records.command import PutTenant
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The isolation units: one for each of your customers.\n\nadd and list also go over Kafka itself, where "
+    help="Tenants: one for each of your customers, isolated from each other.\n\n"
+    "add and list also go over Kafka itself, where "
     "neither --url nor a profile names an API. The API asks for the operator's token; that of a running "
     "`hookstream up` is known.",
 )
@@ -26,17 +27,19 @@ app = typer.Typer(
 @app.command("add")
 @uses_api
 def add(
-    tenant_id: Annotated[str, typer.Argument(help="The id that events carry as `tenant`.")],
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id, which events carry as `tenant`.")],
     name: Annotated[str, typer.Option(help="Name shown in lists and e-mails.")] = "",
     profile: Annotated[
-        str, typer.Option(help="Default wire format of its endpoints.", autocompletion=completion.wire_formats)
+        str, typer.Option(help="Default profile of its endpoints.", autocompletion=completion.wire_formats)
     ] = "standard",
-    notify_email: Annotated[list[str] | None, typer.Option(help="Who hears of failing endpoints. Repeatable.")] = None,
+    notify_email: Annotated[
+        list[str] | None, typer.Option(help="Address that is notified of failing endpoints. Repeatable.")
+    ] = None,
     open_catalogue: Annotated[
         bool | None,
         typer.Option(
             "--open-catalogue/--closed-catalogue",
-            help="Whether endpoints may subscribe to types that no catalogue knows. Default: only with `standard`.",
+            help="Whether endpoints may subscribe to types outside the catalogue. Default: only with `standard`.",
         ),
     ] = None,
     output: OutputOption = OutputFormat.table,
@@ -80,7 +83,7 @@ async def _register(api: ApiClient, tenant_id: str, body: dict[str, Any]) -> dic
 @app.command("list")
 @uses_api
 def list_(output: OutputOption = OutputFormat.table) -> None:
-    """Show all tenants."""
+    """List tenants."""
 
     async def work() -> list[dict[str, Any]]:
         async with session() as registry:

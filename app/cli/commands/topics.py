@@ -12,12 +12,14 @@ from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.topics.drift import TopicDrift, TopicStep, plan
 from app.runtime.topics import topics_of
 
-app = typer.Typer(no_args_is_help=True, help="Topics as code: topics/*.yaml is what the cluster should have.")
+app = typer.Typer(
+    no_args_is_help=True, help="Compare the cluster's topics with their declarations in topics/*.yaml, and apply them."
+)
 
 
 @app.command("plan")
 def plan_command(output: OutputOption = OutputFormat.table) -> None:
-    """Show what separates the cluster from topics/*.yaml. Exit code 0: nothing; 2: something."""
+    """Show how the cluster differs from topics/*.yaml. Exit code 0: not at all; 2: there are differences."""
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
     raise typer.Exit(2 if steps else 0)
@@ -25,7 +27,7 @@ def plan_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("apply")
 def apply_command(output: OutputOption = OutputFormat.table) -> None:
-    """Create what is missing and set what differs. Nothing is deleted, no partition count is changed."""
+    """Create missing topics and change settings that differ. Deletes nothing and changes no partition counts."""
 
     async def work() -> tuple[list[TopicStep], list[str]]:
         topics = topics_of(process_context.settings())
@@ -43,7 +45,7 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("verify")
 def verify_command(output: OutputOption = OutputFormat.table) -> None:
-    """Like plan, for scripts: exit code 1 when the cluster differs in anything."""
+    """Like plan, for scripts: exits with 1 if the cluster differs."""
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
     raise typer.Exit(1 if steps else 0)
@@ -51,7 +53,7 @@ def verify_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("export")
 def export_command() -> None:
-    """Print kafka-topics.sh commands that would create all topics (for clusters where others do that)."""
+    """Print kafka-topics.sh commands that create all topics, for clusters that are managed by other tools."""
     for spec in topics_of(process_context.settings()).specs:
         config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
         print(

@@ -40,7 +40,9 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Start a receiver and send every product's example events.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="With --demo: end with 0 when all events have arrived.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --demo: exit with 0 once all events have arrived.")
+    ] = False,
 ) -> None:
     """Start Kafka (unless HOOKSTREAM_BOOTSTRAP_SERVERS names yours), the topics and all roles; Ctrl-C stops it all.
 

@@ -29,17 +29,19 @@ _NOTHING = Flags()
 _said: ContextVar[Flags] = ContextVar("_said", default=_NOTHING)
 _OPTIONS: dict[str, Any] = {
     "api_url": Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="The API to use, https://…; without one: see --as.")
+        str | None, typer.Option("--url", metavar="URL", help="URL of the API, https://…. Default: see --as.")
     ],
     "api_key": Annotated[
         str | None,
-        typer.Option("--key", metavar="KEY", help="sk_…, or for tenants and keys the operator's token. Better a file:"),
+        typer.Option(
+            "--key", metavar="KEY", help="API key, sk_…; for tenants and keys the operator's token. Prefer a file:"
+        ),
     ],
     "api_key_file": Annotated[
         str | None, typer.Option("--key-file", metavar="FILE", help=f"File with the key {WHY_FILE}.")
     ],
     "api_ca_file": Annotated[
-        str | None, typer.Option("--ca-file", metavar="FILE", help="Trust this authority, too (PEM).")
+        str | None, typer.Option("--ca-file", metavar="FILE", help="Additional trusted certificate authority (PEM).")
     ],
     "api_profile": Annotated[
         str | None,
@@ -52,7 +54,7 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
     "api_config": Annotated[
-        str | None, typer.Option("--config", metavar="FILE", help="Another file of profiles than that.")
+        str | None, typer.Option("--config", metavar="FILE", help="Use another configuration file.")
     ],
 }
 

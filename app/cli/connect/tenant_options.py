@@ -21,7 +21,7 @@ class ModeChoice(StrEnum):
 
 TenantOption = Annotated[
     str | None,
-    typer.Option(metavar="T", help="Act for this tenant, with the operator's token; else the key says whose it is."),
+    typer.Option(metavar="T", help="Act for this tenant with the operator's token. A tenant's key implies its tenant."),
 ]
 ModeOption = Annotated[ModeChoice | None, typer.Option(help="With --tenant.", show_default="live")]
 

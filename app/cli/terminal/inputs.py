@@ -11,7 +11,7 @@ import typer
 
 from app.core.errors import ConfigError
 
-WHY_FILE = "(- = stdin). Others see arguments in the list of processes, and the shell remembers them; not so a file"
+WHY_FILE = "(- = stdin). Command-line arguments are visible in process lists and in the shell's history; files are not"
 
 _stdin_read: list[bool] = []
 

@@ -23,7 +23,7 @@ class OutputFormat(StrEnum):
 #: columns whose values people copy, or look for
 _WHOLE = ("id", "endpoint", "name", "state")
 
-OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="json for programs, table for people.")]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="table, or json for scripts.")]
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: OutputFormat, empty: str) -> None:
