@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
-import app
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
@@ -21,10 +19,10 @@ from app.core.model.endpoint import Endpoint
 from app.core.records.command import CreateEndpoint, UpdateEndpoint
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
+from app.data import EVENT_TYPES
 from app.embedded.receiver.receiver import DemoReceiver, Received
 from app.profiles.catalog import PROFILES, load_catalogue
 
-CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 #: Bota's device events reach only those who ask for them by name
 _OPTED_IN = {"bota": ("*", "device.*")}
 
@@ -81,7 +79,7 @@ class Demo:
         await log.start([raw])
         try:
             acks = []
-            for profile, entries in load_catalogue(CATALOGUE).items():
+            for profile, entries in load_catalogue(EVENT_TYPES).items():
                 for entry in entries.values():
                     for example in entry.examples:
                         event_id = f"evt_demo_{run}_{len(self._expected) + 1}"

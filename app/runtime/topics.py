@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import structlog
 import yaml
 
-import app
 from app.adapters.kafka.admin import KafkaAdmin
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics, load
 from app.core.topics.start_check import judge
+from app.data import TOPICS
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-FOLDER = Path(app.__file__).parent.parent / "topics"
 
 
 async def check(bootstrap: str, topics: Topics) -> None:
@@ -42,9 +38,9 @@ async def check(bootstrap: str, topics: Topics) -> None:
 def topics_of(settings: Settings) -> Topics:
     """All topics by logical name; raises `ConfigError` with everything that is wrong in the files."""
     try:
-        documents = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yaml"))}
+        documents = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted(TOPICS.glob("*.yaml"))}
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError([f"the topic declarations in {FOLDER} cannot be read: {error}"]) from error
+        raise ConfigError([f"the topic declarations in {TOPICS} cannot be read: {error}"]) from error
     return load(
         documents,
         prefix=settings.topic_prefix,

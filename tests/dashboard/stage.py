@@ -27,12 +27,13 @@ from app.core.model.replay import ReplayEstimate
 from app.core.model.tenant import ApiKey, KeyScope, Tenant
 from app.core.records.command import Command, CommandAction, CommandReply, CreateEndpoint
 from app.core.records.registry import apply, encode
+from app.data import EVENT_TYPES
 from app.ports.cluster import ClusterState, GroupState, TopicState
 from app.profiles.catalog import PROFILES, load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.registry.audit import entry_of
 from app.roles.registry.decisions import decide
-from app.runtime.build.api import CATALOGUE, site
+from app.runtime.build.api import site
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.fakes.clock import FakeClock
@@ -119,7 +120,7 @@ class Stage:
             clock=self.clock,
             topics=topics,
             builder=RequestBuilder(self.ring.open, 1.0),
-            catalogue=load_catalogue(CATALOGUE),
+            catalogue=load_catalogue(EVENT_TYPES),
             partition_for=lambda topic, key: 0,
             max_event_bytes=65_536,
             schema_problem=schema_problem,

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import typer
 
-import app
 from app.cli.connect import contexts_file
+from app.data import EVENT_TYPES
 from app.profiles.catalog import PROFILES
-
-_CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 
 def modes(incomplete: str) -> list[str]:
@@ -33,7 +31,7 @@ def statuses(incomplete: str) -> list[str]:
 
 def event_types(incomplete: str) -> list[str]:
     """The types of the catalogue, by their files' names."""
-    return _begin(sorted({path.stem for path in _CATALOGUE.glob("*/*.json")}), incomplete)
+    return _begin(sorted({path.stem for path in EVENT_TYPES.glob("*/*.json")}), incomplete)
 
 
 def event_patterns(incomplete: str) -> list[str]:

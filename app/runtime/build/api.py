@@ -48,13 +48,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-import app
+from app.data import EVENT_TYPES
 import structlog
 
 
 log = structlog.get_logger(__name__)
 _CLIENT = "hookstream-api"
-CATALOGUE = Path(app.__file__).parent.parent / "schemas" / "events"
 
 
 def api_role(
@@ -82,7 +81,7 @@ def api_role(
                 feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
                 counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
                 minter=RandomTokens(), clock=clock, topics=topics,
-                builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(CATALOGUE),
+                builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(EVENT_TYPES),
                 partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
                 schema_problem=schema_problem, tokens=_tokens(settings, keyring),
                 public_url=settings.public_url or "", allow_http=settings.allow_http,
