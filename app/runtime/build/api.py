@@ -30,6 +30,7 @@ from app.dashboard.rendering import Renderer
 from app.dashboard.request import PageContext
 from app.dashboard.server.security_headers import FramePolicy
 from app.dashboard.server.site import Site
+from app.ports.clock import Clock
 from app.ports.cluster import ClusterInspector
 from app.ports.dependencies import Dependency
 from app.ports.http import Sender
@@ -63,45 +64,54 @@ def api_role(
     operations: ClusterInspector, on_closed: OnClosed,
 ) -> ApiRole:
     """A fresh role."""
-    clock = SystemClock()
-
-    @asynccontextmanager
-    async def services() -> AsyncIterator[ApiServices]:
-        commands = CommandClient(
-            bootstrap, commands=topics.name(TopicName.REGISTRY_COMMANDS), replies=topics.name(TopicName.REGISTRY_REPLIES),
-            client_id=_CLIENT, clock=clock,
-        )
-        ends = _ends(settings, bootstrap, topics)
-        reads = read_store(settings, database)
-        records = KafkaRecordReader(bootstrap, client_id=_CLIENT)
-        try:
-            await commands.start()
-            await ends.start()
-            yield ApiServices(
-                feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
-                counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
-                minter=RandomTokens(), clock=clock, topics=topics,
-                builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(EVENT_TYPES),
-                partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
-                schema_problem=schema_problem, tokens=_tokens(settings, keyring),
-                public_url=settings.public_url or "", allow_http=settings.allow_http,
-            )
-        finally:
-            await records.stop()
-            await reads.close()
-            await past.reader.close()
-            await ends.stop()
-            await commands.stop()
 
     def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
         return _listening(address, probes(application), _limits(settings), on_closed)
 
     return ApiRole(
-        services=services, listen=listen,
+        services=partial(_services, settings, bootstrap, topics, log, feed, sender, keyring, past, database),
+        listen=listen,
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
         operator_token=_operator_token(settings),
         mount=partial(_mount_dashboard, settings, operations),
+    )
+
+
+@asynccontextmanager
+async def _services(
+    settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
+    keyring: AesKeyRing, past: ReplaySources, database: Dependency,
+) -> AsyncIterator[ApiServices]:
+    clock = SystemClock()
+    commands = _commands(bootstrap, topics, clock)
+    ends = _ends(settings, bootstrap, topics)
+    reads = read_store(settings, database)
+    records = KafkaRecordReader(bootstrap, client_id=_CLIENT)
+    try:
+        await commands.start()
+        await ends.start()
+        yield ApiServices(
+            feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
+            counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
+            minter=RandomTokens(), clock=clock, topics=topics,
+            builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(EVENT_TYPES),
+            partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
+            schema_problem=schema_problem, tokens=_tokens(settings, keyring),
+            public_url=settings.public_url or "", allow_http=settings.allow_http,
+        )
+    finally:
+        await records.stop()
+        await reads.close()
+        await past.reader.close()
+        await ends.stop()
+        await commands.stop()
+
+
+def _commands(bootstrap: str, topics: Topics, clock: Clock) -> CommandClient:
+    return CommandClient(
+        bootstrap, commands=topics.name(TopicName.REGISTRY_COMMANDS), replies=topics.name(TopicName.REGISTRY_REPLIES),
+        client_id=_CLIENT, clock=clock,
     )
 
 
