@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+import structlog
 from aiohttp import web
+
 from app.adapters.clock import SystemClock
 from app.adapters.http.listener import OnClosed
 from app.adapters.http.web_server import WebServer
@@ -11,8 +18,7 @@ from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.offsets import KafkaOffsets
 from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.record_reader import KafkaRecordReader
-from app.adapters.secrets.keyring import AesKeyRing
-from app.adapters.secrets.keyring import AesSealer
+from app.adapters.secrets.keyring import AesKeyRing, AesSealer
 from app.adapters.secrets.tokens import RandomTokens
 from app.api.grants import GrantSigner
 from app.api.request import ApiServices
@@ -30,6 +36,7 @@ from app.dashboard.rendering import Renderer
 from app.dashboard.request import PageContext
 from app.dashboard.server.security_headers import FramePolicy
 from app.dashboard.server.site import Site
+from app.data import EVENT_TYPES
 from app.ports.clock import Clock
 from app.ports.cluster import ClusterInspector
 from app.ports.dependencies import Dependency
@@ -42,26 +49,25 @@ from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.projection import read_store
 from app.runtime.build.shared import ListenAddress
 from app.settings import Settings
-from collections.abc import AsyncIterator
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from contextlib import asynccontextmanager
-from functools import partial
-from importlib.metadata import version
-from pathlib import Path
-from app.data import EVENT_TYPES
-import structlog
-
 
 log = structlog.get_logger(__name__)
 _CLIENT = "hookstream-api"
 
 
 def api_role(
-    settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
-    keyring: AesKeyRing, past: ReplaySources, address: ListenAddress,
-    probes: Callable[[web.Application], web.Application], database: Dependency,
-    operations: ClusterInspector, on_closed: OnClosed,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    log: KafkaProducer,
+    feed: DirectoryFeed,
+    sender: Sender,
+    keyring: AesKeyRing,
+    past: ReplaySources,
+    address: ListenAddress,
+    probes: Callable[[web.Application], web.Application],
+    database: Dependency,
+    operations: ClusterInspector,
+    on_closed: OnClosed,
 ) -> ApiRole:
     """A fresh role."""
 
@@ -80,8 +86,15 @@ def api_role(
 
 @asynccontextmanager
 async def _services(
-    settings: Settings, bootstrap: str, topics: Topics, log: KafkaProducer, feed: DirectoryFeed, sender: Sender,
-    keyring: AesKeyRing, past: ReplaySources, database: Dependency,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    log: KafkaProducer,
+    feed: DirectoryFeed,
+    sender: Sender,
+    keyring: AesKeyRing,
+    past: ReplaySources,
+    database: Dependency,
 ) -> AsyncIterator[ApiServices]:
     clock = SystemClock()
     commands = _commands(bootstrap, topics, clock)
@@ -92,13 +105,27 @@ async def _services(
         await commands.start()
         await ends.start()
         yield ApiServices(
-            feed=feed, commands=commands, log=log, ends=ends, past=past.reader,
-            counter=DryRun(past), reads=reads, records=records, sender=sender, keyring=keyring,
-            minter=RandomTokens(), clock=clock, topics=topics,
-            builder=RequestBuilder(keyring.open, settings.time_scale), catalogue=load_catalogue(EVENT_TYPES),
-            partition_for=log.partition_for, max_event_bytes=settings.max_event_bytes,
-            schema_problem=schema_problem, tokens=_tokens(settings, keyring),
-            public_url=settings.public_url or "", allow_http=settings.allow_http,
+            feed=feed,
+            commands=commands,
+            log=log,
+            ends=ends,
+            past=past.reader,
+            counter=DryRun(past),
+            reads=reads,
+            records=records,
+            sender=sender,
+            keyring=keyring,
+            minter=RandomTokens(),
+            clock=clock,
+            topics=topics,
+            builder=RequestBuilder(keyring.open, settings.time_scale),
+            catalogue=load_catalogue(EVENT_TYPES),
+            partition_for=log.partition_for,
+            max_event_bytes=settings.max_event_bytes,
+            schema_problem=schema_problem,
+            tokens=_tokens(settings, keyring),
+            public_url=settings.public_url or "",
+            allow_http=settings.allow_http,
         )
     finally:
         await records.stop()
@@ -110,13 +137,20 @@ async def _services(
 
 def _commands(bootstrap: str, topics: Topics, clock: Clock) -> CommandClient:
     return CommandClient(
-        bootstrap, commands=topics.name(TopicName.REGISTRY_COMMANDS), replies=topics.name(TopicName.REGISTRY_REPLIES),
-        client_id=_CLIENT, clock=clock,
+        bootstrap,
+        commands=topics.name(TopicName.REGISTRY_COMMANDS),
+        replies=topics.name(TopicName.REGISTRY_REPLIES),
+        client_id=_CLIENT,
+        clock=clock,
     )
 
 
 def _mount_dashboard(
-    settings: Settings, operations: ClusterInspector, services: ApiServices, gate: Authenticator, server: Server,
+    settings: Settings,
+    operations: ClusterInspector,
+    services: ApiServices,
+    gate: Authenticator,
+    server: Server,
     application: web.Application,
 ) -> None:
     site(settings, services, gate, server, operations).add_to(application)
@@ -124,7 +158,9 @@ def _mount_dashboard(
 
 def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaOffsets:
     return KafkaOffsets(
-        bootstrap, client_id=_CLIENT, events=topics.name(TopicName.EVENTS_RAW),
+        bootstrap,
+        client_id=_CLIENT,
+        events=topics.name(TopicName.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",
     )
 
@@ -152,8 +188,13 @@ async def _listening(
     address: ListenAddress, application: web.Application, limits: ConnectionLimits, on_closed: OnClosed
 ) -> AsyncIterator[int]:
     server = WebServer(
-        address.host, address.port, application, setting="HOOKSTREAM_API_PORT", elsewhere=address.elsewhere,
-        limits=limits, on_closed=on_closed,
+        address.host,
+        address.port,
+        application,
+        setting="HOOKSTREAM_API_PORT",
+        elsewhere=address.elsewhere,
+        limits=limits,
+        on_closed=on_closed,
     )
     address.port = await server.start()
     try:
@@ -162,12 +203,18 @@ async def _listening(
         await server.stop()
 
 
-def site(settings: Settings, services: ApiServices, gate: Authenticator, server: Server, operations: ClusterInspector) -> Site:
+def site(
+    settings: Settings, services: ApiServices, gate: Authenticator, server: Server, operations: ClusterInspector
+) -> Site:
     """The pages over an API's services."""
     number = version("hookstream")
     renderer = Renderer(services.feed, services.clock, Assets(), version=number)
     desk = PageContext(
-        api=services, hub=LiveHub(services.clock, services.minter.id("live")), operations=operations,
-        gate=gate, doorkeeper=LoginThrottle(), render=renderer.part,
+        api=services,
+        hub=LiveHub(services.clock, services.minter.id("live")),
+        operations=operations,
+        gate=gate,
+        doorkeeper=LoginThrottle(),
+        render=renderer.part,
     )
     return Site(desk, renderer, server, FramePolicy(settings.portal_origins))

@@ -21,8 +21,16 @@ from app.settings import Settings
 
 
 def notifier_role(
-    settings: Settings, source: GroupConsumer, topics: Topics, log: Producer, feed: DirectoryFeed, keyring: KeyRing, clock: Clock,
-    meter: Meter, base_url: Callable[[], str], status: Dependency,
+    settings: Settings,
+    source: GroupConsumer,
+    topics: Topics,
+    log: Producer,
+    feed: DirectoryFeed,
+    keyring: KeyRing,
+    clock: Clock,
+    meter: Meter,
+    base_url: Callable[[], str],
+    status: Dependency,
 ) -> NotifierRole:
     """A fresh role. `base_url` says where people find the API."""
 
@@ -35,7 +43,14 @@ def notifier_role(
         server = email.read_smtp_url(settings.smtp_url.reveal())
         mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file, status)
     return NotifierRole(
-        source=source, log_=log, feed=feed, mailer=mailer, writer=TemplateRenderer(), link=link, topics=topics,
-        clock=clock, meter=meter,
+        source=source,
+        log_=log,
+        feed=feed,
+        mailer=mailer,
+        writer=TemplateRenderer(),
+        link=link,
+        topics=topics,
+        clock=clock,
+        meter=meter,
         pace=EmailPace(digest_s=settings.notify_digest_seconds, cooldown_s=settings.notify_cooldown_seconds),
     )

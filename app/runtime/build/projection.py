@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader
-from app.adapters.sql.checking import ReadModelCheck
-from app.adapters.sql.checking import check_counts
+from app.adapters.sql.checking import ReadModelCheck, check_counts
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import revision
 from app.adapters.sql.projection_store import SqlProjectionStore
@@ -19,9 +21,6 @@ from app.ports.dependencies import Dependency
 from app.ports.metrics import Meter
 from app.roles.projection.role import ProjectionRole
 from app.settings import Settings
-from collections.abc import Callable
-from typing import NamedTuple
-
 
 _DAY_MS = 86_400_000
 #: retention goes on while counters are compared
@@ -40,16 +39,31 @@ def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadS
 
 
 def projection_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, clock: Clock, meter: Meter,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    group: str,
+    clock: Clock,
+    meter: Meter,
     status: Dependency | None = None,
 ) -> ProjectionRole:
     """A fresh role."""
     source = KafkaGroupConsumer(
-        bootstrap, group=group, client_id="hookstream-projection", topics=[topics.name(name) for name in TOPICS],
-        session_s=settings.session_timeout, instance=settings.instance_id, hold=True, together=True,
+        bootstrap,
+        group=group,
+        client_id="hookstream-projection",
+        topics=[topics.name(name) for name in TOPICS],
+        session_s=settings.session_timeout,
+        instance=settings.instance_id,
+        hold=True,
+        together=True,
     )
     return ProjectionRole(
-        source=source, store=SqlProjectionStore(database_of(settings, status)), topics=topics, clock=clock, meter=meter,
+        source=source,
+        store=SqlProjectionStore(database_of(settings, status)),
+        topics=topics,
+        clock=clock,
+        meter=meter,
         retention_days=settings.retention_days,
     )
 

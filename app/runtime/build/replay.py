@@ -19,8 +19,14 @@ from app.settings import Settings
 
 
 def archive(
-    settings: Settings, bootstrap: str, topics: Topics, fanout_group: str, sequencer_group: str, log: KafkaProducer,
-    feed: DirectoryFeed, clock: Clock,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    fanout_group: str,
+    sequencer_group: str,
+    log: KafkaProducer,
+    feed: DirectoryFeed,
+    clock: Clock,
 ) -> ReplaySources:
     """The log as it was, with connections of its own that nobody has made yet."""
     deliveries = topics.name(TopicName.DELIVERIES)
@@ -43,7 +49,13 @@ def archive(
 
 
 def replay_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, past: ReplaySources, log: KafkaProducer, clock: Clock
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    group: str,
+    past: ReplaySources,
+    log: KafkaProducer,
+    clock: Clock,
 ) -> ReplayRole:
     """A fresh role. The one partition of registry.commands names the worker; nothing is read of it."""
     calls = partial(
@@ -54,7 +66,12 @@ def replay_role(
         clock=clock,
     )
     source = KafkaGroupConsumer(
-        bootstrap, group=group, client_id="hookstream-replay", topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
-        session_s=settings.session_timeout, instance=settings.instance_id, hold=True,
+        bootstrap,
+        group=group,
+        client_id="hookstream-replay",
+        topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
+        session_s=settings.session_timeout,
+        instance=settings.instance_id,
+        hold=True,
     )
     return ReplayRole(source, ReplayContext(archive=past, log=log, commands=calls))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
 from app.adapters.clock import SystemClock
 from app.adapters.faust.stream import FaustStream
 from app.adapters.json_schemas import JsonSchemaValidator
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.offsets import KafkaOffsets
 from app.adapters.kafka.producer import KafkaProducer
-from app.core.table_recovery import TableRecovery
-from app.core.table_recovery import TRUSTED_S
-from app.core.table_recovery import later_state
+from app.core.table_recovery import TRUSTED_S, TableRecovery, later_state
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
@@ -24,10 +25,6 @@ from app.roles.health.role import HealthRole
 from app.roles.sequencer.role.worker import SequencerRole
 from app.roles.sequencer.table_versions import later_line
 from app.settings import Settings
-from collections.abc import AsyncIterator
-from collections.abc import Callable
-from contextlib import asynccontextmanager
-
 
 #: the tables, each with the seconds after which its store may forget (None: never). What events.raw still holds
 #: (7 days, and a segment's day) has to be known; the changelog's own retention says the same.
@@ -84,24 +81,39 @@ def fanout_role(
 
 
 def health_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: Callable[[str], str], log: KafkaProducer,
-    feed: DirectoryFeed, meter: Meter,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    group: Callable[[str], str],
+    log: KafkaProducer,
+    feed: DirectoryFeed,
+    meter: Meter,
 ) -> HealthRole:
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(TopicName.ENDPOINTS_SIGNALS)
 
     def stream() -> FaustStream:
         return FaustStream(
-            group=group("health"), bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
-            data_dir=str(settings.data_dir / "health"), store=settings.table_store, client_id="hookstream-health",
-            agent="health", tables={"state": None}, session_s=settings.session_timeout, instance=settings.instance_id,
+            group=group("health"),
+            bootstrap=bootstrap,
+            source_topic=source,
+            partitions=log.partitions(source),
+            data_dir=str(settings.data_dir / "health"),
+            store=settings.table_store,
+            client_id="hookstream-health",
+            agent="health",
+            tables={"state": None},
+            session_s=settings.session_timeout,
+            instance=settings.instance_id,
             recovery={"state": TableRecovery(later_state, TRUSTED_S)},
         )
 
     @asynccontextmanager
     async def ends() -> AsyncIterator[OffsetQueries]:
         asked = KafkaOffsets(
-            bootstrap, client_id="hookstream-health", events=topics.name(TopicName.EVENTS_RAW),
+            bootstrap,
+            client_id="hookstream-health",
+            events=topics.name(TopicName.EVENTS_RAW),
             fanout_group=group("fanout"),
         )
         try:
@@ -114,7 +126,13 @@ def health_role(
 
 
 def sequencer_role(
-    settings: Settings, bootstrap: str, topics: Topics, group: str, log: KafkaProducer, feed: DirectoryFeed, meter: Meter,
+    settings: Settings,
+    bootstrap: str,
+    topics: Topics,
+    group: str,
+    log: KafkaProducer,
+    feed: DirectoryFeed,
+    meter: Meter,
     clock: Clock,
 ) -> SequencerRole:
     """A fresh role; each run of it has a Faust app of its own."""
@@ -122,14 +140,28 @@ def sequencer_role(
 
     def stream() -> FaustStream:
         return FaustStream(
-            group=group, bootstrap=bootstrap, source_topic=source, partitions=log.partitions(source),
-            data_dir=str(settings.data_dir / "lines"), store=settings.table_store, client_id="hookstream-sequencer",
-            agent="sequencer", tables={"line": None, "held": None}, session_s=settings.session_timeout,
+            group=group,
+            bootstrap=bootstrap,
+            source_topic=source,
+            partitions=log.partitions(source),
+            data_dir=str(settings.data_dir / "lines"),
+            store=settings.table_store,
+            client_id="hookstream-sequencer",
+            agent="sequencer",
+            tables={"line": None, "held": None},
+            session_s=settings.session_timeout,
             instance=settings.instance_id,
             recovery={"line": TableRecovery(later_line, TRUSTED_S)},
         )
 
     return SequencerRole(
-        app=stream, log_=log, feed=feed, meter=meter, deliveries=topics.name(TopicName.DELIVERIES),
-        ordered=source, dead=topics.name(TopicName.DELIVERIES_DEAD), clock=clock, max_record_bytes=topics.max_record_bytes,
+        app=stream,
+        log_=log,
+        feed=feed,
+        meter=meter,
+        deliveries=topics.name(TopicName.DELIVERIES),
+        ordered=source,
+        dead=topics.name(TopicName.DELIVERIES_DEAD),
+        clock=clock,
+        max_record_bytes=topics.max_record_bytes,
     )
