@@ -1,4 +1,4 @@
-"""`app.ports.records.RecordReader` over topics in memory."""
+"""`app.ports.history.RecordReader` over topics in memory."""
 
 from __future__ import annotations
 

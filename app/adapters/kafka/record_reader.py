@@ -23,7 +23,7 @@ _PATIENCE = 10
 
 
 class KafkaRecordReader:
-    """`app.ports.records.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
+    """`app.ports.history.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
 
     def __init__(self, bootstrap: str, *, client_id: str) -> None:
         self._bootstrap = bootstrap
@@ -32,7 +32,7 @@ class KafkaRecordReader:
         self._turn = asyncio.Lock()
 
     async def records(self, topic: str, spots: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Record]:
-        """See `app.ports.records.RecordReader`."""
+        """See `app.ports.history.RecordReader`."""
         wanted: dict[int, list[int]] = defaultdict(list)
         for number, offset in sorted(set(spots)):
             wanted[number].append(offset)

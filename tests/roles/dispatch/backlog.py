@@ -1,6 +1,6 @@
 """A backlog behind one endpoint on a virtual clock: real lanes, circuit, schedule and ladder, and a receiver.
 
-`python -m tests.core.backlog` plays the days that docs/bounds.md reports.
+`python -m tests.roles.dispatch.backlog` plays the days that docs/bounds.md reports.
 """
 
 from __future__ import annotations
