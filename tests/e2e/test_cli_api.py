@@ -273,8 +273,9 @@ async def test_the_shell_completes(words: str, offered: list[str]) -> None:
 
 
 async def test_completion_can_be_installed(tmp_path: Path) -> None:
-    assert "complete -o default" in (await hookstream("--show-completion", "bash")).out
-    await hookstream("--install-completion", "bash", environ={"HOME": str(tmp_path)})
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # nothing may be a shell above the tests
+    assert "complete -o default" in (await hookstream("--show-completion", "bash", environ=named)).out
+    await hookstream("--install-completion", "bash", environ={"HOME": str(tmp_path), **named})
     assert (tmp_path / ".bash_completions" / "hookstream.sh").exists()
 
 
