@@ -176,7 +176,7 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
             client.call(PutTenant(Tenant(id="other")), entity="tenant", timeout_s=PATIENCE_S),
             return_exceptions=True,
         )
-        assert [type(answer).__name__ for answer in answers] == ["Reply", "CommandRefused", "Reply"]
+        assert [type(answer).__name__ for answer in answers] == ["CommandReply", "CommandRefused", "CommandReply"]
         assert isinstance(answers[1], CommandRefused) and answers[1].code == "invalid"
         with pytest.raises(CommandRefused, match="larger than Kafka takes"):
             await client.call(PutTenant(Tenant(id="acme", name="x" * 1_100_000)), entity="tenant", timeout_s=PATIENCE_S)

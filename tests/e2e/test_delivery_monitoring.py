@@ -83,7 +83,9 @@ async def passed_over(service: Service, more_than: int = -1) -> int:
     for _ in range(LOOKS):
         # a copy of a line is superseded by what comes after it, another one passed over by a newer turn
         counted = re.findall(
-            r"^hookstream_deliveries_(?:passed_over|superseded)_total (\S+)", await service.metrics(), re.MULTILINE
+            r"^hookstream_(?:deliveries_superseded|ordered_copies_skipped)_total (\S+)",
+            await service.metrics(),
+            re.MULTILINE,
         )
         number = sum(int(float(each)) for each in counted)
         if number > more_than:
