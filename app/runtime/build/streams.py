@@ -1,9 +1,10 @@
-"""Build the fan-out role on Faust."""
+"""Build the Faust roles: fanout, health and sequencer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from app.adapters.clock import SystemClock
 from app.adapters.faust.stream import FaustStream
@@ -43,21 +44,18 @@ def fanout_role(
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(TopicName.EVENTS_RAW)
 
-    def stream() -> FaustStream:
-        return FaustStream(
-            group=group,
-            bootstrap=bootstrap,
-            source_topic=source,
-            partitions=log.partitions(source),
-            data_dir=str(settings.data_dir / "tables"),
-            store=settings.table_store,
-            client_id="hookstream-fanout",
-            agent="fanout",
-            tables=TABLES,
-            recovery={"ordering": TableRecovery(later_count)},
-            session_s=settings.session_timeout,
-            instance=settings.instance_id,
-        )
+    stream = partial(
+        _stream,
+        settings,
+        bootstrap,
+        source,
+        log,
+        role="fanout",
+        group=group,
+        folder="tables",
+        tables=TABLES,
+        recovery={"ordering": TableRecovery(later_count)},
+    )
 
     return FanoutRole(
         app=stream,
@@ -92,21 +90,18 @@ def health_role(
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(TopicName.ENDPOINTS_SIGNALS)
 
-    def stream() -> FaustStream:
-        return FaustStream(
-            group=group("health"),
-            bootstrap=bootstrap,
-            source_topic=source,
-            partitions=log.partitions(source),
-            data_dir=str(settings.data_dir / "health"),
-            store=settings.table_store,
-            client_id="hookstream-health",
-            agent="health",
-            tables={"state": None},
-            session_s=settings.session_timeout,
-            instance=settings.instance_id,
-            recovery={"state": TableRecovery(later_state, TRUSTED_S)},
-        )
+    stream = partial(
+        _stream,
+        settings,
+        bootstrap,
+        source,
+        log,
+        role="health",
+        group=group("health"),
+        folder="health",
+        tables={"state": None},
+        recovery={"state": TableRecovery(later_state, TRUSTED_S)},
+    )
 
     @asynccontextmanager
     async def ends() -> AsyncIterator[OffsetQueries]:
@@ -138,21 +133,18 @@ def sequencer_role(
     """A fresh role; each run of it has a Faust app of its own."""
     source = topics.name(TopicName.DELIVERIES_ORDERED)
 
-    def stream() -> FaustStream:
-        return FaustStream(
-            group=group,
-            bootstrap=bootstrap,
-            source_topic=source,
-            partitions=log.partitions(source),
-            data_dir=str(settings.data_dir / "lines"),
-            store=settings.table_store,
-            client_id="hookstream-sequencer",
-            agent="sequencer",
-            tables={"line": None, "held": None},
-            session_s=settings.session_timeout,
-            instance=settings.instance_id,
-            recovery={"line": TableRecovery(later_line, TRUSTED_S)},
-        )
+    stream = partial(
+        _stream,
+        settings,
+        bootstrap,
+        source,
+        log,
+        role="sequencer",
+        group=group,
+        folder="lines",
+        tables={"line": None, "held": None},
+        recovery={"line": TableRecovery(later_line, TRUSTED_S)},
+    )
 
     return SequencerRole(
         app=stream,
@@ -164,4 +156,33 @@ def sequencer_role(
         dead=topics.name(TopicName.DELIVERIES_DEAD),
         clock=clock,
         max_record_bytes=topics.max_record_bytes,
+    )
+
+
+def _stream(
+    settings: Settings,
+    bootstrap: str,
+    source: str,
+    log: KafkaProducer,
+    *,
+    role: str,
+    group: str,
+    folder: str,
+    tables: Mapping[str, int | None],
+    recovery: Mapping[str, TableRecovery],
+) -> FaustStream:
+    """A Faust app over `source`, with its tables in a folder of the data folder."""
+    return FaustStream(
+        group=group,
+        bootstrap=bootstrap,
+        source_topic=source,
+        partitions=log.partitions(source),
+        data_dir=str(settings.data_dir / folder),
+        store=settings.table_store,
+        client_id=f"hookstream-{role}",
+        agent=role,
+        tables=tables,
+        recovery=recovery,
+        session_s=settings.session_timeout,
+        instance=settings.instance_id,
     )
