@@ -10,7 +10,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import NamedTuple, Protocol
 
@@ -32,28 +32,11 @@ from app.core.readmodel.snapshot import (
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import REASSIGNED, Attempt
 from app.core.records.audit import AuditEntry
-from app.core.records.headers import RecordHeader
+from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
 
 #: the topics that are read, in the order in which their records of one poll are taken
 TOPICS = (TopicName.DELIVERIES, TopicName.ATTEMPTS, TopicName.DELIVERIES_DEAD, TopicName.NOTICES, TopicName.AUDIT)
-
-
-class Read(Protocol):
-    """What is read of a record."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Iterable[RecordHeader]: ...
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +125,7 @@ class ProjectionBatch:
         self.ends: list[End] = []
         self.unreadable = 0
 
-    def take(self, topic: str, record: Read) -> None:
+    def take(self, topic: str, record: ConsumedRecord) -> None:
         """Add a record; one that is none of ours is counted as unreadable."""
         try:
             _TAKERS[topic](self, record)
@@ -179,7 +162,7 @@ class ProjectionBatch:
         return tally
 
 
-def _take_delivery(portion: ProjectionBatch, record: Read) -> None:
+def _take_delivery(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
     if delivery.asked == "cancel":
         return  # a wish: what becomes of it is in attempts
@@ -187,7 +170,7 @@ def _take_delivery(portion: ProjectionBatch, record: Read) -> None:
     portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
 
 
-def _take_dead(portion: ProjectionBatch, record: Read) -> None:
+def _take_dead(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
     named = dict(record.headers)
     reason = (named.get("reason") or b"unknown").decode()
@@ -221,7 +204,7 @@ _notices = msgspec.json.Decoder(ProjectedNotice)
 _audit = msgspec.json.Decoder(AuditEntry)
 
 
-def _take_attempt(portion: ProjectionBatch, record: Read) -> None:
+def _take_attempt(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     said = _attempts.decode(without_nul(record.value or b""))
     number = as_number(said.attempt, LARGEST)
     state, reason = _ending(said)
@@ -246,7 +229,9 @@ def _take_attempt(portion: ProjectionBatch, record: Read) -> None:
         _count(portion, said, fact, record, requested=requested)
 
 
-def _count(portion: ProjectionBatch, said: Attempt, fact: DeliveryFact, record: Read, *, requested: bool) -> None:
+def _count(
+    portion: ProjectionBatch, said: Attempt, fact: DeliveryFact, record: ConsumedRecord, *, requested: bool
+) -> None:
     if requested:
         ok = said.state == "delivered"
         portion.requests.append(CountedRequest(fact, record.partition, ok, said.duration_ms))
@@ -262,7 +247,7 @@ def _ending(said: Attempt) -> tuple[SnapshotState, str | None]:
     return said.state, as_name(said.reason) if said.reason else None
 
 
-def _line(said: Attempt, record: Read, state: str, last: LastOutcome) -> RequestRow:
+def _line(said: Attempt, record: ConsumedRecord, state: str, last: LastOutcome) -> RequestRow:
     return RequestRow(
         partition=record.partition,
         offset=record.offset,
@@ -285,7 +270,7 @@ def _line(said: Attempt, record: Read, state: str, last: LastOutcome) -> Request
     )
 
 
-def _take_notice(portion: ProjectionBatch, record: Read) -> None:
+def _take_notice(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     said = _notices.decode(without_nul(record.value or b""))
     for text in (said.id, said.tenant, said.kind, said.mode, said.endpoint_id or ""):
         as_name(text)
@@ -293,14 +278,14 @@ def _take_notice(portion: ProjectionBatch, record: Read) -> None:
     portion.notices.append((said, max(0, at_ms)))
 
 
-def _take_audit(portion: ProjectionBatch, record: Read) -> None:
+def _take_audit(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     entry = _audit.decode(without_nul(record.value or b""))
     for text in (entry.tenant, entry.actor, entry.action):
         as_name(text)
     portion.audit.append(AuditLine(record.partition, record.offset, max(0, record.timestamp), entry))
 
 
-_TAKERS: dict[str, Callable[[ProjectionBatch, Read], None]] = {
+_TAKERS: dict[str, Callable[[ProjectionBatch, ConsumedRecord], None]] = {
     TopicName.DELIVERIES: _take_delivery,
     TopicName.DELIVERIES_DEAD: _take_dead,
     TopicName.ATTEMPTS: _take_attempt,
@@ -343,7 +328,7 @@ class _About(Protocol):
 def _fact(
     delivery_id: str,
     about: _About,
-    record: Read,
+    record: ConsumedRecord,
     *,
     kind: FactSource,
     state: SnapshotState,

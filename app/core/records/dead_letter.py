@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.core.records.headers import RecordHeader
-from app.core.records.record import Kept
+from app.core.records.record import ConsumedRecord
 
 #: the headers of a delivery that waits for its endpoint's resume
 PUT_ASIDE: list[RecordHeader] = [("reason", b"paused"), ("last-result", b"paused")]
@@ -26,7 +26,7 @@ _ENDED = frozenset(
 )
 
 
-def is_put_aside(record: Kept, endpoint_key: bytes) -> bool:
+def is_put_aside(record: ConsumedRecord, endpoint_key: bytes) -> bool:
     """Whether a record of deliveries.dead waits for the resume of that endpoint."""
     return record.key == endpoint_key and ("reason", b"paused") in record.headers
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from app.core.records.headers import RecordHeader
 
 
-class Kept(Protocol):
+class ConsumedRecord(Protocol):
     """What is read of a record."""
 
     @property

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Protocol
 
 import msgspec
 
@@ -36,6 +35,7 @@ from app.core.records.dead_letter import PUT_ASIDE
 from app.core.records.delivery import event_headers, with_delivery
 from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import GROWTH, max_message_bytes
 from app.roles.fanout import idempotency, reset_detection
@@ -58,21 +58,6 @@ def checkpoint_key(partition: int) -> bytes:
 
 #: of a record, beside its event: key and headers
 _OVERHEAD_BYTES = 512
-
-
-class RawRecord(Protocol):
-    """What is read of a record."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[RecordHeader]: ...
 
 
 class FanoutRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +86,7 @@ class FanoutRules(msgspec.Struct, frozen=True, kw_only=True):
 class RejectedRecord(msgspec.Struct, frozen=True):
     """A record that is no event."""
 
-    record: RawRecord
+    record: ConsumedRecord
     reason: str
     detail: str
 
@@ -109,7 +94,7 @@ class RejectedRecord(msgspec.Struct, frozen=True):
 class DuplicateRecord(msgspec.Struct, frozen=True):
     """A producer's duplicate."""
 
-    record: RawRecord
+    record: ConsumedRecord
     #: its idempotency key; the event's id where it has none
     key: str
     event: Event
@@ -150,7 +135,7 @@ class _UnderWay(msgspec.Struct):
     """An accepted event, and how far it is planned."""
 
     event: Event
-    record: RawRecord
+    record: ConsumedRecord
     sequence: int | None
     replay_id: str
     #: the last endpoint that was looked at
@@ -201,7 +186,7 @@ class BatchPlanner:
             self._plan.sequences[begun_key(partition)] = BEGUN_LATE if self._late else BEGUN
 
     def slices(
-        self, records: Sequence[RawRecord], position: ReadPosition, checkpoint: Checkpoint | None = None
+        self, records: Sequence[ConsumedRecord], position: ReadPosition, checkpoint: Checkpoint | None = None
     ) -> Iterator[BatchPlan]:
         """Plan all records of a batch, in order. What a slice says is to be in the tables before the next is asked for.
 
@@ -233,7 +218,7 @@ class BatchPlanner:
         spent = self._spent() - self._spent_before
         return self._left <= 0 or self._bytes >= self._rules.slice_bytes or spent >= self._rules.slice_units
 
-    def _begin(self, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None) -> _UnderWay | None:
+    def _begin(self, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None) -> _UnderWay | None:
         """Understand and judge a record; None: it needs no more than the plan has now."""
         at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
         self._left -= 1
@@ -260,7 +245,7 @@ class BatchPlanner:
         self._plan.warnings.append((event.type, problem))
 
     def _event(
-        self, event: Event, record: RawRecord, replay_id: str, checkpoint: Checkpoint | None
+        self, event: Event, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None
     ) -> _UnderWay | None:
         sequence: int | None = None
         if event.idempotency_key is None and event.ordering_key is None:
@@ -276,7 +261,7 @@ class BatchPlanner:
             work.after, work.cut = checkpoint.after, True
         return work
 
-    def _known(self, event: Event, record: RawRecord) -> tuple[bool, int | None]:
+    def _known(self, event: Event, record: ConsumedRecord) -> tuple[bool, int | None]:
         """Whether to process the event, and its sequence."""
         name = event.idempotency_key or event.id
         key = table_key(event.tenant, event.mode, name)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from app.core.records import dead_letter, ordered
-from app.core.records import record as record_record
 from app.core.records.headers import RecordHeader
 from app.core.records.ordered import RESUMED, GateState
+from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
 from app.ports.history import PartitionReader
 from app.roles.replay import eligibility, merge
@@ -124,7 +124,7 @@ class ParkedReplay:
                     queue.add(record)
             queue.moved(await reading.position(self._number))
 
-    def _released(self, record: record_record.Kept) -> ReplayedDelivery:
+    def _released(self, record: ConsumedRecord) -> ReplayedDelivery:
         named = dict(record.headers)
         headers = dead_letter.released(record.headers, self._around.feed.position)
         if self._ordered and "ordering-key" in named:

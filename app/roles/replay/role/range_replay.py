@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.core.model import ids
-from app.core.records import record as record_record
 from app.core.records.delivery import event_headers, with_delivery
+from app.core.records.record import ConsumedRecord
 from app.roles.replay.queues import QueuedDelivery
 from app.roles.replay.role.appender import PacedAppender, ReplayedDelivery, SelectedEvent
 from app.roles.replay.role.selector import EventSelector, MergedReader
@@ -74,7 +74,7 @@ class RangeReplay:
             self._choose(record, piece)
         return True
 
-    def _choose(self, record: record_record.Kept, piece: EventChunk) -> None:
+    def _choose(self, record: ConsumedRecord, piece: EventChunk) -> None:
         event = self._selecting.event_of(record)
         if event is None:
             return

@@ -14,9 +14,9 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
-from app.core.records import record as record_record
 from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
@@ -139,7 +139,7 @@ class EventSelector:
                     key = (record.key or b"").decode("utf-8", "replace")
                     piece.made(key, _header(record.headers, "event-id"), fate)
 
-    def event_of(self, record: record_record.Kept) -> Event | None:
+    def event_of(self, record: ConsumedRecord) -> Event | None:
         """The event of a record, when it is the replay's tenant's and mode's."""
         at = Coordinates(self._events, record.partition, record.offset, record.timestamp)
         try:
@@ -148,7 +148,7 @@ class EventSelector:
             return None
         return event if (event.tenant, event.mode) == (self._replay.tenant, self._replay.mode) else None
 
-    def matching(self, record: record_record.Kept) -> tuple[Event, tuple[str, ...]] | None:
+    def matching(self, record: ConsumedRecord) -> tuple[Event, tuple[str, ...]] | None:
         """The event of a record, and the endpoints that would get it now."""
         event = self.event_of(record)
         if event is None:
@@ -202,7 +202,7 @@ class EventSelector:
         found = [(name(TopicName.DELIVERIES), numbers), (name(TopicName.DELIVERIES_ORDERED), in_line)]
         return found + [(name(each), numbers) for each in more]
 
-    async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[record_record.Kept]:
+    async def _told(self, topic: str, numbers: Collection[int], since_ms: int) -> AsyncGenerator[ConsumedRecord]:
         reader = self._archive.reader
         starts = {number: await reader.offset_at(topic, number, since_ms) for number in numbers}
         if not starts:
@@ -231,7 +231,7 @@ class MergedReader:
         self._look = look
         self.close = reading.close
 
-    async def next(self) -> record_record.Kept | None:
+    async def next(self) -> ConsumedRecord | None:
         """The next record; None: that was all."""
         while hungry := self.merge.hungry():
             self._look()
@@ -242,7 +242,7 @@ class MergedReader:
         return self.merge.take()
 
 
-def _attempted(piece: EventChunk, record: record_record.Kept) -> None:
+def _attempted(piece: EventChunk, record: ConsumedRecord) -> None:
     """A record of attempts."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key not in piece.endpoints or record.value is None:
@@ -256,7 +256,7 @@ def _attempted(piece: EventChunk, record: record_record.Kept) -> None:
         piece.said(key, said.event_id, record.timestamp, said.state)
 
 
-def _named(piece: EventChunk, record: record_record.Kept, state: str) -> None:
+def _named(piece: EventChunk, record: ConsumedRecord, state: str) -> None:
     """A record of a delivery."""
     key = (record.key or b"").decode("utf-8", "replace")
     if key in piece.endpoints:
