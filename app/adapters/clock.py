@@ -8,7 +8,7 @@ import time
 
 
 class SystemClock:
-    """`app.ports.Clock` on the host's clocks."""
+    """`app.ports.clock.Clock` on the host's clocks."""
 
     def now_ms(self) -> int:
         """Wall clock, milliseconds since the epoch."""
@@ -24,7 +24,7 @@ class SystemClock:
 
 
 class SystemDice:
-    """`app.ports.Dice` from the operating system's seed; chance here only spreads load."""
+    """`app.ports.clock.Randomness` from the operating system's seed; chance here only spreads load."""
 
     def __init__(self) -> None:
         self._random = random.Random()

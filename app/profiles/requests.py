@@ -46,7 +46,7 @@ class RequestBuilder:
     """Builds requests; remembers what it worked out for each version of an endpoint."""
 
     def __init__(self, open_secret: Callable[[SealedSecret, str], str], time_scale: float) -> None:
-        """`open_secret` is `app.ports.KeyRing.open`."""
+        """`open_secret` is `app.ports.secrets.KeyRing.open`."""
         self._open_secret = open_secret
         self._time_scale = time_scale
         self._known: dict[str, EndpointRequestParts] = {}

@@ -98,7 +98,7 @@ class Stage:
     async def call(
         self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
     ) -> CommandReply:
-        """`app.ports.CommandSender`, on the registry's own decisions."""
+        """`app.ports.registry.CommandSender`, on the registry's own decisions."""
         self.commands.append(action)
         command = Command(id="c", issued_at_ms=0, action=action)
         for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
@@ -106,7 +106,7 @@ class Stage:
         return CommandReply(command_id="c", ok=True)
 
     async def ends(self, topic: str) -> dict[int, int]:
-        """`app.ports.Ends`."""
+        """`app.ports.history.OffsetQueries`."""
         return {number: len(self.log.partitions[topic, number]) for number in range(2)}
 
     def endpoint(self, id_: str = "ep", **fields: Any) -> Endpoint:

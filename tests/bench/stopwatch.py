@@ -25,7 +25,7 @@ class Stopwatch(PrometheusMeter):
         self.started.set()
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
-        """See `app.ports.Meter`."""
+        """See `app.ports.metrics.Meter`."""
         super().count(name, value, **labels)
         if name == "rebalances_total" and not self.started.is_set():
             self.start()

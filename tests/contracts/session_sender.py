@@ -51,7 +51,7 @@ class _Watch:
 
 
 class HttpSessionSender:
-    """`app.ports.Sender` as aiohttp's users would write it. Start it inside the event loop that will use it."""
+    """`app.ports.http.Sender` as aiohttp's users would write it. Start it inside the event loop that will use it."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class HttpSessionSender:
         await self._resolver.close()
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
-        """See `app.ports.Sender`."""
+        """See `app.ports.http.Sender`."""
         target = self._target(request.url)
         if isinstance(target, str):
             return blocked(target)

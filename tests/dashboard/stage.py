@@ -51,7 +51,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class CountingMinter:
-    """`app.ports.Minter` whose ids a test can read."""
+    """`app.ports.secrets.TokenGenerator` whose ids a test can read."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -132,7 +132,7 @@ class Stage:
     async def call(
         self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
     ) -> CommandReply:
-        """`app.ports.CommandSender`: the registry, at once."""
+        """`app.ports.registry.CommandSender`: the registry, at once."""
         command = Command(id="c", issued_at_ms=0, action=action, actor=actor)
         directory, now_ms = self.feed.directory, self.clock.now_ms()
         changes = decide(command, directory, now_ms, PROFILES)
@@ -146,15 +146,15 @@ class Stage:
         return CommandReply(command_id="c", ok=True)
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        """`app.ports.Ends`."""
+        """`app.ports.history.OffsetQueries`."""
         return {0: 10}
 
     async def fanned_out(self) -> Mapping[int, int]:
-        """`app.ports.Ends`."""
+        """`app.ports.history.OffsetQueries`."""
         return {0: 10}
 
     async def count(self, replay: object, *, within_s: float) -> ReplayEstimate:
-        """`app.ports.ReplayCounter`."""
+        """`app.ports.history.ReplayEstimator`."""
         return self.counts
 
     def tenant(self, tenant: str, **more: Any) -> None:

@@ -45,7 +45,8 @@ class Pulse:
 
 
 class FakeClock:
-    """`app.ports.Clock`: `advance` wakes sleepers one after the other; with `auto` each sleep advances it itself."""
+    """`app.ports.clock.Clock`: `advance` wakes sleepers one after the other; with `auto` each sleep advances
+    it itself."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._us = now_ms * 1000
@@ -100,7 +101,7 @@ class FakeClock:
 
 
 class FixedDice:
-    """`app.ports.Dice` that always shows the same."""
+    """`app.ports.clock.Randomness` that always shows the same."""
 
     def __init__(self, shows: float = 0.0) -> None:
         self._shows = shows

@@ -1,4 +1,4 @@
-"""`app.ports.DirectoryFeed` whose position a test moves."""
+"""`app.ports.registry.DirectoryFeed` whose position a test moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Topics in memory: `app.ports.BundleLog` whose acknowledgements a test holds back, and whose records it reads."""
+"""Topics in memory: `app.ports.producer.GroupingProducer` whose acknowledgements a test holds back, and
+whose records it reads."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tests.fakes.clock import Pulse
 
 
 class MemoryRecord(NamedTuple):
-    """`app.ports.Record`."""
+    """`app.ports.consumer.Record`."""
 
     topic: str
     partition: int
@@ -32,7 +33,7 @@ class MemoryRecord(NamedTuple):
 
 
 class MemoryBundle:
-    """`app.ports.Bundle`."""
+    """`app.ports.producer.AckGroup`."""
 
     def __init__(self, log: MemoryLog, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> None:
         self._log = log

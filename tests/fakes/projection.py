@@ -66,7 +66,7 @@ class MemoryProjection:
 
 
 class SeekingMemorySource(MemorySource):
-    """`app.ports.SeekingSource`: what is assigned stays paused until it is resumed."""
+    """`app.ports.consumer.SeekableConsumer`: what is assigned stays paused until it is resumed."""
 
     def __init__(self, group: MemoryGroup) -> None:
         super().__init__(group)

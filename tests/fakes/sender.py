@@ -1,4 +1,4 @@
-"""`app.ports.Sender` that answers by a script, and tells a test when it is called."""
+"""`app.ports.http.Sender` that answers by a script, and tells a test when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A consumer group over topics in memory: `app.ports.Source`, rebalanced by a test or, with `auto`, by itself."""
+"""A consumer group over topics in memory: `app.ports.consumer.GroupConsumer`, rebalanced by a test or, with
+`auto`, by itself."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ class MemorySource:
         #: records that were handed out
         self.polled = 0
         self.running = False
-        #: see `app.ports.Source.lease_s`
+        #: see `app.ports.consumer.GroupConsumer.lease_s`
         self.lease = inf
         #: nobody knows what is read next
         self.lost_position = False

@@ -1,4 +1,5 @@
-"""A stream processor in memory: `app.ports.StreamApp`, `StreamBatch` and `StreamPartition` that a test drives."""
+"""A stream processor in memory: `app.ports.stream.StreamApp`, `StreamBatch` and `StreamPartition` that a
+test drives."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from tests.fakes.clock import Pulse
 
 
 class MemoryPartition:
-    """`app.ports.StreamPartition`."""
+    """`app.ports.stream.StreamPartition`."""
 
     def __init__(self, number: int = 0, *, start: int = 0, was_reset: bool = False) -> None:
         self.number = number
@@ -43,7 +44,7 @@ class MemoryPartition:
 
 
 class MemoryBatch:
-    """`app.ports.StreamBatch`, which remembers how it ended."""
+    """`app.ports.stream.StreamBatch`, which remembers how it ended."""
 
     def __init__(self, app: MemoryStreamApp, partition: MemoryPartition, records: Sequence[Record]) -> None:
         self._app = app
@@ -72,7 +73,7 @@ class MemoryBatch:
 
 
 class MemoryStreamApp:
-    """`app.ports.StreamApp` over batches that a test gives."""
+    """`app.ports.stream.StreamApp` over batches that a test gives."""
 
     def __init__(self) -> None:
         self.pulse = Pulse()

@@ -107,7 +107,7 @@ class _DeadOnArrival(Exception):
 
 
 class HttpSender:
-    """`app.ports.Sender` at a third of a session's cost. Start it inside the event loop that will use it."""
+    """`app.ports.http.Sender` at a third of a session's cost. Start it inside the event loop that will use it."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class HttpSender:
         return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
-        """See `app.ports.Sender`."""
+        """See `app.ports.http.Sender`."""
         target = self._target(request.url)
         if isinstance(target, str):
             return blocked(target)

@@ -2,8 +2,9 @@
 
 Every consumer reads committed records only. Anybody may write to our topics within a transaction, so the records of an
 aborted one must be seen by nobody, and where a log ends is its last stable offset for everybody: lag, fences, replays.
-The one exception asks for end offsets only: see `TopicTable.catch_up_after_reply`.
-Markers of transactions take an offset and are no records; see `Track`, `Watermark` and `Partitions.read_to`.
+The one exception asks for end offsets only: see `CompactedTopicReader.catch_up_after_reply`.
+Markers of transactions take an offset and are no records; see `BatchTrack`, `OffsetWatermark` and
+`OpenPartitions.read_to`.
 """
 
 from __future__ import annotations

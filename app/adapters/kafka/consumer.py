@@ -44,7 +44,7 @@ _STOP_S = 4.0
 
 
 class KafkaGroupConsumer:
-    """`app.ports.Source` on aiokafka."""
+    """`app.ports.consumer.GroupConsumer` on aiokafka."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class KafkaGroupConsumer:
         coordinator._do_heartbeat = heard
 
     def lease_s(self) -> float:
-        """See `app.ports.Source`."""
+        """See `app.ports.consumer.GroupConsumer`."""
         return self._member_s + self._session_s
 
     async def stop(self) -> None:
@@ -157,17 +157,17 @@ class KafkaGroupConsumer:
         self._consumer.resume(*(TopicPartition(*place) for place in places))
 
     def seek(self, place: PartitionId, offset: int) -> None:
-        """See `app.ports.SeekingSource`."""
+        """See `app.ports.consumer.SeekableConsumer`."""
         self._logs.elsewhere.add(TopicPartition(*place))
         self._consumer.seek(TopicPartition(*place), offset)
 
     async def ends(self, places: Collection[PartitionId]) -> dict[PartitionId, int]:
-        """See `app.ports.Source`."""
+        """See `app.ports.consumer.GroupConsumer`."""
         found = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
         return {(place.topic, place.partition): end for place, end in found.items()}
 
     def position(self, place: PartitionId) -> int | None:
-        """See `app.ports.Source`."""
+        """See `app.ports.consumer.GroupConsumer`."""
         return read_position(self._consumer, TopicPartition(*place))
 
     async def rewind(self, place: PartitionId) -> None:

@@ -156,7 +156,7 @@ class CompactedTopicReader:
 
 
 class KafkaDirectoryFeed:
-    """`app.ports.DirectoryFeed` over the registry topic."""
+    """`app.ports.registry.DirectoryFeed` over the registry topic."""
 
     def __init__(
         self,
@@ -194,13 +194,13 @@ class KafkaDirectoryFeed:
 
     @property
     def position(self) -> int:
-        """See `app.ports.DirectoryFeed`."""
+        """See `app.ports.registry.DirectoryFeed`."""
         return self._table.position
 
     async def fence(self, since: float | None = None) -> None:
-        """See `app.ports.DirectoryFeed`."""
+        """See `app.ports.registry.DirectoryFeed`."""
         await self._table.fence(since)
 
     async def catch_up_after_reply(self) -> None:
-        """See `app.ports.DirectoryFeed`."""
+        """See `app.ports.registry.DirectoryFeed`."""
         await self._table.catch_up_after_reply()

@@ -32,7 +32,7 @@ _STOP_S = 2.0
 
 
 class KafkaPartitionReader:
-    """`app.ports.Reading` on a consumer of its own."""
+    """`app.ports.history.PartitionReader` on a consumer of its own."""
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
         self._consumer = consumer
@@ -41,7 +41,7 @@ class KafkaPartitionReader:
     async def poll(
         self, partitions: Collection[int], *, timeout_ms: int, max_records: int
     ) -> Mapping[int, list[Record]]:
-        """See `app.ports.Reading`."""
+        """See `app.ports.history.PartitionReader`."""
         places = [TopicPartition(self._topic, number) for number in partitions]
         await asyncio.sleep(0)  # what is fetched already comes without any wait: let others run
         try:
@@ -65,7 +65,7 @@ class KafkaPartitionReader:
             self._consumer.seek(place, begins[place])
 
     async def position(self, partition: int) -> int:
-        """See `app.ports.Reading`."""
+        """See `app.ports.history.PartitionReader`."""
         return int(await self._consumer.position(TopicPartition(self._topic, partition)))
 
     async def close(self) -> None:
@@ -74,7 +74,7 @@ class KafkaPartitionReader:
 
 
 class KafkaHistoryReader:
-    """`app.ports.ReplayReader` on Kafka; connects when it is asked for the first time."""
+    """`app.ports.history.HistoryReader` on Kafka; connects when it is asked for the first time."""
 
     def __init__(self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str) -> None:
         self._bootstrap = bootstrap
@@ -86,7 +86,7 @@ class KafkaHistoryReader:
         self._connecting = asyncio.Lock()
 
     async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaPartitionReader:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         reader = self._consumer(auto_offset_reset="none")
         try:
             with reachable(self._bootstrap):
@@ -100,14 +100,14 @@ class KafkaHistoryReader:
         return KafkaPartitionReader(reader, topic)
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         asker = await self._ask()
         with reachable(self._bootstrap):
             found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
         return {place.partition: int(end) for place, end in found.items()}
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         asker, places = await self._ask(), [TopicPartition(topic, number) for number in partitions]
         with reachable(self._bootstrap):
             begins = await asker.beginning_offsets(places)
@@ -118,18 +118,18 @@ class KafkaHistoryReader:
         }
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         asker, place = await self._ask(), TopicPartition(topic, partition)
         with reachable(self._bootstrap):
             found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
             return int(found.offset) if found is not None else int((await asker.end_offsets([place]))[place])
 
     async def fanned_out(self) -> Mapping[int, int]:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         return await self._committed(*self._fanout)
 
     async def sequenced(self) -> Mapping[int, int]:
-        """See `app.ports.ReplayReader`."""
+        """See `app.ports.history.HistoryReader`."""
         return await self._committed(*self._sequencer)
 
     async def _committed(self, group: str, topic: str) -> Mapping[int, int]:

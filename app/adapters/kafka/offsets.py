@@ -13,7 +13,7 @@ from app.core.errors import Defect
 
 
 class KafkaOffsets:
-    """`app.ports.Ends` on a group-less consumer that reads nothing."""
+    """`app.ports.history.OffsetQueries` on a group-less consumer that reads nothing."""
 
     def __init__(self, bootstrap: str, *, client_id: str, events: str, fanout_group: str) -> None:
         self._bootstrap = bootstrap
@@ -34,7 +34,7 @@ class KafkaOffsets:
         await self._admin.close()
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        """See `app.ports.Ends`."""
+        """See `app.ports.history.OffsetQueries`."""
         with reachable(self._bootstrap):
             known = await self._consumer._client.fetch_all_metadata()
             numbers = known.partitions_for_topic(topic)
@@ -45,7 +45,7 @@ class KafkaOffsets:
         return {place.partition: int(end) for place, end in found.items()}
 
     async def fanned_out(self) -> Mapping[int, int]:
-        """See `app.ports.Ends`."""
+        """See `app.ports.history.OffsetQueries`."""
         with reachable(self._bootstrap):
             done = await committed(self._admin, self._fanout_group, self._events)
         return {number: done.get(number, 0) for number in await self.ends(self._events)}

@@ -102,7 +102,7 @@ class Bundle:
 
 
 class KafkaProducer:
-    """`app.ports.Log`, and `bundle` for callers on the hot path."""
+    """`app.ports.producer.Producer`, and `bundle` for callers on the hot path."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class KafkaProducer:
         headers: RecordHeaders = (),
         partition: int | None = None,
     ) -> asyncio.Future[int]:
-        """See `app.ports.Log.append`."""
+        """See `app.ports.producer.Producer.append`."""
         await self._room.wait()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.enqueue(topic, partition, key, value, headers, resolver(future), rejecter(future))

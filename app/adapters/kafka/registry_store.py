@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class KafkaRegistryStore:
-    """`app.ports.RegistryStore` on Kafka."""
+    """`app.ports.registry.RegistryStore` on Kafka."""
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class KafkaRegistryStore:
         return self._chosen.is_set() and not self._lost
 
     def stands_by(self) -> bool:
-        """See `app.ports.RegistryStore`."""
+        """See `app.ports.registry.RegistryStore`."""
         return self._joined and not self._chosen.is_set()
 
     def assigned_place(self) -> tuple[PartitionId, int | None] | None:
-        """See `app.ports.RegistryStore`."""
+        """See `app.ports.registry.RegistryStore`."""
         place = (self._commands, 0)
         return (place, self._source.position(place)) if self._chosen.is_set() else None
 
@@ -145,7 +145,7 @@ class KafkaRegistryStore:
         replies: Sequence[tuple[str, bytes]],
         next_offset: int,
     ) -> None:
-        """See `app.ports.RegistryStore`."""
+        """See `app.ports.registry.RegistryStore`."""
         producer = self._producer
         if producer is None or self._lost:
             raise Unavailable("the registry has another writer")
@@ -170,14 +170,14 @@ class KafkaRegistryStore:
             raise Unavailable(f"the registry could not be written: {error!r}") from error
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         self._joined = True
         for committed in places.values():
             self._next = committed.offset or 0
             self._chosen.set()
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         if places:
             self._chosen.clear()
             self._lost = True

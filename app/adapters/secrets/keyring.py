@@ -24,7 +24,7 @@ _NONCE = 12
 
 
 class AesKeyRing:
-    """`app.ports.KeyRing`, and `seal`."""
+    """`app.ports.secrets.KeyRing`, and `seal`."""
 
     def __init__(self, text: str) -> None:
         """`ConfigError` lists every entry that is not `ID:BASE64 of 32 bytes`."""

@@ -7,7 +7,7 @@ import secrets
 
 
 class RandomTokens:
-    """`app.ports.Minter`."""
+    """`app.ports.secrets.TokenGenerator`."""
 
     def id(self, prefix: str) -> str:
         """96 random bits."""

@@ -1,4 +1,5 @@
-"""The closed table of metrics, and `app.ports.Meter` on prometheus-client. docs/metrics.md says the same in words.
+"""The closed table of metrics, and `app.ports.metrics.Meter` on prometheus-client. docs/metrics.md says the
+same in words.
 
 Labels come from closed sets only: endpoint ids and tenants are never labels.
 """
@@ -175,7 +176,7 @@ class PrometheusMeter:
         )
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
-        """See `app.ports.Meter`."""
+        """See `app.ports.metrics.Meter`."""
         key = (name, *labels.values())
         if key not in self._counted:
             if not isinstance(self._child(name, labels), Counter):
@@ -184,7 +185,7 @@ class PrometheusMeter:
         self._counted[key] += value
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """See `app.ports.Meter`."""
+        """See `app.ports.metrics.Meter`."""
         key = (name, *labels.values())
         seen = self._observed.get(key)
         if seen is None:
@@ -196,14 +197,14 @@ class PrometheusMeter:
             self._flush(key)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
-        """See `app.ports.Meter`."""
+        """See `app.ports.metrics.Meter`."""
         child = self._child(name, labels)
         if not isinstance(child, Gauge):
             raise Defect(f"{name} is no gauge")
         child.set(value)
 
     def forget(self, name: str, **labels: str) -> None:
-        """See `app.ports.Meter`."""
+        """See `app.ports.metrics.Meter`."""
         if self._children.pop((name, *labels.values()), None) is not None:
             self._families[name].remove(*labels.values())
 

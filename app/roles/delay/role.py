@@ -109,7 +109,7 @@ class DelayRole:
                 self._failed.exception()
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         self._partitions.add(places)
         self._paused -= set(places)
         self._meter.count("rebalances_total", role="delay")

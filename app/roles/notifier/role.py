@@ -149,7 +149,7 @@ class NotifierRole:
                 self._failed.exception()
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         self._partitions.add(places)
         self._meter.count("rebalances_total", role="notifier")
 

@@ -112,7 +112,7 @@ class ProjectionRole:
     # --- partitions -------------------------------------------------------------------------------------------------
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`. Reading begins when the database has said where."""
+        """See `app.ports.consumer.RebalanceListener`. Reading begins when the database has said where."""
         self._assigned |= set(places)
         self._known = True
         self._meter.count("rebalances_total", role="projection")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 
-from app.core.records.record import Kept
+from app.core.records.record import ConsumedRecord
 
 #: records that may wait for older ones, and their bytes
 _LOOK_AHEAD = 2000
@@ -33,7 +33,7 @@ class OldestFirstQueue:
         #: (accepted, sequence, offset): the sequence tells apart what was accepted in the same millisecond
         self._heap: list[tuple[int, int, int]] = []
         #: what is not done yet, by offset, ascending
-        self._open: dict[int, Kept] = {}
+        self._open: dict[int, ConsumedRecord] = {}
         self._taken: set[int] = set()
         self._bytes = 0
         #: handed out since the lowest one has been waiting
@@ -56,7 +56,7 @@ class OldestFirstQueue:
         """The lowest offset that is not done."""
         return next(iter(self._open), self.position)
 
-    def add(self, record: Kept) -> None:
+    def add(self, record: ConsumedRecord) -> None:
         """A record that waits; records come in the order of their offsets."""
         named = {} if self._as_written else dict(record.headers)
         self._open[record.offset] = record
@@ -67,13 +67,13 @@ class OldestFirstQueue:
         """The partition was read up to there."""
         self.position = max(self.position, position)
 
-    def take(self, most: int) -> list[Kept]:
+    def take(self, most: int) -> list[ConsumedRecord]:
         """The oldest that were not taken yet.
 
         One that is newer than all that come after it (a producer's clock is wrong) is passed over so many times, no
         more: it holds the progress back, and a crash would repeat everything above it.
         """
-        taken: list[Kept] = []
+        taken: list[ConsumedRecord] = []
         while len(taken) < most and self.waiting:
             lowest = next(iter(self._open))
             offset = lowest if self._passed >= self._capacity and lowest not in self._taken else heappop(self._heap)[2]
@@ -84,7 +84,7 @@ class OldestFirstQueue:
             taken.append(self._open[offset])
         return taken
 
-    def done(self, record: Kept) -> None:
+    def done(self, record: ConsumedRecord) -> None:
         """It has been appended and acknowledged."""
         self._bytes -= len(self._open.pop(record.offset).value or b"")
         self._taken.discard(record.offset)
@@ -95,7 +95,7 @@ class TimestampMerge:
 
     def __init__(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> None:
         self._ends = ends
-        self._buffers: dict[int, deque[Kept]] = {partition: deque() for partition in begins}
+        self._buffers: dict[int, deque[ConsumedRecord]] = {partition: deque() for partition in begins}
         #: how far each partition was read
         self._read = dict(begins)
         self._heads: list[tuple[int, int]] = []
@@ -104,7 +104,7 @@ class TimestampMerge:
         """The partitions that must be read before the next record is known."""
         return [each for each, buffer in self._buffers.items() if not buffer and self._read[each] < self._ends[each]]
 
-    def feed(self, partition: int, records: Iterable[Kept], position: int) -> None:
+    def feed(self, partition: int, records: Iterable[ConsumedRecord], position: int) -> None:
         """What was read of a hungry partition, and where its reading stands now."""
         buffer = self._buffers[partition]
         buffer.extend(record for record in records if record.offset < self._ends[partition])
@@ -112,7 +112,7 @@ class TimestampMerge:
         if buffer:
             heappush(self._heads, (buffer[0].timestamp, partition))
 
-    def take(self) -> Kept | None:
+    def take(self) -> ConsumedRecord | None:
         """The next record (no partition may be hungry); None: that was all."""
         if not self._heads:
             return None

@@ -19,7 +19,7 @@ from app.core.model.event import Event
 from app.core.model.event_types import includes
 from app.core.model.replay import Replay, ReplayFilter
 from app.core.records import idempotency_entry
-from app.core.records.record import Kept
+from app.core.records.record import ConsumedRecord
 from app.roles.replay.eligibility import ReplayRoute
 
 #: what the changelog's clock and the registry's may differ by
@@ -85,7 +85,7 @@ class EventChunk:
         self.size = 0
         self._first_ms: int | None = None
 
-    def want(self, event: Event, record: Kept, targets: tuple[str, ...]) -> None:
+    def want(self, event: Event, record: ConsumedRecord, targets: tuple[str, ...]) -> None:
         """A record of events.raw that matches."""
         self.size += len(targets)
         self.recipients.update(targets)
@@ -138,13 +138,13 @@ class EventChunk:
         if endpoint_id in self.recipients:
             self._made[endpoint_id, event_id] = fate
 
-    def repeated(self, event: Event, record: Kept) -> list[tuple[str, ReplayRoute]]:
+    def repeated(self, event: Event, record: ConsumedRecord) -> list[tuple[str, ReplayRoute]]:
         """The endpoints that were given it already, and how."""
         known = self._wanted.get(record.partition, {}).get(record.offset) if self._made else None
         found = [(each, self._made.get((each, event.id))) for each in (known.targets if known else ())]
         return [(each, fate) for each, fate in found if fate is not None]
 
-    def decided(self, event: Event, record: Kept) -> tuple[bool, int | None]:
+    def decided(self, event: Event, record: ConsumedRecord) -> tuple[bool, int | None]:
         """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
         if not has_key(event):
             return True, None
@@ -152,7 +152,7 @@ class EventChunk:
         sequence = known.sequence if known is not None else _UNSEEN
         return sequence != _UNSEEN, sequence if sequence > 0 else None
 
-    def chosen(self, event: Event, record: Kept) -> list[str]:
+    def chosen(self, event: Event, record: ConsumedRecord) -> list[str]:
         """The endpoints that are to get it."""
         known = self._wanted.get(record.partition, {}).get(record.offset)
         found = [each for each in (known.targets if known else ()) if (each, event.id) not in self._made]

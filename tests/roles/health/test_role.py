@@ -31,7 +31,7 @@ START = 1_700_000_000_000
 
 
 class MemoryEnds:
-    """`app.ports.Ends`."""
+    """`app.ports.history.OffsetQueries`."""
 
     def __init__(self) -> None:
         self.asked = 0

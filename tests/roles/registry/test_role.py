@@ -45,7 +45,7 @@ KEYRING = AesKeyRing(generate_ring())
 
 
 class MemoryStore:
-    """`app.ports.RegistryStore`: commands that a test gives, transactions that it reads."""
+    """`app.ports.registry.RegistryStore`: commands that a test gives, transactions that it reads."""
 
     def __init__(self) -> None:
         self.states: dict[str, bytes] = {}

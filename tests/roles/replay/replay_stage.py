@@ -44,7 +44,7 @@ NUMBER = 1
 
 
 class MemoryReading:
-    """`app.ports.Reading`."""
+    """`app.ports.history.PartitionReader`."""
 
     def __init__(self, reader: MemoryReader, topic: str, starts: Mapping[int, int]) -> None:
         self._reader = reader
@@ -82,7 +82,7 @@ class MemoryReading:
 
 
 class MemoryReader:
-    """`app.ports.ReplayReader`."""
+    """`app.ports.history.HistoryReader`."""
 
     def __init__(self, log: MemoryLog, clock: FakeClock) -> None:
         self.log = log
@@ -152,7 +152,7 @@ class Stage:
     async def call(
         self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
     ) -> CommandReply:
-        """`app.ports.CommandSender`."""
+        """`app.ports.registry.CommandSender`."""
         await asyncio.sleep(0)
         if self.silent:
             raise Unavailable("no registry answers")

@@ -35,7 +35,7 @@ KEYS = ("k0", "k1", "k2")
 
 
 class LateFeed:
-    """`app.ports.DirectoryFeed` that reads what was written when it is fenced, or told to."""
+    """`app.ports.registry.DirectoryFeed` that reads what was written when it is fenced, or told to."""
 
     def __init__(self) -> None:
         self.directory = Directory()

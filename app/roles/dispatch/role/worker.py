@@ -153,7 +153,7 @@ class DispatchRole:
     # --- partitions ---------------------------------------------------------------------------------------------
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         ends = await self._source.ends(places)
         self._partitions.add(places)
         self._in_line.assigned(self._partitions, ends)

@@ -85,7 +85,7 @@ class ReplayRole:
             await asyncio.gather(self._drop(), self._source.stop(), self._around.reader.close())
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.PartitionListener`."""
+        """See `app.ports.consumer.RebalanceListener`."""
         if any(place[1] == 0 for place in places):
             self._chosen = True
 

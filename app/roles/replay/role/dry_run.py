@@ -16,14 +16,14 @@ _AT_ONCE = 2
 
 
 class DryRun:
-    """`app.ports.ReplayCounter`: the same choice as the work itself."""
+    """`app.ports.history.ReplayEstimator`: the same choice as the work itself."""
 
     def __init__(self, archive: ReplaySources) -> None:
         self._archive = archive
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:
-        """See `app.ports.ReplayCounter`."""
+        """See `app.ports.history.ReplayEstimator`."""
         trial = _Trial(replay, self._archive)
         async with self._turn:
             work = asyncio.create_task(trial.run())
