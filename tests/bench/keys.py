@@ -52,6 +52,7 @@ def child(task: Task) -> Report:
         data_dir=task.data_dir,
         store="rocksdb",
         client_id="bench",
+        session_s=30.0,
     )
     partitions = settings_of(task).partitions
     table = app.batch_table("idempotency", partitions, TABLES["idempotency"])

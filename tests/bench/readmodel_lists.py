@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -12,8 +13,9 @@ import msgspec
 from app.adapters.sql.database import Database
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
-from app.core.readmodel.batch import ProjectionBatch
+from app.core.readmodel.batch import CountedRequest, ProjectionBatch
 from app.core.readmodel.rows import DeliveryFilter
+from app.core.readmodel.snapshot import DeliveryFact
 from app.ports.readmodel import OffsetAdvance
 from tests.contracts.query_plans import SCAN, plans_of, statements
 
@@ -81,7 +83,7 @@ async def measure(database: Database, sizes: Sequence[int], said: Callable[[str]
             async with database.writing() as connection:
                 await connection.exec_driver_sql("ANALYZE")
         asked = statements(read)
-        answers = {name: await timed(lambda ask=ask: ask(read)) for name, ask in _questions().items()}
+        answers = {name: await timed(partial(ask, read)) for name, ask in _questions().items()}
         plans = await plans_of(read, asked)
         scans = sorted({plan for plan in plans if SCAN.search(plan)})
         found.append(
@@ -97,11 +99,15 @@ async def measure(database: Database, sizes: Sequence[int], said: Callable[[str]
     return found
 
 
+async def _page(which: DeliveryFilter, read: SqlReadStore) -> object:
+    return await read.deliveries(which, limit=50)
+
+
 def _questions() -> dict[str, Callable[[SqlReadStore], Awaitable[object]]]:
     asked: dict[str, Callable[[SqlReadStore], Awaitable[object]]] = {}
     for name, fields in QUESTIONS:
         which = msgspec.structs.replace(ACME, **fields)
-        asked[name] = lambda read, which=which: read.deliveries(which, limit=50)
+        asked[name] = partial(_page, which)
     asked["a page in the middle"] = _middle
     asked["count up to 1,000"] = lambda read: read.count(ACME, at_most=1000)
     asked["attempts of one"] = lambda read: read.attempts("t0", "live", id_of(5))
@@ -205,6 +211,23 @@ async def _count_hours(write: SqlProjectionStore) -> None:
     for number in range(_ENDPOINTS * 24 * _PARTITIONS):
         at_ms = BEGUN_MS + number % 24 * _HOUR_MS
         endpoint, part = f"ep_{number // 24 % _ENDPOINTS}", number % _PARTITIONS
-        portion.tally.attempt(f"t{number % _TENANTS}", "live", endpoint, at_ms, part, ok=True, duration_ms=20.0)
+        fact = DeliveryFact(
+            id=f"{endpoint}/{number}",
+            tenant=f"t{number % _TENANTS}",
+            mode="live",
+            endpoint_id=endpoint,
+            event_id=str(number),
+            event_type="recording.3",
+            accepted_at_ms=at_ms,
+            replay_id=None,
+            sequence=None,
+            ordering_key=None,
+            source=None,
+            kind="attempt",
+            at_ms=at_ms,
+            state="retrying",
+            attempts=1,
+        )
+        portion.requests.append(CountedRequest(fact, part, ok=True, duration_ms=20.0))
     await write.offsets([("bench", 0)])
     assert await write.write(portion, {("bench", 0): OffsetAdvance(0, 1, BEGUN_MS)})

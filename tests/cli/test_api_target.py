@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer import BadParameter
@@ -65,7 +66,7 @@ def asked(home: Path, flags: Flags | None = None, *, up: RunningApi | None = Non
     return [address.url, address.token.reveal()]
 
 
-def problems(home: Path, flags: Flags | None = None, **more: bool) -> str:
+def problems(home: Path, flags: Flags | None = None, **more: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         chosen(home, flags, **more)
     return "\n".join(caught.value.problems)

@@ -50,7 +50,7 @@ class Postbox:
 
     def texts(self) -> list[str]:
         """The plain texts."""
-        return [str(message.get_body(("plain",)).get_content()) for _, message, _ in self.taken]  # type: ignore[union-attr,attr-defined]
+        return [str(message.get_body(("plain",)).get_content()) for _, message, _ in self.taken]  # type: ignore[union-attr]
 
 
 @asynccontextmanager

@@ -184,7 +184,7 @@ def _fits(row: object, which: DeliveryFilter) -> bool:
         return False
     if said["updated_at_ms"] < (which.changed_since_ms or 0):
         return False
-    return (which.since_ms or 0) <= said["created_at_ms"] < (which.until_ms or 2**53)
+    return bool((which.since_ms or 0) <= said["created_at_ms"] < (which.until_ms or 2**53))
 
 
 async def test_any_id_finds_a_delivery(stores: Stores) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from aiohttp.abc import ResolveResult
 
 from app.adapters.clock import SystemClock
 from app.adapters.dependencies import Dependencies
@@ -39,7 +40,7 @@ async def resolver() -> AsyncIterator[Callable[[NameServer], NameResolver]]:
         await each.close()
 
 
-def addresses(found: list[dict[str, object]]) -> list[object]:
+def addresses(found: list[ResolveResult]) -> list[object]:
     return [each["host"] for each in found]
 
 
@@ -226,7 +227,7 @@ async def test_name_servers_that_answer_nothing_are_our_trouble(
             while ask.trouble is not None:
                 await asyncio.sleep(0.01)
         assert addresses(await ask.resolve("good.test")) == ["192.0.2.1"]
-        assert ask._status.trouble is None  # type: ignore[union-attr]
+        assert ask._status.trouble is None
 
 
 @pytest.mark.parametrize(("entry", "words"), [(Silent(), "do not answer"), (SERVFAIL, "failed")])

@@ -86,7 +86,7 @@ async def test_credentials_are_sent_over_tls_and_not_in_the_clear(trust: tuple[s
         return AuthResult(success=data.password == b"s3cret", handled=False)
 
     box = Postbox()
-    options = {"authenticator": authenticate, "auth_required": True}
+    options: dict[str, Any] = {"authenticator": authenticate, "auth_required": True}
     async with running(box, tls=context, **options) as port:
         assert (await mailer(f"smtp://me:s3cret@127.0.0.1:{port}", ca_file).send(MAIL)).result == "sent"
         wrong = await mailer(f"smtp://me:wrong@127.0.0.1:{port}", ca_file).send(MAIL)

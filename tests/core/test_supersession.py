@@ -24,7 +24,7 @@ WAITING = Delivery(
 
 
 def asked(what: str, turn: int, attempts: int = 2) -> Delivery:
-    return msgspec.structs.replace(WAITING, asked=what, turn=turn, attempts=attempts)  # type: ignore[arg-type]
+    return msgspec.structs.replace(WAITING, asked=what, turn=turn, attempts=attempts)
 
 
 def of(source: str | None, accepted_at_ms: int) -> Delivery:

@@ -113,7 +113,7 @@ class Stage:
             past=MemoryReader(self.log, self.clock),
             counter=self,
             reads=self.reads,
-            records=MemoryRecords(self.log),  # type: ignore[arg-type]
+            records=MemoryRecords(self.log),
             sender=self.sender,
             keyring=self.ring,
             minter=CountingMinter(),
@@ -137,7 +137,7 @@ class Stage:
         directory, now_ms = self.feed.directory, self.clock.now_ms()
         changes = decide(command, directory, now_ms, PROFILES)
         first = changes[0] if changes else None
-        entry = first and entry_of(command, first.key, first.value, first.version, directory, now_ms)
+        entry = entry_of(command, first.key, first.value, first.version, directory, now_ms) if first else None
         for change in changes:
             apply(directory, change.key, encode(change.value))
         if entry is not None:

@@ -389,7 +389,7 @@ def hostile(stage: Stage) -> None:
     directory.put_replay(
         msgspec.structs.replace(replay("acme", "live", "rpl_ep_1"), messages=(SCRIPT,), types=(SCRIPT,))
     )
-    common = {"endpoint_id": "ep_1", "event_id": SCRIPT, "event_type": SCRIPT, "created_at_ms": now}
+    common: dict[str, Any] = {"endpoint_id": "ep_1", "event_id": SCRIPT, "event_type": SCRIPT, "created_at_ms": now}
     row = DeliveryRow(
         id="dl_1",
         tenant="acme",
@@ -405,7 +405,7 @@ def hostile(stage: Stage) -> None:
         duration_ms=3.0,
         replay_id=SCRIPT,
         **common,
-    )  # type: ignore[arg-type]
+    )
     for each in (
         row,
         msgspec.structs.replace(row, id="dl_2", endpoint_id=SCRIPT),

@@ -25,7 +25,7 @@ def blocked_loop() -> None:
         await start(process)
         asyncio.get_running_loop().call_soon(hold_the_loop)
 
-    Process.start = then_block  # type: ignore[method-assign]
+    Process.start = then_block  # type: ignore[method-assign,assignment]
 
 
 def frozen_fanout() -> None:
@@ -38,10 +38,10 @@ def frozen_fanout() -> None:
     def frozen(process: Process) -> Role:
         role = make(process)
         assert isinstance(role, FanoutRole)
-        role._handle = never  # type: ignore[method-assign]
+        role._handle = never  # type: ignore[method-assign,assignment]
         return role
 
-    Process._fanout = frozen  # type: ignore[method-assign]
+    Process._fanout = frozen  # type: ignore[method-assign,assignment]
 
 
 def failing_fanout() -> None:
@@ -50,7 +50,7 @@ def failing_fanout() -> None:
     async def fail(_role: FanoutRole, _batch: StreamBatch) -> None:
         raise RuntimeError("this one was broken on purpose")
 
-    FanoutRole._handle = fail  # type: ignore[method-assign]
+    FanoutRole._handle = fail  # type: ignore[method-assign,assignment]
 
 
 BROKEN: dict[str, Callable[[], None]] = {

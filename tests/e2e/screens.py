@@ -64,12 +64,13 @@ async def main(url: str, token: str) -> None:
         "deliveries": "deliveries?since=1h",
         "dead-letters": "dead",
     }
+    looks: dict[str, dict[str, Any]] = {
+        "light": {"color_scheme": "light"},
+        "dark": {"color_scheme": "dark"},
+        "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}, "device_scale_factor": 2},
+    }
     async with chrome() as browser:
-        for look, options in {
-            "light": {"color_scheme": "light"},
-            "dark": {"color_scheme": "dark"},
-            "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}, "device_scale_factor": 2},
-        }.items():
+        for look, options in looks.items():
             async with person(browser, **options) as page:
                 await sign_in(page, url, token)
                 for name, path in shots.items():

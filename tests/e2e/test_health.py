@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import RealBroker
-from tests.e2e.harness import Service, inbox, pause, producer, read, service
+from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service
 from tests.patience import LOOKS
 
 FAST = {"HOOKSTREAM_TIME_SCALE": "0.001"}
+
+
+def holds(box: Inbox, wanted: int) -> bool:
+    return len(box.received) >= wanted
 
 
 async def append(running: Service, tenant: str, number: int) -> None:
@@ -105,7 +110,7 @@ async def test_kill_9_of_health_loses_no_failure_and_counts_none_twice(
             made.append((await running.ask("POST", "/v1/webhooks", body, key=key)).body["id"])
         await append(running, "acme", 1)
         for wanted in (10, 50):
-            await box.until(lambda wanted=wanted: len(box.received) >= wanted)
+            await box.until(partial(holds, box, wanted))
             await health.start()
             await until(running, key, made[0])
             health.kill()

@@ -294,7 +294,7 @@ async def test_what_is_too_large_is_refused_with_a_4xx_whatever_the_field(shared
     name, key = await tenant(shared, "bota")
     made = await shared.ask("POST", "/v1/webhooks", {"url": "https://127.0.0.1:9/", "events": "*"}, key=key)
     long, place = "x" * 900_000, f"/v1/webhooks/{made.body['id']}"
-    asked = [
+    asked: list[tuple[str, str, dict[str, Any], str]] = [
         *(
             ("PATCH", place, {field: value}, key)
             for field, value in {

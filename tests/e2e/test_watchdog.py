@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,7 +16,7 @@ from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, read, service
 from tests.patience import PATIENCE_S
 
-LIMITS = {"HOOKSTREAM_WATCHDOG_SUSPECT_SECONDS": "1", "HOOKSTREAM_WATCHDOG_STUCK_SECONDS": "2"}
+LIMITS: dict[str, Any] = {"HOOKSTREAM_WATCHDOG_SUSPECT_SECONDS": "1", "HOOKSTREAM_WATCHDOG_STUCK_SECONDS": "2"}
 EVENT = b'{"type": "a.b", "data": {}}'
 
 

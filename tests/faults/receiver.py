@@ -136,7 +136,7 @@ class Receiver:
         assert transport is not None
         slowly = fails and dice.random() < 0.2  # slower than any timeout
         for at in range(0, len(said), 7 if slowly else len(said)):
-            transport.write(said[at : at + (7 if slowly else len(said))])  # type: ignore[attr-defined]
+            transport.write(said[at : at + (7 if slowly else len(said))])
             if slowly:
                 await asyncio.sleep(0.01)
         transport.close()
@@ -158,11 +158,11 @@ class Receiver:
         assert transport is not None
         if kind == "reset":
             hit.cut = True
-            transport.abort()  # type: ignore[attr-defined]
+            transport.abort()
             return web.Response()
         elif kind == "garbage":
             hit.cut = True
-            transport.write(b"\x00\xff not HTTP\r\n\r\n")  # type: ignore[attr-defined]
+            transport.write(b"\x00\xff not HTTP\r\n\r\n")
             transport.close()
             return web.Response()
         elif kind == "hang":

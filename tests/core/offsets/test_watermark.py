@@ -150,7 +150,12 @@ def test_no_record_is_lost_between_markers(entries: list[tuple[bool, bool]], dic
 def test_a_commit_costs_what_has_room_in_its_metadata_however_much_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces: list[int] = []
     varint = watermark._varint
-    monkeypatch.setattr(watermark, "_varint", lambda value: pieces.append(value) or varint(value))
+
+    def counted(value: int) -> bytes:
+        pieces.append(value)
+        return varint(value)
+
+    monkeypatch.setattr(watermark, "_varint", counted)
     mark = OffsetWatermark(0)
     for offset in range(200_000):
         mark.opened(offset)

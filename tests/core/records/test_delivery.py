@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery
-from app.core.model.event import Event
+from app.core.model.event import Event, EventFormat
 from app.core.records.delivery import decode, due_at_ms, encode, event_headers, with_delivery
 
 TEXT = st.text(max_size=20)
@@ -71,7 +71,7 @@ def test_an_empty_traceparent_is_none() -> None:
 @pytest.mark.parametrize("ordering_key", [None, "o"])
 @pytest.mark.parametrize("kind", ["native", "ce-binary"])
 @pytest.mark.parametrize("replay", ["", "rpl_1"])
-def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: str, replay: str) -> None:
+def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: EventFormat, replay: str) -> None:
     event = Event(
         id="e1",
         type="a.b",
@@ -81,7 +81,7 @@ def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: str,
         body=b"{}",
         format=kind,
         ordering_key=ordering_key,
-        traceparent="00-a-b-01",  # type: ignore[arg-type]
+        traceparent="00-a-b-01",
     )
     sequence = 7 if ordering_key else None
     headers = with_delivery(event_headers(event, 55, sequence, replay, 99), "dlv_1")

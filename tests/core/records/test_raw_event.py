@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.core.errors import MalformedEvent
-from app.core.model.event import Event
+from app.core.model.event import Event, EventFormat
 from app.core.records.raw_event import Coordinates, data_of, understand
 
 AT = Coordinates("events.raw", 3, 42, 1_767_323_045_678)
@@ -301,16 +302,19 @@ ATTRIBUTES = {
     "orderingkey": "thing-1",
     "subject": "s",
 }
-WAYS = {"ce-structured": kafka.to_structured_event, "ce-binary": kafka.to_binary_event}
+WAYS: dict[EventFormat, Callable[..., Any]] = {
+    "ce-structured": kafka.to_structured_event,
+    "ce-binary": kafka.to_binary_event,
+}
 
 
-def written(way: str, data: Any, **attributes: Any) -> tuple[bytes, Headers]:
+def written(way: EventFormat, data: Any, **attributes: Any) -> tuple[bytes, Headers]:
     message = WAYS[way](CloudEvent(ATTRIBUTES | attributes, data))
     return message.value, list(message.headers.items())
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cloud_event_of_the_official_package_is_understood(way: str) -> None:
+def test_a_cloud_event_of_the_official_package_is_understood(way: EventFormat) -> None:
     value, headers = written(way, {"gr\u00fc\u00dfe": [1, 2.5, None]})
     event = read(value, headers)
     moment = event.created_at
@@ -330,7 +334,7 @@ def test_a_cloud_event_of_the_official_package_is_understood(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cloud_event_needs_no_data_and_no_extensions(way: str) -> None:
+def test_a_cloud_event_needs_no_data_and_no_extensions(way: EventFormat) -> None:
     message = WAYS[way](CloudEvent({"id": "1", "source": "/s", "type": "a.b", "time": MOMENT}, None))
     event = read(message.value, list(message.headers.items()))
     assert shown(event, "tenant", "mode", "ordering_key", "format") == ("default", "live", None, way)
@@ -338,7 +342,7 @@ def test_a_cloud_event_needs_no_data_and_no_extensions(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_same_id_from_another_source_is_another_event(way: str) -> None:
+def test_the_same_id_from_another_source_is_another_event(way: EventFormat) -> None:
     keys = {read(*written(way, {}, source=source, id=id_)).idempotency_key for source in "ab" for id_ in "12"}
     assert len(keys) == 4
 

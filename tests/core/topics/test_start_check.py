@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -70,7 +72,7 @@ def test_a_topic_of_one_partition_stays_one() -> None:
         ("hookstream.fanout-idempotency-changelog", {"retention_ms": "1000"}),
     ],
 )
-def test_settings_that_lose_records_are_refused(name: str, config: dict[str, str]) -> None:
+def test_settings_that_lose_records_are_refused(name: str, config: dict[str, Any]) -> None:
     changed = cluster() | {f"p.{name}": like(name, **config)}
     (sentence,) = judge(TOPICS, changed).dangers
     assert sentence.startswith(f"p.{name}: ") and "`hookstream topics apply` sets it" in sentence
@@ -85,7 +87,7 @@ def test_settings_that_lose_records_are_refused(name: str, config: dict[str, str
         ("registry", {"segment_bytes": "1000000"}),
     ],
 )
-def test_others_are_logged(name: str, config: dict[str, str]) -> None:
+def test_others_are_logged(name: str, config: dict[str, Any]) -> None:
     judged = judge(TOPICS, cluster() | {f"p.{name}": like(name, **config)})
     assert judged.dangers == []
 

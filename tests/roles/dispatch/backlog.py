@@ -55,7 +55,7 @@ class Backlog:
         self._limit_ms = waiting.limit_ms(schedule_s, scale=1.0, least_ms=least_ms)
         self._lanes: Lanes[Waiting] = Lanes(LaneLimits())
         self._ladder: Ladder[Waiting] = Ladder(capacity=20_000, capacity_bytes=2**40)
-        self._flying: list[tuple[int, int, Waiting, bool]] = []
+        self._flying: list[tuple[int, int, Waiting, int | None]] = []
         self._sweep_ms = 0
         self._now_ms = 0
         self.deferrals = self.handed_down = self.requests = self.arrived = 0
@@ -86,9 +86,9 @@ class Backlog:
                 self._sweep_ms = self._now_ms
                 for item, full in self._lanes.stalled(self._now_ms):
                     self._defer(item, full)
-            while (item := self._lanes.take(self._now_ms)) is not None:
+            while (next_item := self._lanes.take(self._now_ms)) is not None:
                 took_ms, status = self._answer(self._now_ms)
-                heappush(self._flying, (self._now_ms + took_ms, item.id, item, status))  # type: ignore[arg-type]
+                heappush(self._flying, (self._now_ms + took_ms, next_item.id, next_item, status))
                 self.requests += 1
             self.in_memory = max(self.in_memory, self._lanes.waiting + self._lanes.in_flight)
             self.held = max(self.held, self._ladder.held)

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.model.delivery import Delivery
 from app.core.offsets.partitions import CommittedOffset, OpenPartition
-from app.roles.dispatch.lines import Lines
+from app.roles.dispatch.lines import Lines, Step
 from app.roles.sequencer import key_queue
 
 PLACE = ("deliveries", 0)
@@ -93,8 +93,8 @@ class World:
             for step in self.lines.caught_up(self.partition):
                 self.obey(step)
 
-    def obey(self, step: object) -> None:
-        go, over = step  # type: ignore[misc]
+    def obey(self, step: Step[Copy]) -> None:
+        go, over = step
         self.finished |= {each.offset for each in over}
         if go is not None:
             self.hands.append(go)

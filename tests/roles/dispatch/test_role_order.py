@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def stage() -> AsyncIterator[Stage]:
     await made.stop()
 
 
-def put(stage: Stage, event: str, arrival: int, released: int | None = None, key: str = "k", **fields: object) -> None:
+def put(stage: Stage, event: str, arrival: int, released: int | None = None, key: str = "k", **fields: Any) -> None:
     """A delivery that the sequencer has let out; without a mark: an older version has."""
     stage.put("a", event, arrival=arrival, released=released, ordering_key=key, sequence=arrival, **fields)
 

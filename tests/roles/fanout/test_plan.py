@@ -36,6 +36,7 @@ class Record(msgspec.Struct, frozen=True):
     headers: Sequence[tuple[str, bytes]] = ()
     timestamp: int = 1000
     key: bytes | None = b"k"
+    partition: int = 0
 
 
 class Tables(msgspec.Struct):

@@ -29,6 +29,7 @@ class Record(msgspec.Struct, frozen=True):
     timestamp: int = 1000
     headers: tuple[tuple[str, bytes], ...] = ()
     key: bytes | None = b"k"
+    partition: int = 0
 
 
 def event(offset: int, size: int = 1, **fields: Any) -> Record:
@@ -148,7 +149,9 @@ def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -
     for name in "bdfh":
         where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
     rules = msgspec.structs.replace(RULES, slice_outputs=2, whole_outputs=2)
-    plans = BatchPlanner(rules, 0, where, lambda: 7, {}.get, {}.get).slices([event(0)], FORWARD)
+    plans = BatchPlanner(rules, 0, where, lambda: 7, dict[bytes, bytes]().get, dict[bytes, bytes]().get).slices(
+        [event(0)], FORWARD
+    )
     first = next(plans)
     assert [key for key, _, _ in first.deliveries] == [b"b", b"d"]
     for name in "aceg":

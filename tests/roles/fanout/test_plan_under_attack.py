@@ -35,6 +35,7 @@ class Record(msgspec.Struct, frozen=True):
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
     key: bytes | None = b"k"
+    partition: int = 0
 
 
 def log_of(said: list[tuple[str | None, str | None, int]]) -> list[Record]:

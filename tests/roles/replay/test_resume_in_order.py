@@ -52,6 +52,9 @@ class LateFeed:
         await asyncio.sleep(0)
         self.catch_up()
 
+    async def catch_up_after_reply(self) -> None:
+        await self.fence()
+
 
 class World(Stage):
     """An ordered endpoint with everything that brings it deliveries."""

@@ -86,7 +86,7 @@ def test_a_resume_goes_through_its_steps() -> None:
 def test_a_worker_that_was_replaced_moves_nothing() -> None:
     gate, _ = obey(HELD, 4, GateStep("aside", "new"), "ep", RESUMED)
     for to in ("held", "open"):
-        assert obey(gate, 5, GateStep(to, "s"), "ep", RESUMED) == (gate, "none")  # type: ignore[arg-type]
+        assert obey(gate, 5, GateStep(to, "s"), "ep", RESUMED) == (gate, "none")
 
 
 @pytest.mark.parametrize("stint", ["", "s"])
