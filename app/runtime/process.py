@@ -43,6 +43,7 @@ from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.life import Life, RingWatch
 from app.runtime.parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
+from app.runtime.state_gauges import StateGauges
 from app.runtime.supervisor import Role, Supervisor
 from app.runtime.topics import check
 from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
@@ -217,14 +218,14 @@ class Process:
     async def _watch_loop(self) -> None:
         """Once a second: how late the event loop is, what the directory holds, and whether the process is ready."""
         self.meter.gauge("attempts_in_flight_limit", self._settings.max_in_flight)
+        gauges = StateGauges(self.meter, self.readiness, self._supervisor.running, self._feed, self._roles)
         while True:
             self._ring_watch.look()
             self._life.look()
             begun = self._clock.monotonic()
             await self._clock.sleep(1.0)
             self.meter.gauge("event_loop_lag_seconds", max(0.0, self._clock.monotonic() - begun - 1.0))
-            for status, number in self._feed.directory.census().items():
-                self.meter.gauge("endpoints", number, state=status)
+            gauges.set()
 
     async def until_ready(self) -> None:
         """Return when every role would act on a new event."""
@@ -285,7 +286,7 @@ class Process:
             self.probes,
             self.dependencies.of("database_reads"),
             KafkaClusterInspector(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
-            lambda reason: self.meter.count("api_connections_closed_total", reason=reason),
+            self.meter,
         )
 
     def _sequencer(self) -> Role:

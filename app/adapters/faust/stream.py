@@ -148,11 +148,14 @@ class FaustStream:
         self._handle: Callable[[StreamBatch], Awaitable[None]] | None = None
         self.app.agent(self._topic, name=agent, concurrency=1)(self._agent)
         self._group = group
+        #: called after each assignment of partitions
+        self.on_assigned: Callable[[], None] = lambda: None
         self.app.on_partitions_assigned.connect(self._on_assigned)
         self.app.on_partitions_revoked.connect(self._on_revoked)
 
     async def _on_assigned(self, _app: object, assigned: Collection[TP], **_: object) -> None:
         log.info("partitions.assigned", group=self._group, partitions=spans(assigned))
+        self.on_assigned()
 
     async def _on_revoked(self, _app: object, revoked: Collection[TP], **_: object) -> None:
         if revoked:

@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from app.core.errors import Defect
 
@@ -18,6 +18,7 @@ PREFIX = "hookstream_"
 #: observations that wait at most; all are in what is exposed
 _GATHERED = 1000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0)
+_REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 75.0)
 _COUNTS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 1000)
 
 
@@ -60,8 +61,28 @@ METRICS: tuple[Metric, ...] = (
         _COUNTS,
     ),
     Metric("deliveries_total", "counter", ("outcome",), "Deliveries that ended: delivered, dead or cancelled."),
+    Metric(
+        "healthy_endpoint_deliveries_total",
+        "counter",
+        ("outcome",),
+        "Deliveries that ended as delivered or dead while their endpoint was healthy: not failing for ten minutes, its "
+        "circuit closed.",
+    ),
     Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),
-    Metric("attempt_duration_seconds", "histogram", ("phase",), "Duration of HTTP requests."),
+    Metric(
+        "attempt_duration_seconds",
+        "histogram",
+        ("phase",),
+        "Duration of HTTP requests: connect (DNS, TCP and TLS, where no connection was reused), first_byte (request "
+        "sent to status line) and total.",
+    ),
+    Metric(
+        "first_attempt_delay_seconds",
+        "histogram",
+        (),
+        "Append of the event to the start of its first attempt. Deliveries that had to wait are left out: ordered, "
+        "deferred, parked, replayed or retried ones.",
+    ),
     Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
     Metric("retry_scheduled_total", "counter", ("rung",), "Retries scheduled, by rung."),
     Metric(
@@ -137,6 +158,19 @@ METRICS: tuple[Metric, ...] = (
         "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log began or ended elsewhere than expected."
     ),
     Metric("rebalances_total", "counter", ("role",), "Partition assignments."),
+    Metric("partitions_assigned", "gauge", ("role",), "Partitions that this process's member of the group owns."),
+    Metric(
+        "role_settling",
+        "gauge",
+        ("role",),
+        "1 while the role starts, joins its group or recovers its tables, else 0.",
+    ),
+    Metric(
+        "ready",
+        "gauge",
+        ("check",),
+        "1 while the check of /readyz passes, else 0: a role, or kafka, topics or directory.",
+    ),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
     Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles that a watchdog found suspect or stuck."),
     Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be retried."),
@@ -149,7 +183,24 @@ METRICS: tuple[Metric, ...] = (
     Metric("hindrances_total", "counter", ("cause",), "Attempts prevented by this machine, by the resource it lacked."),
     Metric("dns_lookups_total", "counter", ("result",), "DNS lookups of endpoints' names, by result."),
     Metric("records_reduced_total", "counter", ("topic",), "Records that a topic accepted only in a reduced form."),
+    Metric(
+        "http_server_request_duration_seconds",
+        "histogram",
+        ("route", "method", "code"),
+        "Duration of requests to the API and the dashboard, by the route's template; event streams are left out.",
+        _REQUEST_SECONDS,
+    ),
     Metric("event_loop_lag_seconds", "gauge", (), "Delay of the event loop at its last check."),
+)
+
+#: of the process, by prometheus-client: their names are fixed and have no prefix
+PROCESS_METRICS = (
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
 )
 
 
@@ -162,6 +213,7 @@ class PrometheusMeter:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._families = {metric.name: _family(metric, self.registry) for metric in METRICS}
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
         self._counted: dict[tuple[str, ...], float] = {}

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from app.adapters.clock import SystemClock
 from app.adapters.http.listener import OnClosed
+from app.adapters.http.request_timing import timed
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.command_client import CommandClient
@@ -41,6 +42,7 @@ from app.ports.clock import Clock
 from app.ports.cluster import ClusterInspector
 from app.ports.dependencies import Dependency
 from app.ports.http import Sender
+from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
@@ -67,12 +69,18 @@ def api_role(
     probes: Callable[[web.Application], web.Application],
     database: Dependency,
     operations: ClusterInspector,
-    on_closed: OnClosed,
+    meter: Meter,
 ) -> ApiRole:
     """A fresh role."""
 
     def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
-        return _listening(address, probes(application), _limits(settings), on_closed)
+        application.middlewares.insert(0, timed(meter, SystemClock()))
+        return _listening(
+            address,
+            probes(application),
+            _limits(settings),
+            lambda reason: meter.count("api_connections_closed_total", reason=reason),
+        )
 
     return ApiRole(
         services=partial(_services, settings, bootstrap, topics, log, feed, sender, keyring, past, database),

@@ -50,6 +50,7 @@ def fanout_role(
         bootstrap,
         source,
         log,
+        meter,
         role="fanout",
         group=group,
         folder="tables",
@@ -96,6 +97,7 @@ def health_role(
         bootstrap,
         source,
         log,
+        meter,
         role="health",
         group=group("health"),
         folder="health",
@@ -139,6 +141,7 @@ def sequencer_role(
         bootstrap,
         source,
         log,
+        meter,
         role="sequencer",
         group=group,
         folder="lines",
@@ -164,6 +167,7 @@ def _stream(
     bootstrap: str,
     source: str,
     log: KafkaProducer,
+    meter: Meter,
     *,
     role: str,
     group: str,
@@ -172,7 +176,7 @@ def _stream(
     recovery: Mapping[str, TableRecovery],
 ) -> FaustStream:
     """A Faust app over `source`, with its tables in a folder of the data folder."""
-    return FaustStream(
+    stream = FaustStream(
         group=group,
         bootstrap=bootstrap,
         source_topic=source,
@@ -186,3 +190,5 @@ def _stream(
         session_s=settings.session_timeout,
         instance=settings.instance_id,
     )
+    stream.on_assigned = lambda: meter.count("rebalances_total", role=role)
+    return stream

@@ -20,7 +20,7 @@ from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
 from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
-from app.roles.dispatch import waiting
+from app.roles.dispatch import objectives, waiting
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.circuit import heard
 from app.roles.dispatch.lines import Lines, is_ordered
@@ -167,7 +167,7 @@ class Sending:
             dice=self._dice.roll(),
         )
         record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
-        self._measure(delivery, result_of(outcome), outcome.timing.total_ms, ended_ms)
+        self._measure(delivery, endpoint, result_of(outcome), outcome.timing, started_ms, ended_ms)
         self._settle(work, endpoint, verdict, record)
         return heard(outcome)
 
@@ -203,11 +203,19 @@ class Sending:
             log.exception("dispatch.build_failed", delivery=delivery.id, endpoint=endpoint.id)
             raise Defect(f"an error of the service itself: {error!r}") from error
 
-    def _measure(self, delivery: Delivery, result: str, total_ms: float, ended_ms: int) -> None:
+    def _measure(
+        self, delivery: Delivery, endpoint: Endpoint, result: str, timing: HttpTiming, started_ms: int, ended_ms: int
+    ) -> None:
         turn = "retry" if delivery.attempts else "first"
         self._meter.count("attempts_total", result=result, attempt=turn)
         if result != NOT_SENT:
-            self._meter.observe("attempt_duration_seconds", total_ms / 1000, phase="total")
+            self._meter.observe("attempt_duration_seconds", timing.total_ms / 1000, phase="total")
+            if timing.connect_ms:
+                self._meter.observe("attempt_duration_seconds", timing.connect_ms / 1000, phase="connect")
+            if timing.first_byte_ms:
+                self._meter.observe("attempt_duration_seconds", timing.first_byte_ms / 1000, phase="first_byte")
+        if objectives.is_prompt(delivery, endpoint):
+            self._meter.observe("first_attempt_delay_seconds", max(0.0, (started_ms - delivery.accepted_at_ms) / 1000))
         if result == "ok" and delivery.accepted_at_ms:
             seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
             self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if turn == "first" else "any")

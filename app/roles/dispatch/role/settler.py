@@ -24,6 +24,7 @@ from app.ports.producer import GroupingProducer
 from app.roles.committer import Committer
 from app.roles.dispatch.attempts import reassigned, superseded, unsent
 from app.roles.dispatch.lines import Lines, is_ordered
+from app.roles.dispatch.objectives import is_healthy
 from app.roles.dispatch.role.given_up import GivenUp
 from app.roles.dispatch.signals import SignalEncoder
 
@@ -89,6 +90,7 @@ class Settler:
     def delivered(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
         """The receiver has it."""
         self._meter.count("deliveries_total", outcome="delivered")
+        self._count_healthy(endpoint, "delivered")
         self._write(
             work, attempt, settled="delivered", signal=self._telling.delivered(work.partition.number, endpoint, attempt)
         )
@@ -116,6 +118,7 @@ class Settler:
 
     def dead(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
         """The attempt was the last one: put the delivery aside."""
+        self._count_healthy(endpoint, "dead")
         signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
         self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
 
@@ -125,11 +128,17 @@ class Settler:
         """It ends without a request: dead or cancelled."""
         attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
         if state == "dead":
+            if endpoint and reason != "paused":
+                self._count_healthy(endpoint, "dead")
             signal = self._telling.unsent(endpoint, attempt) if endpoint and reason != "paused" else None
             self._put_aside(work, attempt, work.delivery.attempts, signal)
         else:
             self._meter.count("deliveries_total", outcome="cancelled")
             self._write(work, attempt, settled="cancelled")
+
+    def _count_healthy(self, endpoint: Endpoint, outcome: str) -> None:
+        if is_healthy(endpoint):
+            self._meter.count("healthy_endpoint_deliveries_total", outcome=outcome)
 
     def _put_aside(self, work: OpenDelivery, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
         reason = attempt.reason or "unknown"

@@ -1,0 +1,41 @@
+"""Gauges of the process's own state, set once a second: readiness, assigned partitions, recovery, endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from app.ports.metrics import Meter
+from app.ports.registry import DirectoryFeed
+from app.runtime.roles import GROUPS
+from app.runtime.supervisor import Role
+
+
+class StateGauges:
+    """Sets the gauges from what the process knows; asks neither Kafka nor a database."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        readiness: Callable[[], Mapping[str, str | None]],
+        running: Callable[[str], Role | None],
+        feed: DirectoryFeed,
+        roles: tuple[str, ...],
+    ) -> None:
+        """`running` returns the present instance of a role, or None between two."""
+        self._meter = meter
+        self._readiness = readiness
+        self._running = running
+        self._feed = feed
+        self._roles = [role for role in roles if role in GROUPS]
+
+    def set(self) -> None:
+        """Set all of them."""
+        for check, reason in self._readiness().items():
+            self._meter.gauge("ready", 0 if reason else 1, check=check)
+        for role in self._roles:
+            instance = self._running(role)
+            report = None if instance is None else instance.report()
+            self._meter.gauge("partitions_assigned", 0 if report is None else len(report.places), role=role)
+            self._meter.gauge("role_settling", 0 if report and report.settling is None else 1, role=role)
+        for status, number in self._feed.directory.census().items():
+            self._meter.gauge("endpoints", number, state=status)

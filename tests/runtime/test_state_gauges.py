@@ -1,0 +1,57 @@
+"""The gauges of a process's own state."""
+
+from __future__ import annotations
+
+from app.adapters.telemetry.metrics import PrometheusMeter
+from app.core.model.endpoint import Endpoint
+from app.core.offsets.progress import PartitionProgress, RoleReport
+from app.runtime.state_gauges import StateGauges
+from app.runtime.supervisor import Role
+from tests.fakes.feed import MemoryFeed
+
+ENDPOINT = Endpoint(id="ep_1", tenant="acme", mode="live", url="https://a.example", events=("*",), profile="standard")
+
+
+class ReportingRole:
+    """A role with a fixed report."""
+
+    def __init__(self, report: RoleReport) -> None:
+        self._report = report
+
+    async def run(self) -> None: ...
+
+    def ready(self) -> str | None:
+        return None
+
+    def report(self) -> RoleReport:
+        return self._report
+
+
+def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
+    meter = PrometheusMeter()
+    places = {("deliveries", 0): PartitionProgress(1), ("deliveries", 1): PartitionProgress(1)}
+    running: dict[str, Role] = {
+        "dispatch": ReportingRole(RoleReport(places)),
+        "fanout": ReportingRole(RoleReport(settling="recovering tables")),
+    }
+    StateGauges(
+        meter,
+        lambda: {"kafka": None, "fanout": "recovering tables", "dispatch": None},
+        running.get,
+        MemoryFeed(ENDPOINT),
+        ("fanout", "dispatch", "delay", "api"),
+    ).set()
+    lines = meter.exposition().decode().splitlines()
+    for line in (
+        'hookstream_ready{check="kafka"} 1.0',
+        'hookstream_ready{check="fanout"} 0.0',
+        'hookstream_partitions_assigned{role="dispatch"} 2.0',
+        'hookstream_partitions_assigned{role="fanout"} 0.0',
+        'hookstream_partitions_assigned{role="delay"} 0.0',
+        'hookstream_role_settling{role="dispatch"} 0.0',
+        'hookstream_role_settling{role="fanout"} 1.0',
+        'hookstream_role_settling{role="delay"} 1.0',
+        'hookstream_endpoints{state="active"} 1.0',
+    ):
+        assert line in lines
+    assert not any('role="api"' in line for line in lines), "it has no consumer group"
