@@ -109,7 +109,7 @@ class Directory:
         #: endpoint → its resumes that have not ended
         self._resumes: dict[str, set[str]] = {}
         #: delivery id → what was last asked of it while it waited; the latest request last
-        self.turns: dict[str, DeliveryRevision] = {}
+        self.revisions: dict[str, DeliveryRevision] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -295,14 +295,14 @@ class Directory:
             return False
         return endpoint.status == "paused" or endpoint_id in self._resumes
 
-    def put_turn(self, turn: DeliveryRevision) -> None:
+    def put_revision(self, revision: DeliveryRevision) -> None:
         """Add or replace."""
-        self.turns.pop(turn.id, None)
-        self.turns[turn.id] = turn
+        self.revisions.pop(revision.id, None)
+        self.revisions[revision.id] = revision
 
-    def remove_turn(self, delivery_id: str) -> None:
+    def remove_revision(self, delivery_id: str) -> None:
         """Forget."""
-        self.turns.pop(delivery_id, None)
+        self.revisions.pop(delivery_id, None)
 
     def scopes(self) -> list[TenantScope]:
         """The tenants and modes that have endpoints."""

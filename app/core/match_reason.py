@@ -27,7 +27,8 @@ def why(
     endpoint: Endpoint, matched: Collection[str], *, at: tuple[int, int] | None, accepted_ms: int, duplicate: bool
 ) -> MatchReason:
     """Of an endpoint without a delivery. `matched` has the ids of those whose subscription includes the type now; `at`
-    is the event's partition and offset in events.raw (None: not known, then holds are judged by the endpoint's status).
+    is the event's partition and offset in events.raw (None: not known, then the
+    endpoint's status decides).
     """
     if endpoint.id not in matched:
         return "not_subscribed"
@@ -37,7 +38,7 @@ def why(
         return "duplicate"
     if at is None:
         return "pending" if endpoint.status == "active" else endpoint.status
-    for hold in reversed(endpoint.holds):
-        if hold.begin.get(at[0], 0) <= at[1] and (hold.end is None or at[1] < hold.end.get(at[0], 0)):
-            return hold.kind
+    for suspension in reversed(endpoint.suspensions):
+        if suspension.begin.get(at[0], 0) <= at[1] and (suspension.end is None or at[1] < suspension.end.get(at[0], 0)):
+            return suspension.kind
     return "pending"

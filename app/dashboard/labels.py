@@ -54,7 +54,7 @@ _CHANGES = {
     "endpoint.remove": "deleted the endpoint",
     "endpoint.suspend": "suspended the endpoint",
     "endpoint.reactivate": "activated the endpoint",
-    "endpoint.close-hold": "noted the end of a disablement",
+    "endpoint.close-suspension": "noted the end of a disablement",
     "endpoint.recover": "recovered what was missed",
     "endpoint.rotate": "rotated the secret",
     "tenant.put": "saved the tenant",

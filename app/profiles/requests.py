@@ -99,7 +99,7 @@ class RequestBuilder:
         """What its endpoint and profile say about retries."""
         profile = get_or_standard(endpoint.profile)
         return RetryPolicy(
-            schedule_s=endpoint.schedule_s or profile.schedule_s,
+            schedule_s=endpoint.schedule or profile.schedule_s,
             gone_410=profile.disable.gone_410,
             scale=self._time_scale,
         )
@@ -117,7 +117,7 @@ class RequestBuilder:
             valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
             headers=tuple(endpoint.headers.items()),
             policy=self.policy(endpoint),
-            timeout_s=endpoint.timeout_s or profile.timeout_s,
+            timeout_s=endpoint.timeout or profile.timeout_s,
         )
 
 

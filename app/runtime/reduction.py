@@ -99,7 +99,7 @@ _KINDS: dict[str, _Reduce] = {
     TopicName.DELIVERIES_ORDERED: _delivery,
     TopicName.DELIVERIES_DEAD: _delivery,
     **{f"{TopicName.DELIVERIES_DELAY}.{name}": _delivery for name, _ in RUNGS},
-    TopicName.SEQUENCER_HELD: _held_delivery,
+    TopicName.SEQUENCER_WAITING: _held_delivery,
     TopicName.EVENTS_REJECTED: _rejected,
     TopicName.NOTICES: _notice_record,
 }

@@ -8,7 +8,7 @@ import yaml
 from app.adapters.kafka.admin import KafkaAdmin
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics, load
-from app.core.topics.start_check import judge
+from app.core.topics.start_check import judge, version_0_names, version_0_refusal
 from app.data import TOPICS
 from app.settings import Settings
 
@@ -22,12 +22,15 @@ async def check(bootstrap: str, topics: Topics) -> None:
     """
     async with KafkaAdmin(bootstrap) as admin:
         try:
+            remaining = await admin.existing(version_0_names(topics))
             actual = await admin.actual(topics)
         except Unavailable as error:
             if getattr(error.__cause__, "retriable", False):
                 raise
             log.warning("topics.unchecked", reason=repr(error.__cause__))  # for example: no right to see settings
             return
+    if remaining:
+        raise ConfigError([version_0_refusal(remaining)])
     judged = judge(topics, actual)
     for sentence in judged.harmless:
         log.warning("topics.drift", problem=sentence)

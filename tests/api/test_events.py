@@ -30,9 +30,9 @@ async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) 
     gone = stage.row(event, endpoint="gone", state="cancelled")
     stage.endpoint("deaf", events=("c.*",))
     stage.endpoint("late", created_at_ms=event.timestamp + 1)
-    stage.endpoint("off", status="disabled", holds=(Suspension(kind="disabled", since_ms=0, begin={0: 0}),))
-    stage.endpoint("held", holds=(Suspension(kind="paused", since_ms=0, begin={0: 0}, end={0: 1}),))
-    stage.endpoint("after", status="paused", holds=(Suspension(kind="paused", since_ms=0, begin={0: 1}),))
+    stage.endpoint("off", status="disabled", suspensions=(Suspension(kind="disabled", since_ms=0, begin={0: 0}),))
+    stage.endpoint("held", suspensions=(Suspension(kind="paused", since_ms=0, begin={0: 0}, end={0: 1}),))
+    stage.endpoint("after", status="paused", suspensions=(Suspension(kind="paused", since_ms=0, begin={0: 1}),))
     found = await stage.ask("events.get", of="e1")
     assert why(found) == {
         "ep": "matched",

@@ -27,9 +27,9 @@ async def test_a_dead_delivery_is_appended_again_with_its_id_and_the_next_number
     said = await stage.ask("retries.retry", of=row.id)
     assert said == {"id": row.id, "asked": "retry", "was": "dead", "attempt": 3}
     (copy,) = stage.appended()
-    assert (copy.id, copy.attempts, copy.asked, copy.due_at_ms) == (row.id, 2, "retry", 0)
+    assert (copy.id, copy.attempts, copy.manual, copy.due_at_ms) == (row.id, 2, "retry", 0)
     assert (copy.sequence, copy.ordering_key, copy.arrival, copy.replay_id) == (4, "k", 9, "rpl")
-    assert b'"metadata"' in copy.body and copy.turn == stage.clock.now_ms()
+    assert b'"metadata"' in copy.body and copy.revision == stage.clock.now_ms()
     (record,) = stage.log.of(TopicName.DELIVERIES)
     assert record.partition == stage.services.partition_for("", b"ep") and record.header("registry-position")
     assert not stage.commands, "nothing waits anywhere that would have to be passed over"
@@ -51,10 +51,12 @@ async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed
     stage.log.release(TopicName.DELIVERIES)
     await asking
     (copy,) = stage.appended()
-    assert stage.commands == [SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.turn, source=copy.source)])]
-    assert stage.feed.directory.turns[row.id].number == copy.turn
+    assert stage.commands == [
+        SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.revision, source=copy.source)])
+    ]
+    assert stage.feed.directory.revisions[row.id].number == copy.revision
     await stage.ask("retries.retry", of=row.id)
-    assert stage.appended()[1].turn > copy.turn, "though no time has passed"
+    assert stage.appended()[1].revision > copy.revision, "though no time has passed"
 
 
 async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
@@ -98,7 +100,7 @@ async def test_a_dead_delivery_outlives_its_event(stage: Stage) -> None:
     stage.aside(row, arrival=4, attempts=5)
     await stage.ask("retries.retry", of=row.id)
     (copy,) = stage.appended()
-    assert (copy.id, copy.body, copy.attempts, copy.arrival, copy.asked) == (row.id, b'{"kept":1}', 5, 4, "retry")
+    assert (copy.id, copy.body, copy.attempts, copy.arrival, copy.manual) == (row.id, b'{"kept":1}', 5, 4, "retry")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ async def test_what_is_left_out_of_many_is_counted_by_its_reason(stage: Stage) -
     stage.row(stage.event("e5"), state="pending")
     said = await stage.ask("retries.retry_many", {"state": ["dead", "retrying"]})
     assert (said["retried"], said["skipped"]) == (2, {"endpoint_disabled": 1, "event_gone": 1})
-    assert [turn.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for turn in each.turns] == [
+    assert [one.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for one in each.revisions] == [
         waiting.id
     ]
 
@@ -167,7 +169,7 @@ async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: S
     rows = [stage.row(stage.event(f"e{number}"), state="pending") for number in range(3)]
     said = await stage.ask("retries.retry_many", {"state": ["pending", "retrying"]})
     assert said["retried"] == 3
-    taken = {turn.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for turn in each.turns}
+    taken = {one.id for each in stage.commands if isinstance(each, SupersedeDeliveries) for one in each.revisions}
     assert taken == {row.id for row in rows}, "the copies that wait in the ladder count no more"
 
 
@@ -190,15 +192,17 @@ async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage
         "attempt": None,
     }
     (copy,) = stage.appended()
-    assert (copy.id, copy.body, copy.asked, copy.arrival, copy.ordering_key) == (row.id, b"", "cancel", 7, "k")
-    assert stage.commands == [SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.turn, source=copy.source)])]
+    assert (copy.id, copy.body, copy.manual, copy.arrival, copy.ordering_key) == (row.id, b"", "cancel", 7, "k")
+    assert stage.commands == [
+        SupersedeDeliveries([DeliveryRevision(id=row.id, number=copy.revision, source=copy.source)])
+    ]
 
 
 async def test_one_that_its_line_still_holds_is_marked_and_ends_when_it_comes(stage: Stage) -> None:
     row = stage.row(None, state="pending", attempts=0, ordering_key="k", arrival=None)
     await stage.ask("retries.cancel", of=row.id)
     assert not stage.appended()
-    assert stage.feed.directory.turns[row.id].cancel
+    assert stage.feed.directory.revisions[row.id].cancel
 
 
 @pytest.mark.parametrize(("state", "code"), [("delivered", "ended"), ("dead", "ended"), ("paused", "paused")])

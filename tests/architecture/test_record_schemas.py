@@ -39,7 +39,7 @@ _ENDPOINT = Endpoint(
     events=("user.*",),
     profile="bota",
     secrets=(_SECRET,),
-    schedule_s=(0, 5),
+    schedule=(0, 5),
 )
 _ATTEMPT = unsent(_DELIVERY, _ENDPOINT, "cancelled", "endpoint_removed", "it is gone", 1)
 

@@ -181,7 +181,7 @@ _DELIVERY = {
     "reason": f"CASE n % {_CYCLE} WHEN {_DEAD} THEN 'exhausted' END",
     "source_partition": "n % 12",
     "source_offset": "n",
-    "turn": "0",
+    "revision": "0",
     "stage": "1",
     "rank": f"4 * ({_AT})",
     "last_number": "1",

@@ -19,7 +19,7 @@ from app.roles.sequencer.table_versions import later_line
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"
-PLACE = TP("hookstream.sequencer-line-changelog", 0)
+PLACE = TP("hookstream.sequencer-queues-changelog", 0)
 BUSY = msgspec.msgpack.encode(KeyQueue(applied=10, flying=10))
 
 
@@ -35,7 +35,7 @@ async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TR
         client_id="c",
         session_s=10.0,
     )
-    table = app.batch_table("line", 1, None, TableRecovery(later_line, trusted_s))
+    table = app.batch_table("queues", 1, None, TableRecovery(later_line, trusted_s))
     table.data._clock = clock
     yield table
     await table.close()

@@ -23,8 +23,8 @@ WAITING = Delivery(
 )
 
 
-def asked(what: str, turn: int, attempts: int = 2) -> Delivery:
-    return msgspec.structs.replace(WAITING, asked=what, turn=turn, attempts=attempts)
+def asked(what: str, revision: int, attempts: int = 2) -> Delivery:
+    return msgspec.structs.replace(WAITING, manual=what, revision=revision, attempts=attempts)
 
 
 def of(source: str | None, accepted_at_ms: int) -> Delivery:
@@ -86,7 +86,7 @@ def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
         [DeliveryRevision(id="a", number=now)],
         [],
     )
-    full = {f"d{number}": DeliveryRevision(id=f"d{number}", number=now) for number in range(supersession.MAX_TURNS)}
+    full = {f"d{number}": DeliveryRevision(id=f"d{number}", number=now) for number in range(supersession.MAX_REVISIONS)}
     with pytest.raises(CommandRefused):
         supersession.take([DeliveryRevision(id="x", number=now)], full, now)
     with pytest.raises(CommandRefused):

@@ -25,7 +25,7 @@ def test_a_line_never_goes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "busy", [KeyQueue(5, flying=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "aside", "s")]
+    "busy", [KeyQueue(5, flying=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "parking", "s")]
 )
 def test_only_what_is_at_rest_is_removed(busy: KeyQueue | ResumeGate) -> None:
     assert not later_line(encode(busy), None)

@@ -125,7 +125,7 @@ async def test_settings_are_saved_unless_somebody_was_faster(stage: Stage, acme:
     status, _, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form)
     found = stage.feed.directory.endpoint("ep_1")
     assert status == 303 and found is not None
-    assert (found.url, found.ordering, found.timeout_s) == ("https://acme.example/new", "fifo", 7)
+    assert (found.url, found.ordering, found.timeout) == ("https://acme.example/new", "fifo", 7)
     status, page, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form | {"url": "https://acme.example/late"})
     assert status == 412 and "has version 2, not 1" in page
 

@@ -81,7 +81,7 @@ def bodies(box: Inbox) -> list[Any]:
 async def passed_over(service: Service, more_than: int = -1) -> int:
     """How many waiting copies were passed over, once that are more."""
     for _ in range(LOOKS):
-        # a copy of a line is superseded by what comes after it, another one passed over by a newer turn
+        # a copy of a line is superseded by what comes after it, another one passed over by a newer revision
         counted = re.findall(
             r"^hookstream_(?:deliveries_superseded|ordered_copies_skipped)_total (\S+)",
             await service.metrics(),

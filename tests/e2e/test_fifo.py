@@ -116,7 +116,7 @@ async def test_what_a_replaced_worker_writes_late_stops_no_line(
         await append(running, 0, 40, keys=2)
         await box.until(lambda: len(set(box.ids())) == 40)
         assert await running.stop() == 0
-        changelog = f"{prefix}hookstream.sequencer-line-changelog"
+        changelog = f"{prefix}hookstream.sequencer-queues-changelog"
         records = await read(broker.bootstrap, changelog, lambda seen: len({each.key for each in seen}) == 2)
         early = {each.key: each for each in reversed(records) if each.value}
         for each in early.values():  # as from a worker that stood still since then

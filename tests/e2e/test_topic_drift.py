@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.adapters.kafka.admin import KafkaAdmin
@@ -50,6 +50,17 @@ async def test_dangerous_drift_refuses_the_start(broker: RealBroker, prefix: str
     await raised(broker.bootstrap, f"{prefix}deliveries", 16)
     told = (await running.cli("run", "dispatch", expect=2))["reason"]
     assert f"{prefix}deliveries has 16" in told and f"--delete --topic {prefix}deliveries" in told
+
+
+async def test_topics_of_version_0_refuse_the_start(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+    running = Service(broker.bootstrap, prefix, tmp_path)
+    await running.cli("topics", "apply")
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(f"{prefix}hookstream.sequencer-line-changelog", 1, 1)])
+    await admin.close()
+    reason = (await running.cli("run", "registry", expect=2))["reason"]
+    assert "docs/upgrading.md" in reason and f"{prefix}hookstream.sequencer-line-changelog exist" in reason
 
 
 async def test_a_count_that_is_raised_under_a_process_is_said_and_the_role_does_not_loop(

@@ -56,7 +56,8 @@ COUNTED = (
     "sequence",
     "registry-position",
     "arrival",
-    "settled",
+    "settles",
+    "revision",
     "format",
     "mode",
 )
@@ -87,7 +88,7 @@ def poison(endpoint: str) -> Iterator[tuple[bytes | None, bytes | None, list[tup
         yield known, body, list({**DELIVERY, name: b"\xff\xfe"}.items())
         yield known, body, list({**DELIVERY, name: b"x" * 40_000}.items())
         yield known, body, list({**DELIVERY, name: b"a\r\nb: c"}.items())
-    yield known, body, [("outcome", b"eaten"), ("settled", b"0"), ("ordering-key", b"k")]
+    yield known, body, [("outcome", b"eaten"), ("settles", b"0"), ("ordering-key", b"k")]
     yield b"ep_unknown", body, list(DELIVERY.items())
     yield None, body, list(DELIVERY.items())
     yield known, body, [("ordering-key", b"k")]  # would hold its line for ever

@@ -41,13 +41,18 @@ class KafkaAdmin:
         with reachable(self._bootstrap):
             return len((await self._client.describe_cluster())["brokers"])
 
-    async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
-        """Those of `topics` that exist, as they are."""
+    async def existing(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` that are topics of the cluster."""
         with reachable(self._bootstrap):
             there = set(await self._client.list_topics())
-            names = [name for name in topics.all_names() if name in there]
-            if not names:
-                return {}
+        return [name for name in names if name in there]
+
+    async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
+        """Those of `topics` that exist, as they are."""
+        names = await self.existing(topics.all_names())
+        if not names:
+            return {}
+        with reachable(self._bootstrap):
             described = await self._client.describe_topics(names)
             configs = await self._configs(names)
         return {

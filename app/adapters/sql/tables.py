@@ -50,7 +50,7 @@ deliveries = Table(
     Column("source_partition", Integer),
     Column("source_offset", BigInteger),
     Column("arrival", BigInteger),
-    Column("turn", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
     Column("stage", BigInteger, nullable=False),
     Column("rank", BigInteger, nullable=False),
     Column("last_number", BigInteger, nullable=False),

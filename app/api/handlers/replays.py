@@ -179,7 +179,7 @@ def shown(replay: Replay) -> ReplayOut:
         messages=list(replay.messages),
         progress=_progress(replay),
         sent=replay.sent,
-        put_aside=replay.aside,
+        put_aside=replay.parked,
         skipped=replay.skipped,
         counted=None,
         created_at=iso(replay.created_at_ms),

@@ -101,16 +101,16 @@ async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if row.state not in _WAITING:
         raise ApiError(409, "ended", f"the delivery has ended as {row.state}")
     await audit.record(api, row, "delivery.cancel", f"delivery/{row.id}", before={"state": row.state})
-    turn = _turn(api, row)
+    revision = _revision(api, row)
     if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
         await api.command(
-            SupersedeDeliveries([DeliveryRevision(id=row.id, number=turn, cancel=True, source=source_of(row))]),
+            SupersedeDeliveries([DeliveryRevision(id=row.id, number=revision, cancel=True, source=source_of(row))]),
             row.endpoint_id,
         )
     else:
-        await _append(api, [_ending(row, turn)])
+        await _append(api, [_ending(row, revision)])
         await api.command(
-            SupersedeDeliveries([DeliveryRevision(id=row.id, number=turn, source=source_of(row))]), row.endpoint_id
+            SupersedeDeliveries([DeliveryRevision(id=row.id, number=revision, source=source_of(row))]), row.endpoint_id
         )
     return ApiResponse(body=ManualActionOut(id=row.id, asked="cancel", was=row.state, attempt=None))
 
@@ -140,10 +140,10 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
         if found is None:
             refusals[row.id] = "event_gone"
             continue
-        turn = _turn(api, row)
-        copies.append(msgspec.structs.replace(found, turn=turn, asked="retry", due_at_ms=0))
+        revision = _revision(api, row)
+        copies.append(msgspec.structs.replace(found, revision=revision, manual="retry", due_at_ms=0))
         if row.state in _WAITING:
-            waiting.append(DeliveryRevision(id=row.id, number=turn, source=source_of(row)))
+            waiting.append(DeliveryRevision(id=row.id, number=revision, source=source_of(row)))
     await _append(api, copies)
     for begin in range(0, len(waiting), supersession.MAX_TAKEN):
         await api.command(SupersedeDeliveries(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
@@ -168,12 +168,12 @@ async def _append(api: ApiServices, copies: Sequence[Delivery]) -> None:
     await asyncio.gather(*acks)
 
 
-def _turn(api: ApiServices, row: DeliveryRow) -> int:
-    last = api.feed.directory.turns.get(row.id)
+def _revision(api: ApiServices, row: DeliveryRow) -> int:
+    last = api.feed.directory.revisions.get(row.id)
     return max(api.clock.now_ms(), last.number + 1 if last else 0, row.updated_at_ms)
 
 
-def _ending(row: DeliveryRow, turn: int) -> Delivery:
+def _ending(row: DeliveryRow, revision: int) -> Delivery:
     """The copy that ends a delivery; nothing of it is sent, so it needs no body."""
     return Delivery(
         id=row.id,
@@ -191,6 +191,6 @@ def _ending(row: DeliveryRow, turn: int) -> Delivery:
         replay_id=row.replay_id or "",
         arrival=row.arrival,
         source=source_of(row),
-        turn=turn,
-        asked="cancel",
+        revision=revision,
+        manual="cancel",
     )

@@ -28,7 +28,6 @@ from app.profiles.policy import effective
 
 #: a repeated request shows a secret again for that long
 _SHOWN_MS = 24 * 3_600_000
-_PATCHED = {"schedule": "schedule_s", "timeout": "timeout_s"}
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -74,7 +73,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     endpoint = owned(api, call)
     expected = call.expected_version()
     changes: dict[str, Any] = {
-        _PATCHED.get(name, name): getattr(body, name)
+        name: getattr(body, name)
         for name in WebhookPatch.__struct_fields__
         if name not in ("active", "events") and getattr(body, name) is not UNSET
     }
@@ -185,8 +184,8 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
         metadata=body.metadata,
         headers=body.headers,
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
-        schedule_s=tuple(body.schedule) if body.schedule is not None else None,
-        timeout_s=body.timeout,
+        schedule=tuple(body.schedule) if body.schedule is not None else None,
+        timeout=body.timeout,
         rate_limit=body.rate_limit,
         max_in_flight=body.max_in_flight,
         ordering=body.ordering,
@@ -214,8 +213,8 @@ def shown(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any =
         description=endpoint.description,
         metadata=endpoint.metadata,
         headers=endpoint.headers,
-        schedule=list(endpoint.schedule_s or profile.schedule_s),
-        timeout=endpoint.timeout_s or profile.timeout_s,
+        schedule=list(endpoint.schedule or profile.schedule_s),
+        timeout=endpoint.timeout or profile.timeout_s,
         rate_limit=endpoint.rate_limit,
         max_in_flight=endpoint.max_in_flight,
         ordering=endpoint.ordering,

@@ -72,8 +72,6 @@ SignatureOption = Annotated[
     ),
 ]
 _COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
-#: what the model calls otherwise than the API
-_KAFKA_NAMES = {"schedule": "schedule_s", "timeout": "timeout_s"}
 _CLEARABLE = (
     "schedule",
     "timeout",
@@ -132,7 +130,7 @@ def add(
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
     if address is None:
         whose = {"tenant": tenant or "default", "mode": mode or "live"}
-        work = endpoints_over_kafka.create(_kafka(fields) | whose, plain, unsigned=no_secret)
+        work = endpoints_over_kafka.create(fields | whose, plain, unsigned=no_secret)
         show_one(process_context.run(work), output)
     else:
         _only_the_keys_own(address, tenant, mode)
@@ -248,7 +246,7 @@ def update(
 def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
     address = api_or_kafka()
     if address is None:
-        return process_context.run(endpoints_over_kafka.change(endpoint_id, _kafka(changes), expect_version))
+        return process_context.run(endpoints_over_kafka.change(endpoint_id, changes, expect_version))
     status = changes.pop("status", None)
     if status not in (None, "active", "disabled"):
         raise typer.BadParameter("--status: active or disabled; to hold back what comes, use `endpoints pause`")
@@ -270,10 +268,6 @@ def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.
     else:
         ask(address, lambda api: api.delete("webhooks", endpoint_id))
     show_one({"id": endpoint_id, "removed": True}, output)
-
-
-def _kafka(fields: dict[str, Any]) -> dict[str, Any]:
-    return {_KAFKA_NAMES.get(name, name): value for name, value in fields.items()}
 
 
 def _cleared(names: list[str]) -> dict[str, None]:

@@ -45,7 +45,7 @@ def show_(
         await log.start([ordered])
         partition = log.partition_for(ordered, endpoint_id.encode())
         await log.close()
-        values = await latest(process_context.bootstrap(), topics.name(TopicName.SEQUENCER_LINES), partition)
+        values = await latest(process_context.bootstrap(), topics.name(TopicName.SEQUENCER_QUEUES), partition)
         lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 

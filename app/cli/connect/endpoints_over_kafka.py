@@ -15,7 +15,7 @@ from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
-_INNER = {"epoch", "secrets", "holds", "created_by", "rotated_by"}
+_INNER = {"epoch", "secrets", "suspensions", "created_by", "rotated_by"}
 
 
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:

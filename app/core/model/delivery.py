@@ -10,16 +10,16 @@ from app.core.model.event import EventFormat, Mode
 
 
 class DeliveryRevision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was last asked of a delivery that waited somewhere; the value of `turn/<delivery id>` in registry.
+    """What was last asked of a delivery that waited somewhere; the value of `revision/<delivery id>` in registry.
 
-    Its copies of earlier turns are passed over, wherever they wait (core/supersession.py).
+    Its copies of earlier revisions are passed over, wherever they wait (core/supersession.py).
     """
 
     #: the delivery's
     id: str
     #: grows: the time of the request, in milliseconds
     number: int
-    #: copies of earlier turns end as cancelled, since no copy of this turn says so itself
+    #: copies of earlier revisions end as cancelled, since no copy of this revision says so itself
     cancel: bool = False
     #: where the delivery's event is in events.raw, as its record says it; None: nobody knows
     source: str | None = None
@@ -59,9 +59,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     #: the offset of the record in deliveries.ordered that let it go; grows within its line. None: it was not ordered
     released: int | None = None
     #: counts up with what is asked of it; 0: nothing ever was
-    turn: int = 0
+    revision: int = 0
     #: what this copy was made for; None: the ordinary way, or the retries after a request
-    asked: ManualAction | None = None
+    manual: ManualAction | None = None
     #: where its event is in events.raw: `<partition>:<offset>`; None: nobody knows
     source: str | None = None
     #: bytes of the event that a topic did not take; 0: it is whole

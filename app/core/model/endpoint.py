@@ -67,9 +67,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: newest first; empty where the profile allows unsigned requests
     secrets: tuple[SealedSecret, ...] = ()
     #: seconds before attempt 1, 2, …; None: the profile's
-    schedule_s: tuple[float, ...] | None = None
+    schedule: tuple[float, ...] | None = None
     #: seconds for one exchange; None: the profile's
-    timeout_s: float | None = None
+    timeout: float | None = None
     #: requests in flight at once; None: the service's default
     max_in_flight: int | None = None
     #: requests per second; None: unlimited
@@ -92,7 +92,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: the version at which it was registered, enabled or given another URL: its health counts from there
     epoch: int = 1
     #: what it was not given, the latest last
-    holds: tuple[Suspension, ...] = ()
+    suspensions: tuple[Suspension, ...] = ()
     #: the Idempotency-Key and the fingerprint of the request that created it
     created_by: tuple[str, str] | None = None
     #: the request that its newest secret came from: create or rotate, the caller's key and its Idempotency-Key
@@ -105,5 +105,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def last_disablement(endpoint: Endpoint) -> Suspension | None:
     """The last time that the endpoint was disabled and enabled again."""
-    closed = [hold for hold in endpoint.holds if hold.kind == "disabled" and hold.end is not None]
+    closed = [
+        suspension
+        for suspension in endpoint.suspensions
+        if suspension.kind == "disabled" and suspension.end is not None
+    ]
     return closed[-1] if closed else None

@@ -46,7 +46,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: deliveries appended so far
     sent: int = 0
     #: deliveries put aside, because their endpoint is paused: its resume delivers them
-    aside: int = 0
+    parked: int = 0
     #: deliveries not made, because their endpoint is disabled or gone
     skipped: int = 0
     #: the Idempotency-Key, and what was asked with it

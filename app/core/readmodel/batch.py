@@ -164,7 +164,7 @@ class ProjectionBatch:
 
 def _take_delivery(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
-    if delivery.asked == "cancel":
+    if delivery.manual == "cancel":
         return  # a wish: what becomes of it is in attempts
     state: SnapshotState = "retrying" if delivery.attempts else "pending"
     portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
@@ -322,7 +322,7 @@ class _About(Protocol):
     @property
     def arrival(self) -> int | None: ...
     @property
-    def turn(self) -> int: ...
+    def revision(self) -> int: ...
 
 
 def _fact(
@@ -352,7 +352,7 @@ def _fact(
         source=as_coordinates(about.source),
         kind=kind,
         arrival=None if about.arrival is None else as_number(about.arrival, LARGEST),
-        turn=as_number(about.turn, LARGEST),
+        revision=as_number(about.revision, LARGEST),
         at_ms=max(0, record.timestamp),
         state=state,
         attempts=as_number(attempts, LARGEST),

@@ -3,8 +3,8 @@
 Rules of this file
 - `deliveries`, `attempts` and `deliveries.dead` are read side by side, and again after a rebuild: the same facts in any
   order give the same standing. Each part of it is therefore a maximum: the fact with the highest rank decides.
-- Delivered stays delivered. Otherwise the newest turn wins (copies of older ones may still wait in the ladder), then
-  more attempts made, then the time of the record.
+- Delivered stays delivered. Otherwise the newest revision wins (copies of older ones may still wait in the ladder),
+  then more attempts made, then the time of the record.
 - A retry that comes back from its delay makes no delivery younger: `updated_at_ms` is left as it is.
 """
 
@@ -48,7 +48,7 @@ class DeliveryFact(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None
     source: tuple[int, int] | None
     arrival: int | None = None
-    turn: int = 0
+    revision: int = 0
 
     #: the record's topic: deliveries, deliveries.dead, attempts
     kind: FactSource
@@ -104,8 +104,8 @@ class DeliverySnapshot(msgspec.Struct, kw_only=True):
     source_partition: int | None
     source_offset: int | None
     arrival: int | None
-    turn: int
-    #: of the fact that `state` and `reason` come from, with `turn`: the attempts made by then, and its rank
+    revision: int
+    #: of the fact that `state` and `reason` come from, with `revision`: the attempts made by then, and its rank
     stage: int
     rank: int
     #: of the fact that the last attempt's fields come from: its number, and its rank; -1: of none
@@ -141,7 +141,7 @@ def begun(fact: DeliveryFact) -> DeliverySnapshot:
         source_partition=source_partition,
         source_offset=source_offset,
         arrival=fact.arrival,
-        turn=fact.turn,
+        revision=fact.revision,
         stage=fact.attempts,
         rank=fact.rank,
     )
@@ -152,10 +152,10 @@ def begun(fact: DeliveryFact) -> DeliverySnapshot:
 def learn(standing: DeliverySnapshot, fact: DeliveryFact) -> bool:
     """Add a fact; whether something has changed."""
     changed = _more(standing, fact)
-    mine = (standing.state == "delivered", standing.turn, standing.stage, standing.rank)
-    if (fact.state == "delivered", fact.turn, fact.attempts, fact.rank) > mine:
+    mine = (standing.state == "delivered", standing.revision, standing.stage, standing.rank)
+    if (fact.state == "delivered", fact.revision, fact.attempts, fact.rank) > mine:
         standing.state, standing.reason = fact.state, fact.reason
-        standing.turn, standing.stage, standing.rank = fact.turn, fact.attempts, fact.rank
+        standing.revision, standing.stage, standing.rank = fact.revision, fact.attempts, fact.rank
         changed = True
     if fact.attempts > standing.attempts:
         standing.attempts = fact.attempts

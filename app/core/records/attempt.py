@@ -73,7 +73,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: the offset of its arrival in deliveries.ordered; absent: it was not ordered
     arrival: int | None = None
     #: what was asked of the delivery by then; 0: nothing ever was
-    turn: int = 0
+    revision: int = 0
 
     @property
     def made_a_request(self) -> bool:

@@ -96,7 +96,7 @@ class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate")
     expected_version: int | None = None
 
 
-class CloseSuspension(msgspec.Struct, frozen=True, tag="endpoint.close-hold"):
+class CloseSuspension(msgspec.Struct, frozen=True, tag="endpoint.close-suspension"):
     """The last disablement ended later than `ReactivateEndpoint` could know: at these ends of events.raw."""
 
     id: str
@@ -160,7 +160,7 @@ class AdvanceReplay(msgspec.Struct, frozen=True, tag="replay.advance"):
     done: dict[int, int]
     sent: int
     state: Literal["running", "done"]
-    aside: int = 0
+    parked: int = 0
     skipped: int = 0
 
 
@@ -182,10 +182,10 @@ class CancelReplay(msgspec.Struct, frozen=True, tag="replay.cancel"):
     id: str
 
 
-class SupersedeDeliveries(msgspec.Struct, frozen=True, tag="turns.take"):
-    """Pass over the copies of these deliveries that wait somewhere from earlier turns."""
+class SupersedeDeliveries(msgspec.Struct, frozen=True, tag="deliveries.supersede"):
+    """Pass over the copies of these deliveries that wait somewhere from earlier revisions."""
 
-    turns: list[DeliveryRevision]
+    revisions: list[DeliveryRevision]
 
 
 CommandAction = (

@@ -8,7 +8,7 @@ from app.core.records.headers import RecordHeader
 from app.core.records.record import ConsumedRecord
 
 #: the headers of a delivery that waits for its endpoint's resume
-PUT_ASIDE: list[RecordHeader] = [("reason", b"paused"), ("last-result", b"paused")]
+PARKED: list[RecordHeader] = [("reason", b"paused"), ("last-result", b"paused")]
 #: of a delivery that was put aside, no longer true once it goes on
 _ENDED = frozenset(
     (
@@ -26,7 +26,7 @@ _ENDED = frozenset(
 )
 
 
-def is_put_aside(record: ConsumedRecord, endpoint_key: bytes) -> bool:
+def is_parked(record: ConsumedRecord, endpoint_key: bytes) -> bool:
     """Whether a record of deliveries.dead waits for the resume of that endpoint."""
     return record.key == endpoint_key and ("reason", b"paused") in record.headers
 

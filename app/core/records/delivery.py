@@ -14,7 +14,7 @@ from app.core.records.headers import _DIGITS, RecordHeader, _short, number, text
 OMITTED = "body-omitted"
 _MODES = frozenset(get_args(Mode))
 _FORMATS = frozenset(get_args(EventFormat))
-_ASKED = frozenset(get_args(ManualAction))
+_MANUAL = frozenset(get_args(ManualAction))
 #: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
 _LONGEST_WAIT_MS = 9 * 86_400_000
 
@@ -93,10 +93,10 @@ def encode(delivery: Delivery) -> list[RecordHeader]:
         headers.append(("arrival", b"%d" % delivery.arrival))
     if delivery.released is not None:
         headers.append(("released", b"%d" % delivery.released))
-    if delivery.turn:
-        headers.append(("turn", b"%d" % delivery.turn))
-    if delivery.asked is not None:
-        headers.append(("asked", delivery.asked.encode()))
+    if delivery.revision:
+        headers.append(("revision", b"%d" % delivery.revision))
+    if delivery.manual is not None:
+        headers.append(("manual", delivery.manual.encode()))
     if delivery.omitted:
         headers.append((OMITTED, b"%d" % delivery.omitted))
     return headers
@@ -130,8 +130,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeade
             traceparent=named.get("traceparent"),
             arrival=_number(named, "arrival"),
             released=_number(named, "released"),
-            turn=_number(named, "turn") or 0,
-            asked=cast(ManualAction, _one_of(_ASKED, named["asked"])) if "asked" in named else None,
+            revision=_number(named, "revision") or 0,
+            manual=cast(ManualAction, _one_of(_MANUAL, named["manual"])) if "manual" in named else None,
             source=named.get("source"),
             omitted=_number(named, OMITTED) or 0,
         )

@@ -20,7 +20,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """What became of an arrival; the record of one that is `aside` is the delivery's own, as it is now."""
+    """What became of an arrival; the record of one that is `parked` is the delivery's own, as it is now."""
 
     arrival: int
     outcome: SettledAs
@@ -33,33 +33,33 @@ class OperatorInstruction(msgspec.Struct, frozen=True):
 
 
 class GateStep(msgspec.Struct, frozen=True):
-    """What a resume says in deliveries.ordered. The stint is empty where the sequencer asks for an `open` itself."""
+    """What a resume says in deliveries.ordered. `resume_run` is empty where the sequencer asks for an `open` itself."""
 
     to: GateState
-    stint: str = ""
+    resume_run: str = ""
 
 
 OrderedRecord = Arrival | Settlement | OperatorInstruction | GateStep
-SettledAs = Literal["delivered", "dead", "cancelled", "aside"]
+SettledAs = Literal["delivered", "dead", "cancelled", "parked"]
 _OUTCOMES = frozenset(get_args(SettledAs))
-GateState = Literal["open", "aside", "held"]
+GateState = Literal["open", "parking", "holding"]
 _STATES = frozenset(get_args(GateState))
 #: the mark of an arrival that a resume brings
 RESUMED: RecordHeader = ("resumed", b"1")
 #: of a record of this topic, not of the delivery itself
-_OWN = frozenset(("arrival", "released", "settled", "outcome", RESUMED[0]))
+_OWN = frozenset(("arrival", "released", "settles", "outcome", RESUMED[0]))
 #: characters of an ordering key, as at intake
 _LONGEST_KEY = 512
 
 
 def settlement(arrival: int, outcome: SettledAs, ordering_key: str) -> list[RecordHeader]:
     """The headers of a settlement; its key is the endpoint's id."""
-    return [("settled", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
+    return [("settles", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
 
 
 def comes_back(arrival: int) -> list[RecordHeader]:
     """What makes a delivery's record the settlement of its arrival, where its endpoint is paused: it waits again."""
-    return [("settled", b"%d" % arrival), ("outcome", b"aside")]
+    return [("settles", b"%d" % arrival), ("outcome", b"parked")]
 
 
 def of_delivery(headers: Iterable[RecordHeader]) -> list[RecordHeader]:
@@ -67,14 +67,14 @@ def of_delivery(headers: Iterable[RecordHeader]) -> list[RecordHeader]:
     return [(name, text) for name, text in headers if text is not None and name not in _OWN]
 
 
-def step(to: GateState, stint: str = "") -> list[RecordHeader]:
+def step(to: GateState, resume_run: str = "") -> list[RecordHeader]:
     """The headers of what a resume says to a gate; its key is the endpoint's id."""
-    return [("gate", to.encode()), ("stint", stint.encode())]
+    return [("gate", to.encode()), ("resume-run", resume_run.encode())]
 
 
 def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[RecordHeader]:
     """The headers of an operator's order; its key is the endpoint's id."""
-    return [("order", order.encode()), ("ordering-key", ordering_key.encode())]
+    return [("instruction", order.encode()), ("ordering-key", ordering_key.encode())]
 
 
 def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
@@ -84,21 +84,18 @@ def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
         if "gate" in named:
             if named["gate"] not in _STATES:
                 raise ValueError(named["gate"])
-            return "", GateStep(cast(GateState, named["gate"]), named.get("stint", ""))
+            return "", GateStep(cast(GateState, named["gate"]), named.get("resume-run", ""))
         key = named["ordering-key"]
         if len(key) > _LONGEST_KEY:
             raise ValueError(f"an ordering key of {len(key)} characters")
-        if "settled" in named:
+        if "settles" in named:
             if named["outcome"] not in _OUTCOMES:
                 raise ValueError(named["outcome"])
-            outcome = cast(SettledAs, named["outcome"])
-            if outcome == "aside" and "delivery-id" not in named:  # of an older version, which has put it aside itself
-                outcome = "cancelled"
-            return key, Settlement(number(named["settled"]), outcome)
-        if "order" in named:
-            if named["order"] not in ("skip", "drop"):
-                raise ValueError(named["order"])
-            return key, OperatorInstruction(cast(Literal["skip", "drop"], named["order"]))
+            return key, Settlement(number(named["settles"]), cast(SettledAs, named["outcome"]))
+        if "instruction" in named:
+            if named["instruction"] not in ("skip", "drop"):
+                raise ValueError(named["instruction"])
+            return key, OperatorInstruction(cast(Literal["skip", "drop"], named["instruction"]))
         return key, Arrival(RESUMED[0] in named)
     except (KeyError, ValueError) as error:
         raise Defect(f"a record of deliveries.ordered is not readable: {error!r}") from error

@@ -76,5 +76,5 @@ _READERS = {
     "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
     "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
-    "turn": _reader(DeliveryRevision, Directory.put_turn, Directory.remove_turn),
+    "revision": _reader(DeliveryRevision, Directory.put_revision, Directory.remove_revision),
 }

@@ -42,8 +42,8 @@ class TopicName:
     REGISTRY_REPLIES = "registry.replies"
     DELIVERIES = "deliveries"
     DELIVERIES_ORDERED = "deliveries.ordered"
-    SEQUENCER_LINES = "hookstream.sequencer-line-changelog"
-    SEQUENCER_HELD = "hookstream.sequencer-held-changelog"
+    SEQUENCER_QUEUES = "hookstream.sequencer-queues-changelog"
+    SEQUENCER_WAITING = "hookstream.sequencer-waiting-changelog"
     #: followed by `.<rung>`
     DELIVERIES_DELAY = "deliveries.delay"
     DELIVERIES_DEAD = "deliveries.dead"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.core.topics.declarations import Topics, TopicSpec
@@ -11,6 +11,8 @@ from app.core.topics.drift import ActualTopic, ConfigureTopic, plan
 from app.core.topics.names import TopicName
 
 _SHOWN = 5
+#: changelogs of version 0, whose topics this version cannot read
+_VERSION_0 = ("hookstream.sequencer-line-changelog", "hookstream.sequencer-held-changelog")
 #: setting → what a difference leads to
 _DANGERS = {
     "cleanup.policy": "Kafka would remove records that are still needed",
@@ -29,6 +31,21 @@ class Judgement(NamedTuple):
     dangers: list[str]
     #: to be logged
     harmless: list[str]
+
+
+def version_0_names(topics: Topics) -> list[str]:
+    """The physical names of the topics that only version 0 had."""
+    prefix = topics.name(TopicName.REGISTRY).removesuffix(TopicName.REGISTRY)
+    return [prefix + name for name in _VERSION_0]
+
+
+def version_0_refusal(remaining: Sequence[str]) -> str:
+    """Why nothing may start while these topics of version 0 exist, and the remedy."""
+    return (
+        f"Version 0 has written these topics ({', '.join(remaining)} exist), and this version cannot read them: its "
+        "record formats have other names. Follow docs/upgrading.md: drain with version 0, then delete all topics of "
+        "Hookstream and its data folder, or choose another HOOKSTREAM_TOPIC_PREFIX."
+    )
 
 
 def judge(topics: Topics, actual: Mapping[str, ActualTopic]) -> Judgement:

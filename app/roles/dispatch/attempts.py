@@ -67,7 +67,7 @@ def sent(
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
         arrival=delivery.arrival,
-        turn=delivery.turn,
+        revision=delivery.revision,
     )
 
 
@@ -101,7 +101,7 @@ def unsent(
         ordering_key=delivery.ordering_key,
         replay_id=delivery.replay_id or None,
         arrival=delivery.arrival,
-        turn=delivery.turn,
+        revision=delivery.revision,
     )
 
 
@@ -118,7 +118,7 @@ def reassigned(attempt: Attempt) -> Attempt:
 
 
 def _trigger(delivery: Delivery) -> str:
-    if delivery.asked is not None:
+    if delivery.manual is not None:
         return "manual"
     return "retry" if delivery.attempts else "replay" if delivery.replay_id else "first"
 

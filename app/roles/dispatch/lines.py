@@ -10,7 +10,7 @@ Rules of this file (DESIGN guarantee 5)
   it is under way is over, too: its failure has no retry.
 - A partition that *catches up* lets nobody go before its records are read up to where they ended at its assignment:
   what was settled and not committed meets its successor before it is sent.
-- What somebody asks for by hand (a turn) goes beside the copy in hand that it replaces
+- What somebody asks for by hand (a revision) goes beside the copy in hand that it replaces
   (core/supersession.py), and is over
   only with the delivery that it belongs to. What has no mark (older versions) waits for its turn, and is never over.
 - Marks are remembered beyond the last delivery in hand, for the lines that moved last, also when their partition goes
@@ -61,7 +61,7 @@ class _Line(Generic[W]):
         mark = delivery.released
         if mark is None or mark > self.mark:
             return False
-        return mark < self.mark or (not delivery.turn and delivery.attempts < self.attempts)
+        return mark < self.mark or (not delivery.revision and delivery.attempts < self.attempts)
 
     def learn(self, delivery: Delivery) -> bool:
         """What its mark and its attempts prove; whether that is new."""
@@ -70,7 +70,7 @@ class _Line(Generic[W]):
             return False
         if mark > self.mark:
             self.mark, self.arrival, self.attempts = mark, delivery.arrival or 0, 0
-        if not delivery.turn:
+        if not delivery.revision:
             self.attempts = max(self.attempts, delivery.attempts)
         return (self.mark, self.attempts) != before
 
@@ -102,7 +102,7 @@ class Lines(Generic[W]):
         if line.learn(delivery) and (over := [each for each in line.waiting if line.is_over(each.delivery)]):
             line.waiting = deque(each for each in line.waiting if each not in over)
         line.waiting.append(work)
-        beside = delivery.turn and any(each.delivery.id == delivery.id for each in line.hands)
+        beside = delivery.revision and any(each.delivery.id == delivery.id for each in line.hands)
         if beside and not work.partition.catching_up:
             line.waiting.pop()
             line.hands.append(work)
@@ -190,6 +190,6 @@ def _name(delivery: Delivery) -> KeyQueueName:
 
 def _placed(delivery: Delivery, line: _Line[W]) -> Delivery:
     """What somebody asks of the delivery that is out has its place in the line; of one that has ended it has none."""
-    if delivery.released is None and delivery.turn and delivery.arrival == line.arrival and line.attempts < _ENDED:
+    if delivery.released is None and delivery.revision and delivery.arrival == line.arrival and line.attempts < _ENDED:
         return msgspec.structs.replace(delivery, released=line.mark)
     return delivery

@@ -13,8 +13,8 @@ def is_prompt(delivery: Delivery, endpoint: Endpoint) -> bool:
     Ordered, deferred, replayed and retried deliveries wait on purpose. A delivery that was parked looks like a new one,
     but its endpoint was changed since its event was appended.
     """
-    waited = delivery.due_at_ms or delivery.replay_id or delivery.asked or is_ordered(delivery)
-    resumed = bool(endpoint.holds) and endpoint.updated_at_ms > delivery.accepted_at_ms
+    waited = delivery.due_at_ms or delivery.replay_id or delivery.manual or is_ordered(delivery)
+    resumed = bool(endpoint.suspensions) and endpoint.updated_at_ms > delivery.accepted_at_ms
     return bool(delivery.accepted_at_ms) and not (delivery.attempts or waited or resumed)
 
 

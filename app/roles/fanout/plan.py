@@ -31,7 +31,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import EventType
 from app.core.records import idempotency_entry
-from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.dead_letter import PARKED
 from app.core.records.delivery import event_headers, with_delivery
 from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, understand
@@ -349,7 +349,7 @@ class BatchPlanner:
             elif endpoint.status == "active":
                 plan.deliveries.append((endpoint.id.encode(), headers, event.body))
             else:
-                plan.aside.append((endpoint.id.encode(), headers + PUT_ASIDE, event.body))
+                plan.aside.append((endpoint.id.encode(), headers + PARKED, event.body))
         return planned
 
 

@@ -35,7 +35,7 @@ _LEFT_OUT = frozenset(
         "updated_at_ms",
         "digest",
         "epoch",
-        "holds",
+        "suspensions",
         "created_by",
         "rotated_by",
     }

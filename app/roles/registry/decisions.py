@@ -1,7 +1,7 @@
 """What a command does to the registry: state in, changes or refusal out.
 
 The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>`,
-and `turn/<delivery id>`, each with the full state and (but for the last one) a version.
+and `revision/<delivery id>`, each with the full state and (but for the last one) a version.
 A command names the version that it was made for (or none: whatever is there); another version refuses it, so no update
 is lost.
 """
@@ -70,7 +70,7 @@ CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "disable_at_ms",
     "circuit",
     "epoch",
-    "holds",
+    "suspensions",
     "created_by",
     "rotated_by",
     "created_at_ms",
@@ -117,7 +117,7 @@ def decide(
         case ReactivateEndpoint():
             return _reactivate(command.action, directory, now_ms)
         case CloseSuspension():
-            return _close_hold(command.action, directory, now_ms)
+            return _close_suspension(command.action, directory, now_ms)
         case RecoverEndpoint():
             return _recover(command.action, directory, now_ms)
         case RotateSecret():
@@ -150,10 +150,10 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
             return [RegistryChange(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
             return _replays(replays_.decide(command.action, directory, now_ms))
-        case SupersedeDeliveries(turns=taken):
-            fresh, gone = supersession.take(taken, directory.turns, now_ms)
-            return [RegistryChange(f"turn/{each.id}", each, 1) for each in fresh] + [
-                RegistryChange(f"turn/{each}", None, 0) for each in gone
+        case SupersedeDeliveries(revisions=taken):
+            fresh, gone = supersession.take(taken, directory.revisions, now_ms)
+            return [RegistryChange(f"revision/{each.id}", each, 1) for each in fresh] + [
+                RegistryChange(f"revision/{each}", None, 0) for each in gone
             ]
         case _:
             raise CommandRefused("unreadable", f"unknown command {command.action}")
@@ -218,38 +218,38 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
         return []
     if old.status == "disabled":  # nothing was put aside for it: a resume would have nothing to give
         raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
-    holds = old.holds
-    if holds and holds[-1].end is None:  # from paused to disabled: the log has all of it
-        holds = (*holds[:-1], msgspec.structs.replace(holds[-1], kind=action.status))
+    suspensions = old.suspensions
+    if suspensions and suspensions[-1].end is None:  # from paused to disabled: the log has all of it
+        suspensions = (*suspensions[:-1], msgspec.structs.replace(suspensions[-1], kind=action.status))
     else:
-        hold = Suspension(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
-        holds = bounded((*holds, hold))
+        suspension = Suspension(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
+        suspensions = bounded((*suspensions, suspension))
     dated = {} if action.status == "paused" else {"disable_at_ms": None}
     reason = None if action.reason is None else clip(action.reason, DESCRIPTION)
-    return [_changed(old, now_ms, status=action.status, status_reason=reason, holds=holds, **dated)]
+    return [_changed(old, now_ms, status=action.status, status_reason=reason, suspensions=suspensions, **dated)]
 
 
 def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, action.expected_version)
     if old.status == "active":
         return []
-    holds, replays = old.holds, []
-    if holds and holds[-1].end is None:
-        hold = msgspec.structs.replace(holds[-1], end=action.end)
-        holds = (*holds[:-1], hold)
-        if hold.kind == "paused":
-            replays = _replays(replays_.of_hold(old, hold, action.replay_id, "resume", directory, now_ms))
+    suspensions, replays = old.suspensions, []
+    if suspensions and suspensions[-1].end is None:
+        suspension = msgspec.structs.replace(suspensions[-1], end=action.end)
+        suspensions = (*suspensions[:-1], suspension)
+        if suspension.kind == "paused":
+            replays = _replays(replays_.of_suspension(old, suspension, action.replay_id, "resume", directory, now_ms))
     renewed = _new_epoch(old) if old.status == "disabled" else {}
-    return [_changed(old, now_ms, status="active", status_reason=None, holds=holds, **renewed), *replays]
+    return [_changed(old, now_ms, status="active", status_reason=None, suspensions=suspensions, **renewed), *replays]
 
 
-def _close_hold(action: CloseSuspension, directory: Directory, now_ms: int) -> list[RegistryChange]:
+def _close_suspension(action: CloseSuspension, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, None)
-    hold = old.holds[-1] if old.holds else None
-    if hold is None or hold.kind != "disabled" or hold.end is None:
+    suspension = old.suspensions[-1] if old.suspensions else None
+    if suspension is None or suspension.kind != "disabled" or suspension.end is None:
         return []
-    end = {number: max(at, hold.end.get(number, 0)) for number, at in action.end.items()}
-    return [_changed(old, now_ms, holds=(*old.holds[:-1], msgspec.structs.replace(hold, end=end)))]
+    end = {number: max(at, suspension.end.get(number, 0)) for number, at in action.end.items()}
+    return [_changed(old, now_ms, suspensions=(*old.suspensions[:-1], msgspec.structs.replace(suspension, end=end)))]
 
 
 def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
@@ -261,7 +261,7 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
         raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
     if action.replay_id in directory.replays:
         return []
-    return _replays(replays_.of_hold(endpoint, missed, action.replay_id, "recover", directory, now_ms))
+    return _replays(replays_.of_suspension(endpoint, missed, action.replay_id, "recover", directory, now_ms))
 
 
 def _replays(changed: Sequence[Replay | str]) -> list[RegistryChange]:

@@ -38,7 +38,7 @@ def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayCha
         return []
     match action:
         case AdvanceReplay(state=state):
-            told = {"done": action.done, "sent": action.sent, "aside": action.aside, "skipped": action.skipped}
+            told = {"done": action.done, "sent": action.sent, "parked": action.parked, "skipped": action.skipped}
             paused = replay.state == "paused" and state == "running"
             return [_changed(replay, now_ms, state="paused" if paused else state, **told)]
         case PauseReplay():
@@ -50,24 +50,24 @@ def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayCha
             return [_changed(replay, now_ms, state="cancelled")]
 
 
-def of_hold(
+def of_suspension(
     endpoint: Endpoint,
-    hold: Suspension,
+    suspension: Suspension,
     replay_id: str,
     reason: Literal["resume", "recover"],
     directory: Directory,
     now_ms: int,
 ) -> ReplayChange:
-    """A replay of what a hold has kept from its endpoint."""
+    """A replay of what a suspension has kept from its endpoint."""
     replay = Replay(
         id=replay_id,
         tenant=endpoint.tenant,
         mode=endpoint.mode,
         endpoint_id=endpoint.id,
         reason=reason,
-        begin=hold.begin,
-        end=hold.end or {},
-        dead_begin=hold.dead_begin if reason == "resume" else None,
+        begin=suspension.begin,
+        end=suspension.end or {},
+        dead_begin=suspension.dead_begin if reason == "resume" else None,
         created_at_ms=now_ms,
         version=0,
     )
@@ -84,7 +84,7 @@ def _create(replay: Replay, directory: Directory, now_ms: int) -> ReplayChange:
     if found:
         raise CommandRefused("invalid", "; ".join(found))
     fresh = msgspec.structs.replace(
-        replay, state="pending", done={}, sent=0, aside=0, skipped=0, created_at_ms=now_ms, version=0
+        replay, state="pending", done={}, sent=0, parked=0, skipped=0, created_at_ms=now_ms, version=0
     )
     return [_changed(fresh, now_ms), *_outlived(directory, fresh)]
 

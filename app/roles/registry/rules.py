@@ -171,14 +171,14 @@ def _headers(endpoint: Endpoint) -> Iterator[str]:
 
 
 def _policy(endpoint: Endpoint) -> Iterator[str]:
-    if endpoint.schedule_s is not None:
-        if not 1 <= len(endpoint.schedule_s) <= limits.SCHEDULE:
+    if endpoint.schedule is not None:
+        if not 1 <= len(endpoint.schedule) <= limits.SCHEDULE:
             yield f"schedule: 1 to {limits.SCHEDULE} delays"
-        if any(not 0 <= delay <= limits.DELAY_S for delay in endpoint.schedule_s):
+        if any(not 0 <= delay <= limits.DELAY_S for delay in endpoint.schedule):
             yield "schedule: each delay is between 0 seconds and 7 days"
-        elif sum(endpoint.schedule_s) > limits.SCHEDULE_S:
+        elif sum(endpoint.schedule) > limits.SCHEDULE_S:
             yield "schedule: all delays together are at most 30 days"
-    if endpoint.timeout_s is not None and not limits.TIMEOUT_S[0] <= endpoint.timeout_s <= limits.TIMEOUT_S[1]:
+    if endpoint.timeout is not None and not limits.TIMEOUT_S[0] <= endpoint.timeout <= limits.TIMEOUT_S[1]:
         yield "timeout: 0.1 to 60 seconds"
     if endpoint.max_in_flight is not None and not limits.IN_FLIGHT[0] <= endpoint.max_in_flight <= limits.IN_FLIGHT[1]:
         yield "max_in_flight: 1 to 1000"

@@ -43,20 +43,26 @@ def _waits(replay: Replay, directory: Directory) -> bool:
     return endpoint is not None and endpoint.status != "active"
 
 
-ReplayRoute = Literal["deliver", "aside", "skip"]
+ReplayRoute = Literal["deliver", "park", "skip"]
 
 
 def fate(endpoint: Endpoint | None) -> ReplayRoute:
     """What becomes of a replayed delivery: a paused endpoint's is put aside for its resume, as fan-out does it."""
     if endpoint is None or endpoint.status == "disabled":
         return "skip"
-    return "aside" if endpoint.status == "paused" else "deliver"
+    return "park" if endpoint.status == "paused" else "deliver"
 
 
-def aside_until(endpoint: Endpoint, replay: Replay) -> int | None:
+def parked_until(endpoint: Endpoint, replay: Replay) -> int | None:
     """Where a resume ends at the latest: what a later pause has put aside belongs to its own resume."""
-    holds, own = endpoint.holds, (replay.begin, replay.end, replay.dead_begin)
+    suspensions, own = endpoint.suspensions, (replay.begin, replay.end, replay.dead_begin)
     # Holds between which nothing happened look alike: better all of their resumes give it than none.
-    mine = [at for at, hold in enumerate(holds) if (hold.begin, hold.end, hold.dead_begin) == own]
-    later = holds[mine[-1] + 1 :] if mine else [each for each in holds if each.since_ms >= replay.created_at_ms]
+    mine = [
+        at
+        for at, suspension in enumerate(suspensions)
+        if (suspension.begin, suspension.end, suspension.dead_begin) == own
+    ]
+    later = (
+        suspensions[mine[-1] + 1 :] if mine else [each for each in suspensions if each.since_ms >= replay.created_at_ms]
+    )
     return later[0].dead_begin if later else None

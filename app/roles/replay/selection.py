@@ -109,13 +109,17 @@ class EventChunk:
         return self._last.keys()
 
     def since_ms(self, replay: Replay, endpoint: Endpoint | None) -> int:
-        """From when on the log tells about these: nothing of a hold was there before the hold began.
+        """From when on the log tells about these: nothing of a suspension was there before the suspension began.
 
         The events' own timestamps are their producers' and may lie in the future.
         """
         if replay.reason == "replay" or endpoint is None:
             return max(0, (self._first_ms or 0) - _AHEAD_MS)
-        begun = [hold.since_ms for hold in endpoint.holds if (hold.begin, hold.end) == (replay.begin, replay.end)]
+        begun = [
+            suspension.since_ms
+            for suspension in endpoint.suspensions
+            if (suspension.begin, suspension.end) == (replay.begin, replay.end)
+        ]
         return max(0, min([*begun[-1:], self._first_ms or 0]) - _CLOCKS_MS)
 
     def learn(self, partition: int, value: bytes | None) -> None:

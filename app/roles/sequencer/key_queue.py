@@ -35,7 +35,7 @@ MAX_WAITING = 10_000
 
 
 class KeyQueue(msgspec.Struct, frozen=True, array_like=True):
-    """The value of the table `line`. Offsets are of the line's partition of deliveries.ordered."""
+    """The value of the table `queues`. Offsets are of the line's partition of deliveries.ordered."""
 
     applied: int = -1
     #: the arrival under way; -1: none
@@ -113,17 +113,17 @@ def put_aside(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]
 def settle(
     line: KeyQueue, offset: int, settled: int, outcome: SettledAs, *, block: bool
 ) -> tuple[KeyQueue, list[QueueAction]]:
-    """The record at `offset` says what became of the arrival at `settled`; one that is `aside` is to be kept anew."""
+    """The record at `offset` says what became of the arrival at `settled`; one that is `parked` is to be kept anew."""
     if offset <= line.applied:
         return line, again(line, offset)
     line = msgspec.structs.replace(line, applied=offset)
     if settled == line.blocked and outcome in ("delivered", "cancelled"):  # it was retried after its end
         return unblock(line, offset)
-    if settled == line.blocked and outcome == "aside":
+    if settled == line.blocked and outcome == "parked":
         return msgspec.structs.replace(line, blocked=-1, waiting=(settled, *line.waiting)), []
     if settled != line.flying:
         return line, []
-    if outcome == "aside":
+    if outcome == "parked":
         return msgspec.structs.replace(line, flying=-1, waiting=(settled, *line.waiting), cause=-1), []
     if outcome == "dead" and block:
         return msgspec.structs.replace(line, flying=-1, blocked=settled, cause=-1), []

@@ -25,9 +25,9 @@ from app.core.directory import Directory
 from app.core.records.ordered import GateState, GateStep
 
 #: what an arrival does: it enters its line, waits at its tail, or is put aside
-Admission = Literal["enter", "hold", "aside"]
+Admission = Literal["enqueue", "hold", "park"]
 #: what is done with all lines of the endpoint: the stopped ones go on; the held ones are put aside, or are let go
-GateMove = Literal["none", "go on", "retreat", "retreat, go on", "let go"]
+GateMove = Literal["none", "release next", "park held", "park held, release next", "release all"]
 
 
 class ResumeGate(msgspec.Struct, frozen=True, array_like=True):
@@ -37,7 +37,7 @@ class ResumeGate(msgspec.Struct, frozen=True, array_like=True):
     applied: int = -1
     state: GateState = "open"
     #: the stint of a resume that moves it; empty: none has begun
-    stint: str = ""
+    resume_run: str = ""
 
 
 def prefix(partition: int) -> bytes:
@@ -54,19 +54,19 @@ def arrive(
     reading of the record: else the resume that brings the delivery back may be over.
     """
     if resumed:
-        return gate, "enter", "none"
+        return gate, "enqueue", "none"
     endpoint = directory.endpoint(endpoint_id)
     paused = endpoint is not None and endpoint.status == "paused"
     wanted = _is_wanted(endpoint_id, directory)
     if gate.state == "open":
         if not (paused and wanted):
-            return gate, "enter", "none"
-        return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "none"
+            return gate, "enqueue", "none"
+        return msgspec.structs.replace(gate, applied=offset, state="parking", resume_run=""), "park", "none"
     if not wanted:
-        return ResumeGate(offset, "held"), "hold", "none"
-    if gate.state == "held" and paused:  # a pause may last longer than lines have room
-        return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), "aside", "retreat"
-    return gate, "aside" if gate.state == "aside" else "hold", "none"
+        return ResumeGate(offset, "holding"), "hold", "none"
+    if gate.state == "holding" and paused:  # a pause may last longer than lines have room
+        return msgspec.structs.replace(gate, applied=offset, state="parking", resume_run=""), "park", "park held"
+    return gate, "park" if gate.state == "parking" else "hold", "none"
 
 
 def comes_back(gate: ResumeGate, offset: int, endpoint_id: str, directory: Directory) -> tuple[ResumeGate, bool]:
@@ -77,7 +77,7 @@ def comes_back(gate: ResumeGate, offset: int, endpoint_id: str, directory: Direc
     endpoint = directory.endpoint(endpoint_id)
     stops = endpoint is not None and endpoint.status == "paused"
     if stops and gate.state == "open":
-        return msgspec.structs.replace(gate, applied=offset, state="aside", stint=""), True
+        return msgspec.structs.replace(gate, applied=offset, state="parking", resume_run=""), True
     return gate, stops
 
 
@@ -87,20 +87,20 @@ def obey(
     """The step at `offset`; one that is not the present stint's, or is read again, moves nothing."""
     if offset <= gate.applied:
         return gate, "none"
-    if step.to == "aside":
+    if step.to == "parking":
         if not _is_wanted(endpoint_id, directory):  # it has ended meanwhile, and nobody would bring what is held
             return gate, "none"
-        return ResumeGate(offset, "aside", step.stint), "retreat, go on"
-    if step.stint != gate.stint and step.stint:
+        return ResumeGate(offset, "parking", step.resume_run), "park held, release next"
+    if step.resume_run != gate.resume_run and step.resume_run:
         return gate, "none"
-    if step.to == "held":
-        return ResumeGate(offset, "held", step.stint), "none"
-    finished = step.stint and gate.state == "held"
+    if step.to == "holding":
+        return ResumeGate(offset, "holding", step.resume_run), "none"
+    finished = step.resume_run and gate.state == "holding"
     if not finished and directory.brings(endpoint_id):  # the work was given up; another resume is to come
         return gate, "none"
     if gate.state == "open" and directory.endpoint(endpoint_id) is not None:
         return gate, "none"
-    return ResumeGate(offset), "let go"
+    return ResumeGate(offset), "release all"
 
 
 def _is_wanted(endpoint_id: str, directory: Directory) -> bool:

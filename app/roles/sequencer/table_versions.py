@@ -18,6 +18,6 @@ def _under_way(fields: list[object]) -> bool:
     if len(fields) < 2:
         return False
     if isinstance(fields[1], str):
-        return fields[1] in ("aside", "held")
+        return fields[1] in ("parking", "holding")
     busy = any(isinstance(each, int) and each >= 0 for each in (fields[1], *fields[3:4]))
     return busy or bool(fields[2] if len(fields) > 2 else False)

@@ -145,8 +145,8 @@ def sequencer_role(
         role="sequencer",
         group=group,
         folder="lines",
-        tables={"line": None, "held": None},
-        recovery={"line": TableRecovery(later_line, TRUSTED_S)},
+        tables={"queues": None, "waiting": None},
+        recovery={"queues": TableRecovery(later_line, TRUSTED_S)},
     )
 
     return SequencerRole(

@@ -24,7 +24,7 @@ def fact(
     attempts: int,
     at_ms: int,
     *,
-    turn: int = 0,
+    revision: int = 0,
     reason: str | None = None,
     last: LastOutcome | None = None,
 ) -> DeliveryFact:
@@ -48,7 +48,7 @@ def fact(
         attempts=attempts,
         reason=reason,
         last=last,
-        turn=turn,
+        revision=revision,
     )
 
 
@@ -98,12 +98,12 @@ def test_a_paused_one_may_become_anything() -> None:
 
 
 def test_a_retry_on_request_revives_and_an_old_copy_does_not() -> None:
-    cancelled = fact("attempt", "cancelled", 1, 30_000, turn=5, reason="cancelled")
+    cancelled = fact("attempt", "cancelled", 1, 30_000, revision=5, reason="cancelled")
     stale = fact("delivery", "retrying", 1, 7_200_000)
-    asked = fact("delivery", "retrying", 1, 40_000, turn=6)
+    asked = fact("delivery", "retrying", 1, 40_000, revision=6)
     assert state(FAILED, cancelled, stale) == "cancelled"
     assert state(FAILED, cancelled, asked) == "retrying"
-    assert state(DEAD, fact("delivery", "retrying", 2, 90_000, turn=1)) == "retrying"
+    assert state(DEAD, fact("delivery", "retrying", 2, 90_000, revision=1)) == "retrying"
     # the request of an older copy ends while the newer one waits
     assert state(FAILED, asked, fact("attempt", "dead", 2, 40_500, reason="exhausted")) == "retrying"
 
@@ -135,7 +135,7 @@ def facts(draw: st.DrawFn) -> DeliveryFact:
         said,
         attempts,
         draw(st.integers(0, 10)) * 3 + ["delivery", "aside", "attempt"].index(kind),
-        turn=draw(st.integers(0, 1)),
+        revision=draw(st.integers(0, 1)),
         reason=f"{kind} {attempts}",
     )
 
@@ -162,5 +162,5 @@ def _shown(standing: DeliverySnapshot) -> object:
         standing.status,
         standing.result,
         standing.updated_at_ms,
-        standing.turn,
+        standing.revision,
     )

@@ -64,6 +64,12 @@ def test_a_plain_first_attempt_costs_few_headers() -> None:
     assert [name for name, _ in encode(DELIVERY)] == [*REQUIRED, "accepted-at"]
 
 
+def test_a_manual_action_has_a_revision() -> None:
+    asked = msgspec.structs.replace(DELIVERY, revision=7, manual="retry")
+    assert encode(asked)[-2:] == [("revision", b"7"), ("manual", b"retry")]
+    assert decode(b"ep_1", b"{}", encode(asked)) == (asked, 0)
+
+
 def test_an_empty_traceparent_is_none() -> None:
     assert "traceparent" not in dict(encode(msgspec.structs.replace(DELIVERY, traceparent="")))
 

@@ -98,7 +98,7 @@ DELIVERIES = st.builds(
     replay_id=SHORT,
     traceparent=SHORT,
     arrival=st.just(10**18),
-    turn=st.just(10**18),
+    revision=st.just(10**18),
     source=SHORT,
 )
 REPLIES = st.builds(
@@ -249,7 +249,7 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
     room = TOPICS.max_record_bytes - size_of(record)  # a larger one is passed over
     record = record._replace(value=delivery.body + b"x" * room)
     entry = _entry(record)
-    fits(TopicName.SEQUENCER_HELD, b"n" * 4096, msgspec.msgpack.encode(entry))
+    fits(TopicName.SEQUENCER_WAITING, b"n" * 4096, msgspec.msgpack.encode(entry))
     key, value, own = entry
     fits(TopicName.DELIVERIES, key, value, [*own, ("arrival", b"9" * 19)])
     fits(
@@ -263,7 +263,7 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
 def test_the_longest_line() -> None:
     waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
     line = key_queue.KeyQueue(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
-    fits(TopicName.SEQUENCER_LINES, b"n" * 4096, msgspec.msgpack.encode(line))
+    fits(TopicName.SEQUENCER_QUEUES, b"n" * 4096, msgspec.msgpack.encode(line))
 
 
 # --- health -------------------------------------------------------------------------------------------------------
@@ -384,14 +384,14 @@ def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
         b"",
         [*ours, ("rejected-truncated-from", b"15")],
     )
-    held = reduced(TopicName.SEQUENCER_HELD, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
+    held = reduced(TopicName.SEQUENCER_WAITING, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
     assert held is not None
     entry = msgspec.msgpack.decode(held[0] or b"")
     assert entry == [b"ep", b"", [["delivery-id", b"d"], ["body-omitted", b"4"]]]
 
 
 @pytest.mark.parametrize(
-    "logical", [TopicName.REGISTRY, "nothing", TopicName.ATTEMPTS, TopicName.SEQUENCER_HELD, TopicName.NOTICES]
+    "logical", [TopicName.REGISTRY, "nothing", TopicName.ATTEMPTS, TopicName.SEQUENCER_WAITING, TopicName.NOTICES]
 )
 def test_what_has_no_small_form_is_left_to_fail(logical: str) -> None:
     assert reduced(logical, b"\xff", []) is None

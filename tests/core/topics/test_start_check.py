@@ -9,7 +9,7 @@ import pytest
 
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic
-from app.core.topics.start_check import judge
+from app.core.topics.start_check import judge, version_0_names, version_0_refusal
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
@@ -90,6 +90,13 @@ def test_settings_that_lose_records_are_refused(name: str, config: dict[str, Any
 def test_others_are_logged(name: str, config: dict[str, Any]) -> None:
     judged = judge(TOPICS, cluster() | {f"p.{name}": like(name, **config)})
     assert judged.dangers == []
+
+
+def test_topics_of_version_0_are_named_with_the_remedy() -> None:
+    names = version_0_names(TOPICS)
+    assert names == ["p.hookstream.sequencer-line-changelog", "p.hookstream.sequencer-held-changelog"]
+    assert not set(names) & set(TOPICS.all_names())
+    assert "docs/upgrading.md" in (sentence := version_0_refusal(names[:1])) and names[0] in sentence
 
 
 def test_missing_topics_are_somebody_elses_question() -> None:

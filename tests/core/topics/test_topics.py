@@ -32,8 +32,8 @@ ROLES_USE = [
     TopicName.DELIVERIES_DEAD,
     TopicName.DELIVERIES_ORDERED,
     TopicName.ATTEMPTS,
-    TopicName.SEQUENCER_LINES,
-    TopicName.SEQUENCER_HELD,
+    TopicName.SEQUENCER_QUEUES,
+    TopicName.SEQUENCER_WAITING,
     *(f"deliveries.delay.{rung}" for rung, _ in RUNGS),
 ]
 
@@ -263,5 +263,5 @@ def test_too_few_replicas_are_drift_and_more_are_fine(replicas: int, drifts: boo
 
 
 def test_folders_are_trusted_for_less_time_than_a_changelog_stays_whole() -> None:
-    whole_ms = int(spec("hookstream.sequencer-line-changelog").config["min.compaction.lag.ms"])
+    whole_ms = int(spec("hookstream.sequencer-queues-changelog").config["min.compaction.lag.ms"])
     assert whole_ms >= TRUSTED_S * 1000 + 600_000

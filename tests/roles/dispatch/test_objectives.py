@@ -36,7 +36,7 @@ def test_a_delivery_that_nothing_held_back_counts() -> None:
         {"attempts": 1},
         {"due_at_ms": 2000},
         {"replay_id": "rpl_1"},
-        {"asked": "retry"},
+        {"manual": "retry"},
         {"arrival": 3, "ordering_key": "k"},
         {"accepted_at_ms": 0},
     ],
@@ -47,7 +47,7 @@ def test_a_delivery_that_waits_on_purpose_does_not_count(fields: dict[str, objec
 
 
 def test_a_delivery_that_was_parked_does_not_count() -> None:
-    resumed = msgspec.structs.replace(ENDPOINT, holds=(PAUSE,), updated_at_ms=3000)
+    resumed = msgspec.structs.replace(ENDPOINT, suspensions=(PAUSE,), updated_at_ms=3000)
     assert not is_prompt(DELIVERY, resumed)
     assert is_prompt(msgspec.structs.replace(DELIVERY, accepted_at_ms=3001), resumed)
 

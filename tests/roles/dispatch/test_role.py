@@ -224,7 +224,7 @@ async def test_500_500_200_is_three_attempts_of_one_event_through_two_rungs(stag
 
 
 async def test_an_exhausted_delivery_goes_to_the_dead_with_its_last_outcome(stage: Stage) -> None:
-    stage.endpoint("a", schedule_s=(0.0, 5.0))
+    stage.endpoint("a", schedule=(0.0, 5.0))
     stage.sender.script(url_of("a"), 503)
     await stage.start()
     stage.put("a", attempts=1, due_at_ms=stage.clock.now_ms())
@@ -265,7 +265,7 @@ async def test_retry_after_can_only_push_the_attempt_later(stage: Stage, asked: 
 
 
 async def test_no_answer_is_a_failed_attempt_too(stage: Stage) -> None:
-    stage.endpoint("a", schedule_s=(0.0,))
+    stage.endpoint("a", schedule=(0.0,))
     stage.sender.script(url_of("a"), refusal("timeout"))
     await stage.start()
     stage.put("a")
@@ -278,7 +278,7 @@ async def test_no_answer_is_a_failed_attempt_too(stage: Stage) -> None:
 
 
 async def test_a_sender_that_cannot_write_one_delivery_does_not_stop_the_others(stage: Stage) -> None:
-    stage.endpoint("a", schedule_s=(0, 0, 0))
+    stage.endpoint("a", schedule=(0, 0, 0))
     stage.endpoint("b")
     stage.sender.script(url_of("a"), Defect("a header that no request can carry"))
     await stage.start()
@@ -328,7 +328,7 @@ async def test_an_ordered_delivery_of_a_paused_endpoint_goes_back_to_its_line_as
     stage.put("a", attempts=3, ordering_key="k", arrival=8)
     (back,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
     key, said = ordered.read(back.headers)
-    assert (key, said, delayed(back).attempts) == ("k", ordered.Settlement(8, "aside"), 3)
+    assert (key, said, delayed(back).attempts) == ("k", ordered.Settlement(8, "parked"), 3)
     (attempt,) = await stage.attempts(1)
     assert (attempt["state"], attempt["reason"]) == ("dead", "paused")
     assert stage.log.of(TopicName.DELIVERIES_DEAD) == []
@@ -386,7 +386,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
     stage: Stage, fields: dict[str, Any]
 ) -> None:
-    stage.endpoint("a", schedule_s=(0, 5), **fields)
+    stage.endpoint("a", schedule=(0, 5), **fields)
     stage.endpoint("b")
     await stage.start()
     stage.put("a")
@@ -796,7 +796,7 @@ async def test_health_is_told_of_every_failure_where_failures_are_counted(stage:
 
 
 async def test_health_is_told_of_the_dead_and_not_of_what_a_pause_puts_aside(stage: Stage) -> None:
-    stage.endpoint("a", schedule_s=(0,))
+    stage.endpoint("a", schedule=(0,))
     stage.endpoint("gone")
     stage.endpoint("paused", status="paused")
     stage.sender.script(url_of("a"), reply(500))

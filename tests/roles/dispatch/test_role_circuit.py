@@ -122,7 +122,7 @@ async def test_a_retry_on_request_passes_an_open_circuit_and_its_answer_closes_i
     await opened(stage)
     stage.sender.silent.clear()  # type: ignore[attr-defined]
     sent = len(stage.sender.requests)
-    stage.put("a", "asked", turn=7, asked="retry")
+    stage.put("a", "asked", revision=7, manual="retry")
     await stage.clock.advance(2)
     assert stage.events("a")[sent] == "asked"
     assert exposed(stage, "circuits_open") == 0
@@ -132,7 +132,7 @@ async def test_a_retry_on_request_passes_an_open_circuit_and_its_answer_closes_i
 
 
 async def test_the_attempts_of_probes_follow_the_schedule(stage: Stage) -> None:
-    stage.endpoint("a", max_in_flight=1, schedule_s=(0,))
+    stage.endpoint("a", max_in_flight=1, schedule=(0,))
     await opened(stage)
     await stage.clock.advance(120)
     stage.put("a", "probe")

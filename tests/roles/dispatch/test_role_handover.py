@@ -54,7 +54,7 @@ async def test_a_failure_after_the_partition_was_lost_schedules_no_retry(stage: 
 
 
 async def test_the_last_failure_after_the_partition_was_lost_puts_nothing_aside(stage: Stage) -> None:
-    stage.endpoint("a", schedule_s=(0,))
+    stage.endpoint("a", schedule=(0,))
     record = await outlive(stage, 500, arrival=3, ordering_key="k", sequence=1)
     assert (record["state"], record["reason"]) == ("retrying", "reassigned")
     assert scheduled(stage) == 0

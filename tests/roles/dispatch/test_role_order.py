@@ -208,7 +208,7 @@ async def test_a_retry_on_request_of_one_that_is_dead_and_passed_is_sent(stage: 
     await stage.start()
     put(stage, "e2", 2, 5)
     await stage.attempts(1)
-    put(stage, "e1", 1, attempts=10, turn=7, asked="retry")
+    put(stage, "e1", 1, attempts=10, revision=7, manual="retry")
     assert states(stage, await stage.attempts(2))[1] == ("e1", 11, "delivered", None)
 
 
@@ -217,7 +217,7 @@ async def test_a_retry_on_request_of_the_one_that_is_out_is_over_with_it(stage: 
     await stage.start()
     put(stage, "e1", 1, 1)
     await stage.attempts(1)
-    put(stage, "e1", 1, attempts=1, turn=7, asked="retry")
+    put(stage, "e1", 1, attempts=1, revision=7, manual="retry")
     await stage.attempts(2)
     (waiting,) = await stage.log.seen(rung("5m"), 1)
     put(stage, "e2", 2, 5)

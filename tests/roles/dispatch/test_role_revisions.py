@@ -32,12 +32,12 @@ def told(attempts: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
 async def test_a_retry_on_request_counts_on_and_its_retries_are_ordinary_ones(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500)
     await stage.start()
-    stage.put("a", attempts=3, turn=ASKED, asked="retry")
+    stage.put("a", attempts=3, revision=ASKED, manual="retry")
     (attempt,) = await stage.attempts(1)
     assert told([attempt]) == [(4, "manual", "retrying")]
     (record,) = await stage.log.seen(rung("2h"), 1)
     waiting, _ = delivery.decode(record.key, record.value, record.headers)
-    assert (waiting.attempts, waiting.turn, waiting.asked) == (4, ASKED, None)
+    assert (waiting.attempts, waiting.revision, waiting.manual) == (4, ASKED, None)
 
 
 async def test_the_copy_in_the_ladder_leaves_no_trace_after_a_retry_on_request(stage: Stage) -> None:
@@ -45,16 +45,16 @@ async def test_the_copy_in_the_ladder_leaves_no_trace_after_a_retry_on_request(s
     await stage.start()
     stage.put("a")
     (waiting,) = await stage.log.seen(rung("5s"), 1)
-    stage.put("a", attempts=1, turn=ASKED, asked="retry")
+    stage.put("a", attempts=1, revision=ASKED, manual="retry")
     assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (2, "manual", "delivered")]
-    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED))
+    stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED))
     stage.put_back(waiting)
     assert await stage.offset() == 3
     assert len(stage.sender.requests) == 2 and len(stage.log.of(TopicName.ATTEMPTS)) == 2
 
 
 async def test_the_copy_in_the_ladder_is_passed_over_by_a_worker_that_knows_the_registry_alone(stage: Stage) -> None:
-    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED))
+    stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED))
     await stage.start()
     stage.put("a", attempts=1)
     stage.put("a", "e2")
@@ -70,7 +70,7 @@ async def test_a_copy_in_a_lane_is_passed_over_when_its_time_comes(stage: Stage)
     stage.put("a", "e0")
     await stage.sender.called(1)
     stage.put("a", "e1")
-    stage.put("a", "e1", turn=ASKED, asked="cancel")
+    stage.put("a", "e1", revision=ASKED, manual="cancel")
     (ended,) = await stage.attempts(1)
     assert (ended["state"], ended["result"], ended["attempt"]) == ("cancelled", "cancelled", 0)
     stage.sender.release(url_of("a"))
@@ -85,7 +85,7 @@ async def test_what_is_asked_during_a_request_that_succeeds_changes_nothing(stag
     await stage.start()
     stage.put("a")
     await stage.sender.called(1)
-    stage.put("a", turn=ASKED, asked=asked)
+    stage.put("a", revision=ASKED, manual=asked)
     assert await stage.offset() == 0
     stage.sender.release(url_of("a"))
     assert await stage.offset() == 2
@@ -99,7 +99,7 @@ async def test_a_retry_that_is_asked_during_a_request_that_fails_follows_it_with
     await stage.start()
     stage.put("a")
     await stage.sender.called(1)
-    stage.put("a", turn=ASKED, asked="retry")
+    stage.put("a", revision=ASKED, manual="retry")
     await stage.offset()
     stage.sender.release(url_of("a"))
     assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (2, "manual", "delivered")]
@@ -115,7 +115,7 @@ async def test_a_cancellation_during_a_request_that_fails_ends_the_delivery_afte
     await stage.start()
     stage.put("a")
     await stage.sender.called(1)
-    stage.put("a", turn=ASKED, asked="cancel")
+    stage.put("a", revision=ASKED, manual="cancel")
     await stage.offset()
     stage.sender.release(url_of("a"))
     assert told(await stage.attempts(2)) == [(1, "first", "retrying"), (1, "manual", "cancelled")]
@@ -131,7 +131,7 @@ async def test_what_waits_for_a_request_is_read_again_by_the_next_owner(stage: S
     await stage.start()
     stage.put("a")
     await stage.sender.called(1)
-    stage.put("a", turn=ASKED, asked="retry")
+    stage.put("a", revision=ASKED, manual="retry")
     await stage.offset()
     stage.clock.auto = True
     await stage.source.revoke((TopicName.DELIVERIES, 0))
@@ -148,13 +148,13 @@ async def test_a_line_goes_on_after_its_delivery_was_cancelled_in_the_ladder(sta
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
     await stage.log.seen(rung("5s"), 1)
     assert not stage.log.of(TopicName.DELIVERIES_ORDERED)
-    stage.put("a", ordering_key="k", sequence=1, arrival=4, attempts=1, turn=ASKED, asked="cancel")
+    stage.put("a", ordering_key="k", sequence=1, arrival=4, attempts=1, revision=ASKED, manual="cancel")
     (settled,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
-    assert (settled.header("settled"), settled.header("outcome")) == ("4", "cancelled")
+    assert (settled.header("settles"), settled.header("outcome")) == ("4", "cancelled")
 
 
 async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: Stage) -> None:
-    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=True))
+    stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=True))
     await stage.start()
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
     (settled,) = await stage.log.seen(TopicName.DELIVERIES_ORDERED, 1)
@@ -165,10 +165,10 @@ async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: St
 async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_is_resumed(stage: Stage) -> None:
     stage.endpoint("a", status="paused")
     await stage.start()
-    stage.put("a", turn=ASKED, asked="retry")
+    stage.put("a", revision=ASKED, manual="retry")
     (record,) = await stage.log.seen(TopicName.DELIVERIES_DEAD, 1)
     kept, _ = delivery.decode(record.key, record.value, record.headers)
-    assert kept == msgspec.structs.replace(kept, turn=ASKED, asked=None)
+    assert kept == msgspec.structs.replace(kept, revision=ASKED, manual=None)
     assert isinstance(kept, Delivery)
 
 
@@ -176,7 +176,7 @@ async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_i
 async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_asked_of_that(
     stage: Stage, cancel: bool
 ) -> None:
-    stage.feed.directory.put_turn(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
+    stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
     await stage.start()
     stage.put("a", "e1", source="0:3", attempts=1)
     stage.put("a", "e1", source="1:8")
@@ -187,7 +187,7 @@ async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_a
 async def test_a_turn_that_this_worker_has_read_is_of_its_own_event_alone(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 200)
     await stage.start()
-    stage.put("a", "e1", source="0:3", attempts=1, turn=ASKED, asked="retry")
+    stage.put("a", "e1", source="0:3", attempts=1, revision=ASKED, manual="retry")
     await stage.attempts(1)
     stage.put("a", "e1", source="1:8")
     await stage.attempts(2)

@@ -75,11 +75,11 @@ def directory() -> Directory:
     [
         (CreateEndpoint(ENDPOINT), ("acme", "test"), "endpoint/ep_1", {}, {"url": "https://a.example/"}),
         (
-            UpdateEndpoint("ep_0", {"url": "https://b.example/", "timeout_s": 3}),
+            UpdateEndpoint("ep_0", {"url": "https://b.example/", "timeout": 3}),
             ("acme", "test"),
             "endpoint/ep_0",
-            {"url": "https://a.example/", "timeout_s": None},
-            {"url": "https://b.example/", "timeout_s": 3},
+            {"url": "https://a.example/", "timeout": None},
+            {"url": "https://b.example/", "timeout": 3},
         ),
         (
             RotateSecret("ep_0", msgspec.structs.replace(SECRET, created_at_ms=9), 0),

@@ -72,13 +72,13 @@ def test_an_id_is_used_once() -> None:
 
 @pytest.mark.parametrize("expected", [None, 3])
 def test_an_update_changes_the_named_fields_and_the_version(expected: int | None) -> None:
-    changes = {"url": "https://y.example", "events": ["b"], "status": "paused", "schedule_s": [0, 9], "timeout_s": 5}
+    changes = {"url": "https://y.example", "events": ["b"], "status": "paused", "schedule": [0, 9], "timeout": 5}
     after = changed(
         url="https://y.example",
         events=("b",),
         status="paused",
-        schedule_s=(0.0, 9.0),
-        timeout_s=5.0,
+        schedule=(0.0, 9.0),
+        timeout=5.0,
         version=4,
         epoch=4,
         updated_at_ms=NOW,
@@ -87,8 +87,8 @@ def test_an_update_changes_the_named_fields_and_the_version(expected: int | None
 
 
 def test_null_takes_an_override_back() -> None:
-    where = directory(changed(timeout_s=5.0, schedule_s=(0.0,), rate_limit=1.0))
-    change = decide(UpdateEndpoint("ep_1", {"timeout_s": None, "schedule_s": None, "rate_limit": None}), where)
+    where = directory(changed(timeout=5.0, schedule=(0.0,), rate_limit=1.0))
+    change = decide(UpdateEndpoint("ep_1", {"timeout": None, "schedule": None, "rate_limit": None}), where)
     assert change.value == changed(version=4, updated_at_ms=NOW)
 
 
@@ -140,12 +140,12 @@ INVALID: list[tuple[str, Any, str]] = [
     ("headers", {"Webhook-Id": "x"}, "is set by the service"),
     ("headers", {"X-Bota-Signature": "x"}, "is set by the service"),
     ("headers", {f"X-{number}": "" for number in range(31)}, "headers: at most 30"),
-    ("schedule_s", [], "schedule: 1 to 100"),
-    ("schedule_s", [1] * 101, "schedule: 1 to 100"),
-    ("schedule_s", [-1], "schedule: each delay"),
-    ("schedule_s", [7 * 86_400 + 1], "schedule: each delay"),
-    ("timeout_s", 0.05, "timeout: 0.1 to 60"),
-    ("timeout_s", 61, "timeout: 0.1 to 60"),
+    ("schedule", [], "schedule: 1 to 100"),
+    ("schedule", [1] * 101, "schedule: 1 to 100"),
+    ("schedule", [-1], "schedule: each delay"),
+    ("schedule", [7 * 86_400 + 1], "schedule: each delay"),
+    ("timeout", 0.05, "timeout: 0.1 to 60"),
+    ("timeout", 61, "timeout: 0.1 to 60"),
     ("max_in_flight", 0, "max_in_flight: 1 to 1000"),
     ("max_in_flight", 1001, "max_in_flight: 1 to 1000"),
     ("rate_limit", 0, "rate_limit: 0.001 to"),
@@ -158,7 +158,7 @@ MISTYPED: list[tuple[str, Any]] = [
     ("status", "asleep"),
     ("headers", {"X": 1}),
     ("ordering", "lifo"),
-    ("timeout_s", "5"),
+    ("timeout", "5"),
     ("max_in_flight", 1.5),
     ("secrets", [{}]),
     ("metadata", []),
@@ -186,11 +186,11 @@ def test_a_value_of_another_type_is_refused_with_its_place(field: str, value: An
         ("url", "https://" + "x" * 2040),
         ("events", ["a"] * 500),
         ("description", "x" * 1024),
-        ("timeout_s", 0.1),
-        ("timeout_s", 60),
+        ("timeout", 0.1),
+        ("timeout", 60),
         ("max_in_flight", 1000),
         ("rate_limit", 0.001),
-        ("schedule_s", [0, 7 * 86_400]),
+        ("schedule", [0, 7 * 86_400]),
         ("headers", {"X-Mine": "x" * 4096}),
         ("metadata", {str(number): "" for number in range(50)}),
     ],
@@ -220,7 +220,7 @@ def test_a_strange_tenant_or_profile_is_refused(tenant: str, profile: str, sente
 
 
 def test_all_problems_are_said_at_once() -> None:
-    code, detail = refused(UpdateEndpoint("ep_1", {"url": "", "events": [], "timeout_s": 99}))
+    code, detail = refused(UpdateEndpoint("ep_1", {"url": "", "events": [], "timeout": 99}))
     assert code == "invalid"
     assert [part.partition(":")[0] for part in detail.split("; ")] == ["url", "events", "timeout"]
 
@@ -336,7 +336,7 @@ def test_what_was_missed_while_disabled_is_replayed_only_when_asked_for_and_once
 def test_from_pause_to_disabled_nothing_is_kept_any_more() -> None:
     where = alive(PAUSE, DISABLE, RESUME)
     assert not where.replays
-    assert [hold.kind for hold in where.endpoint("ep_1").holds] == ["disabled"]  # type: ignore[union-attr]
+    assert [suspension.kind for suspension in where.endpoint("ep_1").suspensions] == ["disabled"]  # type: ignore[union-attr]
     assert "enable it before" in refused(PAUSE, alive(DISABLE))[1]
 
 
@@ -362,9 +362,9 @@ def test_a_replay_that_has_ended_stays_as_it_is() -> None:
 
 def test_a_disablement_ends_where_the_log_was_when_everybody_knew() -> None:
     later = command_record.CloseSuspension("ep_1", {0: 12, 1: 6})
-    hold = alive(DISABLE, RESUME, later).endpoint("ep_1").holds[-1]  # type: ignore[union-attr]
-    assert hold.end == {0: 12, 1: 7}
-    assert alive(PAUSE, RESUME, later).endpoint("ep_1").holds[-1].end == {0: 9, 1: 7}  # type: ignore[union-attr]
+    suspension = alive(DISABLE, RESUME, later).endpoint("ep_1").suspensions[-1]  # type: ignore[union-attr]
+    assert suspension.end == {0: 12, 1: 7}
+    assert alive(PAUSE, RESUME, later).endpoint("ep_1").suspensions[-1].end == {0: 9, 1: 7}  # type: ignore[union-attr]
 
 
 def test_replays_leave_with_their_endpoint_and_the_oldest_when_there_are_many() -> None:
@@ -387,7 +387,7 @@ def test_a_state_under_the_key_of_another_is_not_read(key: str) -> None:
 
 def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     where = directory()
-    where.put_turn(DeliveryRevision(id="dlv_old", number=1))
+    where.put_revision(DeliveryRevision(id="dlv_old", number=1))
     changes = registry_.decide(
         command_record.Command(
             id="c",
@@ -400,8 +400,8 @@ def test_turns_are_kept_by_delivery_and_old_ones_leave() -> None:
     )
     for change in changes:
         registry.apply(where, change.key, registry.encode(change.value))
-    assert [change.key for change in changes] == ["turn/dlv_1", "turn/dlv_old"]
-    assert where.turns == {"dlv_1": DeliveryRevision(id="dlv_1", number=5, cancel=True)}
+    assert [change.key for change in changes] == ["revision/dlv_1", "revision/dlv_old"]
+    assert where.revisions == {"dlv_1": DeliveryRevision(id="dlv_1", number=5, cancel=True)}
 
 
 # --- health ---------------------------------------------------------------------------------------------------------

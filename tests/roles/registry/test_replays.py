@@ -29,7 +29,7 @@ NOW = 1_000
 REPLAY = Replay(
     id="rpl", tenant="acme", mode="live", endpoint_id="", reason="replay", begin={0: 1}, end={0: 9}, types=("a.*",)
 )
-ADVANCE = AdvanceReplay("rpl", {0: 4}, 3, "running", aside=2, skipped=1)
+ADVANCE = AdvanceReplay("rpl", {0: 4}, 3, "running", parked=2, skipped=1)
 
 
 def endpoint(name: str, **fields: Any) -> Endpoint:
@@ -64,7 +64,7 @@ def test_a_replay_begins_with_nothing_done_whatever_it_is_said_to_be() -> None:
 
 def test_its_progress_is_kept() -> None:
     made = state(asked(), ADVANCE)
-    assert (made.state, made.done, made.sent, made.aside, made.skipped) == ("running", {0: 4}, 3, 2, 1)
+    assert (made.state, made.done, made.sent, made.parked, made.skipped) == ("running", {0: 4}, 3, 2, 1)
 
 
 def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_changes_that_not() -> None:

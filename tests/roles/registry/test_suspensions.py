@@ -12,7 +12,7 @@ from app.core.records.command import CommandAction
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions as registry_
 from app.roles.registry.role import _MAX_STATE_BYTES
-from app.roles.registry.suspensions import MAX_HOLD_OFFSETS, MAX_HOLDS
+from app.roles.registry.suspensions import MAX_SUSPENSION_OFFSETS, MAX_SUSPENSIONS
 
 PARTITIONS = 1_000
 #: a log that has had so many records in each partition
@@ -71,19 +71,22 @@ def test_many_holds_of_a_thousand_partitions_fit() -> None:
     life.cycle("disabled")
     for _ in range(30):
         life.cycle("paused")
-    kinds = [hold.kind for hold in life.endpoint.holds]
+    kinds = [suspension.kind for suspension in life.endpoint.suspensions]
     assert kinds == ["disabled", "paused", "paused", "paused"], "the newest, and the disablement that can be recovered"
-    assert sum(len(hold.begin) + len(hold.end or {}) for hold in life.endpoint.holds) <= MAX_HOLD_OFFSETS
+    assert (
+        sum(len(suspension.begin) + len(suspension.end or {}) for suspension in life.endpoint.suspensions)
+        <= MAX_SUSPENSION_OFFSETS
+    )
     life.do(command_record.RecoverEndpoint("ep_1", "rpl_recover"))
     assert life.where.replays["rpl_recover"].begin == _places(1, PARTITIONS)
     for _ in range(10):
         life.cycle("disabled")
-    assert [hold.since_ms for hold in life.endpoint.holds] == [38, 39, 40, 41]
+    assert [suspension.since_ms for suspension in life.endpoint.suspensions] == [38, 39, 40, 41]
 
 
 def test_with_few_partitions_the_latest_are_remembered() -> None:
     life = Life(12)
     for number in range(20):
         life.cycle("disabled" if number % 5 == 0 else "paused")
-    assert [hold.since_ms for hold in life.endpoint.holds] == list(range(21 - MAX_HOLDS, 21))
+    assert [suspension.since_ms for suspension in life.endpoint.suspensions] == list(range(21 - MAX_SUSPENSIONS, 21))
     assert msgspec.json.decode(registry.encode(life.endpoint) or b"", type=Endpoint) == life.endpoint

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint, EndpointStatus, Suspension
 from app.core.model.replay import Replay
-from app.core.records.dead_letter import is_put_aside, released
-from app.roles.replay.eligibility import STALLED_S, aside_until, workable
+from app.core.records.dead_letter import is_parked, released
+from app.roles.replay.eligibility import STALLED_S, parked_until, workable
 from app.roles.replay.merge import OldestFirstQueue, TimestampMerge
 from app.roles.replay.pacing import UnattemptedWindow, window_of
 from tests.fakes.log import MemoryRecord
@@ -57,17 +57,17 @@ def test_the_oldest_replay_of_each_endpoint_that_is_active_or_gone_can_be_worked
 def test_a_resume_ends_where_the_next_pause_began_to_put_aside() -> None:
     own = Suspension(kind="paused", since_ms=50, begin={0: 0}, end={0: 9}, dead_begin=3)
     job = replay(dead_begin=3)
-    assert aside_until(endpoint(holds=(own,)), job) is None
+    assert parked_until(endpoint(suspensions=(own,)), job) is None
     later = Suspension(kind="paused", since_ms=100, begin={0: 9}, dead_begin=8)
-    assert aside_until(endpoint(holds=(own, later)), job) == 8
+    assert parked_until(endpoint(suspensions=(own, later)), job) == 8
     earlier = Suspension(kind="disabled", since_ms=10, begin={0: 0}, end={0: 1}, dead_begin=1)
-    assert aside_until(endpoint(holds=(earlier, own)), job) is None
+    assert parked_until(endpoint(suspensions=(earlier, own)), job) is None
 
 
 def test_what_waits_for_a_resume_has_the_endpoints_key_and_the_reason_paused() -> None:
-    aside = record(0)._replace(headers=[("reason", b"paused")])
-    assert is_put_aside(aside, b"ep") and not is_put_aside(aside, b"ep2")
-    assert not is_put_aside(aside._replace(headers=[("reason", b"exhausted")]), b"ep")
+    parked = record(0)._replace(headers=[("reason", b"paused")])
+    assert is_parked(parked, b"ep") and not is_parked(parked, b"ep2")
+    assert not is_parked(parked._replace(headers=[("reason", b"exhausted")]), b"ep")
 
 
 def test_a_delivery_that_goes_on_keeps_all_headers_but_those_of_its_end() -> None:

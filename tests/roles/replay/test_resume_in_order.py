@@ -20,7 +20,7 @@ from app.core.directory import Directory
 from app.core.model.delivery import Delivery
 from app.core.records import delivery as delivery_record
 from app.core.records.command import CancelReplay, Command, CommandAction, RemoveEndpoint, UpdateEndpoint
-from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.dead_letter import PARKED
 from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.records.registry import apply, encode
 from app.core.topics.names import TopicName
@@ -132,7 +132,7 @@ class World(Stage):
         if endpoint.ordering == "fifo":
             self._put(TopicName.DELIVERIES_ORDERED, b"{}", headers)
         elif endpoint.status == "paused":
-            self._put(TopicName.DELIVERIES_DEAD, b"{}", headers + PUT_ASIDE)
+            self._put(TopicName.DELIVERIES_DEAD, b"{}", headers + PARKED)
         else:
             self._put(TopicName.DELIVERIES, b"{}", headers)
 
@@ -162,7 +162,7 @@ class World(Stage):
         cancelled = endpoint is None or endpoint.status == "disabled"
         if not cancelled and endpoint.status == "paused":
             if delivery.arrival is None:
-                self._put(TopicName.DELIVERIES_DEAD, b"{}", delivery_record.encode(delivery) + PUT_ASIDE)
+                self._put(TopicName.DELIVERIES_DEAD, b"{}", delivery_record.encode(delivery) + PARKED)
             else:
                 back = [*delivery_record.encode(delivery), *comes_back(delivery.arrival)]
                 self._put(TopicName.DELIVERIES_ORDERED, b"{}", back)
@@ -209,7 +209,7 @@ class World(Stage):
             now = (self.read, self.handled, self.log.partitions[TopicName.DELIVERIES_ORDERED, NUMBER][-1:])
             waits = self.known() is not None and self.known().status == "disabled"
             ended = waits or all(each.state in ("done", "cancelled") for each in self.feed.directory.replays.values())
-            if before == now and ended and not self.partition.tables["held"]:
+            if before == now and ended and not self.partition.tables["waiting"]:
                 return
             before = now
         raise AssertionError("it never came to rest")

@@ -187,7 +187,7 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
     assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 10, "other": 9}
     assert Counter(endpoint for endpoint, _ in given(stage, TopicName.DELIVERIES_DEAD)) == {"held": 10}
     done = stage.replay()
-    assert (done.state, done.sent, done.aside, done.skipped) == ("done", 19, 10, 10)
+    assert (done.state, done.sent, done.parked, done.skipped) == ("done", 19, 10, 10)
 
 
 async def test_a_trial_that_takes_too_long_says_so(stage: Stage) -> None:
@@ -204,7 +204,7 @@ async def test_a_paused_endpoints_deliveries_are_put_aside_as_fan_out_does_it(st
     stage.do(CreateReplay(span(stage, "ep")))
     await stage.start()
     await stage.clock.advance(2)
-    assert (stage.replay().state, stage.replay().sent, stage.replay().aside) == ("done", 0, 3)
+    assert (stage.replay().state, stage.replay().sent, stage.replay().parked) == ("done", 0, 3)
     aside = stage.log.of(TopicName.DELIVERIES_DEAD)
     assert [each.header("reason") for each in aside] == ["paused"] * 3
     stage.reactivate("resume")

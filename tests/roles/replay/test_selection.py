@@ -161,10 +161,10 @@ def test_each_endpoint_has_outcomes_of_its_own() -> None:
 def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
     piece, wanted = EventChunk(), event()
     piece.want(wanted, record(3), ("a", "b"))
-    piece.made("a", "e", "aside")
+    piece.made("a", "e", "park")
     piece.made("stranger", "e", "deliver")
     assert piece.chosen(wanted, record(3)) == ["b"]
-    assert piece.repeated(wanted, record(3)) == [("a", "aside")]
+    assert piece.repeated(wanted, record(3)) == [("a", "park")]
     assert piece.repeated(event(name="another"), record(4)) == []
 
 
@@ -198,12 +198,12 @@ def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold(
     hold = Suspension(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
     piece = EventChunk()
     piece.want(event(key="k"), record(0, 9_000_000), ("ep",))
-    assert piece.since_ms(job, endpoint(holds=(hold,))) == 440_000, "the producer's clock is ahead"
+    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 440_000, "the producer's clock is ahead"
     assert piece.since_ms(job, endpoint()) == 8_940_000
     piece.want(event(key="k"), record(1, 400_000), ("ep",))
-    assert piece.since_ms(job, endpoint(holds=(hold,))) == 340_000
+    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 340_000
     piece.want(event(key="k"), record(2, -1), ("ep",))
-    assert piece.since_ms(job, endpoint(holds=(hold,))) == 0
+    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 0
 
 
 def test_a_span_is_looked_for_from_an_hour_before_its_first_event_on() -> None:

@@ -152,7 +152,7 @@ def test_a_dead_one_that_is_retried_with_success_unblocks_its_line() -> None:
 
 
 def test_what_comes_back_is_the_head_of_its_line_again_and_nothing_leaves_before_it() -> None:
-    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "aside"), (3, "arrive")])
+    line, orders = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "parked"), (3, "arrive")])
     assert (orders[2:], line.waiting, line.flying) == ([[], [StoreRecord(3)]], (0, 1, 3), -1)
     line, let = go_on(line, 4)
     assert (line.flying, let) == (0, [ReleaseNext(0)])
@@ -163,7 +163,7 @@ def test_what_comes_back_is_the_head_of_its_line_again_and_nothing_leaves_before
 
 
 def test_a_dead_one_that_is_retried_in_a_pause_is_the_head_of_its_line_again() -> None:
-    line, _ = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "settle", 0, "aside")], block=True)
+    line, _ = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "settle", 0, "parked")], block=True)
     assert (line.blocked, line.waiting) == (-1, (0, 1))
 
 
@@ -216,7 +216,7 @@ def test_those_held_leave_behind_all_others_each_once_whatever_is_read_again(dat
             settled += [line.flying] if kind == "settle" else []
             released = released if kind == "settle" else released[:-1]
             line, orders = settle(
-                line, offset, line.flying, "aside" if kind == "come back" else "delivered", block=True
+                line, offset, line.flying, "parked" if kind == "come back" else "delivered", block=True
             )
         else:
             continue

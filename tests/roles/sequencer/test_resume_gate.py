@@ -12,7 +12,7 @@ from app.core.model.replay import Replay
 from app.core.records.ordered import GateStep
 from app.roles.sequencer.resume_gate import ResumeGate, arrive, comes_back, obey, prefix
 
-OPEN, ASIDE, HELD = ResumeGate(), ResumeGate(3, "aside", "s"), ResumeGate(3, "held", "s")
+OPEN, ASIDE, HELD = ResumeGate(), ResumeGate(3, "parking", "s"), ResumeGate(3, "holding", "s")
 
 
 def directory(resume: str | None = None, **fields: Any) -> Directory:
@@ -38,20 +38,20 @@ AGAIN = directory("running", status="paused")
 @pytest.mark.parametrize(
     ("gate", "known", "way", "move", "state"),
     [
-        (OPEN, ACTIVE, "enter", "none", "open"),
-        (OPEN, RESUMED, "enter", "none", "open"),  # nothing was put aside here
-        (OPEN, PAUSED, "aside", "none", "aside"),
-        (OPEN, DISABLED, "enter", "none", "open"),  # dispatch cancels it
-        (OPEN, GONE, "enter", "none", "open"),
-        (OPEN, directory(status="paused", ordering="none"), "enter", "none", "open"),
-        (ASIDE, PAUSED, "aside", "none", "aside"),
-        (ASIDE, RESUMED, "aside", "none", "aside"),
-        (ASIDE, ACTIVE, "hold", "none", "held"),  # nobody would bring it
-        (ASIDE, DISABLED, "hold", "none", "held"),
-        (ASIDE, directory("running", ordering="none"), "hold", "none", "held"),
-        (HELD, RESUMED, "hold", "none", "held"),
-        (HELD, AGAIN, "aside", "retreat", "aside"),
-        (HELD, GONE, "hold", "none", "held"),
+        (OPEN, ACTIVE, "enqueue", "none", "open"),
+        (OPEN, RESUMED, "enqueue", "none", "open"),  # nothing was put aside here
+        (OPEN, PAUSED, "park", "none", "parking"),
+        (OPEN, DISABLED, "enqueue", "none", "open"),  # dispatch cancels it
+        (OPEN, GONE, "enqueue", "none", "open"),
+        (OPEN, directory(status="paused", ordering="none"), "enqueue", "none", "open"),
+        (ASIDE, PAUSED, "park", "none", "parking"),
+        (ASIDE, RESUMED, "park", "none", "parking"),
+        (ASIDE, ACTIVE, "hold", "none", "holding"),  # nobody would bring it
+        (ASIDE, DISABLED, "hold", "none", "holding"),
+        (ASIDE, directory("running", ordering="none"), "hold", "none", "holding"),
+        (HELD, RESUMED, "hold", "none", "holding"),
+        (HELD, AGAIN, "park", "park held", "parking"),
+        (HELD, GONE, "hold", "none", "holding"),
     ],
 )
 def test_an_arrival_goes_where_a_resume_finds_it_or_behind_what_one_brings(
@@ -59,7 +59,7 @@ def test_an_arrival_goes_where_a_resume_finds_it_or_behind_what_one_brings(
 ) -> None:
     moved, found, does = arrive(gate, 9, "ep", known, resumed=False)
     assert (found, does, moved.state) == (way, move, state)
-    assert arrive(gate, 9, "ep", known, resumed=True) == (gate, "enter", "none")
+    assert arrive(gate, 9, "ep", known, resumed=True) == (gate, "enqueue", "none")
 
 
 def test_a_pause_ends_the_stint_of_a_resume() -> None:
@@ -68,45 +68,45 @@ def test_a_pause_ends_the_stint_of_a_resume() -> None:
 
 
 def test_what_comes_back_stops_its_line_while_the_endpoint_is_paused() -> None:
-    assert comes_back(OPEN, 9, "ep", PAUSED) == (ResumeGate(9, "aside"), True)
+    assert comes_back(OPEN, 9, "ep", PAUSED) == (ResumeGate(9, "parking"), True)
     assert comes_back(HELD, 9, "ep", AGAIN) == (HELD, True)
     for known in (ACTIVE, RESUMED, DISABLED, GONE):
         assert comes_back(OPEN, 9, "ep", known) == (OPEN, False)
 
 
 def test_a_resume_goes_through_its_steps() -> None:
-    gate, move = obey(OPEN, 4, GateStep("aside", "a"), "ep", RESUMED)
-    assert (gate, move) == (ResumeGate(4, "aside", "a"), "retreat, go on")
-    gate, move = obey(gate, 5, GateStep("held", "a"), "ep", RESUMED)
-    assert (gate, move) == (ResumeGate(5, "held", "a"), "none")
-    assert obey(gate, 4, GateStep("aside", "a"), "ep", RESUMED) == (gate, "none"), "read again"
-    assert obey(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (ResumeGate(6), "let go")
+    gate, move = obey(OPEN, 4, GateStep("parking", "a"), "ep", RESUMED)
+    assert (gate, move) == (ResumeGate(4, "parking", "a"), "park held, release next")
+    gate, move = obey(gate, 5, GateStep("holding", "a"), "ep", RESUMED)
+    assert (gate, move) == (ResumeGate(5, "holding", "a"), "none")
+    assert obey(gate, 4, GateStep("parking", "a"), "ep", RESUMED) == (gate, "none"), "read again"
+    assert obey(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (ResumeGate(6), "release all")
 
 
 def test_a_worker_that_was_replaced_moves_nothing() -> None:
-    gate, _ = obey(HELD, 4, GateStep("aside", "new"), "ep", RESUMED)
-    for to in ("held", "open"):
+    gate, _ = obey(HELD, 4, GateStep("parking", "new"), "ep", RESUMED)
+    for to in ("holding", "open"):
         assert obey(gate, 5, GateStep(to, "s"), "ep", RESUMED) == (gate, "none")
 
 
-@pytest.mark.parametrize("stint", ["", "s"])
-def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(stint: str) -> None:
+@pytest.mark.parametrize("resume_run", ["", "s"])
+def test_a_gate_that_is_given_up_opens_only_where_no_resume_is_to_come(resume_run: str) -> None:
     for known in (PAUSED, RESUMED, AGAIN):
         held, _, _ = arrive(HELD, 4, "ep", ACTIVE, resumed=False)  # when nothing was to come
-        assert obey(held, 5, GateStep("open", stint), "ep", known) == (held, "none")
-        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (ASIDE, "none")
+        assert obey(held, 5, GateStep("open", resume_run), "ep", known) == (held, "none")
+        assert obey(ASIDE, 5, GateStep("open", resume_run), "ep", known) == (ASIDE, "none")
     for known in (ACTIVE, DISABLED, GONE):
-        assert obey(ASIDE, 5, GateStep("open", stint), "ep", known) == (ResumeGate(5), "let go")
+        assert obey(ASIDE, 5, GateStep("open", resume_run), "ep", known) == (ResumeGate(5), "release all")
 
 
 @pytest.mark.parametrize("known", [ACTIVE, DISABLED, GONE, directory("running", ordering="none")])
 def test_the_begin_of_a_resume_that_has_ended_meanwhile_puts_nothing_aside(known: Directory) -> None:
-    assert obey(HELD, 5, GateStep("aside", "late"), "ep", known) == (HELD, "none")
+    assert obey(HELD, 5, GateStep("parking", "late"), "ep", known) == (HELD, "none")
 
 
 def test_only_a_removed_endpoint_has_its_lines_let_go_though_its_gate_is_open() -> None:
     assert obey(OPEN, 5, GateStep("open"), "ep", ACTIVE) == (OPEN, "none")
-    assert obey(OPEN, 5, GateStep("open"), "ep", GONE) == (ResumeGate(5), "let go")
+    assert obey(OPEN, 5, GateStep("open"), "ep", GONE) == (ResumeGate(5), "release all")
 
 
 def test_the_directory_knows_for_whom_something_is_still_brought() -> None:

@@ -104,8 +104,8 @@ class Stage:
         )
         return self._record([*delivery_record.encode(delivery), *comes_back(offset)], name.encode(), 0)
 
-    def step(self, to: GateState, stint: str = "") -> MemoryRecord:
-        return self._record(step(to, stint), None, 0)
+    def step(self, to: GateState, resume_run: str = "") -> MemoryRecord:
+        return self._record(step(to, resume_run), None, 0)
 
     def resume(self, state: ReplayState) -> None:
         """The registry's record of it; the endpoint is active."""
@@ -143,7 +143,7 @@ async def test_one_of_a_key_leaves_at_a_time_and_keys_do_not_wait_for_each_other
     await stage.give(stage.settled(1), stage.settled(2, key="other"))
     assert stage.released()[2:] == [("b", "1"), ("c", "3")]
     await stage.give(stage.settled(3))
-    assert stage.partition.tables["held"] == {}
+    assert stage.partition.tables["waiting"] == {}
 
 
 async def test_a_new_worker_goes_on_from_the_tables(stage: Stage) -> None:
@@ -185,7 +185,7 @@ async def test_what_is_given_up_is_dead_before_the_tables_forget_it(stage: Stage
     stage.log.hold("deliveries.dead")
     stage.app.give(stage.partition, stage._record(instruction("drop", "k"), None, 0))
     await stage.log.seen("deliveries.dead", 1)
-    assert len(stage.partition.tables["held"]) == 2
+    assert len(stage.partition.tables["waiting"]) == 2
     stage.log.release("deliveries.dead")
     await stage.give(stage.arrival("c"))
     assert stage.released()[-1] == ("c", "4")
@@ -209,9 +209,9 @@ async def test_what_is_dropped_is_dead_with_its_reason(stage: Stage) -> None:
 async def test_a_record_that_is_none_of_ours_is_passed_over(stage: Stage) -> None:
     key = ("ordering-key", b"k")
     poison: list[list[tuple[str, Any]]] = [
-        [("order", b"explode"), key],
-        [("settled", b"0"), ("outcome", b"eaten"), key],
-        [("settled", b"9" * 5000), ("outcome", b"delivered"), key],
+        [("instruction", b"explode"), key],
+        [("settles", b"0"), ("outcome", b"eaten"), key],
+        [("settles", b"9" * 5000), ("outcome", b"delivered"), key],
         [("ordering-key", b"k" * 600)],
         [("ordering-key", b"\xff")],
         [("ordering-key", None)],
@@ -233,7 +233,7 @@ async def test_an_arrival_that_is_too_large_or_has_an_empty_header_blocks_nothin
     assert stage.released()[1:] == [("next", "2")]
 
 
-@pytest.mark.parametrize("table", ["line", "held"])
+@pytest.mark.parametrize("table", ["queues", "waiting"])
 async def test_a_table_that_holds_nonsense_counts_as_empty(stage: Stage, table: str) -> None:
     await stage.give(stage.arrival("a"), stage.arrival("b"))
     kept = stage.partition.tables[table]
@@ -243,7 +243,7 @@ async def test_a_table_that_holds_nonsense_counts_as_empty(stage: Stage, table: 
 
 
 async def test_a_gate_whose_name_is_no_text_stops_nothing(stage: Stage) -> None:
-    stage.partition.tables["line"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(ResumeGate(5, "aside", "s"))}
+    stage.partition.tables["queues"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(ResumeGate(5, "parking", "s"))}
     await stage.give(stage.arrival("a"))
     assert stage.released() == [("a", "0")]
 
@@ -251,9 +251,9 @@ async def test_a_gate_whose_name_is_no_text_stops_nothing(stage: Stage) -> None:
 async def test_lines_at_rest_leave_the_table_after_a_while(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.settled(0))
     await stage.give(stage.arrival("x", "other", at_ms=30_000))
-    assert len(stage.partition.tables["line"]) == 2
+    assert len(stage.partition.tables["queues"]) == 2
     await stage.give(stage.arrival("y", "other", at_ms=61_000))
-    assert len(stage.partition.tables["line"]) == 1
+    assert len(stage.partition.tables["queues"]) == 1
 
 
 # --- pause and resume -----------------------------------------------------------------------------------------------
@@ -267,18 +267,18 @@ async def test_what_arrives_in_a_pause_is_put_aside_and_what_comes_back_waits_in
     await stage.give(stage.back("a", 0, attempts=2), stage.arrival("c"), stage.arrival("x", "other"))
     assert stage.dead() == [("c", "paused"), ("x", "paused")] and stage.released() == [("a", "0")]
     stage.resume("running")
-    await stage.give(stage.arrival("d"), stage.step("aside", "s"))
+    await stage.give(stage.arrival("d"), stage.step("parking", "s"))
     assert stage.dead()[2:] == [("d", "paused")]
     assert stage.released()[1:] == [("a", "0")], "it goes on when the resume begins"
     again = stage.log.of("deliveries")[-1]
-    assert (again.header("attempts"), again.header("settled"), again.header("resumed")) == ("2", None, None)
+    assert (again.header("attempts"), again.header("settles"), again.header("resumed")) == ("2", None, None)
 
 
 async def test_a_resume_goes_before_what_is_held_until_the_gate_is_opened(stage: Stage) -> None:
     stage.feed.directory.put_endpoint(endpoint(status="paused"))
     await stage.give(stage.arrival("a"), stage.arrival("b"))
     stage.resume("running")
-    await stage.give(stage.step("aside", "s"), stage.arrival("a", resumed=True), stage.step("held", "s"))
+    await stage.give(stage.step("parking", "s"), stage.arrival("a", resumed=True), stage.step("holding", "s"))
     await stage.give(stage.arrival("c"), stage.arrival("x", "other"), stage.arrival("b", resumed=True))
     assert stage.released() == [("a", "3")], "nothing of another key leaves either: it may have to wait, too"
     await stage.give(stage.settled(3), stage.step("open", "s"))
@@ -290,10 +290,10 @@ async def test_a_resume_goes_before_what_is_held_until_the_gate_is_opened(stage:
 
 async def test_what_a_gate_has_let_go_is_let_go_again_when_its_record_is_read_again(stage: Stage) -> None:
     stage.resume("running")
-    await stage.give(stage.step("aside", "s"), stage.step("held", "s"), stage.arrival("a"), stage.arrival("b"))
+    await stage.give(stage.step("parking", "s"), stage.step("holding", "s"), stage.arrival("a"), stage.arrival("b"))
     stage.log.hold("deliveries")
     stage.app.give(stage.partition, stage.step("open", "s"))
-    await stage.app.pulse.until(lambda: b"ep\nk" in stage.partition.tables["line"])
+    await stage.app.pulse.until(lambda: b"ep\nk" in stage.partition.tables["queues"])
     await stage.stop()
     stage.log.release("deliveries")
     before = len(stage.released())
@@ -308,11 +308,6 @@ async def test_one_that_comes_back_though_its_line_has_gone_on_is_not_lost(stage
     await stage.give(stage.back("a", 0, attempts=4))  # it was retried on request
     assert stage.dead() == [("a", "paused")]
     assert stage.log.of("deliveries.dead")[0].header("arrival") is None, "its resume brings it as a new arrival"
-
-
-async def test_an_older_versions_settlement_of_what_it_has_put_aside_itself_lets_the_line_go_on(stage: Stage) -> None:
-    await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "aside"))
-    assert stage.released() == [("a", "0"), ("b", "1")]
 
 
 async def test_a_delivery_is_judged_by_a_directory_that_knows_what_its_fan_out_knew(stage: Stage) -> None:
@@ -330,7 +325,7 @@ async def test_a_delivery_is_judged_by_a_directory_that_knows_what_its_fan_out_k
 @pytest.mark.parametrize("how", ["cancelled", "disabled", "removed"])
 async def test_a_gate_that_nobody_opens_is_opened_by_the_sequencer_itself(stage: Stage, how: str) -> None:
     stage.resume("running")
-    await stage.give(stage.step("aside", "s"), stage.step("held", "s"), stage.arrival("a"))
+    await stage.give(stage.step("parking", "s"), stage.step("holding", "s"), stage.arrival("a"))
     await stage.stop()
     stage.start()
     stage.app.partitions.append(stage.partition)  # and no record comes
@@ -359,17 +354,17 @@ async def test_a_removed_endpoints_lines_leave_the_table_also_those_that_were_bl
     await stage.give(stage.step("open"))
     assert stage.released()[1:] == [("b", "1")]
     await stage.give(stage.settled(1, "cancelled"))
-    assert stage.partition.tables["held"] == {}
+    assert stage.partition.tables["waiting"] == {}
     stage.feed.directory.put_endpoint(endpoint())
     await stage.give(stage.arrival("x", "other", at_ms=61_000))
-    assert list(stage.partition.tables["line"]) == [b"ep\nother"], "neither its lines nor its gate"
+    assert list(stage.partition.tables["queues"]) == [b"ep\nother"], "neither its lines nor its gate"
 
 
 async def test_what_was_decided_before_the_partition_moved_is_not_written(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stage.give(stage.arrival("a"), stage.arrival("b"))
-    before, append = dict(stage.partition.tables["line"]), stage.log.append
+    before, append = dict(stage.partition.tables["queues"]), stage.log.append
 
     async def moved_meanwhile(topic: str, **record: Any) -> asyncio.Future[int]:
         if topic == "deliveries.dead":
@@ -380,7 +375,7 @@ async def test_what_was_decided_before_the_partition_moved_is_not_written(
     stage.app.give(stage.partition, stage._record([*instruction("drop", "k")], None, 0))
     await stage.app.acked(stage.app.give(MemoryPartition(3), stage.arrival("c", "other")))  # after the first
     assert stage.dead() == [("b", "ordering_dropped")]
-    assert stage.partition.tables["line"] == before
+    assert stage.partition.tables["queues"] == before
 
 
 @pytest.mark.parametrize("bound", ["_PART_OUTPUTS", "_PART_RECORDS", "_PART_BYTES"])
@@ -405,7 +400,7 @@ async def test_what_a_long_line_gives_up_is_read_while_there_is_room_for_it(stag
     read, append = stage.partition.read, stage.log.append
 
     def noted(table: str, key: bytes) -> bytes | None:
-        reads.extend([key] if table == "held" else [])
+        reads.extend([key] if table == "waiting" else [])
         return read(table, key)
 
     async def crowded(topic: str, **record: Any) -> asyncio.Future[int]:
@@ -423,4 +418,4 @@ async def test_what_a_long_line_gives_up_is_read_while_there_is_room_for_it(stag
     stage.log.crowd(False)
     await stage.app.acked(batch)
     assert stage.dead() == [(name, "ordering_dropped") for name in names[1:]]
-    assert len(stage.partition.tables["held"]) == 1, "what is under way"
+    assert len(stage.partition.tables["waiting"]) == 1, "what is under way"

@@ -1,4 +1,4 @@
-"""What a dispatch worker knows of the turns of deliveries, and which copies wait for the end of a request."""
+"""What a dispatch worker knows of the revisions of deliveries, and which copies wait for the end of a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.model.delivery import Delivery, DeliveryRevision
 from app.ports.registry import DirectoryFeed
 from app.roles.dispatch.role.settler import OpenDelivery
 
-#: turns that this worker has read itself, before the registry tells of them
+#: revisions that this worker has read itself, before the registry tells of them
 _REMEMBERED = 10_000
 
 #: of a delivery: its id, which a later event may have again, and where its event is
@@ -37,20 +37,20 @@ class InFlightRequests:
     def fate(self, work: OpenDelivery) -> supersession.CopyDisposition | Literal["held"]:
         """What becomes of it; held: it is given back by `landed`."""
         delivery = work.delivery
-        known = self._feed.directory.turns
-        if not (delivery.turn or known or self._read):
+        known = self._feed.directory.revisions
+        if not (delivery.revision or known or self._read):
             return "go"
         newest = known.get(delivery.id)
         if newest is not None and not supersession.concerns(newest, delivery):
             newest = None
-        if delivery.turn:
+        if delivery.revision:
             self._remember(delivery)
         read = self._read.get(_name(delivery))
         if read is not None and (newest is None or read.number > newest.number):
             newest = read
         fate = supersession.fate(delivery, newest)
         flight = self._flights.get(_name(delivery))
-        if flight is not None and delivery.asked is not None and fate != "pass":
+        if flight is not None and delivery.manual is not None and fate != "pass":
             flight.behind.append(work)
             return "held"
         return fate
@@ -88,8 +88,8 @@ class InFlightRequests:
     def _remember(self, delivery: Delivery) -> None:
         name = _name(delivery)
         known = self._read.get(name)
-        if known is None or known.number < delivery.turn:
-            self._read[name] = DeliveryRevision(id=delivery.id, number=delivery.turn, source=delivery.source)
+        if known is None or known.number < delivery.revision:
+            self._read[name] = DeliveryRevision(id=delivery.id, number=delivery.revision, source=delivery.source)
             self._read.move_to_end(name)
             if len(self._read) > _REMEMBERED:
                 self._read.popitem(last=False)

@@ -120,7 +120,7 @@ class Pump:
             epoch=endpoint.epoch,
             open_since_ms=self._open_since_ms(endpoint),
             again=delivery.waiting_since_ms > 0,
-            urgent=delivery.asked is not None,
+            urgent=delivery.manual is not None,
         )
         if answer is not None:
             self._put_off(work, answer, answer.why)

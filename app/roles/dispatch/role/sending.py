@@ -106,7 +106,7 @@ class Sending:
     def wait_limit_ms(self, work: OpenDelivery) -> int:
         """For how long the delivery may wait for an attempt."""
         endpoint = self._feed.directory.endpoint(work.delivery.endpoint_id)
-        schedule = () if endpoint is None else endpoint.schedule_s or get_or_standard(endpoint.profile).schedule_s
+        schedule = () if endpoint is None else endpoint.schedule or get_or_standard(endpoint.profile).schedule_s
         return waiting.limit_ms(schedule, scale=self._time_scale, least_ms=self._least_wait_ms)
 
     def overloaded(self, work: OpenDelivery, since_ms: int) -> None:

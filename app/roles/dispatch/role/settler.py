@@ -102,7 +102,7 @@ class Settler:
         self._meter.count("retry_scheduled_total", rung=rung)
         attempts = work.delivery.attempts + 1
         waiting = msgspec.structs.replace(
-            work.delivery, attempts=attempts, due_at_ms=due_at_ms, waiting_since_ms=0, asked=None
+            work.delivery, attempts=attempts, due_at_ms=due_at_ms, waiting_since_ms=0, manual=None
         )
         self._write(work, attempt, self._rungs[rung], waiting, signal=signal)
 
@@ -145,7 +145,7 @@ class Settler:
         self._meter.count("deliveries_total", outcome="dead")
         if reason == "paused" and work.delivery.arrival is not None and is_ordered(work.delivery):
             # Its resume finds it in its line: behind it nothing leaves.
-            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, asked=None)
+            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, manual=None)
             self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
             return
         self._meter.count("dead_letters_total", reason=reason)
@@ -158,7 +158,7 @@ class Settler:
             extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
         extra.append(("died-at", b"%d" % self._clock.now_ms()))
         ended = msgspec.structs.replace(
-            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, asked=None, released=None
+            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, manual=None, released=None
         )
         self._write(work, attempt, self._dead, ended, extra, "dead", signal)
 
@@ -171,7 +171,7 @@ class Settler:
             bundle.close()
 
     def passed_over(self, work: OpenDelivery) -> None:
-        """A newer turn of the delivery is on its way, or has ended it: this copy leaves no trace."""
+        """A newer revision of the delivery is on its way, or has ended it: this copy leaves no trace."""
         self._meter.count("deliveries_superseded_total")
         self._write(work, None)
 

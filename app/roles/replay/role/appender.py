@@ -12,7 +12,7 @@ import msgspec
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.replay import Replay
-from app.core.records.dead_letter import PUT_ASIDE
+from app.core.records.dead_letter import PARKED
 from app.core.records.headers import RecordHeader
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
@@ -103,7 +103,7 @@ class PacedAppender:
         self.around = around
         #: partition → the lowest offset that is not finished; of deliveries.dead (resume) or events.raw
         self.done = dict(replay.done)
-        self.sent, self.aside, self.skipped = replay.sent, replay.aside, replay.skipped
+        self.sent, self.parked, self.skipped = replay.sent, replay.parked, replay.skipped
         #: since when it appends, in this turn
         self.since: float | None = None
         #: asked to make room
@@ -229,7 +229,7 @@ class PacedAppender:
         return (
             dict(self.done),
             self.sent - above["deliver"],
-            self.aside - above["aside"],
+            self.parked - above["park"],
             self.skipped - above["skip"],
         )
 
@@ -240,7 +240,7 @@ class PacedAppender:
 
     def _count(self, fate: eligibility.ReplayRoute) -> None:
         self.sent += fate == "deliver"
-        self.aside += fate == "aside"
+        self.parked += fate == "park"
         self.skipped += fate == "skip"
 
     async def append(self, items: Sequence[ReplayedDelivery]) -> list[eligibility.ReplayRoute]:
@@ -253,7 +253,7 @@ class PacedAppender:
             fates.append(fate)
             if endpoint is None or fate == "skip":
                 continue
-            headers = item.headers if fate == "deliver" else item.headers + PUT_ASIDE
+            headers = item.headers if fate == "deliver" else item.headers + PARKED
             if fate == "deliver":
                 self._expect(item)
             acks.append(
@@ -273,7 +273,7 @@ class PacedAppender:
         return fates
 
     def _topic(self, item: ReplayedDelivery, endpoint: Endpoint, fate: eligibility.ReplayRoute) -> str:
-        if fate == "aside":
+        if fate == "park":
             return self._dead
         return self._ordered if endpoint.ordering == "fifo" and item.has_ordering_key else self._deliveries
 

@@ -177,8 +177,8 @@ class ReplayRun:
 
     def progress(self, state: Literal["running", "done"]) -> AdvanceReplay:
         """What the registry is told."""
-        done, sent, aside, skipped = self.giving.told()
-        return AdvanceReplay(self.id, done, sent, state, aside, skipped)
+        done, sent, parked, skipped = self.giving.told()
+        return AdvanceReplay(self.id, done, sent, state, parked, skipped)
 
     async def run(self) -> bool:
         """Until there is nothing to do now; False: there will be later. Raises a `HookstreamError` to begin again."""

@@ -67,9 +67,9 @@ class ParkedReplay:
             asked_s, end = self._clock.monotonic(), await self._dead_end()
 
     async def _behind_a_gate(self, queue: merge.OldestFirstQueue, reading: PartitionReader) -> None:
-        stint = GateClient(self._giving)
+        gate = GateClient(self._giving)
         try:
-            await stint.say("aside")
+            await gate.say("parking")
             # what is not ordered follows the rule of the other endpoints
             quiet_s = self._clock.monotonic() + _QUIET_S
             while True:
@@ -80,14 +80,14 @@ class ParkedReplay:
                 if at_s >= quiet_s:
                     break
                 await self._clock.sleep(_AGAIN_S)
-            await stint.heard(await stint.say("held"))
+            await gate.heard(await gate.say("holding"))
             await self._give(queue, reading, await self._dead_end())
             if self._until() is None:
-                await stint.heard(await stint.say("open"))
+                await gate.heard(await gate.say("open"))
         except (StopReplay, asyncio.CancelledError):
             try:
                 async with asyncio.timeout(_FAREWELL_S):
-                    await stint.give_up()
+                    await gate.give_up()
             except TimeoutError:
                 pass  # the sequencer does it by itself, a little later
             raise
@@ -107,7 +107,7 @@ class ParkedReplay:
             found = True
 
     def _until(self) -> int | None:
-        return eligibility.aside_until(self._giving.endpoint(), self._giving.replay)
+        return eligibility.parked_until(self._giving.endpoint(), self._giving.replay)
 
     async def _dead_end(self) -> int:
         end = (await self._around.reader.ends(self._dead, [self._number]))[self._number]
@@ -120,7 +120,7 @@ class ParkedReplay:
             self._giving.look()
             batches = await reading.poll((self._number,), timeout_ms=POLL_MS, max_records=POLLED)
             for record in batches.get(self._number, ()):
-                if (until is None or record.offset < until) and dead_letter.is_put_aside(record, self._key):
+                if (until is None or record.offset < until) and dead_letter.is_parked(record, self._key):
                     queue.add(record)
             queue.moved(await reading.position(self._number))
 

@@ -135,7 +135,7 @@ class EventSelector:
         for topic, those in self._handed_out(endpoints, TopicName.DELIVERIES_DEAD):
             async for record in self._told(topic, those, max(0, self._replay.created_at_ms - _CLOCKS_MS)):
                 if mine in record.headers:
-                    fate: eligibility.ReplayRoute = "aside" if ("reason", b"paused") in record.headers else "deliver"
+                    fate: eligibility.ReplayRoute = "park" if ("reason", b"paused") in record.headers else "deliver"
                     key = (record.key or b"").decode("utf-8", "replace")
                     piece.made(key, _header(record.headers, "event-id"), fate)
 
@@ -188,8 +188,7 @@ class EventSelector:
         """Deliveries that were given up, some without an attempt, and those that wait for a resume."""
         resumed = {each.id.encode() for each in endpoints if selection.waits_for_resume(each, self._archive.directory)}
         async for record in self._told(self._archive.topics.name(TopicName.DELIVERIES_DEAD), numbers, since_ms):
-            aside = ("reason", b"paused") in record.headers
-            if not aside:
+            if ("reason", b"paused") not in record.headers:
                 _named(piece, record, "dead")
             elif record.key in resumed:
                 _named(piece, record, "retrying")

@@ -40,7 +40,7 @@ class PartitionMemory:
         #: (record time, line or gate, applied) of those at rest, oldest first
         self.resting: deque[tuple[int, bytes, int]] = deque()
         self._gates = resume_gate.prefix(partition.number)
-        for name, stored in partition.scan("line", self._gates):
+        for name, stored in partition.scan("queues", self._gates):
             known = _known(_gate, stored)
             if known is not None:
                 self.gates[self._endpoint(name)] = known
@@ -48,7 +48,7 @@ class PartitionMemory:
                     self.resting.append((0, name, known.applied))
 
     def gate_name(self, endpoint: str) -> bytes:
-        """The key of its gate in the table `line`."""
+        """The key of its gate in the table `queues`."""
         return self._gates + endpoint.encode()
 
     def endpoint_of(self, name: bytes) -> str | None:
@@ -83,12 +83,12 @@ class TableChanges:
         """As it is now."""
         if name in self.lines:
             return self.lines[name] or key_queue.KeyQueue()
-        return _known(_line, self.partition.read("line", name)) or key_queue.KeyQueue()
+        return _known(_line, self.partition.read("queues", name)) or key_queue.KeyQueue()
 
     def lines_of(self, endpoint: str) -> Iterator[bytes]:
         """The names of all lines of an endpoint."""
         prefix = f"{endpoint}\n".encode()
-        stored = [name for name, _ in self.partition.scan("line", prefix)]
+        stored = [name for name, _ in self.partition.scan("queues", prefix)]
         yield from dict.fromkeys([*stored, *(name for name in self.lines if name.startswith(prefix))])
 
     def gate(self, endpoint: str) -> ResumeGate:
@@ -101,12 +101,12 @@ class TableChanges:
             return
         name = self.memory.gate_name(endpoint)
         self.gates[name] = self.memory.gates[endpoint] = moved
-        log.info("sequencer.gate", endpoint=endpoint, state=moved.state, stint=moved.stint, at=moved.applied)
+        log.info("sequencer.gate", endpoint=endpoint, state=moved.state, run=moved.resume_run, at=moved.applied)
         if moved.state == "open":
             self.memory.rests(at_ms, name, moved.applied)
 
     def encoded(self) -> dict[bytes, bytes | None]:
-        """What has changed in the table `line`."""
+        """What has changed in the table `queues`."""
         changed: dict[bytes, key_queue.KeyQueue | ResumeGate | None] = {**self.lines, **self.gates}
         return {name: _encoder.encode(value) if value is not None else None for name, value in changed.items()}
 
@@ -147,7 +147,7 @@ class TableChanges:
     def given_up(self) -> Iterator[StoredRecord]:
         """The records for deliveries.dead, one at a time; to be written before the tables forget them."""
         for kept, reason in self._given_up:
-            entry = _known(_held, self.partition.read("held", kept)) if isinstance(kept, bytes) else kept
+            entry = _known(_held, self.partition.read("waiting", kept)) if isinstance(kept, bytes) else kept
             if entry is not None:
                 key, value, headers = entry
                 why = reason.encode()
@@ -172,7 +172,7 @@ class TableChanges:
 
     def _kept(self, name: bytes, offset: int) -> StoredRecord | None:
         place = _place(name, offset)
-        stored = self.held[place] if place in self.held else self.partition.read("held", place)
+        stored = self.held[place] if place in self.held else self.partition.read("waiting", place)
         return _known(_held, stored)
 
 

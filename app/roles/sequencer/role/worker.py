@@ -161,8 +161,8 @@ class SequencerRole:
         with parts.outputs(last.offset + 1) as bundle:
             for key, value, headers in work.released:
                 bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
-            remember(partition, "held", work.held, bundle)
-            remember(partition, "line", work.encoded(), bundle)
+            remember(partition, "waiting", work.held, bundle)
+            remember(partition, "queues", work.encoded(), bundle)
         return records[taken:]
 
     async def _append(
@@ -229,7 +229,7 @@ class SequencerRole:
         if isinstance(said, OperatorInstruction):
             return (key_queue.skip if said.order == "skip" else key_queue.drop)(line, offset)
         assert isinstance(said, Settlement)
-        if said.outcome == "aside":
+        if said.outcome == "parked":
             return self._come_back(work, read, line, said)
         after, orders = key_queue.settle(line, offset, said.arrival, said.outcome, block=self._blocks(endpoint))
         if after.blocked != line.blocked:
@@ -247,7 +247,7 @@ class SequencerRole:
         if move != "none":
             self._move(work, read, move)
             line = work.line(read.name)
-        if way == "aside":
+        if way == "park":
             return key_queue.put_aside(line, offset)
         if way == "hold":
             return key_queue.arrive(line, offset, hold=True)
@@ -268,10 +268,10 @@ class SequencerRole:
         elif offset > line.applied:  # its line has gone on without it: it comes back as a new one
             return self._arrive(work, read, line, resumed=False)
         if offset <= line.applied or said.arrival not in (line.flying, line.blocked):
-            return key_queue.settle(line, offset, said.arrival, "aside", block=False)
+            return key_queue.settle(line, offset, said.arrival, "parked", block=False)
         moved, stops = gates.comes_back(work.gate(endpoint), offset, endpoint, self._feed.directory)
         work.move_gate(endpoint, moved, read.record.timestamp)
-        line, orders = key_queue.settle(line, offset, said.arrival, "aside", block=False)
+        line, orders = key_queue.settle(line, offset, said.arrival, "parked", block=False)
         if not stops:
             line, more = key_queue.go_on(line, offset)
             orders = [*orders, *more]
@@ -292,12 +292,12 @@ class SequencerRole:
             orders: list[key_queue.QueueAction] = []
             if move == "none":
                 orders = key_queue.again(line, offset)
-            if gone and move == "let go":  # nobody will ever skip what blocks it
+            if gone and move == "release all":  # nobody will ever skip what blocks it
                 line, orders = key_queue.unblock(line, offset)
-            if move in ("retreat", "retreat, go on"):
+            if move in ("park held", "park held, release next"):
                 line, orders = key_queue.retreat(line)
-            if move in ("retreat, go on", "let go"):
-                line, more = (key_queue.let_go if move == "let go" else key_queue.go_on)(line, offset)
+            if move in ("park held, release next", "release all"):
+                line, more = (key_queue.let_go if move == "release all" else key_queue.go_on)(line, offset)
                 orders = [*orders, *more]
             if orders or line != work.line(name):
                 self._put(work, name, read.record, line, orders)
@@ -326,4 +326,4 @@ class SequencerRole:
 
 
 def _is_back(said: ordered_record.OrderedRecord) -> bool:
-    return isinstance(said, Settlement) and said.outcome == "aside"
+    return isinstance(said, Settlement) and said.outcome == "parked"
