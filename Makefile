@@ -15,7 +15,7 @@ help: ## Show this list
 install: ## Install what running needs: system packages, .venv, the broker's jars
 	@scripts/bootstrap run
 
-setup: ## Install what running and testing need, also PostgreSQL, Chromium and npm packages
+setup: ## Install what running and testing need, also PostgreSQL, Prometheus, Chromium and npm packages
 	@scripts/bootstrap
 
 hooks: ## Install the pre-commit hooks, and let git blame skip the commits that only moved code
@@ -28,12 +28,12 @@ run: install ## Start Kafka, all roles and a demo receiver, and send every produ
 check: lint types imports unit ## Run lint, types, import rules and the unit tests (a minute)
 
 lint: ## Check style and common mistakes with ruff
-	@.venv/bin/ruff check app tests
-	@.venv/bin/ruff format --check -q app tests
+	@.venv/bin/ruff check app tests monitoring
+	@.venv/bin/ruff format --check -q app tests monitoring
 
 format: ## Format the code and fix what ruff can fix
-	@.venv/bin/ruff check -q --fix app tests
-	@.venv/bin/ruff format -q app tests
+	@.venv/bin/ruff check -q --fix app tests monitoring
+	@.venv/bin/ruff format -q app tests monitoring
 
 types: ## Check types with mypy, strictly
 	@.venv/bin/mypy
@@ -45,8 +45,9 @@ imports: ## Check the import rules of docs/architecture.md
 unit: ## Run the unit tests (ARGS='tests/core -k watermark' for some)
 	@$(PY) -m pytest -q $(if $(ARGS),$(ARGS),tests $(SLOW:%=--ignore=tests/%))
 
-generate: ## Write what is generated from the code: tables in docs, schemas/records, schemas/openapi.json
+generate: ## Write what is generated from the code: tables in docs, schemas, dashboards and alert rules
 	@$(PY) -m tests.architecture
+	@$(PY) -m monitoring
 
 test: setup check ## Run everything: the checks, and all tests with a real Kafka, real receivers and real processes
 	@$(PY) -m pytest -q -n 3 --dist loadfile tests/integration tests/contracts tests/e2e tests/faults

@@ -18,7 +18,7 @@ from tests.architecture.test_documents import ROOT, each_document, prose
 #: about releases and names that are no more
 _PAST = {"CHANGELOG.md", "upgrading.md"}
 _CODE = re.compile(r"`([^`\n]+)`")
-_FOLDERS = ("app", "docs", "schemas", "scripts", "tests", "topics")
+_FOLDERS = ("app", "docs", "monitoring", "schemas", "scripts", "tests", "topics")
 _BELOW_APP = tuple(path.name for path in (ROOT / "app").iterdir() if path.is_dir() and not path.name.startswith("_"))
 _PATH = re.compile(rf"({'|'.join((*_FOLDERS, *_BELOW_APP))})/[\w./<>*\- ]*")
 _MODULE = re.compile(r"python -m ((?:tests|app)[\w.]*)")

@@ -1,0 +1,34 @@
+"""The table of all alerts with links to their runbooks."""
+
+from __future__ import annotations
+
+import re
+
+from monitoring import causes, objectives
+
+_PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
+
+_HEAD = """# Runbooks
+
+One page for each alert of `monitoring/rules/hookstream.yaml`: what one sees, what it means for customers, three
+commands to begin with, causes and remedies. Critical alerts wake somebody, warnings are looked at during the day, infos
+are shown. [Dashboards and alerts](../operations.md#dashboards-and-alerts) says how to load the rules.
+
+In the commands, `HOST` is the address of a process, `T` a tenant; commands for a tenant also take `--mode` and a key
+([operations](../operations.md)).
+
+| alert | severity | fires when |
+|---|---|---|
+"""
+
+
+def text() -> str:
+    """The page."""
+    rows: dict[str, list[str]] = {}
+    summaries: dict[str, str] = {}
+    for alert in (*objectives.alerts(), *causes.ALERTS):
+        rows.setdefault(alert.name, []).append(alert.severity)
+        summaries.setdefault(alert.name, _PLACEHOLDER.sub("…", alert.summary))
+    return _HEAD + "".join(
+        f"| [{name}]({name}.md) | {', '.join(severities)} | {summaries[name]} |\n" for name, severities in rows.items()
+    )
