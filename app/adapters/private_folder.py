@@ -10,7 +10,7 @@ import structlog
 logger = structlog.get_logger(__name__)
 
 #: what the service puts into the folder; other files that are there are somebody else's business
-_OURS = ("kafka", "tables", "lines", "health")
+_OURS = ("kafka", "tables", "queues", "health")
 _OUR_FILES = ("secret.keys", "admin.token", "readmodel.sqlite3*", "up.json", "up.new", "demo.port")
 
 

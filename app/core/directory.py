@@ -288,8 +288,8 @@ class Directory:
             if not resumes:
                 del self._resumes[old.endpoint_id]
 
-    def brings(self, endpoint_id: str) -> bool:
-        """Whether a resume is going on, or still to come, that brings what is put aside for the endpoint."""
+    def has_open_resume(self, endpoint_id: str) -> bool:
+        """Whether a resume runs, or is still to come, that delivers what is parked for the endpoint."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None or endpoint.status == "disabled":
             return False

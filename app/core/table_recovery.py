@@ -37,11 +37,11 @@ _decoder = msgspec.msgpack.Decoder(list[object])
 
 def later_state(old: bytes | None, new: bytes | None) -> bool:
     """Of a value that begins with the last offset applied: whether `new` may replace `old`."""
-    known, fresh = _fields(old), _fields(new)
+    known, fresh = fields_of(old), fields_of(new)
     return known is None or fresh is None or _applied(fresh) >= _applied(known)
 
 
-def _fields(value: bytes | None) -> list[object] | None:
+def fields_of(value: bytes | None) -> list[object] | None:
     try:
         return _decoder.decode(value) if value else None
     except (ValueError, RecursionError):

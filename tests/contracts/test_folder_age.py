@@ -15,12 +15,12 @@ from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.table_recovery import TRUSTED_S, TableRecovery
 from app.roles.sequencer.key_queue import KeyQueue
-from app.roles.sequencer.table_versions import later_line
+from app.roles.sequencer.table_versions import later_queue
 from tests.fakes.clock import FakeClock
 
 LINE = b"ep\nk"
 PLACE = TP("hookstream.sequencer-queues-changelog", 0)
-BUSY = msgspec.msgpack.encode(KeyQueue(applied=10, flying=10))
+BUSY = msgspec.msgpack.encode(KeyQueue(applied=10, in_flight=10))
 
 
 @asynccontextmanager
@@ -35,7 +35,7 @@ async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TR
         client_id="c",
         session_s=10.0,
     )
-    table = app.batch_table("queues", 1, None, TableRecovery(later_line, trusted_s))
+    table = app.batch_table("queues", 1, None, TableRecovery(later_queue, trusted_s))
     table.data._clock = clock
     yield table
     await table.close()

@@ -12,28 +12,28 @@ from app.roles.fanout.sequences import later_count
 from app.roles.health.transitions import HealthState
 from app.roles.sequencer.key_queue import KeyQueue
 from app.roles.sequencer.resume_gate import ResumeGate
-from app.roles.sequencer.table_versions import later_line
+from app.roles.sequencer.table_versions import later_queue
 
 encode = msgspec.msgpack.encode
 
 
 def test_a_line_never_goes_back() -> None:
-    new, old = encode(KeyQueue(applied=1047)), encode(KeyQueue(applied=842, flying=524, waiting=(545, 568)))
-    assert not later_line(new, old), "it would wait for ever for what has been settled"
-    assert later_line(old, new)
-    assert later_line(None, old)
+    new, old = encode(KeyQueue(applied=1047)), encode(KeyQueue(applied=842, in_flight=524, waiting=(545, 568)))
+    assert not later_queue(new, old), "it would wait for ever for what has been settled"
+    assert later_queue(old, new)
+    assert later_queue(None, old)
 
 
 @pytest.mark.parametrize(
-    "busy", [KeyQueue(5, flying=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "parking", "s")]
+    "busy", [KeyQueue(5, in_flight=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "parking", "s")]
 )
 def test_only_what_is_at_rest_is_removed(busy: KeyQueue | ResumeGate) -> None:
-    assert not later_line(encode(busy), None)
+    assert not later_queue(encode(busy), None)
 
 
 @pytest.mark.parametrize("resting", [KeyQueue(5), ResumeGate(5)])
 def test_what_is_at_rest_is_removed(resting: KeyQueue | ResumeGate) -> None:
-    assert later_line(encode(resting), None)
+    assert later_queue(encode(resting), None)
 
 
 def test_the_health_of_an_endpoint_never_goes_back_and_may_be_forgotten() -> None:
@@ -50,4 +50,4 @@ def test_a_count_never_goes_back(known: int, said: int) -> None:
 @example(None, b"\x91\xa1\x80")  # text that is not UTF-8: not a DecodeError of msgspec
 @given(st.binary(max_size=20) | st.none(), st.binary(max_size=20) | st.none())
 def test_anything_can_be_compared(old: bytes | None, new: bytes | None) -> None:
-    later_line(old, new), later_state(old, new), later_count(old, new)
+    later_queue(old, new), later_state(old, new), later_count(old, new)

@@ -121,7 +121,7 @@ async def test_what_a_replaced_worker_writes_late_stops_no_line(
         early = {each.key: each for each in reversed(records) if each.value}
         for each in early.values():  # as from a worker that stood still since then
             await kafka.send_and_wait(changelog, each.value, key=each.key, partition=each.partition)
-        shutil.rmtree(tmp_path / "lines")
+        shutil.rmtree(tmp_path / "queues")
         await running.start()
         await append(running, 40, 60, keys=2)
         await box.until(lambda: len(set(box.ids())) == 60)

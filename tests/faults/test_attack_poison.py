@@ -249,7 +249,7 @@ async def test_poison_in_every_topic_stops_nothing(broker: RealBroker, prefix: s
             assert any("offset" in each for each in told if each["event"] == name), name
         assert await running.stop() == 0
         # Second act: what was put into the changelogs is read when a disk is new.
-        for folder in ("tables", "lines"):
+        for folder in ("tables", "queues"):
             for path in (tmp_path / folder).iterdir():
                 path.rename(tmp_path / f"{folder}.{path.name}")
         await running.start()

@@ -98,7 +98,7 @@ def _is_of(name: bytes, endpoint_id: str) -> bool:
 
 def _shown(name: bytes, value: bytes) -> dict[str, Any]:
     line = msgspec.msgpack.decode(value, type=KeyQueue)
-    state = "blocked" if line.blocked >= 0 else "under way" if line.flying >= 0 else "at rest"
+    state = "blocked" if line.blocked >= 0 else "under way" if line.in_flight >= 0 else "at rest"
     if state == "at rest" and line.waiting:
         state = "stopped"
     return {

@@ -29,7 +29,7 @@ class Settlement(msgspec.Struct, frozen=True):
 class OperatorInstruction(msgspec.Struct, frozen=True):
     """What an operator wants of a line."""
 
-    order: Literal["skip", "drop"]
+    instruction: Literal["skip", "drop"]
 
 
 class GateStep(msgspec.Struct, frozen=True):

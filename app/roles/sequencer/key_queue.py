@@ -1,23 +1,23 @@
-"""Deliveries of one ordering key to one endpoint, one after the other: what is under way, and what has to wait.
+"""The key queue: deliveries of one ordering key to one endpoint, of which at most one is in flight.
 
 Rules of this file (DESIGN guarantee 5)
-- A line is one endpoint and one ordering key. At most one delivery of it is under way; the others wait in the order in
-  which they arrived.
-- A settlement names the arrival that it settles. One that is neither the arrival under way nor the dead one that blocks
-  the line says nothing new.
-- `applied` is the last offset of the topic that the line knows. What is read again after a crash changes nothing. Only
-  the record that let go what is under way asks that it be released once more, since the release may not have been
-  written. Nothing else does: what is under way may be in the midst of its retries.
-- A delivery that comes back because its endpoint is paused is the head of its line again. Nothing leaves the line until
-  somebody lets it go on, so that what waits in a line is always older than what was put aside behind it.
-- During the last steps of a resume fresh arrivals are *held* at the tail of their line: what the resume still brings
-  goes before them, and they leave when their endpoint's gate is opened (roles/sequencer/resume_gate.py).
-- A delivery that has ended as dead blocks its line or not, as the endpoint wants it. A blocked line only grows, until
-  somebody skips the dead one, retries it with success, or drops all. Skipping also gives up on what is under way and
-  never comes back.
+- A key queue belongs to one endpoint and one ordering key. At most one of its deliveries is in flight; the others wait
+  in the order in which they arrived.
+- A settlement names the arrival that it settles. It has no effect unless that arrival is in flight, or is the dead one
+  that blocks the queue.
+- `applied` is the last offset of the topic that the queue has processed. Records that are read again after a crash
+  change nothing. Only the record that released the delivery in flight releases it again, because the release may not
+  have been written. No other record does, because the delivery may be between two of its retries.
+- A delivery that returns because its endpoint is paused becomes the head of its queue again. Nothing leaves the queue
+  until the endpoint takes deliveries, so what waits in a queue is always older than what was parked behind it.
+- During the last steps of a resume new arrivals are *held* at the tail of their queue: parked deliveries, which the
+  resume appends, go before them. They leave when the endpoint's gate opens (roles/sequencer/resume_gate.py).
+- A delivery that ended as dead blocks its queue if the endpoint's `on_exhausted` is `block`. A blocked queue only grows
+  until an operator skips the dead delivery or drops all, or a retry of it succeeds. An operator can also skip a
+  delivery in flight that is never settled.
 
-    arrival ──▶ [waiting] ──▶ release ──▶ under way ──▶ settled ──▶ the next one
-                                              │ dead, and the endpoint says block
+    arrival ──▶ [waiting] ──▶ released ──▶ in flight ──▶ settled ──▶ the next one
+                                              │ dead, and on_exhausted is block
                                               ▼
                                            blocked ──▶ skip ──▶ the next one
 """
@@ -30,23 +30,27 @@ import msgspec
 
 from app.core.records.ordered import SettledAs
 
-#: deliveries that may wait in one line
+#: deliveries that may wait in one queue
 MAX_WAITING = 10_000
 
 
 class KeyQueue(msgspec.Struct, frozen=True, array_like=True):
-    """The value of the table `queues`. Offsets are of the line's partition of deliveries.ordered."""
+    """The value of the table `queues`; its key is the endpoint's id, a line feed and the ordering key.
 
+    All numbers but `held` are offsets in the queue's partition of deliveries.ordered.
+    """
+
+    #: the last record processed; -1: none
     applied: int = -1
-    #: the arrival under way; -1: none
-    flying: int = -1
+    #: the arrival in flight; -1: none
+    in_flight: int = -1
     #: waiting arrivals, ascending
     waiting: tuple[int, ...] = ()
-    #: the dead arrival that the line waits behind; -1: it is not blocked
+    #: the dead arrival that blocks the queue; -1: it is not blocked
     blocked: int = -1
-    #: the record that let go what is under way; -1: none
+    #: the record that released the arrival in flight; -1: none is in flight
     cause: int = -1
-    #: how many of the waiting ones, at the tail, are held: they do not leave yet
+    #: how many of the waiting arrivals, counted from the tail, are held until the gate opens
     held: int = 0
 
 
@@ -57,25 +61,25 @@ class ReleaseNext(msgspec.Struct, frozen=True):
 
 
 class ReleaseAgain(msgspec.Struct, frozen=True):
-    """Append it again, unless that was done since these records were first read again."""
+    """Append it again, unless this worker has already released it."""
 
     offset: int
 
 
 class StoreRecord(msgspec.Struct, frozen=True):
-    """Remember this arrival's record."""
+    """Write this arrival's record to the table `waiting`."""
 
     offset: int
 
 
 class DropRecord(msgspec.Struct, frozen=True):
-    """Remember it no longer."""
+    """Remove this arrival's record from the table `waiting`."""
 
     offset: int
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """Put this arrival into deliveries.dead."""
+    """Append this arrival to deliveries.dead."""
 
     offset: int
     reason: Literal["ordering_limit", "ordering_dropped", "paused"]
@@ -85,118 +89,124 @@ QueueAction = ReleaseNext | ReleaseAgain | StoreRecord | DropRecord | DeadLetter
 
 
 def arrive(
-    line: KeyQueue, offset: int, limit: int = MAX_WAITING, *, hold: bool = False
+    queue: KeyQueue, offset: int, limit: int = MAX_WAITING, *, hold: bool = False
 ) -> tuple[KeyQueue, list[QueueAction]]:
-    """A delivery has arrived at `offset`; it goes before those that are held, or is held itself."""
-    if offset <= line.applied:
-        orders = again(line, offset)
-        return line, [StoreRecord(offset), *orders] if is_known(line, offset) else orders
-    line = msgspec.structs.replace(line, applied=offset)
-    if not hold and line.flying < 0 and line.blocked < 0 and len(line.waiting) == line.held:
-        return msgspec.structs.replace(line, flying=offset, cause=offset), [StoreRecord(offset), ReleaseNext(offset)]
-    if len(line.waiting) >= limit:
-        return line, [DeadLetter(offset, "ordering_limit")]
+    """Add the delivery that arrived at `offset`: with `hold` at the tail as held, else before those that are held."""
+    if offset <= queue.applied:
+        actions = again(queue, offset)
+        return queue, [StoreRecord(offset), *actions] if contains(queue, offset) else actions
+    queue = msgspec.structs.replace(queue, applied=offset)
+    if not hold and queue.in_flight < 0 and queue.blocked < 0 and len(queue.waiting) == queue.held:
+        queue = msgspec.structs.replace(queue, in_flight=offset, cause=offset)
+        return queue, [StoreRecord(offset), ReleaseNext(offset)]
+    if len(queue.waiting) >= limit:
+        return queue, [DeadLetter(offset, "ordering_limit")]
     if hold:
-        return msgspec.structs.replace(line, waiting=(*line.waiting, offset), held=line.held + 1), [StoreRecord(offset)]
-    place = len(line.waiting) - line.held
-    waiting = (*line.waiting[:place], offset, *line.waiting[place:])
-    return msgspec.structs.replace(line, waiting=waiting), [StoreRecord(offset)]
+        queue = msgspec.structs.replace(queue, waiting=(*queue.waiting, offset), held=queue.held + 1)
+        return queue, [StoreRecord(offset)]
+    place = len(queue.waiting) - queue.held
+    waiting = (*queue.waiting[:place], offset, *queue.waiting[place:])
+    return msgspec.structs.replace(queue, waiting=waiting), [StoreRecord(offset)]
 
 
-def put_aside(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """A delivery has arrived at `offset` that does not enter the line: a resume brings it later."""
-    if offset <= line.applied:
-        return line, again(line, offset)
-    return msgspec.structs.replace(line, applied=offset), [DeadLetter(offset, "paused")]
+def park(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Park the delivery that arrived at `offset`: it stays out of the queue until a resume appends it again."""
+    if offset <= queue.applied:
+        return queue, again(queue, offset)
+    return msgspec.structs.replace(queue, applied=offset), [DeadLetter(offset, "paused")]
 
 
 def settle(
-    line: KeyQueue, offset: int, settled: int, outcome: SettledAs, *, block: bool
+    queue: KeyQueue, offset: int, arrival: int, outcome: SettledAs, *, block: bool
 ) -> tuple[KeyQueue, list[QueueAction]]:
-    """The record at `offset` says what became of the arrival at `settled`; one that is `parked` is to be kept anew."""
-    if offset <= line.applied:
-        return line, again(line, offset)
-    line = msgspec.structs.replace(line, applied=offset)
-    if settled == line.blocked and outcome in ("delivered", "cancelled"):  # it was retried after its end
-        return unblock(line, offset)
-    if settled == line.blocked and outcome == "parked":
-        return msgspec.structs.replace(line, blocked=-1, waiting=(settled, *line.waiting)), []
-    if settled != line.flying:
-        return line, []
+    """Apply the settlement of `arrival` that was read at `offset`; one that is `parked` waits again as the head."""
+    if offset <= queue.applied:
+        return queue, again(queue, offset)
+    queue = msgspec.structs.replace(queue, applied=offset)
+    if arrival == queue.blocked and outcome in ("delivered", "cancelled"):  # it was retried after it had ended as dead
+        return unblock(queue, offset)
+    if arrival == queue.blocked and outcome == "parked":
+        return msgspec.structs.replace(queue, blocked=-1, waiting=(arrival, *queue.waiting)), []
+    if arrival != queue.in_flight:
+        return queue, []
     if outcome == "parked":
-        return msgspec.structs.replace(line, flying=-1, waiting=(settled, *line.waiting), cause=-1), []
+        return msgspec.structs.replace(queue, in_flight=-1, waiting=(arrival, *queue.waiting), cause=-1), []
     if outcome == "dead" and block:
-        return msgspec.structs.replace(line, flying=-1, blocked=settled, cause=-1), []
-    return _next(msgspec.structs.replace(line, flying=-1), offset, [DropRecord(settled)])
+        return msgspec.structs.replace(queue, in_flight=-1, blocked=arrival, cause=-1), []
+    return _next(msgspec.structs.replace(queue, in_flight=-1), offset, [DropRecord(arrival)])
 
 
-def skip(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """Somebody has said at `offset`: go on behind the dead one, or behind what is under way."""
-    if offset <= line.applied:
-        return line, again(line, offset)
-    line = msgspec.structs.replace(line, applied=offset)
-    if line.blocked >= 0:
-        return unblock(line, offset)
-    if line.flying < 0:
-        return line, []
-    return _next(msgspec.structs.replace(line, flying=-1), offset, [DropRecord(line.flying)])
+def skip(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Apply an operator's `skip` at `offset`: release the next delivery behind the dead one or the one in flight."""
+    if offset <= queue.applied:
+        return queue, again(queue, offset)
+    queue = msgspec.structs.replace(queue, applied=offset)
+    if queue.blocked >= 0:
+        return unblock(queue, offset)
+    if queue.in_flight < 0:
+        return queue, []
+    return _next(msgspec.structs.replace(queue, in_flight=-1), offset, [DropRecord(queue.in_flight)])
 
 
-def unblock(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """The dead one is not to be waited for (any more), as the record at `offset` shows."""
-    if line.blocked < 0:
-        return line, []
-    return _next(msgspec.structs.replace(line, blocked=-1), offset, [DropRecord(line.blocked)])
+def unblock(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Stop waiting for the dead delivery, because of the record at `offset`, and release the next one."""
+    if queue.blocked < 0:
+        return queue, []
+    return _next(msgspec.structs.replace(queue, blocked=-1), offset, [DropRecord(queue.blocked)])
 
 
-def drop(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """Somebody has said at `offset`: give up everything that waits."""
-    if offset <= line.applied:
-        return line, again(line, offset)
-    orders: list[QueueAction] = [DeadLetter(each, "ordering_dropped") for each in line.waiting]
-    if line.blocked >= 0:
-        orders.append(DropRecord(line.blocked))
-    return msgspec.structs.replace(line, applied=offset, waiting=(), blocked=-1, held=0), orders
+def drop(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Apply an operator's `drop` at `offset`: everything that waits becomes a dead letter."""
+    if offset <= queue.applied:
+        return queue, again(queue, offset)
+    actions: list[QueueAction] = [DeadLetter(each, "ordering_dropped") for each in queue.waiting]
+    if queue.blocked >= 0:
+        actions.append(DropRecord(queue.blocked))
+    return msgspec.structs.replace(queue, applied=offset, waiting=(), blocked=-1, held=0), actions
 
 
-def go_on(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """The record at `offset` shows that the endpoint takes deliveries again; those that are held stay."""
-    if line.flying >= 0 or line.blocked >= 0 or len(line.waiting) == line.held:
-        return line, again(line, offset)
-    return _next(line, offset, [])
+def release_next(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Release the head: the record at `offset` shows that the endpoint takes deliveries. Held arrivals stay."""
+    if queue.in_flight >= 0 or queue.blocked >= 0 or len(queue.waiting) == queue.held:
+        return queue, again(queue, offset)
+    return _next(queue, offset, [])
 
 
-def let_go(line: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
-    """The record at `offset` shows that nothing is to be held any more."""
-    return go_on(msgspec.structs.replace(line, held=0) if line.held else line, offset)
+def release_all(queue: KeyQueue, offset: int) -> tuple[KeyQueue, list[QueueAction]]:
+    """Hold nothing any more, because of the record at `offset`, and release the head."""
+    return release_next(msgspec.structs.replace(queue, held=0) if queue.held else queue, offset)
 
 
-def retreat(line: KeyQueue) -> tuple[KeyQueue, list[QueueAction]]:
-    """Those that are held do not stay: a resume brings them later."""
-    if not line.held:
-        return line, []
-    place = len(line.waiting) - line.held
-    orders: list[QueueAction] = [DeadLetter(each, "paused") for each in line.waiting[place:]]
-    return msgspec.structs.replace(line, waiting=line.waiting[:place], held=0), orders
+def park_held(queue: KeyQueue) -> tuple[KeyQueue, list[QueueAction]]:
+    """Park the held arrivals: a later resume appends them again."""
+    if not queue.held:
+        return queue, []
+    place = len(queue.waiting) - queue.held
+    actions: list[QueueAction] = [DeadLetter(each, "paused") for each in queue.waiting[place:]]
+    return msgspec.structs.replace(queue, waiting=queue.waiting[:place], held=0), actions
 
 
-def again(line: KeyQueue, offset: int) -> list[QueueAction]:
-    """`offset` is read again. Its own record asks, too: the release may have found nothing kept yet."""
-    return [ReleaseAgain(line.flying)] if line.flying >= 0 and offset in (line.cause, line.flying) else []
+def again(queue: KeyQueue, offset: int) -> list[QueueAction]:
+    """What to do when the record at `offset` is read again.
+
+    The record of the arrival in flight releases it again, too: when it was released, it may not have been stored.
+    """
+    return [ReleaseAgain(queue.in_flight)] if queue.in_flight >= 0 and offset in (queue.cause, queue.in_flight) else []
 
 
-def is_known(line: KeyQueue, offset: int) -> bool:
-    """Whether the line still has to do with the arrival at `offset`."""
-    return offset in (line.flying, line.blocked) or offset in line.waiting
+def contains(queue: KeyQueue, offset: int) -> bool:
+    """Whether the arrival at `offset` is in flight, waits, or blocks the queue."""
+    return offset in (queue.in_flight, queue.blocked) or offset in queue.waiting
 
 
-def is_idle(line: KeyQueue) -> bool:
-    """Whether nothing of it is under way or waits."""
-    return line.flying < 0 and line.blocked < 0 and not line.waiting
+def is_idle(queue: KeyQueue) -> bool:
+    """Whether the queue has nothing in flight, waiting or blocked."""
+    return queue.in_flight < 0 and queue.blocked < 0 and not queue.waiting
 
 
-def _next(line: KeyQueue, offset: int, orders: list[QueueAction]) -> tuple[KeyQueue, list[QueueAction]]:
-    if len(line.waiting) == line.held:
-        return msgspec.structs.replace(line, cause=-1), orders
-    first, *rest = line.waiting
-    return msgspec.structs.replace(line, flying=first, waiting=tuple(rest), cause=offset), [*orders, ReleaseNext(first)]
+def _next(queue: KeyQueue, offset: int, actions: list[QueueAction]) -> tuple[KeyQueue, list[QueueAction]]:
+    if len(queue.waiting) == queue.held:
+        return msgspec.structs.replace(queue, cause=-1), actions
+    first, *rest = queue.waiting
+    queue = msgspec.structs.replace(queue, in_flight=first, waiting=tuple(rest), cause=offset)
+    return queue, [*actions, ReleaseNext(first)]

@@ -1,18 +1,18 @@
-"""The gate of an endpoint that was paused: what becomes of an ordered delivery that arrives before its resume is over.
+"""The resume gate of an endpoint: what happens to ordered deliveries that arrive while it is paused or resumes.
 
 Rules of this file (DESIGN guarantee 5)
-- For each ordering key what waits in its line is older than what was put aside, and that is older than what is held.
-  A pause puts aside what arrives; a resume brings it back behind what the line has; then the gate is opened.
-- A gate is moved by records of the endpoint's own partition of deliveries.ordered, between the arrivals. So it is
-  certain on which side of it an arrival is, whoever writes and reads at which pace.
-- The steps of a resume carry its *stint*: the steps of a worker that was replaced meanwhile move nothing.
-- Nothing is put aside unless a resume is still to come that brings it; else it is held, and the gate soon opened by
-  the sequencer itself. So nothing stays behind when a resume is cancelled, or its endpoint disabled or removed.
+- For each ordering key, deliveries that wait in the key queue are older than parked ones, and those are older than held
+  ones. A pause parks arrivals; a resume appends them again behind what is in the queue; then the gate opens.
+- A gate is moved by records of the endpoint's own partition of deliveries.ordered, between the arrivals. The offset of
+  an arrival therefore decides on which side of a move it is, whoever writes and reads at which pace.
+- The steps of a resume name their *resume run*: steps of a worker that has been replaced do not move the gate.
+- An arrival is parked only if a resume is still to come that appends it again. Otherwise it is held, and the sequencer
+  itself soon opens the gate. Nothing stays behind when a resume is cancelled, or its endpoint disabled or removed.
 
-              the endpoint is paused                 hold                    open
-    [open] ───────────────────────────▶ [aside] ──────────────▶ [held] ──────────────▶ [open]
-       │              aside (a resume begins)  ▲                   │
-       └───────────────────────────────────────┴───────────────────┘ aside; paused again: those held are put aside, too
+              the endpoint is paused                  holding                    open
+    [open] ───────────────────────────▶ [parking] ──────────────▶ [holding] ──────────────▶ [open]
+       │          parking (a resume begins)  ▲                        │
+       └─────────────────────────────────────┴────────────────────────┘ parking; or paused again: held ones are parked
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ import msgspec
 from app.core.directory import Directory
 from app.core.records.ordered import GateState, GateStep
 
-#: what an arrival does: it enters its line, waits at its tail, or is put aside
+#: what happens to an arrival: it enters its key queue, is held at its tail, or is parked
 Admission = Literal["enqueue", "hold", "park"]
-#: what is done with all lines of the endpoint: the stopped ones go on; the held ones are put aside, or are let go
-GateMove = Literal["none", "release next", "park held", "park held, release next", "release all"]
+#: what happens to all key queues of the endpoint: their heads are released, held arrivals are parked or released
+GateMove = Literal["none", "park held", "park held, release next", "release all"]
 
 
 class ResumeGate(msgspec.Struct, frozen=True, array_like=True):
-    """The value of a gate in the table `line`. An endpoint without one is open."""
+    """The value of a gate in the table `queues`. An endpoint without one has an open gate."""
 
-    #: the last record that has moved it
+    #: the offset of the last record that moved the gate; -1: none
     applied: int = -1
     state: GateState = "open"
-    #: the stint of a resume that moves it; empty: none has begun
+    #: the resume run that moves the gate; empty: no resume has begun
     resume_run: str = ""
 
 
 def prefix(partition: int) -> bytes:
-    """What the keys of a partition's gates begin with (a store in memory holds all partitions in one)."""
+    """The beginning of the table keys of a partition's gates; a store in memory has all partitions in one."""
     return b"\0gate/%d/" % partition
 
 
 def arrive(
     gate: ResumeGate, offset: int, endpoint_id: str, directory: Directory, *, resumed: bool
 ) -> tuple[ResumeGate, Admission, GateMove]:
-    """A delivery has arrived at `offset`; `resumed`: a resume brings it.
+    """Admit the delivery that arrived at `offset`; `resumed`: a resume has appended it.
 
-    The directory must be as recent as the arrival, and where it says that the endpoint is paused as recent as the
-    reading of the record: else the resume that brings the delivery back may be over.
+    The directory must be as recent as the arrival. Where it shows the endpoint as paused, it must be as recent as the
+    reading of the record; otherwise the resume that would append the delivery again may be over.
     """
     if resumed:
         return gate, "enqueue", "none"
     endpoint = directory.endpoint(endpoint_id)
     paused = endpoint is not None and endpoint.status == "paused"
-    wanted = _is_wanted(endpoint_id, directory)
+    returns = _will_resume(endpoint_id, directory)
     if gate.state == "open":
-        if not (paused and wanted):
+        if not (paused and returns):
             return gate, "enqueue", "none"
         return msgspec.structs.replace(gate, applied=offset, state="parking", resume_run=""), "park", "none"
-    if not wanted:
+    if not returns:
         return ResumeGate(offset, "holding"), "hold", "none"
-    if gate.state == "holding" and paused:  # a pause may last longer than lines have room
+    if gate.state == "holding" and paused:  # a pause may last longer than queues have room
         return msgspec.structs.replace(gate, applied=offset, state="parking", resume_run=""), "park", "park held"
     return gate, "park" if gate.state == "parking" else "hold", "none"
 
 
 def comes_back(gate: ResumeGate, offset: int, endpoint_id: str, directory: Directory) -> tuple[ResumeGate, bool]:
-    """A delivery has come back, since its endpoint was paused; whether its line stops.
+    """Apply a delivery's return to its queue because of a pause; the second value is whether the queue stops.
 
     The directory must be as recent as the reading of the record at `offset`.
     """
@@ -81,14 +81,14 @@ def comes_back(gate: ResumeGate, offset: int, endpoint_id: str, directory: Direc
     return gate, stops
 
 
-def obey(
+def apply(
     gate: ResumeGate, offset: int, step: GateStep, endpoint_id: str, directory: Directory
 ) -> tuple[ResumeGate, GateMove]:
-    """The step at `offset`; one that is not the present stint's, or is read again, moves nothing."""
+    """Apply the step at `offset`. A step of another resume run, or one that is read again, does nothing."""
     if offset <= gate.applied:
         return gate, "none"
     if step.to == "parking":
-        if not _is_wanted(endpoint_id, directory):  # it has ended meanwhile, and nobody would bring what is held
+        if not _will_resume(endpoint_id, directory):  # the resume is over; nothing would append parked deliveries
             return gate, "none"
         return ResumeGate(offset, "parking", step.resume_run), "park held, release next"
     if step.resume_run != gate.resume_run and step.resume_run:
@@ -96,14 +96,14 @@ def obey(
     if step.to == "holding":
         return ResumeGate(offset, "holding", step.resume_run), "none"
     finished = step.resume_run and gate.state == "holding"
-    if not finished and directory.brings(endpoint_id):  # the work was given up; another resume is to come
+    if not finished and directory.has_open_resume(endpoint_id):  # this run was given up; another one will come
         return gate, "none"
     if gate.state == "open" and directory.endpoint(endpoint_id) is not None:
         return gate, "none"
     return ResumeGate(offset), "release all"
 
 
-def _is_wanted(endpoint_id: str, directory: Directory) -> bool:
-    """Whether what is put aside now is brought back, in order."""
+def _will_resume(endpoint_id: str, directory: Directory) -> bool:
+    """Whether deliveries that are parked now will be appended again, in order."""
     endpoint = directory.endpoint(endpoint_id)
-    return endpoint is not None and endpoint.ordering == "fifo" and directory.brings(endpoint_id)
+    return endpoint is not None and endpoint.ordering == "fifo" and directory.has_open_resume(endpoint_id)

@@ -1,20 +1,23 @@
-"""Which of two copies of a stored line is the later one."""
+"""Which of two values of a key in the table `queues` is the later one."""
 
 from __future__ import annotations
 
-from app.core.table_recovery import _fields, later_state
+from app.core.table_recovery import fields_of, later_state
 
 
-def later_line(old: bytes | None, new: bytes | None) -> bool:
-    """The same of lines and gates. Only what is at rest is removed: the removal of anything else is an old one."""
-    known = _fields(old)
-    if known is not None and new is None:
-        return not _under_way(known)
+def later_queue(old: bytes | None, new: bytes | None) -> bool:
+    """Whether `new` (None: a tombstone) supersedes `old`, both of a key queue or of a resume gate.
+
+    Only values at rest are ever removed, so a tombstone for any other value is an old one.
+    """
+    fields = fields_of(old)
+    if fields is not None and new is None:
+        return not _is_active(fields)
     return later_state(old, new)
 
 
-def _under_way(fields: list[object]) -> bool:
-    """A line with a delivery in flight, waiting or blocked, or a gate that is shut."""
+def _is_active(fields: list[object]) -> bool:
+    """Whether the value is a queue with a delivery in flight, waiting or blocked, or a gate that is not open."""
     if len(fields) < 2:
         return False
     if isinstance(fields[1], str):

@@ -24,7 +24,7 @@ from app.roles.fanout.role import FanoutRole
 from app.roles.fanout.sequences import later_count
 from app.roles.health.role import HealthRole
 from app.roles.sequencer.role.worker import SequencerRole
-from app.roles.sequencer.table_versions import later_line
+from app.roles.sequencer.table_versions import later_queue
 from app.settings import Settings
 
 #: the tables, each with the seconds after which its store may forget (None: never). What events.raw still holds
@@ -144,14 +144,14 @@ def sequencer_role(
         meter,
         role="sequencer",
         group=group,
-        folder="lines",
+        folder="queues",
         tables={"queues": None, "waiting": None},
-        recovery={"queues": TableRecovery(later_line, TRUSTED_S)},
+        recovery={"queues": TableRecovery(later_queue, TRUSTED_S)},
     )
 
     return SequencerRole(
         app=stream,
-        log_=log,
+        producer=log,
         feed=feed,
         meter=meter,
         deliveries=topics.name(TopicName.DELIVERIES),

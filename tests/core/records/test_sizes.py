@@ -52,7 +52,7 @@ from app.roles.fanout.plan import BatchPlanner, FanoutRules
 from app.roles.health.transitions import AppendNotice, HealthState, observe
 from app.roles.registry.role import RegistryRole
 from app.roles.sequencer import key_queue
-from app.roles.sequencer.role.tables import _entry
+from app.roles.sequencer.role.tables import stored_record
 from app.runtime.reduction import reduced
 from app.runtime.topics import topics_of
 from app.settings import Settings
@@ -248,7 +248,7 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
     )
     room = TOPICS.max_record_bytes - size_of(record)  # a larger one is passed over
     record = record._replace(value=delivery.body + b"x" * room)
-    entry = _entry(record)
+    entry = stored_record(record)
     fits(TopicName.SEQUENCER_WAITING, b"n" * 4096, msgspec.msgpack.encode(entry))
     key, value, own = entry
     fits(TopicName.DELIVERIES, key, value, [*own, ("arrival", b"9" * 19)])
@@ -262,7 +262,9 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
 
 def test_the_longest_line() -> None:
     waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
-    line = key_queue.KeyQueue(applied=10**18, flying=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000)
+    line = key_queue.KeyQueue(
+        applied=10**18, in_flight=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000
+    )
     fits(TopicName.SEQUENCER_QUEUES, b"n" * 4096, msgspec.msgpack.encode(line))
 
 

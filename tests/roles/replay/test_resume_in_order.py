@@ -78,7 +78,7 @@ class World(Stage):
         self.app.partitions.append(self.partition)
         self.sequencer = SequencerRole(
             app=lambda: self.app,
-            log_=self.log,
+            producer=self.log,
             feed=self.late,
             meter=PrometheusMeter(),
             deliveries=TopicName.DELIVERIES,

@@ -169,5 +169,5 @@ class GateClient:
 
     async def give_up(self) -> None:
         """The work has ended before its end: open the gate, unless the resume goes on, or another one is to come."""
-        if not self._around.feed.directory.brings(self._endpoint):
+        if not self._around.feed.directory.has_open_resume(self._endpoint):
             await self._append(ordered.step("open"))

@@ -1,25 +1,24 @@
-"""The sequencer role: deliveries that have to be in order leave one after the other, each line at its own pace.
+"""The sequencer role: releases the ordered deliveries of each ordering key one after the other.
 
-The decisions are in roles/sequencer/key_queue.py and roles/sequencer/resume_gate.py. Here: for each batch of
-deliveries.ordered, load the lines it speaks
-of, decide, append what may leave, and remember the rest. A line is one endpoint and one ordering key; the record of a
-waiting delivery is kept in the table `held`, so that releasing it reads no log.
+The decisions are in roles/sequencer/key_queue.py and roles/sequencer/resume_gate.py. For each batch of
+deliveries.ordered, the worker reads the key queues that its records are about, decides, appends released deliveries to
+`deliveries`, and stores the rest. The record of a waiting delivery is in the table `waiting`, so a release reads no
+log.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import structlog
 
 from app.core.errors import Defect
 from app.core.offsets.progress import RoleReport
-from app.core.records import delivery
-from app.core.records import headers as headers_record
-from app.core.records import ordered as ordered_record
-from app.core.records.ordered import Arrival, GateStep, OperatorInstruction, Settlement
+from app.core.records import delivery, ordered
+from app.core.records.headers import size_of
+from app.core.records.ordered import Arrival, GateStep, OperatorInstruction, OrderedRecord, Settlement
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record
@@ -28,33 +27,34 @@ from app.ports.producer import GroupingProducer, RecordHeaders
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
-from app.roles.sequencer import key_queue
-from app.roles.sequencer import resume_gate as gates
+from app.roles.sequencer import key_queue, resume_gate
+from app.roles.sequencer.key_queue import KeyQueue, QueueAction
+from app.roles.sequencer.resume_gate import GateMove
 from app.roles.sequencer.role.tables import PartitionMemory, TableChanges
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
-#: records that are read for one part of a batch; outputs, and their bytes, after which it ends
+#: a part of a batch has at most so many records; it ends early after so many outputs, or bytes of stored records
 _PART_RECORDS, _PART_OUTPUTS = 250, 1000
 _PART_BYTES = 4 * 1024 * 1024
-#: between two looks for gates that nobody opens
-_LOOK_S = 1.0
+#: seconds between two checks for gates that no resume will open
+_CHECK_S = 1.0
 
 
-class _Read(NamedTuple):
-    """A record, understood."""
+class _DecodedRecord(NamedTuple):
+    """A record of deliveries.ordered with its content."""
 
     record: Record
     endpoint: str
-    #: the ordering key; of a step: none
+    #: the ordering key; empty for a gate step
     key: str
-    said: ordered_record.OrderedRecord
-    #: how far whoever wrote it had read the registry
+    content: OrderedRecord
+    #: the registry offset up to which its writer had read
     position: int
 
     @property
     def name(self) -> bytes:
-        """Of its line."""
+        """The name of its key queue."""
         return f"{self.endpoint}\n{self.key}".encode()
 
 
@@ -65,7 +65,7 @@ class SequencerRole:
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: GroupingProducer,
+        producer: GroupingProducer,
         feed: DirectoryFeed,
         meter: Meter,
         deliveries: str,
@@ -74,6 +74,7 @@ class SequencerRole:
         max_record_bytes: int,
         clock: Clock,
     ) -> None:
+        """`deliveries`, `ordered` and `dead` are topic names. Arrivals of more than `max_record_bytes` are skipped."""
         self._make_app = app
         self._app: StreamApp | None = None
         self._feed = feed
@@ -83,247 +84,268 @@ class SequencerRole:
         self._dead = dead
         self._clock = clock
         self._max_record_bytes = max_record_bytes
-        self._pipe = AckPipeline(log_)
-        self._log = log_
-        #: what this worker knows of the partitions that it has now
+        self._pipe = AckPipeline(producer)
+        self._producer = producer
+        #: partition number → memory of its current assignment
         self._memories: dict[int, PartitionMemory] = {}
 
     def ready(self) -> str | None:
-        """None when an ordered delivery would be released; else why not."""
+        """None when arrivals would be processed; else why not."""
         return self._app.ready() if self._app else "starting"
 
     def report(self) -> RoleReport:
-        """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
+        """Progress for the watchdog: the oldest open batch was acknowledged, or the first one was read."""
         return self._app.report() if self._app else RoleReport(settling="starting")
 
     async def run(self) -> None:
-        """Work until cancelled; raises what a fresh instance may repair."""
+        """Work until cancelled. Raises errors that a fresh instance may not have."""
         self._app = app = self._make_app()
-        work = [asyncio.create_task(app.run(self._handle)), asyncio.create_task(self._watch(app))]
+        tasks = [asyncio.create_task(app.run(self._handle)), asyncio.create_task(self._open_abandoned_gates(app))]
         try:
-            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            for each in work:
-                if each.done():
-                    each.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
-            for each in work:
-                each.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._pipe.close()
 
-    async def _watch(self, app: StreamApp) -> None:
-        """Have gates opened that nobody else opens: their resume was cancelled, or their endpoint disabled or removed.
+    async def _open_abandoned_gates(self, app: StreamApp) -> None:
+        """Open gates whose resume was cancelled, or whose endpoint was disabled or removed.
 
-        Not at the first sight: what the resume has appended before its end is to be read before.
+        A gate is opened only when a second check confirms it, because the last records of its resume must be read
+        before.
         """
         suspected: set[str] = set()
         while True:
-            await self._clock.sleep(_LOOK_S)
-            closed = {
+            await self._clock.sleep(_CHECK_S)
+            abandoned = {
                 endpoint: partition
                 for partition in app.assigned()
                 for endpoint, gate in self._memory(partition).gates.items()
-                if gate.state != "open" and not self._feed.directory.brings(endpoint)
+                if gate.state != "open" and not self._feed.directory.has_open_resume(endpoint)
             }
-            for endpoint in suspected & closed.keys():
-                partition = closed[endpoint]
-                await self._append(self._ordered, partition, (endpoint.encode(), None, ordered_record.step("open")))
-            suspected = set(closed)
+            for endpoint in suspected & abandoned.keys():
+                await self._append(self._ordered, abandoned[endpoint], (endpoint.encode(), None, ordered.step("open")))
+            suspected = set(abandoned)
 
     async def _handle(self, batch: StreamBatch) -> None:
         parts, records = self._pipe.parts(batch), batch.records
         while records:
             async with self._pipe.turn():
                 if not batch.partition.current or batch.partition.leaving:
-                    return  # whoever has the partition next reads it
+                    return  # the partition's next owner reads the rest
                 records = await self._work(parts, records)
 
     async def _work(self, parts: PartedBatch, records: Sequence[Record]) -> Sequence[Record]:
-        """One part of a batch; the records that are left."""
+        """Process one part of a batch; returns the records behind it."""
         batch, partition = parts.batch, parts.batch.partition
-        reads = [self._read(record) for record in records[:_PART_RECORDS]]
-        if any(read is not None and self._is_delicate(partition, read) for read in reads):
+        decoded = [self._decode(record) for record in records[:_PART_RECORDS]]
+        if any(each is not None and self._needs_directory(partition, each) for each in decoded):
             await self._feed.fence(batch.polled_at)  # not up to a position: the registry may never get there
         if not partition.current:
             return ()
-        work, taken = TableChanges(partition, self._memory(partition)), 0
-        while taken < len(reads) and work.outputs() < _PART_OUTPUTS and work.size < _PART_BYTES:
-            read = reads[taken]
+        changes, taken = TableChanges(partition, self._memory(partition)), 0
+        while taken < len(decoded) and changes.outputs() < _PART_OUTPUTS and changes.size < _PART_BYTES:
+            each = decoded[taken]
             taken += 1
-            if read is not None:
-                self._apply(work, read)
+            if each is not None:
+                self._apply(changes, each)
         last = records[taken - 1]
-        work.forget_resting(last.timestamp)
-        # First: once the tables have forgotten what was given up, nobody else would write it.
-        await asyncio.gather(*[await self._append(self._dead, partition, entry) for entry in work.given_up()])
+        changes.remove_resting(last.timestamp)
+        # Dead letters first: once the tables have dropped a record, no crash recovery would write it.
+        await asyncio.gather(*[await self._append(self._dead, partition, entry) for entry in changes.dead()])
         if not partition.current:
-            return ()  # while that was awaited: the tables are no longer ours, or were read anew
-        with parts.outputs(last.offset + 1) as bundle:
-            for key, value, headers in work.released:
-                bundle.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
-            remember(partition, "waiting", work.held, bundle)
-            remember(partition, "queues", work.encoded(), bundle)
+            return ()  # the partition moved during the await: the tables belong to another owner, or were read anew
+        with parts.outputs(last.offset + 1) as group:
+            for key, value, headers in changes.released:
+                group.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
+            remember(partition, "waiting", changes.waiting, group)
+            remember(partition, "queues", changes.encoded(), group)
         return records[taken:]
 
     async def _append(
         self, topic: str, partition: StreamPartition, entry: tuple[bytes, bytes | None, RecordHeaders]
     ) -> asyncio.Future[int]:
         key, value, headers = entry
-        return await self._log.append(topic, key=key, value=value, headers=headers, partition=partition.number)
+        return await self._producer.append(topic, key=key, value=value, headers=headers, partition=partition.number)
 
     def _memory(self, partition: StreamPartition) -> PartitionMemory:
-        known = self._memories.get(partition.number)
-        if known is None or known.partition is not partition:
-            known = self._memories[partition.number] = PartitionMemory(partition)
-        return known
+        memory = self._memories.get(partition.number)
+        if memory is None or memory.partition is not partition:
+            memory = self._memories[partition.number] = PartitionMemory(partition)
+        return memory
 
-    def _read(self, record: Record) -> _Read | None:
+    def _decode(self, record: Record) -> _DecodedRecord | None:
         endpoint = (record.key or b"").decode("utf-8", "replace")
         try:
-            key, said = ordered_record.read(record.headers)
+            key, content = ordered.read(record.headers)
             position = 0
-            if isinstance(said, Arrival) or _is_back(said):
-                # dispatch would pass over one that it cannot read, and its line wait for ever
-                if headers_record.size_of(record) > self._max_record_bytes:
+            if isinstance(content, Arrival) or _returns(content):
+                # dispatch would skip a delivery that it cannot decode, and the queue would wait for it for ever
+                if size_of(record) > self._max_record_bytes:
                     raise Defect("it is larger than a delivery can be")
                 _, position = delivery.decode(record.key, record.value, record.headers)
         except Defect as error:
-            log.error("sequencer.unreadable", partition=record.partition, offset=record.offset, error=str(error))
+            logger.error("sequencer.unreadable", partition=record.partition, offset=record.offset, error=str(error))
             self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES_ORDERED)
             return None
-        return _Read(record, endpoint, key, said, position)
+        return _DecodedRecord(record, endpoint, key, content, position)
 
-    def _is_delicate(self, partition: StreamPartition, read: _Read) -> bool:
-        """Whether the directory has to be as recent as the record for what becomes of it."""
-        if isinstance(read.said, GateStep) or _is_back(read.said) or read.position > self._feed.position:
+    def _needs_directory(self, partition: StreamPartition, decoded: _DecodedRecord) -> bool:
+        """Whether the decision needs a directory that is as recent as the reading of the record."""
+        if isinstance(decoded.content, GateStep) or _returns(decoded.content):
             return True
-        endpoint = self._feed.directory.endpoint(read.endpoint)
+        endpoint = self._feed.directory.endpoint(decoded.endpoint)
         paused = endpoint is not None and endpoint.status == "paused"
-        return paused or read.endpoint in self._memory(partition).gates
+        behind = decoded.position > self._feed.position
+        return behind or paused or decoded.endpoint in self._memory(partition).gates
 
-    def _apply(self, work: TableChanges, read: _Read) -> None:
-        if isinstance(read.said, GateStep):
-            self._step(work, read, read.said)
+    def _apply(self, changes: TableChanges, decoded: _DecodedRecord) -> None:
+        content = decoded.content
+        if isinstance(content, GateStep):
+            self._step(changes, decoded, content)
             return
-        line, orders = self._decide(work, read)
-        self._put(work, read.name, read.record, line, orders)
+        queue = changes.queue(decoded.name)
+        match content:
+            case Arrival():
+                queue, actions = self._arrive(changes, decoded, queue, resumed=content.resumed)
+            case OperatorInstruction():
+                decide = key_queue.skip if content.instruction == "skip" else key_queue.drop
+                queue, actions = decide(queue, decoded.record.offset)
+            case Settlement(outcome="parked"):
+                queue, actions = self._return(changes, decoded, queue, content)
+            case Settlement():
+                queue, actions = self._settle(decoded, queue, content)
+            case _:
+                assert_never(content)
+        self._put(changes, decoded.name, decoded.record, queue, actions)
 
     def _put(
-        self,
-        work: TableChanges,
-        name: bytes,
-        record: Record,
-        line: key_queue.KeyQueue,
-        orders: list[key_queue.QueueAction],
+        self, changes: TableChanges, name: bytes, record: Record, queue: KeyQueue, actions: list[QueueAction]
     ) -> None:
-        work.lines[name] = line
-        for order in orders:
-            self._obey(work, name, record, order)
-        if key_queue.is_idle(line):
-            work.memory.rests(record.timestamp, name, line.applied)
+        changes.queues[name] = queue
+        for action in actions:
+            self._execute(changes, name, record, action)
+        if key_queue.is_idle(queue):
+            changes.memory.add_resting(record.timestamp, name, queue.applied)
 
-    def _decide(self, work: TableChanges, read: _Read) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
-        line, offset, said, endpoint = work.line(read.name), read.record.offset, read.said, read.endpoint
-        if isinstance(said, Arrival):
-            return self._arrive(work, read, line, resumed=said.resumed)
-        if isinstance(said, OperatorInstruction):
-            return (key_queue.skip if said.order == "skip" else key_queue.drop)(line, offset)
-        assert isinstance(said, Settlement)
-        if said.outcome == "parked":
-            return self._come_back(work, read, line, said)
-        after, orders = key_queue.settle(line, offset, said.arrival, said.outcome, block=self._blocks(endpoint))
-        if after.blocked != line.blocked:
-            log.warning("sequencer.blocked", endpoint=endpoint, ordering_key=read.key, waiting=len(after.waiting))
-        return after, orders
+    def _settle(
+        self, decoded: _DecodedRecord, queue: KeyQueue, settlement: Settlement
+    ) -> tuple[KeyQueue, list[QueueAction]]:
+        endpoint, before = decoded.endpoint, queue.blocked
+        queue, actions = key_queue.settle(
+            queue, decoded.record.offset, settlement.arrival, settlement.outcome, block=self._blocks(endpoint)
+        )
+        if queue.blocked >= 0 and queue.blocked != before:
+            logger.warning("sequencer.blocked", endpoint=endpoint, ordering_key=decoded.key, waiting=len(queue.waiting))
+        return queue, actions
 
     def _arrive(
-        self, work: TableChanges, read: _Read, line: key_queue.KeyQueue, *, resumed: bool
-    ) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
-        offset, endpoint = read.record.offset, read.endpoint
-        if offset <= line.applied:
-            return key_queue.arrive(line, offset)
-        moved, way, move = gates.arrive(work.gate(endpoint), offset, endpoint, self._feed.directory, resumed=resumed)
-        work.move_gate(endpoint, moved, read.record.timestamp)
+        self, changes: TableChanges, decoded: _DecodedRecord, queue: KeyQueue, *, resumed: bool
+    ) -> tuple[KeyQueue, list[QueueAction]]:
+        offset, endpoint = decoded.record.offset, decoded.endpoint
+        if offset <= queue.applied:
+            return key_queue.arrive(queue, offset)
+        gate, admission, move = resume_gate.arrive(
+            changes.gate(endpoint), offset, endpoint, self._feed.directory, resumed=resumed
+        )
+        changes.move_gate(endpoint, gate, decoded.record.timestamp)
         if move != "none":
-            self._move(work, read, move)
-            line = work.line(read.name)
-        if way == "park":
-            return key_queue.put_aside(line, offset)
-        if way == "hold":
-            return key_queue.arrive(line, offset, hold=True)
-        line, first = key_queue.unblock(line, offset) if not self._blocks(endpoint) else (line, [])
-        if moved.state == "open":
-            line, more = key_queue.let_go(line, offset)
-            first = [*first, *more]
-        line, orders = key_queue.arrive(line, offset)
-        return line, [*first, *orders]
+            self._move(changes, decoded, move)
+            queue = changes.queue(decoded.name)
+        match admission:
+            case "park":
+                return key_queue.park(queue, offset)
+            case "hold":
+                return key_queue.arrive(queue, offset, hold=True)
+            case "enqueue":
+                queue, first = key_queue.unblock(queue, offset) if not self._blocks(endpoint) else (queue, [])
+                if gate.state == "open":
+                    queue, more = key_queue.release_all(queue, offset)
+                    first = [*first, *more]
+                queue, actions = key_queue.arrive(queue, offset)
+                return queue, [*first, *actions]
+            case _:
+                assert_never(admission)
 
-    def _come_back(
-        self, work: TableChanges, read: _Read, line: key_queue.KeyQueue, said: Settlement
-    ) -> tuple[key_queue.KeyQueue, list[key_queue.QueueAction]]:
-        """Its endpoint was paused when its turn came."""
-        offset, endpoint = read.record.offset, read.endpoint
-        if key_queue.is_known(line, said.arrival):
-            work.keep(read.name, said.arrival, read.record)
-        elif offset > line.applied:  # its line has gone on without it: it comes back as a new one
-            return self._arrive(work, read, line, resumed=False)
-        if offset <= line.applied or said.arrival not in (line.flying, line.blocked):
-            return key_queue.settle(line, offset, said.arrival, "parked", block=False)
-        moved, stops = gates.comes_back(work.gate(endpoint), offset, endpoint, self._feed.directory)
-        work.move_gate(endpoint, moved, read.record.timestamp)
-        line, orders = key_queue.settle(line, offset, said.arrival, "parked", block=False)
+    def _return(
+        self, changes: TableChanges, decoded: _DecodedRecord, queue: KeyQueue, settlement: Settlement
+    ) -> tuple[KeyQueue, list[QueueAction]]:
+        """Dispatch has returned a delivery because its endpoint is paused."""
+        offset, endpoint = decoded.record.offset, decoded.endpoint
+        if key_queue.contains(queue, settlement.arrival):
+            changes.store(decoded.name, settlement.arrival, decoded.record)
+        elif offset > queue.applied:  # the queue has gone on without it: it is a new arrival
+            return self._arrive(changes, decoded, queue, resumed=False)
+        if offset <= queue.applied or settlement.arrival not in (queue.in_flight, queue.blocked):
+            return key_queue.settle(queue, offset, settlement.arrival, "parked", block=False)
+        gate, stops = resume_gate.comes_back(changes.gate(endpoint), offset, endpoint, self._feed.directory)
+        changes.move_gate(endpoint, gate, decoded.record.timestamp)
+        queue, actions = key_queue.settle(queue, offset, settlement.arrival, "parked", block=False)
         if not stops:
-            line, more = key_queue.go_on(line, offset)
-            orders = [*orders, *more]
-        return line, orders
+            queue, more = key_queue.release_next(queue, offset)
+            actions = [*actions, *more]
+        return queue, actions
 
-    def _step(self, work: TableChanges, read: _Read, step: GateStep) -> None:
-        gate, offset = work.gate(read.endpoint), read.record.offset
-        moved, move = gates.obey(gate, offset, step, read.endpoint, self._feed.directory)
-        work.move_gate(read.endpoint, moved, read.record.timestamp)
-        if move != "none" or offset <= gate.applied:
-            self._move(work, read, move)
+    def _step(self, changes: TableChanges, decoded: _DecodedRecord, step: GateStep) -> None:
+        endpoint, offset = decoded.endpoint, decoded.record.offset
+        before = changes.gate(endpoint)
+        gate, move = resume_gate.apply(before, offset, step, endpoint, self._feed.directory)
+        changes.move_gate(endpoint, gate, decoded.record.timestamp)
+        if move != "none" or offset <= before.applied:
+            self._move(changes, decoded, move)
 
-    def _move(self, work: TableChanges, read: _Read, move: gates.GateMove) -> None:
-        """What a gate does to the lines behind it; `none`: the record is read again."""
-        gone = self._feed.directory.endpoint(read.endpoint) is None
-        for name in work.lines_of(read.endpoint):
-            line, offset = work.line(name), read.record.offset
-            orders: list[key_queue.QueueAction] = []
-            if move == "none":
-                orders = key_queue.again(line, offset)
-            if gone and move == "release all":  # nobody will ever skip what blocks it
-                line, orders = key_queue.unblock(line, offset)
-            if move in ("park held", "park held, release next"):
-                line, orders = key_queue.retreat(line)
-            if move in ("park held, release next", "release all"):
-                line, more = (key_queue.let_go if move == "release all" else key_queue.go_on)(line, offset)
-                orders = [*orders, *more]
-            if orders or line != work.line(name):
-                self._put(work, name, read.record, line, orders)
+    def _move(self, changes: TableChanges, decoded: _DecodedRecord, move: GateMove) -> None:
+        """Apply a gate's move to all key queues of its endpoint; `none`: its record is read again."""
+        offset, removed = decoded.record.offset, self._feed.directory.endpoint(decoded.endpoint) is None
+        for name in changes.queues_of(decoded.endpoint):
+            queue = before = changes.queue(name)
+            actions: list[QueueAction] = []
+            more: list[QueueAction] = []
+            match move:
+                case "none":
+                    actions = key_queue.again(queue, offset)
+                case "park held":
+                    queue, actions = key_queue.park_held(queue)
+                case "park held, release next":
+                    queue, actions = key_queue.park_held(queue)
+                    queue, more = key_queue.release_next(queue, offset)
+                case "release all":
+                    if removed:  # no operator will skip the dead delivery of a removed endpoint
+                        queue, actions = key_queue.unblock(queue, offset)
+                    queue, more = key_queue.release_all(queue, offset)
+                case _:
+                    assert_never(move)
+            if actions or more or queue != before:
+                self._put(changes, name, decoded.record, queue, [*actions, *more])
 
-    def _obey(self, work: TableChanges, name: bytes, record: Record, order: key_queue.QueueAction) -> None:
-        match order:
+    def _execute(self, changes: TableChanges, name: bytes, record: Record, action: QueueAction) -> None:
+        match action:
             case key_queue.StoreRecord(offset=offset):
-                work.keep(name, offset, record)
+                changes.store(name, offset, record)
             case key_queue.ReleaseNext(offset=offset):
-                work.release(name, offset, work.line(name).cause)
+                changes.release(name, offset, changes.queue(name).cause)
             case key_queue.ReleaseAgain(offset=offset):
-                if work.memory.released.get(name) != offset:
-                    work.release(name, offset, work.line(name).cause)
+                if changes.memory.released.get(name) != offset:
+                    changes.release(name, offset, changes.queue(name).cause)
             case key_queue.DropRecord(offset=offset):
-                work.forget(name, offset)
+                changes.drop(name, offset)
             case key_queue.DeadLetter(offset=offset, reason=reason):
                 self._meter.count("dead_letters_total", reason=reason)
                 if offset == record.offset:
-                    work.refuse(record, reason)
+                    changes.refuse(record, reason)
                 else:
-                    work.give_up(name, offset, reason)
+                    changes.give_up(name, offset, reason)
+            case _:
+                assert_never(action)
 
     def _blocks(self, endpoint_id: str) -> bool:
         endpoint = self._feed.directory.endpoint(endpoint_id)
         return endpoint is not None and endpoint.status == "active" and endpoint.on_exhausted == "block"
 
 
-def _is_back(said: ordered_record.OrderedRecord) -> bool:
-    return isinstance(said, Settlement) and said.outcome == "parked"
+def _returns(content: OrderedRecord) -> bool:
+    return isinstance(content, Settlement) and content.outcome == "parked"
