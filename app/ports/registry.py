@@ -24,7 +24,7 @@ class DirectoryFeed(Protocol):
         """The offset up to which the registry has been read."""
         ...
 
-    async def fence(self, since: float | None = None) -> None:
+    async def catch_up(self, since: float | None = None) -> None:
         """Return when everything that was in the registry at `since` has been read.
 
         `since` is of `Clock.monotonic`; None: now. One question to the broker serves all moments before it.

@@ -28,10 +28,10 @@ async def test_after_a_reply_a_change_that_is_not_committed_yet_is_waited_for(br
         async with asyncio.timeout(PATIENCE_S):
             await writer.begin_transaction()
             await writer.send_and_wait(topic, b"1", key=b"endpoint/ep_1")
-            await table.fence()
+            await table.catch_up()
             assert applied == {}, "a reader of committed records does not see it, and the fence is open"
             waiting = asyncio.create_task(table.catch_up_after_reply())
-            await table.fence()
+            await table.catch_up()
             assert not waiting.done()
             await writer.commit_transaction()
             await waiting

@@ -10,27 +10,27 @@ from tests.fakes.clock import Pulse
 
 
 class MemoryFeed:
-    """A directory, and how far the registry is said to have been read."""
+    """A directory, and the position up to which the registry has been read."""
 
     def __init__(self, *endpoints: Endpoint) -> None:
         self.directory = Directory()
         self.position = 0
-        #: the fence stays closed until `open_fence`
-        self.fenced = False
-        #: the moments that fences were asked for
-        self.fences: list[float | None] = []
-        #: who waits at the fence or for a position
+        #: while true, `catch_up` waits until `open`
+        self.blocked = False
+        #: the argument of each call of `catch_up`
+        self.caught_up_to: list[float | None] = []
+        #: calls that wait
         self.waiting = 0
         self.pulse = Pulse()
         for endpoint in endpoints:
             self.directory.put_endpoint(endpoint)
 
-    async def fence(self, since: float | None = None) -> None:
-        self.fences.append(since)
-        await self._until(lambda: not self.fenced)
+    async def catch_up(self, since: float | None = None) -> None:
+        self.caught_up_to.append(since)
+        await self._until(lambda: not self.blocked)
 
     async def catch_up_after_reply(self) -> None:
-        await self.fence()
+        await self.catch_up()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         self.waiting += 1
@@ -45,9 +45,9 @@ class MemoryFeed:
         self.position = position
         self.pulse.beat()
 
-    def open_fence(self) -> None:
+    def open(self) -> None:
         """Everything was read."""
-        self.fenced = False
+        self.blocked = False
         self.pulse.beat()
 
     async def waited_for(self) -> None:

@@ -44,9 +44,9 @@ class CompactedTopicReader:
         self._moved = asyncio.Condition()
         self._clock = SystemClock()
         #: what was in the topic at that time has been applied
-        self._fenced = 0.0
-        self._fencing: asyncio.Task[int] | None = None
-        self._next_fence: asyncio.Task[int] | None = None
+        self._caught_up_at = 0.0
+        self._query: asyncio.Task[int] | None = None
+        self._next_query: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -60,11 +60,11 @@ class CompactedTopicReader:
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)
         self._task = asyncio.create_task(self._read())
-        await self.fence()
+        await self.catch_up()
 
     async def stop(self) -> None:
         """Disconnect (bounded)."""
-        tasks = [task for task in (self._task, self._fencing, self._next_fence) if task is not None]
+        tasks = [task for task in (self._task, self._query, self._next_query) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -80,27 +80,27 @@ class CompactedTopicReader:
             self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options
         )
 
-    async def fence(self, since: float | None = None) -> None:
+    async def catch_up(self, since: float | None = None) -> None:
         """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
 
         One question to the broker at a time: callers that come meanwhile share the next one.
         """
-        if since is not None and self._fenced >= since:
+        if since is not None and self._caught_up_at >= since:
             return
         asked = self._clock.monotonic()
-        if self._fencing is None or self._fencing.done():
-            self._fencing = asyncio.create_task(self._end(self._asker))
-            question = self._fencing
+        if self._query is None or self._query.done():
+            self._query = asyncio.create_task(self._end(self._asker))
+            question = self._query
         else:
-            if self._next_fence is None or self._next_fence.done():
-                self._next_fence = asyncio.create_task(self._end_after(self._fencing))
-            question = self._next_fence
+            if self._next_query is None or self._next_query.done():
+                self._next_query = asyncio.create_task(self._end_after(self._query))
+            question = self._next_query
         await self.reached(await asyncio.shield(question))
-        self._fenced = max(self._fenced, asked)
+        self._caught_up_at = max(self._caught_up_at, asked)
 
     async def _end_after(self, earlier: asyncio.Task[int]) -> int:
         await asyncio.wait([earlier])
-        self._fencing, self._next_fence = self._next_fence, None
+        self._query, self._next_query = self._next_query, None
         return await self._end(self._asker)
 
     async def catch_up_after_reply(self) -> None:
@@ -197,9 +197,9 @@ class KafkaDirectoryFeed:
         """See `app.ports.registry.DirectoryFeed`."""
         return self._table.position
 
-    async def fence(self, since: float | None = None) -> None:
+    async def catch_up(self, since: float | None = None) -> None:
         """See `app.ports.registry.DirectoryFeed`."""
-        await self._table.fence(since)
+        await self._table.catch_up(since)
 
     async def catch_up_after_reply(self) -> None:
         """See `app.ports.registry.DirectoryFeed`."""

@@ -42,7 +42,7 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
         except CommandRefused as error:
             if error.code != "exists" or not key:
                 raise
-            await api.feed.fence()
+            await api.feed.catch_up()
         known = owned(api, call, id_)
     if key and known.created_by != (key, call.fingerprint):
         raise reused()

@@ -137,7 +137,7 @@ class FanoutRole:
 
     async def _handle(self, batch: StreamBatch) -> None:
         """Plan a batch and append what it causes; its acknowledgement follows by itself."""
-        await self._feed.fence(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
+        await self._feed.catch_up(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
         parts = self._pipe.parts(batch)
         slices: Iterator[BatchPlan] | None = None
         upto, end = -1, batch.records[-1].offset + 1

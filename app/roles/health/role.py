@@ -102,7 +102,7 @@ class HealthRole:
             await self._pipe.close()
 
     async def _handle(self, batch: StreamBatch) -> None:
-        await self._feed.fence(batch.polled_at)  # an endpoint that dispatch knows must be known here, in its epoch
+        await self._feed.catch_up(batch.polled_at)  # an endpoint that dispatch knows must be known here, in its epoch
         async with self._pipe.turn():
             await self._work(batch)
 

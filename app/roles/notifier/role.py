@@ -178,7 +178,7 @@ class NotifierRole:
             batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
             if taken:
-                await self._feed.fence()
+                await self._feed.catch_up()
             for partition, records in taken:
                 for record in records:
                     if partition is not None and partition.active:

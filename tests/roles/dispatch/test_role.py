@@ -581,7 +581,7 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
         stage.put("b", f"b{serial}", partition=1)
     stage.put("removed", "b3", partition=1)
     stage.group.committed[ONE] = CommittedOffset(2, "")
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.put("a", "a0", position=5)  # the worker has not read the registry so far
     await stage.start()
     await stage.feed.waited_for()
@@ -590,7 +590,7 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
     stage.group.committed[ONE] = CommittedOffset(0, "")  # somebody reset the group
     stage.sender.hold(url_of("b"))
     await stage.source.assign(ONE)
-    stage.feed.open_fence()
+    stage.feed.open()
     await stage.sender.called(3, url_of("b"))
     assert stage.events("b") == ["b0", "b1", "b2"], "a record of the old assignment was sent"
     assert await stage.offset(ONE) == 0, "the commit passed what is not finished"
@@ -602,13 +602,13 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
 
 
 async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_let_go(stage: Stage) -> None:
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.put("removed", "e1", position=5)
     stage.put("removed", "e2")
     await stage.start()
     await stage.feed.waited_for()
     await stage.source.revoke(ZERO)
-    stage.feed.open_fence()
+    stage.feed.open()
     await stage.clock.advance(1)
     assert stage.log.of(TopicName.ATTEMPTS) == [], "written for a partition of somebody else"
     assert not stage.group.offset(ZERO)
@@ -618,13 +618,13 @@ async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_le
 
 
 async def test_a_delivery_is_not_sent_before_the_registry_was_read_as_far_as_its_fan_out(stage: Stage) -> None:
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.put("a", position=9)
     await stage.start()
     await stage.feed.waited_for()
     await stage.clock.advance(2)
     stage.endpoint("a")
-    stage.feed.open_fence()
+    stage.feed.open()
     (attempt,) = await stage.attempts(1)
     assert attempt["state"] == "delivered"
 

@@ -140,17 +140,17 @@ async def test_what_was_polled_and_not_taken_in_when_the_partition_was_lost_is_n
     await stage.start()
     stage.put("b", "e1", partition=1)
     await stage.sender.called(1)
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.put("b", "e2", partition=1, position=99)
     stage.put("a", "e3")
-    for number in (1, 0):  # both are polled at once, and the second one waits behind the first one's fence
+    for number in (1, 0):  # both are polled at once, and the second one waits behind the first one's catch-up
         stage.source._positions[TopicName.DELIVERIES, number] = stage.source._positions.pop(
             (TopicName.DELIVERIES, number)
         )
     await stage.feed.waited_for()
     leaving = asyncio.create_task(stage.source.revoke(ZERO, ONE))
     await settle()
-    stage.feed.open_fence()  # in the midst of the revocation
+    stage.feed.open()  # in the midst of the revocation
     await stage.clock.advance(0.5)
     stage.sender.release(url_of("b"))
     await stage.clock.advance(0.5)

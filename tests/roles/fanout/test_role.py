@@ -139,7 +139,7 @@ async def test_a_batch_with_an_output_that_can_never_be_written_fails_and_is_not
 
 
 async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) -> None:
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.start()
     batch = stage.give(event(0))
     await stage.feed.waited_for()
@@ -147,11 +147,11 @@ async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) ->
     stage.feed.directory.put_endpoint(endpoint("c"))
     stage.feed.directory.put_endpoint(endpoint("a", status="paused"))
     stage.feed.position = 15
-    stage.feed.open_fence()
+    stage.feed.open()
     await stage.app.acked(batch)
     assert stage.deliveries() == [("e0", b"b"), ("e0", b"c")]
     assert stage.log.of("deliveries")[0].header("registry-position") == "15"
-    assert stage.feed.fences == [batch.polled_at]
+    assert stage.feed.caught_up_to == [batch.polled_at]
 
 
 async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_was(stage: Stage) -> None:

@@ -133,12 +133,12 @@ async def test_a_circuit_is_shown_through_the_registry_and_leaves_no_audit_entry
 
 
 async def test_signals_wait_until_the_directory_knows_what_dispatch_knew(stage: Stage) -> None:
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.feed.directory.remove_endpoint("ep")
     batch = stage.app.give(stage.partition, *(stage.signal() for _ in range(5)))
     await stage.feed.waited_for()
     stage.endpoint()
-    stage.feed.open_fence()
+    stage.feed.open()
     await stage.app.acked(batch)
     assert stage.kinds()[-1] == "endpoint.disabled"
 
@@ -198,7 +198,7 @@ async def test_what_was_read_before_the_partition_moved_is_not_written(
         stage.partition.current = False
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.feed, "fence", moved_meanwhile)
+        patched.setattr(stage.feed, "catch_up", moved_meanwhile)
         stage.app.give(stage.partition, stage.signal())
         await settle()
     assert not stage.app.batches[0].acked

@@ -35,25 +35,25 @@ KEYS = ("k0", "k1", "k2")
 
 
 class LateFeed:
-    """`app.ports.registry.DirectoryFeed` that reads what was written when it is fenced, or told to."""
+    """`app.ports.registry.DirectoryFeed` that reads the registry only when a role catches up, or on `read_all`."""
 
     def __init__(self) -> None:
         self.directory = Directory()
         self.position = 0
         self.unread: list[tuple[int, str, bytes | None]] = []
 
-    def catch_up(self) -> None:
+    def read_all(self) -> None:
         for position, key, value in self.unread:
             apply(self.directory, key, value)
             self.position = position
         self.unread.clear()
 
-    async def fence(self, since: float | None = None) -> None:
+    async def catch_up(self, since: float | None = None) -> None:
         await asyncio.sleep(0)
-        self.catch_up()
+        self.read_all()
 
     async def catch_up_after_reply(self) -> None:
-        await self.fence()
+        await self.catch_up()
 
 
 class World(Stage):
@@ -202,7 +202,7 @@ class World(Stage):
             self.toggle()
         before = None
         for _ in range(rounds):
-            self.late.catch_up()
+            self.late.read_all()
             await self.sequence()
             self.dispatch()
             await self.clock.advance(0.2)
@@ -251,7 +251,7 @@ async def play(world: World, *, steps: int = 120, changes: Sequence[Callable[[],
             case 4 if world.known().status != "disabled":
                 world.toggle()
             case 5:
-                world.late.catch_up()
+                world.late.read_all()
             case 6:
                 await world.crash()
             case 7:

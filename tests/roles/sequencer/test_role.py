@@ -132,12 +132,12 @@ async def test_queues_at_rest_leave_the_table_after_a_while(stage: Stage) -> Non
 async def test_the_directory_is_as_recent_as_the_one_of_fan_out(stage: Stage) -> None:
     late = stage.arrival("a")
     late.headers.append(("registry-position", b"7"))
-    stage.feed.fenced = True
+    stage.feed.blocked = True
     stage.app.give(stage.partition, late)
     await stage.feed.waited_for()
     assert stage.released() == []
     stage.feed.move(7)
-    stage.feed.open_fence()
+    stage.feed.open()
     await stage.log.seen("deliveries", 1)
 
 

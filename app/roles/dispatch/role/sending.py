@@ -120,7 +120,7 @@ class Sending:
         """Send once and settle; False when the receiver said nothing at all, None when nothing was sent."""
         delivery = work.delivery
         if not self.is_active(delivery.endpoint_id):
-            await self._feed.fence()
+            await self._feed.catch_up()
         endpoint = self.sendable(work)
         if endpoint is None:
             return None

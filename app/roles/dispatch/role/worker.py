@@ -226,9 +226,9 @@ class DispatchRole:
                 partition.finished(record.offset, size)
                 continue
             if position > self._feed.position:
-                await self._feed.fence(polled_at)  # not up to `position`: the registry may never get there
+                await self._feed.catch_up(polled_at)  # not up to `position`: the registry may never get there
             if not self._sending.is_active(delivery.endpoint_id):
-                await self._feed.fence(polled_at)  # it may be again, and we the last to hear of it
+                await self._feed.catch_up(polled_at)  # it may be again, and we the last to hear of it
             if not partition.active:
                 return
             self._pump.enter(OpenDelivery(delivery, partition, record.offset))

@@ -144,7 +144,7 @@ class SequencerRole:
         batch, partition = parts.batch, parts.batch.partition
         decoded = [self._decode(record) for record in records[:_PART_RECORDS]]
         if any(each is not None and self._needs_directory(partition, each) for each in decoded):
-            await self._feed.fence(batch.polled_at)  # not up to a position: the registry may never get there
+            await self._feed.catch_up(batch.polled_at)  # not up to a position: the registry may never get there
         if not partition.current:
             return ()
         changes, taken = TableChanges(partition, self._memory(partition)), 0
