@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from monitoring import rules_file, runbook_index
+from monitoring import dashboard, rules_file, runbook_index
 
 _HERE = Path(__file__).parent
 RULES = _HERE / "rules" / "hookstream.yaml"
 RUNBOOKS = _HERE.parent / "docs" / "runbooks"
-FILES: dict[Path, Callable[[], str]] = {RULES: rules_file.text, RUNBOOKS / "README.md": runbook_index.text}
+DASHBOARD = _HERE / "dashboards" / "hookstream.json"
+FILES: dict[Path, Callable[[], str]] = {
+    RULES: rules_file.text,
+    DASHBOARD: dashboard.text,
+    RUNBOOKS / "README.md": runbook_index.text,
+}

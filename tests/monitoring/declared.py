@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from app.adapters.telemetry.metrics import METRICS, PREFIX, PROCESS_METRICS
 from monitoring import causes, objectives
+from monitoring.files import DASHBOARD
 from monitoring.rule import Recording
 from tests.monitoring.promql import Query, Selector, parse
 
@@ -17,15 +19,24 @@ _APP = Path(__file__).parents[2] / "app"
 TARGET = {"namespace", "job", "instance"}
 FUNCTIONS = {
     *("sum", "max", "min", "count", "avg", "topk", "absent", "rate", "increase", "changes", "clamp_min"),
-    *("max_over_time", "min_over_time", "last_over_time", "histogram_quantile", "label_values", "time"),
+    *("max_over_time", "min_over_time", "last_over_time", "histogram_quantile", "time", "vector"),
 }
 #: labels whose values are not words of the code
-_FREE = {"code", "group", "le", "topic", *TARGET}
+_FREE = {"alertname", "alertstate", "code", "group", "le", "topic", *TARGET}
 
 
 def recordings() -> list[Recording]:
     """All recording rules."""
     return [*causes.RECORDINGS, *objectives.recordings()]
+
+
+def dashboard_queries() -> list[str]:
+    """The queries of the committed dashboard, with ranges in place of Grafana's variables."""
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    panels = [panel for row in board["panels"] for panel in (row, *row.get("panels", ()))]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    queries += [each["expr"] for each in board["annotations"]["list"] if "expr" in each]
+    return [query.replace("$__rate_interval", "1m").replace("$__range", "3h") for query in queries]
 
 
 @cache
@@ -40,6 +51,7 @@ def labels_of() -> dict[str, frozenset[str]]:
         else:
             labels[name] = of
     labels |= {each.name: frozenset({"namespace"}) for each in recordings()}
+    labels["ALERTS"] = frozenset({"alertname", "alertstate", *TARGET})
     return labels
 
 

@@ -1,0 +1,39 @@
+"""The dashboard's queries use what the code declares, and its panels fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from monitoring.files import DASHBOARD
+from monitoring.rows import ROWS
+from tests.monitoring.declared import dashboard_queries, labels_of, problems
+
+BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+_VARIABLE = re.compile(r"label_values\((?P<metric>\w+).*?(?P<label>\w+)\)$")
+
+
+@pytest.mark.parametrize("query", dashboard_queries())
+def test_a_query_uses_what_the_code_declares(query: str) -> None:
+    assert not list(problems(query))
+
+
+def test_a_variable_takes_its_values_from_a_label_that_is_there() -> None:
+    queries = [each["query"] for each in BOARD["templating"]["list"] if each["type"] == "query"]
+    assert queries
+    for query in queries:
+        match = _VARIABLE.match(query)
+        assert match is not None and match["label"] in labels_of()[match["metric"]], query
+
+
+def test_every_row_has_panels_of_different_titles_within_the_width() -> None:
+    assert [panel["title"] for panel in BOARD["panels"] if panel["type"] == "row"] == list(ROWS)
+    for key in ("title", "id"):
+        values = [panel[key] for panel in BOARD["panels"]]
+        assert len(values) == len(set(values)), key
+    for panel in BOARD["panels"]:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert panel["type"] == "row" or panel["description"].endswith(".")
