@@ -1,10 +1,10 @@
-"""The registry as one process sees it: endpoints by id, and the index that answers "who gets this event".
+"""The content of `registry` in one process's memory: all entities by id, and which endpoints subscribe to a type.
 
 Rules of this file
-- A lookup never scans endpoints: it joins at most one bucket per prefix of the type (DESIGN section 5, fanout).
-- The answer for a (tenant, mode, type) is remembered until an endpoint of that tenant and mode changes, where it is
-  short. Where buckets are large, `page` reads on from an id, at a cost that depends on the page alone.
-- Status is not judged here: a paused endpoint is found, and its reader decides.
+- A lookup never scans all endpoints: it joins at most one bucket for each prefix pattern of the type.
+- The result for a tenant, mode and type is cached until an endpoint of that tenant and mode changes, if it is short.
+  Where buckets are large, `page` continues behind an id, at a cost that depends on the page alone.
+- The status of an endpoint plays no role here: lookups return paused and disabled endpoints, too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from app.core.sealing import SealedSamples
 
 TenantScope = tuple[str, str]
 
-#: endpoints of a remembered answer, and of a bucket that is sorted when it is asked
+#: the longest result that is cached, and the largest bucket that is sorted for each page
 _SHORT = 1000
 
 
 def patterns(event_type: str) -> tuple[str, ...]:
-    """All patterns that may include a type."""
+    """All patterns that match a type."""
     return event_type, *prefixes(event_type), "*"
 
 
@@ -38,7 +38,7 @@ def _id(endpoint: Endpoint) -> str:
 
 
 class _Bucket(dict[str, Endpoint]):
-    """The endpoints of one pattern; in order, too, once there are many."""
+    """The endpoints of one pattern, with an ordered index of their ids once there are many."""
 
     __slots__ = ("_order",)
 
@@ -55,12 +55,12 @@ class _Bucket(dict[str, Endpoint]):
             self._order = OrderedIds(self)
 
     def drop(self, endpoint_id: str) -> None:
-        """Remove; unknown ids are no error."""
+        """Remove, if it is there."""
         if self.pop(endpoint_id, None) is not None and self._order is not None:
             self._order.discard(endpoint_id)
 
     def after(self, endpoint_id: str, limit: int) -> list[str]:
-        """The next ids, `limit` at most."""
+        """The ids behind `endpoint_id`, ascending, at most `limit`."""
         if self._order is None:
             ids = sorted(self)
             begin = bisect_right(ids, endpoint_id)
@@ -76,26 +76,26 @@ class _Index:
     def __init__(self) -> None:
         self.buckets: dict[str, _Bucket] = {}
         self.answers: dict[str, tuple[Endpoint, ...]] = {}
-        #: the last answer that was too long to be one of many
+        #: the last result that was too long to be cached with the others
         self.wide: tuple[str, tuple[Endpoint, ...]] | None = None
         self.members: dict[str, Endpoint] = {}
 
-    def forget(self) -> None:
-        """An endpoint has changed."""
+    def clear_cache(self) -> None:
+        """Forget all results, because an endpoint has changed."""
         self.answers.clear()
         self.wide = None
 
 
 class Directory:
-    """All endpoints and tenants. Changed only by `put_*` and `remove_*`, in the order of the registry's records."""
+    """All entities of the registry; `put_*` and `remove_*` are called in the order of its records."""
 
     def __init__(self, opt_in: Callable[[str], Sequence[str]] = lambda profile: ()) -> None:
-        """`opt_in` gives a profile's opt-in prefixes."""
+        """`opt_in` returns the opt-in prefixes of a profile."""
         self._opt_in = opt_in
         self._endpoints: dict[str, Endpoint] = {}
         self._indexes: dict[TenantScope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
-        #: what the ring of a process is compared with
+        #: a sealed secret for each key id, to check a process's key ring
         self.sealed = SealedSamples()
         self.tenants: dict[str, Tenant] = {}
         self.keys: dict[str, ApiKey] = {}
@@ -106,20 +106,20 @@ class Directory:
         self._keys_of: Counter[str] = Counter()
         self._event_types_of: Counter[str] = Counter()
         self.replays: dict[str, Replay] = {}
-        #: endpoint → its resumes that have not ended
+        #: endpoint id → ids of its resumes that have not ended
         self._resumes: dict[str, set[str]] = {}
-        #: delivery id → what was last asked of it while it waited; the latest request last
+        #: delivery id → its last manual action; the latest last
         self.revisions: dict[str, DeliveryRevision] = {}
 
     def __len__(self) -> int:
         return len(self._endpoints)
 
     def census(self) -> Mapping[str, int]:
-        """How many endpoints there are of each status."""
+        """The number of endpoints by status."""
         return self._census
 
     def holdings(self, tenant: str) -> TenantLimits:
-        """How much the tenant has, in both modes together."""
+        """The number of a tenant's endpoints, keys and event types, in both modes together."""
         indexes = (self._indexes.get((tenant, mode)) for mode in ("live", "test"))
         return TenantLimits(
             endpoints=sum(len(index.members) for index in indexes if index is not None),
@@ -128,19 +128,19 @@ class Directory:
         )
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
-        """The endpoint of that id, whatever its status."""
+        """The endpoint of an id, of any status; None if there is none."""
         return self._endpoints.get(endpoint_id)
 
     def endpoints(self, tenant: str | None = None, mode: str | None = None) -> list[Endpoint]:
-        """The endpoints of a tenant and mode (None: of all), by id."""
-        if tenant is not None and mode is not None:  # what customers ask costs what they have, not what there is
+        """The endpoints of a tenant and mode (None: of all), ordered by id."""
+        if tenant is not None and mode is not None:  # costs what the customer has, not what exists
             index = self._indexes.get((tenant, mode))
             return sorted(index.members.values(), key=lambda endpoint: endpoint.id) if index else []
-        found = (e for e in self._endpoints.values() if tenant in (None, e.tenant) and mode in (None, e.mode))
-        return sorted(found, key=lambda endpoint: endpoint.id)
+        chosen = (e for e in self._endpoints.values() if tenant in (None, e.tenant) and mode in (None, e.mode))
+        return sorted(chosen, key=lambda endpoint: endpoint.id)
 
     def match(self, tenant: str, mode: str, event_type: str) -> tuple[Endpoint, ...]:
-        """The endpoints whose subscription includes the type, by id, without regard to status."""
+        """The endpoints that subscribe to the type, of any status, ordered by id."""
         index = self._indexes.get((tenant, mode))
         if index is None:
             return ()
@@ -155,8 +155,8 @@ class Directory:
                 index.wide = event_type, answer
         return answer
 
-    def is_wanted(self, endpoint_id: str, tenant: str, mode: str, event_type: str) -> bool:
-        """Whether an endpoint is among those of `match`."""
+    def subscribes(self, endpoint_id: str, tenant: str, mode: str, event_type: str) -> bool:
+        """Whether an endpoint is among the results of `match`."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None or (endpoint.tenant, endpoint.mode) != (tenant, mode):
             return False
@@ -165,9 +165,9 @@ class Directory:
     def page(
         self, tenant: str, mode: str, event_type: str, after: str, limit: int
     ) -> tuple[Sequence[Endpoint], str | None]:
-        """Those of `match` behind the id `after`, and the id to go on from; None: there are no more.
+        """The results of `match` behind the id `after`, and the id to continue from; None: there are no more.
 
-        Looks at `limit` endpoints at most, so a page may be shorter than what matches, or empty.
+        It examines at most `limit` endpoints, so a page may have fewer results although more follow.
         """
         index = self._indexes.get((tenant, mode))
         if index is None:
@@ -190,23 +190,23 @@ class Directory:
         ids: Sequence[str] = [id_ for bucket in buckets for id_ in bucket.after(after, limit + 1)]
         if len(buckets) > 1:
             ids = sorted(set(ids))
-        looked_at = [index.members[id_] for id_ in ids[:limit]]
-        found = [each for each in looked_at if self._includes(each, event_type)]
-        return found, looked_at[-1].id if len(ids) > limit else None
+        examined = [index.members[id_] for id_ in ids[:limit]]
+        matching = [each for each in examined if self._includes(each, event_type)]
+        return matching, examined[-1].id if len(ids) > limit else None
 
     def _includes(self, endpoint: Endpoint, event_type: str) -> bool:
         opt_in = self._opt_in(endpoint.profile)
         return any(includes(pattern, event_type, opt_in) for pattern in endpoint.events)
 
     def _find(self, index: _Index, event_type: str) -> tuple[Endpoint, ...]:
-        found: dict[str, Endpoint] = {}
+        matching: dict[str, Endpoint] = {}
         for pattern in patterns(event_type):
             for endpoint in index.buckets.get(pattern, _NONE).values():
-                if endpoint.id not in found and includes(pattern, event_type, self._opt_in(endpoint.profile)):
-                    found[endpoint.id] = endpoint
+                if endpoint.id not in matching and includes(pattern, event_type, self._opt_in(endpoint.profile)):
+                    matching[endpoint.id] = endpoint
         if len(index.answers) > _MAX_ANSWERS:
             index.answers.clear()
-        return tuple(sorted(found.values(), key=lambda endpoint: endpoint.id))
+        return tuple(sorted(matching.values(), key=lambda endpoint: endpoint.id))
 
     def put_endpoint(self, endpoint: Endpoint) -> None:
         """Add or replace."""
@@ -221,10 +221,10 @@ class Directory:
             if bucket is None:
                 bucket = index.buckets[pattern] = _Bucket()
             bucket.put(endpoint)
-        index.forget()
+        index.clear_cache()
 
     def remove_endpoint(self, endpoint_id: str) -> None:
-        """Forget; unknown ids are no error."""
+        """Remove, if it is there."""
         old = self._endpoints.pop(endpoint_id, None)
         if old is None:
             return
@@ -237,14 +237,14 @@ class Directory:
                 bucket.drop(endpoint_id)
                 if not bucket:
                     del index.buckets[pattern]
-        index.forget()
+        index.clear_cache()
 
     def put_tenant(self, tenant: Tenant) -> None:
         """Add or replace."""
         self.tenants[tenant.id] = tenant
 
     def remove_tenant(self, tenant_id: str) -> None:
-        """Forget; its endpoints stay until they are removed themselves."""
+        """Remove; its endpoints stay until they are removed, too."""
         self.tenants.pop(tenant_id, None)
 
     def put_key(self, key: ApiKey) -> None:
@@ -254,7 +254,7 @@ class Directory:
         self._keys_of[key.tenant] += 1
 
     def remove_key(self, key_id: str) -> None:
-        """Forget."""
+        """Remove, if it is there."""
         old = self.keys.pop(key_id, None)
         if old is not None:
             self.keys_by_digest.pop(old.digest, None)
@@ -267,7 +267,7 @@ class Directory:
         self.event_types[name] = event_type
 
     def remove_event_type(self, name: str) -> None:
-        """Forget; `name` is `<tenant>/<mode>/<type>`."""
+        """Remove the event type `<tenant>/<mode>/<name>`."""
         tenant, _, rest = name.partition("/")
         mode, _, event_type = rest.partition("/")
         if self.event_types.pop((tenant, mode, event_type), None) is not None:
@@ -281,7 +281,7 @@ class Directory:
             self._resumes.setdefault(replay.endpoint_id, set()).add(replay.id)
 
     def remove_replay(self, replay_id: str) -> None:
-        """Forget."""
+        """Remove, if it is there."""
         old = self.replays.pop(replay_id, None)
         if old is not None and replay_id in (resumes := self._resumes.get(old.endpoint_id, set())):
             resumes.remove(replay_id)
@@ -301,14 +301,14 @@ class Directory:
         self.revisions[revision.id] = revision
 
     def remove_revision(self, delivery_id: str) -> None:
-        """Forget."""
+        """Remove, if it is there."""
         self.revisions.pop(delivery_id, None)
 
     def scopes(self) -> list[TenantScope]:
-        """The tenants and modes that have endpoints."""
+        """The tenants and modes that have endpoints, in order."""
         return sorted(scope for scope, index in self._indexes.items() if index.members)
 
 
 _NONE: Mapping[str, Endpoint] = {}
-#: remembered answers per tenant and mode: types are few, but a producer may invent them
+#: cached results per tenant and mode: types are few, but a producer may invent new ones
 _MAX_ANSWERS = 10_000

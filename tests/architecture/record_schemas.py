@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
-from app.core.model import endpoint, event_types, replay, tenant, timestamps
+from app.core.model import delivery, endpoint, event_types, replay, tenant, timestamps
 from app.core.records import audit, command, duplicate, notice, raw_event, signal
 from app.core.records.attempt import Attempt
 from tests.architecture.field_sentences import sentences
@@ -16,7 +17,14 @@ from tests.architecture.field_sentences import sentences
 FOLDER = Path(__file__).parents[2] / "schemas" / "records"
 
 _KEY_LENGTH = 512
-_REGISTERED = (endpoint.Endpoint, tenant.Tenant, tenant.ApiKey, event_types.EventType, replay.Replay)
+_REGISTERED = (
+    endpoint.Endpoint,
+    tenant.Tenant,
+    tenant.ApiKey,
+    event_types.EventType,
+    replay.Replay,
+    delivery.DeliveryRevision,
+)
 _STRUCTS = (
     Attempt,
     audit.AuditEntry,
@@ -25,6 +33,8 @@ _STRUCTS = (
     *_REGISTERED,
     endpoint.SealedSecret,
     endpoint.Suspension,
+    endpoint.OpenCircuit,
+    tenant.Brand,
     command.Command,
     command.CommandReply,
     *get_args(command.CommandAction),
@@ -32,7 +42,7 @@ _STRUCTS = (
 
 
 def documents() -> dict[str, str]:
-    """File name → the schema's text."""
+    """File name → text of the schema."""
     return {
         f"{topic}.v1.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for topic, schema in (
@@ -67,15 +77,17 @@ def _struct(topic: str, struct: type) -> dict[str, Any]:
 def _registry() -> dict[str, Any]:
     references, components = _components(*_REGISTERED)
     description = (
-        "The value of a record of registry. The key says which: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
-        "`type/<tenant>/<mode>/<name>`, or `replay/<id>`. A record without a value removes the "
-        "entity."
+        "The value of a record of registry. The key names the entity: `endpoint/<id>`, `tenant/<id>`, `key/<id>`, "
+        "`type/<tenant>/<mode>/<name>`, `replay/<id>` or `revision/<delivery id>`. A record without a value removes it."
     )
     return _document("registry", description, {"anyOf": references, "$defs": components})
 
 
 def _components(*structs: type) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    for component in components.values():
+        if "description" in component:
+            component["description"] = cleandoc(component["description"])
     for struct in _STRUCTS:
         if struct.__name__ in components:
             for name, sentence in sentences(struct).items():
@@ -84,7 +96,7 @@ def _components(*structs: type) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _event() -> dict[str, Any]:
-    """The native format; what `understand` checks beyond types is added from the same expressions."""
+    """The native format; what `decode_event` checks beyond types is added from the same expressions."""
     _, components = msgspec.json.schema_components((raw_event._Native,))
     (event,) = components.values()
     rules: dict[str, dict[str, Any]] = {
@@ -96,23 +108,26 @@ def _event() -> dict[str, Any]:
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
     }
+    wins = "takes precedence."
     meanings = {
         "type": "Dot-joined segments of letters, digits, _ and -.",
         "data": "Any JSON. It is delivered byte for byte where the profile allows.",
         "id": "Sent to receivers in a header. Default: derived from topic, partition and offset.",
-        "created_at": "ISO 8601 with date, time and zone, of a day that there is. Default: the record's timestamp.",
-        "tenant": "Whose event it is. Default: default. The record header `tenant` wins.",
-        "mode": "Default: live. The record header `mode` wins.",
-        "idempotency_key": "Delivered once within the window. Default: id. The record header `idempotency-key` wins.",
-        "ordering_key": "What the sequence is counted for. The record header `ordering-key` wins.",
-        "metadata": "The producer's own; never sent.",
+        "created_at": "ISO 8601 with date, time and zone. Default: the record's timestamp.",
+        "tenant": f"The tenant that the event belongs to. Default: default. The record header `tenant` {wins}",
+        "mode": f"Default: live. The record header `mode` {wins}",
+        "idempotency_key": "Events with the same key are delivered once within the idempotency window. Default: id. "
+        f"The record header `idempotency-key` {wins}",
+        "ordering_key": "Events with the same key are numbered and, for ordered endpoints, delivered in sequence. "
+        f"The record header `ordering-key` {wins}",
+        "metadata": "Free fields of the producer; never sent.",
     }
     for name, meaning in meanings.items():
         event["properties"][name] |= rules.get(name, {}) | {"description": meaning}
     event.pop("title", None)
     description = (
         "The value of a record of events.raw in the native format. CloudEvents 1.0, structured or binary, are "
-        "accepted, too."
+        "accepted as well."
     )
     return _document("events.raw", description, event)
 
@@ -120,17 +135,17 @@ def _event() -> dict[str, Any]:
 def _duplicate() -> dict[str, Any]:
     """The headers, as one object of texts."""
     names = {field.name: field.encode_name for field in msgspec.structs.fields(duplicate.DuplicateNotice)}
-    said = sentences(duplicate.DuplicateNotice)
+    descriptions = sentences(duplicate.DuplicateNotice)
     properties: dict[str, dict[str, Any]] = {name: {"type": "string"} for name in names.values()}
-    for field, sentence in said.items():
+    for field, sentence in descriptions.items():
         properties[names[field]]["description"] = sentence
     for name in properties:
         if name.endswith(("-partition", "-offset", "-timestamp")):
             properties[name]["pattern"] = "^-?[0-9]+$"
     properties["mode"]["enum"] = ["live", "test"]
     description = (
-        "The headers of a record of events.duplicates, as one object: names and UTF-8 texts. The value is empty: the "
-        "event's bytes are in events.raw, at the coordinates. The key is the dropped record's."
+        "The headers of a record of events.duplicates as one object of names and UTF-8 texts. The record has no value: "
+        "the event's bytes are in events.raw, at the coordinates. The key is the dropped record's."
     )
     rest = {"type": "object", "properties": properties, "required": list(properties)}
     return _document("events.duplicates", description, rest)

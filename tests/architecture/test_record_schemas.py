@@ -14,7 +14,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.tenant import Tenant
 from app.core.records import command, duplicate
-from app.core.records.raw_event import Coordinates, understand
+from app.core.records.raw_event import Coordinates, decode_event
 from app.roles.dispatch.attempts import unsent
 from tests.architecture.record_schemas import FOLDER, documents
 
@@ -125,7 +125,7 @@ def test_the_headers_of_a_dropped_duplicate_are_valid() -> None:
 @pytest.mark.parametrize("value", _EVENTS, ids=lambda value: json.dumps(value)[:60])
 def test_the_schema_and_the_intake_agree_about_events(value: Any) -> None:
     try:
-        understand(json.dumps(value).encode(), (), Coordinates("events.raw", 0, 0, 0), max_bytes=10_000)
+        decode_event(json.dumps(value).encode(), (), Coordinates("events.raw", 0, 0, 0), max_bytes=10_000)
         accepted = True
     except MalformedEvent:
         accepted = False

@@ -215,5 +215,5 @@ def test_pages_are_what_all_matches_are(number: int, limit: int) -> None:
             seen += [each.id for each in page]
         assert seen == found(where, event_type) == found(where, event_type)
         wanted = [f"ep_{each:05d}" for each in range(number)]
-        assert [each for each in wanted if where.is_wanted(each, "acme", "live", event_type)] == seen
+        assert [each for each in wanted if where.subscribes(each, "acme", "live", event_type)] == seen
     assert where.page("acme", "test", "a.b", "", 5) == ((), None)

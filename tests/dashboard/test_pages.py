@@ -169,7 +169,7 @@ async def test_a_replay_is_counted_first_and_then_begun(stage: Stage, acme: Brow
     assert stage.feed.directory.replays[replay.id].state == "cancelled"
     assert replay.id in (await acme.get(f"{LIVE}/replays"))[1]
     status, page, _ = await acme.post(f"{LIVE}/replays", form | {"from": "yesterday"})
-    assert status == 422 and "is no point in time" in page
+    assert status == 422 and "is not a point in time" in page
 
 
 async def test_an_event_is_appended_from_a_form(stage: Stage, acme: Browser) -> None:

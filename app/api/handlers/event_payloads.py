@@ -11,7 +11,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.event import Event
 from app.core.readmodel.rows import DeliveryRow
 from app.core.records import delivery as delivery_record
-from app.core.records.raw_event import Coordinates, understand
+from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 from app.ports.history import PartitionReader
@@ -48,7 +48,7 @@ def understood(api: ApiServices, record: Record) -> Event | None:
     """The event of a record of events.raw; None: it is none."""
     at = Coordinates(api.topics.name(TopicName.EVENTS_RAW), record.partition, record.offset, record.timestamp)
     try:
-        return understand(record.value, record.headers, at, max_bytes=api.max_event_bytes)
+        return decode_event(record.value, record.headers, at, max_bytes=api.max_event_bytes)
     except MalformedEvent:
         return None
 

@@ -14,7 +14,7 @@ from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.event_types import RESERVED
-from app.core.records.raw_event import Coordinates, understand
+from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 
 _MAX_BATCH = 1000
@@ -65,7 +65,7 @@ def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | Non
             fields[name] = getattr(event, name)
     value = msgspec.json.encode(fields)
     try:
-        understand(value, (), Coordinates("api", 0, 0, 0), max_bytes=api.max_event_bytes)
+        decode_event(value, (), Coordinates("api", 0, 0, 0), max_bytes=api.max_event_bytes)
     except MalformedEvent as error:
         if error.reason == "too_large":
             raise ApiError(413, "too_large", f"event{place}: {error.detail}") from error

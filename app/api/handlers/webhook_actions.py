@@ -20,7 +20,7 @@ from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
 from app.core.records.command import RecoverEndpoint, RotateSecret
-from app.core.records.raw_event import Coordinates, understand
+from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
 from app.roles.dispatch.attempts import sent
@@ -128,7 +128,7 @@ def _delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -
     event_id = api.minter.id("evt_test")
     value = b'{"type":"%b","id":"%b","data":%b}' % (event_type.encode(), event_id.encode(), data)
     try:
-        event = understand(value, (), Coordinates("test", 0, 0, now_ms), max_bytes=api.max_event_bytes)
+        event = decode_event(value, (), Coordinates("test", 0, 0, now_ms), max_bytes=api.max_event_bytes)
     except MalformedEvent as error:
         raise invalid(FieldError(detail=error.detail, pointer="/data")) from error
     return Delivery(

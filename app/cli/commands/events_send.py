@@ -15,7 +15,7 @@ from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.errors import MalformedEvent
-from app.core.records.raw_event import Coordinates, understand
+from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 from app.runtime.topics import topics_of
 
@@ -80,7 +80,7 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     try:
         sent = []
         for body in events:
-            event = understand(body, (), Coordinates(topic, 0, 0, 0), max_bytes=settings.max_event_bytes)
+            event = decode_event(body, (), Coordinates(topic, 0, 0, 0), max_bytes=settings.max_event_bytes)
             key = (event.ordering_key or event.tenant).encode()
             sent.append((event, log.partition_for(topic, key), await log.append(topic, key=key, value=body)))
         return [
@@ -112,7 +112,7 @@ def _with_defaults(event: Any, tenant: str | None, mode: str | None) -> bytes:
         event.setdefault("mode", mode)
     body = orjson.dumps(event)
     try:
-        understand(body, (), Coordinates("", 0, 0, 0), max_bytes=1 << 40)
+        decode_event(body, (), Coordinates("", 0, 0, 0), max_bytes=1 << 40)
     except MalformedEvent as error:
         raise typer.BadParameter(f"not an event ({error.reason}): {error.detail}") from error
     return body

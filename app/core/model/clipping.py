@@ -1,4 +1,4 @@
-"""Texts that others have written, cut so that what they become in a record fits a budget.
+"""Cut texts of customers and receivers so that they fit into records.
 
 A budget is in bytes of the text's JSON form in UTF-8, without its quotes. That form is never shorter than the text in
 UTF-8, so a text that fits as JSON fits as a record header, too.
@@ -16,12 +16,12 @@ _WIDEST = 6
 
 
 def json_size(text: str) -> int:
-    """Bytes of the JSON form, without its quotes. The text holds no lone surrogate."""
+    """Bytes of the JSON form without its quotes. The text must not contain lone surrogates."""
     return len(_encode(text)) - 2
 
 
 def clip(text: str, budget: int) -> str:
-    """The longest beginning of `text` that takes at most `budget` bytes; a lone surrogate becomes U+FFFD."""
+    """The longest beginning of `text` of at most `budget` bytes; a lone surrogate becomes U+FFFD."""
     text = _whole(text[: budget + 1])
     if len(text) * _WIDEST <= budget or json_size(text) <= budget:
         return text

@@ -10,27 +10,27 @@ from app.core.model.event import EventFormat, Mode
 
 
 class DeliveryRevision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was last asked of a delivery that waited somewhere; the value of `revision/<delivery id>` in registry.
+    """The last manual action on a delivery; the value of `revision/<delivery id>` in registry.
 
-    Its copies of earlier revisions are passed over, wherever they wait (core/supersession.py).
+    Copies of the delivery with earlier revisions are superseded, wherever they wait (core/supersession.py).
     """
 
-    #: the delivery's
+    #: the delivery's id
     id: str
-    #: grows: the time of the request, in milliseconds
+    #: the revision: the time of the action, in milliseconds since the epoch; grows with each action
     number: int
-    #: copies of earlier revisions end as cancelled, since no copy of this revision says so itself
+    #: copies of earlier revisions end as cancelled, because there is no copy with this revision
     cancel: bool = False
-    #: where the delivery's event is in events.raw, as its record says it; None: nobody knows
+    #: the event's coordinates in events.raw, `<partition>:<offset>`; null: unknown
     source: str | None = None
 
 
-#: what somebody wants of a delivery: an attempt at once, or its end
+#: an action on request: an attempt at once, or the end of the delivery
 ManualAction = Literal["retry", "cancel"]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event for one endpoint, on its way; a record of `deliveries` and of its delay topics."""
+    """One event for one endpoint; a record of `deliveries` and of its delay topics."""
 
     id: str
     endpoint_id: str
@@ -39,30 +39,30 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     mode: Mode
     created_at: str
-    #: the event's record value, byte for byte
+    #: the value of the event's record, byte for byte
     body: bytes
     format: EventFormat = "native"
-    #: when the event was appended to events.raw
+    #: when the event was appended to events.raw, in milliseconds since the epoch
     accepted_at_ms: int = 0
-    #: attempts made so far
+    #: the number of attempts so far
     attempts: int = 0
-    #: not before that time; 0: at once
+    #: when the next attempt is due, in milliseconds since the epoch; 0: at once
     due_at_ms: int = 0
-    #: since when it waits for its next attempt, which its endpoint could not take; 0: it does not
+    #: since when a due attempt waits for its endpoint, in milliseconds since the epoch; 0: none waits
     waiting_since_ms: int = 0
     sequence: int | None = None
     ordering_key: str | None = None
     replay_id: str = ""
     traceparent: str | None = None
-    #: the offset of its arrival in deliveries.ordered; None: it was not ordered
+    #: the offset of its arrival in deliveries.ordered; None: it is not ordered
     arrival: int | None = None
-    #: the offset of the record in deliveries.ordered that let it go; grows within its line. None: it was not ordered
+    #: the offset of the record in deliveries.ordered that released it; grows within its key queue. None: not ordered
     released: int | None = None
-    #: counts up with what is asked of it; 0: nothing ever was
+    #: grows with each manual action; 0: there was none
     revision: int = 0
-    #: what this copy was made for; None: the ordinary way, or the retries after a request
+    #: the manual action that this copy carries out; None: none, or it is a retry after one
     manual: ManualAction | None = None
-    #: where its event is in events.raw: `<partition>:<offset>`; None: nobody knows
+    #: the event's coordinates in events.raw, `<partition>:<offset>`; None: unknown
     source: str | None = None
-    #: bytes of the event that a topic did not take; 0: it is whole
+    #: bytes of the body that were left out because a topic did not take them; 0: it is complete
     omitted: int = 0

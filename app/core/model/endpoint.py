@@ -15,39 +15,39 @@ Ordering = Literal["none", "fifo"]
 class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
     """A signing secret, encrypted (AES-256-GCM; the endpoint and tenant are the associated data)."""
 
-    #: which key of the ring sealed it
+    #: the id of the key in the key ring that sealed it
     key_id: str
     #: base64 of nonce and ciphertext
     blob: str
     created_at_ms: int
-    #: not used for signing after that time; None: for ever
+    #: when it stops being used for signing; null: never
     expires_at_ms: int | None = None
 
 
 class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A time in which an endpoint was paused or disabled, as stretches of the log."""
+    """A time in which an endpoint was paused or disabled, as offsets."""
 
     kind: Literal["paused", "disabled"]
     since_ms: int
-    #: where each partition of events.raw stood at the beginning
+    #: the end offsets of events.raw at the beginning, by partition
     begin: dict[int, int]
-    #: where it stood at the end; None: it goes on
+    #: the end offsets of events.raw at the end, by partition; null: it has not ended
     end: dict[int, int] | None = None
-    #: where the endpoint's partition of deliveries.dead stood then: what it misses is put aside from there on
+    #: the end offset of the endpoint's partition of deliveries.dead at the beginning: parked deliveries follow
     dead_begin: int = 0
 
 
 class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint that is silent, and is called only by a probe now and then."""
+    """The open circuit of a silent endpoint, which gets only single deliveries as probes."""
 
-    #: the beginning of the silence
+    #: when the silence began, in milliseconds since the epoch
     since_ms: int
-    #: when the next probe is due; in the past: the next delivery is the probe, or it is under way
+    #: when the next probe is due; if in the past, the next delivery is the probe, or the probe is in flight
     probe_at_ms: int
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A registered receiver URL with its subscription, secret and policy; the value of `endpoint/<id>` in registry."""
+    """A receiver's URL with its subscription, secrets and policy; the value of `endpoint/<id>` in registry."""
 
     id: str
     tenant: str
@@ -60,42 +60,42 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: why it is paused or disabled, in words
     status_reason: str | None = None
     description: str = ""
-    #: customer's labels, never sent
+    #: the customer's labels; never sent
     metadata: dict[str, str] = {}
-    #: sent with every request
+    #: headers that are sent with every request
     headers: dict[str, str] = {}
     #: newest first; empty where the profile allows unsigned requests
     secrets: tuple[SealedSecret, ...] = ()
-    #: seconds before attempt 1, 2, …; None: the profile's
+    #: seconds before attempt 1, 2, …; null: the profile's
     schedule: tuple[float, ...] | None = None
-    #: seconds for one exchange; None: the profile's
+    #: seconds for one request; null: the profile's
     timeout: float | None = None
-    #: requests in flight at once; None: the service's default
+    #: requests in flight at the same time; null: the installation's default
     max_in_flight: int | None = None
-    #: requests per second; None: unlimited
+    #: requests per second; null: unlimited
     rate_limit: float | None = None
     ordering: Ordering = "none"
-    #: what a dead delivery does to those behind it in its ordering key
+    #: whether a dead delivery blocks its ordering key
     on_exhausted: Literal["block", "skip"] = "block"
-    #: name of the profile whose signature is sent; None: its own
+    #: the profile whose signature is sent; null: the endpoint's own
     signature: str | None = None
-    #: failed attempts in a row that disable it; 0: never; None: as the profile says
+    #: consecutive failed attempts that disable it; 0: never; null: as the profile says
     disable_after_failures: int | None = None
-    #: days of only failures that disable it; 0: never; None: as the profile says
+    #: days of failures without a success that disable it; 0: never; null: as the profile says
     disable_after_days: float | None = None
-    #: since when it fails, if that has lasted or a warning was given
+    #: since when it fails; set once that has lasted, or a warning was sent
     failing_since_ms: int | None = None
-    #: from when on one more failure disables it
+    #: from then on one more failure disables it
     disable_at_ms: int | None = None
-    #: its circuit, while it is open; None: it is closed
+    #: its circuit; null: it is closed
     circuit: OpenCircuit | None = None
     #: the version at which it was registered, enabled or given another URL: its health counts from there
     epoch: int = 1
-    #: what it was not given, the latest last
+    #: the times in which it was paused or disabled, the latest last
     suspensions: tuple[Suspension, ...] = ()
     #: the Idempotency-Key and the fingerprint of the request that created it
     created_by: tuple[str, str] | None = None
-    #: the request that its newest secret came from: create or rotate, the caller's key and its Idempotency-Key
+    #: the request that set its newest secret: create or rotate, the caller's key and its Idempotency-Key
     rotated_by: str | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
@@ -104,7 +104,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def last_disablement(endpoint: Endpoint) -> Suspension | None:
-    """The last time that the endpoint was disabled and enabled again."""
+    """The last suspension in which the endpoint was disabled and that has ended; None if there is none."""
     closed = [
         suspension
         for suspension in endpoint.suspensions

@@ -1,7 +1,7 @@
-"""Which event types a subscription includes.
+"""Event types, and the patterns that subscriptions match them with.
 
 A pattern is an exact type, `*`, or a prefix that ends in `.*`. Types are dot-joined segments of [A-Za-z0-9_-].
-Opt-in prefixes of a profile (Bota: `device.`) are included only by patterns that begin with them. So are the types of
+Types with an opt-in prefix of the profile (Bota: `device.`) match only patterns that begin with it. So do the types of
 the service itself (`hookstream.`), for every profile.
 """
 
@@ -20,32 +20,32 @@ _TYPE = re.compile(_SEGMENTS)
 _PATTERN = re.compile(rf"\*|{_SEGMENTS}(?:\.\*)?")
 #: longest event type, in characters
 MAX_TYPE_LENGTH = 256
-#: what the types of the service's own events begin with; the API takes no event of such a type
+#: the prefix of types of the service's own events; the API accepts no event of such a type
 RESERVED = "hookstream."
 
 
 def is_event_type(text: str) -> bool:
-    """Whether `text` can name an event type."""
+    """Whether `text` is a valid event type."""
     return len(text) <= MAX_TYPE_LENGTH and _TYPE.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` can stand in an endpoint's `events`."""
+    """Whether `text` is a valid pattern of an endpoint's `events`."""
     return len(text) <= MAX_TYPE_LENGTH and _PATTERN.fullmatch(text) is not None
 
 
 def prefixes(event_type: str) -> list[str]:
-    """The patterns other than itself and `*` that include a type: `a.b.c` → `a.b.*`, `a.*`."""
-    found = []
+    """The prefix patterns that match a type: `a.b.c` → `a.b.*`, `a.*`."""
+    matching = []
     end = event_type.rfind(".")
     while end > 0:
-        found.append(event_type[: end + 1] + "*")
+        matching.append(event_type[: end + 1] + "*")
         end = event_type.rfind(".", 0, end)
-    return found
+    return matching
 
 
 def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
-    """Whether one pattern includes one type."""
+    """Whether a pattern matches a type; `opt_in`: the opt-in prefixes of the endpoint's profile."""
     if (
         pattern != "*"
         and pattern != event_type
@@ -56,13 +56,13 @@ def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event type of a tenant's own; the value of `type/<tenant>/<mode>/<name>` in registry."""
+    """An event type that a tenant has registered; the value of `type/<tenant>/<mode>/<name>` in registry."""
 
     name: str
     tenant: str
     mode: Mode
     description: str = ""
-    #: JSON Schema 2020-12 of `data`, as JSON text; None: anything
+    #: the JSON Schema 2020-12 of `data`, as JSON text; null: anything is valid
     schema: str | None = None
     #: what happens to an event that does not satisfy the schema
     enforce: Literal["off", "warn", "reject"] = "off"

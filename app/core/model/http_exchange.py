@@ -1,6 +1,6 @@
-"""One HTTP exchange as values: the request as it will be sent, and what came of it.
+"""One HTTP exchange as values: the request, and its outcome.
 
-A receiver's failure is data, not an exception: `Reply` when a status line arrived, `Refusal` otherwise.
+A receiver's failure is a value, not an exception: `HttpReply` when a status line arrived, `HttpFailure` otherwise.
 """
 
 from __future__ import annotations
@@ -15,52 +15,53 @@ HttpFailureKind = Literal[
     "reset",  # the connection broke before a complete answer
     "tls",  # handshake or certificate
     "dns",  # the name does not resolve
-    "connect",  # any other reason why no connection came about (unreachable, no route)
-    "blocked_address",  # our egress guard refused the address, scheme or port
-    "protocol",  # the peer's bytes are not an HTTP answer
+    "connect",  # any other failure to connect (unreachable, no route)
+    "blocked_address",  # the egress guard refused the address, scheme or port
+    "protocol",  # the peer's bytes are not an HTTP response
     "not_sent",  # no request could be built: no usable secret, or a header that cannot be written
 ]
-#: says nothing about the receiver: it does not count against the endpoint's health
+#: does not count against the endpoint's health, because the receiver is not at fault
 NOT_SENT: HttpFailureKind = "not_sent"
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The request of one attempt, exactly as it goes out (method is always POST)."""
+    """The request of one attempt, exactly as it is sent; the method is POST."""
 
     url: str
     #: in order, without host and content-length, which the sender adds; names and values hold no CR or LF
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    #: seconds for the whole exchange: resolve, connect, handshake, write, answer
+    #: seconds for the whole exchange: resolve, connect, handshake, send, receive
     timeout_s: float
 
 
 class HttpTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of an exchange went, in milliseconds; 0 for a phase that did not take place."""
+    """The durations of an exchange's phases, in milliseconds; 0 for a phase that did not take place."""
 
     #: resolve, connect and TLS handshake together
     connect_ms: float = 0.0
-    #: from the request's last byte to the answer's status line
+    #: from the request's last byte to the response's status line
     first_byte_ms: float = 0.0
     total_ms: float = 0.0
+    #: whether the connection was reused
     reused: bool = False
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A status line arrived. Says nothing about success: that is the verdict's business."""
+    """The response, of any status; the verdict decides what is a success."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     #: at most the sender's cap (64 KiB)
     body: bytes
-    #: more than the cap was there, or the rest could not be read; the connection was closed
+    #: the body was longer than the cap, or its rest could not be read; the connection was closed
     truncated: bool
     timing: HttpTiming
-    #: what is odd about the answer, in sentences that quote nothing of it
+    #: what is unusual about the response, in sentences that do not quote it
     remarks: tuple[str, ...] = ()
 
     def header(self, name: str) -> str | None:
-        """The first header of that (lower-case) name."""
+        """The first header of a name in lower case; None if there is none."""
         for key, value in self.headers:
             if key.lower() == name:
                 return value
@@ -68,10 +69,10 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """No status line arrived."""
+    """No status line arrived, for the reason `kind`."""
 
     kind: HttpFailureKind
-    #: one sentence for the person who owns the endpoint
+    #: one sentence for the endpoint's owner
     detail: str
     timing: HttpTiming
 

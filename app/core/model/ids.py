@@ -1,6 +1,6 @@
-"""Identifiers: which things are the same thing.
+"""Identifiers, as deterministic functions of what they identify.
 
-All are deterministic functions of what they identify, so that work done twice names the same thing twice.
+Work that is repeated after a crash therefore creates the same ids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _digest(*parts: str) -> str:
 
 
 def _name(text: str) -> str:
-    """120 bits of BLAKE2b as RFC 4648 base32 in lower case, written out: `base64.b32encode` takes twice as long."""
+    """120 bits of BLAKE2b as RFC 4648 base32 in lower case, without `base64.b32encode`, which takes twice as long."""
     bits = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=15).digest(), "big")
     high, low, two = bits >> 60, bits & 0xFFFFFFFFFFFFFFF, _TWO
     return (
@@ -43,15 +43,15 @@ def _name(text: str) -> str:
 
 
 def event_id(topic: str, partition: int, offset: int) -> str:
-    """The id of an event whose producer gave none: the same record read again is the same event (DESIGN section 3)."""
+    """The id of an event without one of its own; a record that is read again is the same event."""
     return "evt_" + _digest(topic, str(partition), str(offset))
 
 
 def delivery_id(tenant: str, event: str, endpoint: str, replay: str = "") -> str:
-    """One event for one endpoint (DESIGN guarantee 3).
+    """The id of one event's delivery to one endpoint (DESIGN guarantee 3).
 
-    Collapses: fan-out repeated after a crash, redelivery by Kafka, retries.
-    Does not collapse: a replay (its id differs), another endpoint, the same producer id at another tenant.
+    It is the same when fan-out repeats the event after a crash, and for all retries. It differs for each replay,
+    endpoint and tenant.
     """
     return "dlv_" + _digest(tenant, event, endpoint, replay)
 
@@ -63,45 +63,45 @@ def delivery_ids(tenant: str, event: str, replay: str = "") -> Callable[[str], s
 
 
 def replay_id(group: str, partition: int, start: int, until: int) -> str:
-    """A reset of `group` that reads [start, until) of a partition again; the same reset names the same replay."""
+    """The replay that a reset of `group` causes: offsets [start, until) of a partition are read again."""
     return "rpl_" + _digest(group, str(partition), str(start), str(until))
 
 
 def endpoint_id(tenant: str, mode: str, idempotency_key: str) -> str:
-    """An endpoint that was asked for with an Idempotency-Key: asked for again, it is the same one."""
+    """The id of an endpoint that is created with an Idempotency-Key."""
     return "ep_" + _digest("endpoint", tenant, mode, idempotency_key)
 
 
 def posted_event_id(tenant: str, mode: str, idempotency_key: str, index: int) -> str:
-    """An event that was posted with an Idempotency-Key, without an id of its own."""
+    """The id of an event that is posted with an Idempotency-Key and without an id."""
     return "evt_" + _digest("posted", tenant, mode, idempotency_key, str(index))
 
 
 def keyed_event_id(tenant: str, mode: str, idempotency_key: str) -> str:
-    """An event that was posted with the field `idempotency_key`, without an id: posted again it is the same one."""
+    """The id of an event that is posted with the field `idempotency_key` and without an id."""
     return "evt_" + _digest("keyed", tenant, mode, idempotency_key)
 
 
 def recovery_id(endpoint: str, since_ms: int) -> str:
-    """The recovery of what an endpoint missed since it was disabled: asked for twice, it is one."""
+    """The id of the replay that recovers what an endpoint missed in the disablement that began at `since_ms`."""
     return "rpl_" + _digest("recovery", endpoint, str(since_ms))
 
 
 def asked_replay_id(tenant: str, mode: str, idempotency_key: str) -> str:
-    """A replay that was asked for with an Idempotency-Key: asked for again, it is the same one."""
+    """The id of a replay that is created with an Idempotency-Key."""
     return "rpl_" + _digest("asked", tenant, mode, idempotency_key)
 
 
 def notice_id(endpoint: str, kind: str, offset: int, at_ms: int) -> str:
-    """A notice that the signal at `offset` led to: read again, it leads to the same one."""
+    """The id of the notice that the signal at `offset` causes."""
     return "ntc_" + _digest("notice", endpoint, kind, str(offset), str(at_ms))
 
 
 def health_command_id(endpoint: str, epoch: int, offset: int, index: int) -> str:
-    """A command that the signal at `offset` led to."""
+    """The id of a command that the signal at `offset` causes."""
     return _digest("health", endpoint, str(epoch), str(offset), str(index))
 
 
 def mail_id(address: str, notices: Sequence[str]) -> str:
-    """An e-mail about these notices for an address: written again, it is the same one."""
+    """The id of the e-mail to an address about these notices."""
     return "ntc." + _digest("mail", address, *notices)

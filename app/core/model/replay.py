@@ -8,48 +8,48 @@ import msgspec
 
 from app.core.model.event import Mode
 
-#: all: every matching event; failed: deliveries that ended dead; missing: what was never handed to the endpoint
+#: all: every matching event; failed: events whose delivery is dead; missing: events that were never delivered
 ReplayFilter = Literal["all", "failed", "missing"]
 ReplayReason = Literal["resume", "recover", "replay"]
 ReplayState = Literal["pending", "running", "paused", "done", "cancelled"]
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Events that are delivered after the fact; the value of `replay/<id>` in registry."""
+    """Deliveries that are made after the fact; the value of `replay/<id>` in registry."""
 
     id: str
     tenant: str
     mode: Mode
-    #: empty: all endpoints of the tenant and mode that match and were there when it was asked for
+    #: empty: all matching endpoints of the tenant and mode that existed when the replay was created
     endpoint_id: str
-    #: resume: what a pause has held back; recover: what a disabled endpoint has missed; replay: a span of time again
+    #: resume: what a pause has parked; recover: what a disabled endpoint has missed; replay: a time range again
     reason: ReplayReason
     #: recover, replay: partition of events.raw → the first offset, and the offset after the last one
     begin: dict[int, int]
     end: dict[int, int]
-    #: resume: what was put aside in deliveries.dead, from that offset of the endpoint's partition on
+    #: resume: parked deliveries, from that offset of the endpoint's partition of deliveries.dead on
     dead_begin: int | None = None
-    #: replay: patterns of the event types; empty: all
+    #: replay: patterns of event types; empty: all
     types: tuple[str, ...] = ()
-    #: replay: which deliveries are made
+    #: replay: which events are delivered
     only: ReplayFilter = "all"
-    #: replay: deliveries per second at most; None: as fast as the endpoints take them
+    #: replay: deliveries per second at most; null: as fast as the endpoints take them
     rate: float | None = None
-    #: replay: the span that was asked for; 0: the beginning
+    #: replay: the requested time range, in milliseconds since the epoch; 0: the beginning of the log
     from_ms: int = 0
     to_ms: int = 0
-    #: what is no longer there of what was asked for
+    #: warnings where the requested range and the retained log differ
     messages: tuple[str, ...] = ()
     state: ReplayState = "pending"
-    #: partition → the offset up to which it is done
+    #: partition → the offset up to which the replay is done
     done: dict[int, int] = {}
     #: deliveries appended so far
     sent: int = 0
-    #: deliveries put aside, because their endpoint is paused: its resume delivers them
+    #: deliveries parked so far, because their endpoint is paused: its resume delivers them
     parked: int = 0
-    #: deliveries not made, because their endpoint is disabled or gone
+    #: deliveries left out so far, because their endpoint is disabled or removed
     skipped: int = 0
-    #: the Idempotency-Key, and what was asked with it
+    #: the Idempotency-Key and the fingerprint of the request that created it
     created_by: tuple[str, str] | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
@@ -57,22 +57,23 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ReplayEstimate(msgspec.Struct):
-    """What a replay would deliver."""
+    """The result of a dry run: what a replay would deliver."""
 
     #: endpoint id → deliveries
     endpoints: dict[str, int] = msgspec.field(default_factory=dict)
     #: deliveries for endpoints that are disabled
     skipped: int = 0
-    #: partition → the offset up to which was counted
+    #: partition → the offset up to which events were counted
     read: dict[int, int] = msgspec.field(default_factory=dict)
+    #: whether the whole range was counted
     complete: bool = True
 
 
 class OldestRecord(NamedTuple):
-    """The first record that a partition still has."""
+    """The first record that a partition still has; `offset` is the end of the log if it has none."""
 
     offset: int
-    #: None: it has none
+    #: milliseconds since the epoch; None: the partition is empty
     timestamp_ms: int | None
 
     @property

@@ -14,23 +14,23 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     #: empty: the tenant's name
     name: str = ""
-    #: `#rrggbb`; empty: ours
+    #: `#rrggbb`; empty: Hookstream's
     color: str = ""
     #: https:// or data:image/…; empty: none
     logo: str = ""
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The isolation unit; the value of `tenant/<id>` in registry."""
+    """A customer, isolated from all others; the value of `tenant/<id>` in registry."""
 
     id: str
     name: str = ""
-    #: default profile of its endpoints
+    #: the default profile of its endpoints
     profile: str = "standard"
     notify_emails: tuple[str, ...] = ()
-    #: endpoints may subscribe to types that no catalogue knows; None: only where the profile is `standard`
+    #: whether endpoints may subscribe to types that are not in a catalogue; null: only where the profile is `standard`
     open_catalogue: bool | None = None
-    #: None: as ours
+    #: null: Hookstream's
     brand: Brand | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
@@ -41,18 +41,18 @@ KeyScope = Literal["read", "write"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A key of the management API; the value of `key/<id>` in registry. The key itself is nowhere."""
+    """A key of the management API; the value of `key/<id>` in registry. The key itself is not stored."""
 
     id: str
     tenant: str
     mode: Mode
     #: hex SHA-256 of the key
     digest: str
-    #: its last four characters, for people
+    #: its last four characters, by which its owner recognises it
     last4: str
     name: str = ""
     scopes: tuple[KeyScope, ...] = ("read", "write")
-    #: None: for ever
+    #: milliseconds since the epoch; null: it does not expire
     expires_at_ms: int | None = None
     created_at_ms: int = 0
     version: int = 1

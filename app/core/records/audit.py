@@ -1,4 +1,7 @@
-"""The records of `audit`."""
+"""The records of `audit`: who did what, when, and how the entity looked before and after.
+
+The key is the tenant, the value is JSON (schemas/records/audit.v1.json).
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,35 @@ import msgspec
 from app.core.model.event import Mode
 from app.core.model.timestamps import iso
 
-#: characters of an actor, and of a detail
+#: the longest actor, and the longest detail or entity, in characters
 _MAX_ACTOR = 200
 _MAX_DETAIL = 1000
-#: bytes of JSON of one field; a record has fewer than 100 fields
+#: the longest field, in bytes of JSON; a record has fewer than 100 fields
 _MAX_FIELD = 2048
 HIDDEN = "(hidden)"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The value of a record of `audit`; its key is the tenant."""
+    """The value of a record of `audit`."""
 
     tenant: str
-    #: live or test; empty: it is about both, such as the tenant itself
+    #: live or test; empty: the entity belongs to both, such as the tenant itself
     mode: Mode | Literal[""]
-    #: ISO 8601, UTC
+    #: when the action was carried out, ISO 8601 in UTC
     at: str
-    #: operator, cli, health, the id of a key, or `portal of …`
+    #: who did it: operator, cli, health, the id of a key, or `portal of …`
     actor: str
-    #: such as endpoint.update or delivery.retry
+    #: what was done, such as endpoint.update or delivery.retry
     action: str
     #: what it was done to, such as endpoint/ep_1
     entity: str
-    #: of the entity after the change; 0: removed, or it has none
+    #: the entity's version after the change; 0: it was removed, or has no versions
     version: int = 0
-    #: more about it, in words
+    #: a remark in words
     detail: str = ""
-    #: the fields that changed, as they were; absent: the entity was created, or nothing of it changed
+    #: the changed fields before the action; absent: the entity was created, or no field changed
     before: dict[str, Any] | None = None
-    #: the same fields afterwards; absent: the entity was removed, or nothing of it changed
+    #: the same fields after the action; absent: the entity was removed, or no field changed
     after: dict[str, Any] | None = None
 
 
@@ -46,7 +49,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(entry: AuditEntry) -> bytes:
-    """The record's value."""
+    """The entry as JSON."""
     return _encoder.encode(entry)
 
 
@@ -63,7 +66,7 @@ def action(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """An entry within its bounds."""
+    """An entry of `now_ms` with all texts and fields cut to their limits."""
     return AuditEntry(
         tenant=tenant,
         mode=mode,
@@ -81,11 +84,11 @@ def action(
 def _bounded(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if fields is None:
         return None
-    return {name: _cut(_shown(name, value)) for name, value in fields.items()}
+    return {name: _cut(_redacted(name, value)) for name, value in fields.items()}
 
 
-def _shown(name: str, value: Any) -> Any:
-    """A field without what must not be read: secrets become their times, header values are hidden."""
+def _redacted(name: str, value: Any) -> Any:
+    """A field without secrets: signing secrets become their times, header values are hidden."""
     match name, value:
         case "secrets", list() | tuple():
             times = ("created_at_ms", "expires_at_ms")

@@ -1,4 +1,9 @@
-"""What may be asked of the registry: the values of registry.commands and registry.replies."""
+"""The records of `registry.commands` and `registry.replies`: commands to the registry, and their results.
+
+The key of a command is free; the key of a reply is the command's id. Values are JSON
+(schemas/records/registry.commands.v1.json, registry.replies.v1.json). A command with `expected_version` is refused when
+the entity has another version.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from app.core.model.tenant import ApiKey, Tenant
 
 
 class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
-    """Register an endpoint under the id it carries."""
+    """Create an endpoint under the id that it has."""
 
     endpoint: Endpoint
 
@@ -29,42 +34,47 @@ class UpdateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.update"):
 
 
 class RemoveEndpoint(msgspec.Struct, frozen=True, tag="endpoint.remove"):
-    """Remove an endpoint; its deliveries under way are cancelled."""
+    """Remove an endpoint; its open deliveries are cancelled."""
 
     id: str
     expected_version: int | None = None
 
 
 class PutTenant(msgspec.Struct, frozen=True, tag="tenant.put"):
-    """Register a tenant, or replace what is known of it."""
+    """Create or replace a tenant."""
 
     tenant: Tenant
     expected_version: int | None = None
 
 
 class UnsubscribeAddress(msgspec.Struct, frozen=True, tag="tenant.unsubscribe"):
-    """Write to an address no more; not there: nothing changes."""
+    """Remove an address from a tenant's notification e-mails. No change if it is not among them."""
 
     tenant: str
     address: str
 
 
 class SuspendEndpoint(msgspec.Struct, frozen=True, tag="endpoint.suspend"):
-    """Pause or disable an endpoint from here on; already so: nothing changes."""
+    """Pause or disable an endpoint. No change if it has that status already."""
 
     id: str
     status: Literal["paused", "disabled"]
-    #: ends of events.raw, and of the endpoint's partition of deliveries.dead, before the command
+    #: the end offsets of events.raw by partition, read before the command was sent
     begin: dict[int, int]
+    #: the end offset of the endpoint's partition of deliveries.dead, read before the command was sent
     dead_begin: int
+    #: why, in words, for the owner
     reason: str | None = None
     expected_version: int | None = None
-    #: for this epoch of the endpoint only; in another one nothing changes
+    #: only if the endpoint is still in this epoch; null: in any
     epoch: int | None = None
 
 
 class MarkFailing(msgspec.Struct, frozen=True, tag="endpoint.failing"):
-    """Show since when an endpoint fails, and when that ends it (None: it does not, any more); only for its epoch."""
+    """Set since when an endpoint fails, and from when on one more failure disables it; null: it does not fail.
+
+    No change if the endpoint has left the epoch.
+    """
 
     id: str
     epoch: int
@@ -73,8 +83,9 @@ class MarkFailing(msgspec.Struct, frozen=True, tag="endpoint.failing"):
 
 
 class MarkCircuit(msgspec.Struct, frozen=True, tag="endpoint.circuit"):
-    """Show the circuit of an endpoint (None: it is closed); only for its epoch. This is no change of its settings, so
-    its version stays.
+    """Set the circuit of an endpoint; null: it is closed.
+
+    The endpoint's version stays the same, because its settings do not change. No change if it has left the epoch.
     """
 
     id: str
@@ -83,58 +94,61 @@ class MarkCircuit(msgspec.Struct, frozen=True, tag="endpoint.circuit"):
 
 
 class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate"):
-    """Make an endpoint active again; already so: nothing changes.
+    """Make an endpoint active again. No change if it is active.
 
-    After a pause what it missed is replayed. After a disablement nothing is, until `RecoverEndpoint` asks for it.
+    After a pause, its parked deliveries are replayed. After a disablement nothing is, until `RecoverEndpoint`.
     """
 
     id: str
-    #: ends of events.raw before the command
+    #: the end offsets of events.raw by partition, read before the command was sent
     end: dict[int, int]
-    #: the id of the replay that a pause needs
+    #: the id for the replay of parked deliveries
     replay_id: str
     expected_version: int | None = None
 
 
 class CloseSuspension(msgspec.Struct, frozen=True, tag="endpoint.close-suspension"):
-    """The last disablement ended later than `ReactivateEndpoint` could know: at these ends of events.raw."""
+    """Extend the last disablement to these end offsets of events.raw.
+
+    Fan-out may have treated the endpoint as disabled for longer than `ReactivateEndpoint` could know.
+    """
 
     id: str
     end: dict[int, int]
 
 
 class RecoverEndpoint(msgspec.Struct, frozen=True, tag="endpoint.recover"):
-    """Replay what an active endpoint missed while it was disabled, last time."""
+    """Replay to an active endpoint what it missed during its last disablement."""
 
     id: str
     replay_id: str
 
 
 class RotateSecret(msgspec.Struct, frozen=True, tag="endpoint.rotate"):
-    """Sign with a new secret; the earlier ones sign along until `overlap_until_ms`. None: sign no more."""
+    """Sign with a new secret, and until `overlap_until_ms` with the earlier ones, too. A null secret ends signing."""
 
     id: str
     secret: SealedSecret | None
     overlap_until_ms: int
-    #: the caller's key and its Idempotency-Key; a rotation that carries the last one's changes nothing
+    #: the API key and Idempotency-Key of the request; a repetition of the last rotation makes no change
     key: str | None = None
     expected_version: int | None = None
 
 
 class CreateKey(msgspec.Struct, frozen=True, tag="key.create"):
-    """Register a key of the management API."""
+    """Create a key of the management API."""
 
     key: ApiKey
 
 
 class RevokeKey(msgspec.Struct, frozen=True, tag="key.revoke"):
-    """Remove a key: it opens nothing from now on."""
+    """Remove a key of the management API."""
 
     id: str
 
 
 class PutEventType(msgspec.Struct, frozen=True, tag="type.put"):
-    """Register an event type of a tenant, or replace what is known of it."""
+    """Create or replace an event type of a tenant."""
 
     event_type: EventType
 
@@ -148,42 +162,46 @@ class RemoveEventType(msgspec.Struct, frozen=True, tag="type.remove"):
 
 
 class CreateReplay(msgspec.Struct, frozen=True, tag="replay.create"):
-    """Begin a replay of a span of time; the same id again changes nothing."""
+    """Create a replay of a time range. No change if its id exists."""
 
     replay: Replay
 
 
 class AdvanceReplay(msgspec.Struct, frozen=True, tag="replay.advance"):
-    """The replay role tells how far it is. A replay that has ended stays as it is."""
+    """Record the progress of a replay. No change if it has ended."""
 
     id: str
+    #: partition → the offset up to which the replay is done
     done: dict[int, int]
+    #: deliveries appended so far
     sent: int
     state: Literal["running", "done"]
+    #: deliveries parked so far, because their endpoint is paused
     parked: int = 0
+    #: deliveries left out so far, because their endpoint is disabled or removed
     skipped: int = 0
 
 
 class PauseReplay(msgspec.Struct, frozen=True, tag="replay.pause"):
-    """Append nothing more of a replay until it is resumed."""
+    """Pause a replay: it appends nothing until it is resumed."""
 
     id: str
 
 
 class ResumeReplay(msgspec.Struct, frozen=True, tag="replay.resume"):
-    """Go on with a replay that was paused."""
+    """Resume a paused replay."""
 
     id: str
 
 
 class CancelReplay(msgspec.Struct, frozen=True, tag="replay.cancel"):
-    """Append nothing more of a replay."""
+    """Cancel a replay: it appends nothing more."""
 
     id: str
 
 
 class SupersedeDeliveries(msgspec.Struct, frozen=True, tag="deliveries.supersede"):
-    """Pass over the copies of these deliveries that wait somewhere from earlier revisions."""
+    """Store the revisions of deliveries, by which their waiting copies are superseded."""
 
     revisions: list[DeliveryRevision]
 
@@ -217,21 +235,22 @@ CommandAction = (
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """The value of a record of registry.commands."""
 
-    #: names the command; its reply carries it
+    #: identifies the command; its reply has the same one
     id: str
+    #: milliseconds since the epoch
     issued_at_ms: int
     action: CommandAction
-    #: who asks for it, for the audit log; empty: a role of ours
+    #: who gives the command, for the audit log; empty: a role
     actor: str = ""
 
 
 class CommandReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The value of a record of registry.replies; the key is the command's id."""
+    """The value of a record of registry.replies."""
 
     command_id: str
     ok: bool
-    #: version of the entity after the command; 0: removed
+    #: the entity's version after the command; 0: it was removed
     version: int = 0
-    #: why it was refused: not_found | conflict | exists | invalid | unreadable
+    #: why the command was refused: not_found | conflict | exists | invalid | unreadable | defect
     code: str | None = None
     detail: str | None = None

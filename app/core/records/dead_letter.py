@@ -1,4 +1,8 @@
-"""The headers of `deliveries.dead` that say whether a delivery is parked."""
+"""The records of `deliveries.dead`: dead letters, and deliveries that are parked until their endpoint resumes.
+
+Key and value are those of the delivery. The header `reason` is `paused` on a parked delivery, and why it died on a dead
+letter.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from collections.abc import Sequence
 from app.core.records.headers import RecordHeader
 from app.core.records.record import ConsumedRecord
 
-#: the headers of a delivery that waits for its endpoint's resume
+#: the headers that mark a delivery as parked
 PARKED: list[RecordHeader] = [("reason", b"paused"), ("last-result", b"paused")]
-#: of a delivery that was put aside, no longer true once it goes on
-_ENDED = frozenset(
+#: headers of a parked delivery that no longer apply once it is released
+_PARKED_ONLY = frozenset(
     (
         "reason",
         "last-result",
@@ -27,15 +31,15 @@ _ENDED = frozenset(
 
 
 def is_parked(record: ConsumedRecord, endpoint_key: bytes) -> bool:
-    """Whether a record of deliveries.dead waits for the resume of that endpoint."""
+    """Whether a record of deliveries.dead is a parked delivery of that endpoint."""
     return record.key == endpoint_key and ("reason", b"paused") in record.headers
 
 
 def released(headers: Sequence[RecordHeader], position: int) -> list[RecordHeader]:
-    """The headers of a delivery that was put aside and goes on.
+    """The headers of a parked delivery that goes on.
 
-    `position` is how far the registry has been read where the endpoint is active again: whoever sends it must have read
-    as far, or it would be put aside once more.
+    `position` is a registry offset at which the endpoint is active again. Dispatch must have read up to there;
+    otherwise it would park the delivery once more.
     """
-    kept = [(name, text) for name, text in headers if name not in _ENDED and text is not None]
-    return [*kept, ("registry-position", b"%d" % position)]
+    remaining = [(name, text) for name, text in headers if name not in _PARKED_ONLY and text is not None]
+    return [*remaining, ("registry-position", b"%d" % position)]

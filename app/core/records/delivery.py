@@ -1,4 +1,9 @@
-"""A delivery as a Kafka record: the value is the event's bytes, everything else is in headers (DESIGN section 3)."""
+"""The records of `deliveries` and its delay topics.
+
+The key is the endpoint's id, the value is the event's bytes, and everything else is in headers. Numbers are decimal,
+times are milliseconds since the epoch. Other topics of the family add headers: deliveries.ordered (ordered.py) and
+deliveries.dead (dead_letter.py).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,14 @@ from typing import cast, get_args
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery, ManualAction
 from app.core.model.event import Event, EventFormat, Mode
-from app.core.records.headers import _DIGITS, RecordHeader, _short, number, texts
+from app.core.records.headers import MAX_DIGITS, RecordHeader, number, short, texts
 
-#: the header of a delivery whose event did not fit into a topic: how many bytes were left out
+#: the header of a delivery whose body did not fit into a topic: the number of bytes that were left out
 OMITTED = "body-omitted"
 _MODES = frozenset(get_args(Mode))
 _FORMATS = frozenset(get_args(EventFormat))
 _MANUAL = frozenset(get_args(ManualAction))
-#: nobody waits longer: the longest delay of a schedule or of a Retry-After, with its jitter, and a day for clocks
+#: the longest wait: the longest delay of a schedule or of a Retry-After, with jitter, and a day for differing clocks
 _LONGEST_WAIT_MS = 9 * 86_400_000
 
 
@@ -27,10 +32,10 @@ def event_headers(
     position: int,
     source: tuple[int, int] | None = None,
 ) -> list[RecordHeader]:
-    """What all deliveries of one event share; `with_delivery` adds the rest.
+    """The headers that all deliveries of one event have in common; `with_delivery` adds the rest.
 
-    `source` is the event's partition and offset in events.raw.
-    `position` is how far the matching directory had read the registry: whoever sends it must have read as far.
+    `source` is the event's partition and offset in events.raw. `position` is the registry offset up to which the
+    directory that matched the event had read: readers of the record must have read up to there.
     """
     headers = [
         ("event-id", event.id.encode()),
@@ -56,12 +61,12 @@ def event_headers(
 
 
 def with_delivery(shared: list[RecordHeader], delivery_id: str) -> list[RecordHeader]:
-    """The headers of one delivery of an event."""
+    """The headers of one delivery, from those that `event_headers` returned."""
     return [("delivery-id", delivery_id.encode()), *shared]
 
 
 def encode(delivery: Delivery) -> list[RecordHeader]:
-    """All headers of a delivery that waits or goes on (retry, deferral, dead)."""
+    """All headers of a delivery that is written again: retried, deferred or dead."""
     headers = [
         ("delivery-id", delivery.id.encode()),
         ("event-id", delivery.event_id.encode()),
@@ -103,16 +108,15 @@ def encode(delivery: Delivery) -> list[RecordHeader]:
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeader]) -> tuple[Delivery, int]:
-    """The delivery of a record, and the registry position that its reader must have reached (0: any).
+    """The delivery of a record, and the registry offset up to which its reader must have read (0: any).
 
-    `Defect` when a required header is missing or none that we write: nobody but us should write these topics, but
-    everybody may who can reach Kafka.
+    Raises `Defect` when a required header is missing or a value is malformed: another program has written the record.
     """
     try:
         named = texts(headers)
         delivery = Delivery(
             id=named["delivery-id"],
-            endpoint_id=_short((key or b"").decode()),
+            endpoint_id=short((key or b"").decode()),
             event_id=named["event-id"],
             event_type=named["event-type"],
             tenant=named["tenant"],
@@ -137,7 +141,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeade
         )
         return delivery, _number(named, "registry-position") or 0
     except (KeyError, ValueError) as error:
-        raise Defect(f"a delivery record is not readable: {error!r}") from error
+        raise Defect(f"a delivery record cannot be decoded: {error!r}") from error
 
 
 def _number(named: Mapping[str, str], name: str) -> int | None:
@@ -150,16 +154,16 @@ def _number(named: Mapping[str, str], name: str) -> int | None:
     return value
 
 
-def _one_of(known: frozenset[str], text: str) -> str:
-    if text not in known:
-        raise ValueError(f"{text!r} is none of {', '.join(sorted(known))}")
+def _one_of(allowed: frozenset[str], text: str) -> str:
+    if text not in allowed:
+        raise ValueError(f"{text!r} is none of {', '.join(sorted(allowed))}")
     return text
 
 
 def due_at_ms(headers: Iterable[RecordHeader], now_ms: int) -> int:
-    """The `due-at` header alone; 0 (at once) when it is absent, unreadable or farther ahead than anybody waits."""
+    """The header `due-at` alone; 0 (at once) when it is absent, malformed or later than the longest wait."""
     for name, text in headers:
         if name == "due-at":
-            due_ms = int(text) if text is not None and text.isdigit() and len(text) <= _DIGITS else 0
+            due_ms = int(text) if text is not None and text.isdigit() and len(text) <= MAX_DIGITS else 0
             return due_ms if due_ms - now_ms <= _LONGEST_WAIT_MS else 0
     return 0

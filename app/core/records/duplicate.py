@@ -1,7 +1,8 @@
 """The records of events.duplicates: which record of events.raw was dropped, and which earlier one it repeats.
 
-They have no value: the bytes are in events.raw, at the coordinates that the headers name. A record that is read again
-(after a crash, in a replay) is dropped again and told again, with the same coordinates.
+The key is the dropped record's. There is no value: the bytes are in events.raw, at the coordinates in the headers. A
+record of events.raw that is read again, after a crash or in a replay, is dropped again and causes another record here,
+with the same coordinates.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ _HEADERS = {
 
 
 class DuplicateNotice(msgspec.Struct, frozen=True, kw_only=True, rename=_HEADERS):
-    """The headers of a record of events.duplicates; the key is the dropped record's."""
+    """The headers of a record of events.duplicates."""
 
     tenant: str
     mode: Mode
-    #: what had been seen before: the producer's key, else the event's id
+    #: the key that both records have: the producer's idempotency key, else the event's id
     idempotency_key: str
-    #: of the dropped event
+    #: the dropped event's id
     event_id: str
-    #: where the dropped record stands
+    #: the coordinates of the dropped record
     topic: str
     partition: int
     offset: int
-    #: of the dropped record, in milliseconds
+    #: the timestamp of the dropped record, in milliseconds since the epoch
     timestamp_ms: int
-    #: where the record stands that was delivered instead, in the same topic
+    #: the coordinates of the record that was delivered, in the same topic
     first_partition: int
     first_offset: int
-    #: of that record, in milliseconds
+    #: the timestamp of that record, in milliseconds since the epoch
     first_timestamp_ms: int
 
 
 def write(dropped: DuplicateNotice) -> list[RecordHeader]:
-    """The headers."""
+    """The headers of a record."""
     return [(name, str(value).encode()) for name, value in msgspec.to_builtins(dropped).items()]
 
 
 def read(headers: Iterable[RecordHeader]) -> DuplicateNotice:
-    """The reverse; `Defect` when it is not ours."""
+    """The notice of a record's headers. Raises `Defect` when one is missing or malformed."""
     try:
         named = {name: text.decode() for name, text in headers if text is not None}
         return msgspec.convert(named, DuplicateNotice, strict=False)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise Defect(f"a record of events.duplicates is not readable: {error}") from error
+        raise Defect(f"a record of events.duplicates cannot be decoded: {error}") from error

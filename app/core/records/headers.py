@@ -1,4 +1,4 @@
-"""Reading and writing record headers."""
+"""Headers of records: names and bytes, decoded as texts and numbers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Protocol
 
 RecordHeader = tuple[str, bytes]
-#: characters of a header's text; what we write is shorter, and an attempt record repeats some of it as JSON
-_LONGEST = 1024
-#: digits of a header's number: what JSON readers and floats can still take
-_DIGITS = 19
+#: the longest header, in characters. Hookstream writes shorter ones, and attempts repeat some of them as JSON
+_MAX_LENGTH = 1024
+#: digits of a header's number at most: what JSON readers and floats still represent
+MAX_DIGITS = 19
 
 
 class Sized(Protocol):
-    """What a record's size consists of."""
+    """A record whose size can be estimated."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -24,24 +24,25 @@ class Sized(Protocol):
 
 
 def size_of(record: Sized) -> int:
-    """Bytes that a record takes in a batch that is not compressed, rounded up."""
+    """The size of a record in an uncompressed batch, in bytes, rounded up."""
     framing = sum(len(name) + len(text or b"") + 16 for name, text in record.headers)
     return len(record.key or b"") + len(record.value or b"") + framing
 
 
 def texts(headers: Iterable[RecordHeader]) -> dict[str, str]:
-    """Headers by name; `ValueError` when one is not UTF-8, or longer than any that we write."""
-    return {name: _short(text.decode()) for name, text in headers if text is not None}
+    """Headers by name. Raises `ValueError` when one is not UTF-8, or is longer than any that Hookstream writes."""
+    return {name: short(text.decode()) for name, text in headers if text is not None}
 
 
 def number(text: str) -> int:
-    """A header's number; `ValueError` when we would not have written it."""
-    if not (text.removeprefix("-").isdecimal() and text.isascii() and len(text) <= _DIGITS):
-        raise ValueError(f"{text[:40]!r} is not one of our numbers")
+    """The number in a header. Raises `ValueError` for a form that Hookstream does not write."""
+    if not (text.removeprefix("-").isdecimal() and text.isascii() and len(text) <= MAX_DIGITS):
+        raise ValueError(f"{text[:40]!r} is not a number of at most {MAX_DIGITS} digits")
     return int(text)
 
 
-def _short(text: str) -> str:
-    if len(text) > _LONGEST:
+def short(text: str) -> str:
+    """The text itself. Raises `ValueError` when it is longer than any header that Hookstream writes."""
+    if len(text) > _MAX_LENGTH:
         raise ValueError(f"a text of {len(text)} characters")
     return text

@@ -1,4 +1,7 @@
-"""The records of the topic notices: what the owner of an endpoint should hear of."""
+"""The records of `notices`: what the owner of an endpoint is notified of.
+
+The key is the tenant, the value is JSON (schemas/records/notices.v1.json).
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ NoticeKind = Literal[
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of a record of notices; its key is the tenant."""
+    """The value of a record of notices."""
 
-    #: a notice that is written twice has the same id
+    #: deterministic: a notice that is written twice has the same id
     id: str
     tenant: str
     mode: Mode
     kind: NoticeKind
-    #: ISO 8601, UTC: when the signal that led to it was appended
+    #: when the signal that caused the notice was appended, ISO 8601 in UTC
     at: str
     endpoint_id: str
-    #: one sentence
+    #: the notice in one sentence
     summary: str
-    #: what the sentence says, for programs; the names depend on the kind
+    #: the facts of the sentence, for programs; the names depend on the kind
     data: dict[str, str | int | float | None]
 
 
@@ -40,8 +43,8 @@ _decoder = msgspec.json.Decoder(Notice)
 
 
 def read(value: bytes | None) -> Notice:
-    """The notice of a record; `Defect` when it is none."""
+    """The notice of a record's value. Raises `Defect` when it cannot be decoded."""
     try:
         return _decoder.decode(value or b"")
     except (ValueError, RecursionError) as error:
-        raise Defect(f"a record of notices is not readable: {error}") from error
+        raise Defect(f"a record of notices cannot be decoded: {error}") from error

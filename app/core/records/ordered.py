@@ -1,5 +1,11 @@
-"""The records of deliveries.ordered: arrivals (a delivery's own record), settlements, orders of an operator, and what a
-resume says to its endpoint's gate."""
+"""The records of deliveries.ordered: arrivals, settlements, operator instructions, and steps of a resume gate.
+
+The key is the endpoint's id. An arrival is the delivery's own record; the others have headers only:
+
+    settles, outcome, ordering-key      settlement; one with the outcome `parked` is the delivery's own record again
+    instruction, ordering-key           operator instruction
+    gate, resume-run                    gate step
+"""
 
 from __future__ import annotations
 
@@ -13,27 +19,28 @@ from app.core.records.headers import RecordHeader, number, texts
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A delivery that has to be in order."""
+    """A delivery of an ordered endpoint."""
 
-    #: a resume brings it
+    #: a resume has appended it
     resumed: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """What became of an arrival; the record of one that is `parked` is the delivery's own, as it is now."""
+    """How an arrival ended; with the outcome `parked` it waits again, and the record is the delivery's own."""
 
+    #: the offset of the arrival
     arrival: int
     outcome: SettledAs
 
 
 class OperatorInstruction(msgspec.Struct, frozen=True):
-    """What an operator wants of a line."""
+    """An operator's instruction to a key queue."""
 
     instruction: Literal["skip", "drop"]
 
 
 class GateStep(msgspec.Struct, frozen=True):
-    """What a resume says in deliveries.ordered. `resume_run` is empty where the sequencer asks for an `open` itself."""
+    """A step of an endpoint's resume gate; `resume_run` is empty when the sequencer itself opens an abandoned gate."""
 
     to: GateState
     resume_run: str = ""
@@ -44,41 +51,44 @@ SettledAs = Literal["delivered", "dead", "cancelled", "parked"]
 _OUTCOMES = frozenset(get_args(SettledAs))
 GateState = Literal["open", "parking", "holding"]
 _STATES = frozenset(get_args(GateState))
-#: the mark of an arrival that a resume brings
+#: the header of an arrival that a resume has appended
 RESUMED: RecordHeader = ("resumed", b"1")
-#: of a record of this topic, not of the delivery itself
+#: headers of this topic, which are not the delivery's
 _OWN = frozenset(("arrival", "released", "settles", "outcome", RESUMED[0]))
-#: characters of an ordering key, as at intake
-_LONGEST_KEY = 512
+#: characters of an ordering key at most, as at intake
+_MAX_KEY = 512
 
 
 def settlement(arrival: int, outcome: SettledAs, ordering_key: str) -> list[RecordHeader]:
-    """The headers of a settlement; its key is the endpoint's id."""
+    """The headers of a settlement."""
     return [("settles", b"%d" % arrival), ("outcome", outcome.encode()), ("ordering-key", ordering_key.encode())]
 
 
 def comes_back(arrival: int) -> list[RecordHeader]:
-    """What makes a delivery's record the settlement of its arrival, where its endpoint is paused: it waits again."""
+    """The headers that make a delivery's record the settlement of its arrival, because its endpoint is paused."""
     return [("settles", b"%d" % arrival), ("outcome", b"parked")]
 
 
 def of_delivery(headers: Iterable[RecordHeader]) -> list[RecordHeader]:
-    """What of a record's headers is the delivery's."""
+    """The headers of the delivery among those of a record."""
     return [(name, text) for name, text in headers if text is not None and name not in _OWN]
 
 
 def step(to: GateState, resume_run: str = "") -> list[RecordHeader]:
-    """The headers of what a resume says to a gate; its key is the endpoint's id."""
+    """The headers of a gate step."""
     return [("gate", to.encode()), ("resume-run", resume_run.encode())]
 
 
-def instruction(order: Literal["skip", "drop"], ordering_key: str) -> list[RecordHeader]:
-    """The headers of an operator's order; its key is the endpoint's id."""
-    return [("instruction", order.encode()), ("ordering-key", ordering_key.encode())]
+def instruction(operation: Literal["skip", "drop"], ordering_key: str) -> list[RecordHeader]:
+    """The headers of an operator's instruction."""
+    return [("instruction", operation.encode()), ("ordering-key", ordering_key.encode())]
 
 
 def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
-    """The ordering key (of a step: none), and what the record says; `Defect` when it is not ours."""
+    """The ordering key (empty for a gate step), and the content of a record.
+
+    Raises `Defect` when a header is missing or malformed.
+    """
     try:
         named = texts(headers)
         if "gate" in named:
@@ -86,7 +96,7 @@ def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
                 raise ValueError(named["gate"])
             return "", GateStep(cast(GateState, named["gate"]), named.get("resume-run", ""))
         key = named["ordering-key"]
-        if len(key) > _LONGEST_KEY:
+        if len(key) > _MAX_KEY:
             raise ValueError(f"an ordering key of {len(key)} characters")
         if "settles" in named:
             if named["outcome"] not in _OUTCOMES:
@@ -98,4 +108,4 @@ def read(headers: Iterable[RecordHeader]) -> tuple[str, OrderedRecord]:
             return key, OperatorInstruction(cast(Literal["skip", "drop"], named["instruction"]))
         return key, Arrival(RESUMED[0] in named)
     except (KeyError, ValueError) as error:
-        raise Defect(f"a record of deliveries.ordered is not readable: {error!r}") from error
+        raise Defect(f"a record of deliveries.ordered cannot be decoded: {error!r}") from error

@@ -1,8 +1,9 @@
-"""From a record of events.raw to an event, or to the reason why it is none.
+"""The records of `events.raw`: events as native JSON, structured CloudEvents or binary CloudEvents (DESIGN section 2).
 
-Three ways in (DESIGN section 3): our JSON, structured CloudEvents and binary CloudEvents. `data` is never re-encoded:
-it is cut out of the record's bytes, here for checking and in `data_of` for sending. A CloudEvent is one by its content
-type, or by its `specversion`: what producers without headers send must not lose its time and source.
+The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key` and `traceparent` take
+precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for checking and in
+`data_of` for sending. A value is a CloudEvent if its content type says so, or if it has a `specversion`, because some
+producers cannot set headers.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,400})?")
 _CLOUDEVENTS = "application/cloudevents"
 _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
-#: the attributes that every CloudEvent has: a record with one of them as a header is meant as one in binary form
+#: the attributes that every CloudEvent has: one of them as a header makes a record a binary CloudEvent
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
 _HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
-#: brackets that no interpreter's stack is too small for
+#: so many brackets fit onto the stack of every interpreter
 _SURELY_SHALLOW = 200
-#: calls by which a later reading may be deeper than this one
+#: a later decoder may be called from so many calls deeper than this one
 _MARGIN = 200
 
 
@@ -76,7 +77,7 @@ _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Coordinates(msgspec.Struct, frozen=True):
-    """Where a record stands."""
+    """The coordinates and the timestamp of a record."""
 
     topic: str
     partition: int
@@ -84,8 +85,10 @@ class Coordinates(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
-def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int) -> Event:
-    """The event of one record; `MalformedEvent` says what is wrong with it."""
+def decode_event(
+    value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int
+) -> Event:
+    """The event of one record. Raises `MalformedEvent` with the reason when it is none."""
     if value is not None and len(value) > max_bytes:
         raise MalformedEvent("too_large", f"the value has {len(value)} bytes; the limit is {max_bytes}")
     named = _texts(headers)
@@ -105,9 +108,9 @@ def understand(value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Co
 
 
 def data_of(body: bytes, kind: EventFormat) -> bytes:
-    """The bytes of `data` inside an event's record value; `null` where a CloudEvent has none.
+    """The bytes of `data` in an event's record value; `null` for a CloudEvent without it.
 
-    `MalformedEvent` when the value is no event: nobody has understood it before.
+    Raises `MalformedEvent` when the value is not an event.
     """
     try:
         if kind == "native":
@@ -121,23 +124,23 @@ def data_of(body: bytes, kind: EventFormat) -> bytes:
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
-    """The headers that say something to us; what else a producer's tools add may be binary."""
+    """The headers that Hookstream uses; others, which a producer's tools add, may be binary."""
     try:
         lower = ((name.lower(), value) for name, value in headers)
         return {name: (value or b"").decode() for name, value in lower if name in _HEADERS or name.startswith("ce_")}
     except UnicodeDecodeError as error:
-        raise MalformedEvent("bad_header", "a record header of ours is not UTF-8") from error
+        raise MalformedEvent("bad_header", "a header of the record is not UTF-8") from error
 
 
 def _utf8(value: bytes | None) -> bytes:
     if not value:
         raise MalformedEvent("empty", "the record has no value")
-    value.decode()  # msgspec passes `data` through without looking at its encoding
+    value.decode()  # msgspec does not check the encoding inside of `data`
     return value
 
 
 def _not_too_deep(body: bytes) -> None:
-    """Refuse what only just fits onto the stack here: it will be read again, perhaps from deeper calls."""
+    """Refuse a value that only just fits onto the stack: it will be decoded again, perhaps from deeper calls."""
     if body.count(b"[") + body.count(b"{") > _SURELY_SHALLOW:
         _from_below(_MARGIN, body)
 
@@ -153,17 +156,17 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
     body = _utf8(value)
     if b"specversion" in body and _is_cloud_event(body):
         return _structured(value, _CLOUDEVENTS_JSON, named, at)
-    said = _native.decode(body)
+    decoded = _native.decode(body)
     _not_too_deep(body)
-    key = named.get("idempotency-key") or said.idempotency_key or said.id
+    key = named.get("idempotency-key") or decoded.idempotency_key or decoded.id
     return _event(
-        said.type,
-        said.id,
-        said.created_at,
-        named.get("tenant") or said.tenant,
-        named.get("mode") or said.mode,
+        decoded.type,
+        decoded.id,
+        decoded.created_at,
+        named.get("tenant") or decoded.tenant,
+        named.get("mode") or decoded.mode,
         key,
-        named.get("ordering-key") or said.ordering_key,
+        named.get("ordering-key") or decoded.ordering_key,
         named.get("traceparent"),
         body,
         "native",
@@ -172,7 +175,7 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
 
 
 def _is_cloud_event(body: bytes) -> bool:
-    """Whether a value without the content type of CloudEvents is one all the same."""
+    """Whether a value without the content type of CloudEvents is a CloudEvent."""
     return bytes(_versioned.decode(body).specversion) != b"null"
 
 
@@ -180,14 +183,14 @@ def _structured(value: bytes | None, content_type: str, named: Mapping[str, str]
     if not content_type.startswith(_CLOUDEVENTS_JSON):
         raise MalformedEvent("unsupported_content", f"CloudEvents as {content_type}: only the JSON format is supported")
     body = _utf8(value)
-    said = _cloud_event.decode(body)
+    attributes = _cloud_event.decode(body)
     _not_too_deep(body)
-    if said.data_base64 is not None:
+    if attributes.data_base64 is not None:
         try:
-            _raw.decode(_utf8(b64decode(said.data_base64, validate=True)))
+            _raw.decode(_utf8(b64decode(attributes.data_base64, validate=True)))
         except ValueError as error:
             raise MalformedEvent("not_json", f"data_base64 does not hold JSON: {error}") from error
-    return _from_cloud_event(said, named, body, "ce-structured", at)
+    return _from_cloud_event(attributes, named, body, "ce-structured", at)
 
 
 def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at: Coordinates) -> Event:
@@ -197,28 +200,30 @@ def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at
     if value:
         _raw.decode(_utf8(value))
         _not_too_deep(value)
-    said = msgspec.convert({name[3:]: text for name, text in named.items() if name.startswith("ce_")}, _CloudEvent)
-    return _from_cloud_event(said, named, value or b"", "ce-binary", at)
+    attributes = msgspec.convert(
+        {name[3:]: text for name, text in named.items() if name.startswith("ce_")}, _CloudEvent
+    )
+    return _from_cloud_event(attributes, named, value or b"", "ce-binary", at)
 
 
 def _from_cloud_event(
-    said: _CloudEvent, named: Mapping[str, str], body: bytes, kind: EventFormat, at: Coordinates
+    attributes: _CloudEvent, named: Mapping[str, str], body: bytes, kind: EventFormat, at: Coordinates
 ) -> Event:
-    if said.specversion != "1.0":
-        raise MalformedEvent("unsupported_content", f"CloudEvents {said.specversion}: only 1.0 is supported")
-    if not said.id or not said.source:
+    if attributes.specversion != "1.0":
+        raise MalformedEvent("unsupported_content", f"CloudEvents {attributes.specversion}: only 1.0 is supported")
+    if not attributes.id or not attributes.source:
         raise MalformedEvent("not_an_event", "a CloudEvent has a non-empty id and source")
     # The specification makes source and id together unique, not the id alone.
-    key = named.get("idempotency-key") or said.idempotencykey or f"{said.source} {said.id}"
-    trace = named.get("traceparent") or said.traceparent
+    key = named.get("idempotency-key") or attributes.idempotencykey or f"{attributes.source} {attributes.id}"
+    trace = named.get("traceparent") or attributes.traceparent
     return _event(
-        said.type,
-        said.id,
-        said.time,
-        named.get("tenant") or said.tenant,
-        named.get("mode") or said.mode,
+        attributes.type,
+        attributes.id,
+        attributes.time,
+        named.get("tenant") or attributes.tenant,
+        named.get("mode") or attributes.mode,
         key,
-        named.get("ordering-key") or said.orderingkey,
+        named.get("ordering-key") or attributes.orderingkey,
         trace,
         body,
         kind,
@@ -258,7 +263,7 @@ def _event(
         format=kind,
         idempotency_key=key or None,
         ordering_key=ordering_key or None,
-        # it is sent in a header; one that no tracing library would have written is of no use there
+        # sent in a header, where a malformed value is of no use
         traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )
 

@@ -1,4 +1,4 @@
-"""A record as every consumer returns it."""
+"""A record of any topic, as consumers return it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.core.records.headers import RecordHeader
 
 
 class ConsumedRecord(Protocol):
-    """What is read of a record."""
+    """The parts of a record that Hookstream reads; `timestamp` is in milliseconds since the epoch."""
 
     @property
     def partition(self) -> int: ...

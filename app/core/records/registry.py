@@ -1,4 +1,7 @@
-"""The records of `registry`: the current state of each entity."""
+"""The records of `registry`: the current state of each entity.
+
+The key is `<kind>/<name>`, the value is JSON (schemas/records/registry.v1.json) or a tombstone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _command = msgspec.json.Decoder(Command)
 
 
 def read_command(value: bytes | None) -> Command:
-    """The command of a record; `CommandRefused("unreadable")` when it is none."""
+    """The command of a record. Raises `CommandRefused("unreadable")` when it cannot be decoded."""
     try:
         return _command.decode(value or b"")
     except (ValueError, RecursionError) as error:
@@ -30,9 +33,9 @@ def read_command(value: bytes | None) -> Command:
 
 
 def apply(directory: Directory, key: str, value: bytes | None) -> None:
-    """Read one record of the registry into a directory; kinds that this version does not know are passed over.
+    """Apply one record of the registry to a directory; kinds that this version does not have are ignored.
 
-    `ValueError` when the value is not one of its kind, or is another entity's than the key says.
+    Raises `ValueError` when the value cannot be decoded as its kind, or belongs to another entity than the key.
     """
     kind, _, name = key.partition("/")
     reader = _READERS.get(kind)
@@ -41,7 +44,7 @@ def apply(directory: Directory, key: str, value: bytes | None) -> None:
 
 
 def encode(value: RegistryEntity | Command | CommandReply | None) -> bytes | None:
-    """A registry value as JSON; None stays None (a tombstone)."""
+    """A value as JSON; None, a tombstone, stays None."""
     return None if value is None else _encoder.encode(value)
 
 
@@ -56,7 +59,7 @@ def _reader(
         else:
             state = decoder.decode(value)
             if _name_of(state) != name:
-                raise ValueError(f"the value is that of {_name_of(state)}")
+                raise ValueError(f"the value belongs to {_name_of(state)}")
             put(directory, state)
 
     return read

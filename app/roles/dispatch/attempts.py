@@ -13,7 +13,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply
 from app.core.model.timestamps import iso
-from app.core.records.attempt import BODY_KEPT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
+from app.core.records.attempt import BODY_LIMIT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
 from app.roles.dispatch.compressed import inflated
 from app.roles.dispatch.schedule import retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
@@ -157,9 +157,9 @@ def _response(
     body, remark = _readable(reply)
     if remark is not None:
         remarks.append(remark)
-    text = body[:BODY_KEPT].decode("utf-8", "replace")
+    text = body[:BODY_LIMIT].decode("utf-8", "replace")
     short = clip(text, BODY_BUDGET)
-    if reply.truncated or len(body) > BODY_KEPT or short != text:
+    if reply.truncated or len(body) > BODY_LIMIT or short != text:
         cut.append("body")
     return headers, short or None, tuple(cut), tuple(remarks)
 
@@ -169,7 +169,7 @@ def _readable(reply: HttpReply) -> tuple[bytes, str | None]:
     encoding = reply.header("content-encoding")
     if not reply.body or encoding is None or encoding.strip().lower() in ("", "identity"):
         return reply.body, None
-    body = inflated(reply.body, encoding, BODY_KEPT + 1)
+    body = inflated(reply.body, encoding, BODY_LIMIT + 1)
     if body is None:
         return b"", f"its body is compressed ({_quoted(encoding)}) and not shown"
     return body, None

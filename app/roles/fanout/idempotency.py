@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
+from app.core.records.idempotency_entry import MAX_RECORDS, AcceptedRecord, decode, encode
 
 
 class Redelivery(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class NewKey(msgspec.Struct, frozen=True):
 
     def with_sight(self, sight: AcceptedRecord) -> bytes:
         """The table value that remembers it."""
-        return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_SIGHTS:])
+        return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_RECORDS:])
 
 
 def decide(

@@ -34,7 +34,7 @@ from app.core.records import idempotency_entry
 from app.core.records.dead_letter import PARKED
 from app.core.records.delivery import event_headers, with_delivery
 from app.core.records.headers import RecordHeader
-from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.records.raw_event import Coordinates, data_of, decode_event
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import GROWTH, max_message_bytes
@@ -224,7 +224,7 @@ class BatchPlanner:
         self._left -= 1
         self._bytes += len(record.value or b"")
         try:
-            event = understand(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
+            event = decode_event(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
             if checkpoint is not None and not reset_detection.is_of(checkpoint, record, replay_id):
                 checkpoint = None
             return self._event(event, record, replay_id, checkpoint)

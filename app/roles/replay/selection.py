@@ -35,7 +35,7 @@ def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str,
     if replay.types and not any(includes(pattern, event_type) for pattern in replay.types):
         return ()
     if replay.endpoint_id:
-        wanted = directory.is_wanted(replay.endpoint_id, replay.tenant, replay.mode, event_type)
+        wanted = directory.subscribes(replay.endpoint_id, replay.tenant, replay.mode, event_type)
         return (replay.endpoint_id,) if wanted else ()
     matching = directory.match(replay.tenant, replay.mode, event_type)
     return tuple(each.id for each in matching if each.created_at_ms <= replay.created_at_ms)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import MalformedEvent
 from app.core.model.event import Event, EventFormat
-from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.records.raw_event import Coordinates, data_of, decode_event
 
 AT = Coordinates("events.raw", 3, 42, 1_767_323_045_678)
 LIMIT = 10_000
@@ -28,7 +28,7 @@ MINIMAL = b'{"type":"a.b","data":{}}'
 
 
 def read(value: bytes | None, headers: Headers | None = None, at: Coordinates = AT, limit: int = LIMIT) -> Event:
-    return understand(value, headers or [], at, max_bytes=limit)
+    return decode_event(value, headers or [], at, max_bytes=limit)
 
 
 def native(**fields: Any) -> bytes:
@@ -428,15 +428,15 @@ def test_garbage_is_malformed_and_never_anything_worse(value: bytes, headers: He
 def test_a_traceparent_that_is_none_is_not_passed_on() -> None:
     good = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = b'{"type":"a","data":1}'
-    assert understand(body, [("traceparent", good)], AT, max_bytes=99).traceparent == good.decode()
+    assert decode_event(body, [("traceparent", good)], AT, max_bytes=99).traceparent == good.decode()
     for bad in (b"00-x\r\nevil: 1", b"", "00-\u00e4".encode(), good.upper(), good + b"-" + b"x" * 500):
-        assert understand(body, [("traceparent", bad)], AT, max_bytes=99).traceparent is None
+        assert decode_event(body, [("traceparent", bad)], AT, max_bytes=99).traceparent is None
 
 
 def test_a_timestamp_that_no_calendar_has_is_clamped() -> None:
     for timestamp in (-1, 1_760_000_000_000_000, 2**63 - 1):
         at = Coordinates("t", 0, 0, timestamp)
-        assert understand(b'{"type":"a","data":1}', (), at, max_bytes=99).created_at[4] == "-"
+        assert decode_event(b'{"type":"a","data":1}', (), at, max_bytes=99).created_at[4] == "-"
 
 
 def test_what_is_accepted_can_be_read_from_deeper_calls() -> None:
@@ -448,7 +448,7 @@ def test_what_is_accepted_can_be_read_from_deeper_calls() -> None:
         data = b"[" * depth + b"]" * depth
         body = b'{"type":"a","data":' + data + b"}"
         try:
-            understand(body, (), AT, max_bytes=10**6)
+            decode_event(body, (), AT, max_bytes=10**6)
         except MalformedEvent as error:
             assert error.reason == "not_json"
             continue

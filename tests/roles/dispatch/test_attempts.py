@@ -10,7 +10,7 @@ import pytest
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpReply, HttpTiming
-from app.core.records.attempt import BODY_KEPT, Attempt
+from app.core.records.attempt import BODY_LIMIT, Attempt
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.compressed import inflated
 from app.roles.dispatch.verdict import Delivered, RetryAt
@@ -63,7 +63,7 @@ def test_a_bomb_is_inflated_no_further_than_is_shown() -> None:
     assert len(bomb) < 65_536
     assert inflated(bomb, "gzip", 1000) == bytes(1000)
     record = attempt(body=bomb, content_encoding="gzip")
-    assert record.cut == ("body",) and 0 < len(record.response_body or "") <= BODY_KEPT
+    assert record.cut == ("body",) and 0 < len(record.response_body or "") <= BODY_LIMIT
 
 
 def test_the_beginning_of_a_compressed_body_is_shown() -> None:

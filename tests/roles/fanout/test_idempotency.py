@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.records.idempotency_entry import MAX_SIGHTS, AcceptedRecord, decode, encode
+from app.core.records.idempotency_entry import MAX_RECORDS, AcceptedRecord, decode, encode
 from app.roles.fanout.idempotency import DuplicateKey, NewKey, Redelivery, decide
 
 TTL = 100
@@ -58,11 +58,11 @@ def test_one_sight_takes_at_most_64_bytes() -> None:
 
 def test_the_oldest_sights_leave_first() -> None:
     stored = b""
-    for number in range(MAX_SIGHTS + 3):
+    for number in range(MAX_RECORDS + 3):
         first = decide(stored, 0, number, number * TTL, TTL)
         assert isinstance(first, NewKey)
         stored = first.with_sight(AcceptedRecord(0, number, number * TTL, number))
-    assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_SIGHTS + 3))
+    assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_RECORDS + 3))
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x02" + encode((SIGHT,))[1:], encode((SIGHT,))[:-1], b"{}"])
@@ -99,7 +99,7 @@ def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.integers(-TTL // 2, TTL)), min_size=1, max_size=MAX_SIGHTS),
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(-TTL // 2, TTL)), min_size=1, max_size=MAX_RECORDS),
     st.data(),
 )
 def test_a_log_read_again_from_anywhere_gives_the_same_answers(log: Log, data: st.DataObject) -> None:

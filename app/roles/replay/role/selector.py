@@ -15,7 +15,7 @@ from app.core.model.event import Event
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.records.headers import RecordHeader
-from app.core.records.raw_event import Coordinates, data_of, understand
+from app.core.records.raw_event import Coordinates, data_of, decode_event
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
@@ -143,7 +143,7 @@ class EventSelector:
         """The event of a record, when it is the replay's tenant's and mode's."""
         at = Coordinates(self._events, record.partition, record.offset, record.timestamp)
         try:
-            event = understand(record.value, record.headers, at, max_bytes=self._archive.max_event_bytes)
+            event = decode_event(record.value, record.headers, at, max_bytes=self._archive.max_event_bytes)
         except MalformedEvent:
             return None
         return event if (event.tenant, event.mode) == (self._replay.tenant, self._replay.mode) else None
