@@ -47,6 +47,12 @@ THROUGHPUT = (
         unit="none",
     ),
     Panel(
+        "Attempts per success",
+        _quantiles("hookstream_delivery_attempts_per_success"),
+        "How many attempts deliveries take until their 2xx.",
+        unit="none",
+    ),
+    Panel(
         "Success of first attempts",
         (
             (
@@ -194,6 +200,12 @@ BACKLOG = (
         ),
         "How old the oldest record of each transaction is when it is written.",
         unit="s",
+    ),
+    Panel(
+        "Replays",
+        (("max by (state) (hookstream_replays{%s})", "{{state}}"),),
+        "Replays that have not ended.",
+        kind="stacked",
     ),
     Panel(
         "Notices and e-mails",

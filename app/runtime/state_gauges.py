@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
+from app.core.model.replay import ReplayState
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
 from app.runtime.roles import GROUPS
 from app.runtime.supervisor import Role
+
+#: of replays that have not ended
+_OPEN: tuple[ReplayState, ...] = ("pending", "running", "paused")
 
 
 class StateGauges:
@@ -37,5 +42,8 @@ class StateGauges:
             report = None if instance is None else instance.report()
             self._meter.gauge("partitions_assigned", 0 if report is None else len(report.places), role=role)
             self._meter.gauge("role_settling", 0 if report and report.settling is None else 1, role=role)
+        states = Counter(replay.state for replay in self._feed.directory.replays.values())
+        for state in _OPEN:
+            self._meter.gauge("replays", states[state], state=state)
         for status, number in self._feed.directory.census().items():
             self._meter.gauge("endpoints", number, state=status)

@@ -15,6 +15,7 @@ from monitoring import causes, objectives
 from monitoring.files import FILES, RUNBOOKS
 from monitoring.rule import Alert
 from tests.monitoring.declared import problems, recordings
+from tests.monitoring.firing import FIRING
 
 ALERTS = [*objectives.alerts(), *causes.ALERTS]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.glob("Hookstream*.md")}
@@ -55,6 +56,10 @@ def test_a_query_that_uses_anything_else_is_noticed(query: str, problem: str) ->
 def test_a_summary_shows_labels_that_the_alert_has(alert: Alert) -> None:
     for label in _LABEL.findall(alert.summary + alert.description):
         assert re.search(rf"\b{label}\b", alert.expr) or label == "instance", label
+
+
+def test_each_alert_has_series_that_raise_it() -> None:
+    assert {(each.alert, each.severity) for each in FIRING} == {(alert.name, alert.severity) for alert in ALERTS}
 
 
 def test_each_alert_has_its_runbook_and_no_other_is_there() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.model.endpoint import Endpoint
+from app.core.model.replay import Replay
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.runtime.state_gauges import StateGauges
 from app.runtime.supervisor import Role
 from tests.fakes.feed import MemoryFeed
 
 ENDPOINT = Endpoint(id="ep_1", tenant="acme", mode="live", url="https://a.example", events=("*",), profile="standard")
+REPLAY = Replay(id="rpl", tenant="acme", mode="live", endpoint_id="", reason="replay", begin={}, end={})
 
 
 class ReportingRole:
@@ -34,11 +38,14 @@ def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
         "dispatch": ReportingRole(RoleReport(places)),
         "fanout": ReportingRole(RoleReport(settling="recovering tables")),
     }
+    feed = MemoryFeed(ENDPOINT)
+    for number, state in enumerate(("running", "running", "done")):
+        feed.directory.put_replay(msgspec.structs.replace(REPLAY, id=f"rpl_{number}", state=state))
     StateGauges(
         meter,
         lambda: {"kafka": None, "fanout": "recovering tables", "dispatch": None},
         running.get,
-        MemoryFeed(ENDPOINT),
+        feed,
         ("fanout", "dispatch", "delay", "api"),
     ).set()
     lines = meter.exposition().decode().splitlines()
@@ -52,6 +59,8 @@ def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
         'hookstream_role_settling{role="fanout"} 1.0',
         'hookstream_role_settling{role="delay"} 1.0',
         'hookstream_endpoints{state="active"} 1.0',
+        'hookstream_replays{state="running"} 2.0',
+        'hookstream_replays{state="pending"} 0.0',
     ):
         assert line in lines
     assert not any('role="api"' in line for line in lines), "it has no consumer group"

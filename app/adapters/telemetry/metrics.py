@@ -19,6 +19,7 @@ PREFIX = "hookstream_"
 _GATHERED = 1000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0)
 _REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 75.0)
+_ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 _COUNTS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 1000)
 
 
@@ -84,6 +85,13 @@ METRICS: tuple[Metric, ...] = (
         "deferred, parked, replayed or retried ones.",
     ),
     Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
+    Metric(
+        "delivery_attempts_per_success",
+        "histogram",
+        (),
+        "Attempts that a delivery took until its 2xx.",
+        _ATTEMPTS,
+    ),
     Metric("retry_scheduled_total", "counter", ("rung",), "Retries scheduled, by rung."),
     Metric(
         "retry_lateness_seconds", "histogram", ("rung",), "Time between a retry's due time and its release, by rung."
@@ -129,6 +137,7 @@ METRICS: tuple[Metric, ...] = (
         "Circuits that became open (again, after a failed probe), half_open or closed.",
     ),
     Metric("endpoints", "gauge", ("state",), "Endpoints in the directory, by status."),
+    Metric("replays", "gauge", ("state",), "Replays that have not ended: pending, running or paused."),
     Metric(
         "registry_commands_total", "counter", ("result",), "Commands to the registry, by result: ok, or the error code."
     ),

@@ -216,6 +216,8 @@ class Sending:
                 self._meter.observe("attempt_duration_seconds", timing.first_byte_ms / 1000, phase="first_byte")
         if objectives.is_prompt(delivery, endpoint):
             self._meter.observe("first_attempt_delay_seconds", max(0.0, (started_ms - delivery.accepted_at_ms) / 1000))
+        if result == "ok":
+            self._meter.observe("delivery_attempts_per_success", delivery.attempts + 1)
         if result == "ok" and delivery.accepted_at_ms:
             seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
             self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if turn == "first" else "any")

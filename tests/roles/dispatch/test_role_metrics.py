@@ -1,0 +1,63 @@
+"""What the dispatch role measures of its attempts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from app.core.model.http_exchange import HttpTiming
+from app.core.topics.names import TopicName
+from tests.fakes.sender import reply
+from tests.roles.dispatch.test_role import Stage, rung, url_of
+
+TIMING = HttpTiming(connect_ms=2, first_byte_ms=5, total_ms=8)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    yield made
+    await made.stop()
+
+
+def lines(stage: Stage, part: str) -> set[str]:
+    """The samples whose names have the part."""
+    text = stage.meter.exposition().decode().splitlines()
+    return {line.removeprefix("hookstream_") for line in text if part in line and not line.startswith("#")}
+
+
+async def test_an_attempt_is_measured_by_phases_and_its_delay(stage: Stage) -> None:
+    stage.endpoint("a")
+    stage.sender.script(url_of("a"), msgspec.structs.replace(reply(500), timing=TIMING), 200)
+    await stage.start()
+    stage.put("a", accepted_at_ms=stage.clock.now_ms() - 4000)
+    (record,) = await stage.log.seen(rung("5s"), 1)
+    stage.put_back(record)
+    await stage.attempts(2)
+
+    durations = lines(stage, "attempt_duration_seconds_sum")
+    assert 'attempt_duration_seconds_sum{phase="connect"} 0.002' in durations
+    assert 'attempt_duration_seconds_sum{phase="first_byte"} 0.005' in durations
+    assert lines(stage, "first_attempt_delay_seconds_sum") == {"first_attempt_delay_seconds_sum 4.0"}
+    assert lines(stage, "first_attempt_delay_seconds_count") == {"first_attempt_delay_seconds_count 1.0"}
+    assert lines(stage, "attempts_per_success_sum") == {"delivery_attempts_per_success_sum 2.0"}
+
+
+async def test_deaths_count_against_the_objective_while_the_endpoint_is_healthy(stage: Stage) -> None:
+    stage.endpoint("a", schedule=(0,))
+    stage.endpoint("b", schedule=(0,), failing_since_ms=1)
+    stage.endpoint("c")
+    stage.endpoint("d", status="paused")
+    for name in ("a", "b"):
+        stage.sender.script(url_of(name), 500)
+    await stage.start()
+    for number, name in enumerate(("a", "b", "c", "d")):
+        stage.put(name, f"e{number}")
+    await stage.log.seen(TopicName.DELIVERIES_DEAD, 3)
+    await stage.attempts(4)
+    assert lines(stage, "healthy_endpoint_deliveries_total") == {
+        'healthy_endpoint_deliveries_total{outcome="dead"} 1.0',
+        'healthy_endpoint_deliveries_total{outcome="delivered"} 1.0',
+    }
