@@ -256,6 +256,15 @@ RECEIVERS = (
         "A tenant floods, or a receiver has become slow. Other endpoints are not affected.",
     ),
     Alert(
+        "HookstreamApiLimited",
+        "info",
+        "10m",
+        'sum by (namespace) (rate(hookstream_http_server_request_duration_seconds_count{code="429"}[5m]))\n'
+        "> 0.1 * sum by (namespace) (rate(hookstream_http_server_request_duration_seconds_count[5m]))",
+        "The API refuses {{ $value | humanize }} requests per second with 429",
+        "A key or a tenant asks more often than it may. Others are not affected.",
+    ),
+    Alert(
         "HookstreamEndpointsDisabled",
         "warning",
         "0m",

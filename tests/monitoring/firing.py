@@ -207,6 +207,7 @@ FIRING = (
         "warning",
         {'hookstream_deliveries_deferred_total{instance="dispatch",reason="lane_full"}': rising(300)},
     ),
+    Firing("HookstreamApiLimited", "info", {f'{_COUNT}{{{POSTS},code="429"}}': rising(300)}),
     Firing(
         "HookstreamEndpointsDisabled",
         "warning",
