@@ -1,11 +1,11 @@
-"""The records of the topic `audit`: who did what, when, and how the entity looked before and after.
+"""The audit entry of a registry command: who did what, when, and how the entity looked before and after.
 
 Rules of this file
-- Every action that somebody asks for has a record: changes of the registry in the transaction that makes them, the
-  others (a retry, a test, a portal link) before they are carried out. Commands that roles give each other name no actor
-  and have none.
-- No secret, no key and no value of a custom header is in a record.
-- A record is bounded: what is long is cut, and says how long it was.
+- Every action of a user has an entry. Changes of the registry have theirs in the same transaction; other actions (a
+  retry, a test, a portal link) have theirs before they are carried out. Commands between roles have no actor and no
+  entry.
+- No entry contains a secret, a key or the value of a custom header.
+- An entry is bounded: long values are cut, with their original size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.core.records.audit import AuditEntry, action
 from app.core.records.command import Command, RotateSecret, SuspendEndpoint
 
 _Entity = Endpoint | Tenant | ApiKey | EventType | Replay
-#: what follows from the change itself, or is no text for people
+#: fields that change with every change, or that mean nothing to a user
 _LEFT_OUT = frozenset(
     {
         "id",
@@ -45,9 +45,9 @@ _LEFT_OUT = frozenset(
 def entry_of(
     command: Command, key: str, value: object, version: int, directory: Directory, now_ms: int
 ) -> AuditEntry | None:
-    """The entry for a command's first change, before `directory` has it: the record `key` gets the state `value`.
+    """The entry for a command's first change, which sets the record `key` to `value`; `directory` has the old state.
 
-    None: no person gave the command, or what it changes is no entity of a tenant.
+    None if the command has no actor, or the change is not of a tenant's entity.
     """
     if not command.actor:
         return None
@@ -73,7 +73,7 @@ def entry_of(
 
 
 def _owner(entity: _Entity) -> tuple[str, Mode | Literal[""]]:
-    """Whose the changed entity is; the mode is empty where it belongs to both."""
+    """The tenant and mode of an entity; the mode is empty if it belongs to both."""
     return (entity.id, "") if isinstance(entity, Tenant) else (entity.tenant, entity.mode)
 
 
@@ -96,7 +96,7 @@ def _current(key: str, directory: Directory) -> _Entity | None:
 
 
 def _difference(old: _Entity | None, new: _Entity | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The fields that differ, before and after."""
+    """The fields that differ, with their values before and after."""
     before, after = _fields(old), _fields(new)
     if old is None or new is None:
         return _filled(before) or None, _filled(after) or None

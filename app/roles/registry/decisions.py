@@ -1,15 +1,16 @@
-"""What a command does to the registry: state in, changes or refusal out.
+"""The effect of a command on the registry: the changes to write, or a refusal.
 
 The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>`,
-and `revision/<delivery id>`, each with the full state and (but for the last one) a version.
-A command names the version that it was made for (or none: whatever is there); another version refuses it, so no update
+and `revision/<delivery id>`. Each has the full state of its entity.
+
+A command may name the version of the entity that it expects. It is refused if the entity has another one, so no update
 is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -47,25 +48,27 @@ from app.core.records.command import (
     UpdateEndpoint,
 )
 from app.core.records.registry import RegistryEntity
-from app.roles.registry import replays as replays_
+from app.roles.registry import replays
+from app.roles.registry.replays import ReplayAction
 from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
 from app.roles.registry.suspensions import bounded
 
 
 class RegistryChange(msgspec.Struct, frozen=True):
-    """A record for the registry; value None removes."""
+    """A record for the registry; the value None is a tombstone."""
 
     key: str
     value: RegistryEntity | None
+    #: the entity's version after the change; 0: it was removed
     version: int
 
 
-#: fields of an endpoint that `UpdateEndpoint` may change; the others have commands of their own, or none
+#: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none
 CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
     "id",
     "tenant",
     "mode",
-    "profile",  # its secret was made for the profile: create another endpoint instead
+    "profile",  # its secret belongs to the profile: create another endpoint instead
     "failing_since_ms",
     "disable_at_ms",
     "circuit",
@@ -86,14 +89,15 @@ def decide(
     profiles: Collection[str],
     most: TenantLimits = DEFAULT_LIMITS,
 ) -> list[RegistryChange]:
-    """What the command does (nothing: an empty list); raises `CommandRefused`. The caller applies it to `directory`.
+    """The changes that a command causes, which the caller applies to `directory`. Raises `CommandRefused`.
 
-    `most`: what one tenant may have.
+    `profiles` are the names of all profiles; `most` are the limits of one tenant.
     """
-    match command.action:
+    action = command.action
+    match action:
         case CreateEndpoint(endpoint=endpoint):
             if directory.endpoint(endpoint.id) is not None:
-                raise CommandRefused("exists", f"endpoint {endpoint.id} is there already")
+                raise CommandRefused("exists", f"endpoint {endpoint.id} already exists")
             check_room(directory.holdings(endpoint.tenant), most, "endpoints")
             fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
             return [_endpoint_change(fresh, profiles)]
@@ -101,36 +105,36 @@ def decide(
             return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
-            replays = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
-            return [
-                RegistryChange(f"endpoint/{id_}", None, 0),
-                *(RegistryChange(f"replay/{each}", None, 0) for each in replays),
-            ]
+            orphans = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
+            return [RegistryChange(f"endpoint/{id_}", None, 0), *_replay_changes(orphans)]
         case PutTenant():
-            return [_put_tenant(command.action, directory, now_ms, profiles)]
+            return [_put_tenant(action, directory, now_ms, profiles)]
         case UnsubscribeAddress(tenant=tenant, address=address):
             return _unsubscribe(tenant, address, directory, now_ms)
         case SuspendEndpoint():
-            return _suspend(command.action, directory, now_ms)
+            return _suspend(action, directory, now_ms)
         case MarkFailing() | MarkCircuit():
-            return _mark(command.action, directory, now_ms)
+            return _mark(action, directory, now_ms)
         case ReactivateEndpoint():
-            return _reactivate(command.action, directory, now_ms)
+            return _reactivate(action, directory, now_ms)
         case CloseSuspension():
-            return _close_suspension(command.action, directory, now_ms)
+            return _close_suspension(action, directory, now_ms)
         case RecoverEndpoint():
-            return _recover(command.action, directory, now_ms)
+            return _recover(action, directory, now_ms)
         case RotateSecret():
-            return _rotate(command.action, directory, now_ms)
+            return _rotate(action, directory, now_ms)
         case _:
-            return _decide_others(command, directory, now_ms, most)
+            return _decide_others(action, directory, now_ms, most)
 
 
-def _decide_others(command: Command, directory: Directory, now_ms: int, most: TenantLimits) -> list[RegistryChange]:
-    match command.action:
+_OtherAction = CreateKey | RevokeKey | PutEventType | RemoveEventType | ReplayAction | SupersedeDeliveries
+
+
+def _decide_others(action: _OtherAction, directory: Directory, now_ms: int, most: TenantLimits) -> list[RegistryChange]:
+    match action:
         case CreateKey(key=key):
             if key.id in directory.keys:
-                raise CommandRefused("exists", f"key {key.id} is there already")
+                raise CommandRefused("exists", f"key {key.id} already exists")
             problems = key_problems(key)
             if problems:
                 raise CommandRefused("invalid", "; ".join(problems))
@@ -149,14 +153,14 @@ def _decide_others(command: Command, directory: Directory, now_ms: int, most: Te
                 raise CommandRefused("not_found", f"there is no event type {name}")
             return [RegistryChange(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
-            return _replays(replays_.decide(command.action, directory, now_ms))
-        case SupersedeDeliveries(revisions=taken):
-            fresh, gone = supersession.take(taken, directory.revisions, now_ms)
+            return _replay_changes(replays.decide(action, directory, now_ms))
+        case SupersedeDeliveries(revisions=revisions):
+            fresh, expired = supersession.take(revisions, directory.revisions, now_ms)
             return [RegistryChange(f"revision/{each.id}", each, 1) for each in fresh] + [
-                RegistryChange(f"revision/{each}", None, 0) for each in gone
+                RegistryChange(f"revision/{each}", None, 0) for each in expired
             ]
         case _:
-            raise CommandRefused("unreadable", f"unknown command {command.action}")
+            assert_never(action)
 
 
 def _current(directory: Directory, endpoint_id: str, expected: int | None) -> Endpoint:
@@ -196,7 +200,7 @@ def _changed(old: Endpoint, now_ms: int, **fields: Any) -> RegistryChange:
 
 
 def _new_epoch(old: Endpoint) -> dict[str, Any]:
-    """The fields of an endpoint whose health begins anew with the next version."""
+    """The changed fields of an endpoint whose health starts afresh with the next version."""
     return {"epoch": old.version + 1, "failing_since_ms": None, "disable_at_ms": None, "circuit": None}
 
 
@@ -216,10 +220,10 @@ def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list
     old = _current(directory, action.id, action.expected_version)
     if old.status == action.status or action.epoch not in (None, old.epoch):
         return []
-    if old.status == "disabled":  # nothing was put aside for it: a resume would have nothing to give
+    if old.status == "disabled":  # nothing is parked for a disabled endpoint, so there would be nothing to resume
         raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
     suspensions = old.suspensions
-    if suspensions and suspensions[-1].end is None:  # from paused to disabled: the log has all of it
+    if suspensions and suspensions[-1].end is None:  # paused, now disabled: one suspension
         suspensions = (*suspensions[:-1], msgspec.structs.replace(suspensions[-1], kind=action.status))
     else:
         suspension = Suspension(kind=action.status, since_ms=now_ms, begin=action.begin, dead_begin=action.dead_begin)
@@ -233,14 +237,15 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
     old = _current(directory, action.id, action.expected_version)
     if old.status == "active":
         return []
-    suspensions, replays = old.suspensions, []
+    suspensions, added = old.suspensions, list[RegistryChange]()
     if suspensions and suspensions[-1].end is None:
         suspension = msgspec.structs.replace(suspensions[-1], end=action.end)
         suspensions = (*suspensions[:-1], suspension)
         if suspension.kind == "paused":
-            replays = _replays(replays_.of_suspension(old, suspension, action.replay_id, "resume", directory, now_ms))
+            replay = replays.of_suspension(old, suspension, action.replay_id, "resume", directory, now_ms)
+            added = _replay_changes(replay)
     renewed = _new_epoch(old) if old.status == "disabled" else {}
-    return [_changed(old, now_ms, status="active", status_reason=None, suspensions=suspensions, **renewed), *replays]
+    return [_changed(old, now_ms, status="active", status_reason=None, suspensions=suspensions, **renewed), *added]
 
 
 def _close_suspension(action: CloseSuspension, directory: Directory, now_ms: int) -> list[RegistryChange]:
@@ -261,10 +266,10 @@ def _recover(action: RecoverEndpoint, directory: Directory, now_ms: int) -> list
         raise CommandRefused("invalid", f"endpoint {action.id} has not missed anything: it was not disabled")
     if action.replay_id in directory.replays:
         return []
-    return _replays(replays_.of_suspension(endpoint, missed, action.replay_id, "recover", directory, now_ms))
+    return _replay_changes(replays.of_suspension(endpoint, missed, action.replay_id, "recover", directory, now_ms))
 
 
-def _replays(changed: Sequence[Replay | str]) -> list[RegistryChange]:
+def _replay_changes(changed: Sequence[Replay | str]) -> list[RegistryChange]:
     return [
         RegistryChange(f"replay/{each}", None, 0)
         if isinstance(each, str)
@@ -279,12 +284,12 @@ def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Reg
         return []
     _current(directory, action.id, action.expected_version)
     until = action.overlap_until_ms
-    kept = [
+    earlier = [
         msgspec.structs.replace(each, expires_at_ms=min(each.expires_at_ms or until, until))
         for each in old.secrets
         if (each.expires_at_ms or until) > now_ms and until > now_ms
     ]
-    secrets = () if action.secret is None else (action.secret, *kept)[:10]
+    secrets = () if action.secret is None else (action.secret, *earlier)[:10]
     return [_changed(old, now_ms, secrets=secrets, rotated_by=action.key)]
 
 
@@ -304,10 +309,10 @@ def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: 
 
 def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = directory.tenants.get(tenant_id)
-    kept = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
-    if old is None or kept == old.notify_emails:
+    remaining = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
+    if old is None or remaining == old.notify_emails:
         return []
-    fresh = msgspec.structs.replace(old, notify_emails=kept, version=old.version + 1, updated_at_ms=now_ms)
+    fresh = msgspec.structs.replace(old, notify_emails=remaining, version=old.version + 1, updated_at_ms=now_ms)
     return [RegistryChange(f"tenant/{old.id}", fresh, fresh.version)]
 
 

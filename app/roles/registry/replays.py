@@ -1,9 +1,9 @@
-"""What a command does to the registry's replays: `replay/<id>`."""
+"""The effect of a command on the registry's replays (`replay/<id>`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -14,21 +14,21 @@ from app.core.model.event_types import is_pattern
 from app.core.model.replay import Replay
 from app.core.records.command import AdvanceReplay, CancelReplay, CreateReplay, PauseReplay, ResumeReplay
 
-#: replays of an endpoint, and those of all endpoints of a tenant and mode, that are remembered after their end
+#: ended replays that remain in the registry, for each endpoint, and for those of all endpoints of a tenant and mode
 MAX_REPLAYS = 20
-#: replays of a tenant and mode that have not ended
+#: open replays of a tenant and mode
 MAX_OPEN = 20
 #: event types that one replay may name
 MAX_TYPES = 100
 _ENDED = ("done", "cancelled")
 
 ReplayAction = CreateReplay | AdvanceReplay | PauseReplay | ResumeReplay | CancelReplay
-#: a replay's new state, or the id of one that is forgotten
+#: new states of replays, and ids of replays to remove
 ReplayChange = Sequence[Replay | str]
 
 
 def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayChange:
-    """What the command does; raises `CommandRefused`. A replay that has ended stays as it is."""
+    """The changes that a command causes; none for a replay that has ended. Raises `CommandRefused`."""
     if isinstance(action, CreateReplay):
         return _create(action.replay, directory, now_ms)
     replay = directory.replays.get(action.id)
@@ -38,9 +38,9 @@ def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayCha
         return []
     match action:
         case AdvanceReplay(state=state):
-            told = {"done": action.done, "sent": action.sent, "parked": action.parked, "skipped": action.skipped}
+            progress = {"done": action.done, "sent": action.sent, "parked": action.parked, "skipped": action.skipped}
             paused = replay.state == "paused" and state == "running"
-            return [_changed(replay, now_ms, state="paused" if paused else state, **told)]
+            return [_changed(replay, now_ms, state="paused" if paused else state, **progress)]
         case PauseReplay():
             return [_changed(replay, now_ms, state="paused")] if replay.state != "paused" else []
         case ResumeReplay():
@@ -48,6 +48,8 @@ def decide(action: ReplayAction, directory: Directory, now_ms: int) -> ReplayCha
             return [_changed(replay, now_ms, state=going)] if replay.state == "paused" else []
         case CancelReplay():
             return [_changed(replay, now_ms, state="cancelled")]
+        case _:
+            assert_never(action)
 
 
 def of_suspension(
@@ -58,7 +60,7 @@ def of_suspension(
     directory: Directory,
     now_ms: int,
 ) -> ReplayChange:
-    """A replay of what a suspension has kept from its endpoint."""
+    """A replay of what an endpoint missed during a suspension, and the removal of old replays."""
     replay = Replay(
         id=replay_id,
         tenant=endpoint.tenant,
@@ -71,41 +73,41 @@ def of_suspension(
         created_at_ms=now_ms,
         version=0,
     )
-    return [_changed(replay, now_ms), *_outlived(directory, replay)]
+    return [_changed(replay, now_ms), *_expired(directory, replay)]
 
 
 def _create(replay: Replay, directory: Directory, now_ms: int) -> ReplayChange:
     if replay.id in directory.replays:
         return []
-    found = problems(replay, directory)
-    still = [each for each in directory.replays.values() if _is_open(each, replay)]
-    if len(still) >= MAX_OPEN:
-        found.append(f"{len(still)} replays of this tenant and mode have not ended: wait, or cancel some")
-    if found:
-        raise CommandRefused("invalid", "; ".join(found))
+    reasons = problems(replay, directory)
+    unfinished = [each for each in directory.replays.values() if _is_open(each, replay)]
+    if len(unfinished) >= MAX_OPEN:
+        reasons.append(f"{len(unfinished)} replays of this tenant and mode have not ended: wait, or cancel some")
+    if reasons:
+        raise CommandRefused("invalid", "; ".join(reasons))
     fresh = msgspec.structs.replace(
         replay, state="pending", done={}, sent=0, parked=0, skipped=0, created_at_ms=now_ms, version=0
     )
-    return [_changed(fresh, now_ms), *_outlived(directory, fresh)]
+    return [_changed(fresh, now_ms), *_expired(directory, fresh)]
 
 
 def problems(replay: Replay, directory: Directory) -> list[str]:
-    """What is wrong with a replay that is asked for, a sentence each, begun with the field that it is about."""
-    found = []
+    """The problems of a requested replay, one sentence each, which begins with the name of the field."""
+    sentences = []
     if replay.endpoint_id:
         endpoint = directory.endpoint(replay.endpoint_id)
         if endpoint is None or (endpoint.tenant, endpoint.mode) != (replay.tenant, replay.mode):
-            found.append(f"endpoint: there is no endpoint {replay.endpoint_id}")
+            sentences.append(f"endpoint: there is no endpoint {replay.endpoint_id}")
         elif endpoint.status == "disabled":
-            found.append(f"endpoint: {replay.endpoint_id} is disabled: enable it first")
+            sentences.append(f"endpoint: {replay.endpoint_id} is disabled: enable it first")
     wrong = [each for each in replay.types if not is_pattern(each)]
     if wrong:
-        found.append(f"types: {', '.join(map(repr, wrong))}: write an exact type, `*`, or a prefix such as `a.*`")
+        sentences.append(f"types: {', '.join(map(repr, wrong))}: write an exact type, `*`, or a prefix such as `a.*`")
     if len(replay.types) > MAX_TYPES:
-        found.append(f"types: {MAX_TYPES} at most")
+        sentences.append(f"types: {MAX_TYPES} at most")
     if replay.rate is not None and not 0 < replay.rate <= 1e6:
-        found.append("rate: deliveries per second, more than 0 and at most 1000000")
-    return found
+        sentences.append("rate: deliveries per second, more than 0 and at most 1000000")
+    return sentences
 
 
 def _is_open(each: Replay, replay: Replay) -> bool:
@@ -113,13 +115,13 @@ def _is_open(each: Replay, replay: Replay) -> bool:
     return mine and each.state not in _ENDED
 
 
-def _outlived(directory: Directory, replay: Replay) -> list[str]:
-    """The oldest of those that have ended, for the same endpoint or for all."""
-    place = (replay.tenant, replay.mode, replay.endpoint_id)
+def _expired(directory: Directory, replay: Replay) -> list[str]:
+    """The ids of the oldest ended replays with the same endpoint that exceed the limit."""
+    scope = (replay.tenant, replay.mode, replay.endpoint_id)
     ended = [
         each
         for each in directory.replays.values()
-        if (each.tenant, each.mode, each.endpoint_id) == place and each.state in _ENDED
+        if (each.tenant, each.mode, each.endpoint_id) == scope and each.state in _ENDED
     ]
     ended.sort(key=lambda each: each.created_at_ms)
     return [each.id for each in ended[: max(0, len(ended) - MAX_REPLAYS + 1)]]

@@ -1,4 +1,4 @@
-"""The registry role: apply commands to the state, one after the other; the only writer of `registry`."""
+"""The registry role: applies commands one after the other. It is the only writer of `registry`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from app.ports.registry import RegistryStore
 from app.roles.registry.audit import entry_of
 from app.roles.registry.decisions import RegistryChange, decide
 
-log = structlog.get_logger(__name__)
-#: a state must fit into a record, and a hundred of them into a transaction
+logger = structlog.get_logger(__name__)
+#: bytes of a state at most: it must fit into a record, and a hundred of them into a transaction
 _MAX_STATE_BYTES = 256 * 1024
-#: of a command's and an entity's name, in characters
+#: characters of a command's id or an entity's name at most
 _MAX_NAME = 1024
-#: of what a reply says is wrong, in bytes of JSON; it may quote the command
+#: bytes of JSON of a reply's detail at most; it may quote the command
 _MAX_DETAIL = 8192
 
 
 class RegistryRole:
-    """One candidate for the writer; many may run, one writes."""
+    """One candidate for the writer. Many may run; one of them writes."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class RegistryRole:
         secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
         most: TenantLimits = DEFAULT_LIMITS,
     ) -> None:
-        """`url_problem` says why an endpoint's URL may not be called, by the operator's egress policy; `schema_problem`
-        what is wrong with a JSON Schema; `secret_problem` why an endpoint's requests could not be signed;
-        `most` is what one tenant may have.
+        """The three functions return a sentence, or None if all is well: `url_problem` why the operator's egress policy
+        forbids a URL, `schema_problem` why a JSON Schema cannot be used, `secret_problem` why an endpoint's requests
+        could not be signed. `most` are the limits of one tenant.
         """
         self._make_store = store
         self._clock = clock
@@ -63,29 +63,29 @@ class RegistryRole:
         self._most = most
         self._ready = False
         self._store: RegistryStore | None = None
-        #: the first command of the transaction under way
+        #: the offset of the first command of the open transaction
         self._open: int | None = None
-        #: commands whose result Kafka has refused for its size; they are answered so when they are read again
+        #: offsets of commands whose result is too large for Kafka; they are refused when they are read again
         self._too_large: set[int] = set()
-        #: below that offset each command has a transaction of its own, to learn which of them is too large
+        #: below that offset each command has its own transaction, to find out which of them is too large
         self._alone_until = 0
 
     def ready(self) -> str | None:
-        """None once this process has joined; whether it or another one writes, commands are answered."""
+        """None once this process has joined the writers' group, even if another one writes; else why not."""
         standing_by = self._store is not None and self._store.stands_by()
         return None if self._ready or standing_by else "joining the writers of the registry"
 
     def report(self) -> RoleReport:
-        """For the watchdog. A move is: a transaction was committed, or commands were read."""
-        held = self._store.assigned_place() if self._store else None
-        if held is None:
-            return RoleReport()  # another process writes, or nobody yet
-        place, read = held
+        """Progress for the watchdog: a transaction was committed, or commands were read."""
+        assigned = self._store.assigned_place() if self._store else None
+        if assigned is None:
+            return RoleReport()  # another process writes, or none yet
+        place, read = assigned
         return RoleReport({place: PartitionProgress(read if self._open is None else self._open, (read or 0,))})
 
     async def run(self) -> None:
-        """Work until cancelled. A failure of a transaction ends the run, save for a record's size: the next one starts
-        from the log.
+        """Work until cancelled. A failed transaction ends the run, unless a record was too large: then the directory
+        and the commands are read again.
         """
         store = self._store = self._make_store()
         try:
@@ -103,14 +103,14 @@ class RegistryRole:
             await store.stop()
 
     async def _applied(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> bool:
-        """Apply what was read; False: a record was too large for its topic, and nothing from there on was written."""
+        """Apply commands; False if a record was too large for its topic, and nothing from there on was written."""
         alone = records[0].offset < self._alone_until
         for some in [[record] for record in records] if alone else [list(records)]:
             self._open = some[0].offset
             try:
                 await self._apply(store, directory, some)
             except RecordTooLarge as error:
-                log.error("registry.too_large", first=some[0].offset, last=some[-1].offset, error=str(error))
+                logger.error("registry.too_large", first=some[0].offset, last=some[-1].offset, error=str(error))
                 if len(some) == 1:
                     self._too_large.add(some[0].offset)
                 self._alone_until = records[-1].offset + 1
@@ -142,13 +142,13 @@ class RegistryRole:
         states: list[tuple[str, bytes | None]],
         entries: list[AuditEntry],
     ) -> CommandReply | None:
-        """Apply one command to the directory and to the transaction; its reply (None: nobody can be told)."""
+        """Apply one command to the directory and the transaction; returns its reply, None if its id is unreadable."""
         try:
             command = read_command(record.value)
             if len(command.id) > _MAX_NAME:
                 raise CommandRefused("unreadable", "the command's id is too long")
         except CommandRefused as error:
-            log.error("registry.unreadable", offset=record.offset, key=key[:200], error=error.detail)
+            logger.error("registry.unreadable", offset=record.offset, key=key[:200], error=error.detail)
             self._meter.count("registry_commands_total", result=error.code)
             return None
         try:
@@ -162,11 +162,11 @@ class RegistryRole:
             return CommandReply(
                 command_id=command.id, ok=False, code=error.code, detail=clip(error.detail, _MAX_DETAIL)
             )
-        except Exception as error:  # a command that breaks us must not stop the others: it would come again for ever
-            log.exception("registry.command_failed", offset=record.offset, key=key[:200])
+        except Exception as error:  # it must not stop the commands behind it: it would be read again for ever
+            logger.exception("registry.command_failed", offset=record.offset, key=key[:200])
             self._meter.count("registry_commands_total", result="defect")
-            words = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
-            return CommandReply(command_id=command.id, ok=False, code="defect", detail=words)
+            detail = clip(f"it could not be applied: {error!r}", _MAX_DETAIL)
+            return CommandReply(command_id=command.id, ok=False, code="defect", detail=detail)
         if entry is not None:
             entries.append(entry)
         for change, value in zip(changes, values, strict=True):
@@ -176,14 +176,14 @@ class RegistryRole:
         return CommandReply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 
     def _entry(self, command: Command, changes: Sequence[RegistryChange], directory: Directory) -> AuditEntry | None:
-        """The record of who asked for the changes; the first one is the entity's that the command names."""
+        """The audit entry of a command; its first change is that of the entity that it names."""
         if not changes:
             return None
         first = changes[0]
         return entry_of(command, first.key, first.value, first.version, directory, self._clock.now_ms())
 
     def _checked(self, change: RegistryChange, directory: Directory) -> bytes | None:
-        """The record's value; refused when its schema cannot be used, or when it would not fit."""
+        """The value of a change's record. Raises `CommandRefused` when it breaks a rule or is too large."""
         if isinstance(change.value, Endpoint):
             self._check_endpoint(change.value, directory.endpoint(change.value.id))
         if len(change.key) > _MAX_NAME:
@@ -198,9 +198,10 @@ class RegistryRole:
         return value
 
     def _check_endpoint(self, endpoint: Endpoint, old: Endpoint | None) -> None:
-        """Refuse what changes an endpoint into one whose URL may not be called, or whose requests cannot be signed.
+        """Refuse a new URL that the egress policy forbids, or a new pair of profile and secrets that cannot sign.
 
-        What is there already stays: it may have been allowed under other settings, and disabling has to be possible.
+        Values that do not change are not checked: they may have been valid under other settings, and disabling an
+        endpoint must always be possible.
         """
         if old is None or old.url != endpoint.url:
             problem = self._url_problem(endpoint.url)

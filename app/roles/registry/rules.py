@@ -1,6 +1,6 @@
-"""What an endpoint and a tenant may look like, with one sentence for each thing that is wrong.
+"""The rules for endpoints, tenants, keys and event types: one sentence for each problem.
 
-Where the URL leads (private networks, ports) is judged by core/egress.py with the operator's policy.
+The target of a URL (private networks, ports) is checked by core/egress.py with the operator's policy.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType, is_event_type, is_pattern
 from app.core.model.tenant import ApiKey, Brand, Tenant
 
-#: not `.` or `..`, which would be lost in a path
+#: not `.` or `..`, which clients remove from paths
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
-#: a customer may not set these: they frame the request, or are ours
+#: a customer may not set these: they frame the request, or Hookstream sets them
 RESERVED_HEADERS = frozenset(
     [
         "host",
@@ -41,9 +41,9 @@ RESERVED_HEADERS = frozenset(
 RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-#: characters of a sealed secret: base64 of its UTF-8 with nonce and tag
+#: characters of a sealed secret at most: base64 of its UTF-8 with nonce and tag
 _SEALED = 2048
-#: what goes into a Content-Security-Policy has no room for surprises
+#: it becomes part of a Content-Security-Policy, so the form is strict
 _LOGO = re.compile(
     r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"
     r"|data:image/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/=]{1,32768}"
@@ -51,12 +51,12 @@ _LOGO = re.compile(
 
 
 def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
-    """Everything that is wrong with an endpoint."""
+    """All problems of an endpoint."""
     return [*_identity(endpoint, profiles), *_subscription(endpoint), *_headers(endpoint), *_policy(endpoint)]
 
 
 def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
-    """Everything that is wrong with a tenant."""
+    """All problems of a tenant."""
     problems = []
     if len(tenant.name) > limits.NAME:
         problems.append(f"name: at most {limits.NAME} characters")
@@ -68,7 +68,7 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
         problems.append(_unknown_profile(tenant.profile, profiles))
     for address in tenant.notify_emails:
         if not is_address(address):
-            problems.append(f"notify_emails: {address[:80]!r} is no e-mail address")
+            problems.append(f"notify_emails: {address[:80]!r} is not an e-mail address")
     return problems + (_brand_problems(tenant.brand) if tenant.brand else [])
 
 
@@ -84,7 +84,7 @@ def _brand_problems(brand: Brand) -> list[str]:
 
 
 def key_problems(key: ApiKey) -> list[str]:
-    """Everything that is wrong with a key of the API."""
+    """All problems of a key of the API."""
     problems = []
     if not _ID.fullmatch(key.id) or not _ID.fullmatch(key.tenant):
         problems.append("id and tenant: 1 to 128 of letters, digits, _, . and -")
@@ -98,7 +98,7 @@ def key_problems(key: ApiKey) -> list[str]:
 
 
 def event_type_problems(event_type: EventType) -> list[str]:
-    """Everything that is wrong with an event type of a tenant; the schema itself is judged where it is compiled."""
+    """All problems of a tenant's event type; its schema is checked where it is compiled."""
     problems = []
     if not _ID.fullmatch(event_type.tenant):
         problems.append(f"tenant id {event_type.tenant[:80]!r}: 1 to 128 of letters, digits, _, . and -")
@@ -123,7 +123,7 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
             yield _unknown_profile(name, profiles)
             break
     if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > limits.URL:
-        yield f"url: begins with https:// and has at most {limits.URL} characters"
+        yield f"url: must begin with https:// and have at most {limits.URL} characters"
     for name in ("description", "status_reason"):
         if len(getattr(endpoint, name) or "") > limits.DESCRIPTION:
             yield f"{name}: at most {limits.DESCRIPTION} characters"
@@ -160,7 +160,7 @@ def _headers(endpoint: Endpoint) -> Iterator[str]:
         yield f"headers: names and values have at most {limits.HEADER_BYTES} characters in all"
     for name, value in endpoint.headers.items():
         if not _TOKEN.fullmatch(name):
-            yield f"headers: {name[:80]!r} is no header name"
+            yield f"headers: {name[:80]!r} is not a header name"
         elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
             yield f"headers: {name} is set by the service"
         if not _HEADER_VALUE.fullmatch(value):

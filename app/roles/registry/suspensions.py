@@ -1,4 +1,4 @@
-"""How much an endpoint remembers of the times in which it was paused or disabled."""
+"""The limit on suspensions that an endpoint's state has."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from app.core.model.endpoint import Suspension
 
 MAX_SUSPENSIONS = 8
-#: offsets of partitions in them: with 1,000 partitions they are 160 KB of the 256 KB that a state may have
+#: offsets in all of them: with 1,000 partitions they take 160 KB of the 256 KB that a state may have
 MAX_SUSPENSION_OFFSETS = 8_000
 
 
 def bounded(suspensions: Sequence[Suspension]) -> tuple[Suspension, ...]:
-    """The latest suspensions that a state has room for; the last disablement stays: only it can be recovered."""
+    """The latest suspensions within the limits. The last disablement always stays, because it can be recovered."""
     disabled = [at for at, suspension in enumerate(suspensions) if suspension.kind == "disabled"]
-    first_kept = {len(suspensions) - 1, *disabled[-1:]}
-    room = MAX_SUSPENSION_OFFSETS - sum(_offsets(suspensions[at]) for at in first_kept)
-    chosen = set(first_kept)
+    required = {len(suspensions) - 1, *disabled[-1:]}
+    room = MAX_SUSPENSION_OFFSETS - sum(_offsets(suspensions[at]) for at in required)
+    chosen = set(required)
     for at in reversed(range(len(suspensions))):
         if at in chosen:
             continue
@@ -28,5 +28,5 @@ def bounded(suspensions: Sequence[Suspension]) -> tuple[Suspension, ...]:
 
 
 def _offsets(suspension: Suspension) -> int:
-    """How many offsets a suspension has, or will have at its end."""
+    """The number of offsets that a suspension has, or will have at its end."""
     return len(suspension.begin) + len(suspension.end if suspension.end is not None else suspension.begin)

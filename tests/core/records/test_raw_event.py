@@ -97,7 +97,7 @@ def test_a_derived_id_names_the_record_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "key"),
+    ("fields", "key"),
     [
         ({}, None),
         ({"id": "e"}, "e"),
@@ -105,8 +105,8 @@ def test_a_derived_id_names_the_record_and_nothing_else() -> None:
         ({"id": "e", "idempotency_key": ""}, "e"),
     ],
 )
-def test_the_idempotency_key_is_the_producers_id_if_none_is_said(said: dict[str, str], key: str | None) -> None:
-    assert read(native(**said)).idempotency_key == key
+def test_the_idempotency_key_defaults_to_the_producers_id(fields: dict[str, str], key: str | None) -> None:
+    assert read(native(**fields)).idempotency_key == key
 
 
 @pytest.mark.parametrize(

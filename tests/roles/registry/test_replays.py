@@ -33,8 +33,8 @@ ADVANCE = AdvanceReplay("rpl", {0: 4}, 3, "running", parked=2, skipped=1)
 
 
 def endpoint(name: str, **fields: Any) -> Endpoint:
-    known = {"tenant": "acme", "mode": "live", "url": "https://x", "events": ("*",), "profile": "standard", **fields}
-    return Endpoint(id=name, **known)
+    fields = {"tenant": "acme", "mode": "live", "url": "https://x", "events": ("*",), "profile": "standard", **fields}
+    return Endpoint(id=name, **fields)
 
 
 def after(*actions: CommandAction) -> Directory:
@@ -57,14 +57,20 @@ def asked(**fields: Any) -> CreateReplay:
 
 
 def test_a_replay_begins_with_nothing_done_whatever_it_is_said_to_be() -> None:
-    made = state(asked(state="done", done={0: 9}, sent=5, version=7))
-    assert (made.state, made.done, made.sent, made.version, made.created_at_ms) == ("pending", {}, 0, 1, NOW)
+    created = state(asked(state="done", done={0: 9}, sent=5, version=7))
+    assert (created.state, created.done, created.sent, created.version, created.created_at_ms) == (
+        "pending",
+        {},
+        0,
+        1,
+        NOW,
+    )
     assert state(asked(), ADVANCE, asked()).sent == 3, "asked for again, it is the same one"
 
 
 def test_its_progress_is_kept() -> None:
-    made = state(asked(), ADVANCE)
-    assert (made.state, made.done, made.sent, made.parked, made.skipped) == ("running", {0: 4}, 3, 2, 1)
+    created = state(asked(), ADVANCE)
+    assert (created.state, created.done, created.sent, created.parked, created.skipped) == ("running", {0: 4}, 3, 2, 1)
 
 
 def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_changes_that_not() -> None:
@@ -90,7 +96,7 @@ def test_an_unknown_replay_is_refused(action: CommandAction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "begins"),
     [
         ({"endpoint_id": "none"}, "endpoint: there is no endpoint none"),
         ({"endpoint_id": "test"}, "endpoint: there is no endpoint test"),
@@ -102,10 +108,10 @@ def test_an_unknown_replay_is_refused(action: CommandAction) -> None:
         ({"rate": float("inf")}, "rate: deliveries per second"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_with_the_field(fields: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_replayed_is_refused_with_the_field(fields: dict[str, Any], begins: str) -> None:
     with pytest.raises(CommandRefused) as caught:
         after(asked(**fields))
-    assert caught.value.code == "invalid" and caught.value.detail.startswith(said)
+    assert caught.value.code == "invalid" and caught.value.detail.startswith(begins)
     assert replays.problems(msgspec.structs.replace(REPLAY, **fields), after()) == [caught.value.detail]
 
 
@@ -118,8 +124,8 @@ def test_a_tenants_open_replays_are_limited_and_those_that_ended_forgotten() -> 
     steps: list[CommandAction] = []
     for number in range(MAX_REPLAYS + 5):
         steps += [asked(id=f"rpl_{number:02}"), CancelReplay(f"rpl_{number:02}")]
-    kept = after(*steps, asked(endpoint_id="ep")).replays
-    assert sorted(kept) == ["rpl", *(f"rpl_{number:02}" for number in range(5, MAX_REPLAYS + 5))]
+    remaining = after(*steps, asked(endpoint_id="ep")).replays
+    assert sorted(remaining) == ["rpl", *(f"rpl_{number:02}" for number in range(5, MAX_REPLAYS + 5))]
 
 
 def test_a_replay_of_one_endpoint_leaves_with_it_and_one_of_all_stays() -> None:

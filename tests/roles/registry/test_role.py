@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -12,13 +12,11 @@ import pytest
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.directory import Directory
 from app.core.errors import Unavailable
 from app.core.limits import TenantLimits
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.model.tenant import ApiKey, Tenant
-from app.core.offsets.partitions import PartitionId
 from app.core.records import registry
 from app.core.records.command import (
     Command,
@@ -36,93 +34,12 @@ from app.core.records.command import (
 )
 from app.profiles.catalog import PROFILES
 from app.profiles.secrets import secret_problem
-from app.roles.registry import decisions as registry_
+from app.roles.registry import decisions
 from app.roles.registry.role import RegistryRole
-from tests.fakes.clock import FakeClock, Pulse, settle
-from tests.fakes.log import MemoryRecord
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.registry_store import MemoryStore
 
 KEYRING = AesKeyRing(generate_ring())
-
-
-class MemoryStore:
-    """`app.ports.registry.RegistryStore`: commands that a test gives, transactions that it reads."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, bytes] = {}
-        self.replies: dict[str, CommandReply] = {}
-        self.transactions: list[int] = []
-        self.failure: Exception | None = None
-        self.elected = asyncio.Event()
-        self.elected.set()
-        self.running = False
-        self.elections = 0
-        #: transactions wait for it
-        self.gate: asyncio.Event | None = None
-        self.pulse = Pulse()
-        #: of the audit log: (tenant, value)
-        self.entries: list[tuple[str, bytes]] = []
-        self._commands: list[MemoryRecord] = []
-        self._polled = 0
-
-    async def start(self) -> None:
-        self.running = True
-
-    async def stop(self) -> None:
-        self.running = False
-
-    async def chosen(self, directory: Directory) -> None:
-        await self.elected.wait()
-        self.elections += 1
-        self._polled = self.transactions[-1] if self.transactions else 0
-        for key, value in self.states.items():
-            registry.apply(directory, key, value)
-
-    def is_writer(self) -> bool:
-        return self.elected.is_set()
-
-    def stands_by(self) -> bool:
-        return self.running and not self.elected.is_set()
-
-    def assigned_place(self) -> tuple[PartitionId, int | None] | None:
-        return (("registry.commands", 0), self._polled) if self.elected.is_set() else None
-
-    async def poll(self) -> Sequence[MemoryRecord]:
-        if self._polled == len(self._commands) and self.elected.is_set():
-            await self.pulse.next()
-        records, self._polled = self._commands[self._polled :], len(self._commands)
-        return records
-
-    async def commit(
-        self,
-        states: Sequence[tuple[str, bytes | None]],
-        entries: Sequence[tuple[str, bytes]],
-        replies: Sequence[tuple[str, bytes]],
-        next_offset: int,
-    ) -> None:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        self.entries += entries
-        for key, value in states:
-            if value is None:
-                del self.states[key]
-            else:
-                self.states[key] = value
-        self.replies |= {key: msgspec.json.decode(value, type=CommandReply) for key, value in replies}
-        self.transactions.append(next_offset)
-        self.pulse.beat()
-
-    def give(self, *values: bytes) -> None:
-        """Commands, in one poll."""
-        for value in values:
-            self._commands.append(MemoryRecord("registry.commands", 0, len(self._commands), 0, b"k", value, []))
-        self.pulse.beat()
-
-    async def replied(self, *ids: str) -> list[CommandReply]:
-        """Wait for the answers to these commands."""
-        await self.pulse.until(lambda: set(ids) <= set(self.replies))
-        return [self.replies[each] for each in ids]
 
 
 class Stage:
@@ -153,7 +70,7 @@ class Stage:
         assert not self.store.running and self.role.ready() is not None
 
     def low(self) -> int | None:
-        """From which command on something is left to do."""
+        """The offset of the first command that is not done."""
         return self.role.report().places["registry.commands", 0].low
 
     async def endpoint(self, id_: str) -> Endpoint:
@@ -162,9 +79,9 @@ class Stage:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
-    yield made
-    await made.stop()
+    running = Stage()
+    yield running
+    await running.stop()
 
 
 def command(id_: str, action: CommandAction) -> bytes:
@@ -172,7 +89,7 @@ def command(id_: str, action: CommandAction) -> bytes:
 
 
 def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
-    made = Endpoint(
+    registered = Endpoint(
         id=id_,
         tenant="acme",
         mode="live",
@@ -181,10 +98,10 @@ def endpoint(id_: str = "ep", **fields: Any) -> Endpoint:
         profile="standard",
         secrets=(KEYRING.seal("whsec_MDEyMzQ1Njc4OWFiY2RlZg==", f"acme/{id_}", 0),),
     )
-    return msgspec.structs.replace(made, **fields)
+    return msgspec.structs.replace(registered, **fields)
 
 
-async def test_a_transaction_under_way_is_not_done_and_one_who_stands_by_has_nothing_to_do(stage: Stage) -> None:
+async def test_progress_of_the_writer_and_of_a_standby(stage: Stage) -> None:
     assert stage.role.report().places == {}
     stage.start()
     gate = stage.store.gate = asyncio.Event()
@@ -285,7 +202,7 @@ async def test_a_state_over_256_kib_is_refused(stage: Stage) -> None:
     assert (await stage.endpoint("ep")).metadata == {}
 
 
-async def test_an_unreadable_command_is_passed_over_and_counted(stage: Stage) -> None:
+async def test_an_unreadable_command_is_skipped_and_counted(stage: Stage) -> None:
     stage.start()
     stage.store.give(b"no command", command("c1", CreateEndpoint(endpoint())), b"")
     await stage.store.replied("c1")
@@ -310,7 +227,7 @@ async def test_a_transaction_that_fails_ends_the_run_and_the_next_one_starts_fro
     assert reply.ok, "what the failed transaction would have written was remembered"
 
 
-async def test_a_writer_that_lost_its_office_reads_the_state_anew_when_it_is_chosen_again(stage: Stage) -> None:
+async def test_a_writer_that_is_elected_again_reads_the_state_again(stage: Stage) -> None:
     stage.start()
     stage.store.give(command("c1", CreateEndpoint(endpoint())), command("c2", CreateEndpoint(endpoint("other"))))
     await stage.store.replied("c1", "c2")
@@ -337,10 +254,10 @@ async def test_a_candidate_that_is_not_chosen_writes_nothing(stage: Stage) -> No
     assert stage.role.ready() is None, "another one writes"
 
 
-async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
+async def test_a_command_that_causes_a_defect_is_refused_and_the_next_one_applied(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = registry_.decide
+    decide = decisions.decide
 
     def broken(command: Command, *rest: Any) -> Any:
         return 1 // 0 if command.id == "c1" else decide(command, *rest)
@@ -357,14 +274,14 @@ async def test_a_command_that_breaks_us_is_refused_and_the_next_one_applied(
     assert set(stage.store.states) == {"endpoint/ep_2"}
 
 
-async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_wherever_one_of_them_changes(
+async def test_a_signature_scheme_and_a_secret_that_do_not_match_are_refused(
     stage: Stage,
 ) -> None:
     text, other = (KEYRING.seal(each, "acme/ep", 0) for each in ("any text!", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="))
     stage.start()
     stage.store.give(
         command("create", CreateEndpoint(endpoint("bad", secrets=()))),
-        command("made", CreateEndpoint(endpoint(profile="bota", secrets=(text,)))),
+        command("create bota", CreateEndpoint(endpoint(profile="bota", secrets=(text,)))),
         command("patch", UpdateEndpoint("ep", {"signature": "standard"})),
         command("over Kafka", UpdateEndpoint("ep", {"secrets": []})),
         command("overlap", RotateSecret("ep", other, stage.clock.now_ms() + 60_000)),
@@ -375,14 +292,26 @@ async def test_a_scheme_and_a_secret_that_do_not_go_together_are_refused_whereve
         command("back", RotateSecret("ep", text, stage.clock.now_ms() + 60_000)),
         command("else", UpdateEndpoint("ep", {"description": "no part of it"})),
     )
-    names = ("create", "made", "patch", "over Kafka", "overlap", "early", "at once", "late", "unsigned", "back", "else")
+    names = (
+        "create",
+        "create bota",
+        "patch",
+        "over Kafka",
+        "overlap",
+        "early",
+        "at once",
+        "late",
+        "unsigned",
+        "back",
+        "else",
+    )
     replies = dict(zip(names, await stage.store.replied(*names), strict=True))
     accepted = {name for name, reply in replies.items() if reply.ok}
-    assert accepted == {"made", "overlap", "at once", "late", "else"}
+    assert accepted == {"create bota", "overlap", "at once", "late", "else"}
     assert all((reply.detail or "").startswith("signature: ") for reply in replies.values() if not reply.ok)
 
 
-async def test_a_tenant_cannot_pass_its_limits_however_many_ask_at_once(stage: Stage) -> None:
+async def test_a_tenant_cannot_exceed_its_limits(stage: Stage) -> None:
     stage.role = RegistryRole(
         store=lambda: stage.store,
         clock=stage.clock,

@@ -86,8 +86,8 @@ CASES: list[tuple[Any, str, Any, Any]] = [
 @pytest.mark.parametrize(("entity", "field", "most", "more"), CASES)
 def test_each_field_may_have_its_limit_and_not_one_more(entity: Any, field: str, most: Any, more: Any) -> None:
     assert problems(msgspec.structs.replace(entity, **{field: most})) == []
-    found = problems(msgspec.structs.replace(entity, **{field: more}))
-    assert found and sum(map(len, found)) < 2000, "a refusal does not repeat what was too long"
+    sentences = problems(msgspec.structs.replace(entity, **{field: more}))
+    assert sentences and sum(map(len, sentences)) < 2000, "a refusal does not repeat what was too long"
 
 
 def test_every_profiles_schedule_is_within_the_limits() -> None:

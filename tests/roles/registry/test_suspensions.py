@@ -61,9 +61,9 @@ class Life:
 
     @property
     def endpoint(self) -> Endpoint:
-        found = self.where.endpoint("ep_1")
-        assert found is not None
-        return found
+        endpoint = self.where.endpoint("ep_1")
+        assert endpoint is not None
+        return endpoint
 
 
 def test_many_holds_of_a_thousand_partitions_fit() -> None:
