@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.records import duplicate
+from app.core.records import rejected as rejected_record
 from app.core.records.headers import RecordHeader, size_of
 from app.roles.fanout.plan import MAX_KEY_BYTES, DuplicateRecord, FanoutRules, RejectedRecord
 
@@ -24,14 +25,16 @@ def rejected(
 
 
 def _why(rejection: RejectedRecord, topic: str, partition: int) -> list[RecordHeader]:
-    return [
-        ("rejected-reason", rejection.reason.encode()),
-        ("rejected-detail", rejection.detail.encode("utf-8", "replace")[:1024]),
-        ("rejected-topic", topic.encode()),
-        ("rejected-partition", b"%d" % partition),
-        ("rejected-offset", b"%d" % rejection.record.offset),
-        ("rejected-timestamp", b"%d" % rejection.record.timestamp),
-    ]
+    return rejected_record.write(
+        rejected_record.RejectedNotice(
+            reason=rejection.reason,
+            detail=rejection.detail,
+            topic=topic,
+            partition=partition,
+            offset=rejection.record.offset,
+            timestamp=rejection.record.timestamp,
+        )
+    )
 
 
 def dropped(drop: DuplicateRecord, rules: FanoutRules, partition: int) -> tuple[bytes | None, list[RecordHeader]]:
