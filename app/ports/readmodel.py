@@ -19,6 +19,8 @@ from app.core.readmodel.rows import (
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
+    EventFilter,
+    EventPage,
     HourRow,
     NoticeRow,
 )
@@ -33,6 +35,10 @@ class ReadStore(Protocol):
 
     async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
         """One delivery."""
+        ...
+
+    async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
+        """A page of the index of events, on the same terms as `deliveries`."""
         ...
 
     async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
@@ -101,8 +107,8 @@ class ProjectionStore(Protocol):
         ...
 
     async def prune(self, before_ms: int, *, audit_before_ms: int, limit: int) -> int:
-        """Remove at most `limit` deliveries with all that belongs to them, last changed before a time, and entries of
-        the audit log before another; the number of deliveries.
+        """Remove events accepted before a time, then at most `limit` deliveries last changed before it with all that
+        belongs to them, and entries of the audit log before another. The number of rows, `limit` if there may be more.
         """
         ...
 

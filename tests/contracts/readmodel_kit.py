@@ -13,6 +13,8 @@ from app.core.model.timestamps import iso
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import ProjectionBatch
 from app.core.records import delivery as delivery_record
+from app.core.records import duplicate as duplicate_record
+from app.core.records import rejected as rejected_record
 from app.core.records.attempt import Attempt
 from app.core.records.audit import AuditEntry
 from app.core.topics.names import TopicName
@@ -51,6 +53,54 @@ class Journal:
                 value=value,
                 headers=list(headers),
             )
+        )
+
+    def event(self, at_ms: int, *, partition: int = 0, **fields: Any) -> MemoryRecord:
+        """A record of events.raw, of tenant acme."""
+        value = {"type": "recording.created", "tenant": "acme", "data": {}, **fields}
+        self.append(TopicName.EVENTS_RAW, at_ms=at_ms, value=msgspec.json.encode(value), partition=partition)
+        return self.records[TopicName.EVENTS_RAW, partition][-1]
+
+    def rejected(self, record: MemoryRecord, reason: str = "bad_type", detail: str = "it is no type") -> None:
+        """A record of events.rejected, in another partition than the record that it is about."""
+        notice = rejected_record.RejectedNotice(
+            reason=reason,
+            detail=detail,
+            topic=TopicName.EVENTS_RAW,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp,
+        )
+        self.append(
+            TopicName.EVENTS_REJECTED,
+            at_ms=record.timestamp + 1,
+            value=record.value,
+            headers=[*record.headers, *rejected_record.write(notice)],
+            partition=record.partition + 1,
+        )
+
+    def duplicated(self, record: MemoryRecord, first: MemoryRecord) -> None:
+        """A record of events.duplicates."""
+        fields = msgspec.json.decode(record.value or b"")
+        notice = duplicate_record.DuplicateNotice(
+            tenant=fields["tenant"],
+            mode=fields.get("mode", "live"),
+            idempotency_key="k",
+            event_id=fields["id"],
+            topic=TopicName.EVENTS_RAW,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            first_partition=first.partition,
+            first_offset=first.offset,
+            first_timestamp_ms=first.timestamp,
+        )
+        self.append(
+            TopicName.EVENTS_DUPLICATES,
+            at_ms=record.timestamp + 1,
+            value=b"",
+            headers=duplicate_record.write(notice),
+            partition=record.partition,
         )
 
     def handed(self, delivery: Delivery, at_ms: int, partition: int = 0) -> None:

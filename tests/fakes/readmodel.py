@@ -14,6 +14,9 @@ from app.core.readmodel.rows import (
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
+    EventFilter,
+    EventPage,
+    EventRow,
     HourRow,
     NoticeRow,
 )
@@ -25,6 +28,7 @@ class MemoryReads:
 
     def __init__(self) -> None:
         self.rows: list[DeliveryRow] = []
+        self.index: list[EventRow] = []
         #: delivery → its attempts
         self.tries: dict[str, list[AttemptRow]] = {}
         #: (tenant, mode, endpoint or None) → its hours
@@ -44,6 +48,13 @@ class MemoryReads:
     async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
         mine = (each for each in self.rows if (each.tenant, each.mode, each.id) == (tenant, mode, delivery_id))
         return next(mine, None)
+
+    async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
+        begin = _begin(cursor)
+        found = [each for each in self.index if fits_event(which, each)]
+        found.sort(key=lambda each: (each.at_ms, each.partition, each.offset), reverse=True)
+        more = len(found) > begin + limit
+        return EventPage(rows=found[begin : begin + limit], cursor=str(begin + limit) if more else None)
 
     async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
         return self.tries.get(delivery_id, []) if await self.delivery(tenant, mode, delivery_id) else []
@@ -142,3 +153,20 @@ def fits(which: DeliveryFilter, row: DeliveryRow) -> bool:
         return False
     since, until = which.since_ms or 0, which.until_ms or 2**62
     return since <= row.created_at_ms < until
+
+
+def fits_event(which: EventFilter, row: EventRow) -> bool:
+    """Whether a filter lets a row of the index of events through."""
+    exact = (
+        (which.tenant, row.tenant),
+        (which.mode, row.mode),
+        (which.event_id, row.event_id),
+        (which.result, row.result),
+    )
+    if any(wanted is not None and wanted != has for wanted, has in exact):
+        return False
+    if which.event_type is not None and not includes(which.event_type, row.event_type):
+        return False
+    if row.tenant in (which.tenants_except or ()) or row.event_type in (which.types_except or ()):
+        return False
+    return (which.since_ms or 0) <= row.at_ms < (which.until_ms or 2**62)

@@ -1,7 +1,7 @@
 """Which index answers a filter, and what is left to look at row by row.
 
 Each way begins with tenant and mode, goes on with what a filter fixes, and ends in (created_at_ms, id): the order of
-pages. What no index of the way holds is looked at in rows of a bounded span (`scanning.py`).
+pages. What no index of the way holds is looked at in rows of a bounded span (`paging.py`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _all(which: DeliveryFilter, used: frozenset[str] = frozenset()) -> tuple[Con
     if which.states and "states" not in used:
         said.append(_d.state.in_(which.states))
     if which.event_type and "event_type" not in used:
-        said.append(_type(which.event_type))
+        said.append(type_condition(_d.event_type, which.event_type))
     if which.status is not None:
         said.append(_d.status.between(*which.status))
     if which.changed_since_ms is not None:
@@ -112,11 +112,12 @@ def _all(which: DeliveryFilter, used: frozenset[str] = frozenset()) -> tuple[Con
     return tuple(said)
 
 
-def _type(pattern: str) -> Condition:
+def type_condition(column: ColumnElement[str], pattern: str) -> Condition:
+    """Whether a column has the type, or a type with the prefix such as `recording.*`."""
     if not pattern.endswith("*"):
-        return _d.event_type == pattern
+        return column == pattern
     prefix = pattern[:-1]
-    return and_(_d.event_type >= prefix, _d.event_type < prefix + "\U0010ffff")
+    return and_(column >= prefix, column < prefix + "\U0010ffff")
 
 
 def _times(which: DeliveryFilter) -> tuple[Condition, ...]:

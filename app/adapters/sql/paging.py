@@ -1,7 +1,8 @@
-"""Pages of deliveries, newest first, whose cost does not grow with what is stored.
+"""Pages of a list, newest first, whose cost does not grow with the number of stored rows.
 
-A page is read along index spans (`paths.py`), from where the last one ended. Where rows have to be looked at one by
-one, that is done in stretches of a fixed length, and only so many of them: then the page ends short, with a cursor.
+A page is read along index spans (`index_paths.py`), from where the previous page ended. Where rows must be compared one
+by one, that happens in stretches of a fixed length, and only for a fixed number of them: then the page ends short, with
+a cursor.
 """
 
 from __future__ import annotations
@@ -11,25 +12,50 @@ import binascii
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select, tuple_
+from sqlalchemy import Column, ColumnElement, Row, Table, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.util import ClauseAdapter
 
-from app.adapters.sql.index_paths import Condition, IndexPath, ways
-from app.adapters.sql.tables import deliveries
-from app.core.readmodel.rows import DeliveryFilter
+from app.adapters.sql.index_paths import IndexPath
 
-_d = deliveries.c
 #: rows of a stretch, and stretches of a page
 STRETCH = 5_000
 STRETCHES = 10
 
+#: the position of a row in the order of pages: the values of its listing's key
+PageKey = tuple[Any, ...]
 
-class PageKey(NamedTuple):
-    """Where a row is in the order of pages."""
 
-    created_at_ms: int
-    id: str
+class Listing(NamedTuple):
+    """A table that is read in pages."""
+
+    table: Table
+    #: columns that identify a row; the order of pages, descending. All but the last are numbers
+    key: tuple[Column[Any], ...]
+    #: the last one is a text
+    ends_in_text: bool = False
+    #: computed columns of each row, over those of the table
+    computed: tuple[ColumnElement[Any], ...] = ()
+
+    def key_of(self, row: Row[Any]) -> PageKey:
+        """The row's position in the order of pages."""
+        return tuple(row._mapping[column.name] for column in self.key)
+
+    def cursor(self, key: PageKey) -> str:
+        """A key as an opaque text."""
+        return base64.urlsafe_b64encode(":".join(map(str, key)).encode()).decode().rstrip("=")
+
+    def read_cursor(self, cursor: str) -> PageKey:
+        """The key that a cursor was made of. Raises `ValueError`."""
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+            parts = text.split(":", len(self.key) - 1)
+            numbers = parts[:-1] if self.ends_in_text else parts
+            if len(parts) != len(self.key) or not all(parts) or not all(map(_is_number, numbers)):
+                raise ValueError(text)
+        except (ValueError, binascii.Error) as error:
+            raise ValueError("the cursor is none of ours") from error
+        return (*map(int, numbers), *parts[len(numbers) :])
 
 
 class _Found(NamedTuple):
@@ -39,81 +65,76 @@ class _Found(NamedTuple):
 
 
 async def page(
-    connection: AsyncConnection, which: DeliveryFilter, *, limit: int, cursor: str | None
+    connection: AsyncConnection, listing: Listing, ways: Sequence[IndexPath], *, limit: int, cursor: str | None
 ) -> tuple[list[Row[Any]], str | None]:
-    """The rows of a page, and the cursor of the next one. `ValueError`: the cursor is none of ours."""
-    after = _opened(cursor) if cursor else None
-    found = [await _along(connection, way, limit, after) for way in ways(which)]
-    unseen = max((each.until for each in found if each.until is not None), default=None)
-    rows = {key_of(row): row for each in found for row in each.rows}
+    """The rows of a page, and the cursor of the next one. `ways` together have all rows; a row may be in two of them.
+
+    Raises `ValueError` when the cursor is none of ours.
+    """
+    after = listing.read_cursor(cursor) if cursor else None
+    read = [await _along(connection, listing, way, limit, after) for way in ways]
+    unseen = max((each.until for each in read if each.until is not None), default=None)
+    rows = {listing.key_of(row): row for each in read for row in each.rows}
     keys = sorted((key for key in rows if unseen is None or key >= unseen), reverse=True)
     end = keys[limit - 1] if len(keys) > limit else unseen
-    return [rows[key] for key in keys[:limit]], _sealed(end) if end is not None else None
+    return [rows[key] for key in keys[:limit]], listing.cursor(end) if end is not None else None
 
 
-async def count(connection: AsyncConnection, which: DeliveryFilter, *, at_most: int) -> int:
-    """How many rows there are, up to `at_most`, among the newest of each span."""
+async def count(connection: AsyncConnection, listing: Listing, ways: Sequence[IndexPath], *, at_most: int) -> int:
+    """The number of rows, up to `at_most`, among the newest of each span."""
     total = 0
-    for way in ways(which):
-        inner = _stretch(way, None, STRETCH * STRETCHES if way.rest else at_most)
-        some = select(inner.c.id).where(*_of(inner, way.rest)).limit(at_most)
+    for way in ways:
+        inner = _stretch(listing, way, None, STRETCH * STRETCHES if way.rest else at_most)
+        some = select(literal(1)).select_from(inner).where(*_of(inner, way.rest)).limit(at_most)
         total += int(await connection.scalar(select(func.count()).select_from(some.subquery())) or 0)
     return min(total, at_most)
 
 
-def key_of(row: Row[Any]) -> PageKey:
-    """Its place in the order of pages."""
-    return PageKey(row.created_at_ms, row.id)
-
-
-async def _along(connection: AsyncConnection, way: IndexPath, limit: int, after: PageKey | None) -> _Found:
+async def _along(
+    connection: AsyncConnection, listing: Listing, way: IndexPath, limit: int, after: PageKey | None
+) -> _Found:
     """One row more than `limit` where there are as many."""
     rows: list[Row[Any]] = []
     if not way.rest:
-        rows = list(await connection.execute(select(_stretch(way, after, limit + 1))))
-        return _Found(rows, key_of(rows[-1]) if len(rows) > limit else None)
+        rows = list(await connection.execute(_rows(listing, _stretch(listing, way, after, limit + 1))))
+        return _Found(rows, listing.key_of(rows[-1]) if len(rows) > limit else None)
     for _ in range(STRETCHES):
-        inner = _stretch(way, after, STRETCH)
-        rows += await connection.execute(select(inner).where(*_of(inner, way.rest)).limit(limit + 1 - len(rows)))
+        inner = _stretch(listing, way, after, STRETCH)
+        matching = _rows(listing, inner).where(*_of(inner, way.rest)).limit(limit + 1 - len(rows))
+        rows += await connection.execute(matching)
         if len(rows) > limit:
-            return _Found(rows, key_of(rows[-1]))
-        end = (await connection.execute(_end_of(way, after))).first()
+            return _Found(rows, listing.key_of(rows[-1]))
+        end = (await connection.execute(_end_of(listing, way, after))).first()
         if end is None:
             return _Found(rows, None)
-        after = PageKey(*end)
+        after = tuple(end)
     return _Found(rows, after)
 
 
-def _of(inner: Any, conditions: Sequence[Condition]) -> list[Condition]:
-    """The conditions, of the stretch's columns."""
-    return [ClauseAdapter(inner).traverse(condition) for condition in conditions]
+def _rows(listing: Listing, inner: Any) -> Any:
+    """All columns of a stretch, and the computed ones."""
+    return select(inner, *_of(inner, listing.computed))
 
 
-def _stretch(way: IndexPath, after: PageKey | None, rows: int) -> Any:
-    return _ordered(select(deliveries), way, after).limit(rows).subquery()
+def _of(inner: Any, expressions: Sequence[Any]) -> list[Any]:
+    """The expressions, over the stretch's columns."""
+    return [ClauseAdapter(inner).traverse(expression) for expression in expressions]
 
 
-def _end_of(way: IndexPath, after: PageKey | None) -> Any:
+def _stretch(listing: Listing, way: IndexPath, after: PageKey | None, rows: int) -> Any:
+    return _ordered(select(listing.table), listing, way, after).limit(rows).subquery()
+
+
+def _end_of(listing: Listing, way: IndexPath, after: PageKey | None) -> Any:
     """The last key of a stretch that has a next one."""
-    return _ordered(select(_d.created_at_ms, _d.id), way, after).offset(STRETCH - 1).limit(1)
+    return _ordered(select(*listing.key), listing, way, after).offset(STRETCH - 1).limit(1)
 
 
-def _ordered(query: Any, way: IndexPath, after: PageKey | None) -> Any:
+def _ordered(query: Any, listing: Listing, way: IndexPath, after: PageKey | None) -> Any:
     if after is not None:
-        query = query.where(tuple_(_d.created_at_ms, _d.id) < tuple_(*after))
-    return query.where(*way.span).order_by(_d.created_at_ms.desc(), _d.id.desc())
+        query = query.where(tuple_(*listing.key) < tuple_(*after))
+    return query.where(*way.span).order_by(*(column.desc() for column in listing.key))
 
 
-def _sealed(key: PageKey) -> str:
-    return base64.urlsafe_b64encode(f"{key.created_at_ms}:{key.id}".encode()).decode().rstrip("=")
-
-
-def _opened(cursor: str) -> PageKey:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created, colon, id = text.partition(":")
-        if not (colon and id and created.isascii() and created.isdigit() and len(created) < 17):
-            raise ValueError(text)
-    except (ValueError, binascii.Error) as error:
-        raise ValueError("the cursor is none of ours") from error
-    return PageKey(int(created), id)
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 17

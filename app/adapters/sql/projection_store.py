@@ -56,6 +56,7 @@ class SqlProjectionStore:
         self._put_unsent = put(tables.unsent_ends)
         self._put_notices = put(tables.notices)
         self._put_audit = put(tables.audit)
+        self._put_events = put(tables.events, _merged_event)
         self._put_offsets = put(tables.offsets)
         self._add_hours = put(
             tables.hours, lambda new: {name: tables.hours.c[name] + new[name] for name in tables.COUNT_COLUMNS}
@@ -95,6 +96,8 @@ class SqlProjectionStore:
                 await self._put_unsent(connection, unsent)
             if portion.notices:
                 await self._put_notices(connection, _notices(portion))
+            if events := portion.events:
+                await self._put_events(connection, [msgspec.structs.asdict(each) for each in events])
             if portion.audit:
                 await self._put_audit(connection, [_audited(line) for line in portion.audit])
             if counted := _counted(tally):
@@ -106,6 +109,8 @@ class SqlProjectionStore:
         """See `app.ports.readmodel.ProjectionStore`."""
         old = select(tables.deliveries.c.id).where(tables.deliveries.c.updated_at_ms < before_ms)
         async with self._database.writing() as connection:
+            if not await _prune_events(connection, before_ms, limit):
+                return limit  # an event whose deliveries are removed before it would seem to have had none
             ids = list((await connection.scalars(old.order_by(tables.deliveries.c.updated_at_ms).limit(limit))).all())
             for some in _chunks(ids):
                 await connection.execute(delete(tables.attempts).where(tables.attempts.c.delivery_id.in_(some)))
@@ -132,6 +137,16 @@ class SqlProjectionStore:
     async def close(self) -> None:
         """See `app.ports.readmodel.ProjectionStore`."""
         await self._database.close()
+
+
+async def _prune_events(connection: AsyncConnection, before_ms: int, limit: int) -> bool:
+    """Remove about `limit` rows of the index of events; False: there may be more."""
+    columns = tables.events.c
+    old = select(columns.at_ms).where(columns.at_ms < before_ms).order_by(columns.at_ms)
+    until_ms = await connection.scalar(old.offset(limit - 1).limit(1))
+    past = columns.at_ms < before_ms if until_ms is None else columns.at_ms <= until_ms
+    await connection.execute(delete(tables.events).where(past))
+    return until_ms is None
 
 
 class _Put:
@@ -169,6 +184,21 @@ class _Put:
 
 _Change = Callable[[Any], dict[str, Any]]
 _PLAIN: dict[type[Any], Any] = {Text: Text(), BigInteger: BigInteger(), Integer: Integer(), Double: Double()}
+
+
+def _merged_event(new: Any) -> dict[str, Any]:
+    """How a row of the index of events changes: the rule of `event_index.merged`, in SQL."""
+    there = tables.events.c
+    return {
+        column.name: case(
+            (new.at_ms < there.at_ms, column),
+            (new.at_ms > there.at_ms, new[column.name]),
+            (new[column.name] == "", column) if not column.nullable else (new[column.name].is_(None), column),
+            else_=new[column.name],
+        )
+        for column in there
+        if not column.primary_key and column.name != "at_ms"
+    } | {"at_ms": case((new.at_ms > there.at_ms, new.at_ms), else_=there.at_ms)}
 
 
 def _conflict(insert: Any, table: Table, change: _Change | None) -> Any:

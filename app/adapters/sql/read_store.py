@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, func, select
 
-from app.adapters.sql import paging, tables
+from app.adapters.sql import event_list, index_paths, paging, tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.tables import DEAD
 from app.core.model.event import Mode
@@ -20,6 +20,8 @@ from app.core.readmodel.rows import (
     DeliveryFilter,
     DeliveryPage,
     DeliveryRow,
+    EventFilter,
+    EventPage,
     HourRow,
     NoticeRow,
 )
@@ -29,6 +31,7 @@ _a = tables.attempts.c
 _h = tables.hours.c
 _n = tables.notices.c
 _u = tables.audit.c
+DELIVERIES = paging.Listing(tables.deliveries, (_d.created_at_ms, _d.id), ends_in_text=True)
 #: attempts of one delivery that are shown; a schedule has about ten
 _ATTEMPTS = 1000
 #: dead deliveries that groups are made of
@@ -44,8 +47,17 @@ class SqlReadStore:
     async def deliveries(self, which: DeliveryFilter, *, limit: int, cursor: str | None = None) -> DeliveryPage:
         """See `app.ports.readmodel.ReadStore`."""
         async with self._database.reading() as connection:
-            rows, onward = await paging.page(connection, which, limit=limit, cursor=cursor)
+            rows, onward = await paging.page(
+                connection, DELIVERIES, index_paths.ways(which), limit=limit, cursor=cursor
+            )
         return DeliveryPage(rows=[_delivery(row) for row in rows], cursor=onward)
+
+    async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
+        """See `app.ports.readmodel.ReadStore`."""
+        ways = event_list.ways(which, is_sqlite=self._database.is_sqlite)
+        async with self._database.reading() as connection:
+            rows, onward = await paging.page(connection, event_list.EVENTS, ways, limit=limit, cursor=cursor)
+        return EventPage(rows=[event_list.event_row(row) for row in rows], cursor=onward)
 
     async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
         """See `app.ports.readmodel.ReadStore`."""
@@ -69,7 +81,7 @@ class SqlReadStore:
     async def count(self, which: DeliveryFilter, *, at_most: int) -> int:
         """See `app.ports.readmodel.ReadStore`."""
         async with self._database.reading() as connection:
-            return await paging.count(connection, which, at_most=at_most)
+            return await paging.count(connection, DELIVERIES, index_paths.ways(which), at_most=at_most)
 
     async def hours(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int

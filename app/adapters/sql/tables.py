@@ -93,6 +93,44 @@ Index(
 )
 Index("deliveries_by_age", _d.updated_at_ms)
 
+#: the columns are the fields of core/readmodel/event_index.py's IndexedEvent
+events = Table(
+    "events",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("mode", TEXT, nullable=False),
+    Column("event_id", TEXT, nullable=False),
+    Column("event_type", TEXT, nullable=False),
+    Column("ordering_key", TEXT),
+    Column("outcome", TEXT),
+    Column("reason", TEXT),
+    Column("detail", TEXT),
+    Column("first_partition", Integer),
+    Column("first_offset", BigInteger),
+    Column("first_ms", BigInteger),
+)
+_e = events.c
+_event_page = (_e.at_ms, _e.partition, _e.offset)
+DROPPED = text("outcome IS NOT NULL")
+Index("events_by_time", _e.tenant, _e.mode, *_event_page)
+Index("events_by_type", _e.tenant, _e.mode, _e.event_type, *_event_page)
+Index("events_by_id", _e.event_id, *_event_page)
+#: the operator's list, and retention
+Index("events_by_age", *_event_page)
+Index(
+    "events_dropped",
+    _e.tenant,
+    _e.mode,
+    _e.outcome,
+    *_event_page,
+    sqlite_where=DROPPED,
+    postgresql_where=DROPPED,
+)
+Index("events_dropped_of_all", _e.outcome, *_event_page, sqlite_where=DROPPED, postgresql_where=DROPPED)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -196,6 +234,6 @@ Index("audit_by_tenant", _u.tenant, _u.mode, _u.offset)
 Index("audit_by_age", _u.at_ms)
 
 #: in the order in which they may be emptied
-ALL = (offsets, attempts, deliveries, hours, unsent_ends, counting, notices, audit)
+ALL = (offsets, attempts, deliveries, hours, unsent_ends, counting, notices, audit, events)
 DURATION_COLUMNS = tuple(f"within_{bound}" for bound in (*LATENCY_BOUNDS_MS, "any"))
 COUNT_COLUMNS = ("attempts", "failed_attempts", "delivered", "dead", "cancelled", *DURATION_COLUMNS)

@@ -1,4 +1,4 @@
-"""What the records of `attempts`, `deliveries`, `deliveries.dead`, `notices` and `audit` add to the read model.
+"""What the records of the projected topics add to the read model.
 
 Rules of this file
 - Anybody who can reach Kafka may have written a record: what no database would take (a NUL in a text, a number of
@@ -19,6 +19,7 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model.timestamps import BEGIN, moment
 from app.core.readmodel.column_values import LARGEST, as_coordinates, as_name, as_number, as_text, without_nul
+from app.core.readmodel.event_index import EVENT_TOPICS, IndexedEvent, RawEventFormat, index_row, merged
 from app.core.readmodel.hourly_stats import HourlyStats
 from app.core.readmodel.snapshot import (
     DeliveryFact,
@@ -36,7 +37,14 @@ from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
 
 #: the topics that are read, in the order in which their records of one poll are taken
-TOPICS = (TopicName.DELIVERIES, TopicName.ATTEMPTS, TopicName.DELIVERIES_DEAD, TopicName.NOTICES, TopicName.AUDIT)
+TOPICS = (
+    TopicName.DELIVERIES,
+    TopicName.ATTEMPTS,
+    TopicName.DELIVERIES_DEAD,
+    TopicName.NOTICES,
+    TopicName.AUDIT,
+    *EVENT_TOPICS,
+)
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +123,8 @@ class ProjectedSettlement(NamedTuple):
 class ProjectionBatch:
     """What the records of one poll add, in one transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: RawEventFormat | None = None) -> None:
+        self._form = form or RawEventFormat()
         self.facts: list[DeliveryFact] = []
         self.lines: list[RequestRow] = []
         #: with the time
@@ -123,12 +132,21 @@ class ProjectionBatch:
         self.audit: list[AuditLine] = []
         self.requests: list[CountedRequest] = []
         self.ends: list[End] = []
+        self._events: list[IndexedEvent] = []
         self.unreadable = 0
+
+    @property
+    def events(self) -> list[IndexedEvent]:
+        """Rows of the index of events, one for each key, in the order of the keys."""
+        return merged(self._events)
 
     def take(self, topic: str, record: ConsumedRecord) -> None:
         """Add a record; one that is none of ours is counted as unreadable."""
         try:
-            _TAKERS[topic](self, record)
+            if topic in EVENT_TOPICS:
+                self._events.append(index_row(topic, record, self._form))
+            else:
+                _TAKERS[topic](self, record)
         except (Defect, ValueError, RecursionError, OverflowError):
             self.unreadable += 1
 

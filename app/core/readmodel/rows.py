@@ -102,6 +102,57 @@ class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
+#: what became of a record of events.raw; unmatched: it is neither dropped nor delivered (or not yet)
+EventResult = Literal["matched", "unmatched", "rejected", "duplicate"]
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of events.raw. Texts are empty where the record could not be read."""
+
+    partition: int
+    offset: int
+    #: the record's timestamp
+    at_ms: int
+    tenant: str
+    mode: Mode | Literal[""]
+    event_id: str
+    event_type: str
+    ordering_key: str | None = None
+    result: EventResult
+    #: of a rejected record: one word, and one sentence
+    reason: str | None = None
+    detail: str | None = None
+    #: of a duplicate: partition, offset and time of the record that was accepted first
+    first: tuple[int, int] | None = None
+    first_ms: int | None = None
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Selects events; None means any. A tenant's requests always name tenant and mode, the operator's need not."""
+
+    tenant: str | None = None
+    mode: Mode | None = None
+    event_id: str | None = None
+    #: exact, or a prefix such as `recording.*`
+    event_type: str | None = None
+    result: EventResult | None = None
+    #: the record's timestamp
+    since_ms: int | None = None
+    until_ms: int | None = None
+    #: only events of other tenants than these
+    tenants_except: frozenset[str] | None = None
+    #: only events of other types than these
+    types_except: frozenset[str] | None = None
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first. Like a `DeliveryPage` it may have fewer rows than the limit, with a cursor."""
+
+    rows: Sequence[EventRow]
+    #: of the next page; None: this is the last one
+    cursor: str | None = None
+
+
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     """What one endpoint (or, summed, a tenant) had in one hour."""
 

@@ -85,6 +85,11 @@ class Coordinates(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
+def is_tenant(text: str) -> bool:
+    """Whether `text` can be the id of a tenant."""
+    return _TENANT.fullmatch(text) is not None
+
+
 def decode_event(
     value: bytes | None, headers: Iterable[tuple[str, bytes]], at: Coordinates, *, max_bytes: int
 ) -> Event:
@@ -248,7 +253,7 @@ def _event(
         raise MalformedEvent("bad_type", f"type {event_type!r}: dot-joined segments of letters, digits, _ and -")
     if event_id is not None and not _NAME.fullmatch(event_id):
         raise MalformedEvent("bad_id", "id: 1 to 256 visible ASCII characters, since it is sent in a header")
-    if tenant is not None and not _TENANT.fullmatch(tenant):
+    if tenant is not None and not is_tenant(tenant):
         raise MalformedEvent("bad_tenant", f"tenant {tenant!r}: 1 to 128 of letters, digits, _, . and -")
     _check_created_at(created_at)
     if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):

@@ -20,7 +20,9 @@ from app.core.offsets.log_moves import LogMove
 from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.readmodel.batch import TOPICS, ProjectionBatch
+from app.core.readmodel.event_index import RawEventFormat
 from app.core.topics.declarations import Topics
+from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record, SeekableConsumer
 from app.ports.metrics import Meter
@@ -58,12 +60,14 @@ class ProjectionRole:
         clock: Clock,
         meter: Meter,
         retention_days: float,
+        max_event_bytes: int,
     ) -> None:
         self._source = source
         self._store = store
         self._clock = clock
         self._meter = meter
         self._retention_ms = retention_days * _DAY_MS
+        self._form = RawEventFormat(topics.name(TopicName.EVENTS_RAW), max_event_bytes)
         self._logical = {topics.name(name): name for name in TOPICS}
         self._assigned: set[PartitionId] = set()
         #: place (of a physical topic) → the offset that is next in the database; one that is not here is not read
@@ -240,7 +244,7 @@ class ProjectionRole:
     def _portion(
         self, batches: Mapping[PartitionId, Sequence[Record]]
     ) -> tuple[ProjectionBatch, dict[PartitionId, OffsetAdvance]]:
-        portion, moved = ProjectionBatch(), {}
+        portion, moved = ProjectionBatch(self._form), {}
         order = {name: rank for rank, name in enumerate(TOPICS)}
         for place in sorted(batches, key=lambda each: (order[self._logical[each[0]]], each[1])):
             begin = self._next.get(place)

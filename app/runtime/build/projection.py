@@ -65,6 +65,7 @@ def projection_role(
         clock=clock,
         meter=meter,
         retention_days=settings.retention_days,
+        max_event_bytes=settings.max_event_bytes,
     )
 
 

@@ -43,7 +43,13 @@ class Stage:
         """A fresh worker."""
         self.source = SeekingMemorySource(self.group)
         self.role = ProjectionRole(
-            source=self.source, store=self.store, topics=TOPICS, clock=self.clock, meter=self.meter, retention_days=1
+            source=self.source,
+            store=self.store,
+            topics=TOPICS,
+            clock=self.clock,
+            meter=self.meter,
+            retention_days=1,
+            max_event_bytes=1_000,
         )
         self.running = asyncio.create_task(self.role.run())
 
