@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from app.api.contract.deliveries import DuplicateOf
 from app.api.contract.fields import Description, Input, Key, TypeName
 from app.core import limits
+from app.core.model.event import Mode
 
 
 class EventIn(Input, frozen=True, kw_only=True):
@@ -34,6 +36,38 @@ class EventsAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """The events were appended to `events.raw`, in this order."""
 
     data: list[EventAccepted]
+
+
+#: matched: it has deliveries; pending: an endpoint waits for its delivery; unmatched: no endpoint receives it;
+#: rejected: it is no valid event; duplicate: its idempotency key had been accepted before
+EventOutcome = Literal["matched", "pending", "unmatched", "rejected", "duplicate"]
+
+
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of `events.raw` and what became of it."""
+
+    #: null: it has none that can be read
+    id: str | None
+    type: str | None
+    #: null: the record does not name a tenant and mode in a readable way; only the operator sees it
+    tenant: str | None
+    mode: Mode | None
+    #: the record's timestamp
+    accepted_at: str
+    outcome: EventOutcome
+    #: why it was rejected: a code such as `bad_type`, and one sentence
+    reason: str | None
+    detail: str | None
+    #: the record that was accepted in its place
+    duplicate_of: DuplicateOf | None
+    ordering_key: str | None
+    #: coordinates in `events.raw`
+    partition: int
+    offset: int
+    #: false: no such tenant is registered
+    tenant_known: bool
+    #: false: the type is in no catalogue and is not one of the tenant's own
+    type_known: bool
 
 
 class EventTypeIn(Input, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = No
             mode=call.caller.mode,
             endpoint_id=endpoint_id or query.get("endpoint"),
             event_id=query.get("event"),
-            event_type=_type(query.get("type")),
+            event_type=type_pattern(query.get("type")),
             states=_states(query.get("state")),
             status=_status(query.get("status")),
             result=query.get("result"),
@@ -66,7 +66,7 @@ def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFi
             mode=call.caller.mode,
             endpoint_id=body.endpoint,
             event_id=body.event,
-            event_type=_type(body.type),
+            event_type=type_pattern(body.type),
             states=tuple(dict.fromkeys(body.state)),
             status=_status(body.status),
             result=body.result,
@@ -104,7 +104,8 @@ def _check(field: str, text: str | None) -> None:
         raise BadFilter(field, f"1 to {_LONGEST} printable characters")
 
 
-def _type(text: str | None) -> str | None:
+def type_pattern(text: str | None) -> str | None:
+    """A type or pattern of a query; None: any. Raises `BadFilter`."""
     if text is not None and not is_pattern(text):
         raise BadFilter("type", f"{text!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`")
     return None if text == "*" else text

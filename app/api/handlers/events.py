@@ -8,7 +8,7 @@ import msgspec
 
 from app.api.contract.events import EventAccepted, EventIn, EventsAccepted
 from app.api.contract.fields import FieldError
-from app.api.handlers import audit, event_trace
+from app.api.handlers import audit, event_listing, event_trace
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import MalformedEvent
@@ -41,6 +41,11 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     await asyncio.gather(*acks)
     accepted = [EventAccepted(id=id_) for id_, _, _ in records]
     return ApiResponse(body=EventsAccepted(data=accepted) if many else accepted[0])
+
+
+async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Newest first, with what became of each; the operator sees those of all tenants, and of none."""
+    return ApiResponse(body=await event_listing.page(api, call))
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:

@@ -12,12 +12,11 @@ import msgspec
 from app.api.contract import fields
 from app.api.contract import webhooks as c
 from app.api.contract.tenants import TenantOut
+from app.api.server.openapi_parameters import PARAMETERS, Json, component, parameter
 from app.api.server.routes import ROUTES, Route
-from app.core.readmodel.rows import DeliveryState
 from app.profiles.catalog import PROFILES, CatalogueEntry
 from app.profiles.contract import EventView, Profile
 
-Json = dict[str, Any]
 Catalogue = Mapping[str, Mapping[str, CatalogueEntry]]
 
 _SCHEMAS = "#/components/schemas/{name}"
@@ -38,37 +37,6 @@ _TAGS = {
     "portal-links": "Links that let your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their API keys. Requires the operator's token.",
     "service": "Health and description of the service.",
-}
-_TEXT: Json = {"type": "string", "minLength": 1, "maxLength": 256}
-_NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999_999}
-#: the query parameters that operations name
-_QUERY: Mapping[str, tuple[str, Json]] = {
-    "limit": ("Number of entries per page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
-    "cursor": ("The `next_cursor` of the previous page.", {"type": "string"}),
-    "status": ("Only endpoints with this status.", {"enum": ["active", "paused", "disabled"]}),
-    "profile": ("Only event types of this product's catalogue.", {"enum": list(PROFILES)}),
-    "endpoint": ("Only deliveries of this endpoint.", _TEXT),
-    "event": ("Only deliveries of the event with this id.", _TEXT),
-    "type": ("Only this event type, or all types with a prefix such as `recording.*`.", _TEXT),
-    "state": (
-        "Only deliveries in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".",
-        _TEXT,
-    ),
-    "http_status": (
-        "HTTP status of the last attempt, or its class: `503`, `5xx`.",
-        {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"},
-    ),
-    "result": ("Outcome of the last attempt: `timeout`, `refused`, `http_5xx` …", _TEXT),
-    "since": ("Start of the time range: ISO 8601 with a time zone, or an age such as `2h`.", _TEXT),
-    "until": ("End of the time range, exclusive, in the same form.", _TEXT),
-    "replay": ("Only deliveries created by the replay with this id.", _TEXT),
-    "id": ("Only the delivery with this id, or the deliveries of the event with this id.", _TEXT),
-    "partition": ("The event's partition of `events.raw`; used with `offset`.", _NUMBER),
-    "offset": ("The event's offset in that partition.", _NUMBER),
-    "after": (
-        "Continue a search that did not reach the end: the `PARTITION:OFFSET` from its response.",
-        {"type": "string", "pattern": "^[0-9]{1,18}:[0-9]{1,18}$"},
-    ),
 }
 _PATH = {
     "id": "The id of the object.",
@@ -147,7 +115,7 @@ def _components() -> Json:
     return {
         "schemas": dict(sorted(schemas.items())),
         "parameters": {
-            **{name: _query(name) for name in _QUERY},
+            **{name: parameter(name) for name in PARAMETERS},
             "IdempotencyKey": _header(
                 "Idempotency-Key",
                 "A unique value for each operation. A repeated request with the same key is not carried out again; it "
@@ -216,10 +184,12 @@ def _operation(route: Route) -> Json:
             operation["security"] = [{"operator": []}]
         case "anyone":
             operation["security"] = []
+        case "read_any":
+            operation["security"] = [{"key": ["read"]}, {"operator": []}]
         case "read" | "write":
             operation["security"] = [{"key": [route.access]}]
     parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
-    parameters += [_reference(_component(name, route), "parameters") for name in route.query]
+    parameters += [_reference(component(name, route), "parameters") for name in route.query]
     if route.method == "POST":
         parameters.append(_reference("IdempotencyKey", "parameters"))
     if _is_conditional(route):
@@ -238,25 +208,9 @@ def _operation(route: Route) -> Json:
     return operation
 
 
-def _component(parameter: str, route: Route) -> str:
-    """The component of a query parameter: endpoints have another `status` than deliveries."""
-    return "http_status" if parameter == "status" and "deliveries" in route.path else parameter
-
-
 def _path_parameter(name: str) -> Json:
     schema: Json = {"type": "string", "minLength": 1}
     return {"name": name, "in": "path", "required": True, "description": _PATH[name], "schema": schema}
-
-
-def _query(name: str) -> Json:
-    description, schema = _QUERY[name]
-    return {
-        "name": name.removeprefix("http_"),
-        "in": "query",
-        "required": False,
-        "description": description,
-        "schema": schema,
-    }
 
 
 def _header(name: str, description: str, schema: Json, always: bool = False) -> Json:

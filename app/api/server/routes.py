@@ -11,9 +11,11 @@ from app.api.contract import events, fields, replays, stats
 from app.api.contract import tenants as t
 from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
+from app.api.handlers.event_listing import QUERY as EVENTS_QUERY
 
-#: read, write: a tenant's key with that scope; operator: the operator's token; anyone: no key
-Access = Literal["read", "write", "operator", "anyone"]
+#: read, write: a tenant's key with that scope; operator: the operator's token; read_any: a tenant's key with the scope
+#: read, or the operator's token without a tenant; anyone: no key
+Access = Literal["read", "write", "read_any", "operator", "anyone"]
 
 #: largest body of all: a batch of events
 MAX_BODY = 8 * 1024 * 1024
@@ -79,6 +81,8 @@ ROUTES: tuple[Route, ...] = (
           "1,000", access="write", takes=events.EventIn | list[events.EventIn],
           gives=events.EventAccepted | events.EventsAccepted, status=202,
           most=MAX_BODY),
+    Route(method="GET", path="/v1/events", name="events.list", summary="List events, newest first, with what became of "
+          "each", access="read_any", gives=fields.PageOut, of=events.EventSummary, query=(*EVENTS_QUERY, *_PAGE)),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
           "received it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
