@@ -12,7 +12,7 @@ from app.core.model.endpoint import Suspension
 from app.core.model.event_types import EventType
 from app.core.model.tenant import Tenant
 from app.core.readmodel.rows import EventRow
-from tests.api.read_stage import Stage
+from tests.api.read_stage import ACME, Stage
 
 OTHER = Caller("k2", "other", "live", ("read",))
 
@@ -30,9 +30,9 @@ def row(number: int, **fields: Any) -> EventRow:
     return EventRow(partition=0, offset=number, at_ms=1000 + number, **named | fields)
 
 
-async def outcomes(stage: Stage, *, caller: Caller | None = None, **query: str) -> dict[str, str]:
+async def outcomes(stage: Stage, *, caller: Caller = ACME, **query: str) -> dict[str, str]:
     """Event id → outcome, in the order of the list."""
-    found = await stage.ask("events.list", **({"caller": caller} if caller else {}), **query)
+    found = await stage.ask("events.list", caller=caller, **query)
     return {each["id"]: each["outcome"] for each in found["data"]}
 
 

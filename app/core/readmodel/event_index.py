@@ -20,7 +20,7 @@ from app.core.model.event_types import is_event_type
 from app.core.readmodel.column_values import LARGEST, as_name, as_number, as_text
 from app.core.records import duplicate, rejected
 from app.core.records.headers import RecordHeader
-from app.core.records.raw_event import Coordinates, is_tenant, decode_event
+from app.core.records.raw_event import Coordinates, decode_event, is_tenant
 from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from app.core.errors import Defect
@@ -22,7 +23,7 @@ def test_the_headers_of_the_producer_do_not_count() -> None:
 
 
 def test_a_long_detail_is_cut() -> None:
-    written = dict(rejected.write(rejected.RejectedNotice(**{**_fields(), "detail": "ä" * 2000})))
+    written = dict(rejected.write(msgspec.structs.replace(NOTICE, detail="ä" * 2000)))
     assert len(written["rejected-detail"]) == 1024
 
 
@@ -30,7 +31,3 @@ def test_a_long_detail_is_cut() -> None:
 def test_other_records_are_none(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(Defect):
         rejected.read(headers)
-
-
-def _fields() -> dict[str, object]:
-    return {name: getattr(NOTICE, name) for name in NOTICE.__struct_fields__}
