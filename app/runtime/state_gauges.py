@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from app.core.model.replay import ReplayState
+from app.core.offsets.progress import RoleReport
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
 from app.runtime.roles import GROUPS
@@ -40,10 +41,16 @@ class StateGauges:
         for role in self._roles:
             instance = self._running(role)
             report = None if instance is None else instance.report()
-            self._meter.gauge("partitions_assigned", 0 if report is None else len(report.places), role=role)
+            self._meter.gauge("partitions_assigned", _assigned(report), role=role)
             self._meter.gauge("role_settling", 0 if report and report.settling is None else 1, role=role)
         states = Counter(replay.state for replay in self._feed.directory.replays.values())
         for state in _OPEN:
             self._meter.gauge("replays", states[state], state=state)
         for status, number in self._feed.directory.census().items():
             self._meter.gauge("endpoints", number, state=status)
+
+
+def _assigned(report: RoleReport | None) -> int:
+    if report is None:
+        return 0
+    return len(report.places) if report.assigned is None else report.assigned

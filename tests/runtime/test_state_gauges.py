@@ -36,6 +36,7 @@ def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
     places = {("deliveries", 0): PartitionProgress(1), ("deliveries", 1): PartitionProgress(1)}
     running: dict[str, Role] = {
         "dispatch": ReportingRole(RoleReport(places)),
+        "delay": ReportingRole(RoleReport(places, assigned=8)),
         "fanout": ReportingRole(RoleReport(settling="recovering tables")),
     }
     feed = MemoryFeed(ENDPOINT)
@@ -46,7 +47,7 @@ def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
         lambda: {"kafka": None, "fanout": "recovering tables", "dispatch": None},
         running.get,
         feed,
-        ("fanout", "dispatch", "delay", "api"),
+        ("fanout", "dispatch", "delay", "notifier", "api"),
     ).set()
     lines = meter.exposition().decode().splitlines()
     for line in (
@@ -54,10 +55,12 @@ def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
         'hookstream_ready{check="fanout"} 0.0',
         'hookstream_partitions_assigned{role="dispatch"} 2.0',
         'hookstream_partitions_assigned{role="fanout"} 0.0',
-        'hookstream_partitions_assigned{role="delay"} 0.0',
+        'hookstream_partitions_assigned{role="delay"} 8.0',
+        'hookstream_partitions_assigned{role="notifier"} 0.0',
         'hookstream_role_settling{role="dispatch"} 0.0',
         'hookstream_role_settling{role="fanout"} 1.0',
-        'hookstream_role_settling{role="delay"} 1.0',
+        'hookstream_role_settling{role="delay"} 0.0',
+        'hookstream_role_settling{role="notifier"} 1.0',
         'hookstream_endpoints{state="active"} 1.0',
         'hookstream_replays{state="running"} 2.0',
         'hookstream_replays{state="pending"} 0.0',

@@ -36,6 +36,8 @@ class RoleReport(NamedTuple):
     settling: str | None = None
     #: whatever moves while it is settling
     steps: int = 0
+    #: how many partitions it has; None: `places` has all of them
+    assigned: int | None = None
 
 
 class GroupSpan(NamedTuple):

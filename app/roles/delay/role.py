@@ -84,7 +84,7 @@ class DelayRole:
                 places[partition.place] = progress_of(partition, read)
             elif self._ladder.reading(partition.place):
                 places[partition.place] = PartitionProgress(read)
-        return RoleReport(places, settling=self.ready())
+        return RoleReport(places, settling=self.ready(), assigned=len(self._partitions.places()))
 
     async def run(self) -> None:
         """Work until cancelled; raises what a restart of the role may repair."""
