@@ -1,11 +1,11 @@
-"""What a replay appends, in which order and at what pace: the decisions of the replay role.
+"""Which replays can be worked on, and what happens to a replayed delivery.
 
-Rules of this file
-- A replay's `done` is, for each partition, the lowest offset that is not finished. A crash goes on there: what was
-  finished above it is appended again, nothing is ever left out.
-- A replay never fills its endpoint's lane: `Window` allows so many deliveries that have not been attempted.
-- What a pause has held back comes oldest first within the bounds of a look-ahead (`OldestFirst`); what is read from
-  events.raw again comes in the order of the records' timestamps (`Merge`), as fan-out decided it (replay_choice.py).
+Rules of this room
+- A replay's `done` is, for each partition, the lowest offset that is not finished. After a crash the next worker
+  continues there: deliveries above it may be appended again, none is left out.
+- A replay never fills its endpoint's lane: `UnattemptedWindow` limits the deliveries that have not been attempted.
+- Parked deliveries are appended oldest first, within a bounded look-ahead (`OldestFirstQueue`). Records of events.raw
+  are replayed in the order of their timestamps (`TimestampMerge`), as fan-out decided about them (selection.py).
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.replay import Replay
 
-#: the attempt of a delivery may be deferred: after so long without any, one more goes
+#: seconds without an attempt after which one more delivery is appended: attempts may be deferred
 STALLED_S = 60.0
-#: so long without any, and other endpoints of the replay are waited for no longer
+#: seconds without an attempt after which an endpoint no longer holds up the replay's other endpoints
 STUCK_S = 5.0
 
 
 def workable(directory: Directory, without: Collection[str]) -> list[Replay]:
-    """The replays that can be worked on now, oldest first: of each endpoint one, and of each tenant's and mode's one.
+    """The replays that can be worked on now, oldest first, except those in `without`.
 
-    A resume or a recovery whose endpoint is paused or disabled waits; a replay goes on (`Fate`). One whose endpoint is
-    gone has only to be ended.
+    There is at most one for each endpoint, and one for all endpoints of each tenant and mode. A resume or recovery
+    waits while its endpoint is paused or disabled; a replay of a time range does not, see `route_of`. A replay whose
+    endpoint has been removed only has to be ended.
     """
     first: dict[tuple[str, str, str, bool], Replay] = {}
-    still = [each for each in directory.replays.values() if each.state in ("pending", "running")]
-    for each in sorted(still, key=lambda each: (each.created_at_ms, each.id)):
+    unfinished = [each for each in directory.replays.values() if each.state in ("pending", "running")]
+    for each in sorted(unfinished, key=lambda each: (each.created_at_ms, each.id)):
         if each.id not in without:
-            place = (each.tenant, each.mode, each.endpoint_id, each.reason == "replay")
-            first.setdefault(place, each)
+            scope = (each.tenant, each.mode, each.endpoint_id, each.reason == "replay")
+            first.setdefault(scope, each)
     return [each for each in first.values() if not _waits(each, directory)]
 
 
@@ -46,17 +47,20 @@ def _waits(replay: Replay, directory: Directory) -> bool:
 ReplayRoute = Literal["deliver", "park", "skip"]
 
 
-def fate(endpoint: Endpoint | None) -> ReplayRoute:
-    """What becomes of a replayed delivery: a paused endpoint's is put aside for its resume, as fan-out does it."""
+def route_of(endpoint: Endpoint | None) -> ReplayRoute:
+    """Where a replayed delivery goes: that of a paused endpoint is parked for its resume, as in fan-out."""
     if endpoint is None or endpoint.status == "disabled":
         return "skip"
     return "park" if endpoint.status == "paused" else "deliver"
 
 
 def parked_until(endpoint: Endpoint, replay: Replay) -> int | None:
-    """Where a resume ends at the latest: what a later pause has put aside belongs to its own resume."""
+    """The offset of deliveries.dead at which a resume ends; None: at the end of the log.
+
+    What a later pause has parked belongs to the resume of that pause.
+    """
     suspensions, own = endpoint.suspensions, (replay.begin, replay.end, replay.dead_begin)
-    # Holds between which nothing happened look alike: better all of their resumes give it than none.
+    # Suspensions without records in between have equal offsets: all of their resumes deliver rather than none.
     mine = [
         at
         for at, suspension in enumerate(suspensions)

@@ -1,16 +1,16 @@
-"""How fast a replay may go: its rate, and how many deliveries it has under way."""
+"""The pace of a replay: its rate, and how many unattempted deliveries each endpoint may have."""
 
 from __future__ import annotations
 
 from app.core.model.endpoint import Endpoint
 from app.roles.replay.eligibility import STALLED_S, STUCK_S
 
-#: share of a second's deliveries that may go at once
+#: the largest burst, in seconds' worth of deliveries
 _BURST_S = 0.1
 
 
 class RatePacer:
-    """At most so many deliveries per second; None: as many as there are."""
+    """Limits deliveries per second; None: no limit."""
 
     def __init__(self, rate: float | None, now_s: float) -> None:
         self._rate = rate
@@ -19,7 +19,7 @@ class RatePacer:
         self._at_s = now_s
 
     def free(self, most: int, now_s: float) -> int:
-        """How many of `most` may go now."""
+        """How many of `most` deliveries may be appended now."""
         if self._rate is None:
             return most
         self._saved = min(self._burst, self._saved + (now_s - self._at_s) * self._rate)
@@ -27,24 +27,24 @@ class RatePacer:
         return min(most, int(self._saved + 1e-9))
 
     def took(self, number: int) -> None:
-        """So many have gone."""
+        """Note that so many deliveries were appended."""
         self._saved -= number
 
     def wait_s(self) -> float:
-        """How long until the next one may go, at the time of the last `free`."""
+        """Seconds until the next delivery may be appended, from the time of the last `free` on."""
         return 0.0 if self._rate is None else max(0.0, (1.0 - self._saved) / self._rate)
 
 
-#: deliveries of one replay that have not been attempted
+#: unattempted deliveries of one endpoint in a replay
 _WINDOW = 32
-#: the same where the sequencer lets them out one by one: a key that waits must not stop the others
+#: the same for an ordered endpoint, whose keys the sequencer releases one by one: a key must not stop the others
 _WINDOW_IN_LINE = 1000
-#: as many as a rate limit lets through in that time
+#: with a rate limit: as many as it allows in so many seconds
 _RATE_S = 2
 
 
 def window_of(endpoint: Endpoint) -> int:
-    """How many of an endpoint's replayed deliveries may be unattempted at once."""
+    """How many of an endpoint's replayed deliveries may be unattempted at the same time."""
     limit = _WINDOW if endpoint.ordering == "none" else _WINDOW_IN_LINE
     if endpoint.rate_limit is not None:
         limit = max(1, min(limit, int(endpoint.rate_limit * _RATE_S)))
@@ -52,7 +52,7 @@ def window_of(endpoint: Endpoint) -> int:
 
 
 class UnattemptedWindow:
-    """The deliveries of one replay that were appended and not yet attempted."""
+    """One endpoint's deliveries in a replay that were appended and not yet attempted."""
 
     def __init__(self, now_s: float) -> None:
         self._open: dict[str, None] = {}
@@ -60,7 +60,7 @@ class UnattemptedWindow:
         self._attempted_s = now_s
 
     def free(self, limit: int, now_s: float) -> int:
-        """How many may be appended now. When nothing has moved for a while the oldest is given up."""
+        """How many may be appended now. After `STALLED_S` without an attempt the oldest is no longer counted."""
         if len(self._open) >= limit and now_s - self._moved_s >= STALLED_S:
             while len(self._open) >= limit:
                 del self._open[next(iter(self._open))]
@@ -69,14 +69,14 @@ class UnattemptedWindow:
         return max(0, limit - len(self._open))
 
     def sent(self, delivery_id: str, now_s: float) -> None:
-        """It is about to be appended."""
+        """Note that a delivery is about to be appended."""
         if not self._open:
             self._attempted_s = now_s
         self._open[delivery_id] = None
         self._moved_s = now_s
 
     def attempted(self, delivery_id: str, now_s: float) -> bool:
-        """An attempt record was seen; whether it is one of these."""
+        """Note an attempt; returns whether its delivery is one of these."""
         if delivery_id not in self._open:
             return False
         del self._open[delivery_id]
@@ -84,5 +84,5 @@ class UnattemptedWindow:
         return True
 
     def stuck(self, now_s: float) -> bool:
-        """Deliveries are under way, and none has been attempted for seconds: the endpoint hangs, or has a low rate."""
+        """Whether none of the deliveries was attempted for `STUCK_S`: the endpoint hangs, or its rate is low."""
         return bool(self._open) and now_s - self._attempted_s >= STUCK_S

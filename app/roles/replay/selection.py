@@ -1,11 +1,11 @@
-"""Which deliveries of a stretch of events.raw a replay makes: as fan-out decided, and by what has become of them.
+"""Which events of a range of events.raw a replay delivers, by fan-out's decisions and the outcomes in the log.
 
 Rules of this file
-- Fan-out's decisions are not made again: its sights say which records are events, and with which sequence.
-- What became of a delivery is what the log says last: `attempts` (every attempt, every end) and `deliveries.dead`.
-- What the replay itself has handed out before it was interrupted is not handed out again, as far as the log shows it.
-- `missing` is what the log has never handed to the endpoint: not attempted, not in `deliveries` or
-  `deliveries.ordered`, and not put aside for a resume that is still to come.
+- Fan-out's decisions are not made again: its accepted records show which records are events, and their sequences.
+- The outcome of a delivery is that of the latest record about it, in `attempts` or `deliveries.dead`.
+- Deliveries that the replay itself handed out before an interruption are not handed out again, if the log has them.
+- `missing` selects events that were never delivered to the endpoint: the delivery was not attempted, is not in
+  `deliveries` or `deliveries.ordered`, and is not parked for a resume that is still to come.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from app.core.records import idempotency_entry
 from app.core.records.record import ConsumedRecord
 from app.roles.replay.eligibility import ReplayRoute
 
-#: what the changelog's clock and the registry's may differ by
+#: milliseconds by which the clocks of the changelog and the registry may differ
 _CLOCKS_MS = 60_000
-#: how far ahead a producer's timestamps may be (Kafka itself refuses more)
+#: milliseconds by which a producer's timestamps may be ahead (Kafka refuses more)
 _AHEAD_MS = 3_600_000
-#: the deliveries of other processes' `attempts` that count as an end or a beginning
-_SAID = frozenset(("delivered", "retrying", "dead"))
+#: states of a delivery that count as its outcome
+_OUTCOMES = frozenset(("delivered", "retrying", "dead"))
 
 
 def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str, ...]:
-    """The endpoints that a replay gives events of a type, as they match now; later ones are not meant."""
+    """The ids of endpoints to which a replay delivers events of a type.
+
+    Subscriptions are those of now; endpoints that were created after the replay are not included.
+    """
     if replay.types and not any(includes(pattern, event_type) for pattern in replay.types):
         return ()
     if replay.endpoint_id:
@@ -42,7 +45,7 @@ def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str,
 
 
 def covered(replay: Replay, directory: Directory) -> list[Endpoint]:
-    """The endpoints that a replay may give something."""
+    """The endpoints to which a replay may deliver events."""
     if replay.endpoint_id:
         one = directory.endpoint(replay.endpoint_id)
         return [one] if one is not None else []
@@ -51,7 +54,7 @@ def covered(replay: Replay, directory: Directory) -> list[Endpoint]:
 
 
 def waits_for_resume(endpoint: Endpoint, directory: Directory) -> bool:
-    """Whether what was put aside for an endpoint is still going to be delivered."""
+    """Whether a resume is still to deliver what is parked for an endpoint."""
     return endpoint.status == "paused" or any(
         each.endpoint_id == endpoint.id and each.reason == "resume" and each.state not in ("done", "cancelled")
         for each in directory.replays.values()
@@ -60,7 +63,7 @@ def waits_for_resume(endpoint: Endpoint, directory: Directory) -> bool:
 
 class _Wanted(NamedTuple):
     targets: tuple[str, ...]
-    #: -1: no sight was seen
+    #: -1: fan-out has not accepted the record
     sequence: int
 
 
@@ -68,25 +71,25 @@ _UNSEEN = -1
 
 
 class EventChunk:
-    """The events of a part of a stretch that match, and what the log says about them."""
+    """Matching events of a part of the range, with fan-out's decisions and the outcomes of their deliveries."""
 
     def __init__(self, only: ReplayFilter = "all") -> None:
         self._only = only
-        #: partition → offset → whom it is for, and what fan-out decided
+        #: partition → offset → target endpoints and fan-out's decision
         self._wanted: dict[int, dict[int, _Wanted]] = {}
-        #: endpoint → event → (when, what the log said last)
+        #: endpoint → event → (time, state) of its latest record
         self._last: dict[str, dict[str, tuple[int, str]]] = {}
         self._keyed: set[int] = set()
-        #: whom these are for
+        #: the target endpoints of all events
         self.recipients: set[str] = set()
-        #: (endpoint, event) that the replay has handed out already
-        self._made: dict[tuple[str, str], ReplayRoute] = {}
-        #: deliveries that match
+        #: (endpoint, event) → route of deliveries that the replay has handed out
+        self._handed_out: dict[tuple[str, str], ReplayRoute] = {}
+        #: matching deliveries
         self.size = 0
         self._first_ms: int | None = None
 
-    def want(self, event: Event, record: ConsumedRecord, targets: tuple[str, ...]) -> None:
-        """A record of events.raw that matches."""
+    def add_event(self, event: Event, record: ConsumedRecord, targets: tuple[str, ...]) -> None:
+        """Add a matching record of events.raw."""
         self.size += len(targets)
         self.recipients.update(targets)
         self._wanted.setdefault(record.partition, {})[record.offset] = _Wanted(targets, _UNSEEN)
@@ -100,18 +103,19 @@ class EventChunk:
 
     @property
     def partitions(self) -> list[int]:
-        """Whose changelog has to be read."""
+        """The partitions of the changelog that have fan-out's decisions."""
         return sorted(self._keyed)
 
     @property
     def endpoints(self) -> Collection[str]:
-        """Whose outcomes have to be read."""
+        """The endpoints whose outcomes are needed."""
         return self._last.keys()
 
     def since_ms(self, replay: Replay, endpoint: Endpoint | None) -> int:
-        """From when on the log tells about these: nothing of a suspension was there before the suspension began.
+        """From when on the log may have records about these events, in milliseconds since the epoch.
 
-        The events' own timestamps are their producers' and may lie in the future.
+        A recovery's deliveries cannot be older than the suspension. The events' own timestamps are their producers' and
+        may lie in the future.
         """
         if replay.reason == "replay" or endpoint is None:
             return max(0, (self._first_ms or 0) - _AHEAD_MS)
@@ -122,50 +126,50 @@ class EventChunk:
         ]
         return max(0, min([*begun[-1:], self._first_ms or 0]) - _CLOCKS_MS)
 
-    def learn(self, partition: int, value: bytes | None) -> None:
-        """A record of the changelog of the table `idempotency`."""
+    def add_decisions(self, partition: int, value: bytes | None) -> None:
+        """Add fan-out's decisions from a record of its idempotency changelog."""
         wanted = self._wanted.get(partition)
         if not wanted or value is None:
             return
-        for sight in idempotency_entry.decode(value):
-            if sight.partition == partition and (known := wanted.get(sight.offset)) is not None:
-                wanted[sight.offset] = known._replace(sequence=sight.sequence)
+        for accepted in idempotency_entry.decode(value):
+            if accepted.partition == partition and (event := wanted.get(accepted.offset)) is not None:
+                wanted[accepted.offset] = event._replace(sequence=accepted.sequence)
 
-    def said(self, endpoint_id: str, event_id: str, at_ms: int, state: str) -> None:
-        """The log says what became of a delivery (`delivered`, `retrying`, `dead`), or that it is under way."""
-        known = self._last.get(endpoint_id, {}).get(event_id)
-        if known is not None and at_ms >= known[0] and (self._only == "missing" or state in _SAID):
+    def add_outcome(self, endpoint_id: str, event_id: str, at_ms: int, state: str) -> None:
+        """Add the state of a delivery from a record: `delivered`, `retrying` or `dead`, or any other for in flight."""
+        last = self._last.get(endpoint_id, {}).get(event_id)
+        if last is not None and at_ms >= last[0] and (self._only == "missing" or state in _OUTCOMES):
             self._last[endpoint_id][event_id] = (at_ms, state)
 
-    def made(self, endpoint_id: str, event_id: str, fate: ReplayRoute) -> None:
-        """The replay itself has handed out this delivery, before it was interrupted."""
+    def add_handed_out(self, endpoint_id: str, event_id: str, route: ReplayRoute) -> None:
+        """Note that the replay itself handed out this delivery before an interruption."""
         if endpoint_id in self.recipients:
-            self._made[endpoint_id, event_id] = fate
+            self._handed_out[endpoint_id, event_id] = route
 
-    def repeated(self, event: Event, record: ConsumedRecord) -> list[tuple[str, ReplayRoute]]:
-        """The endpoints that were given it already, and how."""
-        known = self._wanted.get(record.partition, {}).get(record.offset) if self._made else None
-        found = [(each, self._made.get((each, event.id))) for each in (known.targets if known else ())]
-        return [(each, fate) for each, fate in found if fate is not None]
+    def handed_out(self, event: Event, record: ConsumedRecord) -> list[tuple[str, ReplayRoute]]:
+        """The endpoints to which the replay has already handed out the event, with the routes."""
+        wanted = self._wanted.get(record.partition, {}).get(record.offset) if self._handed_out else None
+        routes = [(each, self._handed_out.get((each, event.id))) for each in (wanted.targets if wanted else ())]
+        return [(each, route) for each, route in routes if route is not None]
 
     def decided(self, event: Event, record: ConsumedRecord) -> tuple[bool, int | None]:
-        """Whether fan-out took it for an event (else it was a producer's duplicate), and its sequence."""
+        """Whether fan-out accepted the record (otherwise it was a duplicate), and the event's sequence."""
         if not has_key(event):
             return True, None
-        known = self._wanted.get(record.partition, {}).get(record.offset)
-        sequence = known.sequence if known is not None else _UNSEEN
+        wanted = self._wanted.get(record.partition, {}).get(record.offset)
+        sequence = wanted.sequence if wanted is not None else _UNSEEN
         return sequence != _UNSEEN, sequence if sequence > 0 else None
 
-    def chosen(self, event: Event, record: ConsumedRecord) -> list[str]:
-        """The endpoints that are to get it."""
-        known = self._wanted.get(record.partition, {}).get(record.offset)
-        found = [each for each in (known.targets if known else ()) if (each, event.id) not in self._made]
+    def selected(self, event: Event, record: ConsumedRecord) -> list[str]:
+        """The endpoints to which the event is to be delivered."""
+        wanted = self._wanted.get(record.partition, {}).get(record.offset)
+        remaining = [each for each in (wanted.targets if wanted else ()) if (each, event.id) not in self._handed_out]
         if self._only == "all":
-            return found
+            return remaining
         state = "dead" if self._only == "failed" else ""
-        return [each for each in found if self._last[each][event.id][1] == state]
+        return [each for each in remaining if self._last[each][event.id][1] == state]
 
 
 def has_key(event: Event) -> bool:
-    """Whether fan-out keeps a sight of it."""
+    """Whether fan-out stores an accepted record for the event."""
     return event.idempotency_key is not None or event.ordering_key is not None

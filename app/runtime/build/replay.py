@@ -74,4 +74,4 @@ def replay_role(
         instance=settings.instance_id,
         hold=True,
     )
-    return ReplayRole(source, ReplayContext(archive=past, log=log, commands=calls))
+    return ReplayRole(source, ReplayContext(sources=past, producer=log, commands=calls))

@@ -1,4 +1,4 @@
-"""The replay worker with everything around it in memory, for its tests."""
+"""The replay worker with everything context it in memory, for its tests."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ class MemoryReading:
     ) -> dict[int, list[MemoryRecord]]:
         waiting = asyncio.ensure_future(self._reader.clock.sleep(timeout_ms / 1000))
         try:
-            while not (found := self._fetched(partitions, max_records)) and not waiting.done():
+            while not (batches := self._fetched(partitions, max_records)) and not waiting.done():
                 await asyncio.wait([waiting, self._reader.log.pulse.next()], return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
-        return found
+        return batches
 
     def _fetched(self, partitions: Collection[int], most: int) -> dict[int, list[MemoryRecord]]:
-        found: dict[int, list[MemoryRecord]] = {}
+        batches: dict[int, list[MemoryRecord]] = {}
         for number in partitions:
             records = self._reader.log.partitions[self._topic, number][self._at[number] :][:most]
             if records:
-                found[number] = records
+                batches[number] = records
                 self._at[number] = records[-1].offset + 1
-        return found
+        return batches
 
     async def position(self, partition: int) -> int:
         marks = self._reader.marks.get((self._topic, partition), 0)
@@ -101,8 +101,8 @@ class MemoryReader:
         return {number: len(self.log.partitions[topic, number]) + marks[number] for number in partitions}
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> dict[int, OldestRecord]:
-        found = {number: self.log.partitions[topic, number][:1] for number in partitions}
-        return {number: OldestRecord(0, first[0].timestamp if first else None) for number, first in found.items()}
+        batches = {number: self.log.partitions[topic, number][:1] for number in partitions}
+        return {number: OldestRecord(0, first[0].timestamp if first else None) for number, first in batches.items()}
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         records = self.log.partitions[topic, partition]
@@ -112,7 +112,7 @@ class MemoryReader:
         return self.committed
 
     async def sequenced(self) -> dict[int, int]:
-        """The sequencer has finished everything, unless it is told to lag."""
+        """The sequencer has finished everything, unless a test makes it lag."""
         return {} if self.lagging else await self.ends(TopicName.DELIVERIES_ORDERED, range(2))
 
     async def close(self) -> None:
@@ -120,7 +120,7 @@ class MemoryReader:
 
 
 class Stage:
-    """A worker with everything around it in memory; the registry is the real decisions."""
+    """A worker with everything context it in memory; the registry is the real decisions."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -129,8 +129,8 @@ class Stage:
         self.reader = MemoryReader(self.log, self.clock)
         self.group = MemoryGroup(self.log, [TopicName.REGISTRY_COMMANDS], self.clock)
         self.source = self.group.member()
-        #: what the role told
-        self.told: list[AdvanceReplay] = []
+        #: the role's reports of progress
+        self.reports: list[AdvanceReplay] = []
         self.silent = False
         self.past = ReplaySources(
             reader=self.reader,
@@ -157,7 +157,7 @@ class Stage:
         if self.silent:
             raise Unavailable("no registry answers")
         assert isinstance(action, AdvanceReplay)
-        self.told.append(action)
+        self.reports.append(action)
         self.do(action)
         return CommandReply(command_id="c", ok=True)
 
@@ -180,8 +180,8 @@ class Stage:
         assert not self.source.running and self.reader.readings == 0, "a reading was left open"
 
     def endpoint(self, name: str = "ep", **fields: Any) -> None:
-        known = Endpoint(id=name, tenant="t", mode="live", url="https://e.x", events=("a.*",), profile="standard")
-        self.feed.directory.put_endpoint(msgspec.structs.replace(known, **fields))
+        endpoint = Endpoint(id=name, tenant="t", mode="live", url="https://e.x", events=("a.*",), profile="standard")
+        self.feed.directory.put_endpoint(msgspec.structs.replace(endpoint, **fields))
 
     def aside(self, serial: int, *, accepted: int | None = None, key: str = "ep", reason: str = "paused") -> None:
         """A delivery that was put aside."""
@@ -222,11 +222,11 @@ class Stage:
         value = json.dumps({"delivery_id": record.header("delivery-id"), "state": "retrying"}).encode()
         self.log.put(TopicName.ATTEMPTS, key=record.key, value=value, partition=NUMBER)
 
-    def given(self) -> list[MemoryRecord]:
+    def appended(self) -> list[MemoryRecord]:
         return self.log.of(TopicName.DELIVERIES)
 
     def values(self) -> list[int]:
-        return [int(record.value or b"") for record in self.given()]
+        return [int(record.value or b"") for record in self.appended()]
 
     def replay(self, replay_id: str = "rpl") -> Replay:
         return self.feed.directory.replays[replay_id]
@@ -235,7 +235,7 @@ class Stage:
         """The endpoint takes everything within a tenth of a second."""
         seen = 0
         for _ in range(seconds * 10):
-            for record in self.given()[seen:]:
+            for record in self.appended()[seen:]:
                 self.attempt(record)
-            seen = max(seen, len(self.given()))
+            seen = max(seen, len(self.appended()))
             await self.clock.advance(0.1)

@@ -1,14 +1,12 @@
-"""What a replay hands out next, and how far it is."""
+"""Queues of waiting deliveries: in order, bounded, each handed out once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roles.replay.pacing import RatePacer
 from app.roles.replay.queues import EndpointQueues, QueuedDelivery
 
 
@@ -28,7 +26,7 @@ def items(taken: list[QueuedDelivery[int]]) -> list[tuple[str, int]]:
     return [(each.endpoint_id, each.item) for each in taken]
 
 
-def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
+def test_a_slow_endpoint_stays_in_order_and_holds_back_no_other() -> None:
     queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(3):
         queues.put((0, offset), "slow", offset, 1)
@@ -42,7 +40,7 @@ def test_a_slow_endpoint_keeps_its_order_and_nobody_elses_turn() -> None:
     assert queues.above({0: 1}) == {"deliver": 2} and queues.above({0: 0}) == {"deliver": 4}
 
 
-def test_the_one_that_had_its_turn_goes_to_the_end() -> None:
+def test_endpoints_are_served_round_robin() -> None:
     queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(4):
         for name in ("a", "b", "c"):
@@ -66,7 +64,7 @@ def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_othe
     assert not queues.full and queues.waiting == 0
 
 
-def test_from_turn_to_turn_nothing_is_handed_out_again() -> None:
+def test_nothing_is_handed_out_again_in_the_next_run() -> None:
     queues: EndpointQueues[int] = EndpointQueues()
     for offset in range(3):
         queues.put((0, offset), "slow", offset, 1)
@@ -86,7 +84,7 @@ places = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), max_size
 
 
 @given(places, st.integers(1, 5), st.integers(0, 3))
-def test_everything_goes_out_once_whatever_interrupts_it(
+def test_everything_is_handed_out_once_whatever_interrupts_it(
     arrivals: list[tuple[int, str]], most: int, stop_every: int
 ) -> None:
     wanted = [((partition, offset), name) for offset, (partition, name) in enumerate(arrivals)]
@@ -101,49 +99,19 @@ def test_everything_goes_out_once_whatever_interrupts_it(
         read = dict(done)
         while rest or queues.waiting:
             while rest and not queues.full:
-                spot, name = rest.pop(0)
-                queues.put(spot, name, 0, 1)
-                read[spot[0]] = spot[1] + 1
+                position, name = rest.pop(0)
+                queues.put(position, name, 0, 1)
+                read[position[0]] = position[1] + 1
             taken = queues.take(most, of(a=2, b=1, c=0 if steps % 2 else 1))
             for each in taken:
                 queues.done(each, "deliver")
-                given_out.append((each.spot, each.endpoint_id))
+                given_out.append((each.position, each.endpoint_id))
             done = queues.low(read if rest else ends)
             open_ = set(wanted) - set(given_out)
-            assert all(spot[1] >= done[spot[0]] for spot, _ in open_), "nothing that is open is passed"
+            assert all(position[1] >= done[position[0]] for position, _ in open_), "nothing that is open is passed"
             steps += 1
             if stop_every and steps > stop_every and turns < 4:
                 break
         else:
             done = queues.low(ends)
     assert sorted(given_out) == sorted(wanted)
-
-
-@given(st.sampled_from([0.5, 1.0, 7.0, 100.0, 3000.0]), st.lists(st.floats(0.001, 3.0), min_size=1, max_size=60))
-def test_no_second_sees_more_than_the_rate_and_a_tenth(rate: float, waits: list[float]) -> None:
-    allowance, now_s = RatePacer(rate, 0.0), 0.0
-    taken: list[tuple[float, int]] = []
-    for wait_s in waits:
-        now_s += wait_s
-        number = allowance.free(10_000, now_s)
-        allowance.took(number)
-        taken.append((now_s, number))
-        assert sum(n for at, n in taken if at > now_s - 1.0) <= rate + max(1.0, rate / 10) + 1e-6
-
-
-@pytest.mark.parametrize("rate", [0.5, 2.0, 40.0])
-def test_who_waits_as_long_as_it_is_told_gets_the_whole_rate(rate: float) -> None:
-    allowance, now_s, taken = RatePacer(rate, 0.0), 0.0, 0
-    while now_s < 20:
-        number = allowance.free(100, now_s)
-        allowance.took(number)
-        taken += number
-        now_s += allowance.wait_s() + 0.0001
-    assert 0.95 * rate * 20 <= taken <= rate * 20 + 2
-
-
-def test_without_a_rate_everything_goes() -> None:
-    allowance = RatePacer(None, 0.0)
-    assert allowance.free(500, 0.0) == 500
-    allowance.took(500)
-    assert allowance.free(500, 0.0) == 500 and allowance.wait_s() == 0.0

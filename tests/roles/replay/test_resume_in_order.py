@@ -64,7 +64,7 @@ class World(Stage):
         self.dice = Random(seed)
         self.late = LateFeed()
         self.endpoint(ordering="fifo")
-        self.late.directory.put_endpoint(self.known())
+        self.late.directory.put_endpoint(self.registered())
         self.partition = MemoryPartition(NUMBER)
         self.committed = self.read = self.handled = 0
         self.counts: Counter[str] = Counter()
@@ -96,7 +96,7 @@ class World(Stage):
     async def _sequenced(self) -> dict[int, int]:
         return {NUMBER: self.committed}
 
-    def known(self) -> Any:
+    def registered(self) -> Any:
         return self.feed.directory.endpoint("ep")
 
     def do(self, action: CommandAction) -> None:
@@ -126,7 +126,7 @@ class World(Stage):
             accepted_at_ms=self.dice.randint(1, 1000),
         )
         headers = [*delivery_record.encode(delivery), ("registry-position", b"%d" % self.feed.position)]
-        endpoint = self.known()
+        endpoint = self.registered()
         if endpoint is None or endpoint.status == "disabled":
             return
         if endpoint.ordering == "fifo":
@@ -158,7 +158,7 @@ class World(Stage):
             self._end(delivery)
 
     def _end(self, delivery: Delivery) -> None:
-        key, endpoint = delivery.ordering_key or "", self.known()
+        key, endpoint = delivery.ordering_key or "", self.registered()
         cancelled = endpoint is None or endpoint.status == "disabled"
         if not cancelled and endpoint.status == "paused":
             if delivery.arrival is None:
@@ -178,7 +178,7 @@ class World(Stage):
         self._put(TopicName.ATTEMPTS, value, [])
 
     def toggle(self) -> None:
-        if self.known().status == "paused":
+        if self.registered().status == "paused":
             self.resumes += 1
             self.reactivate(f"rpl{self.resumes}")
         else:
@@ -198,7 +198,7 @@ class World(Stage):
 
     async def calm(self, rounds: int = 200) -> None:
         """Until all has come to rest."""
-        if self.known() is not None and self.known().status == "paused":
+        if self.registered() is not None and self.registered().status == "paused":
             self.toggle()
         before = None
         for _ in range(rounds):
@@ -207,7 +207,7 @@ class World(Stage):
             self.dispatch()
             await self.clock.advance(0.2)
             now = (self.read, self.handled, self.log.partitions[TopicName.DELIVERIES_ORDERED, NUMBER][-1:])
-            waits = self.known() is not None and self.known().status == "disabled"
+            waits = self.registered() is not None and self.registered().status == "disabled"
             ended = waits or all(each.state in ("done", "cancelled") for each in self.feed.directory.replays.values())
             if before == now and ended and not self.partition.tables["waiting"]:
                 return
@@ -222,7 +222,7 @@ class World(Stage):
     def turn_around(self) -> None:
         """Disabled, enabled, ordered or not."""
         match self.dice.randint(0, 3):
-            case 0 if self.known().status != "disabled":
+            case 0 if self.registered().status != "disabled":
                 self.suspend("disabled")
             case 1:
                 self.resumes += 1
@@ -248,7 +248,7 @@ async def play(world: World, *, steps: int = 120, changes: Sequence[Callable[[],
                 world.dispatch(dice.randint(1, 4))
             case 3:
                 await world.clock.advance(dice.choice((0.05, 0.3, 2.1)))
-            case 4 if world.known().status != "disabled":
+            case 4 if world.registered().status != "disabled":
                 world.toggle()
             case 5:
                 world.late.read_all()

@@ -25,10 +25,10 @@ from tests.roles.replay.replay_stage import NUMBER, WORKER, Stage
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
-    made.endpoint()
-    yield made
-    await made.stop()
+    running = Stage()
+    running.endpoint()
+    yield running
+    await running.stop()
 
 
 # --- resume -------------------------------------------------------------------------------------------------------
@@ -47,14 +47,14 @@ async def test_a_resume_appends_what_was_put_aside_oldest_first_and_says_so(stag
     await stage.start()
     await stage.clock.advance(1)
     assert stage.values() == [3, 5, 6, 7]
-    first = stage.given()[0]
+    first = stage.appended()[0]
     assert (first.key, first.partition) == (b"ep", NUMBER)
     assert [name for name, _ in first.headers] == ["delivery-id", "accepted-at", "registry-position"]
     assert first.header("registry-position") == "2", "who sends it must know that the endpoint is active again"
-    assert stage.told[0].state == "running" and stage.replay().state == "running"
+    assert stage.reports[0].state == "running" and stage.replay().state == "running"
     await stage.clock.advance(5)
     assert (stage.replay().state, stage.replay().sent, stage.replay().done) == ("done", 4, {NUMBER: 7})
-    assert len(stage.given()) == 4 and stage.reader.readings == 0
+    assert len(stage.appended()) == 4 and stage.reader.readings == 0
 
 
 async def test_no_more_are_out_than_the_window_and_each_attempt_lets_one_more_go(stage: Stage) -> None:
@@ -66,16 +66,16 @@ async def test_no_more_are_out_than_the_window_and_each_attempt_lets_one_more_go
     await stage.clock.advance(3)
     assert stage.values() == list(range(32))
     assert stage.replay().done == {NUMBER: 32} and stage.replay().sent == 32
-    for record in stage.given()[:3]:
+    for record in stage.appended()[:3]:
         stage.attempt(record)
     stage.log.put(TopicName.ATTEMPTS, key=b"ep", value=b"no json", partition=NUMBER)
     await stage.clock.advance(0)
     assert stage.values() == list(range(35))
-    stage.attempt(stage.given()[0])  # its second attempt
+    stage.attempt(stage.appended()[0])  # its second attempt
     await stage.clock.advance(59)
-    assert len(stage.given()) == 35
+    assert len(stage.appended()) == 35
     await stage.clock.advance(2)
-    assert len(stage.given()) == 36, "nothing was attempted for a minute"
+    assert len(stage.appended()) == 36, "nothing was attempted for a minute"
     await stage.attempt_all(5)
     assert stage.values() == list(range(40)) and stage.replay().state == "done"
 
@@ -89,8 +89,8 @@ async def test_an_endpoint_with_a_rate_gets_its_deliveries_one_after_the_other(s
     await stage.start()
     for number in (1, 2, 3):
         await stage.clock.advance(2)
-        assert len(stage.given()) == number
-        stage.attempt(stage.given()[-1])
+        assert len(stage.appended()) == number
+        stage.attempt(stage.appended()[-1])
 
 
 async def test_what_is_put_aside_shortly_after_the_resume_is_found(stage: Stage) -> None:
@@ -125,13 +125,13 @@ async def test_a_cancelled_replay_stops_and_a_removed_endpoint_ends_it(stage: St
             stage.aside(serial, key=name)
         stage.reactivate(f"rpl-{name}", name)
     await stage.start()
-    assert len(stage.given()) == 2
+    assert len(stage.appended()) == 2
     stage.do(CancelReplay("rpl-ep"))
     stage.do(RemoveEndpoint("gone"))
-    for record in stage.given():
+    for record in stage.appended():
         stage.attempt(record)
     await stage.clock.advance(5)
-    assert len(stage.given()) == 2
+    assert len(stage.appended()) == 2
     assert stage.replay("rpl-ep").state == "cancelled"
     assert "rpl-gone" not in stage.feed.directory.replays
     assert stage.reader.readings == 0
@@ -165,15 +165,15 @@ async def test_a_revoked_worker_stops_at_once_says_where_and_the_next_goes_on(st
         stage.aside(serial)
     stage.reactivate()
     await stage.start()
-    for record in stage.given():
+    for record in stage.appended():
         stage.attempt(record)
     await stage.clock.advance(0.1)
     await stage.source.revoke(WORKER)
     assert stage.values() == [0, 1, 2, 3] and stage.replay().done == {NUMBER: 4}
-    for record in stage.given():
+    for record in stage.appended():
         stage.attempt(record)
     await stage.clock.advance(5)
-    assert len(stage.given()) == 4 and stage.reader.readings == 0
+    assert len(stage.appended()) == 4 and stage.reader.readings == 0
     await stage.source.assign(WORKER)
     await stage.attempt_all(6)
     assert stage.values() == list(range(8)) and stage.replay().state == "done"
@@ -186,10 +186,10 @@ async def test_an_absent_registry_stops_nothing_and_is_told_in_the_end(stage: St
     stage.silent = True
     await stage.start()
     await stage.clock.advance(20)
-    assert stage.values() == [0] and stage.told == []
+    assert stage.values() == [0] and stage.reports == []
     stage.silent = False
     await stage.clock.advance(2)
-    assert stage.replay().state == "done" and len(stage.given()) == 1
+    assert stage.replay().state == "done" and len(stage.appended()) == 1
 
 
 async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage) -> None:
@@ -199,7 +199,7 @@ async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage
     stage.log.fail(TopicName.DELIVERIES, RecordTooLarge("a delivery"))
     await stage.start()
     await stage.clock.advance(1)
-    assert stage.given() == [] and stage.replay().state == "running"
+    assert stage.appended() == [] and stage.replay().state == "running"
     await stage.clock.advance(10)
     assert stage.values() == [0] and stage.replay().state == "done"
 
@@ -214,10 +214,10 @@ async def test_slow_endpoints_do_not_keep_others_from_their_resume(stage: Stage)
         stage.reactivate(f"rpl-{name}", name)
     await stage.start()
     await stage.clock.advance(20)
-    assert {record.key for record in stage.given()} == {name.encode() for name in names[:8]}
+    assert {record.key for record in stage.appended()} == {name.encode() for name in names[:8]}
     await stage.clock.advance(15)
-    assert {record.key for record in stage.given()} == {name.encode() for name in names}
-    assert len(stage.given()) == 9
+    assert {record.key for record in stage.appended()} == {name.encode() for name in names}
+    assert len(stage.appended()) == 9
 
 
 async def test_nothing_happens_before_this_process_is_chosen(stage: Stage) -> None:
@@ -225,7 +225,7 @@ async def test_nothing_happens_before_this_process_is_chosen(stage: Stage) -> No
     stage.aside(0)
     stage.reactivate()
     await stage.clock.advance(10)
-    assert stage.given() == [] and stage.role.ready() is None
+    assert stage.appended() == [] and stage.role.ready() is None
 
 
 # --- recover ------------------------------------------------------------------------------------------------------
@@ -249,12 +249,12 @@ async def test_a_recovery_gives_what_was_missed_as_fan_out_decided_it(stage: Sta
     stage.do(RecoverEndpoint("ep", "rpl"))
     await stage.start()
     await stage.clock.advance(2)
-    assert [record.header("event-id") for record in stage.given()[:3]] == ["first", "second", "third"]
-    assert len(stage.given()) == 4
-    assert [record.header("sequence") for record in stage.given()] == ["2", None, "3", None]
-    assert {record.header("replay-id") for record in stage.given()} == {"rpl"}
-    assert stage.given()[0].header("delivery-id") == ids.delivery_id("t", "first", "ep", "rpl")
-    assert {(record.key, record.partition) for record in stage.given()} == {(b"ep", NUMBER)}
+    assert [record.header("event-id") for record in stage.appended()[:3]] == ["first", "second", "third"]
+    assert len(stage.appended()) == 4
+    assert [record.header("sequence") for record in stage.appended()] == ["2", None, "3", None]
+    assert {record.header("replay-id") for record in stage.appended()} == {"rpl"}
+    assert stage.appended()[0].header("delivery-id") == ids.delivery_id("t", "first", "ep", "rpl")
+    assert {(record.key, record.partition) for record in stage.appended()} == {(b"ep", NUMBER)}
     assert (stage.replay().state, stage.replay().sent) == ("done", 4)
     assert stage.replay().done == stage.replay().end
 
@@ -268,10 +268,10 @@ async def test_a_recovery_waits_for_fan_out(stage: Stage) -> None:
     stage.reader.committed = {0: 2}
     await stage.start()
     await stage.clock.advance(30)
-    assert stage.given() == []
+    assert stage.appended() == []
     stage.reader.committed = {0: 3}
     await stage.clock.advance(2)
-    assert len(stage.given()) == 3 and stage.replay().state == "done"
+    assert len(stage.appended()) == 3 and stage.replay().state == "done"
 
 
 async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: Stage) -> None:
@@ -282,13 +282,13 @@ async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: S
     stage.reader.marks[TopicName.EVENTS_RAW, 0] = 1
     await stage.start()
     await stage.clock.advance(5)
-    assert len(stage.given()) == 1 and stage.replay().done == {0: 2}
+    assert len(stage.appended()) == 1 and stage.replay().done == {0: 2}
 
 
 async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selector, "PIECE", 7)
+    monkeypatch.setattr(selector, "CHUNK", 7)
     stage.suspend("disabled")
     for number in range(50):
         stage.raw(number % 2, 100 + number, number + 1, id=f"e{number:02}", ordering_key="o")
@@ -296,10 +296,10 @@ async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
     stage.do(RecoverEndpoint("ep", "rpl"))
     await stage.start()
     await stage.clock.advance(3)
-    assert len(stage.given()) == 32 and sum(stage.replay().done.values()) == 32
+    assert len(stage.appended()) == 32 and sum(stage.replay().done.values()) == 32
     await stage.attempt_all(3)
-    assert [record.header("event-id") for record in stage.given()] == [f"e{number:02}" for number in range(50)]
-    assert [record.header("sequence") for record in stage.given()] == [str(number) for number in range(1, 51)]
+    assert [record.header("event-id") for record in stage.appended()] == [f"e{number:02}" for number in range(50)]
+    assert [record.header("sequence") for record in stage.appended()] == [str(number) for number in range(1, 51)]
     assert stage.replay().state == "done"
 
 
@@ -313,8 +313,8 @@ async def test_an_event_that_its_types_schema_refuses_is_not_recovered(stage: St
     stage.do(RecoverEndpoint("ep", "rpl"))
     await stage.start()
     await stage.clock.advance(3)
-    assert len(stage.given()) == 2
-    assert b"right" in (stage.given()[0].value or b"")
+    assert len(stage.appended()) == 2
+    assert b"right" in (stage.appended()[0].value or b"")
 
 
 async def test_a_replay_that_the_registry_does_not_know_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

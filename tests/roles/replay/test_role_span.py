@@ -21,12 +21,12 @@ from tests.roles.replay.replay_stage import NUMBER, WORKER, Stage
 
 def span(stage: Stage, target: str = "", name: str = "rpl", **fields: Any) -> Replay:
     ends = stage.ends(TopicName.EVENTS_RAW)
-    known = {"begin": dict.fromkeys(ends, 0), "end": ends, "created_at_ms": stage.clock.now_ms(), **fields}
-    return Replay(id=name, tenant="t", mode="live", endpoint_id=target, reason="replay", **known)
+    merged = {"begin": dict.fromkeys(ends, 0), "end": ends, "created_at_ms": stage.clock.now_ms(), **fields}
+    return Replay(id=name, tenant="t", mode="live", endpoint_id=target, reason="replay", **merged)
 
 
 def events(stage: Stage, count: int, **fields: Any) -> None:
-    """Events of one ordering key, in two partitions in turn."""
+    """Events of one ordering key, in two partitions in run."""
     for number in range(count):
         stage.raw(number % 2, 100 + number, number + 1, id=f"e{number:02}", ordering_key="o", **fields)
 
@@ -43,7 +43,7 @@ def put(stage: Stage, topic: str, endpoint: str, event: str, **headers: str) -> 
     stage.log.put(topic, key=endpoint.encode(), value=b"{}", headers=named, partition=NUMBER)
 
 
-def given(stage: Stage, topic: str = TopicName.DELIVERIES) -> list[tuple[str, str]]:
+def appended(stage: Stage, topic: str = TopicName.DELIVERIES) -> list[tuple[str, str]]:
     """(endpoint, event) of what was appended for the replay."""
     mine = [each for each in stage.log.of(topic) if each.header("replay-id")]
     return [((each.key or b"").decode(), each.header("event-id") or "") for each in mine]
@@ -51,10 +51,10 @@ def given(stage: Stage, topic: str = TopicName.DELIVERIES) -> list[tuple[str, st
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
-    made.endpoint()
-    yield made
-    await made.stop()
+    running = Stage()
+    running.endpoint()
+    yield running
+    await running.stop()
 
 
 async def test_all_endpoints_that_match_get_all_of_it_in_order(stage: Stage) -> None:
@@ -70,10 +70,10 @@ async def test_all_endpoints_that_match_get_all_of_it_in_order(stage: Stage) -> 
     await stage.attempt_all(2)
     wanted = [f"e{number:02}" for number in range(6)]
     for name in ("ep", "other"):
-        assert [event for endpoint, event in given(stage) if endpoint == name] == wanted
-    assert given(stage, TopicName.DELIVERIES_ORDERED) == [("line", event) for event in wanted]
-    assert {endpoint for endpoint, _ in given(stage)} == {"ep", "other"}
-    first = next(each for each in stage.given() if each.key == b"ep")
+        assert [event for endpoint, event in appended(stage) if endpoint == name] == wanted
+    assert appended(stage, TopicName.DELIVERIES_ORDERED) == [("line", event) for event in wanted]
+    assert {endpoint for endpoint, _ in appended(stage)} == {"ep", "other"}
+    first = next(each for each in stage.appended() if each.key == b"ep")
     assert first.header("delivery-id") == ids.delivery_id("t", "e00", "ep", "rpl")
     assert (first.header("sequence"), first.header("replay-id")) == ("1", "rpl")
     assert (stage.replay().state, stage.replay().sent) == ("done", 18)
@@ -86,15 +86,15 @@ async def test_a_slow_endpoint_does_not_hold_back_the_others(stage: Stage) -> No
     await stage.start()
     seen = 0
     for _ in range(30):
-        for record in stage.given()[seen:]:
+        for record in stage.appended()[seen:]:
             if record.key == b"ep":
                 stage.attempt(record)
-        seen = len(stage.given())
+        seen = len(stage.appended())
         await stage.clock.advance(0.1)
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 50, "slow": 1}
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 50, "slow": 1}
     assert stage.replay().state == "running" and sum(stage.replay().done.values()) == 1
     await stage.attempt_all(10)
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 50, "slow": 50}
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 50, "slow": 50}
     assert stage.replay().state == "done"
 
 
@@ -105,12 +105,12 @@ async def test_an_endpoint_that_hangs_holds_up_nobody_even_when_the_queue_is_ful
     await stage.start()
     seen = 0
     for _ in range(90):
-        for record in stage.given()[seen:]:
+        for record in stage.appended()[seen:]:
             if record.key == b"ep":
                 stage.attempt(record)
-        seen = len(stage.given())
+        seen = len(stage.appended())
         await stage.clock.advance(0.1)
-    taken = Counter(endpoint for endpoint, _ in given(stage))
+    taken = Counter(endpoint for endpoint, _ in appended(stage))
     assert taken["ep"] == 2100 and 1 < taken["hangs"] < 300
     assert stage.replay().state == "running"
 
@@ -134,12 +134,12 @@ async def test_failed_and_missing_go_by_the_last_word_of_the_log(stage: Stage) -
     await stage.start()
     stage.do(CreateReplay(span(stage, only="failed", name="failed")))
     await stage.attempt_all(3)
-    assert given(stage) == [("ep", "e01"), ("ep", "e05")]
+    assert appended(stage) == [("ep", "e01"), ("ep", "e05")]
     stage.do(CreateReplay(span(stage, only="missing", name="missing")))
     await stage.attempt_all(3)
-    found = [each for each in given(stage)[2:] if each[0] == "ep"]
-    assert found == [("ep", "e06")]
-    assert [event for endpoint, event in given(stage) if endpoint == "new"] == [f"e{n:02}" for n in range(1, 7)]
+    new = [each for each in appended(stage)[2:] if each[0] == "ep"]
+    assert new == [("ep", "e06")]
+    assert [event for endpoint, event in appended(stage) if endpoint == "new"] == [f"e{n:02}" for n in range(1, 7)]
     stage.do(CreateReplay(span(stage, only="missing", name="again")))
     await stage.attempt_all(3)
     assert stage.replay("again").sent == 0 and stage.replay("again").state == "done"
@@ -184,8 +184,8 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
     stage.do(CreateReplay(span(stage)))
     await stage.start()
     await stage.attempt_all(3)
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 10, "other": 9}
-    assert Counter(endpoint for endpoint, _ in given(stage, TopicName.DELIVERIES_DEAD)) == {"held": 10}
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 10, "other": 9}
+    assert Counter(endpoint for endpoint, _ in appended(stage, TopicName.DELIVERIES_DEAD)) == {"held": 10}
     done = stage.replay()
     assert (done.state, done.sent, done.parked, done.skipped) == ("done", 19, 10, 10)
 
@@ -209,8 +209,8 @@ async def test_a_paused_endpoints_deliveries_are_put_aside_as_fan_out_does_it(st
     assert [each.header("reason") for each in aside] == ["paused"] * 3
     stage.reactivate("resume")
     await stage.attempt_all(5)
-    assert given(stage) == [("ep", "e00"), ("ep", "e01"), ("ep", "e02")]
-    assert {each.header("replay-id") for each in stage.given()} == {"rpl"}
+    assert appended(stage) == [("ep", "e00"), ("ep", "e01"), ("ep", "e02")]
+    assert {each.header("replay-id") for each in stage.appended()} == {"rpl"}
 
 
 async def test_endpoints_that_are_disabled_or_removed_meanwhile_are_left_out_and_counted(stage: Stage) -> None:
@@ -219,13 +219,13 @@ async def test_endpoints_that_are_disabled_or_removed_meanwhile_are_left_out_and
     events(stage, 6)
     stage.do(CreateReplay(span(stage)))
     await stage.start()
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 6, "gone": 1, "off": 1}
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 6, "gone": 1, "off": 1}
     stage.do(RemoveEndpoint("gone"))
     stage.suspend("disabled", "off")
     await stage.attempt_all(3)
     done = stage.replay()
     assert (done.state, done.sent, done.skipped) == ("done", 8, 10)
-    assert len(given(stage)) == 8
+    assert len(appended(stage)) == 8
 
 
 async def test_a_replay_of_one_endpoint_leaves_with_it(stage: Stage) -> None:
@@ -235,7 +235,7 @@ async def test_a_replay_of_one_endpoint_leaves_with_it(stage: Stage) -> None:
     await stage.start()
     stage.do(RemoveEndpoint("ep"))
     await stage.clock.advance(3)
-    assert len(given(stage)) == 1 and stage.feed.directory.replays == {} and stage.reader.readings == 0
+    assert len(appended(stage)) == 1 and stage.feed.directory.replays == {} and stage.reader.readings == 0
 
 
 async def test_the_rate_is_the_most_that_goes_in_a_second(stage: Stage) -> None:
@@ -243,14 +243,14 @@ async def test_the_rate_is_the_most_that_goes_in_a_second(stage: Stage) -> None:
     events(stage, 20)
     stage.do(CreateReplay(span(stage, rate=5.0)))
     await stage.start()
-    before = len(given(stage))
+    before = len(appended(stage))
     for _ in range(5):
         await stage.attempt_all(1)
-        now = len(given(stage))
+        now = len(appended(stage))
         assert 4 <= now - before <= 6
         before = now
     await stage.attempt_all(5)
-    assert len(given(stage)) == 40
+    assert len(appended(stage)) == 40
 
 
 async def test_a_pause_interrupts_and_a_resume_goes_on(stage: Stage) -> None:
@@ -260,11 +260,11 @@ async def test_a_pause_interrupts_and_a_resume_goes_on(stage: Stage) -> None:
     await stage.start()
     stage.do(PauseReplay("rpl"))
     await stage.attempt_all(3)
-    assert len(given(stage)) == 2 and stage.reader.readings == 0
+    assert len(appended(stage)) == 2 and stage.reader.readings == 0
     assert (stage.replay().state, stage.replay().sent) == ("paused", 2)
     stage.do(ResumeReplay("rpl"))
     await stage.attempt_all(5)
-    assert [event for _, event in given(stage)] == [f"e{number:02}" for number in range(20)]
+    assert [event for _, event in appended(stage)] == [f"e{number:02}" for number in range(20)]
     assert stage.replay().state == "done"
 
 
@@ -274,18 +274,18 @@ async def test_after_a_crash_the_log_says_what_was_handed_out(stage: Stage) -> N
     stage.do(CreateReplay(span(stage)))
     await stage.start()
     await stage.clock.advance(1)
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 20, "slow": 1}
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 20, "slow": 1}
     stage.silent = True  # the registry does not hear of what comes now
-    for record in stage.given():
+    for record in stage.appended():
         stage.attempt(record)
     await stage.clock.advance(0.1)
-    assert len(given(stage)) == 22 and stage.replay().sent == 2, "up to where it is done: the slow one's first event"
+    assert len(appended(stage)) == 22 and stage.replay().sent == 2, "up to where it is done: the slow one's first event"
     await stage.source.revoke(WORKER)
     stage.silent = False
     await stage.source.assign(WORKER)
     await stage.attempt_all(8)
-    assert Counter(given(stage)).most_common(1)[0][1] == 1, "nothing went out twice"
-    assert Counter(endpoint for endpoint, _ in given(stage)) == {"ep": 20, "slow": 20}
+    assert Counter(appended(stage)).most_common(1)[0][1] == 1, "nothing went out twice"
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 20, "slow": 20}
     assert (stage.replay().state, stage.replay().sent) == ("done", 40), "nor was anything counted twice"
 
 
@@ -295,14 +295,14 @@ async def test_also_when_nothing_was_told_before_the_crash(stage: Stage) -> None
     stage.do(CreateReplay(span(stage)))
     stage.silent = True
     await stage.start()
-    assert len(given(stage)) == 5
+    assert len(appended(stage)) == 5
     await stage.source.revoke(WORKER)
     assert stage.replay().state == "pending"
     await stage.clock.advance(6)
     stage.silent = False
     await stage.source.assign(WORKER)
     await stage.attempt_all(6)
-    assert [event for _, event in given(stage)] == [f"e{number:02}" for number in range(20)]
+    assert [event for _, event in appended(stage)] == [f"e{number:02}" for number in range(20)]
     assert (stage.replay().state, stage.replay().sent) == ("done", 20)
 
 
@@ -323,7 +323,7 @@ async def test_types_narrow_it(stage: Stage) -> None:
     stage.do(CreateReplay(msgspec.structs.replace(span(stage), types=("a.c", "x.*"))))
     await stage.start()
     await stage.clock.advance(2)
-    assert given(stage) == [("ep", "c")]
+    assert appended(stage) == [("ep", "c")]
 
 
 async def test_a_replay_ends_where_a_log_that_has_lost_its_end_ends(stage: Stage) -> None:

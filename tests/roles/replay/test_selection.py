@@ -19,13 +19,13 @@ from tests.fakes.log import MemoryRecord
 
 
 def endpoint(name: str = "ep", **fields: Any) -> Endpoint:
-    known = {"url": "https://e.x", "events": ("*",), "profile": "standard", "tenant": "t", "mode": "live", **fields}
-    return Endpoint(id=name, **known)
+    merged = {"url": "https://e.x", "events": ("*",), "profile": "standard", "tenant": "t", "mode": "live", **fields}
+    return Endpoint(id=name, **merged)
 
 
 def replay(target: str = "", **fields: Any) -> Replay:
-    known = {"reason": "replay", "begin": {0: 0}, "end": {0: 9}, "created_at_ms": 100, **fields}
-    return Replay(id="rpl", tenant="t", mode="live", endpoint_id=target, **known)
+    merged = {"reason": "replay", "begin": {0: 0}, "end": {0: 9}, "created_at_ms": 100, **fields}
+    return Replay(id="rpl", tenant="t", mode="live", endpoint_id=target, **merged)
 
 
 def record(offset: int, timestamp: int = 0) -> MemoryRecord:
@@ -47,17 +47,17 @@ def event(*, key: str | None = None, ordering: str | None = None, name: str = "e
 
 
 def directory(*endpoints: Endpoint) -> Directory:
-    made = Directory()
+    filled = Directory()
     for each in endpoints:
-        made.put_endpoint(each)
-    return made
+        filled.put_endpoint(each)
+    return filled
 
 
 # --- for whom -----------------------------------------------------------------------------------------------------
 
 
 def test_a_replay_is_for_those_that_match_now_and_were_there_when_it_was_asked_for() -> None:
-    known = directory(
+    registry = directory(
         endpoint("a"),
         endpoint("b", events=("x.*",)),
         endpoint("later", created_at_ms=101),
@@ -65,12 +65,12 @@ def test_a_replay_is_for_those_that_match_now_and_were_there_when_it_was_asked_f
         endpoint("test", mode="test"),
         endpoint("off", status="disabled"),
     )
-    assert targets(replay(), known, "a.b") == ("a", "off"), "what becomes of it is decided when its turn comes"
-    assert targets(replay("later"), known, "a.b") == ("later",), "who is named is meant"
-    assert targets(replay("b"), known, "a.b") == ()
-    assert [each.id for each in covered(replay(), known)] == ["a", "b", "off"]
-    assert [each.id for each in covered(replay("later"), known)] == ["later"]
-    assert covered(replay("gone"), known) == []
+    assert targets(replay(), registry, "a.b") == ("a", "off"), "what becomes of it is decided when its turn comes"
+    assert targets(replay("later"), registry, "a.b") == ("later",), "who is named is meant"
+    assert targets(replay("b"), registry, "a.b") == ()
+    assert [each.id for each in covered(replay(), registry)] == ["a", "b", "off"]
+    assert [each.id for each in covered(replay("later"), registry)] == ["later"]
+    assert covered(replay("gone"), registry) == []
 
 
 @pytest.mark.parametrize(
@@ -89,31 +89,31 @@ def test_types_narrow_a_replay(types: tuple[str, ...], event_type: str, meant: b
 
 
 def test_what_was_put_aside_waits_while_its_resume_is_to_come() -> None:
-    known = directory(endpoint())
-    assert not waits_for_resume(endpoint(), known)
-    assert waits_for_resume(endpoint(status="paused"), known)
+    registry = directory(endpoint())
+    assert not waits_for_resume(endpoint(), registry)
+    assert waits_for_resume(endpoint(status="paused"), registry)
     for state, waits in (("running", True), ("paused", True), ("done", False), ("cancelled", False)):
-        known.put_replay(replay("ep", reason="resume", state=state))
-        assert waits_for_resume(endpoint(), known) is waits
-    known.put_replay(replay("ep", state="running"))
-    assert not waits_for_resume(endpoint(), known), "a replay of a span gives nothing that was put aside"
+        registry.put_replay(replay("ep", reason="resume", state=state))
+        assert waits_for_resume(endpoint(), registry) is waits
+    registry.put_replay(replay("ep", state="running"))
+    assert not waits_for_resume(endpoint(), registry), "a replay of a span gives nothing that was put aside"
 
 
 # --- what has become of it -----------------------------------------------------------------------------------------
 
 
-def chosen(only: ReplayFilter, *said: tuple[int, str]) -> bool:
-    piece, wanted = EventChunk(only), event()
-    piece.want(wanted, record(3), ("ep", "ep2"))
-    for at_ms, state in said:
-        piece.said("ep", "e", at_ms, state)
-        piece.said("ep", "another event", at_ms, "delivered")
-        piece.said("stranger", "e", at_ms, "delivered")
-    return "ep" in piece.chosen(wanted, record(3))
+def selected(only: ReplayFilter, *outcomes: tuple[int, str]) -> bool:
+    chunk, wanted = EventChunk(only), event()
+    chunk.add_event(wanted, record(3), ("ep", "ep2"))
+    for at_ms, state in outcomes:
+        chunk.add_outcome("ep", "e", at_ms, state)
+        chunk.add_outcome("ep", "another event", at_ms, "delivered")
+        chunk.add_outcome("stranger", "e", at_ms, "delivered")
+    return "ep" in chunk.selected(wanted, record(3))
 
 
 @pytest.mark.parametrize(
-    ("said", "failed", "missing"),
+    ("outcomes", "failed", "missing"),
     [
         ((), False, True),
         (((5, "dead"),), True, False),
@@ -127,10 +127,10 @@ def chosen(only: ReplayFilter, *said: tuple[int, str]) -> bool:
         (((5, "under way"),), False, False),
     ],
 )
-def test_the_last_word_of_the_log_counts(said: tuple[tuple[int, str], ...], failed: bool, missing: bool) -> None:
-    assert chosen("failed", *said) is failed
-    assert chosen("missing", *said) is missing
-    assert chosen("all", *said)
+def test_the_latest_record_decides(outcomes: tuple[tuple[int, str], ...], failed: bool, missing: bool) -> None:
+    assert selected("failed", *outcomes) is failed
+    assert selected("missing", *outcomes) is missing
+    assert selected("all", *outcomes)
 
 
 STATES = ["delivered", "retrying", "dead", "cancelled"]
@@ -138,75 +138,75 @@ STATES = ["delivered", "retrying", "dead", "cancelled"]
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from(STATES)), max_size=8, unique_by=lambda each: each[0]))
 def test_failed_and_missing_exclude_each_other_and_do_not_depend_on_the_order_of_reading(
-    said: list[tuple[int, str]],
+    outcomes: list[tuple[int, str]],
 ) -> None:
-    failed, missing = chosen("failed", *said), chosen("missing", *said)
+    failed, missing = selected("failed", *outcomes), selected("missing", *outcomes)
     assert not (failed and missing)
-    assert missing is (not said)
-    assert (failed, missing) == (chosen("failed", *reversed(said)), chosen("missing", *reversed(said)))
+    assert missing is (not outcomes)
+    assert (failed, missing) == (selected("failed", *reversed(outcomes)), selected("missing", *reversed(outcomes)))
 
 
 def test_each_endpoint_has_outcomes_of_its_own() -> None:
-    piece = EventChunk("missing")
+    chunk = EventChunk("missing")
     for offset, name in enumerate("xy"):
-        piece.want(event(name=name), record(offset), ("a", "b"))
-    piece.said("a", "x", 1, "delivered")
-    piece.said("b", "y", 1, "dead")
-    assert piece.chosen(event(name="x"), record(0)) == ["b"]
-    assert piece.chosen(event(name="y"), record(1)) == ["a"]
-    assert piece.size == 4 and set(piece.endpoints) == {"a", "b"}
-    assert piece.chosen(event(name="x"), record(7)) == [], "it was not in the piece"
+        chunk.add_event(event(name=name), record(offset), ("a", "b"))
+    chunk.add_outcome("a", "x", 1, "delivered")
+    chunk.add_outcome("b", "y", 1, "dead")
+    assert chunk.selected(event(name="x"), record(0)) == ["b"]
+    assert chunk.selected(event(name="y"), record(1)) == ["a"]
+    assert chunk.size == 4 and set(chunk.endpoints) == {"a", "b"}
+    assert chunk.selected(event(name="x"), record(7)) == [], "it was not in the chunk"
 
 
 def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
-    piece, wanted = EventChunk(), event()
-    piece.want(wanted, record(3), ("a", "b"))
-    piece.made("a", "e", "park")
-    piece.made("stranger", "e", "deliver")
-    assert piece.chosen(wanted, record(3)) == ["b"]
-    assert piece.repeated(wanted, record(3)) == [("a", "park")]
-    assert piece.repeated(event(name="another"), record(4)) == []
+    chunk, wanted = EventChunk(), event()
+    chunk.add_event(wanted, record(3), ("a", "b"))
+    chunk.add_handed_out("a", "e", "park")
+    chunk.add_handed_out("stranger", "e", "deliver")
+    assert chunk.selected(wanted, record(3)) == ["b"]
+    assert chunk.handed_out(wanted, record(3)) == [("a", "park")]
+    assert chunk.handed_out(event(name="another"), record(4)) == []
 
 
 # --- as fan-out decided it ------------------------------------------------------------------------------------------
 
 
 def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_sequence() -> None:
-    piece = EventChunk()
+    chunk = EventChunk()
     keyed, plain = event(key="k", ordering="o"), event()
     for offset in (3, 4, 5):
-        piece.want(keyed, record(offset, 1000 + offset), ("ep",))
-    piece.want(plain, record(6, 1), ("ep", "ep2"))
-    assert (piece.size, piece.partitions) == (5, [0])
-    piece.learn(
+        chunk.add_event(keyed, record(offset, 1000 + offset), ("ep",))
+    chunk.add_event(plain, record(6, 1), ("ep", "ep2"))
+    assert (chunk.size, chunk.partitions) == (5, [0])
+    chunk.add_decisions(
         0,
         idempotency_entry.encode(
             (AcceptedRecord(0, 1, 9, 40), AcceptedRecord(0, 3, 9, 41), AcceptedRecord(1, 5, 9, 7))
         ),
     )
-    piece.learn(0, idempotency_entry.encode((AcceptedRecord(0, 4, 9, 0),)))
-    piece.learn(1, idempotency_entry.encode((AcceptedRecord(0, 5, 9, 7),)))
-    piece.learn(0, None)
-    assert piece.decided(keyed, record(3)) == (True, 41)
-    assert piece.decided(keyed, record(4)) == (True, None), "a key, and no order"
-    assert piece.decided(keyed, record(5)) == (False, None), "another partition's sight"
-    assert piece.decided(plain, record(6)) == (True, None), "nothing is known of it, and nothing has to be"
+    chunk.add_decisions(0, idempotency_entry.encode((AcceptedRecord(0, 4, 9, 0),)))
+    chunk.add_decisions(1, idempotency_entry.encode((AcceptedRecord(0, 5, 9, 7),)))
+    chunk.add_decisions(0, None)
+    assert chunk.decided(keyed, record(3)) == (True, 41)
+    assert chunk.decided(keyed, record(4)) == (True, None), "a key, and no order"
+    assert chunk.decided(keyed, record(5)) == (False, None), "another partition's sight"
+    assert chunk.decided(plain, record(6)) == (True, None), "no decision about it is stored, and none is needed"
 
 
 def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold() -> None:
     job = replay("ep", reason="recover")
     hold = Suspension(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
-    piece = EventChunk()
-    piece.want(event(key="k"), record(0, 9_000_000), ("ep",))
-    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 440_000, "the producer's clock is ahead"
-    assert piece.since_ms(job, endpoint()) == 8_940_000
-    piece.want(event(key="k"), record(1, 400_000), ("ep",))
-    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 340_000
-    piece.want(event(key="k"), record(2, -1), ("ep",))
-    assert piece.since_ms(job, endpoint(suspensions=(hold,))) == 0
+    chunk = EventChunk()
+    chunk.add_event(event(key="k"), record(0, 9_000_000), ("ep",))
+    assert chunk.since_ms(job, endpoint(suspensions=(hold,))) == 440_000, "the producer's clock is ahead"
+    assert chunk.since_ms(job, endpoint()) == 8_940_000
+    chunk.add_event(event(key="k"), record(1, 400_000), ("ep",))
+    assert chunk.since_ms(job, endpoint(suspensions=(hold,))) == 340_000
+    chunk.add_event(event(key="k"), record(2, -1), ("ep",))
+    assert chunk.since_ms(job, endpoint(suspensions=(hold,))) == 0
 
 
 def test_a_span_is_looked_for_from_an_hour_before_its_first_event_on() -> None:
-    piece = EventChunk("missing")
-    piece.want(event(), record(0, 9_000_000), ("ep",))
-    assert piece.since_ms(replay(), None) == 5_400_000, "producers' clocks may be ahead"
+    chunk = EventChunk("missing")
+    chunk.add_event(event(), record(0, 9_000_000), ("ep",))
+    assert chunk.since_ms(replay(), None) == 5_400_000, "producers' clocks may be ahead"

@@ -1,7 +1,7 @@
-"""The replay role: what a pause has held back, what a disabled endpoint has missed, or a span of time once more.
+"""The replay role: delivers what a pause has parked, what a disabled endpoint has missed, or a time range again.
 
-One process of many is the worker (a consumer group elects it). It works on some replays at a time and tells the
-registry how far each is, so that another process goes on there after a crash. The decisions are in
+A consumer group elects one process as the worker. It works on several replays at a time and reports the progress of
+each to the registry, so that another process continues there after a crash. Which replays it works on is decided in
 roles/replay/eligibility.py.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import structlog
 
@@ -24,81 +24,81 @@ from app.roles.replay import eligibility
 from app.roles.replay.role.appender import PacedAppender, ReplayContext, StopReplay
 from app.roles.replay.role.parked_replay import ParkedReplay
 from app.roles.replay.role.range_replay import RangeReplay
-from app.roles.replay.role.selector import LOOK_S, POLL_MS
+from app.roles.replay.role.selector import CHECK_S, POLL_MS
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
-#: replays worked on at once
+#: replays worked on at the same time
 _AT_ONCE = 8
-#: then a replay makes room for one that waits
-_TURN_S = 30.0
+#: seconds after which a replay makes room for one that waits
+_RUN_S = 30.0
 _AFTER_FAILURE_S = 5.0
-#: what a crash repeats is what this time brings
+#: seconds between two reports; after a crash the deliveries of that time are repeated
 _REPORT_S = 0.25
 _STOP_S = 4.0
-#: to say where it stopped
-_FAREWELL_S = 1.0
+#: seconds for the last report of a run that is cancelled
+_LAST_REPORT_S = 1.0
 
 
 class ReplayRole:
     """One candidate for the worker."""
 
-    def __init__(self, source: GroupConsumer, around: ReplayContext) -> None:
-        """`source` is a member of a group whose only partition names the worker; nothing is read of it."""
+    def __init__(self, source: GroupConsumer, context: ReplayContext) -> None:
+        """`source` is a member of the group that elects the worker: the owner of partition 0. It reads nothing."""
         self._source = source
-        self._around = around
+        self._context = context
         self._joined = False
-        self._chosen = False
-        self._turns: dict[str, ReplayRun] = {}
-        #: the directory's position when it was looked through
-        self._looked = -1
+        self._elected = False
+        self._runs: dict[str, ReplayRun] = {}
+        #: the directory's position when replays were scheduled last; -1: schedule again
+        self._scheduled_at = -1
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        #: what the directory may not know yet
+        #: replays that have ended, although the directory may not show it yet
         self._ended: set[str] = set()
-        #: between two turns
-        self._parked: dict[str, PacedAppender] = {}
-        #: when a replay was begun last, for turns
+        #: appenders of replays between two runs
+        self._waiting: dict[str, PacedAppender] = {}
+        #: replay → when its last run began, in seconds of the monotonic clock
         self._begun: dict[str, float] = {}
 
     def ready(self) -> str | None:
-        """None once this process has joined; whether it or another one works, replays go on."""
+        """None once this process has joined the group, even if another one is the worker; else why not."""
         return None if self._joined else "joining the workers of replays"
 
     def report(self) -> RoleReport:
-        """For the watchdog: it has no log to finish; its jobs wait for receivers, and begin again where they fail."""
+        """Nothing for the watchdog: runs wait for receivers, and begin again after a failure."""
         return RoleReport()
 
     async def run(self) -> None:
-        """Work until cancelled; raises what a fresh instance may repair."""
+        """Work until cancelled. Raises errors that a fresh instance may not have."""
         await self._source.start(self)
         self._joined = True
         try:
             while True:
-                await self._source.poll(timeout_ms=POLL_MS)  # brings errors of the group to light, once a second
+                await self._source.poll(timeout_ms=POLL_MS)  # raises errors of the group, once a second
                 self._collect()
-                position = self._around.feed.position
-                if self._chosen and (self._tasks or self._looked != position):
-                    self._looked = position
-                    self._steer()
+                position = self._context.feed.position
+                if self._elected and (self._tasks or self._scheduled_at != position):
+                    self._scheduled_at = position
+                    self._schedule()
         finally:
             self._joined = False
-            await asyncio.gather(self._drop(), self._source.stop(), self._around.reader.close())
+            await asyncio.gather(self._drop(), self._source.stop(), self._context.reader.close())
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.consumer.RebalanceListener`."""
         if any(place[1] == 0 for place in places):
-            self._chosen = True
+            self._elected = True
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Stop at once: another process goes on where the registry says."""
+        """Stop at once: another process continues at the progress in the registry."""
         if any(place[1] == 0 for place in places):
-            self._chosen = False
+            self._elected = False
             await self._drop()
 
     async def _drop(self) -> None:
         tasks = list(self._tasks.values())
-        self._tasks, self._turns = {}, {}
-        self._ended, self._parked, self._begun, self._looked = set(), {}, {}, -1
+        self._tasks, self._runs = {}, {}
+        self._ended, self._waiting, self._begun, self._scheduled_at = set(), {}, {}, -1
         for task in tasks:
             task.cancel()
         if tasks:
@@ -108,25 +108,25 @@ class ReplayRole:
     def _collect(self) -> None:
         for replay_id in [each for each, task in self._tasks.items() if task.done()]:
             task = self._tasks.pop(replay_id)
-            del self._turns[replay_id]
-            self._looked = -1
+            del self._runs[replay_id]
+            self._scheduled_at = -1
             if not task.cancelled():
                 task.result()
 
-    def _steer(self) -> None:
-        """Begin what may be begun, end what is no longer wanted."""
-        replays = self._around.feed.directory.replays
+    def _schedule(self) -> None:
+        """Begin runs of workable replays, and cancel those of replays that were cancelled or removed."""
+        replays = self._context.feed.directory.replays
         open_ids = {each.id for each in replays.values() if each.state in ("pending", "running")}
-        kept = open_ids | {each.id for each in replays.values() if each.state == "paused"}
+        existing = open_ids | {each.id for each in replays.values() if each.state == "paused"}
         for replay_id, task in self._tasks.items():
-            if replay_id not in kept:
+            if replay_id not in existing:
                 task.cancel()
-        self._ended &= kept
-        self._parked = {each: said for each, said in self._parked.items() if each in kept}
-        self._begun = {each: moment for each, moment in self._begun.items() if each in open_ids}
+        self._ended &= existing
+        self._waiting = {each: appender for each, appender in self._waiting.items() if each in existing}
+        self._begun = {each: at_s for each, at_s in self._begun.items() if each in open_ids}
         waiting = [
             each
-            for each in eligibility.workable(self._around.feed.directory, self._ended)
+            for each in eligibility.workable(self._context.feed.directory, self._ended)
             if each.id not in self._tasks
         ]
         waiting.sort(key=lambda each: self._begun.get(each.id, 0.0))
@@ -137,101 +137,106 @@ class ReplayRole:
             self._make_room(left)
 
     def _begin(self, replay: Replay) -> None:
-        self._begun[replay.id] = self._around.clock.monotonic()
-        turn = self._turns[replay.id] = ReplayRun(self._parked.get(replay.id) or PacedAppender(replay, self._around))
-        self._tasks[replay.id] = asyncio.create_task(self._keep(turn), name=replay.id)
+        self._begun[replay.id] = self._context.clock.monotonic()
+        run = self._runs[replay.id] = ReplayRun(self._waiting.get(replay.id) or PacedAppender(replay, self._context))
+        self._tasks[replay.id] = asyncio.create_task(self._work_on(run), name=replay.id)
 
     def _make_room(self, wanted: int) -> None:
-        """The one that has been appending longest has had its turn."""
-        if sum(turn.giving.yielding for turn in self._turns.values()) >= wanted:
+        """Ask the run that has been appending longest to yield, once it has had its time."""
+        if sum(run.appender.yielding for run in self._runs.values()) >= wanted:
             return
-        now_s = self._around.clock.monotonic()
-        since = {turn.giving.since: turn.giving for turn in self._turns.values() if not turn.giving.yielding}
-        oldest = min((moment for moment in since if moment is not None), default=now_s)
-        if now_s - oldest >= _TURN_S:
+        now_s = self._context.clock.monotonic()
+        since = {run.appender.since: run.appender for run in self._runs.values() if not run.appender.yielding}
+        oldest = min((at_s for at_s in since if at_s is not None), default=now_s)
+        if now_s - oldest >= _RUN_S:
             since[oldest].yielding = True
 
-    async def _keep(self, turn: ReplayRun) -> None:
-        """Work on one replay; a failure does not touch the others."""
+    async def _work_on(self, run: ReplayRun) -> None:
+        """Work on one replay until its run ends. A failure repeats the run and does not affect others."""
         while True:
             try:
-                ended = await turn.run()
+                ended = await run.run()
             except HookstreamError as error:
-                log.warning("replay.failed", replay=turn.id, error=str(error), again_in_s=_AFTER_FAILURE_S)
-                await self._around.clock.sleep(_AFTER_FAILURE_S)
+                logger.warning("replay.failed", replay=run.id, error=str(error), again_in_s=_AFTER_FAILURE_S)
+                await self._context.clock.sleep(_AFTER_FAILURE_S)
                 continue
             if ended:
-                self._ended.add(turn.id)
+                self._ended.add(run.id)
             else:
-                self._parked[turn.id] = turn.giving
+                self._waiting[run.id] = run.appender
             return
 
 
 class ReplayRun:
-    """One turn of work on one replay."""
+    """One run: work on a replay until it ends or yields."""
 
-    def __init__(self, giving: PacedAppender) -> None:
-        self.id = giving.replay.id
-        self.giving = giving
-        self._clock = giving.around.clock
+    def __init__(self, appender: PacedAppender) -> None:
+        self.id = appender.replay.id
+        self.appender = appender
+        self._clock = appender.context.clock
 
     def progress(self, state: Literal["running", "done"]) -> AdvanceReplay:
-        """What the registry is told."""
-        done, sent, parked, skipped = self.giving.told()
+        """The command that reports the progress."""
+        done, sent, parked, skipped = self.appender.progress()
         return AdvanceReplay(self.id, done, sent, state, parked, skipped)
 
     async def run(self) -> bool:
-        """Until there is nothing to do now; False: there will be later. Raises a `HookstreamError` to begin again."""
-        giving = self.giving
-        async with giving.around.commands() as commands:
+        """Work until the replay has ended (True), or has to wait (False). Raises `HookstreamError` to begin again."""
+        appender = self.appender
+        async with appender.context.commands() as commands:
             why: Literal["done", "over", "parked"] = "done"
             try:
-                giving.look()
-                log.info(
-                    "replay.begun", replay=self.id, reason=giving.replay.reason, endpoint=giving.replay.endpoint_id
+                appender.check_still_wanted()
+                logger.info(
+                    "replay.begun", replay=self.id, reason=appender.replay.reason, endpoint=appender.replay.endpoint_id
                 )
-                await giving.prepare()
-                work = ParkedReplay(giving) if giving.replay.reason == "resume" else RangeReplay(giving)
-                await _first(work.run(), giving.tail(), self._report(commands))
-            except StopReplay as leave:
-                why = leave.why
+                await appender.prepare()
+                work = ParkedReplay(appender) if appender.replay.reason == "resume" else RangeReplay(appender)
+                await _first(work.run(), appender.tail(), self._report(commands))
+            except StopReplay as stop:
+                why = stop.why
             except asyncio.CancelledError:
                 try:
-                    async with asyncio.timeout(_FAREWELL_S):
-                        await self._tell(commands, "running")
+                    async with asyncio.timeout(_LAST_REPORT_S):
+                        await self._send_progress(commands, "running")
                 except TimeoutError:
-                    pass  # then the next worker repeats a second's deliveries
+                    pass  # the next worker repeats the deliveries since the last report
                 raise
-            log.info("replay.ended", replay=self.id, result=why, sent=giving.sent)
-            if why == "parked":
-                await self._tell(commands, "running")
-            elif why == "done":
-                while not await self._tell(commands, "done"):
-                    await self._clock.sleep(LOOK_S)
+            logger.info("replay.ended", replay=self.id, result=why, sent=appender.sent)
+            match why:
+                case "parked":
+                    await self._send_progress(commands, "running")
+                case "done":
+                    while not await self._send_progress(commands, "done"):
+                        await self._clock.sleep(CHECK_S)
+                case "over":
+                    pass
+                case _:
+                    assert_never(why)
             return why != "parked"
 
     async def _report(self, commands: CommandSender) -> None:
-        told: AdvanceReplay | None = None
+        reported: AdvanceReplay | None = None
         while True:
             now = self.progress("running")
-            if now != told and await self._tell(commands, "running"):
-                told = now
+            if now != reported and await self._send_progress(commands, "running"):
+                reported = now
             await self._clock.sleep(_REPORT_S)
-            await self.giving.progressed()
+            await self.appender.wait_for_appends()
 
-    async def _tell(self, commands: CommandSender, state: Literal["running", "done"]) -> bool:
+    async def _send_progress(self, commands: CommandSender, state: Literal["running", "done"]) -> bool:
         try:
             await commands.call(self.progress(state), entity=f"replay/{self.id}")
         except CommandRefused as error:
-            log.info("replay.refused", replay=self.id, error=error.detail)
+            logger.info("replay.refused", replay=self.id, error=error.detail)
         except Unavailable as error:
-            log.warning("replay.untold", replay=self.id, error=str(error))
+            logger.warning("replay.progress_not_sent", replay=self.id, error=str(error))
             return False
         return True
 
 
 async def _first(work: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:
-    """Run until `work` ends or one of the others fails; then end them all."""
+    """Run all until `work` ends or one of the others fails; then cancel the rest."""
     tasks = [asyncio.create_task(each) for each in (work, *beside)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

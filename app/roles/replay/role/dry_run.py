@@ -1,4 +1,4 @@
-"""Count what a replay would deliver, and deliver nothing."""
+"""Dry runs: count what a replay would deliver, without delivering it."""
 
 from __future__ import annotations
 
@@ -11,71 +11,71 @@ from app.roles.replay import eligibility
 from app.roles.replay.role.selector import EventSelector, ReplaySources
 from app.roles.replay.selection import EventChunk
 
-#: trial runs at once: each holds a piece in memory
+#: dry runs at the same time: each has a chunk in memory
 _AT_ONCE = 2
 
 
 class DryRun:
-    """`app.ports.history.ReplayEstimator`: the same choice as the work itself."""
+    """`app.ports.history.ReplayEstimator`, with the same selection as the replay itself."""
 
-    def __init__(self, archive: ReplaySources) -> None:
-        self._archive = archive
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, sources: ReplaySources) -> None:
+        self._sources = sources
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:
         """See `app.ports.history.ReplayEstimator`."""
-        trial = _Trial(replay, self._archive)
-        async with self._turn:
-            work = asyncio.create_task(trial.run())
-            late = asyncio.create_task(self._archive.clock.sleep(within_s))
+        estimate = _Estimate(replay, self._sources)
+        async with self._slots:
+            work = asyncio.create_task(estimate.run())
+            late = asyncio.create_task(self._sources.clock.sleep(within_s))
             try:
                 await asyncio.wait([work, late], return_when=asyncio.FIRST_COMPLETED)
-                trial.counts.complete = work.done()
+                estimate.counts.complete = work.done()
             finally:
                 work.cancel()
                 late.cancel()
                 await asyncio.gather(work, late, return_exceptions=True)
-        if trial.counts.complete:
+        if estimate.counts.complete:
             work.result()
-        return trial.counts
+        return estimate.counts
 
 
-class _Trial:
-    def __init__(self, replay: Replay, archive: ReplaySources) -> None:
+class _Estimate:
+    def __init__(self, replay: Replay, sources: ReplaySources) -> None:
         self._replay = replay
-        self._archive = archive
-        self._selecting = EventSelector(replay, archive, _go_on)
-        self._found: Counter[str] = Counter()
+        self._sources = sources
+        self._selector = EventSelector(replay, sources, _never_stop)
+        self._counts: Counter[str] = Counter()
         self.counts = ReplayEstimate()
 
     async def run(self) -> None:
-        ends, begins = await self._selecting.present(self._replay.end), dict(self._replay.begin)
-        await self._selecting.until_fanned_out(begins, ends)
+        ends, begins = await self._selector.present(self._replay.end), dict(self._replay.begin)
+        await self._selector.until_fanned_out(begins, ends)
         while begins := {number: begin for number, begin in begins.items() if begin < ends[number]}:
-            piece, until = await self._selecting.survey(begins, ends)
-            if piece.size:
-                await self._count(piece, begins, until)
+            chunk, until = await self._selector.survey(begins, ends)
+            if chunk.size:
+                await self._count(chunk, begins, until)
             self.counts.read |= until
-            self.counts.endpoints = dict(sorted(self._found.items()))
+            self.counts.endpoints = dict(sorted(self._counts.items()))
             begins = until
 
-    async def _count(self, piece: EventChunk, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
-        stretch = await self._selecting.stretch(begins, until)
+    async def _count(self, chunk: EventChunk, begins: Mapping[int, int], until: Mapping[int, int]) -> None:
+        merged = await self._selector.open_range(begins, until)
         try:
-            while (record := await stretch.next()) is not None:
-                event = self._selecting.event_of(record)
-                if event is not None and piece.decided(event, record)[0]:
-                    for endpoint_id in piece.chosen(event, record):
+            while (record := await merged.next()) is not None:
+                event = self._selector.event_of(record)
+                if event is not None and chunk.decided(event, record)[0]:
+                    for endpoint_id in chunk.selected(event, record):
                         self._one(endpoint_id)
         finally:
-            await stretch.close()
+            await merged.close()
 
     def _one(self, endpoint_id: str) -> None:
-        if eligibility.fate(self._archive.directory.endpoint(endpoint_id)) == "skip":
+        if eligibility.route_of(self._sources.directory.endpoint(endpoint_id)) == "skip":
             self.counts.skipped += 1
         else:
-            self._found[endpoint_id] += 1
+            self._counts[endpoint_id] += 1
 
 
-def _go_on() -> None:
-    """Nothing ends a trial but its time."""
+def _never_stop() -> None:
+    """A dry run is ended only by its time limit."""
