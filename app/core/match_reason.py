@@ -1,4 +1,4 @@
-"""Why an endpoint got an event or did not, judged by what the registry says of the endpoint now."""
+"""Why an endpoint received an event or did not, judged by the endpoint's current entry in the registry."""
 
 from __future__ import annotations
 
@@ -8,34 +8,46 @@ from typing import Literal
 from app.core.model.endpoint import Endpoint
 
 MatchReason = Literal[
-    "matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "pending", "removed"
+    "matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "rejected", "pending", "removed"
 ]
 
+#: why fan-out dropped an event
+DropReason = Literal["rejected", "duplicate"]
+
 EXPLANATIONS: dict[MatchReason, str] = {
-    "matched": "It is subscribed to the event's type: there is a delivery.",
-    "not_subscribed": "Its subscription does not include the event's type.",
-    "created_later": "It was registered after the event was accepted; a replay can deliver it.",
-    "disabled": "It was disabled when the event came; recover or a replay can deliver it.",
-    "paused": "It was paused when the event came: the event follows after the resume.",
-    "duplicate": "The event was dropped, since its idempotency key had been seen before.",
-    "pending": "It is subscribed to the event's type, and nothing is known of an attempt yet.",
-    "removed": "The endpoint was removed after it got the event.",
+    "matched": "The endpoint subscribes to the event's type and has a delivery of the event.",
+    "not_subscribed": "The endpoint does not subscribe to the event's type.",
+    "created_later": "The endpoint was created after the event was accepted. A replay can deliver the event.",
+    "disabled": "The endpoint was disabled when the event was accepted. Recovery or a replay can deliver the event.",
+    "paused": "The endpoint was paused when the event was accepted. The event is delivered after it is resumed.",
+    "duplicate": "The event was dropped as a duplicate: an event with the same idempotency key was accepted before.",
+    "rejected": "The event was rejected: no endpoint receives it.",
+    "pending": "The endpoint subscribes to the event's type. Its delivery has not been recorded yet.",
+    "removed": "The endpoint was deleted after it had received the event.",
 }
 
 
 def why(
-    endpoint: Endpoint, matched: Collection[str], *, at: tuple[int, int] | None, accepted_ms: int, duplicate: bool
+    endpoint: Endpoint,
+    matched: Collection[str],
+    *,
+    at: tuple[int, int] | None,
+    accepted_ms: int,
+    dropped: DropReason | None = None,
 ) -> MatchReason:
-    """Of an endpoint without a delivery. `matched` has the ids of those whose subscription includes the type now; `at`
-    is the event's partition and offset in events.raw (None: not known, then the
-    endpoint's status decides).
+    """The reason for an endpoint without a delivery.
+
+    `matched` has the ids of the endpoints that subscribe to the type now; `at` is the event's partition and offset in
+    events.raw (None: unknown, then the endpoint's status decides); `dropped` is why fan-out dropped the event.
     """
+    if dropped == "rejected":
+        return "rejected"
     if endpoint.id not in matched:
         return "not_subscribed"
     if endpoint.created_at_ms > accepted_ms:
         return "created_later"
-    if duplicate:
-        return "duplicate"
+    if dropped is not None:
+        return dropped
     if at is None:
         return "pending" if endpoint.status == "active" else endpoint.status
     for suspension in reversed(endpoint.suspensions):

@@ -19,9 +19,8 @@ from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import ApiKey
-from app.core.readmodel.rows import AttemptRow, DeliveryRow
+from app.core.readmodel.rows import AttemptRow, DeliveryRow, EventRow
 from app.core.records import delivery as delivery_record
-from app.core.records import duplicate as duplicate_record
 from app.core.records.command import Command, CommandAction, CommandReply
 from app.core.records.headers import RecordHeader
 from app.core.records.registry import apply, encode
@@ -178,22 +177,21 @@ class Stage:
         )
         self.reads.tries.setdefault(row.id, []).append(msgspec.structs.replace(made, **fields))
 
-    def duplicate(self, event: MemoryRecord, first: MemoryRecord) -> None:
-        """Fan-out has told that an event was dropped."""
-        said = duplicate_record.DuplicateNotice(
-            tenant="acme",
-            mode="live",
-            idempotency_key="k",
-            event_id=json.loads(event.value or b"")["id"],
-            topic=TopicName.EVENTS_RAW,
+    def indexed(self, event: MemoryRecord, **fields: Any) -> EventRow:
+        """The event's row in the index, without deliveries unless the fields say otherwise."""
+        made = EventRow(
             partition=event.partition,
             offset=event.offset,
-            timestamp_ms=event.timestamp,
-            first_partition=first.partition,
-            first_offset=first.offset,
-            first_timestamp_ms=first.timestamp,
+            at_ms=event.timestamp,
+            tenant="acme",
+            mode="live",
+            event_id=json.loads(event.value or b"")["id"],
+            event_type="a.b",
+            result="unmatched",
         )
-        self.log.put(TopicName.EVENTS_DUPLICATES, value=b"", headers=duplicate_record.write(said))
+        row = msgspec.structs.replace(made, **fields)
+        self.reads.index.append(row)
+        return row
 
     def aside(self, row: DeliveryRow, **fields: Any) -> Delivery:
         """The row's record in deliveries.dead."""

@@ -9,6 +9,7 @@ import pytest
 
 from app.api.handlers import event_payloads, event_trace
 from app.api.problems import ApiError
+from app.api.server.authentication import OPERATOR
 from app.core.model.endpoint import Suspension
 from app.core.topics.names import TopicName
 from tests.api.read_stage import Stage
@@ -102,23 +103,6 @@ async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
     assert await stage.refused("events.get", of="e9", since="1h", after="x") == (400, "invalid_query")
 
 
-async def test_a_duplicate_is_looked_for_behind_many_others_and_doubt_is_said(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage.endpoint()
-    spot = stage.event("e1", partition=1)
-    monkeypatch.setattr(event_trace, "_DUPLICATES", 5)
-    for _ in range(20):
-        stage.log.put(TopicName.EVENTS_DUPLICATES, value=b"", partition=1)
-    monkeypatch.setattr(event_payloads, "_POLLED", 2)
-    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
-    (told,) = [each for each in found["endpoints"] if each["why"] == "pending"]
-    assert "dropped as a duplicate is not known" in told["explanation"]
-    monkeypatch.setattr(event_trace, "_DUPLICATES", 50)
-    found = await stage.ask("events.get", of="e1", partition="1", offset=str(spot.offset))
-    assert not any("is not known" in each["explanation"] for each in found["endpoints"])
-
-
 @pytest.mark.parametrize(
     "query", [{"partition": "1"}, {"offset": "1"}, {"partition": "x", "offset": "1"}, {"since": "x"}, {"since": ""}]
 )
@@ -127,13 +111,66 @@ async def test_a_place_that_is_none_is_refused(stage: Stage, query: dict[str, st
     assert await stage.refused("events.get", of="e1", **query) == (400, "invalid_query")
 
 
+async def test_the_index_finds_an_event_without_deliveries(stage: Stage) -> None:
+    stage.endpoint(events=("c.d", "x.*"))
+    stage.indexed(stage.event("e1", partition=1))
+    found = await stage.ask("events.get", of="e1")
+    assert (found["partition"], found["offset"], found["data"]) == (1, 0, {"n": 1})
+    assert (found["outcome"], found["tenant"], found["mode"]) == ("unmatched", "acme", "live")
+    assert why(found) == {"ep": "not_subscribed"}
+    assert "subscribes to c.d, x.*, which does not include a.b" in found["endpoints"][0]["explanation"]
+
+
 async def test_a_duplicate_names_the_record_that_was_delivered(stage: Stage) -> None:
     first, again = stage.event("e1", idempotency_key="k"), stage.event("e2", idempotency_key="k")
     stage.row(first)
-    stage.duplicate(again, first)
-    found = await stage.ask("events.get", of="e2", partition="0", offset="1")
+    stage.indexed(again, result="duplicate", first=(0, 0), first_ms=first.timestamp)
+    found = await stage.ask("events.get", of="e2")
     assert (found["duplicate_of"]["partition"], found["duplicate_of"]["offset"]) == (0, 0)
-    assert why(found) == {"ep": "duplicate"}
+    assert why(found) == {"ep": "duplicate"} and found["outcome"] == "duplicate"
+
+
+async def test_of_several_records_with_one_id_the_accepted_one_is_shown(stage: Stage) -> None:
+    stage.endpoint(events=("c.d",))
+    first, again = stage.event("e1"), stage.event("e1")
+    stage.indexed(first)
+    stage.indexed(again, result="duplicate", first=(0, 0), at_ms=first.timestamp + 1)
+    found = await stage.ask("events.get", of="e1")
+    assert (found["offset"], found["outcome"], found["duplicate_of"]) == (0, "unmatched", None)
+    assert (await stage.ask("events.get", of="e1", partition="0", offset="1"))["outcome"] == "duplicate"
+
+
+async def test_a_rejected_event_says_why(stage: Stage) -> None:
+    bad = stage.event("e1", created_at="yesterday")
+    stage.indexed(bad, result="rejected", reason="bad_created_at", detail="it is no time")
+    found = await stage.ask("events.get", of="e1")
+    assert (found["outcome"], found["reason"], found["detail"]) == ("rejected", "bad_created_at", "it is no time")
+    assert found["data"] is None and "not a valid event" in found["data_note"]
+    assert why(found) == {"ep": "rejected"}
+
+
+async def test_the_operator_finds_an_event_of_any_tenant_by_its_id(stage: Stage) -> None:
+    row = stage.row(stage.event("e1"), state="delivered")
+    stage.indexed(stage.event("e1"), result="matched", offset=0)
+    found = await stage.ask("events.get", of="e1", caller=OPERATOR)
+    assert (found["tenant"], found["endpoints"][0]["delivery"]) == ("acme", row.id)
+    stage.indexed(stage.event("typo", tenant="nobody"), tenant="nobody")
+    found = await stage.ask("events.get", of="typo", caller=OPERATOR)
+    assert (found["tenant"], found["outcome"], found["endpoints"]) == ("nobody", "unmatched", [])
+    stage.indexed(stage.event("bad", tenant="?"), tenant="", mode="", result="rejected", reason="bad_tenant")
+    found = await stage.ask("events.get", of="bad", caller=OPERATOR)
+    assert (found["tenant"], found["mode"], found["reason"]) == (None, None, "bad_tenant")
+    assert await stage.refused("events.get", of="bad") == (404, "not_found")
+    assert await stage.refused("events.get", of="none", caller=OPERATOR) == (404, "not_found")
+
+
+async def test_an_id_of_several_tenants_is_not_guessed(stage: Stage) -> None:
+    stage.indexed(stage.event("e1"))
+    stage.indexed(stage.event("e1", tenant="other", partition=1), tenant="other")
+    assert await stage.refused("events.get", of="e1", caller=OPERATOR) == (409, "conflict")
+    found = await stage.ask("events.get", of="e1", caller=OPERATOR, partition="1", offset="0")
+    assert found["tenant"] == "other"
+    assert (await stage.ask("events.get", of="e1"))["tenant"] == "acme"
 
 
 async def test_a_second_record_with_the_same_id_is_told_apart_by_its_place(stage: Stage) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from app.api.contract.fields import Input
 from app.api.contract.webhooks import TestTiming
-from app.core.match_reason import MatchReason
 from app.core.model.delivery import ManualAction
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
@@ -162,51 +161,3 @@ class BulkRetryOut(msgspec.Struct, frozen=True, kw_only=True):
     skipped: dict[str, int]
     #: give it as `cursor` to go on with those that match beyond `limit`; null: that was all
     next_cursor: str | None
-
-
-class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one endpoint received an event or did not."""
-
-    endpoint: str
-    #: null: the endpoint is removed
-    url: str | None
-    #: why it got the event or did not; judged by what the endpoint is now
-    why: MatchReason
-    explanation: str
-    #: its delivery; null: there is none
-    delivery: str | None
-    state: DeliveryState | None
-    #: the replay that made the delivery
-    replay: str | None
-
-
-class DuplicateOf(msgspec.Struct, frozen=True, kw_only=True):
-    """The record with the same idempotency key that was accepted first."""
-
-    partition: int
-    offset: int
-    accepted_at: str | None
-
-
-class EventOut(msgspec.Struct, frozen=True, kw_only=True):
-    """An event, and its outcome for each endpoint."""
-
-    id: str
-    type: str
-    mode: Mode
-    #: as the producer says, where that is still known
-    created_at: str | None
-    #: when it was appended
-    accepted_at: str | None
-    ordering_key: str | None
-    #: where it is in events.raw; null: not known
-    partition: int | None
-    offset: int | None
-    #: its data, while Kafka keeps it
-    data: Any
-    #: why there is no data
-    data_note: str | None
-    #: it was dropped since its idempotency key had been seen; null: it was not, as far as is known
-    duplicate_of: DuplicateOf | None
-    #: every endpoint of the tenant and mode, and removed ones that have a delivery
-    endpoints: list[EventEndpoint]

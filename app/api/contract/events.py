@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from app.api.contract.deliveries import DuplicateOf
 from app.api.contract.fields import Description, Input, Key, TypeName
 from app.core import limits
+from app.core.match_reason import MatchReason
 from app.core.model.event import Mode
+from app.core.readmodel.rows import DeliveryState
 
 
 class EventIn(Input, frozen=True, kw_only=True):
@@ -36,6 +37,14 @@ class EventsAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """The events were appended to `events.raw`, in this order."""
 
     data: list[EventAccepted]
+
+
+class DuplicateOf(msgspec.Struct, frozen=True, kw_only=True):
+    """The record with the same idempotency key that was accepted first."""
+
+    partition: int
+    offset: int
+    accepted_at: str | None
 
 
 #: matched: it has deliveries; pending: an endpoint waits for its delivery; unmatched: no endpoint receives it;
@@ -68,6 +77,53 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     tenant_known: bool
     #: false: the type is in no catalogue and is not one of the tenant's own
     type_known: bool
+
+
+class EventEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one endpoint received an event or did not."""
+
+    endpoint: str
+    #: null: the endpoint is removed
+    url: str | None
+    #: judged by the endpoint's current settings
+    why: MatchReason
+    explanation: str
+    #: its delivery; null: there is none
+    delivery: str | None
+    state: DeliveryState | None
+    #: the replay that created the delivery
+    replay: str | None
+
+
+class EventOut(msgspec.Struct, frozen=True, kw_only=True):
+    """An event, and its outcome for each endpoint."""
+
+    id: str
+    #: null: the record has none that can be read
+    type: str | None
+    tenant: str | None
+    mode: Mode | None
+    #: null: the index does not have the event yet
+    outcome: EventOutcome | None
+    #: why it was rejected: a code such as `bad_type`, and one sentence
+    reason: str | None
+    detail: str | None
+    #: set by the producer, while Kafka keeps the event
+    created_at: str | None
+    #: the record's timestamp
+    accepted_at: str | None
+    ordering_key: str | None
+    #: coordinates in `events.raw`; null: unknown
+    partition: int | None
+    offset: int | None
+    #: its data, while Kafka keeps the event
+    data: Any
+    #: why there is no data
+    data_note: str | None
+    #: the record that was accepted in its place; null: it was not dropped as a duplicate, as far as is known
+    duplicate_of: DuplicateOf | None
+    #: every endpoint of the tenant and mode, and deleted ones that have a delivery
+    endpoints: list[EventEndpoint]
 
 
 class EventTypeIn(Input, frozen=True, kw_only=True):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import cast, get_args
 
-from app.api.contract.deliveries import DuplicateOf
-from app.api.contract.events import EventOutcome, EventSummary
+from app.api.contract.events import DuplicateOf, EventOutcome, EventSummary
 from app.api.contract.fields import PageOut
 from app.api.handlers.delivery_filters import BadFilter, is_name, moment, type_pattern
 from app.api.problems import ApiError
@@ -38,27 +37,30 @@ async def page(api: ApiServices, call: ApiRequest) -> PageOut:
 
 def summary(api: ApiServices, row: EventRow) -> EventSummary:
     """An entry of the list."""
-    outcome = outcome_of(api, row)
-    duplicate = None
-    if row.first is not None:
-        accepted_at = None if row.first_ms is None else iso(row.first_ms)
-        duplicate = DuplicateOf(partition=row.first[0], offset=row.first[1], accepted_at=accepted_at)
     return EventSummary(
         id=row.event_id or None,
         type=row.event_type or None,
         tenant=row.tenant or None,
         mode=row.mode or None,
         accepted_at=iso(row.at_ms),
-        outcome=outcome,
+        outcome=outcome_of(api, row),
         reason=row.reason,
         detail=row.detail,
-        duplicate_of=duplicate,
+        duplicate_of=duplicate_of(row),
         ordering_key=row.ordering_key,
         partition=row.partition,
         offset=row.offset,
         tenant_known=row.tenant in api.feed.directory.tenants,
         type_known=_type_is_known(api, row),
     )
+
+
+def duplicate_of(row: EventRow) -> DuplicateOf | None:
+    """The record that a duplicate repeats."""
+    if row.first is None:
+        return None
+    accepted_at = None if row.first_ms is None else iso(row.first_ms)
+    return DuplicateOf(partition=row.first[0], offset=row.first[1], accepted_at=accepted_at)
 
 
 def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
@@ -72,7 +74,7 @@ def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
     matched = {endpoint.id for endpoint in endpoints}
     at = row.partition, row.offset
     for endpoint in endpoints:
-        if match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms, duplicate=False) in ("pending", "paused"):
+        if match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms) in ("pending", "paused"):
             return "pending"
     return "unmatched"
 

@@ -30,6 +30,7 @@ _SEARCH_S = 15.0
 _DEAD_SEARCHED = 50_000
 
 UNKNOWN = "it is not known where the event is in Kafka"
+REJECTED = "the record is not a valid event; `hookstream events rejected` shows where it is"
 GONE = "Kafka keeps the event no longer (retention of events.raw)"
 
 

@@ -1,28 +1,28 @@
-"""One event, and why each endpoint of its tenant and mode got it or did not.
+"""One event, and why each endpoint of its tenant and mode received it or did not.
 
-An event is found by its deliveries, which the read model knows, or by its place in events.raw, if the caller names it.
-An event without deliveries is not indexed: with `since`, the newest part of events.raw is looked through for it.
+An event is looked up in the index of events. One that the index does not have yet is found by its deliveries, by its
+coordinates if the caller names them, or, with `since`, by a search through the newest part of events.raw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from app.api.contract.deliveries import DuplicateOf, EventEndpoint, EventOut
-from app.api.handlers import event_payloads
+from app.api.contract.events import DuplicateOf, EventEndpoint, EventOut, EventOutcome
+from app.api.handlers import event_listing, event_payloads
 from app.api.handlers.delivery_filters import BadFilter, is_name, moment
 from app.api.handlers.event_payloads import Spot
 from app.api.problems import ApiError
-from app.api.request import ApiRequest, ApiServices
+from app.api.request import ApiRequest, ApiServices, Caller
 from app.api.turnstile import Turnstile
 from app.core import match_reason
-from app.core.errors import Defect
+from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.timestamps import iso
-from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
-from app.core.records import duplicate as duplicate_record
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow, EventFilter, EventRow
 from app.core.records.raw_event import data_of
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
@@ -30,9 +30,10 @@ from app.ports.consumer import Record
 #: deliveries of one event that an answer shows
 _SHOWN = 1000
 _PAGE = 100
-#: records that a search looks at
+#: records that a search reads
 _SEARCHED = 50_000
-_DUPLICATES = 50_000
+#: patterns of a subscription that an explanation names
+_PATTERNS = 5
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
@@ -44,38 +45,65 @@ class FoundEvent(msgspec.Struct, frozen=True):
 
     @property
     def spot(self) -> Spot:
-        """Where it is."""
+        """Its coordinates in events.raw."""
         return self.record.partition, self.record.offset
 
 
-async def told(api: ApiServices, call: ApiRequest) -> EventOut:
-    """What is known of the event that a call names; raises `ApiError` 404 and 400."""
-    id_, named, since_ms = call.path["id"], _named(call), _since(api, call)
-    after = _after(call)
-    rows = await _rows(api, call, id_) if is_name(id_) else []
-    first = next((row.source for row in rows if row.source is not None), None)
-    found = await _at(api, call, id_, named or first)
-    if found is None and not rows and named is None and since_ms is not None:
-        found = await _searched(api, call, id_, since_ms, after)
-    if found is None and not rows:
+class _Trace(NamedTuple):
+    """Everything known about one event."""
+
+    id: str
+    #: whose event it is; without a tenant: nobody's
+    owner: Caller
+    #: its row in the index
+    entry: EventRow | None
+    deliveries: Sequence[DeliveryRow]
+    found: FoundEvent | None
+    #: the coordinates of the record that the deliveries come from
+    source: Spot | None
+    #: when that record was accepted
+    source_ms: int | None
+
+    @property
+    def spot(self) -> Spot | None:
+        """The event's coordinates."""
+        if self.found is not None:
+            return self.found.spot
+        return (self.entry.partition, self.entry.offset) if self.entry is not None else self.source
+
+    @property
+    def event_type(self) -> str:
+        """Empty: unknown."""
+        if self.found is not None:
+            return self.found.event.type
+        return self.deliveries[0].event_type if self.deliveries else self.entry.event_type if self.entry else ""
+
+    @property
+    def accepted_ms(self) -> int:
+        """When the event was accepted."""
+        if self.found is not None:
+            return self.found.record.timestamp
+        return self.entry.at_ms if self.entry is not None else self.deliveries[0].created_at_ms
+
+
+async def trace(api: ApiServices, call: ApiRequest) -> EventOut:
+    """The event that a call names. Raises `ApiError` 400, 404, and 409 where the operator must name a tenant."""
+    id_, named, since_ms, after = call.path["id"], _named(call), _since(api, call), _after(call)
+    entries = await _entries(api, call.caller, id_, named)
+    owner = _owner(call.caller, id_, entries)
+    rows = await _deliveries(api, owner, id_) if is_name(id_) and owner.tenant else []
+    source = next((row.source for row in rows if row.source is not None), None)
+    entry = _chosen(entries, named or source)
+    spot = named or source or ((entry.partition, entry.offset) if entry is not None else None)
+    found = await _at(api, owner, id_, spot)
+    if found is None and not rows and entry is None and named is None and since_ms is not None:
+        found = await _searched(api, owner, id_, since_ms, after)
+    if found is None and not rows and entry is None:
         raise _unknown(id_, named)
-    duplicate, doubt = None, None
-    if found is not None and first is not None and found.spot != first:  # two records with one id
-        duplicate = DuplicateOf(partition=first[0], offset=first[1], accepted_at=iso(rows[0].created_at_ms))
-        rows = []
-    elif found is not None and not rows:
-        duplicate, doubt = await _duplicate(api, found)
-    shown = _shown(api, call, id_, rows, found, first, duplicate)
-    return _doubted(shown, doubt) if doubt is not None else shown
-
-
-def _doubted(shown: EventOut, doubt: str) -> EventOut:
-    """Say so where the answer would be another one."""
-    endpoints = [
-        msgspec.structs.replace(each, explanation=f"{each.explanation} {doubt}") if each.why == "pending" else each
-        for each in shown.endpoints
-    ]
-    return msgspec.structs.replace(shown, endpoints=endpoints)
+    traced = _Trace(id_, owner, entry, rows, found, source, rows[0].created_at_ms if rows else None)
+    if source is not None and traced.spot != source:  # another record with the same id
+        traced = traced._replace(deliveries=[])
+    return _shown(api, traced)
 
 
 def _named(call: ApiRequest) -> Spot | None:
@@ -94,7 +122,7 @@ def _after(call: ApiRequest) -> Spot | None:
         return None
     parts = text.split(":")
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        raise ApiError(400, "invalid_query", "after: PARTITION:OFFSET, as a search that did not reach the end says it")
+        raise ApiError(400, "invalid_query", "after: PARTITION:OFFSET, from the response of a search")
     return int(parts[0]), int(parts[1])
 
 
@@ -105,8 +133,40 @@ def _since(api: ApiServices, call: ApiRequest) -> int | None:
         raise ApiError(400, "invalid_query", error.detail) from error
 
 
-async def _rows(api: ApiServices, call: ApiRequest, id_: str) -> list[DeliveryRow]:
-    which = DeliveryFilter(tenant=call.caller.tenant, mode=call.caller.mode, event_id=id_)
+async def _entries(api: ApiServices, caller: Caller, id_: str, named: Spot | None) -> list[EventRow]:
+    """The rows of the index with that id (and at that place), newest first. The operator's are of all tenants."""
+    if not is_name(id_):
+        return []
+    which = EventFilter(event_id=id_)
+    if not caller.operator:
+        which = msgspec.structs.replace(which, tenant=caller.tenant, mode=caller.mode)
+    rows = (await api.reads.events(which, limit=_PAGE)).rows
+    return [row for row in rows if named in (None, (row.partition, row.offset))]
+
+
+def _owner(caller: Caller, id_: str, entries: Sequence[EventRow]) -> Caller:
+    """Whose event it is: the caller's, or for the operator the only tenant that has such an event."""
+    if not caller.operator:
+        return caller
+    owners = sorted({(row.tenant, row.mode) for row in entries})
+    if len(owners) > 1:
+        some = ", ".join(f"{tenant or 'no tenant'} {mode}".strip() for tenant, mode in owners[:10])
+        detail = f"several tenants and modes have an event {id_}: {some}. Name one with Hookstream-Tenant"
+        raise ApiError(409, "conflict", f"{detail} and Hookstream-Mode, or name the partition and offset")
+    tenant, mode = owners[0] if owners else ("", "")
+    return Caller(caller.id, tenant, mode or "live", ("read",), actor=caller.actor)
+
+
+def _chosen(entries: Sequence[EventRow], spot: Spot | None) -> EventRow | None:
+    """The row at these coordinates; without coordinates the oldest that was not dropped, else the newest."""
+    if spot is not None:
+        return next((row for row in entries if (row.partition, row.offset) == spot), None)
+    accepted = [row for row in entries if row.result in ("matched", "unmatched")]
+    return accepted[-1] if accepted else entries[0] if entries else None
+
+
+async def _deliveries(api: ApiServices, owner: Caller, id_: str) -> list[DeliveryRow]:
+    which = DeliveryFilter(tenant=owner.tenant, mode=owner.mode, event_id=id_)
     rows: list[DeliveryRow] = []
     cursor: str | None = None
     while len(rows) < _SHOWN:
@@ -118,35 +178,31 @@ async def _rows(api: ApiServices, call: ApiRequest, id_: str) -> list[DeliveryRo
     return rows
 
 
-async def _at(api: ApiServices, call: ApiRequest, id_: str, spot: Spot | None) -> FoundEvent | None:
-    if spot is None:
-        return None
-    if spot[0] not in await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW)):
+async def _at(api: ApiServices, owner: Caller, id_: str, spot: Spot | None) -> FoundEvent | None:
+    if spot is None or spot[0] not in await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW)):
         return None
     found = (await event_payloads.events_at(api, [spot])).get(spot)
-    return FoundEvent(*found) if found is not None and _is_it(found[0], call, id_) else None
+    return FoundEvent(*found) if found is not None and _is_it(found[0], owner, id_) else None
 
 
-def _is_it(event: Event, call: ApiRequest, id_: str) -> bool:
-    return (event.id, event.tenant, event.mode) == (id_, call.caller.tenant, call.caller.mode)
+def _is_it(event: Event, owner: Caller, id_: str) -> bool:
+    return (event.id, event.tenant, event.mode) == (id_, owner.tenant, owner.mode)
 
 
-async def _searched(
-    api: ApiServices, call: ApiRequest, id_: str, since_ms: int, after: Spot | None
-) -> FoundEvent | None:
+async def _searched(api: ApiServices, owner: Caller, id_: str, since_ms: int, after: Spot | None) -> FoundEvent | None:
     def wanted(record: Record) -> FoundEvent | None:
         event = event_payloads.understood(api, record)
-        return FoundEvent(event, record) if event is not None and _is_it(event, call, id_) else None
+        return FoundEvent(event, record) if event is not None and _is_it(event, owner, id_) else None
 
     topic = api.topics.name(TopicName.EVENTS_RAW)
-    async with _searches.turn(call.caller.tenant):
+    async with _searches.turn(owner.tenant):
         numbers = list(await api.ends.ends(topic))
         seen = await event_payloads.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED, after=after)
     if seen.found is None and seen.after is not None:
         number, offset = seen.after
         detail = (
             f"event {id_} is not among the {seen.read} records that were searched, up to partition {number}, offset "
-            f"{offset} of events.raw. To search on, add &after={number}:{offset} (--after {number}:{offset}); or name "
+            f"{offset} of events.raw. To continue, add &after={number}:{offset} (--after {number}:{offset}), or name "
             "a later time"
         )
         raise ApiError(404, "not_found", detail)
@@ -155,106 +211,118 @@ async def _searched(
 
 def _unknown(id_: str, named: Spot | None) -> ApiError:
     if named is not None:
-        return ApiError(404, "not_found", f"there is no event {id_} at that place, or Kafka keeps it no longer")
+        return ApiError(404, "not_found", f"there is no event {id_} at that place, or Kafka has deleted it")
     return ApiError(
         404,
         "not_found",
-        f"no delivery of an event {id_} is known. An event that no endpoint got is not indexed: name its place in "
-        "events.raw with ?partition=…&offset=…, or look for it with ?since=15m",
+        f"there is no event {id_} in the index. An event is indexed within seconds, and removed with its deliveries. "
+        "Name its partition and offset, or search events.raw with ?since=15m",
     )
 
 
-async def _duplicate(api: ApiServices, found: FoundEvent) -> tuple[DuplicateOf | None, str | None]:
-    """What an event repeats, if it was dropped, and what is not known about that.
-
-    Fan-out writes it to the event's own partition of events.duplicates, in the order of the events.
-    """
-    topic, number = api.topics.name(TopicName.EVENTS_DUPLICATES), found.spot[0]
-
-    def wanted(record: Record) -> DuplicateOf | None:
-        try:
-            said = duplicate_record.read(record.headers)
-        except Defect:
-            return None
-        if (said.partition, said.offset) != found.spot:
-            return None
-        return DuplicateOf(
-            partition=said.first_partition, offset=said.first_offset, accepted_at=iso(said.first_timestamp_ms)
-        )
-
-    since_ms = max(0, found.record.timestamp - 60_000)
-    seen = await event_payloads.search(api, topic, [number], since_ms, wanted, most=_DUPLICATES)
-    if seen.found is not None or seen.after is None:
-        return seen.found, None
-    return None, (
-        f"Whether the event was dropped as a duplicate is not known: it is not among the {seen.read} records of "
-        "events.duplicates that were searched."
-    )
-
-
-def _shown(
-    api: ApiServices,
-    call: ApiRequest,
-    id_: str,
-    rows: Sequence[DeliveryRow],
-    found: FoundEvent | None,
-    first: Spot | None,
-    duplicate: DuplicateOf | None,
-) -> EventOut:
-    spot = found.spot if found is not None else first
-    event_type = found.event.type if found is not None else rows[0].event_type
-    accepted_ms = found.record.timestamp if found is not None else rows[0].created_at_ms
+def _shown(api: ApiServices, traced: _Trace) -> EventOut:
+    entry, found, spot = traced.entry, traced.found, traced.spot
     data: object = None
     if found is not None:
         data = msgspec.Raw(data_of(found.event.body, found.event.format))
+    owner = traced.owner if traced.owner.tenant else None
     return EventOut(
-        id=id_,
-        type=event_type,
-        mode=call.caller.mode,
+        id=traced.id,
+        type=traced.event_type or None,
+        tenant=owner.tenant if owner else None,
+        mode=owner.mode if owner else None,
+        outcome=_outcome(api, traced),
+        reason=entry.reason if entry is not None else None,
+        detail=entry.detail if entry is not None else None,
         created_at=found.event.created_at if found else None,
-        accepted_at=iso(accepted_ms),
-        ordering_key=found.event.ordering_key if found else rows[0].ordering_key,
+        accepted_at=iso(traced.accepted_ms),
+        ordering_key=_ordering_key(traced),
         partition=spot[0] if spot else None,
         offset=spot[1] if spot else None,
         data=data,
-        data_note=None if found is not None else event_payloads.UNKNOWN if spot is None else event_payloads.GONE,
-        duplicate_of=duplicate,
-        endpoints=_endpoints(api, call, event_type, accepted_ms, rows, spot, duplicate),
+        data_note=None if found is not None else _data_note(traced),
+        duplicate_of=_duplicate_of(traced),
+        endpoints=_endpoints(api, traced),
     )
 
 
-def _endpoints(
-    api: ApiServices,
-    call: ApiRequest,
-    event_type: str,
-    accepted_ms: int,
-    rows: Sequence[DeliveryRow],
-    spot: Spot | None,
-    duplicate: DuplicateOf | None,
-) -> list[EventEndpoint]:
-    directory, caller = api.feed.directory, call.caller
-    mine = {each.id: each for each in directory.endpoints(caller.tenant, caller.mode)}
-    matched = {each.id for each in directory.match(caller.tenant, caller.mode, event_type)}
-    said = []
-    for row in rows:
-        endpoint = mine.get(row.endpoint_id)
-        why: match_reason.MatchReason = "matched" if endpoint is not None else "removed"
-        said.append(_said(row.endpoint_id, endpoint.url if endpoint else None, why, row))
-    given = {row.endpoint_id for row in rows}
+def _outcome(api: ApiServices, traced: _Trace) -> EventOutcome | None:
+    if traced.deliveries:
+        return "matched"
+    if traced.entry is not None:
+        return event_listing.outcome_of(api, traced.entry)
+    return "duplicate" if _duplicate_of(traced) is not None else None
+
+
+def _ordering_key(traced: _Trace) -> str | None:
+    if traced.found is not None:
+        return traced.found.event.ordering_key
+    if traced.deliveries:
+        return traced.deliveries[0].ordering_key
+    return traced.entry.ordering_key if traced.entry is not None else None
+
+
+def _data_note(traced: _Trace) -> str:
+    if traced.entry is not None and traced.entry.result == "rejected":
+        return event_payloads.REJECTED
+    return event_payloads.UNKNOWN if traced.spot is None else event_payloads.GONE
+
+
+def _duplicate_of(traced: _Trace) -> DuplicateOf | None:
+    """The record that was accepted in place of the event."""
+    if traced.entry is not None:
+        return event_listing.duplicate_of(traced.entry)
+    if traced.source is not None and traced.spot != traced.source:
+        accepted_at = None if traced.source_ms is None else iso(traced.source_ms)
+        return DuplicateOf(partition=traced.source[0], offset=traced.source[1], accepted_at=accepted_at)
+    return None
+
+
+def _endpoints(api: ApiServices, traced: _Trace) -> list[EventEndpoint]:
+    owner, event_type, directory = traced.owner, traced.event_type, api.feed.directory
+    mine = {each.id: each for each in directory.endpoints(owner.tenant, owner.mode)} if owner.tenant else {}
+    shown = [_with_delivery(mine.get(row.endpoint_id), row) for row in traced.deliveries]
+    received = {row.endpoint_id for row in traced.deliveries}
+    matched = {each.id for each in directory.match(owner.tenant, owner.mode, event_type)}
+    dropped = _dropped(traced)
     for endpoint in mine.values():
-        if endpoint.id not in given:
-            why = match_reason.why(endpoint, matched, at=spot, accepted_ms=accepted_ms, duplicate=duplicate is not None)
-            said.append(_said(endpoint.id, endpoint.url, why, None))
-    return said
+        if endpoint.id not in received:
+            why = match_reason.why(endpoint, matched, at=traced.spot, accepted_ms=traced.accepted_ms, dropped=dropped)
+            shown.append(_without_delivery(endpoint, why, event_type))
+    return shown
 
 
-def _said(endpoint_id: str, url: str | None, why: match_reason.MatchReason, row: DeliveryRow | None) -> EventEndpoint:
+def _dropped(traced: _Trace) -> match_reason.DropReason | None:
+    if traced.entry is not None and traced.entry.result == "rejected":
+        return "rejected"
+    return "duplicate" if _duplicate_of(traced) is not None else None
+
+
+def _with_delivery(endpoint: Endpoint | None, row: DeliveryRow) -> EventEndpoint:
+    why: match_reason.MatchReason = "matched" if endpoint is not None else "removed"
     return EventEndpoint(
-        endpoint=endpoint_id,
-        url=url,
+        endpoint=row.endpoint_id,
+        url=endpoint.url if endpoint is not None else None,
         why=why,
         explanation=match_reason.EXPLANATIONS[why],
-        delivery=row.id if row else None,
-        state=row.state if row else None,
-        replay=row.replay_id if row else None,
+        delivery=row.id,
+        state=row.state,
+        replay=row.replay_id,
+    )
+
+
+def _without_delivery(endpoint: Endpoint, why: match_reason.MatchReason, event_type: str) -> EventEndpoint:
+    explanation = match_reason.EXPLANATIONS[why]
+    if why == "not_subscribed":
+        more = len(endpoint.events) - _PATTERNS
+        patterns = ", ".join(endpoint.events[:_PATTERNS]) + (f" and {more} more" if more > 0 else "")
+        explanation = f"The endpoint subscribes to {patterns}, which does not include {event_type or 'the event'}."
+    return EventEndpoint(
+        endpoint=endpoint.id,
+        url=endpoint.url,
+        why=why,
+        explanation=explanation,
+        delivery=None,
+        state=None,
+        replay=None,
     )

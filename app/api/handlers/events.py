@@ -49,8 +49,8 @@ async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """One event, and why each endpoint got it or did not."""
-    return ApiResponse(body=await event_trace.told(api, call))
+    """One event, and why each endpoint received it or did not."""
+    return ApiResponse(body=await event_trace.trace(api, call))
 
 
 def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:

@@ -243,7 +243,7 @@ def _possible_problems(route: Route) -> list[int]:
         found |= {401, 403}
     if "{" in route.path:
         found |= {404}
-    if route.method != "GET":
+    if route.method != "GET" or route.access == "read_any":
         found |= {409}
     if _is_conditional(route):
         found |= {412}

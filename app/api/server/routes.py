@@ -84,7 +84,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/v1/events", name="events.list", summary="List events, newest first, with what became of "
           "each", access="read_any", gives=fields.PageOut, of=events.EventSummary, query=(*EVENTS_QUERY, *_PAGE)),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
-          "received it or did not", access="read", gives=d.EventOut, query=("partition", "offset", "since", "after")),
+          "received it or did not", access="read_any", gives=events.EventOut,
+          query=("partition", "offset", "since", "after")),
     Route(method="GET", path="/v1/deliveries", name="deliveries.list", summary="List deliveries, newest first",
           access="read", gives=fields.PageOut, of=d.DeliveryOut, query=(*QUERY, *_PAGE)),
     Route(method="GET", path="/v1/deliveries/{id}", name="deliveries.get", summary="Show a delivery with its attempts "
