@@ -22,7 +22,7 @@ _SERVICES = ("up", "run")
 #: group → its modules, each with an `app`; the first one is the group, the others add to it
 _GROUPS = {
     "endpoints": ("endpoints", "endpoint_actions"),
-    "events": ("events_send", "events_dropped", "events_show"),
+    "events": ("events_send", "events_list", "events_show", "events_dropped"),
     "deliveries": ("deliveries",),
     "event-types": ("event_types",),
     "replay": ("replay",),

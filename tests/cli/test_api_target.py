@@ -54,9 +54,10 @@ def chosen(
     kafka: bool = False,
     operator: bool = False,
     direct: bool = False,
+    or_operator: bool = False,
 ) -> ApiTarget | None:
     environ = {"XDG_CONFIG_HOME": str(home), **(KAFKA if kafka else {})}
-    return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct)
+    return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct, or_operator=or_operator)
 
 
 def asked(home: Path, flags: Flags | None = None, *, up: RunningApi | None = None, operator: bool = False) -> list[str]:
@@ -93,6 +94,17 @@ def test_a_profile_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) ->
     address = chosen(home, Flags(profile="stage"))
     assert address is not None and address.ca_file == Path.home() / "stage.pem"
     assert asked(home, operator=True) == ["https://hooks.example.com", "op_default"]
+
+
+def test_what_an_operator_may_read_too_takes_a_key_of_a_tenant_first(home: Path) -> None:
+    address = chosen(home, or_operator=True)
+    assert address is not None and address.token.reveal() == "sk_live_default"
+    write(home / "hookstream" / "config.toml", FULL.replace('key = "sk_live_default"\n', ""))
+    address = chosen(home, or_operator=True)
+    assert address is not None and address.token.reveal() == "op_default"
+    (home / "hookstream" / "config.toml").unlink()
+    address = chosen(home, up=UP, or_operator=True)
+    assert address is not None and address.token.reveal() == "op_up"
 
 
 def test_a_flag_wins_over_the_same_field_of_a_profile(home: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import ADMIN_TOKEN, Inbox, Service, inbox, pause
+from tests.e2e.harness import ADMIN_TOKEN, Inbox, Service, inbox, pause, producer
 from tests.patience import LOOKS
 
 Json = dict[str, Any]
@@ -286,10 +286,33 @@ async def test_an_event_tells_why_each_endpoint_got_it_or_did_not(acme: Customer
         again = await acme.event(6, id="order-6b", idempotency_key="six", **kind)
         after = await acme.event(7, **kind)
         await acme.delivery(after, "delivered")
-        dropped = await acme.until(f"/v1/events/{again}?since=10m", lambda told: told["duplicate_of"] is not None)
+        dropped = await acme.until(f"/v1/events/{again}", lambda told: told["duplicate_of"] is not None)
         first = await acme.get(f"/v1/events/{once}")
         assert dropped["duplicate_of"]["offset"] == first["offset"]
         assert {each["why"] for each in dropped["endpoints"]} >= {"duplicate", "not_subscribed"}
+
+
+async def test_an_event_that_nobody_received_is_listed_and_explained(shared: Service, acme: Customer) -> None:
+    endpoint = await acme.endpoint("https://x.example/", events=["meeting.*"])
+    alone = await acme.event(1, type="recording.created")
+    listed = await acme.until(f"/v1/events?id={alone}", lambda page: bool(page["data"]))
+    assert [(each["outcome"], each["type"]) for each in listed["data"]] == [("unmatched", "recording.created")]
+    shown = await acme.get(f"/v1/events/{alone}")
+    assert (shown["outcome"], shown["data"]) == ("unmatched", {"n": 1})
+    assert {each["endpoint"]: each["why"] for each in shown["endpoints"]}[endpoint] == "not_subscribed"
+
+    typo = f"nobody-{alone}"
+    bad = {"type": "no type", "id": typo, "tenant": typo, "data": {}}
+    async with producer(shared.bootstrap) as kafka:
+        await kafka.send_and_wait(f"{shared.prefix}events.raw", json.dumps(bad).encode())
+    words = ("--url", shared.api_url, "--key", ADMIN_TOKEN)
+    operator = Customer(shared, ADMIN_TOKEN)
+    await operator.until(f"/v1/events?id={typo}&outcome=rejected", lambda page: bool(page["data"]))
+    rows = await shared.cli("events", "list", "--unknown", "tenant", "--id", typo, "-o", "json", *words)
+    assert (rows[0]["tenant"], rows[0]["tenant_known"], rows[0]["reason"]) == (typo, False, "bad_type")
+    table = await shared.cli("events", "list", "--unknown", "tenant", "--id", typo, *words)
+    assert "rejected: bad_type" in table
+    assert "rejected" in await shared.cli("events", "show", typo, *words)
 
 
 async def test_the_commands_show_retry_and_cancel(shared: Service, acme: Customer, tmp_path: Path) -> None:

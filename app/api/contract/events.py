@@ -73,7 +73,7 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     #: coordinates in `events.raw`
     partition: int
     offset: int
-    #: false: no such tenant is registered
+    #: false: no such tenant is registered or has endpoints
     tenant_known: bool
     #: false: the type is in no catalogue and is not one of the tenant's own
     type_known: bool

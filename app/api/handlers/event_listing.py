@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast, get_args
 
 from app.api.contract.events import DuplicateOf, EventOutcome, EventSummary
@@ -29,14 +30,15 @@ async def page(api: ApiServices, call: ApiRequest) -> PageOut:
         found = await api.reads.events(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
         raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
-    entries = [summary(api, row) for row in found.rows]
+    tenants = _known_tenants(api)
+    entries = [summary(api, row, tenants) for row in found.rows]
     # The read model cannot tell `pending` from `unmatched`: both have no delivery.
     shown = [each for each in entries if outcome in (None, each.outcome)]
     return PageOut(data=shown, next_cursor=found.cursor)
 
 
-def summary(api: ApiServices, row: EventRow) -> EventSummary:
-    """An entry of the list."""
+def summary(api: ApiServices, row: EventRow, tenants: Collection[str]) -> EventSummary:
+    """An entry of the list; `tenants` are those that are known."""
     return EventSummary(
         id=row.event_id or None,
         type=row.event_type or None,
@@ -50,7 +52,7 @@ def summary(api: ApiServices, row: EventRow) -> EventSummary:
         ordering_key=row.ordering_key,
         partition=row.partition,
         offset=row.offset,
-        tenant_known=row.tenant in api.feed.directory.tenants,
+        tenant_known=row.tenant in tenants,
         type_known=_type_is_known(api, row),
     )
 
@@ -84,6 +86,12 @@ def _type_is_known(api: ApiServices, row: EventRow) -> bool:
     return own or row.event_type in _catalogued(api) or row.event_type.startswith(RESERVED)
 
 
+def _known_tenants(api: ApiServices) -> frozenset[str]:
+    """Tenants that are registered, or that have endpoints."""
+    directory = api.feed.directory
+    return frozenset(directory.tenants).union(tenant for tenant, _ in directory.scopes())
+
+
 def _catalogued(api: ApiServices) -> frozenset[str]:
     """The names of the types in the catalogues of all products."""
     return frozenset(name for types in api.catalogue.values() for name in types)
@@ -108,7 +116,7 @@ def _filter(api: ApiServices, call: ApiRequest) -> tuple[EventFilter, EventOutco
             result="unmatched" if outcome == "pending" else outcome,
             since_ms=moment("since", query.get("since"), now_ms),
             until_ms=moment("until", query.get("until"), now_ms),
-            tenants_except=frozenset(api.feed.directory.tenants) if query.get("unknown") == "tenant" else None,
+            tenants_except=_known_tenants(api) if query.get("unknown") == "tenant" else None,
             types_except=_known_types(api) if query.get("unknown") == "type" else None,
         )
         if query.get("unknown") not in (None, "tenant", "type"):

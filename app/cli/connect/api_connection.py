@@ -100,14 +100,21 @@ def the_api(*, operator: bool = False) -> ApiTarget:
     return address
 
 
+def api_for_anybody() -> ApiTarget:
+    """The API with the key of a tenant, or with the operator's token where there is no such key."""
+    address = _choose(operator=False, direct=False, or_operator=True)
+    assert address is not None, "choose() raises where it is not `direct`"
+    return address
+
+
 def api_or_kafka(*, operator: bool = False) -> ApiTarget | None:
     """The API where one is named; None: go over Kafka."""
     return _choose(operator=operator, direct=True)
 
 
-def _choose(*, operator: bool, direct: bool) -> ApiTarget | None:
+def _choose(*, operator: bool, direct: bool, or_operator: bool = False) -> ApiTarget | None:
     try:
-        address = choose(flags(), os.environ, _running_up, operator=operator, direct=direct)
+        address = choose(flags(), os.environ, _running_up, operator=operator, direct=direct, or_operator=or_operator)
     except HookstreamError as error:
         process_context.fail(error)
     if address is not None:

@@ -56,9 +56,18 @@ class ApiTarget(msgspec.Struct, frozen=True):
 
 
 def choose(
-    flags: Flags, environ: Mapping[str, str], find_up: Callable[[], RunningApi | None], *, operator: bool, direct: bool
+    flags: Flags,
+    environ: Mapping[str, str],
+    find_up: Callable[[], RunningApi | None],
+    *,
+    operator: bool,
+    direct: bool,
+    or_operator: bool = False,
 ) -> ApiTarget | None:
-    """The API to use; None: Kafka itself, which `direct` allows. `ConfigError` says how to name one."""
+    """The API to use; None: Kafka itself, which `direct` allows. `ConfigError` says how to name one.
+
+    `or_operator`: without a key of a tenant the operator's token serves.
+    """
     kafka = any(environ.get(f"{PREFIX}BOOTSTRAP_SERVERS{end}") for end in ("", "_FILE"))
     profile = _profile(flags, environ, kafka)
     if profile is None and direct and flags == Flags():
@@ -70,8 +79,8 @@ def choose(
     key = secret_of("key", flags.key, flags.key_file)
     token = SecretText(key) if key is not None else None
     if token is None and profile is not None:
-        token = profile.token(operator=operator)
-    if token is None and up is not None and operator:
+        token = profile.token(operator=operator) or (profile.token(operator=True) if or_operator else None)
+    if token is None and up is not None and (operator or or_operator):
         token = up.admin_token
     if token is None or not token.reveal():
         raise ConfigError([_no_key(url, profile, up, operator)])

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from app.cli.connect.api_connection import the_api
+from app.cli.connect.api_connection import api_for_anybody, the_api
 from app.cli.connect.api_target import ApiTarget
 
 
@@ -33,3 +33,8 @@ def address(tenant: str | None, mode: ModeChoice | None) -> ApiTarget:
             raise typer.BadParameter("--mode belongs to --tenant: a key has its mode")
         return the_api()
     return msgspec.structs.replace(the_api(operator=True), acting_for=(tenant, (mode or ModeChoice.live).value))
+
+
+def read_address(tenant: str | None, mode: ModeChoice | None) -> ApiTarget:
+    """As `address`; without `--tenant` and without a key, the operator's token reads what belongs to all tenants."""
+    return api_for_anybody() if tenant is None and mode is None else address(tenant, mode)

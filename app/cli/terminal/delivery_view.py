@@ -44,9 +44,23 @@ def show(delivery: Mapping[str, Any]) -> None:
 
 
 def show_event(event: Mapping[str, Any]) -> None:
-    """The event, and each endpoint with the reason why it got it or did not."""
+    """The event, and each endpoint with the reason why it received the event or did not."""
     console = Console()
-    head = ("id", "type", "created_at", "accepted_at", "ordering_key", "partition", "offset", "data_note")
+    head = (
+        "id",
+        "type",
+        "tenant",
+        "mode",
+        "outcome",
+        "reason",
+        "detail",
+        "created_at",
+        "accepted_at",
+        "ordering_key",
+        "partition",
+        "offset",
+        "data_note",
+    )
     console.print(_fields({name: event[name] for name in head if event[name] is not None}))
     if event["duplicate_of"] is not None:
         first = event["duplicate_of"]
