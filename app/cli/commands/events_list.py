@@ -110,7 +110,7 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
     tenant = event["tenant"] if event["tenant_known"] or event["tenant"] is None else f"{event['tenant']} (unknown)"
     place = f"partition {event['partition']}, offset {event['offset']}"
     return {
-        "accepted_at": event["accepted_at"],
+        "accepted_at": event["accepted_at"][:19] + "Z",
         "id": event["id"] or place,
         "type": event_type,
         "outcome": outcome,
