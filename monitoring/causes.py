@@ -25,24 +25,27 @@ def _any(counter: str, labels: str, window: str) -> str:
 RECORDINGS = (
     Recording("hookstream:kafka_down", "1 - max by (namespace) (hookstream_kafka_up)"),
     Recording(
-        "hookstream:attempts_silent:rate5m",
-        f'sum by (namespace) (rate(hookstream_attempts_total{{result=~"{SILENT}"}}[5m]))',
+        "hookstream:attempts_silent:rate2m",
+        f'sum by (namespace) (rate(hookstream_attempts_total{{result=~"{SILENT}"}}[2m]))',
     ),
     Recording(
-        "hookstream:attempts_ok:rate5m",
-        'sum by (namespace) (rate(hookstream_attempts_total{result="ok"}[5m]))\n'
-        "or hookstream:attempts_silent:rate5m * 0",
+        "hookstream:attempts_answered:rate2m",
+        f'sum by (namespace) (rate(hookstream_attempts_total{{result!~"{SILENT}|blocked_address|not_sent"}}[2m]))\n'
+        "or hookstream:attempts_silent:rate2m * 0",
     ),
     Recording("hookstream:circuits_open:sum", "sum by (namespace) (hookstream_circuits_open)"),
     Recording(
         "hookstream:endpoints_active:max",
         'max by (namespace) (hookstream_endpoints{state="active"})',
     ),
-    # More silence than success, and not from a few endpoints only: the way out is broken, not the receivers.
+    # More silence than answers, and not from a few endpoints only: the way out is broken, not the receivers. Circuits
+    # of idle endpoints stay closed, so that in a large installation a fifth is much.
     Recording(
         "hookstream:egress_broken",
-        "hookstream:attempts_silent:rate5m >= hookstream:attempts_ok:rate5m\n"
-        "and hookstream:circuits_open:sum > 0.2 * hookstream:endpoints_active:max\n"
+        "hookstream:attempts_silent:rate2m >= hookstream:attempts_answered:rate2m\n"
+        "and (hookstream:circuits_open:sum > 0.5 * hookstream:endpoints_active:max\n"
+        "or hookstream:circuits_open:sum >= 10\n"
+        "and hookstream:circuits_open:sum > 0.2 * hookstream:endpoints_active:max)\n"
         "and hookstream:circuits_open:sum > 1",
     ),
 )
