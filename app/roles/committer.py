@@ -1,16 +1,20 @@
-"""What members of a consumer group share: the partitions that they have, and commits soon after work is finished."""
+"""What the consumer roles share: the partitions of a group member, its commits, and the life of its loops."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping, Sequence
 
-from app.core.offsets.partitions import OpenPartitions
+from app.core.offsets.partitions import CommittedOffset, OpenPartitions, PartitionId
+from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.ports.clock import Clock
 from app.ports.consumer import GroupConsumer
+from app.ports.metrics import Meter
 
-#: what a crash repeats of the finished is what this time brings
+#: a crash repeats at most the work that was finished in this time
 _COMMIT_AFTER_S = 0.1
-_ASK_S = 0.05
+_LEASE_CHECK_S = 0.05
 
 
 class Committer:
@@ -19,32 +23,114 @@ class Committer:
     def __init__(self, source: GroupConsumer, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        #: something was finished since the last commit
-        self._unsaved = asyncio.Event()
-        self.partitions = OpenPartitions(self._unsaved.set)
+        #: set when something was finished since the last commit
+        self._uncommitted = asyncio.Event()
+        self.partitions = OpenPartitions(self._uncommitted.set)
 
     def sure(self) -> bool:
-        """Whether nobody else can have our partitions; a process that stood still does not know it at first."""
+        """Whether the group's lease still guarantees that no other member has our partitions.
+
+        After the process was suspended it does not, until the group has answered.
+        """
         return self._clock.monotonic() < self._source.lease_s()
 
     async def certainty(self) -> None:
-        """Return when the group has answered: what was taken from us meanwhile is marked by then."""
+        """Wait until the group has answered. By then partitions that were revoked meanwhile are marked as such."""
         while not self.sure():
-            await self._clock.sleep(_ASK_S)
+            await self._clock.sleep(_LEASE_CHECK_S)
 
     async def run(self) -> None:
-        """Commit until cancelled; at rest it does nothing."""
+        """Commit shortly after work is finished, until cancelled."""
         while True:
-            await self._unsaved.wait()
+            await self._uncommitted.wait()
             await self._clock.sleep(_COMMIT_AFTER_S)
-            self._unsaved.clear()
+            self._uncommitted.clear()
             if not await self.commit():
-                self._unsaved.set()
+                self._uncommitted.set()
 
     async def commit(self) -> bool:
-        """Commit what is due; False: not now, say it again."""
+        """Commit what is due. Returns False when the group cannot take commits now; call it again later."""
         positions = self.partitions.commits()
         if positions and not await self._source.commit(positions):
             return False
         self.partitions.committed(positions)
         return True
+
+
+class ConsumerRole(ABC):
+    """A role that reads as a member of a consumer group and finishes offsets in any order.
+
+    A subclass names its loops and what ends with them. The role ends when one of the loops does, or with the first
+    error that `_fail` was given.
+    """
+
+    #: the role's name, as a label of metrics
+    _name: str
+
+    def __init__(self, source: GroupConsumer, clock: Clock, meter: Meter) -> None:
+        self._source = source
+        self._clock = clock
+        self._meter = meter
+        self._committer = Committer(source, clock)
+        self._partitions = self._committer.partitions
+        self._failed: asyncio.Future[None] | None = None
+
+    @abstractmethod
+    def _loops(self) -> Sequence[Coroutine[None, None, None]]:
+        """Everything that runs as long as the role, beside the commits."""
+
+    @abstractmethod
+    async def _drain(self) -> None:
+        """End work in progress, within a bounded time, before the last commit."""
+
+    @abstractmethod
+    def _progress(self) -> Mapping[PartitionId, PartitionProgress]:
+        """The progress of assigned partitions for the watchdog. It does not judge partitions that are left out."""
+
+    def ready(self) -> str | None:
+        """None when a new record would be processed, otherwise the reason why it would not."""
+        return None if self._partitions.known else "waiting for the assignment of partitions"
+
+    def report(self) -> RoleReport:
+        """Progress for the watchdog."""
+        return RoleReport(self._progress(), settling=self.ready(), assigned=len(self._partitions.places()))
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises errors that a restart of the role may repair."""
+        self._failed = failed = asyncio.get_running_loop().create_future()
+        await self._source.start(self)
+        loops = [asyncio.create_task(each) for each in (*self._loops(), self._committer.run())]
+        try:
+            await asyncio.wait([failed, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+            failed.result()
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._drain()
+            try:
+                await self._committer.commit()
+            finally:
+                await self._source.stop()
+            if failed.done() and not failed.cancelled():
+                failed.exception()  # retrieved, so that asyncio does not log it a second time
+
+    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
+        """See `app.ports.consumer.RebalanceListener`."""
+        self._partitions.add(places)
+        self._meter.count("rebalances_total", role=self._name)
+
+    @abstractmethod
+    async def revoked(self, places: set[PartitionId]) -> None:
+        """See `app.ports.consumer.RebalanceListener`."""
+
+    def _has_failed(self) -> bool:
+        return self._failed is not None and self._failed.done()
+
+    def _fail(self, error: Exception) -> None:
+        """End the role with this error; later errors are dropped."""
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)

@@ -254,7 +254,7 @@ class Process:
     def _dispatch(self) -> Role:
         return DispatchRole(
             source=self._source("dispatch", [self._topics.name(TopicName.DELIVERIES)]),
-            log_=self._log,
+            producer=self._log,
             sender=self._sender,
             feed=self._feed,
             keyring=self._keyring,
@@ -327,7 +327,7 @@ class Process:
         rungs = [self._topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
         return DelayRole(
             source=self._source("delay", rungs, fetch_bytes=256 * 1024),
-            log_=self._log,
+            producer=self._log,
             topics=self._topics,
             clock=self._clock,
             meter=self.meter,

@@ -61,7 +61,7 @@ async def role(task: Task) -> Run:
     )
     worker = DispatchRole(
         source=source,
-        log_=log,
+        producer=log,
         sender=sender,
         feed=feed,
         keyring=ring,

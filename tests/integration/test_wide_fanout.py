@@ -24,7 +24,7 @@ from tests.patience import PATIENCE_S
 
 ENDPOINTS = 60_000
 #: what may be under way at a crash: acknowledgements that are awaited, and the slice that was planned beyond them
-UNDER_WAY = ack_pipeline._MOST_RECORDS + FanoutRules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
+UNDER_WAY = ack_pipeline._MAX_RECORDS + FanoutRules(topic="", ttl_ms=0, max_event_bytes=0).slice_outputs
 
 
 class Deliveries:

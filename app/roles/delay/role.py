@@ -7,13 +7,12 @@ once a second unless something is due.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 import structlog
 
 from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
-from app.core.offsets.progress import PartitionProgress, RoleReport, progress_of
+from app.core.offsets.progress import PartitionProgress, progress_of
 from app.core.records import delivery, headers
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, TopicName, rung_for
@@ -21,7 +20,7 @@ from app.ports.clock import Clock
 from app.ports.consumer import GroupConsumer, Record
 from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
-from app.roles.committer import Committer
+from app.roles.committer import ConsumerRole
 from app.roles.delay.ladder import Ladder, MoveDown, ReleaseDue
 
 log = structlog.get_logger(__name__)
@@ -43,16 +42,16 @@ class _Waiting:
         self.due_ms = due_ms
 
 
-class DelayRole:
+class DelayRole(ConsumerRole):
     """One delay worker."""
 
+    _name = "delay"
+
     def __init__(
-        self, *, source: GroupConsumer, log_: GroupingProducer, topics: Topics, clock: Clock, meter: Meter
+        self, *, source: GroupConsumer, producer: GroupingProducer, topics: Topics, clock: Clock, meter: Meter
     ) -> None:
-        self._source = source
-        self._log = log_
-        self._clock = clock
-        self._meter = meter
+        super().__init__(source, clock, meter)
+        self._producer = producer
         self._deliveries = topics.name(TopicName.DELIVERIES)
         self._max_record_bytes = topics.max_record_bytes
         self._rung_topic = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
@@ -60,73 +59,49 @@ class DelayRole:
         self._rung_ms = {
             self._rung_topic[name]: 0 if name == _FIRST_RUNG else int(seconds * 1000) for name, seconds in RUNGS
         }
-        self._commits = Committer(source, clock)
-        self._partitions = self._commits.partitions
         self._ladder: Ladder[_Waiting] = Ladder(capacity=_CAPACITY, capacity_bytes=_CAPACITY_BYTES)
         self._paused: set[PartitionId] = set()
-        self._failed: asyncio.Future[None] | None = None
 
-    def ready(self) -> str | None:
-        """None when a new retry would be released in time; else why not."""
-        return None if self._partitions.known else "waiting for the assignment of partitions"
+    def _loops(self) -> Sequence[Coroutine[None, None, None]]:
+        return (self._pump(),)
 
-    def report(self) -> RoleReport:
-        """For the watchdog. A move is: a record was read, released or handed down. What is not due yet is no lag."""
+    async def _drain(self) -> None:
+        """Nothing to end: records that are not acknowledged are read again."""
+
+    def _progress(self) -> dict[PartitionId, PartitionProgress]:
         waiting = self._ladder.waiting(lambda each: each.partition.place)
         now_ms = self._clock.now_ms()
-        places = {}
+        progress = {}
         for partition in self._partitions.of(self._partitions.places()):
             number, next_ms = waiting.get(partition.place, (0, 0))
             read = self._source.position(partition.place)
             mark = partition.watermark
-            unsettled = mark is not None and mark.open > number  # written, and not acknowledged yet
+            unsettled = mark is not None and mark.open > number  # appended elsewhere and not acknowledged yet
             if unsettled or (number and next_ms <= now_ms):
-                places[partition.place] = progress_of(partition, read)
+                progress[partition.place] = progress_of(partition, read)
             elif self._ladder.reading(partition.place):
-                places[partition.place] = PartitionProgress(read)
-        return RoleReport(places, settling=self.ready(), assigned=len(self._partitions.places()))
-
-    async def run(self) -> None:
-        """Work until cancelled; raises what a restart of the role may repair."""
-        self._failed = asyncio.get_running_loop().create_future()
-        await self._source.start(self)
-        loops = [asyncio.create_task(self._pump()), asyncio.create_task(self._commits.run())]
-        try:
-            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
-            for task in loops:
-                if task.done():
-                    task.result()
-            self._failed.result()
-        finally:
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-            try:
-                await self._commits.commit()
-            finally:
-                await self._source.stop()
-            if self._failed.done() and not self._failed.cancelled():
-                self._failed.exception()
+                progress[partition.place] = PartitionProgress(read)
+            # A partition whose records are not due yet does not lag.
+        return progress
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.consumer.RebalanceListener`."""
-        self._partitions.add(places)
+        await super().assigned(places)
         self._paused -= set(places)
-        self._meter.count("rebalances_total", role="delay")
 
     async def revoked(self, places: set[PartitionId]) -> None:
         """Commit and forget; the next owner reads what was held again."""
-        await self._commits.commit()
+        await self._committer.commit()
         self._partitions.remove(places)
         self._ladder.forget(places, lambda waiting: waiting.partition.place)
 
     async def _pump(self) -> None:
         while True:
-            await self._log.room()
+            await self._producer.room()
             for place, records in (await self._source.poll(timeout_ms=self._patience_ms())).items():
                 self._take_in(place, records)
             self._partitions.read_to(self._source.position)
-            await self._commits.certainty()
+            await self._committer.certainty()
             for order in self._ladder.step(self._clock.now_ms()):
                 self._obey(order)
             self._steer()
@@ -170,9 +145,9 @@ class DelayRole:
             late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
             self._meter.observe("retry_lateness_seconds", late_s, rung=self._rung_name[partition.place[0]])
         size = len(record.value or b"")
-        bundle = self._log.bundle(lambda: partition.finished(record.offset, size), self._fail)
-        bundle.append(topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number)
-        bundle.close()
+        group = self._producer.bundle(lambda: partition.finished(record.offset, size), self._fail)
+        group.append(topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number)
+        group.close()
 
     def _measure(self) -> None:
         dues = self._ladder.oldest_due_ms(lambda waiting: waiting.partition.place)
@@ -191,7 +166,3 @@ class DelayRole:
         if go:
             self._source.resume(*go)
         self._paused = (self._paused | stop) - go
-
-    def _fail(self, error: Exception) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_exception(error)

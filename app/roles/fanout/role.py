@@ -18,13 +18,12 @@ from functools import partial
 
 import structlog
 
-from app.core.offsets.progress import RoleReport
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import SchemaValidator, StreamApp, StreamBatch, StreamPartition
-from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
+from app.roles.ack_pipeline import PartedBatch, StreamRole, write_table
 from app.roles.fanout import reset_detection
 from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key, position_key
 from app.roles.fanout.records import dropped, rejected
@@ -74,21 +73,21 @@ class _Partition:
         self, sequences: Mapping[bytes, bytes], checkpoints: Mapping[bytes, bytes | None], bundle: AckGroup
     ) -> None:
         """The slice is safe: remember what may be known only then."""
-        remember(self.partition, "ordering", sequences, bundle)
+        write_table(self.partition, "ordering", sequences, bundle)
         for key, value in sequences.items():
             if self._ahead.get(key) == value:
                 del self._ahead[key]
-        remember(self.partition, "positions", checkpoints, bundle)
+        write_table(self.partition, "positions", checkpoints, bundle)
 
 
-class FanoutRole:
+class FanoutRole(StreamRole):
     """One fan-out worker."""
 
     def __init__(
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: GroupingProducer,
+        producer: GroupingProducer,
         feed: DirectoryFeed,
         schemas: SchemaValidator,
         meter: Meter,
@@ -101,9 +100,7 @@ class FanoutRole:
         rejected: str,
         duplicates: str,
     ) -> None:
-        self._make_app = app
-        self._app: StreamApp | None = None
-        self._log = log_
+        super().__init__(app, producer)
         self._feed = feed
         self._schemas = schemas
         self._meter = meter
@@ -116,33 +113,16 @@ class FanoutRole:
         self._aside = aside
         self._rejected = rejected
         self._duplicates = duplicates
-        self._pipe = AckPipeline(log_)
         self._partitions: dict[int, _Partition] = {}
-
-    def ready(self) -> str | None:
-        """None when a new event would be fanned out; else why not."""
-        return self._app.ready() if self._app else "starting"
-
-    def report(self) -> RoleReport:
-        """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
-        return self._app.report() if self._app else RoleReport(settling="starting")
-
-    async def run(self) -> None:
-        """Work until cancelled; raises what a fresh instance may repair."""
-        self._app = self._make_app()
-        try:
-            await self._app.run(self._handle)
-        finally:
-            await self._pipe.close()
 
     async def _handle(self, batch: StreamBatch) -> None:
         """Plan a batch and append what it causes; its acknowledgement follows by itself."""
         await self._feed.catch_up(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
-        parts = self._pipe.parts(batch)
+        parts = self._pipeline.parts(batch)
         slices: Iterator[BatchPlan] | None = None
         upto, end = -1, batch.records[-1].offset + 1
         while upto < end:
-            async with self._pipe.turn():
+            async with self._pipeline.next_part():
                 if not batch.partition.current or batch.partition.leaving:
                     return  # whoever has the partition next reads it, and goes on behind what is acknowledged
                 begun_s = self._clock.monotonic()
@@ -187,8 +167,8 @@ class FanoutRole:
     def _append(
         self, partition: StreamPartition, plan: BatchPlan, remembered: Mapping[bytes, bytes | None], bundle: AckGroup
     ) -> None:
-        remember(partition, "idempotency", plan.sights, bundle)
-        remember(partition, "positions", remembered, bundle)
+        write_table(partition, "idempotency", plan.sights, bundle)
+        write_table(partition, "positions", remembered, bundle)
         for endpoint, headers, body in plan.deliveries:
             bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
         for endpoint, headers, body in plan.ordered:

@@ -17,7 +17,6 @@ import structlog
 
 from app.core.errors import Defect
 from app.core.model import ids
-from app.core.offsets.progress import RoleReport
 from app.core.records.command import Command, MarkCircuit, MarkFailing, SuspendEndpoint
 from app.core.records.registry import encode
 from app.core.records.signal import HealthSignal, read
@@ -32,7 +31,7 @@ from app.ports.registry import DirectoryFeed
 from app.ports.stream import StreamApp, StreamBatch, StreamPartition
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
-from app.roles.ack_pipeline import AckPipeline, remember
+from app.roles.ack_pipeline import StreamRole, write_table
 from app.roles.health.transitions import (
     AppendNotice,
     DisableEndpoint,
@@ -61,49 +60,31 @@ class _Places(NamedTuple):
     dead_begin: int
 
 
-class HealthRole:
+class HealthRole(StreamRole):
     """One health worker."""
 
     def __init__(
         self,
         *,
         app: Callable[[], StreamApp],
-        log_: GroupingProducer,
+        producer: GroupingProducer,
         feed: DirectoryFeed,
         ends: Callable[[], AbstractAsyncContextManager[OffsetQueries]],
         meter: Meter,
         topics: Topics,
     ) -> None:
-        self._make_app = app
-        self._app: StreamApp | None = None
+        super().__init__(app, producer)
         self._feed = feed
         self._ends = ends
         self._meter = meter
-        self._pipe = AckPipeline(log_)
         self._commands = topics.name(TopicName.REGISTRY_COMMANDS)
         self._notices = topics.name(TopicName.NOTICES)
         self._dead = topics.name(TopicName.DELIVERIES_DEAD)
         self._lines = Sampled(most=_LINES, every_s=_LINES_S)
 
-    def ready(self) -> str | None:
-        """None when a signal would be acted on; else why not."""
-        return self._app.ready() if self._app else "starting"
-
-    def report(self) -> RoleReport:
-        """For the watchdog. A move is: the oldest batch under way was acknowledged, or a first one was read."""
-        return self._app.report() if self._app else RoleReport(settling="starting")
-
-    async def run(self) -> None:
-        """Work until cancelled; raises what a fresh instance may repair."""
-        self._app = self._make_app()
-        try:
-            await self._app.run(self._handle)
-        finally:
-            await self._pipe.close()
-
     async def _handle(self, batch: StreamBatch) -> None:
         await self._feed.catch_up(batch.polled_at)  # an endpoint that dispatch knows must be known here, in its epoch
-        async with self._pipe.turn():
+        async with self._pipeline.next_part():
             await self._work(batch)
 
     async def _work(self, batch: StreamBatch) -> None:
@@ -117,11 +98,11 @@ class HealthRole:
         places = await self._places(batch.partition) if disables else None
         if not batch.partition.current:
             return  # while that was awaited: whoever has the partition now reads it
-        with self._pipe.outputs(batch) as bundle:
+        with self._pipeline.outputs(batch) as bundle:
             for record, each in said:
                 self._obey(bundle, record, each, places)
             encoded = {key: _encoder.encode(state) if state else None for key, state in states.items()}
-            remember(batch.partition, TABLE, encoded, bundle)
+            write_table(batch.partition, TABLE, encoded, bundle)
 
     def _observe(
         self, partition: StreamPartition, states: dict[bytes, HealthState | None], record: Record

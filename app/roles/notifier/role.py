@@ -11,7 +11,7 @@ Rules of this file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +20,8 @@ import structlog
 from app.core.errors import Defect
 from app.core.model import ids
 from app.core.model.event_types import RESERVED
-from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
-from app.core.offsets.progress import RoleReport, progress_of
+from app.core.offsets.partitions import OpenPartition, PartitionId
+from app.core.offsets.progress import PartitionProgress, progress_of
 from app.core.records import notice as notice_record
 from app.core.records.notice import Notice
 from app.core.topics.declarations import Topics
@@ -32,7 +32,7 @@ from app.ports.mail import EmailRenderer, Mailer, OutgoingEmail
 from app.ports.metrics import Meter
 from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
-from app.roles.committer import Committer
+from app.roles.committer import ConsumerRole
 from app.roles.notifier.digest import EmailPace, letter, pause_s
 
 log = structlog.get_logger(__name__)
@@ -72,14 +72,16 @@ class _Box:
         self.task: asyncio.Task[None] | None = None
 
 
-class NotifierRole:
+class NotifierRole(ConsumerRole):
     """One notifier."""
+
+    _name = "notifier"
 
     def __init__(
         self,
         *,
         source: GroupConsumer,
-        log_: Producer,
+        producer: Producer,
         feed: DirectoryFeed,
         mailer: Mailer | None,
         writer: EmailRenderer,
@@ -90,73 +92,37 @@ class NotifierRole:
         pace: EmailPace,
     ) -> None:
         """`mailer` None: there is no mail server. `link` gives the unsubscribe link of a tenant's address."""
-        self._source = source
-        self._log = log_
+        super().__init__(source, clock, meter)
+        self._producer = producer
         self._feed = feed
         self._mailer = mailer
         self._writer = writer
         self._link = link
         self._events = topics.name(TopicName.EVENTS_RAW)
-        self._clock = clock
-        self._meter = meter
         self._pace = pace
-        self._commits = Committer(source, clock)
-        self._partitions = self._commits.partitions
         self._boxes: dict[str, _Box] = {}
         #: tenant → when it was written to last
         self._written: dict[str, float] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._on_the_way = 0
-        self._failed: asyncio.Future[None] | None = None
 
-    def ready(self) -> str | None:
-        """None when a new notice would be acted on; else why not."""
-        return None if self._partitions.known else "waiting for the assignment of partitions"
+    def _loops(self) -> Sequence[Coroutine[None, None, None]]:
+        return (self._poll_loop(),)
 
-    def report(self) -> RoleReport:
-        """For the watchdog. A move is: a notice was read or finished. To gather, and to wait for a mail server, is to
-        wait on purpose.
-        """
+    async def _drain(self) -> None:
+        await self._let_go()
+
+    def _progress(self) -> dict[PartitionId, PartitionProgress]:
+        # Gathering notices, and waiting for a mail server, is waiting on purpose.
         until_s = max((box.until_s for box in self._boxes.values()), default=None)
         waits_s = until_s + _HANDOVER_S * 20 if until_s is not None else None
-        places = self._partitions.of(self._partitions.places())
-        return RoleReport(
-            {each.place: progress_of(each, self._source.position(each.place), waits_s) for each in places},
-            settling=self.ready(),
-        )
-
-    async def run(self) -> None:
-        """Work until cancelled; raises what a restart of the role may repair."""
-        self._failed = asyncio.get_running_loop().create_future()
-        await self._source.start(self)
-        loops = [asyncio.create_task(self._poll_loop()), asyncio.create_task(self._commits.run())]
-        try:
-            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
-            for task in loops:
-                if task.done():
-                    task.result()
-            self._failed.result()
-        finally:
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-            await self._let_go()
-            try:
-                await self._commits.commit()
-            finally:
-                await self._source.stop()
-            if self._failed.done() and not self._failed.cancelled():
-                self._failed.exception()
-
-    async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.consumer.RebalanceListener`."""
-        self._partitions.add(places)
-        self._meter.count("rebalances_total", role="notifier")
+        partitions = self._partitions.of(self._partitions.places())
+        return {each.place: progress_of(each, self._source.position(each.place), waits_s) for each in partitions}
 
     async def revoked(self, places: set[PartitionId]) -> None:
         """Wait (bounded) for e-mails that are with the server, commit, forget the rest: the next owner reads it."""
         await self._let_go()
-        await self._commits.commit()
+        await self._committer.commit()
         self._partitions.remove(places)
 
     async def _let_go(self) -> None:
@@ -221,7 +187,7 @@ class NotifierRole:
         event = {"type": event_type, "id": notice.id, "created_at": notice.at, "data": data}
         headers = [("tenant", notice.tenant.encode()), ("mode", notice.mode.encode())]
         await (
-            await self._log.append(
+            await self._producer.append(
                 self._events, key=notice.tenant.encode(), value=msgspec.json.encode(event), headers=headers
             )
         )
@@ -246,8 +212,7 @@ class NotifierRole:
             if self._boxes.get(tenant) is box:
                 del self._boxes[tenant]
         except Exception as error:  # it must not end silently: its notices would stay open for ever
-            if self._failed is not None and not self._failed.done():
-                self._failed.set_exception(error)
+            self._fail(error)
 
     async def _write(self, tenant: str, box: _Box, told: list[_Waiting], mailer: Mailer) -> None:
         left = set(self._addresses(tenant))

@@ -44,7 +44,7 @@ def notifier_role(
         mailer = SmtpMailer(server, settings.mail_from, clock, settings.ca_file, status)
     return NotifierRole(
         source=source,
-        log_=log,
+        producer=log,
         feed=feed,
         mailer=mailer,
         writer=TemplateRenderer(),

@@ -60,7 +60,7 @@ def fanout_role(
 
     return FanoutRole(
         app=stream,
-        log_=log,
+        producer=log,
         feed=feed,
         schemas=JsonSchemaValidator(),
         meter=meter,
@@ -119,7 +119,7 @@ def health_role(
         finally:
             await asked.stop()
 
-    return HealthRole(app=stream, log_=log, feed=feed, ends=ends, meter=meter, topics=topics)
+    return HealthRole(app=stream, producer=log, feed=feed, ends=ends, meter=meter, topics=topics)
 
 
 def sequencer_role(

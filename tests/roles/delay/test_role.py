@@ -38,7 +38,7 @@ class Stage:
         self.group = MemoryGroup(self.log, [rung(name) for name, _ in RUNGS], self.clock)
         self.source = self.group.member()
         self.meter = PrometheusMeter()
-        self.role = DelayRole(source=self.source, log_=self.log, topics=TOPICS, clock=self.clock, meter=self.meter)
+        self.role = DelayRole(source=self.source, producer=self.log, topics=TOPICS, clock=self.clock, meter=self.meter)
         self.running = asyncio.create_task(self.role.run())
         self.started_ms = self.clock.now_ms()
 

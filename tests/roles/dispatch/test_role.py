@@ -63,7 +63,7 @@ class Stage:
         self.meter = PrometheusMeter()
         self.role = DispatchRole(
             source=self.source,
-            log_=self.log,
+            producer=self.log,
             sender=self.sender,
             feed=self.feed,
             keyring=KEYRING,

@@ -58,7 +58,7 @@ class Stage:
         self.partition = MemoryPartition()
         self.role = FanoutRole(
             app=lambda: self.app,
-            log_=self.log,
+            producer=self.log,
             feed=self.feed,
             meter=self.meter,
             clock=FakeClock(),
@@ -269,7 +269,7 @@ async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Sta
 async def test_batches_are_planned_ahead_of_acknowledgements_but_not_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shared_batches, "_MOST_RECORDS", 16)  # two deliveries, a sight and a position for each batch
+    monkeypatch.setattr(shared_batches, "_MAX_RECORDS", 16)  # two deliveries, a sight and a position for each batch
     stage = Stage()
     stage.log.hold("deliveries")
     stage.start()

@@ -70,7 +70,7 @@ async def test_what_is_done_of_a_batch_may_be_committed_before_all_of_it_is(stag
 async def test_the_acknowledgements_of_a_wide_event_are_awaited_within_bounds(
     stage: WideStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_batches, "_MOST_RECORDS", 12)
+    monkeypatch.setattr(shared_batches, "_MAX_RECORDS", 12)
     stage.log.hold("deliveries")
     stage.start()
     batch = stage.give(event(0))

@@ -73,7 +73,7 @@ class Stage:
             yield self.ends
 
         role = HealthRole(
-            app=lambda: self.app, log_=self.log, feed=self.feed, ends=ends, meter=PrometheusMeter(), topics=TOPICS
+            app=lambda: self.app, producer=self.log, feed=self.feed, ends=ends, meter=PrometheusMeter(), topics=TOPICS
         )
         self.running = asyncio.create_task(role.run())
 

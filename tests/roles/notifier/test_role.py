@@ -73,7 +73,7 @@ class Stage:
         self.source = self.group.member()
         role = NotifierRole(
             source=self.source,
-            log_=self.log,
+            producer=self.log,
             feed=self.feed,
             mailer=self.mailer,
             writer=TemplateRenderer(),

@@ -51,7 +51,7 @@ class Settler:
 
     def __init__(
         self,
-        log_: GroupingProducer,
+        producer: GroupingProducer,
         topics: Topics,
         clock: Clock,
         meter: Meter,
@@ -65,7 +65,7 @@ class Settler:
         #: what waits until it is certain whose the partitions are
         self._unsure: list[Callable[[], None]] = []
         self._asking: asyncio.Task[None] | None = None
-        self._log = log_
+        self._producer = producer
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
@@ -165,7 +165,7 @@ class Settler:
     def circuit(self, partition: OpenPartition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
         """Tell health of an endpoint's circuit (None: it is closed). Where that is lost, the next change tells."""
         if partition.active:
-            bundle = self._log.bundle(lambda: None, self._on_failure)
+            bundle = self._producer.bundle(lambda: None, self._on_failure)
             signal = self._telling.circuit(endpoint, circuit)
             bundle.append(self._signals, key=endpoint.id.encode(), value=signal, partition=partition.number)
             bundle.close()
@@ -253,7 +253,7 @@ class Settler:
         ordered = settled is not None and is_ordered(delivery)
         self._learn(delivery, onward, settled)
         then = partial(self._settle, delivery, partition, settled, finished) if settled and ordered else finished
-        bundle = self._log.bundle(then, self._on_failure)
+        bundle = self._producer.bundle(then, self._on_failure)
         key = delivery.endpoint_id.encode()
         if attempt is not None:
             bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)
@@ -280,7 +280,7 @@ class Settler:
         then, proves that there is nothing more to be said of this one.
         """
         assert delivery.arrival is not None and delivery.ordering_key is not None
-        bundle = self._log.bundle(finished, self._on_failure)
+        bundle = self._producer.bundle(finished, self._on_failure)
         headers = settlement(delivery.arrival, settled, delivery.ordering_key)
         key = delivery.endpoint_id.encode()
         bundle.append(self._ordered, key=key, value=None, headers=headers, partition=partition.number)
@@ -299,7 +299,7 @@ class Settler:
         def told() -> None:
             partition.settling -= 1
 
-        bundle = self._log.bundle(told, self._on_failure)
+        bundle = self._producer.bundle(told, self._on_failure)
         value = _encoder.encode(reassigned(attempt))
         bundle.append(self._attempts, key=delivery.endpoint_id.encode(), value=value, partition=partition.number)
         bundle.close()

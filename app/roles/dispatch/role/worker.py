@@ -8,14 +8,13 @@ Rules of this folder
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 import structlog
 
 from app.core.errors import Defect
 from app.core.offsets.partitions import CommittedOffset, OpenPartition, PartitionId
-from app.core.offsets.progress import RoleReport, progress_of
+from app.core.offsets.progress import PartitionProgress, progress_of
 from app.core.records import delivery as delivery_record
 from app.core.records import headers
 from app.core.topics.declarations import Topics
@@ -27,7 +26,7 @@ from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
-from app.roles.committer import Committer
+from app.roles.committer import ConsumerRole
 from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.in_line import InLine
@@ -47,14 +46,16 @@ _FULL_S = 0.005
 _REVOKE_WAIT_S = 3.0
 
 
-class DispatchRole:
+class DispatchRole(ConsumerRole):
     """One dispatch worker."""
+
+    _name = "dispatch"
 
     def __init__(
         self,
         *,
         source: GroupConsumer,
-        log_: GroupingProducer,
+        producer: GroupingProducer,
         sender: Sender,
         feed: DirectoryFeed,
         keyring: KeyRing,
@@ -67,17 +68,13 @@ class DispatchRole:
         least_wait_ms: int = 86_400_000,
         stop_s: float = _REVOKE_WAIT_S,
     ) -> None:
-        self._source = source
+        super().__init__(source, clock, meter)
         self._stop_s = stop_s
-        self._log = log_
+        self._producer = producer
         self._feed = feed
-        self._clock = clock
-        self._meter = meter
-        self._commits = Committer(source, clock)
-        self._partitions = self._commits.partitions
         self._max_record_bytes = topics.max_record_bytes
         lines: Lines[OpenDelivery] = Lines()
-        self._settler = Settler(log_, topics, clock, meter, self._fail, self._commits, lines)
+        self._settler = Settler(producer, topics, clock, meter, self._fail, self._committer, lines)
         self._in_line = InLine(lines, self._settler, clock)
         self._sending = Sending(
             sender=sender,
@@ -94,7 +91,7 @@ class DispatchRole:
         )
         self._pump = Pump(
             sending=self._sending,
-            commits=self._commits,
+            commits=self._committer,
             in_line=self._in_line,
             settler=self._settler,
             clock=clock,
@@ -102,69 +99,41 @@ class DispatchRole:
             limits=limits,
             on_failure=self._fail,
         )
-        self._failed: asyncio.Future[None] | None = None
 
-    def ready(self) -> str | None:
-        """None when a new delivery would be sent; else why not."""
-        return None if self._partitions.known else "waiting for the assignment of partitions"
+    def _loops(self) -> Sequence[Coroutine[None, None, None]]:
+        return self._poll_loop(), self._pump.sweep_loop(), self._settler.given_up.run()
 
-    def report(self) -> RoleReport:
-        """For the watchdog. A move is: a record was read or finished. Requests under way may wait for their timeout."""
+    def _progress(self) -> dict[PartitionId, PartitionProgress]:
         full = self._has_enough()
-        places = {}
+        progress = {}
         for partition in self._partitions.of(self._partitions.places()):
             waits = full or (partition.watermark is not None and partition.watermark.open)
-            places[partition.place] = progress_of(
+            # Requests under way may wait for their timeout.
+            progress[partition.place] = progress_of(
                 partition, self._source.position(partition.place), self._sending.answered_by_s if waits else None
             )
-        return RoleReport(places, settling=self.ready())
+        return progress
 
-    async def run(self) -> None:
-        """Work until cancelled; raises what a restart of the role may repair."""
-        self._failed = asyncio.get_running_loop().create_future()
-        await self._source.start(self)
-        works = (self._poll_loop(), self._commits.run(), self._pump.sweep_loop(), self._settler.given_up.run())
-        loops = [asyncio.create_task(each) for each in works]
-        try:
-            await asyncio.wait([self._failed, *loops], return_when=asyncio.FIRST_COMPLETED)
-            for task in loops:
-                if task.done():
-                    task.result()
-            self._failed.result()
-        finally:
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-            await self._stop()
-
-    async def _stop(self) -> None:
-        """Finish what is in flight (bounded), commit, leave the group."""
+    async def _drain(self) -> None:
         self._pump.clear()
         await self._until_settled(self._partitions.places(), self._stop_s)
         await self._pump.stop()
         await self._settler.stop()
-        try:
-            await self._commits.commit()
-        finally:
-            await self._source.stop()
-        if self._failed is not None and self._failed.done() and not self._failed.cancelled():
-            self._failed.exception()
 
     # --- partitions ---------------------------------------------------------------------------------------------
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.consumer.RebalanceListener`."""
         ends = await self._source.ends(places)
-        self._partitions.add(places)
+        await super().assigned(places)
         self._in_line.assigned(self._partitions, ends)
         self._settler.assigned(places)
         self._pump.assigned(places)
-        self._meter.count("rebalances_total", role="dispatch")
 
     async def revoked(self, places: set[PartitionId]) -> None:
         """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
         leaving = self._partitions.of(places)
-        in_time = self._commits.sure()
+        in_time = self._committer.sure()
         for partition in leaving:
             partition.active = False
             partition.ours = in_time
@@ -172,7 +141,7 @@ class DispatchRole:
             await self._until_settled(places, _REVOKE_WAIT_S)
             for partition in leaving:
                 partition.ours = False  # from now on the commit does not say what is scheduled
-            await self._commits.commit()
+            await self._committer.commit()
         self._partitions.remove(places)
 
     async def _until_settled(self, places: set[PartitionId], seconds: float) -> None:
@@ -185,7 +154,7 @@ class DispatchRole:
 
     async def _poll_loop(self) -> None:
         while True:
-            await self._log.room()
+            await self._producer.room()
             while self._has_enough():
                 await self._clock.sleep(_FULL_S)
                 self._catch_up()
@@ -193,7 +162,7 @@ class DispatchRole:
             polled_at = self._clock.monotonic()
             # Told apart before the first wait: the same place may be another assignment afterwards.
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
-            await self._commits.certainty()
+            await self._committer.certainty()
             for partition, records in taken:
                 if partition is not None:
                     await self._take_in(partition, records, polled_at)
@@ -235,10 +204,3 @@ class DispatchRole:
 
     def _admit(self, work: OpenDelivery) -> None:
         self._pump.admit(work)
-
-    def _has_failed(self) -> bool:
-        return self._failed is not None and self._failed.done()
-
-    def _fail(self, error: Exception) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_exception(error)

@@ -9,13 +9,12 @@ log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple, assert_never
 
 import structlog
 
 from app.core.errors import Defect
-from app.core.offsets.progress import RoleReport
 from app.core.records import delivery, ordered
 from app.core.records.headers import size_of
 from app.core.records.ordered import Arrival, GateStep, OperatorInstruction, OrderedRecord, Settlement
@@ -26,7 +25,7 @@ from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer, RecordHeaders
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import StreamApp, StreamBatch, StreamPartition
-from app.roles.ack_pipeline import AckPipeline, PartedBatch, remember
+from app.roles.ack_pipeline import PartedBatch, StreamRole, write_table
 from app.roles.sequencer import key_queue, resume_gate
 from app.roles.sequencer.key_queue import KeyQueue, QueueAction
 from app.roles.sequencer.resume_gate import GateMove
@@ -58,7 +57,7 @@ class _DecodedRecord(NamedTuple):
         return f"{self.endpoint}\n{self.key}".encode()
 
 
-class SequencerRole:
+class SequencerRole(StreamRole):
     """One sequencer worker."""
 
     def __init__(
@@ -75,8 +74,7 @@ class SequencerRole:
         clock: Clock,
     ) -> None:
         """`deliveries`, `ordered` and `dead` are topic names. Arrivals of more than `max_record_bytes` are skipped."""
-        self._make_app = app
-        self._app: StreamApp | None = None
+        super().__init__(app, producer)
         self._feed = feed
         self._meter = meter
         self._deliveries = deliveries
@@ -84,33 +82,12 @@ class SequencerRole:
         self._dead = dead
         self._clock = clock
         self._max_record_bytes = max_record_bytes
-        self._pipe = AckPipeline(producer)
         self._producer = producer
         #: partition number → memory of its current assignment
         self._memories: dict[int, PartitionMemory] = {}
 
-    def ready(self) -> str | None:
-        """None when arrivals would be processed; else why not."""
-        return self._app.ready() if self._app else "starting"
-
-    def report(self) -> RoleReport:
-        """Progress for the watchdog: the oldest open batch was acknowledged, or the first one was read."""
-        return self._app.report() if self._app else RoleReport(settling="starting")
-
-    async def run(self) -> None:
-        """Work until cancelled. Raises errors that a fresh instance may not have."""
-        self._app = app = self._make_app()
-        tasks = [asyncio.create_task(app.run(self._handle)), asyncio.create_task(self._open_abandoned_gates(app))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._pipe.close()
+    def _side_tasks(self, app: StreamApp) -> Sequence[Coroutine[None, None, None]]:
+        return (self._open_abandoned_gates(app),)
 
     async def _open_abandoned_gates(self, app: StreamApp) -> None:
         """Open gates whose resume was cancelled, or whose endpoint was disabled or removed.
@@ -132,9 +109,9 @@ class SequencerRole:
             suspected = set(abandoned)
 
     async def _handle(self, batch: StreamBatch) -> None:
-        parts, records = self._pipe.parts(batch), batch.records
+        parts, records = self._pipeline.parts(batch), batch.records
         while records:
-            async with self._pipe.turn():
+            async with self._pipeline.next_part():
                 if not batch.partition.current or batch.partition.leaving:
                     return  # the partition's next owner reads the rest
                 records = await self._work(parts, records)
@@ -162,8 +139,8 @@ class SequencerRole:
         with parts.outputs(last.offset + 1) as group:
             for key, value, headers in changes.released:
                 group.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
-            remember(partition, "waiting", changes.waiting, group)
-            remember(partition, "queues", changes.encoded(), group)
+            write_table(partition, "waiting", changes.waiting, group)
+            write_table(partition, "queues", changes.encoded(), group)
         return records[taken:]
 
     async def _append(
