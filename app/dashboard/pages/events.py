@@ -38,13 +38,6 @@ async def type_(desk: PageContext, visit: PageRequest) -> PageResult:
     return TemplatePage(template="event_type.html", values={"type": shown, "subscribed": subscribed})
 
 
-async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One event: its payload, and why each endpoint got it or did not."""
-    query = {name: visit.query[name] for name in ("partition", "offset", "since") if visit.query.get(name)}
-    event = (await events.get(desk.api, msgspec.structs.replace(visit.call(), query=query))).body
-    return TemplatePage(template="event.html", values={"event": event})
-
-
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for an event, with an example where the type has one."""
     wanted = visit.query.get("type", "")
