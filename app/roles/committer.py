@@ -89,7 +89,7 @@ class ConsumerRole(ABC):
 
     def ready(self) -> str | None:
         """None when a new record would be processed, otherwise the reason why it would not."""
-        return None if self._partitions.known else "waiting for the assignment of partitions"
+        return None if self._partitions.was_assigned else "waiting for the assignment of partitions"
 
     def report(self) -> RoleReport:
         """Progress for the watchdog."""

@@ -191,11 +191,11 @@ def many() -> Journal:
     return journal
 
 
-@pytest.mark.parametrize("stretch", [paging.STRETCH, 3])
+@pytest.mark.parametrize("stretch", [paging.CHUNK, 3])
 async def test_every_filter_on_pages_of_any_length(
     stores: Stores, stretch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "STRETCH", stretch)
+    monkeypatch.setattr(paging, "CHUNK", stretch)
     write, read = stores
     await many().into(write)
     everything = await all_of(read, EVERYBODY)

@@ -373,7 +373,7 @@ async def test_what_no_database_would_take_is_passed_over(stores: Stores) -> Non
 
 async def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     read = SqlReadStore(Database(None, tmp_path / "nowhere"))
-    with pytest.raises(Unavailable, match="not there yet"):
+    with pytest.raises(Unavailable, match="does not exist yet"):
         await read.deliveries(ACME, limit=1)
     far = Database("postgresql://nobody@127.0.0.1:1/none", tmp_path)
     for work in (SqlProjectionStore(far).prepare(), SqlReadStore(far).updated_at_ms()):

@@ -124,7 +124,7 @@ def _begin(cursor: str | None) -> int:
     if cursor is None:
         return 0
     if not cursor.isdigit():
-        raise ValueError("the cursor is none of ours")
+        raise ValueError("the cursor is not one that a list has returned")
     return int(cursor)
 
 

@@ -1,7 +1,7 @@
-"""Count the hours again from the rows that they were counted from, and compare.
+"""Check the hourly statistics: count them again from the rows of attempts, and compare.
 
-An attempt's row is kept as long as its delivery, which is at least as long as the hour in which it was counted: so an
-hour that is there can be counted again exactly. Everything is read in one snapshot, so the projection may go on.
+An attempt's row exists as long as its delivery, and at least as long as the hour in which it was counted, so every hour
+can be counted again exactly. Everything is read in one snapshot, so the projection continues meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOWN = 100
 
 
 class Difference(NamedTuple):
-    """An hour whose counts are not those of its rows; 0 where there is no such hour."""
+    """An hour whose stored counts differ from those of its rows; a missing hour counts as 0."""
 
     where: StatsKey
     counted: dict[str, int]
@@ -32,9 +32,9 @@ class Difference(NamedTuple):
 
 
 class ReadModelCheck(NamedTuple):
-    """What a check has seen."""
+    """The result of a check."""
 
-    #: hours before that time were not compared, milliseconds since the epoch
+    #: hours before that time were not compared; in milliseconds since the epoch
     from_ms: int
     #: rows that were counted again, and hours that were compared
     rows: int
@@ -50,8 +50,8 @@ async def check_counts(
 ) -> ReadModelCheck:
     """Compare all hours that begin at `not_before_ms` or later; with `repair`, correct them.
 
-    `on_progress` gets how many rows are done, of how many. With `repair` the projection waits until the end.
-    Raises `Unavailable`.
+    `on_progress` gets the number of rows that are counted, and of all. With `repair` the projection waits until the
+    end. Raises `Unavailable`.
     """
     opened: AbstractAsyncContextManager[AsyncConnection] = database.writing() if repair else database.snapshot()
     async with opened as connection:
@@ -68,7 +68,7 @@ async def check_counts(
 
 
 async def _from_ms(connection: AsyncConnection, not_before_ms: int) -> int:
-    """The first hour of which everything is there: what is older was pruned, or counted by an older version."""
+    """The first complete hour: older ones were pruned, or counted by an older version."""
     exact_ms = await connection.scalar(select(func.max(tables.counting.c.exact_from_ms))) or 0
     oldest_ms = await connection.scalar(select(func.min(_h.begins_ms))) or 0
     whole_ms = -(-not_before_ms // HOUR_MS) * HOUR_MS
@@ -138,7 +138,7 @@ def _unsent(from_ms: int) -> Select[Any]:
 
 
 def _delivered_before(table: Table) -> ColumnElement[bool]:
-    """Whether the row is a success of a delivery that had one: all records of a delivery are in one partition."""
+    """Whether a row is a second success of its delivery; all records of a delivery are in one partition."""
     mine = table.c
     earlier = []
     for other in (tables.attempts.alias("earlier_attempts"), tables.unsent_ends.alias("earlier_ends")):
@@ -147,7 +147,7 @@ def _delivered_before(table: Table) -> ColumnElement[bool]:
             exists().where(
                 its.delivery_id == mine.delivery_id,
                 its.state == "delivered",
-                # "+ 0": else SQLite walks the primary key to here instead of looking in the deliveries' index
+                # "+ 0" makes SQLite use the index by delivery instead of the primary key
                 its.partition + 0 == mine.partition,
                 its.offset + 0 < mine.offset,
             )
@@ -171,7 +171,7 @@ async def _pages(connection: AsyncConnection, table: Table, query: Select[Any]) 
 async def _compare(
     connection: AsyncConnection, from_ms: int, expected: dict[StatsKey, dict[str, int]]
 ) -> tuple[int, list[Difference]]:
-    """How many hours there are, stored or to be expected, and those that differ."""
+    """The number of hours, stored or expected, and those that differ."""
     hours, different = 0, []
     async for rows in _pages(connection, tables.hours, select(tables.hours).where(_h.begins_ms >= from_ms)):
         for row in rows:

@@ -1,4 +1,4 @@
-"""Connections to the read model's database, and where the exceptions of SQL become ours."""
+"""Connections to the read model's database; exceptions of SQL become Hookstream's here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.ports.dependencies import Dependency
 
 #: SQLite's file in the data folder
 FILE = "readmodel.sqlite3"
-#: so long one writer waits for another, milliseconds
+#: milliseconds for which one writer waits for another
 _LOCK_MS = 10_000
 #: seconds that a statement on PostgreSQL may take
 _STATEMENT_S = 60
@@ -27,14 +27,14 @@ _CONNECT_S = 5
 
 
 class Database:
-    """One engine; SQLite where there is no URL."""
+    """The engine of one database; SQLite without a URL."""
 
     def __init__(
         self, url: str | None, data_dir: Path, *, connections: int = 5, status: Dependency | None = None
     ) -> None:
-        """Connects when it is used first; `status` is told of each use.
+        """Connect on first use; `status` gets the result of each use.
 
-        Raises `ConfigError` when the URL names none that is known.
+        Raises `ConfigError` when the URL is not of a supported database.
         """
         self._status = status
         self.is_sqlite = url is None or url.startswith("sqlite")
@@ -42,7 +42,7 @@ class Database:
         self.name = f"SQLite, {self._path}" if self.is_sqlite else _hidden(url or "")
         if self.is_sqlite:
             self.engine = create_async_engine(f"sqlite+aiosqlite:///{self._path}", pool_size=connections)
-            _as_wanted(self.engine)
+            _configure(self.engine)
         else:
             self.engine = create_async_engine(
                 _postgresql(url or ""),
@@ -51,26 +51,26 @@ class Database:
                 connect_args={
                     "timeout": _CONNECT_S,
                     "command_timeout": _STATEMENT_S,
-                    # a plan that was made for an empty table must not be kept while it fills
+                    # a plan for an empty table must not be reused while the table fills
                     "server_settings": {"application_name": "hookstream", "plan_cache_mode": "force_custom_plan"},
                 },
             )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to ask with."""
+        """A connection for queries. Raises `Unavailable`."""
         with_errors = _Errors(self.name, self._status)
         with with_errors:
             if self.is_sqlite and not self._path.exists():
-                raise Unavailable(f"The read model ({self.name}) is not there yet: the role projection makes it.")
+                raise Unavailable(f"The read model ({self.name}) does not exist yet: the role `projection` creates it.")
             async with self.engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """A connection whose questions are all answered as of the first one."""
+        """A connection whose queries all see the state of the first one."""
         async with self.reading() as connection:
-            if not self.is_sqlite:  # there a transaction is one anyway
+            if not self.is_sqlite:  # in SQLite, every transaction does
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
@@ -91,7 +91,7 @@ class Database:
 
 
 class _Errors:
-    """What the database's exceptions mean for others."""
+    """Turns the database's exceptions into Hookstream's, and reports each use to `status`."""
 
     def __init__(self, name: str, status: Dependency | None) -> None:
         self._name = name
@@ -102,9 +102,9 @@ class _Errors:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DataError | IntegrityError) or type(error) is StatementError:
-            raise Defect(f"The read model's database has refused a value: {_said(error)}") from error
+            raise Defect(f"The read model's database has refused a value: {_reason(error)}") from error
         if isinstance(error, SQLAlchemyError | asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-            reason = f"The read model's database ({self._name}) cannot be used: {_said(error)}"
+            reason = f"The read model's database ({self._name}) cannot be used: {_reason(error)}"
             if self._status is not None:
                 self._status.down(reason)
             raise Unavailable(reason) from error
@@ -112,17 +112,17 @@ class _Errors:
             self._status.up()
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split())[:300] or type(cause).__name__
 
 
-def _as_wanted(engine: AsyncEngine) -> None:
-    """Readers never wait for the writer, the writer asks for the lock at once, and transactions are real ones."""
+def _configure(engine: AsyncEngine) -> None:
+    """Configure SQLite so that readers never wait, writers lock at once, and SQLAlchemy begins transactions."""
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(raw: Any, record: object) -> None:
-        raw.isolation_level = None  # the driver's own beginnings come too late
+        raw.isolation_level = None  # the driver would begin transactions too late
         cursor = raw.cursor()
         for pragma in (
             f"busy_timeout={_LOCK_MS}",
@@ -148,9 +148,9 @@ def _postgresql(url: str) -> Any:
         raise ConfigError(["HOOKSTREAM_DATABASE_URL: postgresql://user:password@host:port/database"]) from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ConfigError(
-            [f"HOOKSTREAM_DATABASE_URL: {parsed.drivername} is not known: postgresql://… or sqlite:///path"]
+            [f"HOOKSTREAM_DATABASE_URL: {parsed.drivername} is not supported: postgresql://… or sqlite:///path"]
         )
-    mode = parsed.query.get("sslmode")  # as libpq names it; the driver takes the same words under another name
+    mode = parsed.query.get("sslmode")  # libpq's name; the driver has the same values under another name
     if mode is not None:
         parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     return parsed.set(drivername="postgresql+asyncpg")

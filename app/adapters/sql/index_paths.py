@@ -1,7 +1,7 @@
-"""Which index answers a filter, and what is left to look at row by row.
+"""Which indexes answer a filter, and which conditions remain to be compared row by row.
 
-Each way begins with tenant and mode, goes on with what a filter fixes, and ends in (created_at_ms, id): the order of
-pages. What no index of the way holds is looked at in rows of a bounded span (`paging.py`).
+Every path begins with tenant and mode, continues with fields of the filter, and ends in (created_at_ms, id), the order
+of pages. Conditions that are not in the index are compared in rows of a bounded span (`paging.py`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Condition = ColumnElement[bool] | TextClause
 
 
 class IndexPath(NamedTuple):
-    """One index span, and what its rows must satisfy besides."""
+    """One index span, and the remaining conditions for its rows."""
 
     span: tuple[Condition, ...]
     rest: tuple[Condition, ...]
 
 
 def ways(which: DeliveryFilter) -> list[IndexPath]:
-    """Where the rows of a filter are: together these have all of them; a row may be in two."""
+    """The paths that together have all rows of a filter; a row may be on two of them."""
     base = (_d.tenant == which.tenant, _d.mode == which.mode, *_times(which))
     if which.any_id is not None:
-        # either is found at once, and has few rows
+        # both indexes are selective
         return [
             IndexPath((*base, _d.event_id == which.any_id), _all(which)),
             IndexPath((*base, _d.id == which.any_id), _all(which)),
@@ -46,7 +46,7 @@ def ways(which: DeliveryFilter) -> list[IndexPath]:
     return [IndexPath((*base, *span), rest) for span in spans]
 
 
-#: the narrowest first
+#: sets of fields that an index begins with, the most selective first
 _PREFERRED: tuple[frozenset[str], ...] = (
     frozenset(("event_id",)),
     frozenset(("replay_id",)),
@@ -59,17 +59,17 @@ _PREFERRED: tuple[frozenset[str], ...] = (
 
 
 def _keys(which: DeliveryFilter) -> frozenset[str]:
-    """The fields that an index can be entered with."""
-    given = {name for name in ("event_id", "replay_id", "endpoint_id", "states") if getattr(which, name)}
+    """The fields of the filter that an index begins with."""
+    fields = {name for name in ("event_id", "replay_id", "endpoint_id", "states") if getattr(which, name)}
     if which.event_type and not which.event_type.endswith("*"):
-        given.add("event_type")
+        fields.add("event_type")
     if _results(which):
-        given.add("result")
-    return frozenset(given)
+        fields.add("result")
+    return frozenset(fields)
 
 
 def _results(which: DeliveryFilter) -> tuple[str, ...]:
-    """The outcomes that are asked for, where an index has them: failures alone."""
+    """The failed results that the filter selects; empty if it also selects others, which no index has."""
     if which.result is not None:
         return (which.result,) if which.result != "ok" else ()
     if which.status is None:
@@ -95,25 +95,25 @@ def _spans(which: DeliveryFilter, fields: frozenset[str]) -> list[tuple[Conditio
 
 
 def _all(which: DeliveryFilter, used: frozenset[str] = frozenset()) -> tuple[Condition, ...]:
-    """Everything that is asked for but tenant, mode, times and `used`."""
-    said: list[Condition] = [
+    """All conditions of the filter but tenant, mode, times and the fields in `used`."""
+    conditions: list[Condition] = [
         _d[name] == getattr(which, name)
         for name in ("event_id", "replay_id", "endpoint_id", "result", "reason")
         if getattr(which, name) and name not in used
     ]
     if which.states and "states" not in used:
-        said.append(_d.state.in_(which.states))
+        conditions.append(_d.state.in_(which.states))
     if which.event_type and "event_type" not in used:
-        said.append(type_condition(_d.event_type, which.event_type))
+        conditions.append(type_condition(_d.event_type, which.event_type))
     if which.status is not None:
-        said.append(_d.status.between(*which.status))
+        conditions.append(_d.status.between(*which.status))
     if which.changed_since_ms is not None:
-        said.append(_d.updated_at_ms >= which.changed_since_ms)
-    return tuple(said)
+        conditions.append(_d.updated_at_ms >= which.changed_since_ms)
+    return tuple(conditions)
 
 
 def type_condition(column: ColumnElement[str], pattern: str) -> Condition:
-    """Whether a column has the type, or a type with the prefix such as `recording.*`."""
+    """The condition that a column has the type, or a type with a prefix such as `recording.*`."""
     if not pattern.endswith("*"):
         return column == pattern
     prefix = pattern[:-1]
@@ -121,9 +121,9 @@ def type_condition(column: ColumnElement[str], pattern: str) -> Condition:
 
 
 def _times(which: DeliveryFilter) -> tuple[Condition, ...]:
-    said = []
+    conditions: list[Condition] = []
     if which.since_ms is not None:
-        said.append(_d.created_at_ms >= which.since_ms)
+        conditions.append(_d.created_at_ms >= which.since_ms)
     if which.until_ms is not None:
-        said.append(_d.created_at_ms < which.until_ms)
-    return tuple(said)
+        conditions.append(_d.created_at_ms < which.until_ms)
+    return tuple(conditions)

@@ -1,4 +1,4 @@
-"""Bring the database to the present schema, one process at a time."""
+"""Migrate the database to the current schema, one process at a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.adapters.sql.database import Database
 from app.core.errors import Unavailable
 
 FOLDER = Path(__file__).parent / "migrations"
-#: of all processes that migrate: any number that nobody else has
+#: the advisory lock of migrations: an arbitrary number
 _LOCK = 7_230_447_310
 
 
 async def upgrade(database: Database) -> str:
-    """Migrate under a lock; the revision then. Raises `Unavailable`, also when a newer program has made the schema."""
+    """Migrate under a lock; returns the revision. Raises `Unavailable`, also for the schema of a newer version."""
     async with database.writing() as connection:
         if not database.is_sqlite:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
@@ -27,20 +27,20 @@ async def upgrade(database: Database) -> str:
 
 
 async def revision(database: Database) -> tuple[str | None, str]:
-    """The revision of the database (None: it has none), and that of this program."""
+    """The revision of the database (None: it has no schema), and that of this program."""
     async with database.reading() as connection:
         return await connection.run_sync(_current), _head()
 
 
 def _upgrade(connection: Connection) -> str:
-    there, head = _current(connection), _head()
-    if there == head:
+    current, head = _current(connection), _head()
+    if current == head:
         return head
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if there is not None and there not in known:
+    revisions = {script.revision for script in _scripts().walk_revisions()}
+    if current is not None and current not in revisions:
         raise Unavailable(
-            f"The read model has the schema {there}, which a newer version of Hookstream has made. Update this one, or "
-            "drop its tables: they are made and filled again."
+            f"The read model has the schema {current} of a newer version of Hookstream. Update this one, or drop the "
+            "tables: they are created and filled again."
         )
     config = _config()
     config.attributes["connection"] = connection

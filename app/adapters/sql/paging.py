@@ -1,8 +1,7 @@
 """Pages of a list, newest first, whose cost does not grow with the number of stored rows.
 
-A page is read along index spans (`index_paths.py`), from where the previous page ended. Where rows must be compared one
-by one, that happens in stretches of a fixed length, and only for a fixed number of them: then the page ends short, with
-a cursor.
+A page is read along index spans (`index_paths.py`), from where the previous page ended. Rows that must be compared one
+by one are read in chunks of a fixed size, and only a fixed number of chunks: then the page is short, and has a cursor.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from app.adapters.sql.index_paths import IndexPath
 
-#: rows of a stretch, and stretches of a page
-STRETCH = 5_000
-STRETCHES = 10
+#: rows of a chunk, and chunks of a page
+CHUNK = 5_000
+CHUNKS = 10
 
 #: the position of a row in the order of pages: the values of its listing's key
 PageKey = tuple[Any, ...]
@@ -30,11 +29,11 @@ class Listing(NamedTuple):
     """A table that is read in pages."""
 
     table: Table
-    #: columns that identify a row; the order of pages, descending. All but the last are numbers
+    #: columns that identify a row, in the order of pages, descending; all but the last are numbers
     key: tuple[Column[Any], ...]
-    #: the last one is a text
+    #: whether the last column is a text
     ends_in_text: bool = False
-    #: computed columns of each row, over those of the table
+    #: computed columns, expressed over those of the table
     computed: tuple[ColumnElement[Any], ...] = ()
 
     def key_of(self, row: Row[Any]) -> PageKey:
@@ -42,11 +41,11 @@ class Listing(NamedTuple):
         return tuple(row._mapping[column.name] for column in self.key)
 
     def cursor(self, key: PageKey) -> str:
-        """A key as an opaque text."""
+        """An opaque text for a key."""
         return base64.urlsafe_b64encode(":".join(map(str, key)).encode()).decode().rstrip("=")
 
     def read_cursor(self, cursor: str) -> PageKey:
-        """The key that a cursor was made of. Raises `ValueError`."""
+        """The key of a cursor. Raises `ValueError` when `cursor` has not created it."""
         try:
             text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
             parts = text.split(":", len(self.key) - 1)
@@ -54,13 +53,13 @@ class Listing(NamedTuple):
             if len(parts) != len(self.key) or not all(parts) or not all(map(_is_number, numbers)):
                 raise ValueError(text)
         except (ValueError, binascii.Error) as error:
-            raise ValueError("the cursor is none of ours") from error
+            raise ValueError("the cursor is not one that a list has returned") from error
         return (*map(int, numbers), *parts[len(numbers) :])
 
 
-class _Found(NamedTuple):
+class _Rows(NamedTuple):
     rows: list[Row[Any]]
-    #: what is older has not been looked at; None: there is nothing older
+    #: older rows than this have not been read; None: there are none
     until: PageKey | None
 
 
@@ -69,7 +68,7 @@ async def page(
 ) -> tuple[list[Row[Any]], str | None]:
     """The rows of a page, and the cursor of the next one. `ways` together have all rows; a row may be in two of them.
 
-    Raises `ValueError` when the cursor is none of ours.
+    Raises `ValueError` when the cursor is not one that a list has returned.
     """
     after = listing.read_cursor(cursor) if cursor else None
     read = [await _along(connection, listing, way, limit, after) for way in ways]
@@ -84,7 +83,7 @@ async def count(connection: AsyncConnection, listing: Listing, ways: Sequence[In
     """The number of rows, up to `at_most`, among the newest of each span."""
     total = 0
     for way in ways:
-        inner = _stretch(listing, way, None, STRETCH * STRETCHES if way.rest else at_most)
+        inner = _chunk(listing, way, None, CHUNK * CHUNKS if way.rest else at_most)
         some = select(literal(1)).select_from(inner).where(*_of(inner, way.rest)).limit(at_most)
         total += int(await connection.scalar(select(func.count()).select_from(some.subquery())) or 0)
     return min(total, at_most)
@@ -92,42 +91,42 @@ async def count(connection: AsyncConnection, listing: Listing, ways: Sequence[In
 
 async def _along(
     connection: AsyncConnection, listing: Listing, way: IndexPath, limit: int, after: PageKey | None
-) -> _Found:
-    """One row more than `limit` where there are as many."""
+) -> _Rows:
+    """The rows of one path: one more than `limit`, if there are as many."""
     rows: list[Row[Any]] = []
     if not way.rest:
-        rows = list(await connection.execute(_rows(listing, _stretch(listing, way, after, limit + 1))))
-        return _Found(rows, listing.key_of(rows[-1]) if len(rows) > limit else None)
-    for _ in range(STRETCHES):
-        inner = _stretch(listing, way, after, STRETCH)
+        rows = list(await connection.execute(_rows(listing, _chunk(listing, way, after, limit + 1))))
+        return _Rows(rows, listing.key_of(rows[-1]) if len(rows) > limit else None)
+    for _ in range(CHUNKS):
+        inner = _chunk(listing, way, after, CHUNK)
         matching = _rows(listing, inner).where(*_of(inner, way.rest)).limit(limit + 1 - len(rows))
         rows += await connection.execute(matching)
         if len(rows) > limit:
-            return _Found(rows, listing.key_of(rows[-1]))
+            return _Rows(rows, listing.key_of(rows[-1]))
         end = (await connection.execute(_end_of(listing, way, after))).first()
         if end is None:
-            return _Found(rows, None)
+            return _Rows(rows, None)
         after = tuple(end)
-    return _Found(rows, after)
+    return _Rows(rows, after)
 
 
 def _rows(listing: Listing, inner: Any) -> Any:
-    """All columns of a stretch, and the computed ones."""
+    """All columns of a chunk, and the computed ones."""
     return select(inner, *_of(inner, listing.computed))
 
 
 def _of(inner: Any, expressions: Sequence[Any]) -> list[Any]:
-    """The expressions, over the stretch's columns."""
+    """The expressions over the chunk's columns."""
     return [ClauseAdapter(inner).traverse(expression) for expression in expressions]
 
 
-def _stretch(listing: Listing, way: IndexPath, after: PageKey | None, rows: int) -> Any:
+def _chunk(listing: Listing, way: IndexPath, after: PageKey | None, rows: int) -> Any:
     return _ordered(select(listing.table), listing, way, after).limit(rows).subquery()
 
 
 def _end_of(listing: Listing, way: IndexPath, after: PageKey | None) -> Any:
-    """The last key of a stretch that has a next one."""
-    return _ordered(select(*listing.key), listing, way, after).offset(STRETCH - 1).limit(1)
+    """The last key of a chunk that is followed by another one."""
+    return _ordered(select(*listing.key), listing, way, after).offset(CHUNK - 1).limit(1)
 
 
 def _ordered(query: Any, listing: Listing, way: IndexPath, after: PageKey | None) -> Any:

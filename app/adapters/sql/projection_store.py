@@ -1,8 +1,8 @@
 """Write the read model: rows and offsets in one transaction.
 
-Two processes never write of one delivery at once: all topics have a delivery in the same partition number, and who
-writes holds the offsets of that number, of all topics, from the beginning of the transaction on. Whoever has lost its
-partitions without noticing finds other offsets there than it has read from, and writes nothing.
+Two processes never write rows of one delivery at the same time. All topics have a delivery in the same partition
+number, and a transaction begins by locking the offsets of that number for all topics. A process that has lost its
+partitions without noticing finds other offsets than it has read from, and writes nothing.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from app.core.readmodel.hourly_stats import HourlyStats
 from app.core.readmodel.snapshot import DeliverySnapshot
 from app.ports.readmodel import OffsetAdvance
 
-#: ids of one question; each number of them is a statement of its own, so that the last one is filled up
-_ASKED = 500
+#: ids of one query. Each number of ids is a statement of its own, so the last query is padded
+_IDS = 500
 _STANDING = [column.name for column in tables.deliveries.c]
 
 
@@ -74,11 +74,11 @@ class SqlProjectionStore:
                 for topic, number in sorted(places)
             ]
             await self._put_offsets(connection, rows)
-            known = await connection.execute(
+            stored = await connection.execute(
                 select(tables.offsets.c.topic, tables.offsets.c.partition, tables.offsets.c.next_offset)
             )
-            found = {(topic, number): offset for topic, number, offset in known}
-        return {place: found[place] for place in places}
+            offsets = {(topic, number): offset for topic, number, offset in stored}
+        return {place: offsets[place] for place in places}
 
     async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
         """See `app.ports.readmodel.ProjectionStore`."""
@@ -110,7 +110,7 @@ class SqlProjectionStore:
         old = select(tables.deliveries.c.id).where(tables.deliveries.c.updated_at_ms < before_ms)
         async with self._database.writing() as connection:
             if not await _prune_events(connection, before_ms, limit):
-                return limit  # an event whose deliveries are removed before it would seem to have had none
+                return limit  # an event must not outlive its deliveries: it would seem to have had none
             ids = list((await connection.scalars(old.order_by(tables.deliveries.c.updated_at_ms).limit(limit))).all())
             for some in _chunks(ids):
                 await connection.execute(delete(tables.attempts).where(tables.attempts.c.delivery_id.in_(some)))
@@ -130,7 +130,7 @@ class SqlProjectionStore:
         async with self._database.writing() as connection:
             for table in tables.ALL:
                 if self._database.is_sqlite:
-                    await connection.execute(delete(table))  # at once: without a condition it is a truncation
+                    await connection.execute(delete(table))  # without a condition, SQLite truncates
                 else:
                     await connection.execute(text(f"TRUNCATE {table.name}"))
 
@@ -150,21 +150,21 @@ async def _prune_events(connection: AsyncConnection, before_ms: int, limit: int)
 
 
 class _Put:
-    """Insert rows; what is there already stays, or is changed."""
+    """Inserts rows; existing ones stay as they are, or are changed by `change`."""
 
     def __init__(self, statement: Any, columns: Sequence[str] | None) -> None:
         self._statement = statement
-        #: the statement takes each column as one array; None: row by row
+        #: the columns, if the statement takes each as one array; None: it takes rows
         self._columns = columns
 
     @classmethod
     def sqlite(cls, table: Table, change: _Change | None = None) -> _Put:
-        """The driver does many rows in one go."""
+        """A statement that the driver executes for many rows together."""
         return cls(_conflict(sqlite.insert(table), table, change), None)
 
     @classmethod
     def postgresql(cls, table: Table, change: _Change | None = None) -> _Put:
-        """One statement for all rows: half the time of one for each."""
+        """One statement for all rows, which takes half the time of one for each."""
         names = [column.name for column in table.c]
         arrays = [
             func.unnest(bindparam(f"all_{column.name}", type_=postgresql.ARRAY(_PLAIN[type(column.type)])))
@@ -209,30 +209,30 @@ def _conflict(insert: Any, table: Table, change: _Change | None) -> Any:
 
 
 async def _holds(connection: AsyncConnection, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
-    """Lock the partitions, and compare where they are with where we have read from."""
+    """Lock the partitions; returns whether their offsets are those that the batch was read from."""
     columns = tables.offsets.c
     numbers = sorted({number for _, number in moved})
-    known = await connection.execute(
+    stored = await connection.execute(
         select(columns.topic, columns.partition, columns.next_offset)
         .where(columns.partition.in_(numbers))
         .order_by(columns.partition, columns.topic)
         .with_for_update()
     )
-    there = {(topic, number): offset for topic, number, offset in known}
-    return all(there.get(place) == to.begin for place, to in moved.items())
+    current = {(topic, number): offset for topic, number, offset in stored}
+    return all(current.get(place) == to.begin for place, to in moved.items())
 
 
 async def _standings(connection: AsyncConnection, ids: set[str]) -> dict[str, DeliverySnapshot]:
-    known = {}
+    snapshots = {}
     for some in _chunks(sorted(ids)):
-        for row in await connection.execute(_KNOWN, {"ids": some}):
+        for row in await connection.execute(_BY_ID, {"ids": some}):
             standing = DeliverySnapshot(**row._mapping)
-            known[standing.id] = standing
-    return known
+            snapshots[standing.id] = standing
+    return snapshots
 
 
-_KNOWN = select(tables.deliveries).where(tables.deliveries.c.id.in_(bindparam("ids", expanding=True)))
-#: markers of transactions have no time of their own
+_BY_ID = select(tables.deliveries).where(tables.deliveries.c.id.in_(bindparam("ids", expanding=True)))
+#: transaction markers have no timestamp
 _NEWEST = case(
     (tables.offsets.c.newest_ms > bindparam("newest"), tables.offsets.c.newest_ms), else_=bindparam("newest")
 )
@@ -248,9 +248,9 @@ def _move(place: PartitionId, to: OffsetAdvance) -> dict[str, Any]:
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(ids), _ASKED):
-        some = list(ids[begin : begin + _ASKED])
-        yield some + some[-1:] * (_ASKED - len(some) if len(some) > 20 else 20 - len(some))
+    for begin in range(0, len(ids), _IDS):
+        some = list(ids[begin : begin + _IDS])
+        yield some + some[-1:] * (_IDS - len(some) if len(some) > 20 else 20 - len(some))
 
 
 def _row(standing: DeliverySnapshot) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ask the read model."""
+"""Query the read model."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _h = tables.hours.c
 _n = tables.notices.c
 _u = tables.audit.c
 DELIVERIES = paging.Listing(tables.deliveries, (_d.created_at_ms, _d.id), ends_in_text=True)
-#: attempts of one delivery that are shown; a schedule has about ten
+#: attempts of one delivery that are returned; a schedule has about ten
 _ATTEMPTS = 1000
-#: dead deliveries that groups are made of
+#: dead deliveries that are grouped
 _GROUPED = 50_000
 
 

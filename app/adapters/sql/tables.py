@@ -1,6 +1,6 @@
-"""The read model's tables and their indexes, one for each way in which lists are asked for.
+"""The read model's tables, with one index for each way in which lists are queried.
 
-The migrations in `migrations/versions` make them; a test holds the two against each other.
+The migrations in `migrations/versions` create them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS
 
 metadata = MetaData()
 
-#: compared byte by byte, everywhere: prefixes are spans, and pages go on where they ended
+#: texts are compared bytewise on both databases, so that prefixes are index spans and cursors are stable
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
-#: how far each partition has been read; its row is locked by whoever writes what the partition says
+#: the offset up to which each partition was read; its row is locked by the writer of the partition's rows
 offsets = Table(
     "projection_offsets",
     metadata,
@@ -55,7 +55,7 @@ deliveries = Table(
     Column("rank", BigInteger, nullable=False),
     Column("last_number", BigInteger, nullable=False),
     Column("last_rank", BigInteger, nullable=False),
-    #: of its latest record in deliveries.dead; NULL: it has none, or was written before this was kept
+    #: of its latest record in deliveries.dead; NULL: it has none, or was written by an older version
     Column("dead_offset", BigInteger),
 )
 _d = deliveries.c
@@ -152,7 +152,7 @@ attempts = Table(
     #: JSON
     Column("response_headers", TEXT),
     Column("response_body", TEXT),
-    #: the record's time, by which it was counted; NULL: written before this was kept
+    #: the record's time, by which it was counted; NULL: written by an older version
     Column("at_ms", BigInteger),
 )
 Index("attempts_by_delivery", attempts.c.delivery_id, attempts.c.number)
@@ -190,7 +190,7 @@ unsent_ends = Table(
 Index("unsent_ends_by_age", unsent_ends.c.at_ms)
 Index("unsent_ends_by_delivery", unsent_ends.c.delivery_id)
 
-#: at most one row: hours before that time were begun by a version that did not keep what they were counted from
+#: at most one row: hours before that time were counted by a version that did not store `at_ms`
 counting = Table("counting", metadata, Column("exact_from_ms", BigInteger, primary_key=True, autoincrement=False))
 
 notices = Table(

@@ -1,8 +1,8 @@
-"""The metadata of Hookstream's own commits: an offset without a mark was written by an operator's reset."""
+"""The metadata of Hookstream's own commits. An offset without a mark was committed by an operator's reset."""
 
 from __future__ import annotations
 
-#: the metadata of our commits
+#: the metadata of every commit
 COMMIT_MARK = "hookstream"
-#: the same of a commit that goes on in a log that has moved
+#: the metadata of a commit after the log has moved
 MOVED_MARK = "hookstream moved"

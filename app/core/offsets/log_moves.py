@@ -1,10 +1,10 @@
-"""A log that is no longer where we left it: what has happened to it, and from where on to read.
+"""Logs that do not contain a reader's position any more: what has happened, and where reading continues.
 
 Rules of this file
-- Below the position of a reader everything is known to be done, as long as it is the same log.
-- A topic that was deleted and made again is another log: nothing of it is done. Its id tells, which is in the metadata
-  of every commit of ours.
-- Where nobody can tell, records are rather worked on again than left out.
+- Everything below the position of a reader is done, as long as it is the same log.
+- A topic that was deleted and created again is another log, of which nothing is done. It is recognised by its id, which
+  every commit of Hookstream has in its metadata.
+- In doubt, records are processed again rather than left out.
 """
 
 from __future__ import annotations
@@ -15,45 +15,46 @@ LogMoveKind = Literal["beginning_lost", "end_lost", "made_again", "shorter"]
 
 _STAMP = "log="
 _END = ";"
-#: characters of a stamp, at most
+#: characters of a stamp at most
 STAMP_LENGTH = len(_STAMP) + 32 + len(_END)
 
 
 class LogMove(NamedTuple):
-    """What became of a partition's log."""
+    """A change of a partition's log that its reader must follow."""
 
     kind: LogMoveKind
-    #: where reading was to go on, and where it does
+    #: the offset at which reading should have continued
     position: int
+    #: the offset at which it does
     resume: int
 
     def sentence(self, topic: str, partition: int) -> str:
-        """For people."""
+        """One sentence for the log."""
         place = f"{topic}, partition {partition}"
         match self.kind:
             case "beginning_lost":
                 return (
-                    f"{place} begins at {self.resume}, behind our offset {self.position}: what was between them was "
-                    "removed before it was read; reading goes on at its beginning"
+                    f"{place} begins at {self.resume}, behind the committed offset {self.position}: records "
+                    "between them were removed before they were read; reading continues at the beginning"
                 )
             case "end_lost":
                 return (
-                    f"{place} ends at {self.resume}, before our offset {self.position}: the brokers have lost records; "
-                    "what is left was done, and reading goes on at its end"
+                    f"{place} ends at {self.resume}, before the committed offset {self.position}: the brokers have "
+                    "lost records; the remaining ones are done, and reading continues at the end"
                 )
             case "made_again":
-                return f"{place} was deleted and made again: it is read from its beginning"
+                return f"{place} was deleted and created again: it is read from its beginning"
             case "shorter":
                 return (
-                    f"{place} ends before our offset {self.position}, and nothing tells whether it is the same log: "
-                    "it is read from its beginning, and what is left may be sent again"
+                    f"{place} ends before the committed offset {self.position}, and may be another log: it is read "
+                    "from its beginning, and its records may be delivered again"
                 )
 
 
 def judge(position: int, begin: int, end: int, *, same: bool | None) -> LogMove | None:
-    """What has happened when `position` cannot be read in a log from `begin` to `end`; None: it can.
+    """Why `position` is not in a log from `begin` to `end`; None if it is.
 
-    `same`: whether it is the log in which the position was reached; None: nobody can tell.
+    `same`: whether it is the log in which the position was reached; None: unknown.
     """
     if same is False:
         return LogMove("made_again", position, begin)
@@ -65,12 +66,12 @@ def judge(position: int, begin: int, end: int, *, same: bool | None) -> LogMove 
 
 
 def stamp(log_id: str, metadata: str) -> str:
-    """A commit's metadata with the id of the log; empty ids are not written."""
+    """The metadata of a commit, preceded by the id of the log unless that is empty."""
     return f"{_STAMP}{log_id}{_END}{metadata}" if log_id else metadata
 
 
 def unstamp(metadata: str) -> tuple[str, str]:
-    """The reverse: (log id, metadata); the id is empty where there is none."""
+    """The log id and the metadata of a stamped text; the id is empty if it has none."""
     if not metadata.startswith(_STAMP):
         return "", metadata
     log_id, _, rest = metadata[len(_STAMP) :].partition(_END)

@@ -1,4 +1,4 @@
-"""The partitions that a group member has at present: what is open, what is finished, what to commit."""
+"""The partitions that are assigned to a group member: open records, finished records, and what to commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PartitionId = tuple[str, int]
 
 
 def spans(places: Iterable[PartitionId]) -> dict[str, str]:
-    """Topic → its partitions, for people: `0-3,7`."""
+    """Topic → its partitions as a text for logs, such as `0-3,7`."""
     numbers: dict[str, list[int]] = {}
     for topic, number in sorted(places):
         numbers.setdefault(topic, []).append(number)
@@ -20,13 +20,13 @@ def spans(places: Iterable[PartitionId]) -> dict[str, str]:
 
 
 def _spans(numbers: Iterable[int]) -> str:
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 class CommittedOffset(NamedTuple):
@@ -37,8 +37,10 @@ class CommittedOffset(NamedTuple):
 
 
 class OpenPartition:
-    """One partition during one assignment. Nothing new begins where `active` is False; where `ours` is False somebody
-    else may have it already: what happens to work under way is recorded, and nothing is scheduled.
+    """One partition during one assignment.
+
+    Where `active` is False, nothing new begins. Where `ours` is False, another member may own the partition already:
+    outcomes of open records are still noted, and nothing is scheduled.
     """
 
     __slots__ = (
@@ -62,15 +64,15 @@ class OpenPartition:
         self.number = place[1]
         self.active = True
         self.ours = True
-        #: ordered deliveries wait until everything below `end` was read (roles/dispatch/lines.py)
+        #: whether ordered deliveries wait until everything below `end` was read (roles/dispatch/lines.py)
         self.catching_up = False
         #: the offset after the last record at the assignment
         self.end = 0
-        #: bytes of the values that are open
+        #: bytes of the open records' values
         self.open_bytes = 0
         #: deliveries in flight
         self.flying = 0
-        #: records whose outputs are written and not acknowledged
+        #: records whose outputs are appended and not acknowledged
         self.settling = 0
         self.committed: tuple[int, str] | None = None
         self.watermark: OffsetWatermark | None = None
@@ -79,7 +81,7 @@ class OpenPartition:
             self.watermark = OffsetWatermark(committed.offset, finished)
 
     def opened(self, offset: int, size: int) -> bool:
-        """See `Watermark.opened`; a partition without a commit begins at its first record. `size`: bytes it holds."""
+        """See `OffsetWatermark.opened`; without a commit, the first record is the beginning. `size`: of its value."""
         if self.watermark is None:
             self.watermark = OffsetWatermark(offset)
         if not self.watermark.opened(offset):
@@ -88,7 +90,7 @@ class OpenPartition:
         return True
 
     def read_to(self, position: int) -> None:
-        """See `Watermark.read_to`; to be called when every record that was polled has been `opened`."""
+        """See `OffsetWatermark.read_to`. Call it when every polled record has been `opened`."""
         if self.watermark is None:
             if position > 0:
                 self.watermark = OffsetWatermark(position)
@@ -97,14 +99,14 @@ class OpenPartition:
             self._on_finish()
 
     def finished(self, offset: int, size: int) -> None:
-        """Everything that the record caused is acknowledged."""
+        """Note that all outputs of a record are acknowledged; `size`: bytes of its value."""
         if self.watermark is not None:
             self.watermark.finished(offset)
             self.open_bytes -= size
             self._on_finish()
 
     def due_commit(self) -> tuple[int, str] | None:
-        """What to commit, when it differs from what was committed last."""
+        """The offset and metadata to commit; None if they were committed already."""
         if self.watermark is None:
             return None
         position = (self.watermark.committable, self.watermark.metadata())
@@ -112,47 +114,47 @@ class OpenPartition:
 
 
 class OpenPartitions:
-    """All partitions assigned at present."""
+    """All assigned partitions."""
 
     def __init__(self, on_finish: Callable[[], None]) -> None:
         """`on_finish` is called whenever there is something new to commit."""
         self._on_finish = on_finish
         self._by_place: dict[PartitionId, OpenPartition] = {}
-        #: told of an assignment at least once
-        self.known = False
+        #: whether there was an assignment, even an empty one
+        self.was_assigned = False
 
     def __getitem__(self, place: PartitionId) -> OpenPartition:
         return self._by_place[place]
 
     def get(self, place: PartitionId) -> OpenPartition | None:
-        """The partition, while it is ours."""
+        """The partition, if it is assigned."""
         return self._by_place.get(place)
 
     def add(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """Assigned."""
-        self.known = True
+        """Note an assignment with its committed offsets."""
+        self.was_assigned = True
         for place, committed in places.items():
             self._by_place[place] = OpenPartition(place, committed, self._on_finish)
 
     def remove(self, places: set[PartitionId]) -> None:
-        """Revoked."""
+        """Note a revocation."""
         for place in places:
             partition = self._by_place.pop(place, None)
             if partition is not None:
                 partition.active = partition.ours = False
 
     def places(self) -> set[PartitionId]:
-        """Which are ours."""
+        """The ids of all assigned partitions."""
         return set(self._by_place)
 
     def of(self, places: Iterable[PartitionId]) -> list[OpenPartition]:
-        """Those of `places` that are ours."""
+        """Those of `places` that are assigned."""
         return [self._by_place[place] for place in places if place in self._by_place]
 
     def read_to(self, position: Callable[[PartitionId], int | None]) -> None:
-        """Every record that was polled has been `opened`; `position` says what is read next of a partition.
+        """Note that every polled record has been `opened`; `position` returns the offset that is read next.
 
-        Not so of one that is being revoked: what was polled of it last may be left to its next owner.
+        Partitions that are being revoked are left out: their last polled records may be left to the next owner.
         """
         for place, partition in self._by_place.items():
             read = position(place)
@@ -160,26 +162,26 @@ class OpenPartitions:
                 partition.read_to(read)
 
     def commits(self) -> dict[PartitionId, tuple[int, str]]:
-        """What has to be committed now."""
+        """The offsets and metadata to commit now."""
         due = {place: partition.due_commit() for place, partition in self._by_place.items()}
         return {place: position for place, position in due.items() if position is not None}
 
     def committed(self, positions: Mapping[PartitionId, tuple[int, str]]) -> None:
-        """These commits succeeded."""
+        """Note successful commits."""
         for place, position in positions.items():
             if place in self._by_place:
                 self._by_place[place].committed = position
 
     def busy(self, places: Iterable[PartitionId]) -> bool:
-        """Whether something of these is in flight or being settled: a moment later it would be finished."""
+        """Whether records of these partitions are in flight or being settled, and so will soon be finished."""
         return any(each.flying or each.settling for each in self.of(places))
 
     @property
     def open(self) -> int:
-        """Offsets handed out and unfinished, in all."""
+        """The number of open records of all partitions."""
         return sum(each.watermark.open for each in self._by_place.values() if each.watermark)
 
     @property
     def open_bytes(self) -> int:
-        """Bytes of the values that are open, in all."""
+        """Bytes of the open records' values, of all partitions."""
         return sum(each.open_bytes for each in self._by_place.values())

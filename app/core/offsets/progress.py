@@ -1,4 +1,4 @@
-"""How far each partition of a role has come: what roles report and the watchdog judges."""
+"""The progress of a role's partitions, as roles report it and the watchdog judges it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from app.core.offsets.partitions import OpenPartition, PartitionId
 
 
 class PartitionProgress(NamedTuple):
-    """How far a role is in one partition that it has now."""
+    """The progress of a role in one assigned partition."""
 
-    #: every smaller offset needs nothing more of the role; None: not known yet, what is committed counts
+    #: every smaller offset is finished; None: unknown yet, the committed offset counts
     low: int | None
-    #: whatever moves when the role works: any change of it is a move
+    #: numbers that change when the role works: any change is progress
     moves: tuple[int, ...] = ()
-    #: until then (monotonic seconds) standing still is on purpose; None: it is not
+    #: the role waits on purpose until then, in monotonic seconds; None: it does not
     waits_until_s: float | None = None
 
 
 def progress_of(partition: OpenPartition, read: int | None, waits_until_s: float | None = None) -> PartitionProgress:
-    """Of a group member that finishes offsets in any order. `read`: the offset that it reads next, where known."""
+    """The progress of a partition whose offsets finish in any order; `read`: the next offset to read, or None."""
     mark = partition.watermark
     if mark is None or not mark.open:
-        # What is read may lie behind what was handed out: markers of transactions and gaps are no records.
+        # The read position may be past the last record: transaction markers and gaps are not records.
         return PartitionProgress(read if mark is None else max(mark.next, read or 0), waits_until_s=waits_until_s)
     return PartitionProgress(mark.committable, (mark.next, mark.open, read or 0), waits_until_s)
 
 
 class RoleReport(NamedTuple):
-    """What a role says of itself."""
+    """The report of one role to the watchdog."""
 
     places: Mapping[PartitionId, PartitionProgress] = {}
-    #: why it cannot work yet; None: it can
+    #: why the role cannot work yet; None: it can
     settling: str | None = None
-    #: whatever moves while it is settling
+    #: a number that changes while the role is settling
     steps: int = 0
-    #: how many partitions it has; None: `places` has all of them
+    #: the number of assigned partitions; None: `places` has all of them
     assigned: int | None = None
 
 
 class GroupSpan(NamedTuple):
-    """What Kafka says of a partition: the offset the group goes on from, and the one that the next record gets."""
+    """A partition in Kafka: the group's committed offset, and the offset of the next record."""
 
     begin: int
     end: int

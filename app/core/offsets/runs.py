@@ -1,4 +1,4 @@
-"""A set of offsets as runs: what it costs grows with its holes, not with its members."""
+"""A set of offsets as runs: its cost grows with the number of gaps, not of offsets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 
 class Runs:
-    """Offsets, kept as ascending runs that neither meet nor overlap."""
+    """Offsets as ascending runs that neither touch nor overlap."""
 
     __slots__ = ("_starts", "_stops")
 
@@ -25,11 +25,11 @@ class Runs:
         return bool(self._starts)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Each run: its first offset, and the one after its last."""
+        """The runs: first offset, and the offset after the last one."""
         return zip(self._starts, self._stops, strict=True)
 
     def add(self, start: int, stop: int) -> None:
-        """Add all offsets from `start` up to `stop`, which is not one of them."""
+        """Add all offsets from `start` to `stop`, excluding `stop`."""
         if start >= stop:
             return
         first = bisect_right(self._starts, start)
@@ -44,12 +44,12 @@ class Runs:
         self._stops[first:last] = [stop]
 
     def end_of(self, offset: int) -> int:
-        """The offset after the run that `offset` is in; itself when it is in none."""
+        """The offset after the run that contains `offset`; `offset` itself if none does."""
         at = bisect_right(self._starts, offset) - 1
         return max(offset, self._stops[at]) if at >= 0 else offset
 
     def forget_below(self, offset: int) -> None:
-        """Remove every smaller one."""
+        """Remove every smaller offset."""
         gone = bisect_right(self._stops, offset)
         del self._starts[:gone], self._stops[:gone]
         if self._starts and self._starts[0] < offset:

@@ -1,12 +1,12 @@
-"""Which offsets of one partition are finished, and what may be committed.
+"""The finished offsets of one partition, and the offset that may be committed.
 
 Rules of this file
-- An offset is *open* from the moment it is handed out until everything it causes is acknowledged.
-- `committable` is the lowest open offset (or the next to be read): nothing at or above it is committed as done.
-- What is finished is kept as runs, of which there are no more than open offsets: a commit costs what its metadata has
-  room for, however much is finished above one slow request.
-- What finished above it is remembered in the commit's metadata, so that a crash repeats only what was open or was
-  finished after the last commit (DESIGN guarantee 2). The metadata is a hint: losing it costs duplicates only.
+- An offset is *open* from the moment its record is handed out until all outputs of the record are acknowledged.
+- `committable` is the lowest open offset, or the next one to be read. Every smaller offset is finished.
+- Finished offsets are stored as runs, of which there are at most as many as open offsets. The cost of a commit is
+  bounded by its metadata, however many offsets are finished above one slow request.
+- Finished offsets above `committable` are in the metadata of the commit. A crash therefore repeats only records that
+  were open, or finished after the last commit (DESIGN guarantee 2). Losing the metadata costs duplicates only.
 
     offset   5   6   7   8   9   10
     state    ok  open ok  ok open (next)      committable = 6, metadata = {7, 8}
@@ -19,10 +19,10 @@ import base64
 from app.core.offsets.log_moves import STAMP_LENGTH
 from app.core.offsets.runs import Runs
 
-#: Kafka's default limit of a commit's metadata, in characters, without the log's id that goes before it
+#: Kafka's default limit of a commit's metadata in characters, less the stamp with the log's id
 METADATA_LIMIT = 4096 - STAMP_LENGTH
 _VERSION = "1:"
-#: a longer run than any window of ours cannot be our writing
+#: a longer run than any window of open records was not written by Hookstream
 _SANE_RUN = 10_000_000
 
 
@@ -32,20 +32,20 @@ class OffsetWatermark:
     __slots__ = ("_done", "_low", "_metadata", "next", "open")
 
     def __init__(self, start: int, finished: Runs | None = None) -> None:
-        """`start` is the committed offset, `finished` what its metadata said."""
+        """`start` is the committed offset, `finished` are the offsets in its metadata."""
         self._low = start
         self._done = finished or Runs()
-        #: as it was encoded last; None: something has changed
+        #: the last encoded metadata; None: it has changed since
         self._metadata: str | None = None
         #: the offset after the last one handed out
         self.next = start
-        #: how many offsets are handed out and unfinished
+        #: the number of open offsets
         self.open = 0
 
     def opened(self, offset: int) -> bool:
-        """Hand out `offset`; False when it was finished before a crash and must not be worked on again.
+        """Open `offset`; returns False if it was finished before a crash, and must not be processed again.
 
-        Offsets arrive ascending. A gap (compaction, transaction markers) counts as finished.
+        Offsets are opened in ascending order. Gaps (compaction, transaction markers) count as finished.
         """
         if offset > self.next:
             self._metadata = None
@@ -62,10 +62,10 @@ class OffsetWatermark:
         return True
 
     def read_to(self, position: int) -> bool:
-        """Reading has come to `position`, and everything below it was handed out; whether `committable` has moved.
+        """Note that everything below `position` was read and opened; returns whether `committable` has moved.
 
-        The last records may be markers of transactions, which are never handed out. While something is open nothing
-        changes: the gap is passed when the last open offset is finished.
+        The last offsets may be transaction markers, which are never opened. While an offset is open nothing changes:
+        the markers are skipped when the last open offset is finished.
         """
         if self.open or position <= self.next:
             return False
@@ -75,7 +75,7 @@ class OffsetWatermark:
         return True
 
     def finished(self, offset: int) -> None:
-        """Everything that `offset` caused is acknowledged."""
+        """Note that all outputs of the record at `offset` are acknowledged."""
         if offset >= self._low and offset not in self._done:
             self.open -= 1
             self._done.add(offset, offset + 1)
@@ -92,11 +92,11 @@ class OffsetWatermark:
 
     @property
     def committable(self) -> int:
-        """The offset to commit: every smaller one is finished."""
+        """The offset to commit."""
         return self._low
 
     def metadata(self) -> str:
-        """The finished offsets above `committable`, for the commit; the lowest runs win when the limit is reached."""
+        """The finished offsets above `committable`, encoded; at the limit the highest runs are left out."""
         if self._metadata is None:
             self._metadata = encode_finished(self._low, self._done)
         return self._metadata
@@ -110,16 +110,16 @@ def encode_finished(low: int, done: Runs) -> str:
     limit = (METADATA_LIMIT - len(_VERSION)) // 4 * 3
     position = low
     for start, stop in done:
-        piece = _varint(start - position) + _varint(stop - start)
-        if len(out) + len(piece) > limit:
+        run = _varint(start - position) + _varint(stop - start)
+        if len(out) + len(run) > limit:
             break
-        out += piece
+        out += run
         position = stop
     return _VERSION + base64.b64encode(bytes(out)).decode()
 
 
 def decode_finished(low: int, metadata: str) -> Runs:
-    """The reverse; anything that is not ours (an operator's note, another version) means: nothing known."""
+    """The finished offsets of a commit's metadata; none if another program or version has written it."""
     done = Runs()
     if not metadata.startswith(_VERSION):
         return done

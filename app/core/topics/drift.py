@@ -10,7 +10,7 @@ from app.core.topics.declarations import Topics, TopicSpec
 
 
 class ActualTopic(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic as the cluster has it."""
+    """A topic as it is in the cluster."""
 
     partitions: int
     replication: int
@@ -18,23 +18,23 @@ class ActualTopic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateTopic(msgspec.Struct, frozen=True, tag="create"):
-    """The topic is not there."""
+    """Create a missing topic."""
 
     spec: TopicSpec
 
     def sentence(self) -> str:
-        """For people."""
+        """One sentence for the user."""
         return f"create {self.spec.name}: {self.spec.partitions} partitions, {self.spec.replication} replicas"
 
 
 class ConfigureTopic(msgspec.Struct, frozen=True, tag="configure"):
-    """Settings of the topic differ; `changes` maps each to (is, wanted)."""
+    """Change settings of a topic; `changes` maps names to (current, wanted)."""
 
     spec: TopicSpec
     changes: dict[str, tuple[str, str]]
 
     def sentence(self) -> str:
-        """For people."""
+        """One sentence for the user."""
         listed = ", ".join(f"{name} {was or 'unset'} → {to}" for name, (was, to) in sorted(self.changes.items()))
         return f"configure {self.spec.name}: {listed}"
 
@@ -46,7 +46,7 @@ class TopicDrift(msgspec.Struct, frozen=True, tag="drift"):
     problem: str
 
     def sentence(self) -> str:
-        """For people."""
+        """One sentence for the user."""
         return f"drift of {self.spec.name}: {self.problem}"
 
 
@@ -54,7 +54,7 @@ TopicStep = CreateTopic | ConfigureTopic | TopicDrift
 
 
 def plan(topics: Topics, actual: Mapping[str, ActualTopic]) -> list[TopicStep]:
-    """What separates the cluster from the declarations, in the order in which it would be done."""
+    """The differences between the cluster and the declarations, in the order in which they would be resolved."""
     steps: list[TopicStep] = []
     for spec in topics.specs:
         there = actual.get(spec.name)

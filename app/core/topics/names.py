@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def rung_for(wait_s: float, rungs: Sequence[tuple[str, float]]) -> str:
-    """The rung for a record that is due in `wait_s`: the longest that is not longer, else the shortest.
+    """The rung for a record that is due in `wait_s` seconds: the longest that is not longer, or the shortest.
 
-    So a record never waits in a rung past its due time, and any due time is a walk down the ladder.
+    A record therefore never waits in a rung past its due time, and reaches any due time by moving down the ladder.
     """
     chosen = rungs[0][0]
     for name, seconds in rungs:
@@ -18,7 +18,7 @@ def rung_for(wait_s: float, rungs: Sequence[tuple[str, float]]) -> str:
     return chosen
 
 
-#: the delay ladder: name and seconds, ascending
+#: the delay ladder: names and seconds of its rungs, ascending
 RUNGS: tuple[tuple[str, float], ...] = (
     ("1s", 1.0),
     ("5s", 5.0),
@@ -32,7 +32,7 @@ RUNGS: tuple[tuple[str, float], ...] = (
 
 
 class TopicName:
-    """Logical topic names that roles use."""
+    """The logical names of topics that roles use."""
 
     EVENTS_RAW = "events.raw"
     EVENTS_REJECTED = "events.rejected"

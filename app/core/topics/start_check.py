@@ -1,4 +1,4 @@
-"""Topics that are not as declared: what of it endangers a guarantee, so that nothing may start on them."""
+"""Which differences between topics and their declarations endanger a guarantee, and so refuse the start."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from app.core.topics.names import TopicName
 _SHOWN = 5
 #: changelogs of version 0, whose topics this version cannot read
 _VERSION_0 = ("hookstream.sequencer-line-changelog", "hookstream.sequencer-held-changelog")
-#: setting → what a difference leads to
+#: setting → the consequence of a difference
 _DANGERS = {
     "cleanup.policy": "Kafka would remove records that are still needed",
     "max.message.bytes": "records that were accepted would not fit",
     "message.timestamp.type": "waiting times would follow the producers' clocks",
     "retention.ms": "Kafka would remove records that still wait",
 }
-#: of these settings only a smaller value is dangerous
+#: settings of which only a smaller value is dangerous
 _AT_LEAST = {"max.message.bytes", "retention.ms"}
 
 
 class Judgement(NamedTuple):
     """One sentence for each difference."""
 
-    #: with the remedy; the start is refused
+    #: these refuse the start; each names its remedy
     dangers: list[str]
-    #: to be logged
+    #: these are logged
     harmless: list[str]
 
 
@@ -49,7 +49,7 @@ def version_0_refusal(remaining: Sequence[str]) -> str:
 
 
 def judge(topics: Topics, actual: Mapping[str, ActualTopic]) -> Judgement:
-    """The differences between `actual` and the declarations; topics that are missing are none of them."""
+    """Judge the differences between `actual` and the declarations; missing topics are ignored."""
     dangers = [*_families(topics, actual), *_fixed(topics, actual)]
     harmless: list[str] = []
     named = " ".join(dangers)
@@ -103,9 +103,9 @@ def _fixed(topics: Topics, actual: Mapping[str, ActualTopic]) -> list[str]:
 def _remedy(names: list[str]) -> str:
     listed = " ".join(f"--topic {name}" for name in names[:_SHOWN])
     return (
-        "Kafka cannot take partitions away: stop all processes when these topics are read to their ends, delete them "
-        f"(`kafka-topics.sh --bootstrap-server … --delete {listed}`), and run `hookstream topics apply`; or begin "
-        "anew with another HOOKSTREAM_TOPIC_PREFIX."
+        "Kafka cannot remove partitions: stop all processes once these topics have been read to their ends, delete "
+        f"them (`kafka-topics.sh --bootstrap-server … --delete {listed}`), and run `hookstream topics apply`; or start "
+        "afresh with another HOOKSTREAM_TOPIC_PREFIX."
     )
 
 
@@ -115,7 +115,7 @@ def _is_dangerous(spec: TopicSpec, name: str, was: str, wanted: str) -> bool:
     if name == "retention.ms" and not (
         spec.logical.startswith(f"{TopicName.DELIVERIES_DELAY}.") or spec.logical.endswith("-changelog")
     ):
-        return False  # how long an outage may last is the operator's choice
+        return False  # the retention of other topics is the operator's choice
     return name not in _AT_LEAST or _is_less(was, wanted)
 
 

@@ -14,7 +14,7 @@ LOG = "2db5b40069d840bb8192135611259304"
 def test_a_lost_beginning_is_passed() -> None:
     move = judge(3, 10, 20, same=True)
     assert move is not None and (move.kind, move.resume) == ("beginning_lost", 10)
-    assert "deliveries, partition 2 begins at 10, behind our offset 3" in move.sentence("deliveries", 2)
+    assert "deliveries, partition 2 begins at 10, behind the committed offset 3" in move.sentence("deliveries", 2)
 
 
 def test_a_lost_end_is_where_work_goes_on() -> None:

@@ -185,7 +185,7 @@ def test_a_bad_file_is_named_with_the_place(document: Any, place: str) -> None:
 def test_everything_wrong_is_said_at_once() -> None:
     said = problems({"x.yaml": None, "notices.yaml": DOCUMENTS["notices.yaml"]}, prefix="a b ")
     assert said[0].startswith("x.yaml: ")
-    assert said[1] == "notices.yaml: 'a b notices' is no topic name"
+    assert said[1] == "notices.yaml: 'a b notices' is not a topic name"
     assert said[2:] == sorted(f"no file declares the topic {name}" for name in ROLES_USE if name != TopicName.NOTICES)
 
 

@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations, on the connection that it is given."""
+"""Run the migrations on the connection in the configuration; Alembic imports this file."""
 
 from __future__ import annotations
 

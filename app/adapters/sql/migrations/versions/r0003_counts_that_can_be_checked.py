@@ -1,6 +1,6 @@
-"""Keep what each count was made of, so that `hookstream readmodel check` can count again.
+"""Store the time of each counted row, so that `hookstream readmodel check` can count again.
 
-Rows that are there already do not say in which hour they were counted: only later hours can be checked.
+Existing rows have no such time, so only later hours can be checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add them."""
+    """Add the column `at_ms` and the tables `unsent_ends` and `counting`."""
     op.add_column("attempts", sa.Column("at_ms", sa.BigInteger()))
     op.create_table(
         "unsent_ends",

@@ -1,4 +1,4 @@
-"""Where a delivery lies in deliveries.dead, so that its bytes are read there without a search."""
+"""The offset of a delivery in deliveries.dead, by which its bytes are read without a search."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add it; rows that are there already have none, and are searched for."""
+    """Add the column `dead_offset`; existing rows have none, and their records are searched for."""
     op.add_column("deliveries", sa.Column("dead_offset", sa.BigInteger()))
