@@ -1,8 +1,8 @@
-"""What is left of a record that its topic refuses for its size: less detail, but the record.
+"""The reduced form of a record that its topic refuses for its size: the same record with less detail.
 
-No record of ours is too large for a topic as it is declared (tests/core/records/test_sizes.py). A topic may have been
-given a lower `max.message.bytes` by hand; then a record of it gets a second, small form. A delivery loses its event's
-bytes, which are still in events.raw: dispatch ends it as dead and says why.
+Every record fits into its topic as declared (tests/architecture/test_record_sizes.py), but an operator may have lowered
+the topic's `max.message.bytes`. A reduced delivery has no body, because the event is still in events.raw; dispatch ends
+it as dead with that reason.
 """
 
 from __future__ import annotations

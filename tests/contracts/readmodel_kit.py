@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
+from app.adapters.sql.projection_store import SqlProjectionStore
+from app.adapters.sql.read_store import SqlReadStore
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.timestamps import iso
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import ProjectionBatch
+from app.core.readmodel.rows import DeliveryFilter
 from app.core.records import delivery as delivery_record
 from app.core.records import duplicate as duplicate_record
 from app.core.records import rejected as rejected_record
@@ -244,3 +247,47 @@ DEAD: dict[str, Any] = {
     "error": "the endpoint answered 503",
     "reason": "exhausted",
 }
+
+
+ACME = DeliveryFilter(tenant="acme", mode="live")
+
+
+Stores = tuple[SqlProjectionStore, SqlReadStore]
+
+
+_TYPES = ("recording.created", "recording.x", "bot.done")
+
+
+def mixed() -> Journal:
+    journal = Journal()
+    for number in range(40):
+        one = delivery(
+            number,
+            endpoint_id=f"ep_{number % 4}",
+            event_type=_TYPES[number % 3],
+            replay_id="rpl_1" if number % 10 == 0 else "",
+        )
+        journal.handed(one, BEGUN_MS + number)
+        match number % 5:
+            case 0:
+                journal.attempted(one, BEGUN_MS + 2000 + number)
+            case 1:
+                journal.attempted(one, BEGUN_MS + 2000 + number, **FAILED)
+            case 2:
+                journal.attempted(one, BEGUN_MS + 2000 + number, **DEAD)
+            case 3:
+                refused = {**DEAD, "result": "timeout", "status": None, "error": "no answer"}
+                journal.attempted(one, BEGUN_MS + 2000 + number, **refused)
+    return journal
+
+
+async def ids_of(read: SqlReadStore, which: DeliveryFilter, limit: int = 100) -> list[str]:
+    """All pages."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await read.deliveries(which, limit=limit, cursor=cursor)
+        found += [row.id for row in page.rows]
+        if page.cursor is None:
+            return found
+        cursor = page.cursor

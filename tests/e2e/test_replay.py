@@ -1,89 +1,20 @@
-"""A span of time once more: what is chosen, for whom, how fast, and what interrupts it."""
+"""Replays of a time range: which events are delivered, to whom, and what is refused."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
-from secrets import token_hex
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka import AIOKafkaProducer
 
-from app.adapters.clock import SystemClock
 from app.core.model.timestamps import iso
 from tests.conftest import RealBroker
-from tests.e2e.harness import Answer, Inbox, Service, inbox, pause, producer, read
-from tests.patience import PATIENCE_S
-
-CLOCK = SystemClock()
-
-
-class Party:
-    """A tenant of the shared service, with its keys."""
-
-    def __init__(self, service: Service, name: str, live: str, test: str, kafka: AIOKafkaProducer) -> None:
-        self.service = service
-        self.name = name
-        self.live = live
-        self.test = test
-        self._kafka = kafka
-
-    async def endpoint(self, url: str, **more: Any) -> str:
-        body = {"url": url, "events": ["*"], **more}
-        answer = await self.service.ask("POST", "/v1/webhooks", body, key=self.live)
-        assert answer.status == 201, answer
-        return str(answer.body["id"])
-
-    async def act(self, endpoint: str, action: str) -> None:
-        answer = await self.service.ask("POST", f"/v1/webhooks/{endpoint}/{action}", key=self.live)
-        assert answer.status == 200, answer
-
-    async def append(self, names: Iterable[str], **more: Any) -> None:
-        acks = []
-        for name in names:
-            event = {"type": "a.b", "id": name, "data": {}, "tenant": self.name, "ordering_key": self.name, **more}
-            value = json.dumps(event).encode()
-            acks.append(await self._kafka.send(f"{self.service.prefix}events.raw", value, key=self.name.encode()))
-        await asyncio.gather(*acks)
-
-    async def ask(self, key: str = "", **body: Any) -> Answer:
-        sent = {("from" if name == "from_" else name): value for name, value in ({"from_": "begin"} | body).items()}
-        return await self.service.ask("POST", "/v1/replays", sent, key=key or self.live)
-
-    async def replay(self, **body: Any) -> dict[str, Any]:
-        answer = await self.ask(**body)
-        assert answer.status == 202, answer
-        made: dict[str, Any] = answer.body
-        return made
-
-    async def do(self, replay: str, action: str) -> dict[str, Any]:
-        answer = await self.service.ask("POST", f"/v1/replays/{replay}/{action}", key=self.live)
-        assert answer.status == 200, answer
-        done: dict[str, Any] = answer.body
-        return done
-
-    async def until(self, replay: str, *states: str) -> dict[str, Any]:
-        """The replay, once it has one of these states."""
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                found: dict[str, Any] = (await self.service.ask("GET", f"/v1/replays/{replay}", key=self.live)).body
-                if found["state"] in states:
-                    return found
-                await pause(0.05)  # the API has no other way
-
-    async def run(self, **body: Any) -> dict[str, Any]:
-        """A replay from its beginning to its end."""
-        return await self.until((await self.replay(**body))["id"], "done")
-
-
-def names(count: int, prefix: str = "e") -> list[str]:
-    return [f"{prefix}{number:04}" for number in range(count)]
+from tests.e2e.harness import Service, inbox, pause, producer
+from tests.e2e.replay_party import CLOCK, Party, again, names, party_of
 
 
 @pytest_asyncio.fixture
@@ -92,19 +23,9 @@ async def kafka(broker: RealBroker) -> AsyncIterator[AIOKafkaProducer]:
         yield client
 
 
-async def party_of(service: Service, kafka: AIOKafkaProducer) -> Party:
-    name = f"t{token_hex(3)}"
-    return Party(service, name, await service.key(name), await service.key(name, "test"), kafka)
-
-
 @pytest_asyncio.fixture
 async def acme(shared: Service, kafka: AIOKafkaProducer) -> Party:
     return await party_of(shared, kafka)
-
-
-def again(box: Inbox) -> list[Any]:
-    """What came in replays."""
-    return [each for each in box.received if "webhook-replay" in each.headers]
 
 
 async def test_all_failed_and_missing_of_one_endpoint_and_of_all(acme: Party) -> None:
@@ -270,147 +191,3 @@ async def test_the_command_refuses_it_before_it_asks_anybody(shared: Service) ->
         shared.cli("replay", "start", "--from", "1h", "--to", "2h", expect=2),
     )
     assert [str(each).partition(":")[0] for each in said] == ["--from", "--to"]
-
-
-async def test_the_rate_is_kept_while_live_events_pass(acme: Party) -> None:
-    async with inbox() as (box, url):
-        await acme.endpoint(f"{url}/standard")
-        await acme.append(names(30))
-        await box.until(lambda: len(box.received) == 30)
-        begun_s = CLOCK.monotonic()
-        made = await acme.replay(rate=2)
-        await box.until(lambda: len(again(box)) >= 5)
-        for number in range(5):
-            await acme.append([f"live{number}"])
-            await box.until(lambda number=number: f"live{number}" in box.ids())  # type: ignore[misc]
-        assert len(again(box)) < 30, "live events wait for no replay"
-        await box.until(lambda: len(again(box)) == 30)
-        assert CLOCK.monotonic() - begun_s > 12, "faster than 2 per second"
-        done = await acme.until(made["id"], "done")
-        assert done["sent"] == 30, "the end was fixed when it began"
-
-
-async def test_pause_resume_and_cancel(acme: Party) -> None:
-    async with inbox() as (box, url):
-        await acme.endpoint(f"{url}/standard")
-        await acme.append(names(40))
-        await box.until(lambda: len(box.received) == 40)
-        made = await acme.replay(rate=40)
-        await box.until(lambda: len(again(box)) >= 8)
-        assert (await acme.do(made["id"], "pause"))["state"] == "paused"
-        await pause(1.2)
-        stood = len(again(box))
-        assert stood < 40
-        await pause(0.5)
-        assert len(again(box)) == stood, "nothing more comes"
-        assert (await acme.do(made["id"], "resume"))["state"] in ("running", "pending")
-        done = await acme.until(made["id"], "done")
-        await box.until(lambda: len(again(box)) == 40)
-        assert done["sent"] == 40 and len({each.event_id for each in again(box)}) == 40
-        second = await acme.replay(rate=2)
-        await box.until(lambda: len(again(box)) >= 44)
-        assert (await acme.do(second["id"], "cancel"))["state"] == "cancelled"
-        await pause(0.5)
-        stood = len(again(box))
-        await pause(0.5)
-        assert stood == len(again(box)) < 80
-        assert (await acme.do(second["id"], "resume"))["state"] == "cancelled"
-
-
-async def test_paused_disabled_and_removed_endpoints(acme: Party) -> None:
-    async with inbox() as (box, url), inbox() as (held, held_url), inbox() as (off, off_url):
-        await acme.endpoint(f"{url}/standard")
-        paused = await acme.endpoint(f"{held_url}/standard")
-        disabled = await acme.endpoint(f"{off_url}/standard")
-        await acme.append(names(5))
-        for each in (box, held, off):
-            await each.until(lambda each=each: len(each.received) == 5)  # type: ignore[misc]
-        await acme.act(paused, "pause")
-        await acme.act(disabled, "disable")
-        answer = await acme.ask(endpoint=disabled)
-        assert answer.status == 422 and "enable it first" in answer.body["detail"]
-        trial = (await acme.replay(dry_run=True))["counted"]
-        assert (trial["deliveries"], trial["skipped"]) == (10, 5)
-        done = await acme.run()
-        assert (done["sent"], done["put_aside"], done["skipped"]) == (5, 5, 5)
-        await acme.act(paused, "resume")
-        await held.until(lambda: len(again(held)) == 5)
-        assert {each.headers["webhook-replay"] for each in again(held)} == {done["id"]}
-        assert not again(off)
-
-
-async def test_an_endpoint_in_order_gets_its_replay_in_order(acme: Party) -> None:
-    async with inbox() as (box, url):
-        await acme.endpoint(f"{url}/standard", ordering="fifo")
-        await acme.append(names(30))
-        await box.until(lambda: len(box.received) == 30)
-        await acme.run()
-        await box.until(lambda: len(again(box)) == 30)
-        assert [int(each.headers["webhook-sequence"]) for each in again(box)] == list(range(1, 31))
-
-
-async def test_kill_9_loses_nothing(
-    broker: RealBroker, prefix: str, tmp_path: Path, kafka: AIOKafkaProducer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    running = Service(broker.bootstrap, prefix, tmp_path)
-    await running.cli("topics", "apply", "-o", "json")
-    await running.start()
-    async with inbox() as (box, url), inbox() as (other, other_url):
-        acme = await party_of(running, kafka)
-        await acme.endpoint(f"{url}/standard")
-        await acme.endpoint(f"{other_url}/standard")
-        events = names(1500)
-        await acme.append(events)
-        await box.until(lambda: len(box.received) == 1500)
-        made = await acme.replay()
-        await box.until(lambda: len(again(box)) >= 400)
-        running.kill()
-        await running.ended()
-        await running.start()
-        done = await acme.until(made["id"], "done")
-        for each in (box, other):
-            await each.until(lambda each=each: len({one.event_id for one in again(each)}) == 1500)  # type: ignore[misc]
-        repeated = sum(len(again(each)) for each in (box, other)) - 3000
-        twice = await handed_out_twice(broker, prefix, made["id"], 3000)
-        await trimmed(broker, acme)
-        assert await running.stop() == 0
-    with capsys.disabled():
-        print(f"\nkill -9 in a replay of 3000: 0 lost, {repeated} sent again; {twice} of them handed out again")
-    assert twice < 300 and repeated < 2400 and done["sent"] == 3000
-
-
-async def handed_out_twice(broker: RealBroker, prefix: str, replay: str, number: int) -> int:
-    """How many deliveries of a replay are in `deliveries` more than once."""
-    mine = ("replay-id", replay.encode())
-
-    def ids(records: list[Any]) -> list[bytes]:
-        return [dict(each.headers)["delivery-id"] for each in records if mine in each.headers]
-
-    records = await read(broker.bootstrap, f"{prefix}deliveries", lambda found: len(set(ids(found))) == number)
-    return len(ids(records)) - number
-
-
-async def trimmed(broker: RealBroker, acme: Party) -> None:
-    """What retention has removed is said."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    try:
-        for topic in ("events.raw", "attempts"):
-            places = [TopicPartition(f"{acme.service.prefix}{topic}", number) for number in range(4)]
-            await admin.delete_records({place: RecordsToDelete(before_offset=-1) for place in places})
-    finally:
-        await admin.close()
-    none = await acme.replay(dry_run=True)
-    assert none["messages"] == ["no record is kept at all: there is nothing to replay"]
-    assert none["counted"]["deliveries"] == 0
-    await acme.append(["last"])
-    asked = await acme.ask(from_="3h", to="2099-01-01T00:00:00Z", only="missing", dry_run=True)
-    early, removed, late, forgotten = asked.body["messages"]
-    assert "is before the oldest record kept" in early and "begins there" in early
-    assert removed.startswith("retention has removed events of this range from 1 of 4 partitions")
-    assert "in the future: ends now" in late and "no longer kept" in forgotten
-    environ = ["--url", acme.service.api_url, "--key", acme.live]
-    said = await acme.service.cli("replay", "start", "--from", "3h", *environ, "-o", "json")
-    assert said["state"] == "done" and said["sent"] == 2 and "begins there" in said["messages"][0]
-    shown = await acme.service.cli("replay", "show", said["id"], *environ, "-o", "json")
-    assert shown["messages"] == said["messages"], "the replay remembers"

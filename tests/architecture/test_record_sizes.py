@@ -18,14 +18,12 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.directory import Directory
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery, DeliveryRevision
-from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply, HttpTiming
+from app.core.model.http_exchange import HttpOutcome
 from app.core.model.tenant import ApiKey, Tenant
 from app.core.offsets.partitions import CommittedOffset, OpenPartition
 from app.core.records import audit, registry
 from app.core.records import delivery as delivery_record
 from app.core.records import signal as signal_record
-from app.core.records.attempt import Attempt
 from app.core.records.audit import AuditEntry
 from app.core.records.command import (
     Command,
@@ -38,14 +36,14 @@ from app.core.records.command import (
 )
 from app.core.records.headers import RecordHeader, size_of
 from app.core.records.signal import HealthSignal
-from app.core.topics.names import RUNGS, TopicName
+from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
 from app.roles.committer import Committer
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
-from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
+from app.roles.dispatch.verdict import Verdict
 from app.roles.fanout import records as records_
 from app.roles.fanout import reset_detection
 from app.roles.fanout.plan import BatchPlanner, FanoutRules
@@ -53,76 +51,27 @@ from app.roles.health.transitions import AppendNotice, HealthState, observe
 from app.roles.registry.role import RegistryRole
 from app.roles.sequencer import key_queue
 from app.roles.sequencer.role.tables import stored_record
-from app.runtime.reduction import reduced
-from app.runtime.topics import topics_of
-from app.settings import Settings
+from tests.architecture.largest_records import (
+    DELIVERIES,
+    ENDPOINT,
+    FRAME,
+    HALF,
+    MAX_EVENT,
+    NOW_MS,
+    OUTCOMES,
+    TOPICS,
+    VERDICTS,
+    WORST,
+    long_text,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup
-
-MAX_EVENT = 1_500_000
-TOPICS = topics_of(Settings(max_event_bytes=MAX_EVENT))
-#: what a record's own frame and that of its batch take
-FRAME = 200
-NOW_MS = 1_800_000_000_000
-#: escapes of two and six bytes, two to four bytes of UTF-8, and half a character
-WORST = st.sampled_from(["a", '"', "\x00", "é", "\ufffd", "😀"])
-HALF = st.sampled_from(["\ud800", "\udcff", "\x00"])
-
-
-def long_text(most: int, characters: st.SearchStrategy[str] = WORST) -> st.SearchStrategy[str]:
-    """As long as it may be, more often than not."""
-    return st.builds(lambda character, length: character * length, characters, st.just(most) | st.integers(0, most))
 
 
 def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence[RecordHeader] = ()) -> None:
     size = size_of(MemoryRecord(logical, 0, 0, 0, key, value, list(headers))) + FRAME
     assert size <= TOPICS.limit(logical), f"{size} bytes for {logical}"
-
-
-SHORT = long_text(1024)
-DELIVERIES = st.builds(
-    Delivery,
-    id=SHORT,
-    endpoint_id=SHORT,
-    event_id=SHORT,
-    event_type=SHORT,
-    tenant=SHORT,
-    mode=st.just("live"),
-    created_at=SHORT,
-    body=st.just(b"x" * MAX_EVENT),
-    accepted_at_ms=st.just(10**18),
-    attempts=st.just(10**18),
-    sequence=st.just(10**18),
-    ordering_key=long_text(512),
-    replay_id=SHORT,
-    traceparent=SHORT,
-    arrival=st.just(10**18),
-    revision=st.just(10**18),
-    source=SHORT,
-)
-REPLIES = st.builds(
-    HttpReply,
-    status=st.just(500),
-    body=st.binary(max_size=10) | st.sampled_from([b"\xff" * 65_536, b"\0" * 65_536]),
-    headers=st.lists(st.tuples(*[long_text(7_800, WORST | HALF)] * 2), max_size=4).map(lambda some: tuple(some * 50)),
-    truncated=st.booleans(),
-    timing=st.just(HttpTiming()),
-)
-REFUSALS = st.builds(
-    HttpFailure, kind=st.just("tls"), detail=long_text(1_000_000, WORST | HALF), timing=st.just(HttpTiming())
-)
-OUTCOMES: st.SearchStrategy[HttpOutcome] = REPLIES | REFUSALS
-VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from([Delivered(), RetryAt(NOW_MS + 5000), Dead("exhausted")])
-ENDPOINT = Endpoint(
-    id="ep",
-    tenant="acme",
-    mode="live",
-    url="https://x.example/" + "y" * 2000,
-    events=("*",),
-    profile="standard",
-    description="\x00" * 1024,
-)
 
 
 class CheckedLog:
@@ -182,8 +131,6 @@ def test_what_dispatch_writes(delivery: Delivery, outcome: HttpOutcome, verdict:
     } <= set(log.written)
 
 
-# --- fan-out ------------------------------------------------------------------------------------------------------
-
 NAME, KEY = long_text(256, st.just("n")), long_text(512)
 
 
@@ -236,9 +183,6 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
             fits(f"hookstream.fanout-{name}-changelog", key, value)
 
 
-# --- sequencer ----------------------------------------------------------------------------------------------------
-
-
 @settings(max_examples=40, deadline=None)
 @given(DELIVERIES)
 def test_what_the_sequencer_writes(delivery: Delivery) -> None:
@@ -267,8 +211,6 @@ def test_the_longest_line() -> None:
     )
     fits(TopicName.SEQUENCER_QUEUES, b"n" * 4096, msgspec.msgpack.encode(line))
 
-
-# --- health -------------------------------------------------------------------------------------------------------
 
 SIGNALS = st.builds(
     HealthSignal,
@@ -305,9 +247,6 @@ def test_a_signal_that_is_larger_than_ours_is_none() -> None:
         signal_record.read(
             msgspec.json.encode(HealthSignal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000))
         )
-
-
-# --- registry -----------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -352,51 +291,6 @@ def test_what_the_registry_writes(action: CommandAction, command_id: str, actor:
         fits(TopicName.REGISTRY, key.encode(), state)
     if reply is not None:
         fits(TopicName.REGISTRY_REPLIES, reply.command_id.encode(), registry.encode(reply))
-
-
-# --- a topic that takes less than it is declared to -----------------------------------------------------------------
-
-
-@settings(max_examples=30, deadline=None)
-@given(DELIVERIES, REPLIES)
-def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply: HttpReply) -> None:
-    verdict = RetryAt(NOW_MS)
-    attempt = sent(delivery, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
-    small = reduced(TopicName.ATTEMPTS, msgspec.json.encode(attempt), [])
-    assert small is not None and small[0] is not None
-    read = msgspec.json.decode(small[0], type=Attempt)
-    assert (read.delivery_id, read.state, read.status, read.cut) == (delivery.id, "retrying", 500, ("record",))
-    assert len(small[0]) < 60_000 and reduced(TopicName.ATTEMPTS, small[0], small[1]) is None
-    headers = delivery_record.encode(delivery)
-    for logical in (
-        TopicName.DELIVERIES,
-        TopicName.DELIVERIES_DEAD,
-        *(f"{TopicName.DELIVERIES_DELAY}.{name}" for name, _ in RUNGS),
-    ):
-        left = reduced(logical, delivery.body, headers)
-        assert left is not None
-        again, _ = delivery_record.decode(b"ep", *left)
-        assert (again.id, again.body, again.omitted, again.source) == (delivery.id, b"", MAX_EVENT, delivery.source)
-        assert reduced(logical, *left) is None
-
-
-def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
-    ours = [("rejected-reason", b"not_json")]
-    assert reduced(TopicName.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
-        b"",
-        [*ours, ("rejected-truncated-from", b"15")],
-    )
-    held = reduced(TopicName.SEQUENCER_WAITING, msgspec.msgpack.encode((b"ep", b"body", [("delivery-id", b"d")])), [])
-    assert held is not None
-    entry = msgspec.msgpack.decode(held[0] or b"")
-    assert entry == [b"ep", b"", [["delivery-id", b"d"], ["body-omitted", b"4"]]]
-
-
-@pytest.mark.parametrize(
-    "logical", [TopicName.REGISTRY, "nothing", TopicName.ATTEMPTS, TopicName.SEQUENCER_WAITING, TopicName.NOTICES]
-)
-def test_what_has_no_small_form_is_left_to_fail(logical: str) -> None:
-    assert reduced(logical, b"\xff", []) is None
 
 
 def test_every_topic_has_a_limit() -> None:
