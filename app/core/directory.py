@@ -101,8 +101,9 @@ class Directory:
         self.keys: dict[str, ApiKey] = {}
         #: hex SHA-256 of a key → the key
         self.keys_by_digest: dict[str, ApiKey] = {}
-        #: (tenant, mode, name) → the tenant's own event type
+        #: (tenant, mode, name) → event type; tenant and mode are empty for the installation's catalogue
         self.event_types: dict[tuple[str, str, str], EventType] = {}
+        self._types: dict[tuple[str, str], dict[str, EventType]] = {}
         self._keys_of: Counter[str] = Counter()
         self._event_types_of: Counter[str] = Counter()
         self.replays: dict[str, Replay] = {}
@@ -261,17 +262,27 @@ class Directory:
             self._keys_of[old.tenant] -= 1
 
     def put_event_type(self, event_type: EventType) -> None:
-        """Add or replace."""
+        """Add or replace an event type."""
         name = (event_type.tenant, event_type.mode, event_type.name)
         self._event_types_of[event_type.tenant] += name not in self.event_types
         self.event_types[name] = event_type
+        self._types.setdefault((event_type.tenant, event_type.mode), {})[event_type.name] = event_type
 
     def remove_event_type(self, name: str) -> None:
-        """Remove the event type `<tenant>/<mode>/<name>`."""
+        """Remove an event type; `name` is `<tenant>/<mode>/<type>`. Does nothing if it does not exist."""
         tenant, _, rest = name.partition("/")
         mode, _, event_type = rest.partition("/")
         if self.event_types.pop((tenant, mode, event_type), None) is not None:
             self._event_types_of[tenant] -= 1
+            del self._types[tenant, mode][event_type]
+
+    def event_type(self, tenant: str, mode: str, name: str) -> EventType | None:
+        """The declaration that holds for events of a tenant and mode: its own, else the installation's."""
+        return self.event_types.get((tenant, mode, name)) or self.event_types.get((*INSTALLATION, name))
+
+    def declared_types(self, tenant: str, mode: str) -> Mapping[str, EventType]:
+        """All declarations that hold for a tenant and mode, by name."""
+        return {**self._types.get(INSTALLATION, {}), **self._types.get((tenant, mode), {})}
 
     def put_replay(self, replay: Replay) -> None:
         """Add or replace."""
@@ -309,6 +320,8 @@ class Directory:
         return sorted(scope for scope, index in self._indexes.items() if index.members)
 
 
+#: tenant and mode of the types of the installation's catalogue
+INSTALLATION = ("", "")
 _NONE: Mapping[str, Endpoint] = {}
 #: cached results per tenant and mode: types are few, but a producer may invent new ones
 _MAX_ANSWERS = 10_000

@@ -82,7 +82,7 @@ class Stage:
         module, _, function = name.partition(".")
         handler = getattr(server._MODULES[module], function + "_" if function == "list" else function)
         taken = None if body is None else msgspec.json.decode(json.dumps(body).encode(), type=route.takes)
-        call = ApiRequest(caller=caller, path={"id": of}, query=query, headers={}, body=taken)
+        call = ApiRequest(caller=caller, path={"id": of, "name": of}, query=query, headers={}, body=taken)
         answer = await handler(self.services.acting(caller.name), call)
         return json.loads(msgspec.json.encode(answer.body))
 

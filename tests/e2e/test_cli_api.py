@@ -137,12 +137,12 @@ async def test_a_test_event_tells_what_the_receiver_did_and_its_exit_code_does_t
 
 async def test_event_types_of_ones_own(acme: Commands) -> None:
     put = await acme(
-        "event-types", "put", "order.shipped", "--schema", "-", "--mode", "reject", stdin='{"required":["n"]}'
+        "event-types", "add", "order.shipped", "--schema", "-", "--enforce", "reject", stdin='{"required":["n"]}'
     )
     assert put["schema"] == {"required": ["n"]} and put["mode"] == "reject" and put["profile"] is None
     assert "order.shipped" in [each["name"] for each in await acme("event-types", "list")]
     assert (await acme("event-types", "show", "order.shipped"))["version"] == 1
-    assert (await acme("event-types", "remove", "order.shipped"))["removed"]
+    assert (await acme("event-types", "delete", "order.shipped"))["deleted"]
     assert "refused (not_found)" in (await acme("event-types", "show", "order.shipped", expect=3)).err
 
 

@@ -127,20 +127,24 @@ class EventOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypeIn(Input, frozen=True, kw_only=True):
-    """A custom event type."""
+    """An event type of a tenant, or of the installation's catalogue."""
 
     description: Description = ""
     #: JSON Schema 2020-12 of `data`
     schema: dict[str, Any] | None = None
-    #: off: not looked at; warn: counted and delivered; reject: put into events.rejected
+    #: `data` of an example event
+    example: Any = None
+    #: what happens to events that violate the schema. off: no check; warn: counted and delivered; reject: rejected
     mode: Literal["off", "warn", "reject"] = "off"
 
 
 class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):
-    """An event type of the catalogue, or a custom one."""
+    """An event type that the tenant's events may have."""
 
     name: str
-    #: the product whose catalogue has it; null: your own
+    #: where it is declared: by the tenant, in the installation's catalogue, or in the catalogue of a product
+    source: Literal["tenant", "installation", "product"]
+    #: the product whose catalogue has it; null: declared by the tenant or the installation
     profile: str | None
     description: str
     schema: Any

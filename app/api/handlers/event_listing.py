@@ -82,8 +82,8 @@ def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
 
 
 def _type_is_known(api: ApiServices, row: EventRow) -> bool:
-    own = (row.tenant, row.mode, row.event_type) in api.feed.directory.event_types
-    return own or row.event_type in _catalogued(api) or row.event_type.startswith(RESERVED)
+    declared = api.feed.directory.event_type(row.tenant, row.mode, row.event_type) is not None
+    return declared or row.event_type in _catalogued(api) or row.event_type.startswith(RESERVED)
 
 
 def _known_tenants(api: ApiServices) -> frozenset[str]:

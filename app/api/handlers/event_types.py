@@ -1,8 +1,13 @@
-"""Event types: the products' catalogue, and the tenant's own with their schemas."""
+"""Event types: the tenant's own, the installation's, and the products' catalogues.
+
+A name that is declared at several of these places means the tenant's own type, else the installation's, else the
+product's. The operator, without a tenant, reads and writes the installation's catalogue.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,69 +15,88 @@ from app.api.contract.events import EventTypeIn, EventTypeOut
 from app.api.contract.fields import FieldError
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found
-from app.api.request import ApiRequest, ApiResponse, ApiServices
+from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
+from app.core.directory import INSTALLATION
+from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.records.command import PutEventType, RemoveEventType
 from app.profiles.catalog import PROFILES, CatalogueEntry
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """The tenant's own types, then those of the catalogue of one profile (default: the tenant's)."""
-    tenant = api.feed.directory.tenants.get(call.caller.tenant)
-    profile = call.query.get("profile") or (tenant.profile if tenant else "standard")
-    if profile not in PROFILES:
+    """The declared types, and those of the catalogue of one profile (default: the tenant's; of the operator: none)."""
+    profile = call.query.get("profile")
+    if profile is not None and profile not in PROFILES:
         raise ApiError(400, "invalid_query", f"profile: one of {', '.join(PROFILES)}")
-    mine = (call.caller.tenant, call.caller.mode)
-    found = {name: catalogued(entry) for name, entry in api.catalogue.get(profile, {}).items()}
-    found |= {name: own(each) for (whose, mode, name), each in _all(api).items() if (whose, mode) == mine}
-    return ApiResponse(
-        body=page(call, [found[name] for name in sorted(found)], lambda each: each.name, lambda each: each)
-    )
+    types = visible(api, call.caller, profile)
+    return ApiResponse(body=page(call, list(types.values()), lambda each: each.name, lambda each: each))
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """One type: the tenant's own, else the catalogue's."""
-    return ApiResponse(body=_found(api, call))
+    """One type, from wherever it is declared."""
+    return ApiResponse(body=_declared_anywhere(api, call))
 
 
 async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Register or replace one of the tenant's own."""
+    """Register or replace a type of the tenant, or for the operator of the installation's catalogue."""
     body: EventTypeIn = call.body
     schema = None if body.schema is None else msgspec.json.encode(body.schema).decode()
     problem = api.schema_problem(schema) if schema is not None else None
     if problem is not None:
         raise invalid(FieldError(detail=problem.detail, pointer=f"/schema{problem.pointer}"))
-    name, tenant = call.path["name"], call.caller.tenant
+    name, (tenant, mode) = call.path["name"], owner_of(call.caller)
     event_type = EventType(
         name=name,
         tenant=tenant,
-        mode=call.caller.mode,
+        mode=mode,
         description=body.description,
         schema=schema,
+        example=None if body.example is None else msgspec.json.encode(body.example).decode(),
         enforce=body.mode,
     )
     await api.command(PutEventType(event_type), f"{tenant}/{name}")
-    return ApiResponse(body=_found(api, call))
+    return ApiResponse(body=_declared_anywhere(api, call))
 
 
 async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Remove one of the tenant's own."""
-    name, tenant = call.path["name"], call.caller.tenant
-    if (tenant, call.caller.mode, name) not in _all(api):
-        raise not_found("event type of your own", name)
-    await api.command(RemoveEventType(tenant, call.caller.mode, name), f"{tenant}/{name}")
+    """Remove a type of the tenant, or for the operator of the installation's catalogue."""
+    name, (tenant, mode) = call.path["name"], owner_of(call.caller)
+    if (tenant, mode, name) not in api.feed.directory.event_types:
+        raise not_found("event type of the installation" if call.caller.operator else "event type of your own", name)
+    await api.command(RemoveEventType(tenant, mode, name), f"{tenant}/{name}")
     return ApiResponse()
 
 
-def own(event_type: EventType) -> EventTypeOut:
-    """A type of a tenant."""
-    schema = msgspec.json.decode(event_type.schema) if event_type.schema else None
+def owner_of(caller: Caller) -> tuple[str, Mode | Literal[""]]:
+    """Tenant and mode of the types that a caller writes; both are empty for the installation's catalogue."""
+    return ("", "") if caller.operator else (caller.tenant, caller.mode)
+
+
+def visible(api: ApiServices, caller: Caller, profile: str | None = None) -> Mapping[str, EventTypeOut]:
+    """The types that a caller's events may have, by name in order, with those of one profile's catalogue."""
+    if profile is None and not caller.operator:
+        profile = profile_of(api, caller.tenant)
+    types = {name: catalogued(entry) for name, entry in api.catalogue.get(profile or "", {}).items()}
+    declared = api.feed.directory.declared_types(*owner_of(caller))
+    types |= {name: shown(each) for name, each in declared.items()}
+    return dict(sorted(types.items()))
+
+
+def profile_of(api: ApiServices, tenant_id: str) -> str:
+    """The profile of a tenant; `standard` where it is not registered."""
+    tenant = api.feed.directory.tenants.get(tenant_id)
+    return tenant.profile if tenant is not None else "standard"
+
+
+def shown(event_type: EventType) -> EventTypeOut:
+    """A type of a tenant or of the installation."""
     return EventTypeOut(
         name=event_type.name,
+        source="installation" if (event_type.tenant, event_type.mode) == INSTALLATION else "tenant",
         profile=None,
         description=event_type.description,
-        schema=schema,
-        example=None,
+        schema=_json(event_type.schema),
+        example=_json(event_type.example),
         mode=event_type.enforce,
         version=event_type.version,
     )
@@ -80,29 +104,28 @@ def own(event_type: EventType) -> EventTypeOut:
 
 def catalogued(entry: CatalogueEntry) -> EventTypeOut:
     """A type of a product."""
-    schema: Any = msgspec.json.decode(entry.schema)
     return EventTypeOut(
         name=entry.type,
+        source="product",
         profile=entry.profile,
         description=entry.description,
-        schema=schema,
+        schema=msgspec.json.decode(entry.schema),
         example=msgspec.json.decode(entry.examples[0]),
         mode="off",
         version=1,
     )
 
 
-def _all(api: ApiServices) -> dict[tuple[str, str, str], EventType]:
-    return api.feed.directory.event_types
+def _json(text: str | None) -> Any:
+    return msgspec.json.decode(text) if text else None
 
 
-def _found(api: ApiServices, call: ApiRequest) -> EventTypeOut:
+def _declared_anywhere(api: ApiServices, call: ApiRequest) -> EventTypeOut:
     name = call.path["name"]
-    mine = _all(api).get((call.caller.tenant, call.caller.mode, name))
-    if mine is not None:
-        return own(mine)
-    tenant = api.feed.directory.tenants.get(call.caller.tenant)
-    first = tenant.profile if tenant else "standard"
+    declared = api.feed.directory.event_type(*owner_of(call.caller), name)
+    if declared is not None:
+        return shown(declared)
+    first = profile_of(api, call.caller.tenant)
     for profile in sorted(api.catalogue, key=lambda each: each != first):
         if name in api.catalogue[profile]:
             return catalogued(api.catalogue[profile][name])

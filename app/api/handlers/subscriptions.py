@@ -40,9 +40,9 @@ def is_open(api: ApiServices, tenant_id: str) -> bool:
 
 
 def types_of(api: ApiServices, tenant: str, mode: str, profile: str) -> list[str]:
-    """The event types that an endpoint of that profile can get: of the product's catalogue and of the tenant's own."""
-    own = [name for whose, world, name in api.feed.directory.event_types if (whose, world) == (tenant, mode)]
-    return sorted({*api.catalogue.get(profile, {}), *own, *(RESERVED + kind for kind in get_args(NoticeKind))})
+    """The types that an endpoint of that profile can receive: of the product, the installation and the tenant."""
+    declared = api.feed.directory.declared_types(tenant, mode)
+    return sorted({*api.catalogue.get(profile, {}), *declared, *(RESERVED + kind for kind in get_args(NoticeKind))})
 
 
 def _problem(pattern: str, known: list[str] | None) -> str | None:

@@ -67,10 +67,10 @@ class Authenticator:
         """Raises `ApiError` 403."""
         if access == "operator" and not caller.operator:
             raise ApiError(403, "forbidden", "this is for the operator's token")
-        if access == "read_any":
+        if access == "read_any" or access == "write_any":
             if caller.operator:
                 return
-            access = "read"
+            access = "read" if access == "read_any" else "write"
         if access in ("read", "write") and caller.operator:
             raise ApiError(
                 403,

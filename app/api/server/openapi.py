@@ -184,8 +184,8 @@ def _operation(route: Route) -> Json:
             operation["security"] = [{"operator": []}]
         case "anyone":
             operation["security"] = []
-        case "read_any":
-            operation["security"] = [{"key": ["read"]}, {"operator": []}]
+        case "read_any" | "write_any":
+            operation["security"] = [{"key": [route.access.removesuffix("_any")]}, {"operator": []}]
         case "read" | "write":
             operation["security"] = [{"key": [route.access]}]
     parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
@@ -243,7 +243,7 @@ def _possible_problems(route: Route) -> list[int]:
         found |= {401, 403}
     if "{" in route.path:
         found |= {404}
-    if route.method != "GET" or route.access == "read_any":
+    if route.method != "GET" or route.name == "events.get":
         found |= {409}
     if _is_conditional(route):
         found |= {412}

@@ -13,9 +13,9 @@ from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
 from app.api.handlers.event_listing import QUERY as EVENTS_QUERY
 
-#: read, write: a tenant's key with that scope; operator: the operator's token; read_any: a tenant's key with the scope
-#: read, or the operator's token without a tenant; anyone: no key
-Access = Literal["read", "write", "read_any", "operator", "anyone"]
+#: read, write: a tenant's key with that scope; read_any, write_any: the same, or the operator's token without a tenant;
+#: operator: the operator's token; anyone: no key
+Access = Literal["read", "write", "read_any", "write_any", "operator", "anyone"]
 
 #: largest body of all: a batch of events
 MAX_BODY = 8 * 1024 * 1024
@@ -98,14 +98,15 @@ ROUTES: tuple[Route, ...] = (
           "waits for an attempt", access="write", gives=d.ManualActionOut, status=202),
     Route(method="GET", path="/v1/stats", name="stats.get", summary="Show success rates, counts and latencies",
           access="read", gives=stats.StatsOut, query=_SPAN),
-    Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read",
+    Route(method="GET", path="/v1/event-types", name="event_types.list", summary="List event types", access="read_any",
           gives=fields.PageOut, of=events.EventTypeOut, query=(*_PAGE, "profile")),
     Route(method="GET", path="/v1/event-types/{name}", name="event_types.get", summary="Show an event type",
-          access="read", gives=events.EventTypeOut),
+          access="read_any", gives=events.EventTypeOut),
     Route(method="PUT", path="/v1/event-types/{name}", name="event_types.put", summary="Register an event type of your "
-          "own, or replace it", access="write", takes=events.EventTypeIn, gives=events.EventTypeOut),
+          "own, or replace it. With the operator's token: of the installation's catalogue", access="write_any",
+          takes=events.EventTypeIn, gives=events.EventTypeOut),
     Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Delete an event type of "
-          "your own", access="write", status=204),
+          "your own. With the operator's token: of the installation's catalogue", access="write_any", status=204),
     Route(method="POST", path="/v1/replays", name="replays.create", summary="Replay a time range, or estimate "
           "what a replay would deliver", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",
@@ -120,7 +121,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Resume a replay",
           access="write", gives=replays.ReplayOut),
     Route(method="GET", path="/v1/audit", name="audit.list", summary="List changes, newest first",
-          access="read", gives=fields.PageOut, of=t.AuditOut, query=_PAGE),
+          access="read_any", gives=fields.PageOut, of=t.AuditOut, query=_PAGE),
     Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Create a link to the portal of the "
           "tenant and mode", access="write", takes=t.PortalLinkIn, takes_nothing_too=True, gives=t.PortalLink,
           status=201),

@@ -1,77 +1,137 @@
-"""`hookstream event-types`: the catalogue, and types of your own with their schemas."""
+"""`hookstream event-types`: list, declare and delete event types, with their schemas."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
+import msgspec
 import typer
 
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
+from app.cli.connect.api_target import ApiTarget
+from app.cli.connect.tenant_options import ModeOption, TenantOption, read_address
 from app.cli.terminal.inputs import json_of, only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
-    no_args_is_help=True, help="Event types: the products' catalogues, and custom types (through the API)."
+    no_args_is_help=True,
+    help="Event types of a tenant, and of the installation's catalogue, which all tenants see (through the API).\n\n"
+    "With a tenant's key, or --tenant, the commands act on the tenant's own types. With the operator's token they act "
+    "on the catalogue of the installation.",
 )
 
 NameArgument = Annotated[
     str, typer.Argument(help="The event type's name, for example order.shipped.", autocompletion=completion.event_types)
 ]
+InstallationOption = Annotated[
+    bool,
+    typer.Option("--installation", help="Use the operator's token: the catalogue that all tenants see."),
+]
 
 
-def _schema_modes(incomplete: str) -> list[str]:
-    return [mode for mode in ("off", "warn", "reject") if mode.startswith(incomplete)]
+class EnforceChoice(StrEnum):
+    """The value of `--enforce`."""
+
+    off = "off"
+    warn = "warn"
+    reject = "reject"
+
+
+EnforceOption = Annotated[
+    EnforceChoice | None,
+    typer.Option(
+        help="What happens to events that violate the schema. off: no check; warn: counted and delivered; reject: "
+        "rejected.",
+    ),
+]
+
+
+def target(tenant: str | None, mode: ModeOption, installation: bool) -> ApiTarget:
+    """The API, for the types of a tenant or of the installation."""
+    if not installation:
+        return read_address(tenant, mode)
+    if tenant is not None:
+        raise typer.BadParameter("--installation and --tenant exclude each other")
+    return the_api(operator=True)
 
 
 @app.command("list")
 @uses_api
 def list_(
     profile: Annotated[
-        str | None, typer.Option(help="Only this product's catalogue.", autocompletion=completion.wire_formats)
+        str | None,
+        typer.Option(help="Include this product's catalogue.", autocompletion=completion.wire_formats),
     ] = None,
+    installation: InstallationOption = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show the event types that the key's tenant may use."""
+    """Show event types: the tenant's own, the installation's, and those of the product's catalogue."""
     query = only_given({"profile": profile})
-    found = ask(the_api(), lambda api: api.all("event-types", query=query))
-    show(found, ("name", "profile", "mode", "description"), output, "No event types.")
+    types = ask(target(tenant, mode, installation), lambda api: api.all("event-types", query=query))
+    rows = [each | {"declared by": each["profile"] or each["source"], "enforce": each["mode"]} for each in types]
+    shown = types if output is OutputFormat.json else rows
+    show(shown, ("name", "declared by", "enforce", "description"), output, "No event types.")
 
 
 @app.command("show")
 @uses_api
-def show_command(name: NameArgument, output: OutputOption = OutputFormat.table) -> None:
+def show_command(
+    name: NameArgument,
+    installation: InstallationOption = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Show one event type with its schema and example."""
-    show_one(ask(the_api(), lambda api: api.get("event-types", name)), output)
+    show_one(ask(target(tenant, mode, installation), lambda api: api.get("event-types", name)), output)
 
 
-@app.command("put")
+@app.command("add")
 @uses_api
-def put(
+def add(
     name: NameArgument,
     schema: Annotated[
         str | None, typer.Option(metavar="FILE", help="File with the JSON Schema (2020-12) of `data`; - = stdin.")
     ] = None,
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="What happens to events that violate the schema. off: no check; warn: counted and "
-            "delivered; reject: put into events.rejected.",
-            autocompletion=_schema_modes,
-        ),
-    ] = "off",
+    example: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File with `data` of an example event; - = stdin.")
+    ] = None,
+    enforce: EnforceOption = None,
     description: Annotated[str, typer.Option(help="Free text shown in lists.")] = "",
+    installation: InstallationOption = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Register an event type of your own, or replace it."""
-    given = json_of("--schema", "@" + schema) if schema is not None else None
-    body = only_given({"description": description, "schema": given, "mode": mode})
-    show_one(ask(the_api(), lambda api: api.put("event-types", name, body=body)), output)
+    """Declare an event type, or replace its declaration."""
+    body = only_given(
+        {
+            "description": description,
+            "schema": _json("--schema", schema),
+            "example": _json("--example", example),
+            "mode": enforce.value if enforce is not None else None,
+        }
+    )
+    show_one(ask(target(tenant, mode, installation), lambda api: api.put("event-types", name, body=body)), output)
 
 
-@app.command("remove")
+def _json(option: str, file: str | None) -> msgspec.Raw | None:
+    return json_of(option, "@" + file) if file is not None else None
+
+
+@app.command("delete")
 @uses_api
-def remove(name: NameArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Delete a custom event type."""
-    ask(the_api(), lambda api: api.delete("event-types", name))
-    show_one({"name": name, "removed": True}, output)
+def delete(
+    name: NameArgument,
+    installation: InstallationOption = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Delete the declaration of an event type. Endpoints keep their subscriptions."""
+    ask(target(tenant, mode, installation), lambda api: api.delete("event-types", name))
+    show_one({"name": name, "deleted": True}, output)

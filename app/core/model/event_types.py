@@ -56,14 +56,19 @@ def includes(pattern: str, event_type: str, opt_in: Iterable[str] = ()) -> bool:
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event type that a tenant has registered; the value of `type/<tenant>/<mode>/<name>` in registry."""
+    """A declared event type; the value of `type/<tenant>/<mode>/<name>` in registry.
+
+    Tenant and mode are empty for a type of the installation's catalogue, which all tenants have in both modes.
+    """
 
     name: str
     tenant: str
-    mode: Mode
+    mode: Mode | Literal[""]
     description: str = ""
-    #: the JSON Schema 2020-12 of `data`, as JSON text; null: anything is valid
+    #: JSON Schema 2020-12 of `data`, as JSON text; None: no schema
     schema: str | None = None
+    #: `data` of an example event, as JSON text
+    example: str | None = None
     #: what happens to an event that does not satisfy the schema
     enforce: Literal["off", "warn", "reject"] = "off"
     created_at_ms: int = 0

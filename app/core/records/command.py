@@ -148,16 +148,16 @@ class RevokeKey(msgspec.Struct, frozen=True, tag="key.revoke"):
 
 
 class PutEventType(msgspec.Struct, frozen=True, tag="type.put"):
-    """Create or replace an event type of a tenant."""
+    """Create or replace an event type of a tenant, or of the installation's catalogue."""
 
     event_type: EventType
 
 
 class RemoveEventType(msgspec.Struct, frozen=True, tag="type.remove"):
-    """Remove an event type of a tenant."""
+    """Remove an event type. Tenant and mode are empty for one of the installation's catalogue."""
 
     tenant: str
-    mode: Mode
+    mode: Mode | Literal[""]
     name: str
 
 

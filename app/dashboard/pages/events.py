@@ -17,12 +17,12 @@ from app.profiles.catalog import PROFILES
 
 
 async def types(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The tenant's own types and those of one profile's catalogue."""
-    profile = visit.query.get("profile") or _profile(desk, visit)
+    """The types of the tenant and the installation, and those of one profile's catalogue."""
+    profile = visit.query.get("profile") or event_types.profile_of(desk.api, visit.caller.tenant)
     if profile not in PROFILES:
         raise ApiError(404, "not_found", f"there is no profile {profile}")
-    found = _all(desk, visit, profile)
-    values = {"types": [found[name] for name in sorted(found)], "profile": profile, "profiles": list(PROFILES)}
+    shown = event_types.visible(desk.api, visit.caller, profile)
+    values = {"types": list(shown.values()), "profile": profile, "profiles": list(PROFILES)}
     return TemplatePage(template="event_types.html", values=values)
 
 
@@ -41,8 +41,8 @@ async def type_(desk: PageContext, visit: PageRequest) -> PageResult:
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for an event, with an example where the type has one."""
     wanted = visit.query.get("type", "")
-    entry = desk.api.catalogue.get(_profile(desk, visit), {}).get(wanted)
-    text = msgspec.json.format(entry.examples[0], indent=2).decode() if entry is not None else "{}"
+    example = getattr(event_types.visible(desk.api, visit.caller).get(wanted), "example", None)
+    text = msgspec.json.format(msgspec.json.encode(example), indent=2).decode() if example is not None else "{}"
     return _form(desk, visit, {"type": wanted, "data": text, "ordering_key": "", "key": desk.api.minter.id("form")})
 
 
@@ -65,21 +65,7 @@ async def append(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 def _form(desk: PageContext, visit: PageRequest, form: dict[str, str], error: ApiError | None = None) -> TemplatePage:
-    values: dict[str, Any] = {"form": form, "types": sorted(_all(desk, visit, _profile(desk, visit)))}
+    values: dict[str, Any] = {"form": form, "types": list(event_types.visible(desk.api, visit.caller))}
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
     return TemplatePage(template="event_new.html", values=values, status=error.status if error is not None else 200)
-
-
-def _profile(desk: PageContext, visit: PageRequest) -> str:
-    tenant = desk.api.feed.directory.tenants.get(visit.caller.tenant)
-    return tenant.profile if tenant is not None else "standard"
-
-
-def _all(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, Any]:
-    mine = (visit.caller.tenant, visit.caller.mode)
-    found: dict[str, Any] = {
-        name: event_types.catalogued(entry) for name, entry in desk.api.catalogue.get(profile, {}).items()
-    }
-    own = desk.api.feed.directory.event_types.items()
-    return found | {name: event_types.own(each) for (whose, mode, name), each in own if (whose, mode) == mine}

@@ -234,7 +234,7 @@ class BatchPlanner:
 
     def _judge(self, event: Event) -> None:
         """Hold the event against the schema that its tenant has given its type; `MalformedEvent` where that matters."""
-        known = self._directory.event_types.get((event.tenant, event.mode, event.type))
+        known = self._directory.event_type(event.tenant, event.mode, event.type)
         if known is None or known.enforce == "off":
             return
         problem = self._violation(known, data_of(event.body, event.format))

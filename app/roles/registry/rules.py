@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from app.core import limits
+from app.core.directory import INSTALLATION
 from app.core.email import is_address
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType, is_event_type, is_pattern
@@ -98,9 +99,10 @@ def key_problems(key: ApiKey) -> list[str]:
 
 
 def event_type_problems(event_type: EventType) -> list[str]:
-    """All problems of a tenant's event type; its schema is checked where it is compiled."""
+    """All problems of an event type; its schema is checked where it is compiled."""
     problems = []
-    if not _ID.fullmatch(event_type.tenant):
+    of_installation = (event_type.tenant, event_type.mode) == INSTALLATION
+    if not of_installation and not (_ID.fullmatch(event_type.tenant) and event_type.mode):
         problems.append(f"tenant id {event_type.tenant[:80]!r}: 1 to 128 of letters, digits, _, . and -")
     if not is_event_type(event_type.name):
         problems.append(f"name {event_type.name[:80]!r}: dot-joined segments of letters, digits, _ and -")
@@ -108,6 +110,8 @@ def event_type_problems(event_type: EventType) -> list[str]:
         problems.append(f"description: at most {limits.DESCRIPTION} characters")
     if len(event_type.schema or "") > limits.SCHEMA:
         problems.append(f"schema: at most {limits.SCHEMA} characters")
+    if len(event_type.example or "") > limits.SCHEMA:
+        problems.append(f"example: at most {limits.SCHEMA} characters")
     if event_type.enforce != "off" and event_type.schema is None:
         problems.append(f"mode: {event_type.enforce} needs a schema")
     return problems

@@ -233,6 +233,24 @@ def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_m
     assert (len(plan("off").deliveries), plan("off").warnings) == (1, [])
 
 
+def test_the_installations_type_holds_where_the_tenant_has_none_of_its_own() -> None:
+    violation = Violation("schema", "why")
+    where = directory(endpoint("ep"))
+    where.put_event_type(EventType(tenant="", mode="", name="a.b", schema="{}", enforce="reject"))
+
+    def rejected() -> int:
+        planner = BatchPlanner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
+        return len(next(planner.slices([event(0)], FORWARD)).rejections)
+
+    assert rejected() == 1
+    where.put_event_type(EventType(tenant="default", mode="live", name="a.b"))
+    assert rejected() == 0
+    where.remove_event_type("default/live/a.b")
+    assert rejected() == 1
+    where.remove_event_type("//a.b")
+    assert rejected() == 0
+
+
 def test_events_without_an_identity_are_never_duplicates() -> None:
     tables = Tables()
     plan = tables.plan(directory(endpoint("ep")), [event(0), event(1), event(2)])

@@ -79,6 +79,7 @@ CASES: list[tuple[Any, str, Any, Any]] = [
     (KEY, "id", "x" * 128, "x" * 129),
     (TYPE, "name", "x" * 256, "x" * 257),
     (TYPE, "description", "x" * 1024, "x" * 1025),
+    (TYPE, "example", '"' + "x" * 65_534 + '"', '"' + "x" * 65_535 + '"'),
     (TYPE, "schema", '"' + "x" * 65_534 + '"', '"' + "x" * 65_535 + '"'),
 ]
 

@@ -158,7 +158,7 @@ class EventSelector:
 
     def _rejected(self, event: Event) -> bool:
         """Whether the schema of its type rejects an event about which fan-out has not stored a decision."""
-        event_type = self._sources.directory.event_types.get((event.tenant, event.mode, event.type))
+        event_type = self._sources.directory.event_type(event.tenant, event.mode, event.type)
         if event_type is None or event_type.enforce != "reject" or selection.has_key(event):
             return False
         return self._sources.violation(event_type, data_of(event.body, event.format)) is not None

@@ -1,0 +1,68 @@
+"""Event types on fakes: the operator's catalogue is seen by all tenants, whose own types extend it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.api.handlers.subscriptions import types_of
+from app.api.request import Caller
+from app.api.server.authentication import OPERATOR
+from tests.api.read_stage import Stage
+
+OTHER = Caller("k2", "other", "test", ("read", "write"))
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+async def put(stage: Stage, name: str, caller: Caller, **body: Any) -> Any:
+    return await stage.ask("event_types.put", body, of=name, caller=caller)
+
+
+async def remove(stage: Stage, name: str, caller: Caller) -> None:
+    assert await stage.ask("event_types.delete", of=name, caller=caller) is None
+
+
+async def sources(stage: Stage, caller: Caller) -> dict[str, str]:
+    found = await stage.ask("event_types.list", caller=caller)
+    return {each["name"]: each["source"] for each in found["data"]}
+
+
+async def test_all_tenants_see_the_catalogue_of_the_installation(stage: Stage) -> None:
+    made = await put(
+        stage, "order.paid", OPERATOR, description="Paid.", schema={"type": "object"}, example={"n": 1}, mode="warn"
+    )
+    assert (made["source"], made["version"], made["mode"], made["example"]) == ("installation", 1, "warn", {"n": 1})
+    await put(stage, "own.type", OTHER)
+    assert await sources(stage, OPERATOR) == {"order.paid": "installation"}
+    assert await sources(stage, OTHER) == {"order.paid": "installation", "own.type": "tenant"}
+    acme = Caller("k", "acme", "live", ("read", "write"))
+    assert await sources(stage, acme) == {"order.paid": "installation"}
+    assert "order.paid" in types_of(stage.services, "acme", "live", "standard")
+    assert (await stage.ask("event_types.get", of="order.paid"))["example"] == {"n": 1}
+
+
+async def test_a_tenants_own_type_takes_precedence(stage: Stage) -> None:
+    await put(stage, "order.paid", OPERATOR, description="all")
+    await put(stage, "order.paid", OTHER, description="own")
+    assert (await stage.ask("event_types.get", of="order.paid", caller=OTHER))["description"] == "own"
+    assert (await stage.ask("event_types.get", of="order.paid"))["description"] == "all"
+    directory = stage.feed.directory
+    for tenant, mode, owner in (("other", "test", "other"), ("other", "live", ""), ("acme", "live", "")):
+        found = directory.event_type(tenant, mode, "order.paid")
+        assert found is not None and found.tenant == owner
+    await remove(stage, "order.paid", OTHER)
+    assert (await stage.ask("event_types.get", of="order.paid", caller=OTHER))["source"] == "installation"
+
+
+async def test_only_the_operator_removes_from_the_catalogue(stage: Stage) -> None:
+    await put(stage, "order.paid", OPERATOR)
+    assert await stage.refused("event_types.delete", of="order.paid", caller=OTHER) == (404, "not_found")
+    await remove(stage, "order.paid", OPERATOR)
+    assert await sources(stage, OPERATOR) == {}
+    assert await stage.refused("event_types.get", of="order.paid", caller=OPERATOR) == (404, "not_found")
+    assert await stage.refused("event_types.delete", of="order.paid", caller=OPERATOR) == (404, "not_found")
