@@ -196,14 +196,14 @@ def delivery(number: int = 1, **more: Any) -> Delivery:
     }
     event_id = fields.pop("event_id", f"evt_{number}")
     replay_id = fields.get("replay_id", "")
-    made = ids.delivery_id(fields["tenant"], event_id, fields["endpoint_id"], replay_id)
+    delivery_id = ids.delivery_id(fields["tenant"], event_id, fields["endpoint_id"], replay_id)
     return Delivery(
-        id=made, event_id=event_id, created_at=iso(fields["accepted_at_ms"]), source=f"3:{number}", **fields
+        id=delivery_id, event_id=event_id, created_at=iso(fields["accepted_at_ms"]), source=f"3:{number}", **fields
     )
 
 
 def attempt(about: Delivery, at_ms: int, number: int = 1, **more: Any) -> Attempt:
-    """An attempt of a delivery; a successful one unless it is said."""
+    """An attempt of a delivery; a successful one by default."""
     fields = {
         "trigger": "first",
         "state": "delivered",
@@ -282,12 +282,12 @@ def mixed() -> Journal:
 
 
 async def ids_of(read: SqlReadStore, which: DeliveryFilter, limit: int = 100) -> list[str]:
-    """All pages."""
-    found: list[str] = []
+    """The ids of all pages."""
+    listed: list[str] = []
     cursor = None
     while True:
         page = await read.deliveries(which, limit=limit, cursor=cursor)
-        found += [row.id for row in page.rows]
+        listed += [row.id for row in page.rows]
         if page.cursor is None:
-            return found
+            return listed
         cursor = page.cursor

@@ -70,24 +70,24 @@ async def test_a_filter_finds_what_it_says_and_nothing_else(stores: Stores, fiel
 
 def _fits(row: object, which: DeliveryFilter) -> bool:
     """The same filter, in other words."""
-    said = msgspec.structs.asdict(row)  # type: ignore[arg-type]
+    fields = msgspec.structs.asdict(row)  # type: ignore[arg-type]
     for name in ("endpoint_id", "event_id", "result", "reason", "replay_id"):
-        if getattr(which, name) is not None and getattr(which, name) != said[name]:
+        if getattr(which, name) is not None and getattr(which, name) != fields[name]:
             return False
     pattern = which.event_type
     if pattern and not (
-        said["event_type"] == pattern or (pattern[-1] == "*" and said["event_type"].startswith(pattern[:-1]))
+        fields["event_type"] == pattern or (pattern[-1] == "*" and fields["event_type"].startswith(pattern[:-1]))
     ):
         return False
-    if which.states and said["state"] not in which.states:
+    if which.states and fields["state"] not in which.states:
         return False
-    if which.status and not (said["status"] is not None and which.status[0] <= said["status"] <= which.status[1]):
+    if which.status and not (fields["status"] is not None and which.status[0] <= fields["status"] <= which.status[1]):
         return False
-    if which.any_id and which.any_id not in (said["id"], said["event_id"]):
+    if which.any_id and which.any_id not in (fields["id"], fields["event_id"]):
         return False
-    if said["updated_at_ms"] < (which.changed_since_ms or 0):
+    if fields["updated_at_ms"] < (which.changed_since_ms or 0):
         return False
-    return bool((which.since_ms or 0) <= said["created_at_ms"] < (which.until_ms or 2**53))
+    return bool((which.since_ms or 0) <= fields["created_at_ms"] < (which.until_ms or 2**53))
 
 
 async def test_any_id_finds_a_delivery(stores: Stores) -> None:

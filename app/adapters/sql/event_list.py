@@ -17,7 +17,7 @@ from app.core.readmodel.rows import EventFilter, EventResult, EventRow
 _e = events.c
 _d = deliveries.c
 
-#: whether any delivery of the event is known
+#: whether the event has a delivery
 _HAS_DELIVERY = exists(
     select(_d.id)
     .where(_d.tenant == _e.tenant, _d.mode == _e.mode, _d.event_id == _e.event_id, _e.event_id != "")

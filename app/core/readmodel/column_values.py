@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.records import headers as headers_record
+from app.core.records.headers import number
 
 #: characters of what rows are found by; ours are shorter, and an index takes no more
 _LONGEST = 300
@@ -22,7 +22,7 @@ def as_coordinates(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     partition, _, offset = text.partition(":")
-    return as_number(headers_record.number(partition), 2**31 - 1), as_number(headers_record.number(offset), LARGEST)
+    return as_number(number(partition), 2**31 - 1), as_number(number(offset), LARGEST)
 
 
 def as_name(text: str) -> str:
@@ -35,10 +35,10 @@ def as_text(text: str) -> str:
     return text[:_SHOWN].replace("\x00", "\ufffd")
 
 
-def as_number(number: int, most: int) -> int:
-    if not 0 <= number <= most:
-        raise ValueError(f"{number} is out of bounds")
-    return number
+def as_number(value: int, most: int) -> int:
+    if not 0 <= value <= most:
+        raise ValueError(f"{value} is out of bounds")
+    return value
 
 
 def without_nul(value: bytes) -> bytes:

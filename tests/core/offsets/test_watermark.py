@@ -81,9 +81,9 @@ def test_metadata_round_trip(done: set[int], low: int) -> None:
 def test_too_much_for_the_metadata_keeps_the_lowest_and_stays_within_the_limit() -> None:
     done = {offset * 3 for offset in range(1, 20_000)}
     text = encode_finished(0, Runs(done))
-    known = decoded(0, text)
+    restored = decoded(0, text)
     assert len(text) <= METADATA_LIMIT
-    assert known and known == {offset for offset in done if offset <= max(known)}
+    assert restored and restored == {offset for offset in done if offset <= max(restored)}
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60))

@@ -89,7 +89,7 @@ class EventSelector:
         return {number: min(end, current[number]) for number, end in ends.items()}
 
     async def until_fanned_out(self, begins: Mapping[int, int], ends: Mapping[int, int]) -> None:
-        """Wait until fan-out has committed past the range; only then are duplicates and sequences known."""
+        """Wait until fan-out has committed past the range; duplicates and sequences are decided only then."""
         before: dict[int, int] = {}
         while True:
             self._check()

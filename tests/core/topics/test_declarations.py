@@ -1,23 +1,20 @@
-"""Topics: the declarations of this repository are whole, and a plan adds and adjusts but never lowers or deletes."""
+"""The declarations of this repository are complete, and errors in them are reported together."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.errors import ConfigError
 from app.core.table_recovery import TRUSTED_S
-from app.core.topics.declarations import Topics, TopicSpec, load
-from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicDrift, plan
 from app.core.topics.names import RUNGS, TopicName
 from app.runtime.build.streams import TABLES
+from tests.core.topics.declared import DOCUMENTS, loaded, spec
 
-FOLDER = Path(__file__).parents[3] / "topics"
-DOCUMENTS: dict[str, Any] = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}
 DAY_MS = 86_400_000
+
+
 ROLES_USE = [
     TopicName.EVENTS_RAW,
     TopicName.EVENTS_REJECTED,
@@ -38,38 +35,10 @@ ROLES_USE = [
 ]
 
 
-def loaded(documents: dict[str, Any] | None = None, **options: Any) -> Topics:
-    given: dict[str, Any] = {
-        "prefix": "",
-        "partitions": 12,
-        "replication_factor": 3,
-        "max_event_bytes": 262_144,
-    } | options
-    return load(DOCUMENTS if documents is None else documents, **given)
-
-
-def spec(logical: str, **options: Any) -> TopicSpec:
-    return next(each for each in loaded(**options).specs if each.logical == logical)
-
-
-def actual(topics: Topics, **exceptions: ActualTopic) -> dict[str, ActualTopic]:
-    """A cluster that is as declared, but for the exceptions (logical names, dots as underscores)."""
-    return {
-        each.name: exceptions.get(
-            each.logical.replace(".", "_"),
-            ActualTopic(partitions=each.partitions, replication=each.replication, config=dict(each.config)),
-        )
-        for each in topics.specs
-    }
-
-
 def problems(documents: dict[str, Any], **options: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         loaded(documents, **options)
     return caught.value.problems
-
-
-# --- the declarations ---------------------------------------------------------------------------------------------
 
 
 def test_each_file_is_named_after_its_topic() -> None:
@@ -84,7 +53,7 @@ def test_every_rung_has_a_topic() -> None:
     assert len(names) == len(set(names))
 
 
-def test_a_delivery_keeps_its_partition_number_in_every_topic_of_its_family() -> None:
+def test_a_delivery_has_the_same_partition_number_in_every_topic_of_its_family() -> None:
     family = {"deliveries", "deliveries.ordered", "deliveries.dead", "attempts", "endpoints.signals"}
     counts = {
         each.partitions
@@ -105,13 +74,13 @@ def test_what_has_one_order_has_one_partition(logical: str) -> None:
     assert spec(logical, partitions=7).partitions == 1
 
 
-def test_a_waiting_retry_is_not_cleaned_away() -> None:
+def test_a_waiting_retry_outlives_its_retention() -> None:
     longest_schedule_ms, factor_for_jitter = 7 * DAY_MS, 1.1
     for rung, _ in RUNGS:
         assert int(spec(f"deliveries.delay.{rung}").config["retention.ms"]) > longest_schedule_ms * factor_for_jitter
 
 
-def test_first_sights_are_known_for_as_long_as_events_can_be_replayed() -> None:
+def test_accepted_records_are_stored_for_as_long_as_events_can_be_replayed() -> None:
     raw, changelog = (spec(name).config for name in ("events.raw", "hookstream.fanout-idempotency-changelog"))
     # A segment goes when its youngest record is old enough: its oldest one is older by what a segment spans.
     oldest_ms = int(raw["retention.ms"]) + int(raw["segment.ms"])
@@ -122,13 +91,13 @@ def test_first_sights_are_known_for_as_long_as_events_can_be_replayed() -> None:
     assert spec("hookstream.fanout-ordering-changelog").config["cleanup.policy"] == "compact"
 
 
-def test_what_was_dropped_is_kept_like_what_was_rejected() -> None:
+def test_duplicates_have_the_retention_of_rejected_records() -> None:
     rejected, duplicates = spec("events.rejected"), spec("events.duplicates")
     assert duplicates.config["retention.ms"] == rejected.config["retention.ms"] == str(14 * DAY_MS)
     assert duplicates.partitions == spec("events.raw").partitions
 
 
-def test_no_topic_refuses_what_another_one_let_in() -> None:
+def test_topics_with_events_have_the_same_limit() -> None:
     carriers = ["events.raw", "events.rejected", "deliveries", "deliveries.ordered", "deliveries.dead"]
     carriers += [f"deliveries.delay.{rung}" for rung, _ in RUNGS]
     for max_event_bytes, wanted in ((262_144, 1_048_588), (8 * 1024 * 1024, 8 * 1024 * 1024 + 65_536)):
@@ -146,9 +115,6 @@ def test_a_prefix_is_put_before_every_name() -> None:
 def test_one_broker_may_be_away_where_there_are_more_than_two(replication: int, in_sync: str) -> None:
     for each in loaded(replication_factor=replication).specs:
         assert (each.replication, each.config["min.insync.replicas"]) == (replication, in_sync)
-
-
-# --- what is wrong with declarations ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", [name for name in ROLES_USE if "delay" not in name])
@@ -182,84 +148,13 @@ def test_a_bad_file_is_named_with_the_place(document: Any, place: str) -> None:
     assert place in problem
 
 
-def test_everything_wrong_is_said_at_once() -> None:
-    said = problems({"x.yaml": None, "notices.yaml": DOCUMENTS["notices.yaml"]}, prefix="a b ")
-    assert said[0].startswith("x.yaml: ")
-    assert said[1] == "notices.yaml: 'a b notices' is not a topic name"
-    assert said[2:] == sorted(f"no file declares the topic {name}" for name in ROLES_USE if name != TopicName.NOTICES)
-
-
-# --- the plan -----------------------------------------------------------------------------------------------------
-
-
-def test_an_empty_cluster_gets_everything() -> None:
-    topics = loaded()
-    assert plan(topics, {}) == [CreateTopic(each) for each in topics.specs]
-
-
-def test_a_cluster_as_declared_needs_nothing() -> None:
-    topics = loaded(prefix="p.")
-    assert plan(topics, actual(topics)) == []
-
-
-def test_strangers_are_left_alone() -> None:
-    topics = loaded()
-    strangers = {"other": ActualTopic(partitions=1, replication=1, config={}), **actual(loaded(prefix="old."))}
-    assert plan(topics, actual(topics) | strangers) == []
-
-
-def test_what_was_applied_is_not_planned_again() -> None:
-    topics = loaded()
-    there = actual(
-        topics, notices=ActualTopic(partitions=1, replication=3, config={"retention.ms": "1", "mine": "kept"})
+def test_all_problems_are_reported_at_once() -> None:
+    reported = problems({"x.yaml": None, "notices.yaml": DOCUMENTS["notices.yaml"]}, prefix="a b ")
+    assert reported[0].startswith("x.yaml: ")
+    assert reported[1] == "notices.yaml: 'a b notices' is not a topic name"
+    assert reported[2:] == sorted(
+        f"no file declares the topic {name}" for name in ROLES_USE if name != TopicName.NOTICES
     )
-    (step,) = plan(topics, there)
-    assert isinstance(step, ConfigureTopic)
-    assert step.changes["retention.ms"] == ("1", "2592000000")
-    assert step.changes["cleanup.policy"] == ("", "delete")
-    assert "mine" not in step.changes
-    assert "cleanup.policy unset → delete" in step.sentence()
-    applied = ActualTopic(partitions=1, replication=3, config={name: to for name, (_, to) in step.changes.items()})
-    assert plan(topics, actual(topics, notices=applied)) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "there", "same"),
-    [
-        ("cleanup.policy", "delete,compact", True),
-        ("cleanup.policy", "compact", False),
-        ("min.cleanable.dirty.ratio", "0.10", True),
-        ("min.cleanable.dirty.ratio", "0.5", False),
-        ("retention.ms", "777600000.0", True),
-    ],
-)
-def test_another_spelling_is_no_difference(name: str, there: str, same: bool) -> None:
-    topics = loaded()
-    wanted = spec("hookstream.fanout-idempotency-changelog")
-    cluster = actual(topics)
-    cluster[wanted.name] = ActualTopic(partitions=12, replication=3, config=wanted.config | {name: there})
-    assert (plan(topics, cluster) == []) is same
-
-
-@pytest.mark.parametrize("count", [1, 11, 13, 100])
-def test_another_count_is_drift_and_never_touched(count: int) -> None:
-    topics = loaded()
-    wanted = spec("deliveries")
-    there = ActualTopic(partitions=count, replication=3, config=dict(wanted.config))
-    (step,) = plan(topics, actual(topics, deliveries=there))
-    assert isinstance(step, TopicDrift)
-    assert step.spec == wanted
-    assert f"{count} partitions instead of 12" in step.sentence()
-    assert f"HOOKSTREAM_PARTITIONS={count}" in step.sentence()
-
-
-@pytest.mark.parametrize(("replicas", "drifts"), [(1, True), (2, True), (3, False), (5, False)])
-def test_too_few_replicas_are_drift_and_more_are_fine(replicas: int, drifts: bool) -> None:
-    topics = loaded()
-    there = ActualTopic(partitions=12, replication=replicas, config=dict(spec("deliveries").config))
-    steps = plan(topics, actual(topics, deliveries=there))
-    assert [type(step) for step in steps] == [TopicDrift] * drifts
-    assert all(f"{replicas} replicas instead of 3" in step.sentence() for step in steps)
 
 
 def test_folders_are_trusted_for_less_time_than_a_changelog_stays_whole() -> None:
