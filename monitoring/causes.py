@@ -236,7 +236,7 @@ RECEIVERS = (
         "HookstreamEgressBroken",
         "critical",
         "1m",
-        "hookstream:egress_broken",
+        "hookstream:egress_broken\n" + _KAFKA.format("5m"),
         "Most requests to endpoints get no answer at all",
         "Many endpoints are silent at once: the network, the proxy, DNS or the firewall on our side is to blame.",
     ),
