@@ -44,9 +44,9 @@ from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.lines import Lines
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
 from app.roles.dispatch.verdict import Verdict
-from app.roles.fanout import records as records_
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import BatchPlanner, FanoutRules
+from app.roles.fanout.plan import BatchPlanner
+from app.roles.fanout.rules import FanoutRules
 from app.roles.health.transitions import AppendNotice, HealthState, observe
 from app.roles.registry.role import RegistryRole
 from app.roles.sequencer import key_queue
@@ -67,6 +67,7 @@ from tests.architecture.largest_records import (
 from tests.fakes.clock import FakeClock
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.source import MemoryGroup
+from tests.roles.fanout.planning import FanoutTables
 
 
 def fits(logical: str, key: bytes | None, value: bytes | None, headers: Sequence[RecordHeader] = ()) -> None:
@@ -161,26 +162,14 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
     rules = FanoutRules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT, slice_bytes=1 << 30)
     records = [data.draw(raw_records(offset)) for offset in range(2)]
     records.append(records[0]._replace(offset=2))  # a duplicate
-    tables: dict[bytes, bytes] = {}
-    (plan,) = BatchPlanner(rules, 0, directory, lambda: 10**18, tables.get, tables.get).slices(
-        records, reset_detection.ReadPosition(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
-    )
-    for logical, some in (
-        (TopicName.DELIVERIES, plan.deliveries),
-        (TopicName.DELIVERIES_ORDERED, plan.ordered),
-        (TopicName.DELIVERIES_DEAD, plan.aside),
-    ):
-        for key, headers, value in some:
-            fits(logical, key, value, headers)
-    for rejection in plan.rejections:
-        rejected_key, rejected_value, headers = records_.rejected(rejection, rules, 0)
-        fits(TopicName.EVENTS_REJECTED, rejected_key, rejected_value, headers)
-    for drop in plan.duplicates:
-        dropped_key, headers = records_.dropped(drop, rules, 0)
-        fits(TopicName.EVENTS_DUPLICATES, dropped_key, b"", headers)
-    for name, table in (("idempotency", plan.sights), ("ordering", plan.sequences)):
-        for key, value in table.items():
-            fits(f"hookstream.fanout-{name}-changelog", key, value)
+    replay = reset_detection.ReadPosition(high=10**18, replay_id="rpl_" + "x" * 40, replay_until=10**18)
+    (plan,) = BatchPlanner(rules, FanoutTables().state(replay), directory, lambda: 10**18).plan(records)
+    for each in plan.appends:
+        fits(each.topic, each.key, each.value, each.headers)
+    for tables in (plan.tables, plan.final_tables):
+        for table, entries in tables.items():
+            for key, value in entries.items():
+                fits(f"hookstream.fanout-{table}-changelog", key, value)
 
 
 @settings(max_examples=40, deadline=None)

@@ -27,6 +27,7 @@ from app.core.errors import Unavailable
 from app.core.model.endpoint import Endpoint
 from app.core.topics.drift import plan
 from app.core.topics.names import TopicName
+from app.ports.stream import StreamBatch
 from app.roles.fanout.role import FanoutRole
 from app.runtime.build.streams import fanout_role
 from app.runtime.supervisor import Supervisor
@@ -209,16 +210,16 @@ async def test_a_batch_that_fails_is_done_again_by_a_new_app(broker: RealBroker,
 
         def faulty() -> FanoutRole:
             role = running.role("one")
-            plan_batch = role._plan
+            handle = role._handle
 
-            def once(batch: Any) -> Any:
+            async def handle_or_fail(batch: StreamBatch) -> None:
                 nonlocal failures
-                if failures < 2 and any(b'"evt_500"' in record.value for record in batch.records):
+                if failures < 2 and any(b'"evt_500"' in (record.value or b"") for record in batch.records):
                     failures += 1
                     raise Unavailable("a failure in the middle")
-                return plan_batch(batch)
+                await handle(batch)
 
-            role._plan = once  # type: ignore[method-assign]
+            role._handle = handle_or_fail  # type: ignore[method-assign]
             return role
 
         tap = Tap(running)

@@ -17,7 +17,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.records.registry import encode
 from app.core.topics.names import TopicName
 from app.roles import ack_pipeline
-from app.roles.fanout.plan import FanoutRules
+from app.roles.fanout.rules import FanoutRules
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service
 from tests.patience import PATIENCE_S

@@ -1,12 +1,12 @@
-"""First sight: is this record a new event, the same event again, or a producer's duplicate of an earlier one?
+"""Is a record a new event, the same record read again, or a producer's duplicate of an earlier one?
 
 Rules of this file (DESIGN guarantee 4)
-- The table keeps, for each idempotency key of a tenant and mode, its *sights*: the records that were accepted as
-  events, each with offset, timestamp and sequence. Nearly always there is one; a key that is used again after the TTL
-  adds another, so that a replay of either finds its own.
-- A record that is a sight itself is the same event again (redelivery, replay): process it, with its old sequence.
-- A record for which an earlier sight lies within the TTL is a duplicate: drop and count.
-- Anything else is a first sight: store and process.
+- The table stores, for each idempotency key of a tenant and mode, the records that were accepted for it, each with
+  offset, timestamp and sequence. Nearly always there is one. A key that is used again after the TTL adds another, so
+  that a replay of either finds its own.
+- A record that is one of them is read again (redelivery, replay). It is processed, with its old sequence.
+- A record for which an earlier one lies within the TTL is a duplicate. It is dropped and counted.
+- Any other record is accepted: stored and processed.
 The answer depends only on the records before it in the log, so a replay gives the same answers.
 """
 
@@ -18,25 +18,25 @@ from app.core.records.idempotency_entry import MAX_RECORDS, AcceptedRecord, deco
 
 
 class Redelivery(msgspec.Struct, frozen=True):
-    """The same record seen again: process with its sequence."""
+    """An accepted record that is read again: process it with its sequence."""
 
-    sight: AcceptedRecord
+    accepted: AcceptedRecord
 
 
 class DuplicateKey(msgspec.Struct, frozen=True):
-    """Another record of the same event within the TTL: drop."""
+    """Another record of the key within the TTL: drop it."""
 
     first: AcceptedRecord
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """Never seen: process, and store `with_sight`."""
+    """A record to accept: process it, and store `with_record`."""
 
     others: tuple[AcceptedRecord, ...]
 
-    def with_sight(self, sight: AcceptedRecord) -> bytes:
-        """The table value that remembers it."""
-        return encode(tuple(sorted((*self.others, sight), key=lambda each: each.offset))[-MAX_RECORDS:])
+    def with_record(self, accepted: AcceptedRecord) -> bytes:
+        """The table value with the accepted record added."""
+        return encode(tuple(sorted((*self.others, accepted), key=lambda each: each.offset))[-MAX_RECORDS:])
 
 
 def decide(
@@ -45,13 +45,13 @@ def decide(
     """Judge the record at (partition, offset); `stored` is the table's value for its key."""
     if stored is None:
         return NewKey(())
-    sights = decode(stored)
-    for sight in sights:
-        if sight.offset == offset and sight.partition == partition:
-            return Redelivery(sight)
-    for sight in sights:
-        # Another partition: the producer changed the key between sends, so offsets do not compare; time does.
-        earlier = sight.offset < offset if sight.partition == partition else sight.timestamp_ms <= timestamp_ms
-        if earlier and timestamp_ms - sight.timestamp_ms < ttl_ms:
-            return DuplicateKey(sight)
-    return NewKey(sights)
+    records = decode(stored)
+    for accepted in records:
+        if accepted.offset == offset and accepted.partition == partition:
+            return Redelivery(accepted)
+    for accepted in records:
+        # Another partition: the producer changed the key between sends, so their timestamps are compared.
+        earlier = accepted.offset < offset if accepted.partition == partition else accepted.timestamp_ms <= timestamp_ms
+        if earlier and timestamp_ms - accepted.timestamp_ms < ttl_ms:
+            return DuplicateKey(accepted)
+    return NewKey(records)

@@ -1,19 +1,18 @@
-"""The fan-out role: each batch of events.raw becomes deliveries, acknowledged before the batch is.
+"""The fan-out role: each batch of events.raw becomes deliveries, which are acknowledged before the batch is.
 
-The agent is the shell: what a batch causes is decided in roles/fanout/plan.py, slice by slice. The slices of
-a partition are
-planned in order; the acknowledgements of some are awaited while the next ones are planned, and the commit never passes
-an open one. Between two slices the loop, and the other partitions, have their turn.
+This is the shell: roles/fanout/plan.py decides what a batch causes, slice by slice. The slices of a partition are
+planned in order. While some await acknowledgement the next ones are planned, and the commit never passes an open one.
+Between two slices, other tasks and other partitions have their turn.
 
-Sequences are written last, when the sights that they were given to are safe. A crash between two changelogs would else
-leave a count that is ahead of what it has counted: the event is read again, finds itself unknown, and takes another
-number. Behind it may be: a record that is read again says which number it has. Checkpoints are written last, too: they
-say that everything before them is acknowledged.
+Sequences are written last, when the accepted records that carry them are acknowledged. Otherwise a crash between the
+two changelogs could leave a count that is ahead of the counted events: an event would be read again, not be recognised,
+and take another number. A count that is behind does no harm, because a record that is read again says which number it
+has. Checkpoints are written last, too: they state that everything before them is acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import structlog
@@ -24,60 +23,12 @@ from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import SchemaValidator, StreamApp, StreamBatch, StreamPartition
 from app.roles.ack_pipeline import PartedBatch, StreamRole, write_table
-from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key, position_key
-from app.roles.fanout.records import dropped, rejected
+from app.roles.fanout.partition_state import PartitionState
+from app.roles.fanout.plan import BatchPlan, BatchPlanner
+from app.roles.fanout.rules import FanoutRules
 from app.roles.fanout.slicing import SliceSize
 
-log = structlog.get_logger(__name__)
-
-
-class _Partition:
-    """The tables of a partition during one assignment, with what is planned and not yet safe to write."""
-
-    def __init__(self, partition: StreamPartition, group: str) -> None:
-        self.partition = partition
-        #: planned sequences
-        self._ahead: dict[bytes, bytes] = {}
-        number = partition.number
-        stored = reset_detection.read(partition.read("positions", position_key(number)))
-        #: planned, not only acknowledged
-        self.position = reset_detection.begin(
-            stored, group, number, partition.start, was_reset=partition.was_reset, moved=partition.moved
-        )
-        if self.position.replay_id:
-            log.info(
-                "fanout.replay", partition=number, replay=self.position.replay_id, until=self.position.replay_until
-            )
-        noted = partition.read("positions", checkpoint_key(number))
-        #: how far an earlier assignment came in one event
-        elsewhere = partition.was_reset or partition.moved
-        self.checkpoint = None if elsewhere else reset_detection.read_checkpoint(noted)
-        self._outdated = elsewhere and noted is not None
-
-    def sequence(self, key: bytes) -> bytes | None:
-        """The latest planned sequence of an ordering key."""
-        return self._ahead.get(key) or self.partition.read("ordering", key)
-
-    def advance(self, plan: BatchPlan) -> dict[bytes, bytes | None]:
-        """A slice is planned: know it for the next one. What the table `positions` has to remember with it."""
-        self._ahead.update(plan.sequences)
-        self.position = reset_detection.advance(self.position, plan.begun)
-        items: dict[bytes, bytes | None] = {position_key(self.partition.number): reset_detection.write(self.position)}
-        if self._outdated:
-            items[checkpoint_key(self.partition.number)] = None
-            self._outdated = False
-        return items
-
-    def settle(
-        self, sequences: Mapping[bytes, bytes], checkpoints: Mapping[bytes, bytes | None], bundle: AckGroup
-    ) -> None:
-        """The slice is safe: remember what may be known only then."""
-        write_table(self.partition, "ordering", sequences, bundle)
-        for key, value in sequences.items():
-            if self._ahead.get(key) == value:
-                del self._ahead[key]
-        write_table(self.partition, "positions", checkpoints, bundle)
+logger = structlog.get_logger(__name__)
 
 
 class FanoutRole(StreamRole):
@@ -94,11 +45,6 @@ class FanoutRole(StreamRole):
         rules: FanoutRules,
         clock: Clock,
         group: str,
-        deliveries: str,
-        ordered: str,
-        aside: str,
-        rejected: str,
-        duplicates: str,
     ) -> None:
         super().__init__(app, producer)
         self._feed = feed
@@ -108,15 +54,11 @@ class FanoutRole(StreamRole):
         self._clock = clock
         self._size = SliceSize(rules.slice_outputs)
         self._group = group
-        self._deliveries = deliveries
-        self._ordered = ordered
-        self._aside = aside
-        self._rejected = rejected
-        self._duplicates = duplicates
-        self._partitions: dict[int, _Partition] = {}
+        #: partition number → the current assignment and its state
+        self._states: dict[int, tuple[StreamPartition, PartitionState]] = {}
 
     async def _handle(self, batch: StreamBatch) -> None:
-        """Plan a batch and append what it causes; its acknowledgement follows by itself."""
+        """Plan a batch and append its outputs. The batch is acknowledged when they are."""
         await self._feed.catch_up(batch.polled_at)  # an event appended after a change must see it (DESIGN guarantee 7)
         parts = self._pipeline.parts(batch)
         slices: Iterator[BatchPlan] | None = None
@@ -124,76 +66,78 @@ class FanoutRole(StreamRole):
         while upto < end:
             async with self._pipeline.next_part():
                 if not batch.partition.current or batch.partition.leaving:
-                    return  # whoever has the partition next reads it, and goes on behind what is acknowledged
+                    return  # the partition's next owner reads the rest, and continues behind the last acknowledgement
                 begun_s = self._clock.monotonic()
-                slices = slices or self._plan(batch)
+                state = self._state(batch.partition)
+                slices = slices or self._planner(state).plan(batch.records)
                 plan = next(slices)
                 upto = plan.upto
-                self._write(plan, parts)
+                self._append(plan, parts, state)
+                self._measure(plan)
                 self._size.took(self._clock.monotonic() - begun_s)
 
-    def _write(self, plan: BatchPlan, parts: PartedBatch) -> None:
-        partition = parts.batch.partition
-        known = self._partition(partition)
-        remembered = known.advance(plan)
-        late = plan.sequences or plan.checkpoints
-        last_words = partial(known.settle, plan.sequences, plan.checkpoints) if late else None
-        with parts.outputs(plan.upto, last_words) as bundle:
-            self._append(partition, plan, remembered, bundle)
-
-    def _plan(self, batch: StreamBatch) -> Iterator[BatchPlan]:
-        partition = batch.partition
-        known = self._partition(partition)
-        planner = BatchPlanner(
+    def _planner(self, state: PartitionState) -> BatchPlanner:
+        return BatchPlanner(
             self._rules,
-            partition.number,
+            state,
             self._feed.directory,
             lambda: self._feed.position,
-            sight=lambda key: partition.read("idempotency", key),
-            sequence=known.sequence,
             violation=self._schemas.violation,
             spent=lambda: self._schemas.spent,
-            start=partition.start,
             outputs=lambda: self._size.outputs,
         )
-        return planner.slices(batch.records, known.position, known.checkpoint)
 
-    def _partition(self, partition: StreamPartition) -> _Partition:
-        known = self._partitions.get(partition.number)
-        if known is None or known.partition is not partition:
-            known = self._partitions[partition.number] = _Partition(partition, self._group)
-        return known
+    def _state(self, partition: StreamPartition) -> PartitionState:
+        """The state of the partition's current assignment."""
+        current = self._states.get(partition.number)
+        if current is not None and current[0] is partition:
+            return current[1]
+        state = PartitionState(
+            partition.number,
+            partition.read,
+            group=self._group,
+            start=partition.start,
+            was_reset=partition.was_reset,
+            moved=partition.moved,
+        )
+        self._states[partition.number] = (partition, state)
+        if state.position.replay_id:
+            logger.info(
+                "fanout.replay",
+                partition=partition.number,
+                replay=state.position.replay_id,
+                until=state.position.replay_until,
+            )
+        return state
 
-    def _append(
-        self, partition: StreamPartition, plan: BatchPlan, remembered: Mapping[bytes, bytes | None], bundle: AckGroup
+    def _append(self, plan: BatchPlan, parts: PartedBatch, state: PartitionState) -> None:
+        partition = parts.batch.partition
+        append_final = partial(self._append_final, plan, partition, state) if plan.final_tables else None
+        with parts.outputs(plan.upto, append_final) as group:
+            for table, entries in plan.tables.items():
+                write_table(partition, table, entries, group)
+            for topic, key, value, headers, number in plan.appends:
+                group.append(topic, key=key, value=value, headers=headers, partition=number)
+
+    def _append_final(
+        self, plan: BatchPlan, partition: StreamPartition, state: PartitionState, group: AckGroup
     ) -> None:
-        write_table(partition, "idempotency", plan.sights, bundle)
-        write_table(partition, "positions", remembered, bundle)
-        for endpoint, headers, body in plan.deliveries:
-            bundle.append(self._deliveries, key=endpoint, value=body, headers=headers)
-        for endpoint, headers, body in plan.ordered:
-            bundle.append(self._ordered, key=endpoint, value=body, headers=headers)
-        for endpoint, headers, body in plan.aside:
-            bundle.append(self._aside, key=endpoint, value=body, headers=headers)
-        for rejection in plan.rejections:
-            key, value, headers = rejected(rejection, self._rules, partition.number)
-            bundle.append(self._rejected, key=key, value=value, headers=headers)
-            self._meter.count("events_rejected_total", reason=rejection.reason)
-        for drop in plan.duplicates:
-            key, headers = dropped(drop, self._rules, partition.number)
-            bundle.append(self._duplicates, key=key, value=b"", headers=headers, partition=partition.number)
-        self._measure(plan)
+        for table, entries in plan.final_tables.items():
+            write_table(partition, table, entries, group)
+        state.written(plan.final_tables.get("ordering", {}))
 
     def _measure(self, plan: BatchPlan) -> None:
+        for reason in plan.rejections:
+            self._meter.count("events_rejected_total", reason=reason)
         for result, number in (
             ("accepted", plan.accepted),
-            ("duplicate", len(plan.duplicates)),
+            ("duplicate", plan.duplicates),
             ("invalid", len(plan.rejections)),
         ):
             if number:
                 self._meter.count("events_ingested_total", number, result=result)
-        for event_type, problem in plan.warnings:
-            log.warning("fanout.schema", type=event_type, reason=problem.reason, problem=problem.detail)
+        for event_type, violation in plan.warnings:
+            logger.warning("fanout.schema", type=event_type, reason=violation.reason, problem=violation.detail)
         if plan.warnings:
             self._meter.count("schema_warnings_total", len(plan.warnings))
         if plan.ended:

@@ -19,8 +19,8 @@ from app.ports.clock import Clock
 from app.ports.history import OffsetQueries
 from app.ports.metrics import Meter
 from app.ports.registry import DirectoryFeed
-from app.roles.fanout.plan import FanoutRules
 from app.roles.fanout.role import FanoutRole
+from app.roles.fanout.rules import FanoutRules, OutputTopics
 from app.roles.fanout.sequences import later_count
 from app.roles.health.role import HealthRole
 from app.roles.sequencer.role.worker import SequencerRole
@@ -67,15 +67,17 @@ def fanout_role(
         clock=SystemClock(),
         rules=FanoutRules(
             topic=source,
+            outputs=OutputTopics(
+                deliveries=topics.name(TopicName.DELIVERIES),
+                ordered=topics.name(TopicName.DELIVERIES_ORDERED),
+                dead_letters=topics.name(TopicName.DELIVERIES_DEAD),
+                rejected=topics.name(TopicName.EVENTS_REJECTED),
+                duplicates=topics.name(TopicName.EVENTS_DUPLICATES),
+            ),
             ttl_ms=round(settings.idempotency_ttl_hours * 3_600_000),
             max_event_bytes=settings.max_event_bytes,
         ),
         group=group,
-        deliveries=topics.name(TopicName.DELIVERIES),
-        ordered=topics.name(TopicName.DELIVERIES_ORDERED),
-        aside=topics.name(TopicName.DELIVERIES_DEAD),
-        rejected=topics.name(TopicName.EVENTS_REJECTED),
-        duplicates=topics.name(TopicName.EVENTS_DUPLICATES),
     )
 
 

@@ -1,4 +1,4 @@
-"""First sight: a producer's duplicate is dropped, and the same record read again never is."""
+"""A producer's duplicate is dropped; an accepted record that is read again never is."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from app.core.records.idempotency_entry import MAX_RECORDS, AcceptedRecord, deco
 from app.roles.fanout.idempotency import DuplicateKey, NewKey, Redelivery, decide
 
 TTL = 100
-SIGHT = AcceptedRecord(partition=2, offset=10, timestamp_ms=1000, sequence=7)
+ACCEPTED = AcceptedRecord(partition=2, offset=10, timestamp_ms=1000, sequence=7)
 #: (key, milliseconds since the record before)
 Log = list[tuple[str, int]]
 
 
-def test_a_key_never_seen_is_a_first_sight() -> None:
+def test_a_key_never_seen_is_accepted() -> None:
     assert decide(None, 2, 10, 1000, TTL) == NewKey(())
 
 
 @pytest.mark.parametrize(
     ("partition", "offset", "timestamp", "answer"),
     [
-        (2, 10, 1000, Redelivery(SIGHT)),
-        (2, 10, 9999, Redelivery(SIGHT)),  # the record itself, whatever the clock says
-        (2, 11, 1000, DuplicateKey(SIGHT)),
-        (2, 11, 1099, DuplicateKey(SIGHT)),
-        (2, 11, 1100, NewKey((SIGHT,))),  # the window is over
-        (2, 11, 900, DuplicateKey(SIGHT)),  # a producer's clock that went back
-        (2, 9, 1000, NewKey((SIGHT,))),  # an earlier record of the log, replayed
-        (3, 10, 1000, DuplicateKey(SIGHT)),  # offsets of other partitions do not compare; time does
-        (3, 5, 1099, DuplicateKey(SIGHT)),
-        (3, 99, 999, NewKey((SIGHT,))),
-        (3, 99, 1100, NewKey((SIGHT,))),
+        (2, 10, 1000, Redelivery(ACCEPTED)),
+        (2, 10, 9999, Redelivery(ACCEPTED)),  # the record itself, whatever the clock says
+        (2, 11, 1000, DuplicateKey(ACCEPTED)),
+        (2, 11, 1099, DuplicateKey(ACCEPTED)),
+        (2, 11, 1100, NewKey((ACCEPTED,))),  # the window is over
+        (2, 11, 900, DuplicateKey(ACCEPTED)),  # a producer's clock that went back
+        (2, 9, 1000, NewKey((ACCEPTED,))),  # an earlier record of the log, replayed
+        (3, 10, 1000, DuplicateKey(ACCEPTED)),  # offsets of other partitions do not compare; time does
+        (3, 5, 1099, DuplicateKey(ACCEPTED)),
+        (3, 99, 999, NewKey((ACCEPTED,))),
+        (3, 99, 1100, NewKey((ACCEPTED,))),
     ],
 )
-def test_the_rule_of_first_sight(partition: int, offset: int, timestamp: int, answer: object) -> None:
-    assert decide(encode((SIGHT,)), partition, offset, timestamp, TTL) == answer
+def test_what_is_accepted(partition: int, offset: int, timestamp: int, answer: object) -> None:
+    assert decide(encode((ACCEPTED,)), partition, offset, timestamp, TTL) == answer
 
 
-def test_a_key_used_again_after_the_window_keeps_both_sights() -> None:
+def test_a_key_used_again_after_the_window_keeps_both_records() -> None:
     later = AcceptedRecord(2, 20, 5000, 8)
-    first = decide(encode((SIGHT,)), 2, 20, 5000, TTL)
+    first = decide(encode((ACCEPTED,)), 2, 20, 5000, TTL)
     assert isinstance(first, NewKey)
-    stored = first.with_sight(later)
-    assert decide(stored, 2, 10, 1000, TTL) == Redelivery(SIGHT)
-    assert decide(stored, 2, 15, 1050, TTL) == DuplicateKey(SIGHT)
+    stored = first.with_record(later)
+    assert decide(stored, 2, 10, 1000, TTL) == Redelivery(ACCEPTED)
+    assert decide(stored, 2, 15, 1050, TTL) == DuplicateKey(ACCEPTED)
     assert decide(stored, 2, 20, 5000, TTL) == Redelivery(later)
     assert decide(stored, 2, 21, 5050, TTL) == DuplicateKey(later)
 
 
-def test_one_sight_takes_at_most_64_bytes() -> None:
+def test_one_record_takes_at_most_64_bytes() -> None:
     largest = AcceptedRecord(2**32 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1)
     assert len(encode((largest,))) <= 64
     assert decode(encode((largest,))) == (largest,)
 
 
-def test_the_oldest_sights_leave_first() -> None:
+def test_the_oldest_records_leave_first() -> None:
     stored = b""
     for number in range(MAX_RECORDS + 3):
         first = decide(stored, 0, number, number * TTL, TTL)
         assert isinstance(first, NewKey)
-        stored = first.with_sight(AcceptedRecord(0, number, number * TTL, number))
-    assert [sight.offset for sight in decode(stored)] == list(range(3, MAX_RECORDS + 3))
+        stored = first.with_record(AcceptedRecord(0, number, number * TTL, number))
+    assert [each.offset for each in decode(stored)] == list(range(3, MAX_RECORDS + 3))
 
 
-@pytest.mark.parametrize("stored", [b"", b"\x02" + encode((SIGHT,))[1:], encode((SIGHT,))[:-1], b"{}"])
+@pytest.mark.parametrize("stored", [b"", b"\x02" + encode((ACCEPTED,))[1:], encode((ACCEPTED,))[:-1], b"{}"])
 def test_a_value_of_an_unknown_version_counts_as_nothing_stored(stored: bytes) -> None:
     assert decide(stored, 2, 11, 1000, TTL) == NewKey(())
 
@@ -74,28 +74,28 @@ NUMBER = st.integers(0, 2**63 - 1)
 
 
 @given(st.lists(st.builds(AcceptedRecord, st.integers(0, 2**32 - 1), NUMBER, NUMBER, NUMBER), max_size=5).map(tuple))
-def test_what_is_stored_is_read_back(sights: tuple[AcceptedRecord, ...]) -> None:
-    assert decode(encode(sights)) == sights
+def test_what_is_stored_is_read_back(records: tuple[AcceptedRecord, ...]) -> None:
+    assert decode(encode(records)) == records
 
 
 def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
     """What each record from `begin` on comes to: its sequence, or 0 for a dropped one."""
-    found, clock = [], 1000
+    sequences, clock = [], 1000
     sequence = sum(len(decode(stored)) for stored in table.values())
     for offset, (key, elapsed) in enumerate(log):
         clock += elapsed
         if offset < begin:
             continue
         match decide(table.get(key), 0, offset, clock, TTL):
-            case Redelivery(sight=sight):
-                found.append(sight.sequence)
+            case Redelivery(accepted=accepted):
+                sequences.append(accepted.sequence)
             case DuplicateKey():
-                found.append(0)
+                sequences.append(0)
             case NewKey() as first:
                 sequence += 1
-                table[key] = first.with_sight(AcceptedRecord(0, offset, clock, sequence))
-                found.append(sequence)
-    return found
+                table[key] = first.with_record(AcceptedRecord(0, offset, clock, sequence))
+                sequences.append(sequence)
+    return sequences
 
 
 @given(

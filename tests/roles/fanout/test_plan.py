@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -12,18 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.errors import Defect
+from app.core.errors import Defect, MalformedEvent
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, EndpointStatus, Ordering
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
-from app.core.records import duplicate
+from app.core.records import duplicate, rejected
 from app.core.records.delivery import decode
 from app.core.schemas.rules import Violation
+from app.core.topics.names import TopicName
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, RejectedRecord, table_key
-from app.roles.fanout.records import dropped, rejected
-from app.roles.fanout.sequences import begun_key
+from app.roles.fanout.dropped_records import rejected_record
+from app.roles.fanout.plan import BatchPlan, BatchPlanner, table_key
+from app.roles.fanout.rules import FanoutRules
+from app.roles.fanout.sequences import coverage_key
+from tests.roles.fanout.planning import FanoutTables, keys, outputs
 
 RULES = FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000)
 FORWARD = reset_detection.ReadPosition(high=0)
@@ -39,12 +43,7 @@ class Record(msgspec.Struct, frozen=True):
     partition: int = 0
 
 
-class Tables(msgspec.Struct):
-    """What `idempotency` and `ordering` hold."""
-
-    sights: dict[bytes, bytes] = {}
-    sequences: dict[bytes, bytes] = {}
-
+class Tables(FanoutTables):
     def plan(
         self,
         where: Directory,
@@ -52,13 +51,10 @@ class Tables(msgspec.Struct):
         position: reset_detection.ReadPosition = FORWARD,
         start: int = 0,
     ) -> BatchPlan:
-        """Plan a batch and remember what it says."""
-        planner = BatchPlanner(
-            RULES, 0, where, lambda: REGISTRY_POSITION, self.sights.get, self.sequences.get, start=start
-        )
-        (plan,) = planner.slices(records, position)
-        self.sights |= plan.sights
-        self.sequences |= plan.sequences
+        """Plan a batch and store its entries."""
+        planner = BatchPlanner(RULES, self.state(position, start=start), where, lambda: REGISTRY_POSITION)
+        (plan,) = planner.plan(records)
+        self.write(plan)
         return plan
 
 
@@ -93,13 +89,20 @@ def event(offset: int, timestamp: int = 1000, **fields: Any) -> Record:
 
 
 def deliveries(plan: BatchPlan) -> list[Delivery]:
-    return [decode(key, value, headers)[0] for key, headers, value in plan.deliveries]
+    return [decode(key, value, headers)[0] for key, headers, value in outputs(plan, TopicName.DELIVERIES)]
+
+
+def rejections(plan: BatchPlan) -> list[tuple[int, str]]:
+    """Offset and reason of each rejected record."""
+    notices = [rejected.read(headers) for _, headers, _ in outputs(plan, TopicName.EVENTS_REJECTED)]
+    assert plan.rejections == [each.reason for each in notices]
+    return [(each.offset, each.reason) for each in notices]
 
 
 def test_a_delivery_carries_all_that_its_sender_needs() -> None:
     record = event(5, id="e1", tenant="acme", mode="test", ordering_key="o", created_at="2026-01-01T00:00:00Z")
     plan = Tables().plan(directory(endpoint("ep", "acme", "test")), [record])
-    ((key, headers, value),) = plan.deliveries
+    ((key, headers, value),) = outputs(plan, TopicName.DELIVERIES)
     delivery, position = decode(key, value, headers)
     assert position == REGISTRY_POSITION
     assert delivery == Delivery(
@@ -121,14 +124,14 @@ def test_a_delivery_carries_all_that_its_sender_needs() -> None:
 def test_what_nobody_asked_for_is_counted() -> None:
     where = directory(endpoint("p", status="paused"), endpoint("d", status="disabled"))
     plan = Tables().plan(where, [event(0), event(1, tenant="nobody")])
-    assert (plan.deliveries, plan.accepted, plan.unmatched) == ([], 2, 1)
+    assert (keys(plan), plan.accepted, plan.unmatched) == ([], 2, 1)
 
 
 def test_what_a_paused_endpoint_misses_is_put_aside_and_a_disabled_one_misses_it() -> None:
     where = directory(endpoint("a"), endpoint("p", status="paused"), endpoint("d", status="disabled"), endpoint("z"))
     plan = Tables().plan(where, [event(0, ordering_key="o")])
     assert [each.endpoint_id for each in deliveries(plan)] == ["a", "z"]
-    ((key, headers, value),) = plan.aside
+    ((key, headers, value),) = outputs(plan, TopicName.DELIVERIES_DEAD)
     assert (key, ("reason", b"paused") in headers) == (b"p", True)
     assert decode(key, value, headers)[0].sequence == 1
     assert plan.unmatched == 0
@@ -139,8 +142,8 @@ def test_what_has_to_be_in_order_goes_to_the_sequencer_in_a_pause_too() -> None:
         endpoint("p", status="paused", ordering="fifo"), endpoint("d", status="disabled", ordering="fifo")
     )
     plan = Tables().plan(where, [event(0, ordering_key="o"), event(1)])
-    assert [key for key, _, _ in plan.ordered] == [b"p"]
-    assert [key for key, _, _ in plan.aside] == [b"p"], "what has no ordering key is put aside at once"
+    assert keys(plan, TopicName.DELIVERIES_ORDERED) == [b"p"]
+    assert keys(plan, TopicName.DELIVERIES_DEAD) == [b"p"], "what has no ordering key is parked at once"
 
 
 @pytest.mark.parametrize("split", range(1, 6))
@@ -157,23 +160,23 @@ def test_duplicates_are_dropped_within_a_batch_and_across_batches(split: int) ->
     tables, where = Tables(), directory(endpoint("ep"), endpoint("acme", "acme"), endpoint("test", mode="test"))
     plans = [tables.plan(where, records[:split]), tables.plan(where, records[split:])]
     assert [json.loads(each.body)["data"] for plan in plans for each in deliveries(plan)] == [0, 4, 5, 6]
-    assert sum(len(plan.duplicates) for plan in plans) == 3
+    assert sum(plan.duplicates for plan in plans) == 3
     assert sum(plan.accepted for plan in plans) == 4
 
 
 def test_a_dropped_duplicate_says_what_it_repeats() -> None:
     records = [event(7, 1000, idempotency_key="i", ordering_key="o"), event(9, 1400, idempotency_key="i", tenant="t2")]
     repeats = Record(12, event(12, id="e12", ordering_key="o").value, (("idempotency-key", b"i"),), 1500, b"its key")
-    (drop,) = Tables().plan(directory(), [*records, repeats]).duplicates
-    key, headers = dropped(drop, RULES, 3)
-    assert key == b"its key"
+    plan = Tables().plan(directory(), [*records, repeats])
+    ((key, headers, value),) = outputs(plan, TopicName.EVENTS_DUPLICATES)
+    assert (key, value, plan.duplicates) == (b"its key", b"", 1)
     assert duplicate.read(headers) == duplicate.DuplicateNotice(
         tenant="default",
         mode="live",
         idempotency_key="i",
         event_id="e12",
         topic="events.raw",
-        partition=3,
+        partition=0,
         offset=12,
         timestamp_ms=1500,
         first_partition=0,
@@ -205,16 +208,14 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
 
     def plan(*records: Record) -> BatchPlan:
         violation = Violation("schema", "data: too strict")
-        planner = BatchPlanner(
-            RULES, 0, where, lambda: 0, tables.sights.get, tables.sequences.get, lambda event_type, data: violation
-        )
-        return next(planner.slices(records, FORWARD))
+        planner = BatchPlanner(RULES, tables.state(FORWARD), where, lambda: 0, lambda event_type, data: violation)
+        return next(planner.plan(records))
 
     again = plan(event(0, id="x", ordering_key="o"), event(1, id="y", ordering_key="o"), event(2))
     assert [each.sequence for each in deliveries(again)] == [1]
-    assert [each.record.offset for each in again.rejections] == [1, 2]
-    (count,) = again.sequences.values()
-    assert int.from_bytes(count, "big") == 1, "what was rejected has no number"
+    assert [offset for offset, _ in rejections(again)] == [1, 2]
+    (count,) = again.final_tables["ordering"].values()
+    assert count is not None and int.from_bytes(count, "big") == 1, "what was rejected has no number"
 
 
 @pytest.mark.parametrize("reason", ["schema", "schema_too_costly", "schema_unusable"])
@@ -224,13 +225,13 @@ def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_m
     def plan(enforce: Any) -> BatchPlan:
         where = directory(endpoint("ep"))
         where.put_event_type(EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce=enforce))
-        planner = BatchPlanner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
-        return next(planner.slices([event(0)], FORWARD))
+        planner = BatchPlanner(RULES, Tables().state(FORWARD), where, lambda: 0, lambda *_: violation)
+        return next(planner.plan([event(0)]))
 
-    warned, rejected = plan("warn"), plan("reject")
-    assert (len(warned.deliveries), warned.warnings) == (1, [("a.b", violation)])
-    assert (len(rejected.deliveries), [each.reason for each in rejected.rejections]) == (0, [reason])
-    assert (len(plan("off").deliveries), plan("off").warnings) == (1, [])
+    warned, refused = plan("warn"), plan("reject")
+    assert (len(keys(warned)), warned.warnings) == (1, [("a.b", violation)])
+    assert (len(keys(refused)), refused.rejections) == (0, [reason])
+    assert (len(keys(plan("off"))), plan("off").warnings) == (1, [])
 
 
 def test_the_installations_type_holds_where_the_tenant_has_none_of_its_own() -> None:
@@ -238,24 +239,27 @@ def test_the_installations_type_holds_where_the_tenant_has_none_of_its_own() -> 
     where = directory(endpoint("ep"))
     where.put_event_type(EventType(tenant="", mode="", name="a.b", schema="{}", enforce="reject"))
 
-    def rejected() -> int:
-        planner = BatchPlanner(RULES, 0, where, lambda: 0, lambda key: None, lambda key: None, lambda *_: violation)
-        return len(next(planner.slices([event(0)], FORWARD)).rejections)
+    def refused() -> int:
+        planner = BatchPlanner(RULES, Tables().state(FORWARD), where, lambda: 0, lambda *_: violation)
+        return len(next(planner.plan([event(0)])).rejections)
 
-    assert rejected() == 1
+    assert refused() == 1
     where.put_event_type(EventType(tenant="default", mode="live", name="a.b"))
-    assert rejected() == 0
+    assert refused() == 0
     where.remove_event_type("default/live/a.b")
-    assert rejected() == 1
+    assert refused() == 1
     where.remove_event_type("//a.b")
-    assert rejected() == 0
+    assert refused() == 0
 
 
 def test_events_without_an_identity_are_never_duplicates() -> None:
     tables = Tables()
     plan = tables.plan(directory(endpoint("ep")), [event(0), event(1), event(2)])
     assert len({each.id for each in deliveries(plan)}) == 3
-    assert (tables.sights, set(tables.sequences)) == ({}, {begun_key(0)})  # and cost no memory
+    assert (tables.tables["idempotency"], set(tables.tables["ordering"])) == (
+        {},
+        {coverage_key(0)},
+    )  # and cost no memory
 
 
 def test_a_lost_table_of_sequences_never_gives_a_number_again() -> None:
@@ -322,7 +326,7 @@ def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
     records = [event(0), Record(1, b"hello"), Record(2, None), event(3, type="a b"), event(4, x="y" * 3000), event(5)]
     plan = Tables().plan(directory(endpoint("ep")), records)
     assert [json.loads(each.body)["data"] for each in deliveries(plan)] == [0, 5]
-    assert [(each.record.offset, each.reason) for each in plan.rejections] == [
+    assert rejections(plan) == [
         (1, "not_json"),
         (2, "empty"),
         (3, "bad_type"),
@@ -333,7 +337,7 @@ def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
 def test_a_rejection_says_why_and_where_from_after_the_original_headers() -> None:
     original = (("tenant", b"acme"), ("rejected-reason", b"an earlier one"), ("odd", b"\xff"))
     record = Record(9, b"x", original, 55)
-    _, value, headers = rejected(RejectedRecord(record, "not_json", "\u00e4" * 2000), RULES, 3)
+    _, value, headers = rejected_record(record, MalformedEvent("not_json", "\u00e4" * 2000), RULES, 3)
     assert value == b"x"
     assert headers[:3] == list(original)
     detail = headers.pop(4)
@@ -366,8 +370,8 @@ def test_tenants_and_modes_never_mix(events: list[dict[str, str]], data: st.Data
     for tenant, mode in SCOPES:
         own = [
             record
-            for record, said in zip(records, events, strict=True)
-            if (said["tenant"], said["mode"]) == (tenant, mode)
+            for record, fields in zip(records, events, strict=True)
+            if (fields["tenant"], fields["mode"]) == (tenant, mode)
         ]
         mine = [each for each in together if each.endpoint_id == f"{tenant}-{mode}"]
         assert mine == deliveries(Tables().plan(where, own))
@@ -379,11 +383,11 @@ def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tup
     where = directory(*(endpoint(f"{tenant}-{mode}", tenant, mode) for tenant, mode in SCOPES), endpoint("t1b", "t1"))  # type: ignore[arg-type]
     records = [event(offset, timestamp, **fields) for offset, (fields, timestamp) in enumerate(events)]
     tables = Tables()
-    once, after = tables.plan(where, records), Tables(dict(tables.sights), dict(tables.sequences))
+    once, after = tables.plan(where, records), deepcopy(tables.tables)
     again = tables.plan(where, records)
-    assert again.deliveries == once.deliveries
-    assert (again.accepted, len(again.duplicates)) == (once.accepted, len(once.duplicates))
-    assert tables == after
+    assert outputs(again, TopicName.DELIVERIES) == outputs(once, TopicName.DELIVERIES)
+    assert (again.accepted, again.duplicates) == (once.accepted, once.duplicates)
+    assert tables.tables == after
     ids = [each.id for each in deliveries(once)]
     named = [(each.event_id, each.endpoint_id) for each in deliveries(once)]
     assert len(set(ids)) == len(set(named))
@@ -391,8 +395,8 @@ def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tup
 
 def test_a_rejected_record_that_would_not_fit_is_cut() -> None:
     huge = Record(9, b"x" * 5_000_000, (("big", b"h" * 900_000),), 55)
-    _, value, headers = rejected(RejectedRecord(huge, "too_large", "5 MB"), RULES, 3)
+    _, value, headers = rejected_record(huge, MalformedEvent("too_large", "5 MB"), RULES, 3)
     assert len(value or b"") + sum(len(name) + len(text) for name, text in headers) < 1_000_000
     assert ("rejected-truncated-from", b"5900020") in headers
     fits = Record(9, b"x" * 900_000, (), 55)
-    assert rejected(RejectedRecord(fits, "too_large", ""), RULES, 3)[1] == fits.value
+    assert rejected_record(fits, MalformedEvent("too_large", ""), RULES, 3)[1] == fits.value

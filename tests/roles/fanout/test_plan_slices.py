@@ -14,13 +14,17 @@ from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.ordered_ids import OrderedIds
+from app.core.topics.names import TopicName
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key
-from app.roles.fanout.reset_detection import Checkpoint
+from app.roles.fanout.plan import BatchPlan, BatchPlanner
+from app.roles.fanout.reset_detection import Checkpoint, checkpoint_key, position_key
+from app.roles.fanout.rules import FanoutRules
+from tests.roles.fanout import planning
+from tests.roles.fanout.planning import FanoutTables, Output, checkpoint_of, keys
 
 RULES = FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=20_000)
 FORWARD = reset_detection.ReadPosition(high=0)
-Outputs = list[tuple[bytes, list[tuple[str, bytes]], bytes]]
+TOPICS = (TopicName.DELIVERIES, TopicName.DELIVERIES_ORDERED, TopicName.DELIVERIES_DEAD)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -62,24 +66,15 @@ def slices(
     checkpoint: Checkpoint | None = None,
     position: reset_detection.ReadPosition = FORWARD,
 ) -> list[BatchPlan]:
-    sights: dict[bytes, bytes] = {}
-    sequences: dict[bytes, bytes] = {}
-    plans = []
-    for plan in BatchPlanner(rules, 0, where, lambda: 7, sights.get, sequences.get).slices(
-        records, position, checkpoint
-    ):
-        sights |= plan.sights
-        sequences |= plan.sequences
+    tables, plans = FanoutTables(), []
+    for plan in BatchPlanner(rules, tables.state(position, checkpoint), where, lambda: 7).plan(records):
+        tables.write(plan)
         plans.append(plan)
     return plans
 
 
-def outputs(plans: list[BatchPlan], name: str) -> Outputs:
-    return [entry for plan in plans for entry in getattr(plan, name)]
-
-
-def checkpoint_of(plan: BatchPlan) -> Checkpoint | None:
-    return reset_detection.read_checkpoint(plan.checkpoints.get(checkpoint_key(0)))
+def outputs(plans: list[BatchPlan], topic: str) -> list[Output]:
+    return [output for plan in plans for output in planning.outputs(plan, topic)]
 
 
 @given(
@@ -98,16 +93,16 @@ def test_a_batch_in_slices_causes_what_it_causes_in_one(
         RULES, slice_outputs=most, whole_outputs=whole, slice_bytes=most_bytes, whole_bytes=most_bytes // 4
     )
     (one,), cut = slices(where, records, RULES), slices(where, records, small)
-    for name in ("deliveries", "ordered", "aside"):
+    for name in TOPICS:
         assert outputs(cut, name) == outputs([one], name)
     assert sum(plan.accepted for plan in cut) == sum(plan.ended for plan in cut) == len(records)
     assert sum(plan.fanned_out for plan in cut) == one.fanned_out
     assert [plan.upto for plan in cut] == sorted(plan.upto for plan in cut) and cut[-1].upto == len(records)
     for plan in cut:
-        made = [*plan.deliveries, *plan.ordered, *plan.aside]
-        assert len(made) <= most + whole
-        heaviest = max((len(body) + 512 for _, _, body in made), default=0)
-        assert sum(len(body) for _, _, body in made) <= most_bytes * 5 // 4 + heaviest
+        sizes = [len(each.value or b"") for each in plan.appends if each.topic in TOPICS]
+        assert len(sizes) <= most + whole
+        heaviest = max((size + 512 for size in sizes), default=0)
+        assert sum(sizes) <= most_bytes * 5 // 4 + heaviest
 
 
 def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
@@ -116,14 +111,15 @@ def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
     records = [event(0), event(1), event(2)]
     plans = slices(where, records, rules)
     (whole,) = slices(where, records, RULES)
-    at = next(number for number, plan in enumerate(plans) if (known := checkpoint_of(plan)) and known.offset == 1)
+    at = next(number for number, plan in enumerate(plans) if (each := checkpoint_of(plan)) and each.offset == 1)
     checkpoint = checkpoint_of(plans[at])
-    assert checkpoint is not None and (plans[at].upto, plans[at].begun) == (1, 2)
+    position = reset_detection.read(plans[at].tables["positions"][position_key(0)])
+    assert checkpoint is not None and position is not None and (plans[at].upto, position.high) == (1, 2)
     again = slices(where, records[1:], rules, checkpoint)
-    for name in ("deliveries", "ordered", "aside"):
+    for name in TOPICS:
         assert outputs(plans[: at + 1], name) + outputs(again, name) == outputs([whole], name)
     ends = [plan for plan in again if plan.upto == 2]
-    assert ends[0].checkpoints == {checkpoint_key(0): None} or checkpoint_of(ends[0]) is not None
+    assert ends[0].final_tables["positions"] == {checkpoint_key(0): None} or checkpoint_of(ends[0]) is not None
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, r
     (plan,) = slices(where, [record], RULES, checkpoint, position)
     assert plan.fanned_out == 9, "all but the disabled"
     (behind,) = slices(where, [event(1)], RULES, checkpoint)
-    assert [key for key, _, _ in behind.deliveries] == [b"ep_00009"] and not behind.ordered
+    assert keys(behind) == [b"ep_00009"] and not keys(behind, TopicName.DELIVERIES_ORDERED)
 
 
 def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -> None:
@@ -149,16 +145,14 @@ def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -
     for name in "bdfh":
         where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
     rules = msgspec.structs.replace(RULES, slice_outputs=2, whole_outputs=2)
-    plans = BatchPlanner(rules, 0, where, lambda: 7, dict[bytes, bytes]().get, dict[bytes, bytes]().get).slices(
-        [event(0)], FORWARD
-    )
+    plans = BatchPlanner(rules, FanoutTables().state(FORWARD), where, lambda: 7).plan([event(0)])
     first = next(plans)
-    assert [key for key, _, _ in first.deliveries] == [b"b", b"d"]
+    assert keys(first) == [b"b", b"d"]
     for name in "aceg":
         where.put_endpoint(msgspec.structs.replace(endpoint, id=name))
     where.remove_endpoint("f")
     where.put_endpoint(msgspec.structs.replace(endpoint, id="h", status="disabled"))
-    assert [key for plan in plans for key, _, _ in plan.deliveries] == [b"e", b"g"], "none twice, none of before"
+    assert [key for plan in plans for key in keys(plan)] == [b"e", b"g"], "none twice, none of before"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4000)), max_size=300), st.integers(0, 4000), st.integers(1, 9))
@@ -184,13 +178,11 @@ def test_a_slice_ends_after_a_bounded_amount_of_work_for_schemas() -> None:
 
     planner = BatchPlanner(
         FanoutRules(topic="events.raw", ttl_ms=1000, max_event_bytes=2000),
-        0,
+        FanoutTables().state(FORWARD),
         where,
         lambda: 0,
-        lambda key: None,
-        lambda key: None,
         violation,
         spent=lambda: spent,
     )
     records = [event(number) for number in range(12)]
-    assert [plan.upto for plan in planner.slices(records, FORWARD)] == [5, 10, 12]
+    assert [plan.upto for plan in planner.plan(records)] == [5, 10, 12]

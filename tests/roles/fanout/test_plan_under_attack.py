@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
 from app.core.records.delivery import decode
-from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import BatchPlan, BatchPlanner, FanoutRules, checkpoint_key
+from app.core.topics.names import TopicName
+from app.roles.fanout.partition_state import PartitionState
+from app.roles.fanout.plan import BatchPlan, BatchPlanner
+from app.roles.fanout.rules import FanoutRules
+from tests.roles.fanout.planning import outputs
 
 TTL = 100
 RULES = FanoutRules(topic="events.raw", ttl_ms=TTL, max_event_bytes=2000)
-FORWARD = reset_detection.ReadPosition(high=0)
 DIRECTORY = Directory()
 for id_ in ("ep_a", "ep_b", "ep_c"):
     DIRECTORY.put_endpoint(
@@ -83,16 +85,17 @@ class World:
     def work(self, worker: int, sizes: list[int], *, crash: bool) -> None:
         """Take over and plan batches from the commit on; a crash loses some of what they cause."""
         sights, counts = self.sights.take_over(worker), self.counts.take_over(worker)
-        checkpoint = reset_detection.read_checkpoint(self.notes.take_over(worker).get(checkpoint_key(0)))
+        tables = {"idempotency": sights, "ordering": counts, "positions": self.notes.take_over(worker)}
+        state = PartitionState(0, lambda table, key: tables[table].get(key), group="g", start=0)
         plans: list[BatchPlan] = []
         at = self.committed
         for size in sizes:
             records = self.log[at : at + size]
             if records:
-                planner = BatchPlanner(self.rules, 0, DIRECTORY, lambda: 0, sights.get, counts.get)
-                for plan in planner.slices(records, FORWARD, checkpoint):
-                    sights |= plan.sights
-                    counts |= plan.sequences
+                planner = BatchPlanner(self.rules, state, DIRECTORY, lambda: 0)
+                for plan in planner.plan(records):
+                    sights |= plan.tables["idempotency"]
+                    counts |= plan.final_tables.get("ordering", {})
                     plans.append(plan)
                 at += len(records)
         self._write(worker, plans, crash=crash)
@@ -103,9 +106,9 @@ class World:
         def some(number: int) -> int:
             return self.data.draw(st.integers(0, number)) if crash else number
 
-        sights = [entry for plan in plans for entry in plan.sights.items()]
-        kept = some(len(sights))
-        self.sights.changelog += sights[:kept]
+        sights = [entry for plan in plans for entry in plan.tables["idempotency"].items()]
+        stored = some(len(sights))
+        self.sights.changelog += sights[:stored]
         self.sights.stores[worker] += sights[: some(len(sights))]
         counts: Writes = []
         notes: Writes = []
@@ -113,15 +116,16 @@ class World:
         slices: list[tuple[int, tuple[int, int] | None]] = []
         silent, asked = False, 0
         for plan in plans:
-            asked += len(plan.sights)
-            arrived = some(len(plan.deliveries))
+            asked += len(plan.tables["idempotency"])
+            number = len(outputs(plan, TopicName.DELIVERIES))
+            arrived = some(number)
             self._deliver(plan, arrived)
-            done = asked <= kept and arrived == len(plan.deliveries)
-            late = bool(plan.sequences or plan.checkpoints)
+            done = asked <= stored and arrived == number
+            late = bool(plan.final_tables)
             silent |= late and not done
             if done and not silent:
-                counts += plan.sequences.items()
-                notes += plan.checkpoints.items()
+                counts += plan.final_tables.get("ordering", {}).items()
+                notes += plan.final_tables.get("positions", {}).items()
             slices.append((plan.upto, (len(counts), len(notes)) if done and not (silent and late) else None))
         safe, noted = some(len(counts)), some(len(notes))
         self.counts.changelog += counts[:safe]
@@ -136,7 +140,7 @@ class World:
         self.committed = ends[some(len(ends) - 1)]
 
     def _deliver(self, plan: BatchPlan, number: int) -> None:
-        for key, headers, value in plan.deliveries[:number]:
+        for key, headers, value in outputs(plan, TopicName.DELIVERIES)[:number]:
             delivery, _ = decode(key, value, headers)
             offset = json.loads(delivery.body)["data"]
             self.delivered.setdefault((offset, delivery.endpoint_id), set()).add(delivery.sequence)

@@ -15,9 +15,10 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.roles import ack_pipeline as shared_batches
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import FanoutRules, position_key
+from app.roles.fanout.reset_detection import position_key
 from app.roles.fanout.role import FanoutRole
-from app.roles.fanout.sequences import begun_key
+from app.roles.fanout.rules import FanoutRules
+from app.roles.fanout.sequences import coverage_key
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
@@ -65,11 +66,6 @@ class Stage:
             rules=rules,
             group="g",
             schemas=NoSchemas(),
-            deliveries="deliveries",
-            ordered="deliveries.ordered",
-            aside="deliveries.dead",
-            rejected="events.rejected",
-            duplicates="events.duplicates",
         )
         self.running: asyncio.Task[None] | None = None
 
@@ -227,7 +223,7 @@ async def test_a_sequence_is_written_when_the_sight_that_has_it_is_safe_and_coun
     stage.log.release(SIGHTS)
     await stage.app.acked(batches[2])
     begun, *counted = stage.log.of(SEQUENCES)
-    assert begun.key == begun_key(0)
+    assert begun.key == coverage_key(0)
     assert [int.from_bytes(record.value or b"", "big") for record in counted] == [1, 2, 3]
     assert [*stage.partition.tables["ordering"].values()] == [begun.value, (3).to_bytes(8, "big")]
 

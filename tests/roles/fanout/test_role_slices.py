@@ -9,7 +9,8 @@ import pytest
 
 from app.roles import ack_pipeline as shared_batches
 from app.roles.fanout import reset_detection
-from app.roles.fanout.plan import FanoutRules, checkpoint_key, position_key
+from app.roles.fanout.reset_detection import checkpoint_key, position_key
+from app.roles.fanout.rules import FanoutRules
 from tests.fakes.clock import settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryRecord
