@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,6 +49,11 @@ class Caller(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """Who asks, as the audit log has it."""
         return self.actor or self.id
+
+    @property
+    def type_owner(self) -> tuple[str, Mode | Literal[""]]:
+        """Tenant and mode of the event types that it declares; both are empty for the installation's catalogue."""
+        return ("", "") if self.operator else (self.tenant, self.mode)
 
     @classmethod
     def of(cls, key: ApiKey) -> Caller:

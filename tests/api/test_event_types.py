@@ -66,3 +66,63 @@ async def test_only_the_operator_removes_from_the_catalogue(stage: Stage) -> Non
     assert await sources(stage, OPERATOR) == {}
     assert await stage.refused("event_types.get", of="order.paid", caller=OPERATOR) == (404, "not_found")
     assert await stage.refused("event_types.delete", of="order.paid", caller=OPERATOR) == (404, "not_found")
+
+
+def document(**types: Any) -> dict[str, Any]:
+    """An OpenAPI document with webhooks `order.<name>`."""
+    return {
+        "openapi": "3.1.0",
+        "webhooks": {
+            f"order.{name}": {"post": {"requestBody": {"content": {"application/json": {"schema": schema}}}}}
+            for name, schema in types.items()
+        },
+    }
+
+
+async def imported(stage: Stage, given: dict[str, Any], caller: Caller = OPERATOR, **more: Any) -> Any:
+    return await stage.ask("event_types.import_openapi", {"document": given, **more}, caller=caller)
+
+
+async def test_a_dry_run_shows_what_an_import_would_change(stage: Stage) -> None:
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}, "old": {}}}
+    first = await imported(stage, document(paid=schema, sent={}), dry_run=True)
+    assert (first["added"], first["dry_run"]) == (2, True) and await sources(stage, OPERATOR) == {}
+    assert (await imported(stage, document(paid=schema, sent={})))["added"] == 2
+    assert await sources(stage, OTHER) == {"order.paid": "installation", "order.sent": "installation"}
+
+    schema = {"type": "object", "properties": {"id": {"type": "string"}, "new": {}}}
+    later = document(paid=schema, sent={}, made={}) | {}
+    later["webhooks"]["no type"] = {}
+    report = await imported(stage, later, dry_run=True)
+    assert [report[name] for name in ("added", "changed", "unchanged", "skipped")] == [1, 1, 1, 1]
+    changed, same, added, bad = report["event_types"]
+    assert changed["differences"] == [
+        {"pointer": "/schema/properties/new", "change": "added"},
+        {"pointer": "/schema/properties/old", "change": "removed"},
+        {"pointer": "/schema/properties/id/type", "change": "changed"},
+    ]
+    assert (same["action"], added["action"], bad["action"]) == ("unchanged", "add", "skip")
+    assert "no event type" in bad["reason"]
+    directory = stage.feed.directory
+    assert directory.event_types["", "", "order.paid"].version == 1, "nothing was written"
+    await imported(stage, later)
+    assert directory.event_types["", "", "order.paid"].version == 2
+    assert directory.event_types["", "", "order.sent"].version == 1
+    assert (await imported(stage, later))["unchanged"] == 3
+
+
+async def test_an_import_keeps_what_is_enforced_unless_it_says_otherwise(stage: Stage) -> None:
+    await put(stage, "order.paid", OTHER, schema={}, mode="reject")
+    await imported(stage, document(paid={"type": "object"}), OTHER)
+    own = stage.feed.directory.event_types["other", "test", "order.paid"]
+    assert (own.enforce, own.schema) == ("reject", '{"type":"object"}')
+    report = await imported(stage, document(paid={"type": "object"}), OTHER, mode="warn")
+    assert report["event_types"][0]["differences"] == [{"pointer": "/mode", "change": "changed"}]
+    bare = {"openapi": "3.1.0", "webhooks": {"order.bare": {"post": {}}}}
+    (skipped,) = (await imported(stage, bare, OTHER, mode="reject"))["event_types"]
+    assert "needs a schema" in skipped["reason"]
+
+
+async def test_a_document_that_is_none_is_refused(stage: Stage) -> None:
+    refused = await stage.refused("event_types.import_openapi", {"document": {"openapi": "3.0.0"}}, caller=OPERATOR)
+    assert refused == (422, "invalid")

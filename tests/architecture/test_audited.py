@@ -18,6 +18,7 @@ BY_THE_REGISTRY = {
     "actions.recover",
     "event_types.put",
     "event_types.delete",
+    "event_types.import_openapi",
     "replays.create",
     "replays.cancel",
     "replays.pause",

@@ -12,7 +12,14 @@ from msgspec import inspect
 from app.api.server.routes import ROUTES
 
 #: bounded by the event's or the schema's own rules, and with them by the size of a request
-ELSEWHERE = {"EventIn.data", "EventIn.metadata", "TestIn.data", "EventTypeIn.schema", "EventTypeIn.example"}
+ELSEWHERE = {
+    "EventIn.data",
+    "EventIn.metadata",
+    "TestIn.data",
+    "EventTypeIn.schema",
+    "EventTypeIn.example",
+    "EventTypesImportIn.document",
+}
 TAKEN = sorted({route.name: route.takes for route in ROUTES if route.takes is not None}.items())
 
 

@@ -146,6 +146,28 @@ async def test_event_types_of_ones_own(acme: Commands) -> None:
     assert "refused (not_found)" in (await acme("event-types", "show", "order.shipped", expect=3)).err
 
 
+async def test_a_catalogue_for_all_tenants_out_of_an_openapi_document(
+    shared: Service, acme: Commands, tmp_path: Path
+) -> None:
+    name = f"order.x{token_hex(3)}"
+    (tmp_path / "api.yaml").write_text(
+        f"openapi: 3.1.0\nwebhooks:\n  {name}:\n    post:\n      summary: Paid\n"
+        "      requestBody: {content: {application/json: {schema: {type: object}}}}\n"
+    )
+    operator = ("--installation", "--url", shared.api_url, "--key", ADMIN_TOKEN)
+    words = ("event-types", "import", str(tmp_path / "api.yaml"), *operator)
+    dry = await hookstream(*words, "--dry-run")
+    assert name in dry.out and "1 would be added" in dry.out
+    assert "refused (not_found)" in (await acme("event-types", "show", name, expect=3)).err
+    assert (await hookstream(*words, "-o", "json")).json()["added"] == 1
+    seen = await acme("event-types", "show", name)
+    assert (seen["source"], seen["description"], seen["schema"]) == ("installation", "Paid", {"type": "object"})
+    assert name in [each["name"] for each in await acme("event-types", "list")]
+    assert "refused (not_found)" in (await acme("event-types", "delete", name, expect=3)).err
+    await hookstream("event-types", "delete", name, *operator)
+    assert name not in [each["name"] for each in await acme("event-types", "list")]
+
+
 async def test_many_events_go_in_batches_and_a_bad_one_says_what_was_accepted(acme: Commands, tmp_path: Path) -> None:
     lines = [f'{{"type":"user.created","data":{{}},"id":"evt_{number}"}}' for number in range(2100)]
     (tmp_path / "many").write_text("\n".join(lines))

@@ -12,6 +12,7 @@ from app.core import limits
 from app.core.match_reason import MatchReason
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
+from app.core.schemas.openapi_webhooks import WebhookBody
 
 
 class EventIn(Input, frozen=True, kw_only=True):
@@ -136,6 +137,52 @@ class EventTypeIn(Input, frozen=True, kw_only=True):
     example: Any = None
     #: what happens to events that violate the schema. off: no check; warn: counted and delivered; reject: rejected
     mode: Literal["off", "warn", "reject"] = "off"
+
+
+class EventTypesImportIn(Input, frozen=True, kw_only=True):
+    """An OpenAPI 3.1 document whose `webhooks` become event types."""
+
+    document: dict[str, Any]
+    #: what the schema of a webhook's body describes. data: the event's `data`; envelope: the whole body, whose property
+    #: `data` is the event's
+    body: WebhookBody = "data"
+    #: what happens to events that violate a schema; null: as before, and off for new types
+    mode: Literal["off", "warn", "reject"] | None = None
+    #: only say what would change
+    dry_run: bool = False
+
+
+class SchemaDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where the declaration of a type changes."""
+
+    #: JSON Pointer into the declaration, such as `/schema/properties/id/type`
+    pointer: str
+    change: Literal["added", "removed", "changed"]
+
+
+class EventTypeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import does with one webhook of the document."""
+
+    name: str
+    action: Literal["add", "change", "unchanged", "skip"]
+    #: why it is skipped
+    reason: str | None = None
+    #: of a changed type: at most 20 differences
+    differences: list[SchemaDifference] = []
+    #: the number of further differences
+    more_differences: int = 0
+
+
+class EventTypesImported(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import did, or would do."""
+
+    dry_run: bool
+    added: int
+    changed: int
+    unchanged: int
+    skipped: int
+    #: in the order of the document
+    event_types: list[EventTypeChange]
 
 
 class EventTypeOut(msgspec.Struct, frozen=True, kw_only=True):

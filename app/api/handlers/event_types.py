@@ -7,17 +7,17 @@ product's. The operator, without a tenant, reads and writes the installation's c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from app.api.contract.events import EventTypeIn, EventTypeOut
 from app.api.contract.fields import FieldError
+from app.api.handlers import event_type_import
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found
 from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
 from app.core.directory import INSTALLATION
-from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.records.command import PutEventType, RemoveEventType
 from app.profiles.catalog import PROFILES, CatalogueEntry
@@ -44,7 +44,7 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     problem = api.schema_problem(schema) if schema is not None else None
     if problem is not None:
         raise invalid(FieldError(detail=problem.detail, pointer=f"/schema{problem.pointer}"))
-    name, (tenant, mode) = call.path["name"], owner_of(call.caller)
+    name, (tenant, mode) = call.path["name"], call.caller.type_owner
     event_type = EventType(
         name=name,
         tenant=tenant,
@@ -60,16 +60,16 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Remove a type of the tenant, or for the operator of the installation's catalogue."""
-    name, (tenant, mode) = call.path["name"], owner_of(call.caller)
+    name, (tenant, mode) = call.path["name"], call.caller.type_owner
     if (tenant, mode, name) not in api.feed.directory.event_types:
         raise not_found("event type of the installation" if call.caller.operator else "event type of your own", name)
     await api.command(RemoveEventType(tenant, mode, name), f"{tenant}/{name}")
     return ApiResponse()
 
 
-def owner_of(caller: Caller) -> tuple[str, Mode | Literal[""]]:
-    """Tenant and mode of the types that a caller writes; both are empty for the installation's catalogue."""
-    return ("", "") if caller.operator else (caller.tenant, caller.mode)
+async def import_openapi(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Declare the webhooks of an OpenAPI document, or say what that would change."""
+    return ApiResponse(body=await event_type_import.import_types(api, call))
 
 
 def visible(api: ApiServices, caller: Caller, profile: str | None = None) -> Mapping[str, EventTypeOut]:
@@ -77,7 +77,7 @@ def visible(api: ApiServices, caller: Caller, profile: str | None = None) -> Map
     if profile is None and not caller.operator:
         profile = profile_of(api, caller.tenant)
     types = {name: catalogued(entry) for name, entry in api.catalogue.get(profile or "", {}).items()}
-    declared = api.feed.directory.declared_types(*owner_of(caller))
+    declared = api.feed.directory.declared_types(*caller.type_owner)
     types |= {name: shown(each) for name, each in declared.items()}
     return dict(sorted(types.items()))
 
@@ -122,7 +122,7 @@ def _json(text: str | None) -> Any:
 
 def _declared_anywhere(api: ApiServices, call: ApiRequest) -> EventTypeOut:
     name = call.path["name"]
-    declared = api.feed.directory.event_type(*owner_of(call.caller), name)
+    declared = api.feed.directory.event_type(*call.caller.type_owner, name)
     if declared is not None:
         return shown(declared)
     first = profile_of(api, call.caller.tenant)

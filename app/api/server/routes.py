@@ -19,6 +19,8 @@ Access = Literal["read", "write", "read_any", "write_any", "operator", "anyone"]
 
 #: largest body of all: a batch of events
 MAX_BODY = 8 * 1024 * 1024
+#: body of an import of event types: an OpenAPI document
+MAX_IMPORT = 2 * 1024 * 1024
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,9 @@ ROUTES: tuple[Route, ...] = (
           takes=events.EventTypeIn, gives=events.EventTypeOut),
     Route(method="DELETE", path="/v1/event-types/{name}", name="event_types.delete", summary="Delete an event type of "
           "your own. With the operator's token: of the installation's catalogue", access="write_any", status=204),
+    Route(method="POST", path="/v1/event-types/import", name="event_types.import_openapi", summary="Declare the "
+          "webhooks of an OpenAPI 3.1 document as event types, or show what would change", access="write_any",
+          takes=events.EventTypesImportIn, gives=events.EventTypesImported, most=MAX_IMPORT),
     Route(method="POST", path="/v1/replays", name="replays.create", summary="Replay a time range, or estimate "
           "what a replay would deliver", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+import orjson
 import typer
+import yaml
 
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.tenant_options import ModeOption, TenantOption, read_address
-from app.cli.terminal.inputs import json_of, only_given
+from app.cli.terminal.inputs import bytes_of, json_of, only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 
 app = typer.Typer(
@@ -135,3 +138,64 @@ def delete(
     """Delete the declaration of an event type. Endpoints keep their subscriptions."""
     ask(target(tenant, mode, installation), lambda api: api.delete("event-types", name))
     show_one({"name": name, "deleted": True}, output)
+
+
+class BodyChoice(StrEnum):
+    """The value of `--body`."""
+
+    data = "data"
+    envelope = "envelope"
+
+
+@app.command("import")
+@uses_api
+def import_(
+    file: Annotated[str, typer.Argument(help="OpenAPI 3.1 document with webhooks, JSON or YAML; - = stdin.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    body: Annotated[
+        BodyChoice,
+        typer.Option(help="What the schemas describe. data: the event's data; envelope: a body with a property data."),
+    ] = BodyChoice.data,
+    enforce: EnforceOption = None,
+    installation: InstallationOption = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Declare the webhooks of an OpenAPI document as event types. Deletes none."""
+    request = {"document": document_of(bytes_of(file)), "body": body.value, "dry_run": dry_run}
+    if enforce is not None:
+        request["mode"] = enforce.value
+    report = ask(target(tenant, mode, installation), lambda api: api.post("event-types", "import", body=request))
+    if output is OutputFormat.json:
+        show_one(report, output)
+        return
+    show([_change(each) for each in report["event_types"]], ("name", "action", "what"), output, "No webhooks.")
+    verb = "would be " if dry_run else ""
+    print(
+        f"{report['added']} {verb}added, {report['changed']} {verb}changed, {report['unchanged']} unchanged, "
+        f"{report['skipped']} skipped."
+    )
+
+
+def document_of(text: bytes) -> dict[str, Any]:
+    """An OpenAPI document of a file."""
+    try:
+        document = yaml.safe_load(text)  # JSON is YAML
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise typer.BadParameter(f"the file is neither JSON nor YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(document, dict):
+        raise typer.BadParameter("the file is no OpenAPI document: it is not an object")
+    try:
+        whole: dict[str, Any] = orjson.loads(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
+    except TypeError as error:
+        raise typer.BadParameter(f"the file cannot be written as JSON: {error}") from error
+    return whole
+
+
+def _change(change: Mapping[str, Any]) -> dict[str, Any]:
+    signs = {"added": "+", "removed": "-", "changed": "~"}
+    lines = [f"{signs[each['change']]} {each['pointer']}" for each in change["differences"]]
+    if change["more_differences"]:
+        lines.append(f"and {change['more_differences']} more")
+    return {"name": change["name"], "action": change["action"], "what": change["reason"] or "\n".join(lines)}
