@@ -1,4 +1,4 @@
-"""What the cluster says of our topics while a process runs: what changes under it, and what of that stops it."""
+"""Compare the topics of the cluster with those at the start of the process."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ _SHOWN = 5
 
 
 class TopicFacts(NamedTuple):
-    """One topic, as the cluster has it now."""
+    """One topic of the cluster."""
 
-    #: of this topic and no other of its name; empty: the brokers are too old to say
+    #: differs from that of an earlier topic of the same name; empty: the brokers are too old to have it
     id: str
     partitions: int
-    #: partitions that nobody can read or write at present
+    #: partitions without a leader, which cannot be read or written
     leaderless: tuple[int, ...] = ()
 
 
 class Findings(NamedTuple):
-    """What is wrong; each None or a sentence for `/readyz`."""
+    """Problems of the topics; the first two are sentences for `/readyz`, or None."""
 
-    #: the cluster answers, and cannot serve all of our topics
+    #: partitions without a leader
     leaders: str | None
-    #: topics are not those that the process was started on
+    #: missing topics, and changed partition counts
     topics: str | None
-    #: were deleted and made again since the last look
+    #: topics that were deleted and created again since the last comparison
     remade: tuple[str, ...] = ()
 
 
 class Expected:
-    """The topics as they were when the process started."""
+    """The topics at the start of the process."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        """`counts`: topic → its partitions."""
+        """`counts`: topic → number of partitions."""
         self._counts = dict(counts)
         self._ids: dict[str, str] = {}
 
     def compare(self, now: Mapping[str, TopicFacts]) -> Findings:
-        """One look; topics that are not in `now` do not exist."""
+        """Compare; topics that are not in `now` do not exist."""
         remade = tuple(
             sorted(name for name, facts in now.items() if facts.id and self._ids.get(name, facts.id) != facts.id)
         )
@@ -46,9 +46,9 @@ class Expected:
         return Findings(_leaders(now), self._topics(now), remade)
 
     def _topics(self, now: Mapping[str, TopicFacts]) -> str | None:
-        gone = sorted(self._counts.keys() - now.keys())
-        if gone:
-            return f"{_listed(gone)} {_is(gone)} gone: run `hookstream topics apply`"
+        missing = sorted(self._counts.keys() - now.keys())
+        if missing:
+            return f"{_listed(missing)} {_is(missing)} missing: run `hookstream topics apply`"
         changed = [
             f"{name} has {now[name].partitions} partitions instead of {count}"
             for name, count in sorted(self._counts.items())
@@ -58,13 +58,13 @@ class Expected:
             return None
         return (
             f"{_listed(changed)}: counts are frozen, because keys would move away from their tables and waiting "
-            "retries; `hookstream topics plan` says what to do, and a restart would be refused"
+            "retries; `hookstream topics plan` shows the remedy, and a restart would be refused"
         )
 
 
 def _leaders(now: Mapping[str, TopicFacts]) -> str | None:
-    dark = [f"{name}/{number}" for name, facts in sorted(now.items()) for number in facts.leaderless]
-    return f"no broker leads {_listed(dark)}" if dark else None
+    without = [f"{name}/{number}" for name, facts in sorted(now.items()) for number in facts.leaderless]
+    return f"no broker leads {_listed(without)}" if without else None
 
 
 def _listed(names: list[str]) -> str:

@@ -1,16 +1,17 @@
-"""Every error of Hookstream, sorted by who has to act.
+"""All errors of Hookstream, by who has to act.
 
 HookstreamError
 ├── ConfigError        the operator: a setting is wrong, missing, unknown or contradicts another
 ├── MalformedEvent     the producer: a record of events.raw is not an event (goes to events.rejected)
 ├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
 ├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
-├── TooLarge           the operator: a topic takes only smaller records than its declaration says
+├── RecordTooLarge     the operator: a topic accepts only smaller records than declared
 ├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network or DNS
-├── Unavailable        the environment: broker, Java, Maven or another process is not there (says the way out)
-└── Defect             us: an invariant does not hold
+├── Unavailable        the environment: broker, Java, Maven or another process is missing; the message names the remedy
+└── Defect             the developers: an invariant does not hold
 
-A receiver that answers 500 or not at all is no error: it is a `Reply` or a `Refusal` (core/model/http_exchange.py).
+A receiver that answers 500 or not at all is not an error: it is an `HttpReply` or an `HttpFailure`
+(core/model/http_exchange.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from app.core.offsets.log_moves import LogMove
 
 
 class HookstreamError(Exception):
-    """The root; never raised itself."""
+    """The base class, which is never raised itself."""
 
 
 class ConfigError(HookstreamError):
@@ -34,7 +35,7 @@ class ConfigError(HookstreamError):
 
 
 class MalformedEvent(HookstreamError):
-    """A record is not an event; `reason` is a closed code, the message says what is wrong and where."""
+    """A record is not an event; `reason` is a closed code, the message describes the problem and its place."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -52,7 +53,7 @@ class CommandRefused(HookstreamError):
 
 
 class Unrepresentable(HookstreamError):
-    """The data has no faithful form in the profile's wire format; `pointer` is the JSON Pointer of the culprit."""
+    """The data has no faithful form in the profile's wire format; `pointer` is the JSON Pointer of the value."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{detail} at {pointer or 'the root'}")
@@ -61,25 +62,25 @@ class Unrepresentable(HookstreamError):
 
 
 class Unavailable(HookstreamError):
-    """Something outside is not there; the message names the ways on."""
+    """An external system is unavailable; the message names the remedy."""
 
 
 class RecordTooLarge(HookstreamError):
-    """Kafka refuses a record for its size: the `max.message.bytes` of its topic is below what is declared."""
+    """Kafka refused a record for its size, because the topic's `max.message.bytes` is lower than declared."""
 
 
 class LogMoved(Unavailable):
-    """Logs are not where they were left; the offsets from which to go on are committed, and a fresh start uses them."""
+    """Logs no longer contain their committed offsets. New offsets have been committed; a fresh start uses them."""
 
     def __init__(self, moves: Mapping[tuple[str, int], LogMove]) -> None:
         sentences = [move.sentence(*place) for place, move in sorted(moves.items())]
         super().__init__("; ".join(sentences) or "a log could not be read for a moment")
-        #: (topic, partition) → what happened
+        #: (topic, partition) → the change of its log
         self.moves = moves
 
 
 class Hindered(HookstreamError):
-    """No request could be made, for a reason of our own: never charged to an endpoint. `cause` is a closed word."""
+    """No request could be made because of this machine; it never counts against an endpoint. `cause` is a code."""
 
     def __init__(self, cause: Literal["descriptors", "memory", "ports", "network", "dns"], detail: str) -> None:
         super().__init__(detail)
@@ -87,4 +88,4 @@ class Hindered(HookstreamError):
 
 
 class Defect(HookstreamError):
-    """An invariant of ours does not hold: stop and look."""
+    """An invariant does not hold; this needs a developer."""

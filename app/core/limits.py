@@ -1,6 +1,6 @@
-"""How much of everything a tenant may write: the API's contract and the registry's rules have it from here.
+"""Limits on what a tenant may store, for the API's contract and the registry's rules.
 
-What is within all limits and still too large for a record of the registry is refused by its size.
+An entity within all limits is still refused if it is too large for a record of the registry.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ SCOPES = 2
 SECRETS = 10
 REPLAY_TYPES = 100
 SCHEDULE = 100
-#: names and values of all headers together; many servers take no more than 8 KiB, few more than 16 KiB
+#: characters of all header names and values together; many servers accept 8 KiB, few more than 16 KiB
 HEADER_BYTES = 16_384
-#: the longest delay, and all delays of a schedule together: deliveries.dead keeps what has died for as long
+#: seconds of the longest delay, and of all delays of a schedule: as long as deliveries.dead retains dead letters
 DELAY_S = 7 * 86_400.0
 SCHEDULE_S = 30 * 86_400.0
 TIMEOUT_S = (0.1, 60.0)
@@ -52,7 +52,7 @@ DAYS = 365.0
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tenant may have, in both modes together."""
+    """The numbers of entities that one tenant may have, in both modes together."""
 
     endpoints: int = 100_000
     keys: int = 1_000
@@ -63,7 +63,7 @@ DEFAULT_LIMITS = TenantLimits()
 
 
 def check_room(present: TenantLimits, most: TenantLimits, what: Literal["endpoints", "keys", "event_types"]) -> None:
-    """Refuse one more where a tenant has as many as it may."""
+    """Raise `CommandRefused` if a tenant has reached a limit."""
     limit = getattr(most, what)
     if getattr(present, what) >= limit:
         raise CommandRefused(

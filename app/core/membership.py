@@ -1,23 +1,23 @@
-"""How a process is a member of its consumer groups: which settings go together."""
+"""Rules for the settings of a process's membership in consumer groups."""
 
 from __future__ import annotations
 
 import re
 
-#: what a stop and a start take on a slow machine
+#: seconds for a stop and a start on a slow machine
 RESTART_S = 20
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 def problems(instance_id: str | None, session_timeout: float, stop_seconds: float) -> list[str]:
-    """What is wrong with these, each as the setting's name and a sentence."""
-    said = []
+    """The problems of these settings, each as the setting's name and a sentence."""
+    sentences = []
     if not 1 <= session_timeout <= 1800:
-        said.append("SESSION_TIMEOUT: 1 to 1800 seconds")
+        sentences.append("SESSION_TIMEOUT: 1 to 1800 seconds")
     if instance_id is not None and not _INSTANCE.fullmatch(instance_id):
-        said.append("INSTANCE_ID: at most 200 letters, digits, '.', '_' and '-'")
+        sentences.append("INSTANCE_ID: at most 200 letters, digits, '.', '_' and '-'")
     if instance_id is not None and session_timeout < RESTART_S:
-        said.append(f"INSTANCE_ID: a restart has to fit into SESSION_TIMEOUT: at least {RESTART_S} seconds")
+        sentences.append(f"INSTANCE_ID: a restart has to fit into SESSION_TIMEOUT: at least {RESTART_S} seconds")
     if not 0 <= stop_seconds <= 600:
-        said.append("STOP_SECONDS: 0 to 600")
-    return said
+        sentences.append("STOP_SECONDS: 0 to 600")
+    return sentences

@@ -1,4 +1,4 @@
-"""Log lines of what may happen without limit: some of them, with the number of those that are left out."""
+"""Limit log lines about events that may occur very often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import inf
 
 
 class Sampled:
-    """At most `most` lines in each span of `every_s` seconds."""
+    """Allows at most `most` lines in `every_s` seconds."""
 
     def __init__(self, *, most: int, every_s: float) -> None:
         self._most = most
@@ -16,7 +16,7 @@ class Sampled:
         self._omitted = 0
 
     def take(self, now_s: float) -> int | None:
-        """None: write no line. Else how many were left out since the last one that was written."""
+        """How many lines were left out since the last one that was written; None: leave this one out, too."""
         if now_s - self._begun_s >= self._every_s:
             self._begun_s, self._taken = now_s, 0
         if self._taken == self._most:
@@ -28,20 +28,20 @@ class Sampled:
 
 
 class Tallied:
-    """Counts of what happened since the last look, by reason, each with its first example."""
+    """Counts occurrences by reason, with the first example of each."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._examples: dict[str, dict[str, object]] = {}
 
     def note(self, reason: str, **example: object) -> None:
-        """It has happened once more."""
+        """Count an occurrence; the keywords describe it."""
         self._counts[reason] = self._counts.get(reason, 0) + 1
         self._examples.setdefault(reason, example)
 
     def taken(self) -> list[tuple[str, int, dict[str, object]]]:
-        """Reason, count and example of each, and begin anew."""
-        found = [(reason, count, self._examples[reason]) for reason, count in self._counts.items()]
+        """The reason, count and first example of each; then starts again at zero."""
+        totals = [(reason, count, self._examples[reason]) for reason, count in self._counts.items()]
         self._counts.clear()
         self._examples.clear()
-        return found
+        return totals

@@ -1,4 +1,4 @@
-"""A delivery that is retried or cancelled while it waits: which of its copies counts.
+"""Deliveries that are retried or cancelled while they wait: which of their copies is valid.
 
 Rules of this file
 - A retry or cancellation on request appends a copy of the delivery to `deliveries`, with a higher revision than any
@@ -24,33 +24,36 @@ import msgspec
 from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery, DeliveryRevision
 
-#: longer than any copy waits in the ladder (delivery_record.due_at_ms), and for its endpoint (waiting.MOST_MS)
-KEPT_MS = 16 * 86_400_000
-#: they are in the memory of every process
+#: milliseconds until a revision is removed: longer than any wait in the ladder (records/delivery.py) or for an endpoint
+#: (roles/dispatch/waiting.py)
+RETENTION_MS = 16 * 86_400_000
+#: revisions in the registry at most: they are in the memory of every process
 MAX_REVISIONS = 50_000
-#: of one command
-MAX_TAKEN = 1000
+#: revisions of one command at most
+MAX_AT_ONCE = 1000
 
+#: go: the copy is valid; pass: it is superseded and dropped; cancel: it ends as cancelled
 CopyDisposition = Literal["go", "pass", "cancel"]
 
 
-def fate(delivery: Delivery, newest: DeliveryRevision | None) -> CopyDisposition:
-    """What becomes of a copy of a delivery, where `newest` is the registry's revision of it."""
+def disposition(delivery: Delivery, newest: DeliveryRevision | None) -> CopyDisposition:
+    """What happens to a copy of a delivery; `newest` is the delivery's revision in the registry."""
     if newest is not None and newest.number > delivery.revision and concerns(newest, delivery):
         return "cancel" if newest.cancel else "pass"
     return "cancel" if delivery.manual == "cancel" else "go"
 
 
 def concerns(revision: DeliveryRevision, delivery: Delivery) -> bool:
-    """Whether the revision is of that delivery, and not of an earlier event with the same id."""
+    """Whether a revision applies to a delivery, and not to that of an earlier event with the same id."""
     if revision.source is not None and delivery.source is not None:
         return revision.source == delivery.source
     return delivery.accepted_at_ms <= revision.number
 
 
 def after(waiting: Delivery, attempts: int, ended: Literal["delivered", "dead"] | None) -> Delivery | None:
-    """What becomes of a copy that has waited for an older one's request: that was the attempt number `attempts`, and
-    with it the delivery `ended` or did not. None: there is nothing more to do.
+    """A copy that has waited for the request of an older one, as it continues; None if nothing remains to be done.
+
+    The request was attempt number `attempts`; with it the delivery has `ended`, or not (None).
     """
     if ended == "delivered" or (ended == "dead" and waiting.manual == "cancel"):
         return None
@@ -58,20 +61,21 @@ def after(waiting: Delivery, attempts: int, ended: Literal["delivered", "dead"] 
 
 
 def take(
-    asked: Sequence[DeliveryRevision], known: Mapping[str, DeliveryRevision], now_ms: int
+    requested: Sequence[DeliveryRevision], current: Mapping[str, DeliveryRevision], now_ms: int
 ) -> tuple[list[DeliveryRevision], list[str]]:
-    """The revisions to be written, and the deliveries whose revisions are old; raises `CommandRefused`.
+    """The revisions to write, and the ids of deliveries whose revisions have expired. Raises `CommandRefused`.
 
-    `known` has the latest request last.
+    `current` are the revisions of the registry, the latest last.
     """
-    if len(asked) > MAX_TAKEN:
-        raise CommandRefused("invalid", f"at most {MAX_TAKEN} revisions at once")
-    old = [each.id for each in islice(known.values(), 2 * len(asked)) if each.number < now_ms - KEPT_MS]
-    if len(known) - len(old) + len(asked) > MAX_REVISIONS:
+    if len(requested) > MAX_AT_ONCE:
+        raise CommandRefused("invalid", f"at most {MAX_AT_ONCE} revisions at once")
+    expired = [each.id for each in islice(current.values(), 2 * len(requested)) if each.number < now_ms - RETENTION_MS]
+    if len(current) - len(expired) + len(requested) > MAX_REVISIONS:
         raise CommandRefused(
             "invalid",
-            f"{MAX_REVISIONS} deliveries were retried or cancelled while they waited: more cannot be remembered",
+            f"{MAX_REVISIONS} deliveries have been retried or cancelled while they waited: "
+            "no more are accepted until some of them expire",
         )
-    fresh = [each for each in asked if each.id not in known or known[each.id].number < each.number]
+    fresh = [each for each in requested if each.id not in current or current[each.id].number < each.number]
     renewed = {each.id for each in fresh}
-    return fresh, [each for each in old if each not in renewed]
+    return fresh, [each for each in expired if each not in renewed]

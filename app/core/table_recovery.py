@@ -1,11 +1,12 @@
-"""Which of two values of a table's key is the later one: a worker that was replaced may write to the changelog last.
+"""Which of two values of a table's key is the later one, because a replaced worker may write to the changelog last.
 
-A worker that stood still (a stopped process, a broker that was away) sends what it had in hand when it wakes up. By
-then another one may have written newer values. Both derive from the same log, so the offset, or the count, that a value
-has come to says which is later. What is older than what a recovery has read already is passed over.
+A worker that was suspended (a stopped process, an unavailable broker) sends its pending records when it continues. By
+then another worker may have written newer values. Both derive from the same log, so the offset or count in a value
+shows which one is later. A recovery ignores values that are older than one that it has read.
 
-That needs the whole story since the table's folder was left: where only the removal of a line is left of it, the line
-in the folder would seem to be under way. So a folder is trusted for less time than the changelog stays uncompacted.
+This needs all changelog records since the table's folder was written. If compaction has left only the tombstone of a
+key, the value in the folder would seem to be active. A folder is therefore trusted for less time than the changelog
+stays uncompacted.
 """
 
 from __future__ import annotations
@@ -15,33 +16,34 @@ from typing import NamedTuple
 
 import msgspec
 
-#: seconds for which the folder of a table whose keys are removed may be behind (min.compaction.lag.ms is longer)
+#: seconds by which the folder of a table with tombstones may be behind; `min.compaction.lag.ms` is longer
 TRUSTED_S = 2_700.0
-#: (what is there, what a changelog record says; None: nothing, or its removal) → whether the record counts
+#: (current value, value of a changelog record; None: none, or a tombstone) → whether the record is applied
 Supersedes = Callable[[bytes | None, bytes | None], bool]
 
 
 class TableRecovery(NamedTuple):
-    """How a table is made again from its changelog."""
+    """How a table is rebuilt from its changelog."""
 
-    #: None: every record counts
+    #: None: every record is applied
     supersedes: Supersedes | None = None
-    #: seconds after which a folder that knows nothing newer is put aside; None: never
+    #: seconds after which a folder without newer records is discarded; None: never
     trusted_s: float | None = None
 
 
-#: nothing that needs care
+#: every record is applied, and folders are always used
 PLAIN = TableRecovery()
 _decoder = msgspec.msgpack.Decoder(list[object])
 
 
 def later_state(old: bytes | None, new: bytes | None) -> bool:
-    """Of a value that begins with the last offset applied: whether `new` may replace `old`."""
-    known, fresh = fields_of(old), fields_of(new)
-    return known is None or fresh is None or _applied(fresh) >= _applied(known)
+    """Whether `new` supersedes `old`; values begin with the last offset that they include."""
+    before, after = fields_of(old), fields_of(new)
+    return before is None or after is None or _applied(after) >= _applied(before)
 
 
 def fields_of(value: bytes | None) -> list[object] | None:
+    """The fields of a table's value; None if there is none, or it cannot be decoded."""
     try:
         return _decoder.decode(value) if value else None
     except (ValueError, RecursionError):

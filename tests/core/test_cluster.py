@@ -24,7 +24,7 @@ def test_a_count_that_was_raised_is_named_with_what_to_do() -> None:
 
 def test_a_topic_that_is_gone_is_named() -> None:
     found = EXPECTED.compare({"events.raw": TopicFacts("a", 4)})
-    assert found.topics == "deliveries is gone: run `hookstream topics apply`"
+    assert found.topics == "deliveries is missing: run `hookstream topics apply`"
 
 
 def test_partitions_without_a_leader_are_named_the_first_of_them() -> None:

@@ -53,7 +53,7 @@ def of(source: str | None, accepted_at_ms: int) -> Delivery:
     ],
 )
 def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: DeliveryRevision | None, fate: str) -> None:
-    assert supersession.fate(copy, newest) == fate
+    assert supersession.disposition(copy, newest) == fate
 
 
 def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_to_do() -> None:
@@ -68,7 +68,7 @@ def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_t
 
 
 def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
-    now = 2 * supersession.KEPT_MS
+    now = 2 * supersession.RETENTION_MS
     known = {
         each.id: each
         for each in (
@@ -91,12 +91,12 @@ def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
         supersession.take([DeliveryRevision(id="x", number=now)], full, now)
     with pytest.raises(CommandRefused):
         supersession.take(
-            [DeliveryRevision(id=f"x{number}", number=now) for number in range(supersession.MAX_TAKEN + 1)], {}, now
+            [DeliveryRevision(id=f"x{number}", number=now) for number in range(supersession.MAX_AT_ONCE + 1)], {}, now
         )
 
 
 def test_no_copy_waits_longer_than_its_turn_is_remembered() -> None:
-    longest = [("due-at", b"%d" % (supersession.KEPT_MS - 1))]
+    longest = [("due-at", b"%d" % (supersession.RETENTION_MS - 1))]
     assert delivery.due_at_ms(longest, 0) == 0, "such a record is due at once"
 
 

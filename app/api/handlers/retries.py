@@ -145,8 +145,8 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
         if row.state in _WAITING:
             waiting.append(DeliveryRevision(id=row.id, number=revision, source=source_of(row)))
     await _append(api, copies)
-    for begin in range(0, len(waiting), supersession.MAX_TAKEN):
-        await api.command(SupersedeDeliveries(waiting[begin : begin + supersession.MAX_TAKEN]), rows[0].endpoint_id)
+    for begin in range(0, len(waiting), supersession.MAX_AT_ONCE):
+        await api.command(SupersedeDeliveries(waiting[begin : begin + supersession.MAX_AT_ONCE]), rows[0].endpoint_id)
     return refusals
 
 

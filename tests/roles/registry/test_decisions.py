@@ -136,7 +136,7 @@ def test_revisions_are_stored_by_delivery_and_expire() -> None:
             action=command_record.SupersedeDeliveries([DeliveryRevision(id="dlv_1", number=5, cancel=True)]),
         ),
         where,
-        supersession.KEPT_MS + 2,
+        supersession.RETENTION_MS + 2,
         PROFILES,
     )
     for change in changes:

@@ -48,7 +48,7 @@ class InFlightRequests:
         read = self._read.get(_name(delivery))
         if read is not None and (newest is None or read.number > newest.number):
             newest = read
-        fate = supersession.fate(delivery, newest)
+        fate = supersession.disposition(delivery, newest)
         flight = self._flights.get(_name(delivery))
         if flight is not None and delivery.manual is not None and fate != "pass":
             flight.behind.append(work)
