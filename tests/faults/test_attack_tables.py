@@ -25,8 +25,8 @@ CHANGELOGS = [
         "fanout-idempotency",
         "fanout-ordering",
         "fanout-positions",
-        "sequencer-line",
-        "sequencer-held",
+        "sequencer-queues",
+        "sequencer-waiting",
         "health-state",
     )
 ]
