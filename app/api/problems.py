@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
 from app.api.contract.fields import FieldError, Problem
 from app.core.errors import CommandRefused
+from app.core.model.shape_problems import in_words, shape_problems
 
 MEDIA_TYPE = "application/problem+json"
-_PLACE = re.compile(r" - at `(\$[^`]*)`$")
 #: the registry's reasons for refusing, as HTTP has them
 _STATUS = {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422, "unreadable": 400, "limit_reached": 409}
 
@@ -58,7 +58,12 @@ def not_found(what: str, name: str) -> ApiError:
 
 def invalid(*problems: FieldError) -> ApiError:
     """The body says something that cannot be done."""
-    return ApiError(422, "invalid", "; ".join(each.detail for each in problems), errors=problems)
+    return ApiError(422, "invalid", "; ".join(map(_sentence, problems)), errors=problems)
+
+
+def _sentence(problem: FieldError) -> str:
+    name = (problem.pointer or "").strip("/").replace("/", ".")
+    return f"{name}: {problem.detail}" if name else problem.detail
 
 
 def refused(error: CommandRefused) -> ApiError:
@@ -68,18 +73,15 @@ def refused(error: CommandRefused) -> ApiError:
     return ApiError(_STATUS.get(error.code, 409), error.code, error.detail, errors=problems)
 
 
-def unfit(error: msgspec.ValidationError) -> ApiError:
-    """The body does not have the shape of its type."""
-    text = str(error)
-    found = _PLACE.search(text)
-    detail = _PLACE.sub("", text)
-    return invalid(FieldError(detail=detail, pointer=_pointer(found[1]) if found else ""))
-
-
-def _pointer(place: str) -> str:
-    """msgspec's `$.a[0].b` as a JSON Pointer."""
-    steps = re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", place)
-    return "".join("/" + (name or index) for name, index in steps)
+def unfit(error: msgspec.ValidationError, values: object = None, kind: Any = None) -> ApiError:
+    """The body does not have the shape of its type; with the values and a struct all its fields are named at once."""
+    problems = []
+    if isinstance(values, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        problems = [FieldError(detail=detail, pointer=pointer) for pointer, detail in shape_problems(values, kind)]
+    if not problems:
+        pointer, detail = in_words(error)
+        problems = [FieldError(detail=detail, pointer=pointer)]
+    return invalid(*problems)
 
 
 def _field(detail: str) -> str | None:

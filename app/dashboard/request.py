@@ -135,4 +135,4 @@ def body_of(kind: type[T], values: Mapping[str, Any]) -> T:
     try:
         return msgspec.convert(dict(values), kind)
     except msgspec.ValidationError as error:
-        raise unfit(error) from error
+        raise unfit(error, dict(values), kind) from error

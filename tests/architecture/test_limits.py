@@ -42,7 +42,10 @@ def unbounded(kind: inspect.Type, place: str) -> Iterator[str]:
         ):
             if (low is None and above is None) or (high is None and below is None):
                 yield place
-        case inspect.ListType(item_type=item, max_length=longest):
+        case (
+            inspect.ListType(item_type=item, max_length=longest)
+            | inspect.VarTupleType(item_type=item, max_length=longest)
+        ):
             yield from unbounded(item, place)
             if longest is None and not place.startswith("/"):
                 yield place

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.model.endpoint_settings import RESERVED_PREFIXES
 from app.embedded.receiver.verify import CHECKS
 from app.profiles.catalog import PROFILES
-from app.roles.registry.rules import RESERVED_PREFIXES
 
 _ROOT = Path(__file__).parents[2]
 _GOLDEN_TEST = _ROOT / "tests" / "profiles" / "test_golden.py"

@@ -2,88 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.api.contract.fields import Description, EventPatterns, Input, Metadata, ProfileName, TypeName, Url
+from app.api.contract.fields import EventPatterns, Input, ProfileName, TypeName
 from app.core import limits
-from app.core.model.endpoint import EndpointStatus, Ordering
+from app.core.model.endpoint import EndpointStatus
+from app.core.model.endpoint_settings import FIELDS, EndpointSettings
 from app.core.model.event import Mode
 
 Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
-CustomHeaders = Annotated[
-    dict[Annotated[str, Meta(max_length=limits.HEADER_NAME)], Annotated[str, Meta(max_length=limits.HEADER_VALUE)]],
-    Meta(max_length=limits.HEADERS),
-]
-Schedule = Annotated[
-    list[Annotated[float, Meta(ge=0, le=limits.DELAY_S)]], Meta(min_length=1, max_length=limits.SCHEDULE)
-]
-Timeout = Annotated[float, Meta(ge=limits.TIMEOUT_S[0], le=limits.TIMEOUT_S[1])]
-Rate = Annotated[float, Meta(ge=limits.RATE[0], le=limits.RATE[1])]
-InFlight = Annotated[int, Meta(ge=limits.IN_FLIGHT[0], le=limits.IN_FLIGHT[1])]
-Failures = Annotated[int, Meta(ge=0, le=limits.FAILURES)]
-Days = Annotated[float, Meta(ge=0, le=limits.DAYS)]
 
 
-class WebhookIn(Input, frozen=True, kw_only=True):
+class WebhookIn(EndpointSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to create."""
 
-    url: Url
-    events: EventPatterns
+    events: EventPatterns  # type: ignore[assignment] # one pattern need not be in a list
     #: wire format; default: the tenant's
     profile: ProfileName | None = None
-    #: signing secret; one is made when it is left out
+    #: signing secret; one is generated when it is left out
     secret: Secret | None = None
     #: send without a signature, where the profile allows it
     unsigned: bool = False
-    #: name of the profile whose signature is sent instead of the profile's own
-    signature: ProfileName | None = None
     #: false: registered, but disabled
     active: bool = True
-    description: Description = ""
-    #: labels for yourself, never sent
-    metadata: Metadata = {}
-    #: sent with every request; 16 KiB in all
-    headers: CustomHeaders = {}
-    #: seconds before attempt 1, 2, …; 30 days in all
-    schedule: Schedule | None = None
-    #: seconds for one request
-    timeout: Timeout | None = None
-    #: requests per second
-    rate_limit: Rate | None = None
-    #: requests in flight at once
-    max_in_flight: InFlight | None = None
-    #: fifo: one delivery per ordering key at a time, in order
-    ordering: Ordering = "none"
-    #: what a dead delivery does to those behind it in its ordering key
-    on_exhausted: Literal["block", "skip"] = "block"
-    #: failed attempts in a row that disable it; 0: never; null: as the profile says
-    disable_after_failures: Failures | None = None
-    #: days of only failures that disable it; 0: never; null: as the profile says
-    disable_after_days: Days | None = None
 
 
-class WebhookPatch(Input, frozen=True, kw_only=True):
-    """Fields of an endpoint to change. null restores the default of the profile or the service."""
+if TYPE_CHECKING:
 
-    url: Url | UnsetType = UNSET
-    events: EventPatterns | UnsetType = UNSET
-    #: true enables, false disables
-    active: bool | UnsetType = UNSET
-    signature: ProfileName | UnsetType | None = UNSET
-    description: Description | UnsetType = UNSET
-    metadata: Metadata | UnsetType = UNSET
-    headers: CustomHeaders | UnsetType = UNSET
-    schedule: Schedule | UnsetType | None = UNSET
-    timeout: Timeout | UnsetType | None = UNSET
-    rate_limit: Rate | UnsetType | None = UNSET
-    max_in_flight: InFlight | UnsetType | None = UNSET
-    ordering: Ordering | UnsetType = UNSET
-    on_exhausted: Literal["block", "skip"] | UnsetType = UNSET
-    disable_after_failures: Failures | UnsetType | None = UNSET
-    disable_after_days: Days | UnsetType | None = UNSET
+    class WebhookPatch(WebhookIn, frozen=True, kw_only=True):
+        """The type as mypy can know it: the fields of `WebhookIn` that can be changed, or UNSET."""
+else:
+    WebhookPatch = msgspec.defstruct(
+        "WebhookPatch",
+        [
+            *((field.name, field.type | UnsetType, UNSET) for field in FIELDS if field.name != "events"),
+            ("events", EventPatterns | UnsetType, UNSET),
+            ("active", bool | UnsetType, UNSET),
+        ],
+        module=__name__,
+        namespace={
+            "__doc__": "Fields of an endpoint to change. null restores the default of the profile or the service."
+        },
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
 class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,31 +81,15 @@ class CircuitOut(msgspec.Struct, frozen=True, kw_only=True):
     next_probe_at: str | None
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint."""
+class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
+    """An endpoint, with the settings that apply where it has none of its own."""
 
     id: str
-    url: str
-    events: list[str]
     profile: str
     status: EndpointStatus
     #: why it is paused or disabled
     status_reason: str | None
     mode: Mode
-    signature: str | None
-    description: str
-    metadata: dict[str, str]
-    headers: dict[str, str]
-    schedule: list[float]
-    timeout: float
-    rate_limit: float | None
-    max_in_flight: int | None
-    ordering: Ordering
-    on_exhausted: Literal["block", "skip"]
-    #: failed attempts in a row that disable it; null: none do
-    disable_after_failures: int | None
-    #: days of only failures that disable it; null: none do
-    disable_after_days: float | None
     #: since when every attempt has failed; null: it works, or the trouble is too young to be told
     failing_since: str | None
     #: from then on one more failure disables it; null: there is no such time

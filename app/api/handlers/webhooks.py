@@ -17,6 +17,7 @@ from app.api.problems import ApiError, invalid, not_found, reused
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
+from app.core.model.endpoint_settings import NAMES
 from app.core.model.ids import endpoint_id, recovery_id
 from app.core.model.timestamps import iso
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
@@ -72,12 +73,9 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: WebhookPatch = call.body
     endpoint = owned(api, call)
     expected = call.expected_version()
-    changes: dict[str, Any] = {
-        name: getattr(body, name)
-        for name in WebhookPatch.__struct_fields__
-        if name not in ("active", "events") and getattr(body, name) is not UNSET
-    }
-    if body.events is not UNSET:
+    named = [name for name in NAMES if getattr(body, name) is not UNSET]
+    changes: dict[str, Any] = {name: getattr(body, name) for name in named if name != "events"}
+    if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
         await api.command(UpdateEndpoint(endpoint.id, changes, expected), endpoint.id)
@@ -176,22 +174,10 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
         id=id_,
         tenant=caller.tenant,
         mode=caller.mode,
-        url=body.url,
         profile=profile.name,
+        **{name: getattr(body, name) for name in NAMES if name != "events"},
         events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
-        signature=body.signature,
-        description=body.description,
-        metadata=body.metadata,
-        headers=body.headers,
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
-        schedule=tuple(body.schedule) if body.schedule is not None else None,
-        timeout=body.timeout,
-        rate_limit=body.rate_limit,
-        max_in_flight=body.max_in_flight,
-        ordering=body.ordering,
-        on_exhausted=body.on_exhausted,
-        disable_after_failures=body.disable_after_failures,
-        disable_after_days=body.disable_after_days,
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
         rotated_by=call.keyed("create"),
     )
@@ -201,26 +187,19 @@ def shown(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any =
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
+    effective_settings = {name: getattr(endpoint, name) for name in NAMES} | {
+        "schedule": endpoint.schedule or profile.schedule_s,
+        "timeout": endpoint.timeout or profile.timeout_s,
+        "disable_after_failures": rule.consecutive_failures,
+        "disable_after_days": rule.failing_days,
+    }
     return Webhook(
+        **effective_settings,
         id=endpoint.id,
-        url=endpoint.url,
-        events=list(endpoint.events),
         profile=endpoint.profile,
         status=endpoint.status,
         status_reason=endpoint.status_reason,
         mode=endpoint.mode,
-        signature=endpoint.signature,
-        description=endpoint.description,
-        metadata=endpoint.metadata,
-        headers=endpoint.headers,
-        schedule=list(endpoint.schedule or profile.schedule_s),
-        timeout=endpoint.timeout or profile.timeout_s,
-        rate_limit=endpoint.rate_limit,
-        max_in_flight=endpoint.max_in_flight,
-        ordering=endpoint.ordering,
-        on_exhausted=endpoint.on_exhausted,
-        disable_after_failures=rule.consecutive_failures,
-        disable_after_days=rule.failing_days,
         failing_since=_moment(endpoint.failing_since_ms),
         disable_at=_moment(endpoint.disable_at_ms),
         circuit=_circuit(endpoint, api.clock.now_ms()),

@@ -192,7 +192,7 @@ class Server:
             raw.decode()
             return reader.decode(raw)
         except msgspec.ValidationError as error:
-            raise unfit(error) from error
+            raise unfit(error, _json_or_none(raw), route.takes) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(400, "not_json", f"the body is not JSON: {error}") from error
 
@@ -254,3 +254,11 @@ def _query(route: Route, request: web.Request) -> Mapping[str, str]:
     if twice:
         raise ApiError(400, "invalid_query", f"parameter {', '.join(twice)}: give it once")
     return dict(request.query)
+
+
+def _json_or_none(raw: bytes) -> object:
+    """The value; None where the text stops being JSON after the first misfit."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from app.core.model.endpoint_settings import EndpointSettings
 from app.core.model.event import Mode
 
 EndpointStatus = Literal["active", "paused", "disabled"]
-Ordering = Literal["none", "fifo"]
 
 
 class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,43 +46,18 @@ class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True):
     probe_at_ms: int
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True):
     """A receiver's URL with its subscription, secrets and policy; the value of `endpoint/<id>` in registry."""
 
     id: str
     tenant: str
     mode: Mode
-    url: str
-    #: exact types, `*`, or prefixes such as `recording.*`
-    events: tuple[str, ...]
     profile: str
     status: EndpointStatus = "active"
     #: why it is paused or disabled, in words
     status_reason: str | None = None
-    description: str = ""
-    #: the customer's labels; never sent
-    metadata: dict[str, str] = {}
-    #: headers that are sent with every request
-    headers: dict[str, str] = {}
     #: newest first; empty where the profile allows unsigned requests
     secrets: tuple[SealedSecret, ...] = ()
-    #: seconds before attempt 1, 2, …; null: the profile's
-    schedule: tuple[float, ...] | None = None
-    #: seconds for one request; null: the profile's
-    timeout: float | None = None
-    #: requests in flight at the same time; null: the installation's default
-    max_in_flight: int | None = None
-    #: requests per second; null: unlimited
-    rate_limit: float | None = None
-    ordering: Ordering = "none"
-    #: whether a dead delivery blocks its ordering key
-    on_exhausted: Literal["block", "skip"] = "block"
-    #: the profile whose signature is sent; null: the endpoint's own
-    signature: str | None = None
-    #: consecutive failed attempts that disable it; 0: never; null: as the profile says
-    disable_after_failures: int | None = None
-    #: days of failures without a success that disable it; 0: never; null: as the profile says
-    disable_after_days: float | None = None
     #: since when it fails; set once that has lasted, or a warning was sent
     failing_since_ms: int | None = None
     #: from then on one more failure disables it

@@ -16,6 +16,7 @@ from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
+from app.core.model.shape_problems import in_words
 from app.core.model.tenant import ApiKey, Tenant
 from app.core.records.command import Command, CommandReply
 
@@ -25,9 +26,18 @@ _command = msgspec.json.Decoder(Command)
 
 
 def read_command(value: bytes | None) -> Command:
-    """The command of a record. Raises `CommandRefused("unreadable")` when it cannot be decoded."""
+    """The command of a record.
+
+    Raises `CommandRefused`: `invalid` for a field of an endpoint to create, `unreadable` for everything else.
+    """
     try:
         return _command.decode(value or b"")
+    except msgspec.ValidationError as error:
+        pointer, sentence = in_words(error)
+        field = pointer.removeprefix("/action/endpoint/").split("/")[0]
+        if field:
+            raise CommandRefused("invalid", f"{field}: {sentence}") from error
+        raise CommandRefused("unreadable", str(error)) from error
     except (ValueError, RecursionError) as error:
         raise CommandRefused("unreadable", str(error)) from error
 

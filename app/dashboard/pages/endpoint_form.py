@@ -55,7 +55,7 @@ def filled(endpoint: Webhook, known: list[str]) -> dict[str, Any]:
         "description": endpoint.description,
         "more_types": " ".join(each for each in endpoint.events if each not in known and each != "*"),
         "headers": "\n".join(f"{name}: {value}" for name, value in endpoint.headers.items()),
-        "schedule": ", ".join(f"{each:g}" for each in endpoint.schedule),
+        "schedule": ", ".join(f"{each:g}" for each in endpoint.schedule or ()),
         "timeout": endpoint.timeout,
         "rate_limit": endpoint.rate_limit or "",
         "max_in_flight": endpoint.max_in_flight or "",

@@ -20,6 +20,7 @@ from app.core.errors import CommandRefused
 from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
 from app.core.model.clipping import clip
 from app.core.model.endpoint import Endpoint, Suspension, last_disablement
+from app.core.model.endpoint_settings import NAMES
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.records.command import (
@@ -50,7 +51,13 @@ from app.core.records.command import (
 from app.core.records.registry import RegistryEntity
 from app.roles.registry import replays
 from app.roles.registry.replays import ReplayAction
-from app.roles.registry.rules import endpoint_problems, event_type_problems, key_problems, tenant_problems
+from app.roles.registry.rules import (
+    endpoint_problems,
+    event_type_problems,
+    key_problems,
+    settings_problems,
+    tenant_problems,
+)
 from app.roles.registry.suspensions import bounded
 
 
@@ -63,23 +70,9 @@ class RegistryChange(msgspec.Struct, frozen=True):
     version: int
 
 
-#: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none
-CHANGEABLE = frozenset(Endpoint.__struct_fields__) - {
-    "id",
-    "tenant",
-    "mode",
-    "profile",  # its secret belongs to the profile: create another endpoint instead
-    "failing_since_ms",
-    "disable_at_ms",
-    "circuit",
-    "epoch",
-    "suspensions",
-    "created_by",
-    "rotated_by",
-    "created_at_ms",
-    "updated_at_ms",
-    "version",
-}
+#: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
+#: is not among them, because the secret belongs to it: create another endpoint instead.
+CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets"}
 
 
 def decide(
@@ -179,6 +172,9 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
     try:
         merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
         merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
+        problems = list(settings_problems(merged, Endpoint))
+        if problems:
+            raise CommandRefused("invalid", "; ".join(problems))
         fresh = msgspec.convert(merged, Endpoint, str_keys=True)
         if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
             fresh = msgspec.structs.replace(fresh, **_new_epoch(old))

@@ -6,40 +6,21 @@ The target of a URL (private networks, ports) is checked by core/egress.py with 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from app.core import limits
 from app.core.directory import INSTALLATION
 from app.core.email import is_address
 from app.core.model.endpoint import Endpoint
-from app.core.model.event_types import EventType, is_event_type, is_pattern
+from app.core.model.endpoint_settings import NAMES, RULES, EndpointSettings
+from app.core.model.event_types import EventType, is_event_type
+from app.core.model.shape_problems import shape_problems
 from app.core.model.tenant import ApiKey, Brand, Tenant
 
 #: not `.` or `..`, which clients remove from paths
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
-#: a customer may not set these: they frame the request, or Hookstream sets them
-RESERVED_HEADERS = frozenset(
-    [
-        "host",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "upgrade",
-        "te",
-        "trailer",
-        "expect",
-        "user-agent",
-        "accept-encoding",
-        "traceparent",
-    ]
-)
-RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: characters of a sealed secret at most: base64 of its UTF-8 with nonce and tag
@@ -53,7 +34,8 @@ _LOGO = re.compile(
 
 def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
     """All problems of an endpoint."""
-    return [*_identity(endpoint, profiles), *_subscription(endpoint), *_headers(endpoint), *_policy(endpoint)]
+    values = {name: getattr(endpoint, name) for name in NAMES}
+    return [*_identity(endpoint, profiles), *settings_problems(values)]
 
 
 def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
@@ -126,72 +108,25 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
         if name not in profiles:
             yield _unknown_profile(name, profiles)
             break
-    if not endpoint.url.startswith(("https://", "http://")) or len(endpoint.url) > limits.URL:
-        yield f"url: must begin with https:// and have at most {limits.URL} characters"
-    for name in ("description", "status_reason"):
-        if len(getattr(endpoint, name) or "") > limits.DESCRIPTION:
-            yield f"{name}: at most {limits.DESCRIPTION} characters"
-    if len(endpoint.metadata) > limits.METADATA or any(
-        len(name) > limits.METADATA_NAME or len(value) > limits.METADATA_VALUE
-        for name, value in endpoint.metadata.items()
-    ):
-        yield (
-            f"metadata: at most {limits.METADATA} entries, names of at most {limits.METADATA_NAME} and values of at "
-            f"most {limits.METADATA_VALUE} characters"
-        )
+    if len(endpoint.status_reason or "") > limits.DESCRIPTION:
+        yield f"status_reason: at most {limits.DESCRIPTION} characters"
     if len(endpoint.secrets) > limits.SECRETS or any(
         len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
     ):
         yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
 
 
-def _subscription(endpoint: Endpoint) -> Iterator[str]:
-    if not endpoint.events:
-        yield "events: at least one type, `*` or a prefix such as `recording.*`"
-    if len(endpoint.events) > limits.PATTERNS:
-        yield f"events: at most {limits.PATTERNS}"
-        return
-    for pattern in endpoint.events:
-        if not is_pattern(pattern):
-            yield f"events: {pattern[:80]!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
-
-
-def _headers(endpoint: Endpoint) -> Iterator[str]:
-    if len(endpoint.headers) > limits.HEADERS:
-        yield f"headers: at most {limits.HEADERS}"
-        return
-    if sum(len(name) + len(value) for name, value in endpoint.headers.items()) > limits.HEADER_BYTES:
-        yield f"headers: names and values have at most {limits.HEADER_BYTES} characters in all"
-    for name, value in endpoint.headers.items():
-        if not _TOKEN.fullmatch(name):
-            yield f"headers: {name[:80]!r} is not a header name"
-        elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
-            yield f"headers: {name} is set by the service"
-        if not _HEADER_VALUE.fullmatch(value):
-            yield (
-                f"headers: the value of {name[:80]} may hold visible ASCII and spaces, no line breaks, and "
-                f"{limits.HEADER_VALUE} characters"
-            )
-
-
-def _policy(endpoint: Endpoint) -> Iterator[str]:
-    if endpoint.schedule is not None:
-        if not 1 <= len(endpoint.schedule) <= limits.SCHEDULE:
-            yield f"schedule: 1 to {limits.SCHEDULE} delays"
-        if any(not 0 <= delay <= limits.DELAY_S for delay in endpoint.schedule):
-            yield "schedule: each delay is between 0 seconds and 7 days"
-        elif sum(endpoint.schedule) > limits.SCHEDULE_S:
-            yield "schedule: all delays together are at most 30 days"
-    if endpoint.timeout is not None and not limits.TIMEOUT_S[0] <= endpoint.timeout <= limits.TIMEOUT_S[1]:
-        yield "timeout: 0.1 to 60 seconds"
-    if endpoint.max_in_flight is not None and not limits.IN_FLIGHT[0] <= endpoint.max_in_flight <= limits.IN_FLIGHT[1]:
-        yield "max_in_flight: 1 to 1000"
-    if endpoint.rate_limit is not None and not limits.RATE[0] <= endpoint.rate_limit <= limits.RATE[1]:
-        yield "rate_limit: 0.001 to 100000 requests per second"
-    if endpoint.disable_after_failures is not None and not 0 <= endpoint.disable_after_failures <= limits.FAILURES:
-        yield "disable_after_failures: 0 (never) to 1000000"
-    if endpoint.disable_after_days is not None and not 0 <= endpoint.disable_after_days <= limits.DAYS:
-        yield "disable_after_days: 0 (never) to 365"
+def settings_problems(values: Mapping[str, Any], kind: type[EndpointSettings] = EndpointSettings) -> Iterator[str]:
+    """All problems of the settings in `values`, and of the other fields of `kind`."""
+    misshapen = set()
+    for pointer, sentence in shape_problems(values, kind):
+        name = pointer.split("/")[1]
+        misshapen.add(name)
+        yield f"{name}: {sentence}"
+    for name, rule in RULES.items():
+        if name in values and name not in misshapen:
+            for sentence in rule(values[name]):
+                yield f"{name}: {sentence}"
 
 
 def _unknown_profile(name: str, profiles: Collection[str]) -> str:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from app.core.directory import Directory
 from app.core.errors import Defect, MalformedEvent
 from app.core.model.delivery import Delivery
-from app.core.model.endpoint import Endpoint, EndpointStatus, Ordering
+from app.core.model.endpoint import Endpoint, EndpointStatus
+from app.core.model.endpoint_settings import Ordering
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.records import duplicate, rejected

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
 from app.core.records.command import CreateEndpoint, PutTenant, UpdateEndpoint
 from app.profiles.catalog import PROFILES
@@ -30,22 +29,22 @@ INVALID: list[tuple[str, Any, str]] = [
     ("headers", {"": "x"}, "is not a header name"),
     ("headers", {"X": "a\r\nb"}, "no line breaks"),
     ("headers", {"X": "\u00e4"}, "visible ASCII"),
-    ("headers", {"X": "x" * 4097}, "headers: the value of X"),
+    ("headers", {"X": "x" * 4097}, "headers: at most 4096 characters"),
     ("headers", {"Host": "x"}, "headers: Host is set by the service"),
     ("headers", {"Content-Type": "x"}, "is set by the service"),
     ("headers", {"Webhook-Id": "x"}, "is set by the service"),
     ("headers", {"X-Bota-Signature": "x"}, "is set by the service"),
     ("headers", {f"X-{number}": "" for number in range(31)}, "headers: at most 30"),
-    ("schedule", [], "schedule: 1 to 100"),
-    ("schedule", [1] * 101, "schedule: 1 to 100"),
-    ("schedule", [-1], "schedule: each delay"),
-    ("schedule", [7 * 86_400 + 1], "schedule: each delay"),
-    ("timeout", 0.05, "timeout: 0.1 to 60"),
-    ("timeout", 61, "timeout: 0.1 to 60"),
-    ("max_in_flight", 0, "max_in_flight: 1 to 1000"),
-    ("max_in_flight", 1001, "max_in_flight: 1 to 1000"),
-    ("rate_limit", 0, "rate_limit: 0.001 to"),
-    ("rate_limit", 100_001, "rate_limit: 0.001 to"),
+    ("schedule", [], "schedule: at least 1"),
+    ("schedule", [1] * 101, "schedule: at most 100"),
+    ("schedule", [-1], "schedule: at least 0"),
+    ("schedule", [7 * 86_400 + 1], "schedule: at most 604800"),
+    ("timeout", 0.05, "timeout: at least 0.1"),
+    ("timeout", 61, "timeout: at most 60"),
+    ("max_in_flight", 0, "max_in_flight: at least 1"),
+    ("max_in_flight", 1001, "max_in_flight: at most 1000"),
+    ("rate_limit", 0, "rate_limit: at least 0.001"),
+    ("rate_limit", 100_001, "rate_limit: at most 100000"),
 ]
 
 
@@ -65,7 +64,7 @@ MISTYPED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value", "sentence"), INVALID, ids=[row[0] for row in INVALID])
 def test_an_invalid_value_is_refused_with_a_sentence(field: str, value: Any, sentence: str) -> None:
-    endpoint = msgspec.convert(msgspec.to_builtins(changed(id="ep_2")) | {field: value}, Endpoint)
+    endpoint = msgspec.structs.replace(changed(id="ep_2"), **{field: value})  # not checked, unlike decoding
     for code, detail in (refused(CreateEndpoint(endpoint)), refused(UpdateEndpoint("ep_1", {field: value}))):
         assert code == "invalid"
         assert sentence in detail
@@ -75,7 +74,7 @@ def test_an_invalid_value_is_refused_with_a_sentence(field: str, value: Any, sen
 def test_a_value_of_another_type_is_refused_with_its_place(field: str, value: Any) -> None:
     code, detail = refused(UpdateEndpoint("ep_1", {field: value}))
     assert code == "invalid"
-    assert f"$.{field}" in detail
+    assert detail.startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_an_invalid_tenant_or_profile_is_refused(tenant: str, profile: str, sent
 def test_all_problems_are_reported_at_once() -> None:
     code, detail = refused(UpdateEndpoint("ep_1", {"url": "", "events": [], "timeout": 99}))
     assert code == "invalid"
-    assert [part.partition(":")[0] for part in detail.split("; ")] == ["url", "events", "timeout"]
+    assert [part.partition(":")[0] for part in detail.split("; ")] == ["timeout", "url", "events"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,267 @@
+"""What a customer may change of an endpoint: the one declaration of these fields.
+
+The stored entity, the bodies of the API and its OpenAPI document, the options of `hookstream endpoints add` and
+`update`, the dashboard's form, the registry's rules and a table in docs/endpoints.md all derive from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.core import limits
+from app.core.model.event_types import is_pattern
+
+Ordering = Literal["none", "fifo"]
+
+#: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value
+Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile"]
+
+
+class Surface(msgspec.Struct, frozen=True, kw_only=True):
+    """How the command line and the dashboard's form show a field."""
+
+    option: str
+    label: str
+    widget: Widget
+    #: what an empty field means, or a value to follow
+    example: str = ""
+    #: of `pairs`: what stands between name and value on the command line
+    separator: str = "="
+    #: of `choice`: each value's words in the form
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+def _shown(description: str, surface: Surface, **rest: Any) -> Meta:
+    return Meta(description=description, extra={"surface": surface}, **rest)
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The settings of an endpoint."""
+
+    url: Annotated[
+        str,
+        _shown(
+            "The URL that receives events.",
+            Surface(option="--new-url", label="URL", widget="url", example="https://customer.example/hooks"),
+            max_length=limits.URL,
+            examples=["https://customer.example/hooks"],
+        ),
+    ]
+    events: Annotated[
+        tuple[Annotated[str, Meta(max_length=limits.TYPE)], ...],
+        _shown(
+            "Event types: exact, `*`, or a prefix such as `recording.*`.",
+            Surface(option="--events", label="Events", widget="types", example="recording.*"),
+            max_length=limits.PATTERNS,
+            examples=[["recording.*"]],
+        ),
+    ]
+    description: Annotated[
+        str,
+        _shown(
+            "Free text shown in lists; never sent to the receiver.",
+            Surface(option="--description", label="Description", widget="text"),
+            max_length=limits.DESCRIPTION,
+        ),
+    ] = ""
+    metadata: Annotated[
+        dict[
+            Annotated[str, Meta(max_length=limits.METADATA_NAME)],
+            Annotated[str, Meta(max_length=limits.METADATA_VALUE)],
+        ],
+        _shown(
+            "Your own labels; never sent to the receiver.",
+            Surface(option="--label", label="Metadata", widget="pairs", example="team=billing"),
+            max_length=limits.METADATA,
+        ),
+    ] = {}
+    headers: Annotated[
+        dict[
+            Annotated[str, Meta(max_length=limits.HEADER_NAME)],
+            Annotated[str, Meta(max_length=limits.HEADER_VALUE)],
+        ],
+        _shown(
+            "Headers that every request has.",
+            Surface(option="--header", label="Headers", widget="pairs", example="X-Api-Key: …", separator=":"),
+            max_length=limits.HEADERS,
+        ),
+    ] = {}
+    schedule: Annotated[
+        Annotated[
+            tuple[Annotated[float, Meta(ge=0, le=limits.DELAY_S)], ...],
+            Meta(min_length=1, max_length=limits.SCHEDULE),
+        ]
+        | None,
+        _shown(
+            "Seconds before attempt 1, 2, …; null: the profile's.",
+            Surface(option="--schedule", label="Seconds before each attempt", widget="numbers", example="0,5,60"),
+        ),
+    ] = None
+    timeout: Annotated[
+        Annotated[float, Meta(ge=limits.TIMEOUT_S[0], le=limits.TIMEOUT_S[1])] | None,
+        _shown(
+            "Seconds for one request; null: the profile's.",
+            Surface(option="--timeout", label="Timeout in seconds", widget="number", example="the profile's"),
+        ),
+    ] = None
+    rate_limit: Annotated[
+        Annotated[float, Meta(ge=limits.RATE[0], le=limits.RATE[1])] | None,
+        _shown(
+            "Requests per second at most; null: no limit.",
+            Surface(option="--rate-limit", label="Requests per second", widget="number", example="no limit"),
+        ),
+    ] = None
+    max_in_flight: Annotated[
+        Annotated[int, Meta(ge=limits.IN_FLIGHT[0], le=limits.IN_FLIGHT[1])] | None,
+        _shown(
+            "Requests at the same time at most; null: the service's default.",
+            Surface(option="--max-in-flight", label="Requests at once", widget="number", example="the service's"),
+        ),
+    ] = None
+    ordering: Annotated[
+        Ordering,
+        _shown(
+            "`fifo`: one delivery per ordering key at a time, in order. `none`: as fast as possible.",
+            Surface(
+                option="--ordering",
+                label="Order",
+                widget="choice",
+                choices=(("none", "as fast as possible"), ("fifo", "in order for each key")),
+            ),
+        ),
+    ] = "none"
+    on_exhausted: Annotated[
+        Literal["block", "skip"],
+        _shown(
+            "What a dead delivery does to its ordering key: `block` holds the key back until the delivery is retried "
+            "or skipped, `skip` continues with the next one.",
+            Surface(
+                option="--on-exhausted",
+                label="After a delivery is dead",
+                widget="choice",
+                choices=(("block", "hold its key back"), ("skip", "continue with the next")),
+            ),
+        ),
+    ] = "block"
+    signature: Annotated[
+        Annotated[str, Meta(max_length=limits.ID)] | None,
+        _shown(
+            "The profile whose signature is sent; null: the endpoint's own.",
+            Surface(option="--signature", label="Sign like the profile", widget="profile", example="its own"),
+        ),
+    ] = None
+    disable_after_failures: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.FAILURES)] | None,
+        _shown(
+            "Consecutive failed attempts that disable the endpoint; 0: never; null: as the profile says.",
+            Surface(
+                option="--disable-after-failures",
+                label="Disable after failures in a row",
+                widget="number",
+                example="as the profile says",
+            ),
+        ),
+    ] = None
+    disable_after_days: Annotated[
+        Annotated[float, Meta(ge=0, le=limits.DAYS)] | None,
+        _shown(
+            "Days of failures without a success that disable the endpoint; 0: never; null: as the profile says.",
+            Surface(
+                option="--disable-after-days",
+                label="Disable after days of failures",
+                widget="number",
+                example="as the profile says",
+            ),
+        ),
+    ] = None
+
+
+FIELDS = msgspec.structs.fields(EndpointSettings)
+NAMES = tuple(field.name for field in FIELDS)
+
+
+def meta_of(field: msgspec.structs.FieldInfo) -> Meta:
+    """The description of a field and how it is shown."""
+    meta: Meta = field.type.__metadata__[0]
+    return meta
+
+
+def surface_of(field: msgspec.structs.FieldInfo) -> Surface:
+    """How a field is shown."""
+    surface: Surface = (meta_of(field).extra or {})["surface"]
+    return surface
+
+
+def can_be_null(field: msgspec.structs.FieldInfo) -> bool:
+    """Whether the field has a default that null restores."""
+    return field.default is None
+
+
+# Rules that the types cannot express
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+#: a customer may not set these: they frame the request, or Hookstream sets them
+RESERVED_HEADERS = frozenset(
+    [
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "te",
+        "trailer",
+        "expect",
+        "user-agent",
+        "accept-encoding",
+        "traceparent",
+    ]
+)
+RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
+
+
+def _url(url: str) -> Iterator[str]:
+    if not url.startswith(("https://", "http://")):
+        yield "must begin with https://"
+
+
+def _events(events: tuple[str, ...]) -> Iterator[str]:
+    if not events:
+        yield "at least one type, `*` or a prefix such as `recording.*`"
+    for pattern in events:
+        if not is_pattern(pattern):
+            yield f"{pattern[:80]!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
+
+
+def _headers(headers: Mapping[str, str]) -> Iterator[str]:
+    if sum(len(name) + len(value) for name, value in headers.items()) > limits.HEADER_BYTES:
+        yield f"names and values have at most {limits.HEADER_BYTES} characters in all"
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            yield f"{name[:80]!r} is not a header name"
+        elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
+            yield f"{name} is set by the service"
+        if not _HEADER_VALUE.fullmatch(value):
+            yield f"the value of {name[:80]} may hold visible ASCII and spaces, and no line breaks"
+
+
+def _schedule(schedule: tuple[float, ...] | None) -> Iterator[str]:
+    if schedule is not None and sum(schedule) > limits.SCHEDULE_S:
+        yield "all delays together are at most 30 days"
+
+
+#: one check for each field that its type cannot express: the sentences that say what is wrong
+RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "url": _url,
+    "events": _events,
+    "headers": _headers,
+    "schedule": _schedule,
+}

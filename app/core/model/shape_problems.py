@@ -1,0 +1,76 @@
+"""What is wrong with a value of a type: all of it at once, in words instead of Python's types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+_MOST = 20
+_PLACE = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
+_WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"Expected `str` of length <= (\d+)"), lambda match: f"at most {match[1]} characters"),
+    (re.compile(r"Expected `str` of length >= (\d+)"), lambda match: f"at least {_count(match[1], 'character')}"),
+    (re.compile(r"Expected `(?:array|object)` of length <= (\d+)"), lambda match: f"at most {match[1]} entries"),
+    (re.compile(r"Expected `(?:array|object)` of length >= (\d+)"), lambda match: f"at least {match[1]}"),
+    (re.compile(r"Expected `(?:float|int)` <= (\S+)"), lambda match: f"at most {_plain(match[1])}"),
+    (re.compile(r"Expected `(?:float|int)` >= (\S+)"), lambda match: f"at least {_plain(match[1])}"),
+)
+
+
+def shape_problems(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
+    """(JSON Pointer, sentence) for each field of `values` that does not fit `kind`, 20 at most.
+
+    `values` are as JSON has them.
+    """
+    yield from islice(_all_problems(values, kind), _MOST)
+
+
+def _all_problems(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name in values:
+            yield from _problems(name, values[name], field.type)
+        elif field.required:
+            yield f"/{name}", "is required"
+    if kind.__struct_config__.forbid_unknown_fields:
+        for name in values:
+            if name not in fields:
+                yield "/" + name[:80].replace("~", "~0").replace("/", "~1"), "is not a field"
+
+
+def in_words(error: msgspec.ValidationError) -> tuple[str, str]:
+    """(JSON Pointer, sentence) of an error of msgspec."""
+    text = str(error)
+    place = _PLACE.search(text)
+    sentence = _PLACE.sub("", text)
+    for pattern, words in _WORDS:
+        match = pattern.fullmatch(sentence)
+        if match:
+            sentence = words(match)
+    return _pointer(place[1]) if place else "", sentence
+
+
+def _problems(name: str, value: Any, type_: Any) -> Iterator[tuple[str, str]]:
+    try:
+        msgspec.convert(value, type_, str_keys=True)
+    except msgspec.ValidationError as error:
+        pointer, sentence = in_words(error)
+        yield f"/{name}{pointer}", sentence
+
+
+def _pointer(place: str) -> str:
+    """msgspec's `$.a[0].b` as a JSON Pointer."""
+    steps = re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", place)
+    return "".join("/" + (name or index) for name, index in steps)
+
+
+def _plain(number: str) -> str:
+    return f"{float(number):.12g}"
+
+
+def _count(number: str, noun: str) -> str:
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
