@@ -1,7 +1,7 @@
-"""What the read model holds, and the verbs with which roles write and ask it (SQL is one way to keep it).
+"""The stores that write and read the read model.
 
-Everything in it comes from topics and can be made again from them. It holds no payload: `source` says where in
-events.raw an event is.
+The read model is derived from topics and can be rebuilt from them. It holds no payloads: `source` has the coordinates
+of an event in events.raw.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from app.core.readmodel.rows import (
 
 
 class ReadStore(Protocol):
-    """Ask the read model. Raises `Unavailable` when it cannot be asked."""
+    """Reads the read model. All methods raise `Unavailable`."""
 
     async def deliveries(self, which: DeliveryFilter, *, limit: int, cursor: str | None = None) -> DeliveryPage:
-        """A page; costs the same however much there is. `ValueError`: the cursor is none of ours."""
+        """A page, at a cost that does not depend on the number of rows. Raises `ValueError` for an invalid cursor."""
         ...
 
     async def delivery(self, tenant: str, mode: Mode, delivery_id: str) -> DeliveryRow | None:
-        """One delivery."""
+        """One delivery; None if the tenant and mode do not have it."""
         ...
 
     async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
@@ -42,67 +42,67 @@ class ReadStore(Protocol):
         ...
 
     async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
-        """Its attempts, oldest first."""
+        """The attempts of a delivery, oldest first."""
         ...
 
     async def count(self, which: DeliveryFilter, *, at_most: int) -> int:
-        """How many there are; counting ends at `at_most`."""
+        """The number of matching deliveries, up to `at_most`."""
         ...
 
     async def hours(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
     ) -> Sequence[HourRow]:
-        """Counted as they came, oldest first; hours without anything are left out. Hours begin at full hours UTC."""
+        """Counts per hour (UTC), oldest first. Hours without counts are left out."""
         ...
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
-        """Dead deliveries by endpoint, reason and last outcome, the largest first."""
+        """Dead deliveries grouped by endpoint, reason and last outcome, the largest group first."""
         ...
 
     async def notices(
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, limit: int, before_ms: int | None = None
     ) -> Sequence[NoticeRow]:
-        """Newest first."""
+        """Notices of an endpoint or of the tenant, newest first."""
         ...
 
     async def audit(self, tenant: str, mode: Mode, *, limit: int, before: int | None = None) -> Sequence[AuditRow]:
-        """What was done in a tenant and mode, and to the tenant itself, the latest first; `before`: a position."""
+        """Audit entries of a tenant in a mode, and of the tenant itself, newest first; `before` is a position."""
         ...
 
     async def updated_at_ms(self) -> int | None:
-        """The time of the newest record in it; None: it is empty."""
+        """The time of the newest record that has been read, in milliseconds; None if there is none."""
         ...
 
 
 class OffsetAdvance(NamedTuple):
-    """How far a partition is read by a portion."""
+    """How far a batch reads a partition."""
 
-    #: the offset that was read first, as the database has it
+    #: the first offset of the batch, which the database must have as the next one
     begin: int
     next: int
-    #: the time of the newest record, milliseconds since the epoch; 0: no record, only markers of transactions
+    #: the time of the newest record in milliseconds; 0: only transaction markers were read
     newest_ms: int
 
 
 class ProjectionStore(Protocol):
-    """Write the read model. All raise `Unavailable` with the reason: nothing is written then, and may be tried again.
+    """Writes the read model. All methods raise `Unavailable` with the reason; then nothing was written.
 
-    Places are logical topic names and partitions.
+    Partitions are named with the logical names of topics.
     """
 
     async def prepare(self) -> None:
-        """Create what is not there and migrate what is older."""
+        """Create or migrate the tables."""
         ...
 
     async def offsets(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
-        """The offset that is read next of each; 0 where nothing has been read."""
+        """The next offset of each partition; 0 where nothing has been read."""
         ...
 
     async def write(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> bool:
-        """Write all of it with the new offsets, or nothing.
+        """Write the batch and the new offsets, or nothing.
 
-        False: another process has moved one of the partitions (or a rebuild begins): read from its offset again.
-        Raises `Defect` when the database does not take a value in it.
+        Returns False if another process has advanced one of the partitions, or a rebuild has begun: the caller reloads
+        the offsets. Raises `Defect` when the database refuses a value.
         """
         ...
 
@@ -113,7 +113,7 @@ class ProjectionStore(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Remove everything, offsets too."""
+        """Remove all rows and offsets."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Build the read model anew from the topics, in a database of its own, while the old one is still read."""
+"""Rebuild the read model from the topics."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from app.core.topics.declarations import Topics
 from app.runtime.build.projection import database_of, extents, projection_role, read_store
 from app.settings import Settings
 
-#: between two looks at how far it is
+#: seconds between two looks at the progress
 _LOOK_S = 0.3
 
 
 class ReadModelRebuild:
-    """Empty the read model and read everything again, in this process and in every other that projects."""
+    """Empties the read model and reads all topics again, in this process and in every other one with the projection."""
 
     def __init__(self, settings: Settings, bootstrap: str, topics: Topics) -> None:
         self._settings = settings
         self._bootstrap = bootstrap
         self._topics = topics
 
-    async def run(self, told: Callable[[int, int], None]) -> int:
-        """Until everything is read that there was at the beginning; `told` of how many records of how many. How many.
+    async def run(self, on_progress: Callable[[int, int], None]) -> int:
+        """Read all records that exist at the beginning; returns their number. Raises `Unavailable`.
 
-        Raises `Unavailable`.
+        `on_progress` gets the number of records that have been read, and of all.
         """
         store = SqlProjectionStore(database_of(self._settings))
         await store.prepare()
@@ -45,9 +45,9 @@ class ReadModelRebuild:
                 await asyncio.wait([running], timeout=_LOOK_S)
                 if running.done():
                     running.result()
-                known = await reads.read_to()
-                left = sum(max(0, each.end - max(each.begin, known.get(place, 0))) for place, each in goal.items())
-                told(total - left, total)
+                offsets = await reads.read_to()
+                left = sum(max(0, each.end - max(each.begin, offsets.get(place, 0))) for place, each in goal.items())
+                on_progress(total - left, total)
             return total
         finally:
             running.cancel()

@@ -1,11 +1,10 @@
-"""What the records of the projected topics add to the read model.
+"""What the records of one poll of the projected topics add to the read model.
 
 Rules of this file
-- Anybody who can reach Kafka may have written a record: what no database would take (a NUL in a text, a number of
-  twenty digits, a name of a megabyte) is unreadable here, or repaired, and never stops the role.
-- Only `attempts` is counted, by the records' own timestamps: no worker's clock decides on the hour.
-- A write that has failed is repeated with the same portion: `settle` changes nothing that it reads, so that it returns
-  the same rows each time.
+- Anyone with access to Kafka may have written a record. Values that a database would refuse (a NUL in a text, a number
+  of twenty digits, a name of a megabyte) are repaired or make the record unreadable; they never stop the role.
+- Statistics count the records of `attempts` alone, by their timestamps, so no worker's clock decides on the hour.
+- A failed write is repeated with the same batch: `settle` does not modify its input, so it returns the same rows.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from app.core.readmodel.snapshot import (
     FactSource,
     LastOutcome,
     SnapshotState,
-    begun,
-    learn,
+    merge,
+    new_snapshot,
 )
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import REASSIGNED, Attempt
@@ -36,7 +35,7 @@ from app.core.records.audit import AuditEntry
 from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
 
-#: the topics that are read, in the order in which their records of one poll are taken
+#: the projected topics, in the order in which the records of one poll are processed
 TOPICS = (
     TopicName.DELIVERIES,
     TopicName.ATTEMPTS,
@@ -48,7 +47,7 @@ TOPICS = (
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was made; its coordinates in `attempts` are its key."""
+    """An HTTP request; its coordinates in `attempts` are its key."""
 
     partition: int
     offset: int
@@ -67,12 +66,12 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at_ms: int | None
     response_headers: dict[str, str] | None
     response_body: str | None
-    #: the record's time
+    #: the record's timestamp
     at_ms: int
 
 
 class ProjectedNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of `notices`, as far as it is known here."""
+    """The fields of a record of `notices` that the read model stores."""
 
     id: str
     tenant: str
@@ -94,7 +93,7 @@ class AuditLine(NamedTuple):
 
 
 class CountedRequest(NamedTuple):
-    """A request that was made and is counted."""
+    """A request that statistics count."""
 
     fact: DeliveryFact
     #: partition of `attempts`
@@ -104,30 +103,30 @@ class CountedRequest(NamedTuple):
 
 
 class End(NamedTuple):
-    """A record of `attempts` that ends a delivery and is counted; its coordinates are its key."""
+    """A record of `attempts` that ends a delivery and that statistics count; its coordinates are its key."""
 
     fact: DeliveryFact
     part: int
     offset: int
-    #: whether a request was made, so that the record is a `Line`, too
+    #: whether a request was made, so that the record is a `RequestRow`, too
     requested: bool
 
 
 class ProjectedSettlement(NamedTuple):
-    """What one write adds to the rows that are there."""
+    """What one write changes in existing rows."""
 
     changed: list[DeliverySnapshot]
     tally: HourlyStats
 
 
 class ProjectionBatch:
-    """What the records of one poll add, in one transaction."""
+    """The records of one poll, which are written in one transaction."""
 
     def __init__(self, form: RawEventFormat | None = None) -> None:
         self._form = form or RawEventFormat()
         self.facts: list[DeliveryFact] = []
         self.lines: list[RequestRow] = []
-        #: with the time
+        #: each with its time in milliseconds
         self.notices: list[tuple[ProjectedNotice, int]] = []
         self.audit: list[AuditLine] = []
         self.requests: list[CountedRequest] = []
@@ -141,7 +140,7 @@ class ProjectionBatch:
         return merged(self._events)
 
     def take(self, topic: str, record: ConsumedRecord) -> None:
-        """Add a record; one that is none of ours is counted as unreadable."""
+        """Add a record. One that cannot be decoded counts as unreadable."""
         try:
             if topic in EVENT_TOPICS:
                 self._events.append(index_row(topic, record, self._form))
@@ -151,27 +150,27 @@ class ProjectionBatch:
             self.unreadable += 1
 
     def settle(self, current: Mapping[str, DeliverySnapshot]) -> ProjectedSettlement:
-        """The rows of the facts, given the current ones, and what is counted. The same answer to the same question."""
+        """The changed delivery rows and the counts, given the current rows by id. Deterministic."""
         return ProjectedSettlement(self._changed(current), self._tally(current))
 
     def _changed(self, current: Mapping[str, DeliverySnapshot]) -> list[DeliverySnapshot]:
-        standings: dict[str, DeliverySnapshot] = {}
+        snapshots: dict[str, DeliverySnapshot] = {}
         changed: dict[str, DeliverySnapshot] = {}
         for fact in self.facts:
-            standing = standings.get(fact.id)
-            if standing is None and fact.id in current:
-                standing = standings[fact.id] = copy(current[fact.id])
-            if standing is None:
-                standings[fact.id] = changed[fact.id] = begun(fact)
-            elif learn(standing, fact):
-                changed[fact.id] = standing
+            snapshot = snapshots.get(fact.id)
+            if snapshot is None and fact.id in current:
+                snapshot = snapshots[fact.id] = copy(current[fact.id])
+            if snapshot is None:
+                snapshots[fact.id] = changed[fact.id] = new_snapshot(fact)
+            elif merge(snapshot, fact):
+                changed[fact.id] = snapshot
         return list(changed.values())
 
     def _tally(self, current: Mapping[str, DeliverySnapshot]) -> HourlyStats:
         tally = HourlyStats()
         for fact, part, ok, duration_ms in self.requests:
             tally.attempt(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, ok=ok, duration_ms=duration_ms)
-        delivered = {id for id, standing in current.items() if standing.state == "delivered"}
+        delivered = {id for id, snapshot in current.items() if snapshot.state == "delivered"}
         for fact, part, _, _ in self.ends:
             if fact.state != "delivered" or fact.id not in delivered:
                 tally.end(fact.tenant, fact.mode, fact.endpoint_id, fact.at_ms, part, fact.state)
@@ -183,7 +182,7 @@ class ProjectionBatch:
 def _take_delivery(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     delivery, _ = delivery_record.decode(record.key, b"", record.headers)
     if delivery.manual == "cancel":
-        return  # a wish: what becomes of it is in attempts
+        return  # a request to cancel; its effect is a record of attempts
     state: SnapshotState = "retrying" if delivery.attempts else "pending"
     portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
 
@@ -223,77 +222,79 @@ _audit = msgspec.json.Decoder(AuditEntry)
 
 
 def _take_attempt(portion: ProjectionBatch, record: ConsumedRecord) -> None:
-    said = _attempts.decode(without_nul(record.value or b""))
-    number = as_number(said.attempt, LARGEST)
-    state, reason = _ending(said)
-    next_ms = moment(said.next_attempt_at, 0) if said.next_attempt_at and state == "retrying" else None
-    requested = said.made_a_request
+    attempt = _attempts.decode(without_nul(record.value or b""))
+    number = as_number(attempt.attempt, LARGEST)
+    state, reason = _ending(attempt)
+    next_ms = moment(attempt.next_attempt_at, 0) if attempt.next_attempt_at and state == "retrying" else None
+    requested = attempt.made_a_request
     last = None
     if requested or number == 0:
         last = LastOutcome(
-            status=None if said.status is None else as_number(said.status, 999),
-            result=as_name(said.result),
-            error=as_text(said.error) if said.error else None,
+            status=None if attempt.status is None else as_number(attempt.status, 999),
+            result=as_name(attempt.result),
+            error=as_text(attempt.error) if attempt.error else None,
             next_attempt_at_ms=next_ms,
-            duration_ms=said.duration_ms if requested else None,
+            duration_ms=attempt.duration_ms if requested else None,
         )
-    # What was reassigned decides nothing: it yields to whatever the partition's owner says of the same attempt.
+    # A reassigned attempt ranks below the record that the partition's owner writes for the same attempt.
     stage = max(0, number - 1) if reason == REASSIGNED else number
-    fact = _fact(said.delivery_id, said, record, kind="attempt", state=state, attempts=stage, reason=reason, last=last)
+    fact = _fact(
+        attempt.delivery_id, attempt, record, kind="attempt", state=state, attempts=stage, reason=reason, last=last
+    )
     portion.facts.append(fact)
     if requested and last is not None:
-        portion.lines.append(_line(said, record, state, last))
-    if said.trigger != "test":
-        _count(portion, said, fact, record, requested=requested)
+        portion.lines.append(_line(attempt, record, state, last))
+    if attempt.trigger != "test":
+        _count(portion, attempt, fact, record, requested=requested)
 
 
 def _count(
-    portion: ProjectionBatch, said: Attempt, fact: DeliveryFact, record: ConsumedRecord, *, requested: bool
+    portion: ProjectionBatch, attempt: Attempt, fact: DeliveryFact, record: ConsumedRecord, *, requested: bool
 ) -> None:
     if requested:
-        ok = said.state == "delivered"
-        portion.requests.append(CountedRequest(fact, record.partition, ok, said.duration_ms))
+        ok = attempt.state == "delivered"
+        portion.requests.append(CountedRequest(fact, record.partition, ok, attempt.duration_ms))
     if fact.state in ("delivered", "dead", "cancelled"):
         portion.ends.append(End(fact, record.partition, record.offset, requested))
 
 
-def _ending(said: Attempt) -> tuple[SnapshotState, str | None]:
-    if said.state == "dead" and said.reason == "paused":
+def _ending(attempt: Attempt) -> tuple[SnapshotState, str | None]:
+    if attempt.state == "dead" and attempt.reason == "paused":
         return "paused", "paused"
-    if said.state == "dead" and said.trigger == "test":
-        return "cancelled", "test"  # nobody wants to have a trial retried
-    return said.state, as_name(said.reason) if said.reason else None
+    if attempt.state == "dead" and attempt.trigger == "test":
+        return "cancelled", "test"  # a test is not a dead letter
+    return attempt.state, as_name(attempt.reason) if attempt.reason else None
 
 
-def _line(said: Attempt, record: ConsumedRecord, state: str, last: LastOutcome) -> RequestRow:
+def _line(attempt: Attempt, record: ConsumedRecord, state: str, last: LastOutcome) -> RequestRow:
     return RequestRow(
         partition=record.partition,
         offset=record.offset,
-        delivery_id=said.delivery_id,
-        number=said.attempt,
-        trigger=as_name(said.trigger),
+        delivery_id=attempt.delivery_id,
+        number=attempt.attempt,
+        trigger=as_name(attempt.trigger),
         state=state,
         result=last.result,
-        started_at_ms=moment(said.started_at, 0),
-        duration_ms=said.duration_ms,
-        connect_ms=said.connect_ms,
-        first_byte_ms=said.first_byte_ms,
-        url=as_text(said.url),
+        started_at_ms=moment(attempt.started_at, 0),
+        duration_ms=attempt.duration_ms,
+        connect_ms=attempt.connect_ms,
+        first_byte_ms=attempt.first_byte_ms,
+        url=as_text(attempt.url),
         status=last.status,
         error=last.error,
         next_attempt_at_ms=last.next_attempt_at_ms,
-        response_headers=said.response_headers,
-        response_body=said.response_body,
+        response_headers=attempt.response_headers,
+        response_body=attempt.response_body,
         at_ms=max(0, record.timestamp),
     )
 
 
 def _take_notice(portion: ProjectionBatch, record: ConsumedRecord) -> None:
-    said = _notices.decode(without_nul(record.value or b""))
-    for text in (said.id, said.tenant, said.kind, said.mode, said.endpoint_id or ""):
+    notice = _notices.decode(without_nul(record.value or b""))
+    for text in (notice.id, notice.tenant, notice.kind, notice.mode, notice.endpoint_id or ""):
         as_name(text)
-    at_ms = moment(said.at, BEGIN) if said.at else record.timestamp
-    portion.notices.append((said, max(0, at_ms)))
+    at_ms = moment(notice.at, BEGIN) if notice.at else record.timestamp
+    portion.notices.append((notice, max(0, at_ms)))
 
 
 def _take_audit(portion: ProjectionBatch, record: ConsumedRecord) -> None:
@@ -313,7 +314,7 @@ _TAKERS: dict[str, Callable[[ProjectionBatch, ConsumedRecord], None]] = {
 
 
 class _About(Protocol):
-    """What a delivery's headers and an attempt's record both say."""
+    """The fields that the headers of a delivery and a record of `attempts` have in common."""
 
     @property
     def event_id(self) -> str: ...

@@ -4,7 +4,7 @@ Rules of this file
 - A row belongs to one record of events.raw; its partition and offset there are its key.
 - The three topics are read independently, and again after a rebuild: `merged` gives the same row in any order.
 - Only fan-out decides whether an event is rejected: what cannot be parsed here has an outcome once events.rejected
-  says so.
+  has it.
 - Whether an event matched an endpoint is not stored. A row with deliveries matched; the query looks for them.
 """
 
@@ -39,7 +39,7 @@ class RawEventFormat(msgspec.Struct, frozen=True):
 
 
 class IndexedEvent(msgspec.Struct, kw_only=True):
-    """A row of the index. An empty text means that no record has said so yet, or that it could not be read."""
+    """A row of the index. A text is empty while no record has it, or when it could not be read."""
 
     partition: int
     offset: int
@@ -153,9 +153,9 @@ _claims = msgspec.json.Decoder(_Claims)
 
 
 def _describe(row: IndexedEvent, record: ConsumedRecord, form: RawEventFormat) -> None:
-    """What a record that is no event says of itself, as far as it can be read.
+    """Fill in the id, type, tenant and mode of a record that is no event, as far as they can be read.
 
-    The tenant is the one that the record would have belonged to, and empty where that cannot be told.
+    The tenant is the one that the event would belong to; it stays empty where it is not readable.
     """
     try:
         named = _header_texts(record.headers)

@@ -1,4 +1,4 @@
-"""Quantiles of durations that were only counted by their upper bounds."""
+"""Counts per hour, and quantiles of durations that are counted by upper bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 def summed(histograms: Iterable[Sequence[int]], size: int) -> list[int]:
-    """All counts together; one that is shorter counts as zeros beyond its end."""
+    """The sum of several histograms with `size` buckets. A shorter one counts as zero beyond its end."""
     total = [0] * size
     for counts in histograms:
         for index, count in enumerate(counts[:size]):
@@ -17,10 +17,10 @@ def summed(histograms: Iterable[Sequence[int]], size: int) -> list[int]:
 
 
 def quantile(counts: Sequence[int], bounds: Sequence[float], share: float) -> float | None:
-    """The value below which `share` (0 to 1) of all lie, as if they were spread evenly within each bound.
+    """The value below which the share (0 to 1) of all values lies, assuming even distribution within each bucket.
 
-    `counts` has one more than `bounds`, for what is larger than the last one: a quantile there is said to be the last
-    bound, which it is at least. None: nothing was counted.
+    `counts` has one bucket more than `bounds`, for values above the last bound; a quantile in it is returned as the
+    last bound. None if nothing was counted.
     """
     total = sum(counts)
     if total == 0:
@@ -40,19 +40,19 @@ HOUR_MS = 3_600_000
 
 
 class StatsKey(NamedTuple):
-    """Whose hour it is."""
+    """The key of a row of counts."""
 
     tenant: str
     mode: str
     #: empty: all endpoints of the tenant whose partition is `part`
     endpoint_id: str
     begins_ms: int
-    #: partition of attempts; several processes never count in one row. 0 where an endpoint is named: it has only one
+    #: partition of attempts, so that two processes never count in one row; 0 with an endpoint, which has one partition
     part: int
 
 
 class HourCounts:
-    """Of one hour."""
+    """The counts of one hour."""
 
     __slots__ = ("attempts", "cancelled", "dead", "delivered", "durations", "failed_attempts")
 
@@ -66,7 +66,7 @@ class HourCounts:
 
 
 class HourlyStats:
-    """Counts that are not stored yet."""
+    """Counts that are not stored yet, for several keys."""
 
     def __init__(self) -> None:
         self._counts: dict[StatsKey, HourCounts] = {}
@@ -82,14 +82,14 @@ class HourlyStats:
     def attempt(
         self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int, *, ok: bool, duration_ms: float
     ) -> None:
-        """A request was made."""
+        """Count a request."""
         for counts in self._both(tenant, mode, endpoint_id, at_ms, part):
             counts.attempts += 1
             counts.failed_attempts += not ok
             counts.durations[bisect_left(LATENCY_BOUNDS_MS, duration_ms)] += 1
 
     def end(self, tenant: str, mode: str, endpoint_id: str, at_ms: int, part: int, state: str) -> None:
-        """A delivery has ended: delivered, dead or cancelled."""
+        """Count a delivery that ended: delivered, dead or cancelled."""
         for counts in self._both(tenant, mode, endpoint_id, at_ms, part):
             counts.delivered += state == "delivered"
             counts.dead += state == "dead"

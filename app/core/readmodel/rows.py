@@ -9,12 +9,12 @@ import msgspec
 
 from app.core.model.event import Mode
 
-#: pending: no attempt yet; paused: put aside until its endpoint's resume
+#: pending: no attempt yet; paused: parked until its endpoint is resumed
 DeliveryState = Literal["pending", "retrying", "delivered", "dead", "cancelled", "paused"]
 
 
 class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery as it stands."""
+    """The current state of a delivery."""
 
     id: str
     tenant: str
@@ -29,7 +29,7 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     updated_at_ms: int
     next_attempt_at_ms: int | None = None
-    #: of the last attempt: HTTP status, the outcome as a closed word, and why it failed in one sentence
+    #: of the last attempt: HTTP status, the outcome as a word, and in one sentence why it failed
     status: int | None = None
     result: str | None = None
     error: str | None = None
@@ -41,14 +41,14 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None = None
     #: partition and offset of its event in events.raw; None: unknown
     source: tuple[int, int] | None = None
-    #: the offset of its arrival in deliveries.ordered; None: it was not ordered
+    #: offset of its arrival in deliveries.ordered; None: it is not ordered
     arrival: int | None = None
-    #: the offset of its latest record in its endpoint's partition of deliveries.dead; None: none, or not known
+    #: offset of its latest record in its endpoint's partition of deliveries.dead; None: none, or unknown
     dead_offset: int | None = None
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt; what was sent again after a crash is there twice, with one number."""
+    """One attempt. A request that was repeated after a crash is a second attempt with the same number."""
 
     delivery_id: str
     number: int
@@ -69,7 +69,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries; what is None or empty does not matter. Tenant and mode always do."""
+    """Selects deliveries of a tenant and mode. None or empty means any."""
 
     tenant: str
     mode: Mode
@@ -78,27 +78,27 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     #: exact, or a prefix such as `recording.*`
     event_type: str | None = None
     states: tuple[DeliveryState, ...] = ()
-    #: a status, or the class of `4xx`, as the first and last one of a span
+    #: first and last HTTP status of a range, such as 400 to 499
     status: tuple[int, int] | None = None
     #: outcome of the last attempt: timeout, refused, http_5xx …
     result: str | None = None
     #: why it is dead or cancelled
     reason: str | None = None
     replay_id: str | None = None
-    #: an id of a delivery or an event, whole
+    #: the id of a delivery or of an event
     any_id: str | None = None
     #: when the event was accepted
     since_ms: int | None = None
     until_ms: int | None = None
-    #: when it became what it is
+    #: when its state changed last
     changed_since_ms: int | None = None
 
 
 class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest first. It may have fewer rows than asked for, even none, with a cursor: rare rows are found in steps."""
+    """Newest first. May have fewer rows than the limit, even none, with a cursor: rare rows are searched in steps."""
 
     rows: Sequence[DeliveryRow]
-    #: give it to get the next page; None: this is the last one
+    #: of the next page; None: this is the last one
     cursor: str | None = None
 
 
@@ -154,7 +154,7 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one endpoint (or, summed, a tenant) had in one hour."""
+    """The counts of one endpoint, or of all endpoints of a tenant, in one hour."""
 
     begins_ms: int
     attempts: int = 0
@@ -162,12 +162,12 @@ class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int = 0
     dead: int = 0
     cancelled: int = 0
-    #: attempts by duration: how many took at most each of LATENCY_BOUNDS_MS, and one more for all that took longer
+    #: attempts by duration: one count for each of LATENCY_BOUNDS_MS, and one for longer durations
     durations: Sequence[int] = ()
 
 
 class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead deliveries that have the reason and the endpoint in common."""
+    """Dead deliveries with the same endpoint, reason and last outcome."""
 
     endpoint_id: str
     reason: str
@@ -196,10 +196,10 @@ class NoticeRow(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """One record of `audit`."""
 
-    #: its place in the log: larger is later
+    #: its position in the log: larger is later
     position: int
     tenant: str
-    #: empty: it is about both modes
+    #: empty: it concerns both modes
     mode: Mode | Literal[""]
     at_ms: int
     actor: str

@@ -1,11 +1,11 @@
-"""Where a delivery stands, out of everything that the log says of it, in whatever order it is read.
+"""The current state of a delivery, folded from its records in any order.
 
 Rules of this file
-- `deliveries`, `attempts` and `deliveries.dead` are read side by side, and again after a rebuild: the same facts in any
-  order give the same standing. Each part of it is therefore a maximum: the fact with the highest rank decides.
-- Delivered stays delivered. Otherwise the newest revision wins (copies of older ones may still wait in the ladder),
-  then more attempts made, then the time of the record.
-- A retry that comes back from its delay makes no delivery younger: `updated_at_ms` is left as it is.
+- `deliveries`, `attempts` and `deliveries.dead` are read independently, and again after a rebuild. The same facts give
+  the same snapshot in any order, so each part of a snapshot is a maximum: the fact with the highest rank decides it.
+- A delivered delivery stays delivered. Otherwise the newest revision wins (copies of older revisions may still wait in
+  the delay ladder), then the higher number of attempts, then the later record.
+- A retry that returns from its delay does not change `updated_at_ms`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ SnapshotState = Literal["pending", "retrying", "delivered", "dead", "cancelled",
 FactSource = Literal["delivery", "aside", "attempt"]
 
 _KINDS: dict[FactSource, int] = {"delivery": 0, "aside": 1, "attempt": 2}
-#: brokers' clocks may differ by that much: a delivery and its end may be written by two of them within a moment.
-#: A resume that is faster than that shows with its first attempt
+#: largest difference between the clocks of two brokers: a delivery and its end may be written by two of them within a
+#: moment. A resume that is faster than that becomes visible with its first attempt
 _SKEW_MS = 1000
 
 
 class LastOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How the last attempt ended, or why there was none."""
+    """The outcome of the last attempt, or why there was none."""
 
     status: int | None
     result: str
@@ -34,7 +34,7 @@ class LastOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What one record says of one delivery."""
+    """What one record states about one delivery."""
 
     id: str
     tenant: str
@@ -55,32 +55,32 @@ class DeliveryFact(msgspec.Struct, frozen=True, kw_only=True):
     #: the record's timestamp
     at_ms: int
     state: SnapshotState
-    #: attempts made by then
+    #: number of attempts made by then
     attempts: int
     reason: str | None = None
     last: LastOutcome | None = None
-    #: of a record of deliveries.dead that has the event's bytes: its offset
+    #: offset of a record of deliveries.dead that has the event's bytes
     dead_offset: int | None = None
 
     @property
     def rank(self) -> int:
-        """Among facts with as many attempts the highest decides."""
+        """Among facts with the same number of attempts the highest rank decides."""
         at_ms = self.at_ms - _SKEW_MS if self.kind == "delivery" else self.at_ms
         return at_ms * 4 + _KINDS[self.kind]
 
     @property
     def last_rank(self) -> int:
-        """The same for `last`: what the attempt itself says goes before what is repeated of it."""
+        """The rank for `last`: the attempt's own record goes before a record that repeats its outcome."""
         return self.rank if self.kind == "attempt" else 0
 
     @property
-    def is_news(self) -> bool:
-        """Whether it makes the delivery a younger one: a retry that comes back from its delay does not."""
+    def is_recent(self) -> bool:
+        """Whether it updates `updated_at_ms`: a retry that returns from its delay does not."""
         return self.kind != "delivery" or self.attempts == 0
 
 
 class DeliverySnapshot(msgspec.Struct, kw_only=True):
-    """A delivery as it stands: a row of the read model, with what decides over later facts."""
+    """The current state of a delivery: a row of the read model, with the ranks that later facts are compared with."""
 
     id: str
     tenant: str
@@ -105,20 +105,20 @@ class DeliverySnapshot(msgspec.Struct, kw_only=True):
     source_offset: int | None
     arrival: int | None
     revision: int
-    #: of the fact that `state` and `reason` come from, with `revision`: the attempts made by then, and its rank
+    #: the number of attempts and the rank of the fact that `state`, `reason` and `revision` come from
     stage: int
     rank: int
-    #: of the fact that the last attempt's fields come from: its number, and its rank; -1: of none
+    #: the number and the rank of the fact that the last attempt's fields come from; -1: there is none
     last_number: int = -1
     last_rank: int = -1
-    #: where the endpoint's partition of deliveries.dead has the delivery last; None: nowhere
+    #: offset of its latest record in the endpoint's partition of deliveries.dead; None: it has none
     dead_offset: int | None = None
 
 
-def begun(fact: DeliveryFact) -> DeliverySnapshot:
-    """The standing of a delivery of which nothing was known."""
+def new_snapshot(fact: DeliveryFact) -> DeliverySnapshot:
+    """The snapshot of a delivery from its first fact."""
     source_partition, source_offset = fact.source or (None, None)
-    made = DeliverySnapshot(
+    snapshot = DeliverySnapshot(
         id=fact.id,
         tenant=fact.tenant,
         mode=fact.mode,
@@ -145,43 +145,43 @@ def begun(fact: DeliveryFact) -> DeliverySnapshot:
         stage=fact.attempts,
         rank=fact.rank,
     )
-    _more(made, fact)
-    return made
+    _merge_details(snapshot, fact)
+    return snapshot
 
 
-def learn(standing: DeliverySnapshot, fact: DeliveryFact) -> bool:
-    """Add a fact; whether something has changed."""
-    changed = _more(standing, fact)
-    mine = (standing.state == "delivered", standing.revision, standing.stage, standing.rank)
-    if (fact.state == "delivered", fact.revision, fact.attempts, fact.rank) > mine:
-        standing.state, standing.reason = fact.state, fact.reason
-        standing.revision, standing.stage, standing.rank = fact.revision, fact.attempts, fact.rank
+def merge(snapshot: DeliverySnapshot, fact: DeliveryFact) -> bool:
+    """Add a fact to a snapshot. True if that changed it."""
+    changed = _merge_details(snapshot, fact)
+    current = (snapshot.state == "delivered", snapshot.revision, snapshot.stage, snapshot.rank)
+    if (fact.state == "delivered", fact.revision, fact.attempts, fact.rank) > current:
+        snapshot.state, snapshot.reason = fact.state, fact.reason
+        snapshot.revision, snapshot.stage, snapshot.rank = fact.revision, fact.attempts, fact.rank
         changed = True
-    if fact.attempts > standing.attempts:
-        standing.attempts = fact.attempts
+    if fact.attempts > snapshot.attempts:
+        snapshot.attempts = fact.attempts
         changed = True
     return changed
 
 
-def _more(standing: DeliverySnapshot, fact: DeliveryFact) -> bool:
-    """What is a maximum of its own: the time, the last attempt, and coordinates that were not known."""
+def _merge_details(snapshot: DeliverySnapshot, fact: DeliveryFact) -> bool:
+    """Merge the parts that have maxima of their own: the time, the last attempt and the coordinates."""
     changed = False
-    if fact.is_news and fact.at_ms > standing.updated_at_ms:
-        standing.updated_at_ms = fact.at_ms
+    if fact.is_recent and fact.at_ms > snapshot.updated_at_ms:
+        snapshot.updated_at_ms = fact.at_ms
         changed = True
-    if fact.source is not None and standing.source_offset is None:
-        standing.source_partition, standing.source_offset = fact.source
+    if fact.source is not None and snapshot.source_offset is None:
+        snapshot.source_partition, snapshot.source_offset = fact.source
         changed = True
-    if fact.arrival is not None and fact.arrival != standing.arrival and fact.is_news:
-        standing.arrival = max(fact.arrival, standing.arrival or 0)
+    if fact.arrival is not None and fact.arrival != snapshot.arrival and fact.is_recent:
+        snapshot.arrival = max(fact.arrival, snapshot.arrival or 0)
         changed = True
-    if fact.dead_offset is not None and (standing.dead_offset is None or fact.dead_offset > standing.dead_offset):
-        standing.dead_offset = fact.dead_offset
+    if fact.dead_offset is not None and (snapshot.dead_offset is None or fact.dead_offset > snapshot.dead_offset):
+        snapshot.dead_offset = fact.dead_offset
         changed = True
     last = fact.last
-    if last is not None and (fact.attempts, fact.last_rank) > (standing.last_number, standing.last_rank):
-        standing.last_number, standing.last_rank = fact.attempts, fact.last_rank
-        standing.status, standing.result, standing.error = last.status, last.result, last.error
-        standing.duration_ms, standing.next_attempt_at_ms = last.duration_ms, last.next_attempt_at_ms
+    if last is not None and (fact.attempts, fact.last_rank) > (snapshot.last_number, snapshot.last_rank):
+        snapshot.last_number, snapshot.last_rank = fact.attempts, fact.last_rank
+        snapshot.status, snapshot.result, snapshot.error = last.status, last.result, last.error
+        snapshot.duration_ms, snapshot.next_attempt_at_ms = last.duration_ms, last.next_attempt_at_ms
         changed = True
     return changed

@@ -1,10 +1,11 @@
-"""The projection role: what Kafka says of deliveries, as rows that can be searched.
+"""The projection role: keeps rows about events and deliveries that can be searched.
 
 Rules of this file
-- Where it has read to is in the database, in the transaction of the rows: each record is counted once, whatever dies.
-  What is committed to Kafka is for those who measure how far behind it is; nobody reads on from there.
-- A database that cannot be used is waited for, and said in `ready`. Nothing is lost meanwhile: Kafka has it.
-- All that is polled within a moment is one transaction: a delivery and its first attempt are one row written once.
+- The offsets are stored in the database, in the transaction of the rows, so each record counts once whatever crashes.
+  The offsets committed to Kafka only report progress; the role never continues from them.
+- While the database is unreachable, the role waits and reports the reason in `ready`. Kafka keeps the records.
+- Records that are polled within a short time are one transaction: a delivery and its first attempt are written as one
+  row, once.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from app.ports.consumer import Record, SeekableConsumer
 from app.ports.metrics import Meter
 from app.ports.readmodel import OffsetAdvance, ProjectionStore
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _POLL_MS = 1000
-#: records of one transaction, and how long they are gathered at most
+#: records of one transaction at most, and seconds during which they are gathered
 _MOST = 4000
 _GATHER_S = 0.1
-#: waits between tries while the database is not there
+#: seconds between tries while the database is unreachable
 _AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _COMMIT_EVERY_S = 1.0
 _PRUNE_EVERY_S = 60.0
 _PRUNED = 500
 _DAY_MS = 86_400_000
-#: as long as the topic keeps them
+#: the retention of the topic
 _AUDIT_MS = 365 * _DAY_MS
-#: how long a revocation waits for a transaction under way
+#: seconds that a revocation waits for a transaction in progress
 _REVOKE_WAIT_S = 3.0
 
 
@@ -70,7 +71,7 @@ class ProjectionRole:
         self._form = RawEventFormat(topics.name(TopicName.EVENTS_RAW), max_event_bytes)
         self._logical = {topics.name(name): name for name in TOPICS}
         self._assigned: set[PartitionId] = set()
-        #: place (of a physical topic) → the offset that is next in the database; one that is not here is not read
+        #: partition (with the topic's full name) → the next offset in the database; without an entry it is not read
         self._next: dict[PartitionId, int] = {}
         self._known = False
         self._writing = asyncio.Lock()
@@ -78,7 +79,7 @@ class ProjectionRole:
         self._committed_s = 0.0
 
     def ready(self) -> str | None:
-        """None when a new attempt would be shown; else why not."""
+        """None if a new attempt would become visible; else the reason why not."""
         if self._trouble is not None:
             return self._trouble
         if not self._known:
@@ -86,7 +87,7 @@ class ProjectionRole:
         return None if self._next.keys() >= self._assigned else "looking up where to read on"
 
     def report(self) -> RoleReport:
-        """For the watchdog. A move is: a record was read or written. Waiting for the database is on purpose."""
+        """Progress for the watchdog: a record was read or written. Waiting for the database is not being stuck."""
         waits_s = self._clock.monotonic() + 2 * _AGAIN_S[-1] if self._trouble else None
         busy = self._writing.locked()
         places = {}
@@ -98,7 +99,7 @@ class ProjectionRole:
         return RoleReport(places, settling=None if self._known or self._trouble else self.ready())
 
     async def run(self) -> None:
-        """Work until cancelled; raises what a restart of the role may repair."""
+        """Work until cancelled. Raises errors that a restart of the role may repair."""
         try:
             await self._patiently(self._store.prepare)
             await self._source.start(self)
@@ -116,13 +117,13 @@ class ProjectionRole:
     # --- partitions -------------------------------------------------------------------------------------------------
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """See `app.ports.consumer.RebalanceListener`. Reading begins when the database has said where."""
+        """See `app.ports.consumer.RebalanceListener`. Reading begins at the database's offset, once it is loaded."""
         self._assigned |= set(places)
         self._known = True
         self._meter.count("rebalances_total", role="projection")
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Forget them; a transaction under way may end, and if it cannot, the database refuses it later."""
+        """Drop the partitions. Waits for a transaction in progress; a later one is refused by the database."""
         self._assigned -= places
         try:
             async with asyncio.timeout(_REVOKE_WAIT_S), self._writing:
@@ -133,11 +134,11 @@ class ProjectionRole:
             self._next.pop(place, None)
 
     async def _find_offsets(self) -> None:
-        """Go where the database says, in those partitions that are not read yet."""
+        """Seek to the database's offsets in assigned partitions that are not read yet."""
         places = self._assigned - self._next.keys()
-        found = await self._patiently(lambda: self._store.offsets([self._named(place) for place in places]))
+        offsets = await self._patiently(lambda: self._store.offsets([self._named(place) for place in places]))
         for place in places & self._assigned:
-            self._next[place] = found[self._named(place)]
+            self._next[place] = offsets[self._named(place)]
             self._source.seek(place, self._next[place])
             self._source.resume(place)
 
@@ -154,17 +155,18 @@ class ProjectionRole:
             try:
                 goes_on = await (self._write(batches) if batches else self._pass_markers())
             except Defect as error:
-                log.error("projection.refused", error=str(error))
+                logger.error("projection.refused", error=str(error))
                 goes_on = await self._one_by_one(batches)
         if not goes_on:
-            log.warning("projection.moved_elsewhere")
+            logger.warning("projection.moved_elsewhere")
             self._forget()
             return
         await self._commit()
 
     async def _pass_markers(self) -> bool:
-        """Move on behind what was read and is no record (markers of transactions): a rebuild waits for the end of the
-        log. False: somebody else has moved one of the partitions.
+        """Advance over transaction markers, which are not records: a rebuild waits for the end of the log.
+
+        Returns False if another process has advanced one of the partitions.
         """
         moved = {
             place: OffsetAdvance(begin, position, 0)
@@ -177,7 +179,7 @@ class ProjectionRole:
         return True
 
     async def _write(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
-        """One transaction; False: somebody else has moved one of the partitions."""
+        """Write one transaction. Returns False if another process has advanced one of the partitions."""
         portion, moved = self._portion(batches)
         if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
             return False
@@ -185,13 +187,13 @@ class ProjectionRole:
         return True
 
     async def _one_by_one(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
-        """Whatever it is that the database does not take, it is in one record: pass over that one."""
+        """Write record by record, and skip the record with the value that the database refuses."""
         for place, records in batches.items():
             for record in records:
                 try:
                     goes_on = await self._write({place: [record]})
                 except Defect as error:
-                    log.error("projection.unreadable", place=place, offset=record.offset, error=str(error))
+                    logger.error("projection.unreadable", place=place, offset=record.offset, error=str(error))
                     self._meter.count("records_unreadable_total", topic="projection")
                     goes_on = await self._pass_over(place, record)
                 if not goes_on:
@@ -209,7 +211,7 @@ class ProjectionRole:
         return written
 
     async def _gather(self) -> dict[PartitionId, list[Record]]:
-        """Records for one transaction: the first ones, and those of the moment after them."""
+        """Records for one transaction: the first ones, and those that follow within a short time."""
         gathered: dict[PartitionId, list[Record]] = {}
         until_s, number, timeout_ms = 0.0, 0, _POLL_MS
         while number < _MOST:
@@ -231,7 +233,7 @@ class ProjectionRole:
         return gathered
 
     async def _follow(self, moves: Mapping[PartitionId, LogMove]) -> None:
-        """Logs have moved: the database, which says where reading goes on, has to go with them."""
+        """Follow logs that have moved: write the offsets where reading continues to the database."""
         for place, move in moves.items():
             if move.kind == "shorter":
                 raise _elsewhere(place, move.position, move.resume)
@@ -264,14 +266,14 @@ class ProjectionRole:
     def _written(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> None:
         self._next |= {place: to.next for place, to in moved.items() if place in self._next}
         if portion.unreadable:
-            log.error("projection.unreadable", records=portion.unreadable)
+            logger.error("projection.unreadable", records=portion.unreadable)
             self._meter.count("records_unreadable_total", portion.unreadable, topic="projection")
         if portion.facts:
             oldest_ms = min(fact.at_ms for fact in portion.facts)
             self._meter.observe("projection_age_seconds", max(0.0, (self._clock.now_ms() - oldest_ms) / 1000))
 
     def _forget(self) -> None:
-        """Read all again from where the database says."""
+        """Reload the offsets of all partitions from the database."""
         self._source.pause(*self._assigned)
         self._next.clear()
 
@@ -279,12 +281,12 @@ class ProjectionRole:
         now_s = self._clock.monotonic()
         if now_s - self._committed_s >= _COMMIT_EVERY_S:
             self._committed_s = now_s
-            # Between two polls everything that was polled is written: what was read beyond it are no records.
+            # Between two polls all polled records are written; the position may be behind further transaction markers.
             reached = {place: max(to, self._source.position(place) or 0) for place, to in self._next.items()}
             await self._source.commit({place: (to, "") for place, to in reached.items()})
 
     async def _prune_loop(self) -> None:
-        """Remove what is too old, a little at a time."""
+        """Remove rows past their retention, in small steps."""
         while True:
             await self._clock.sleep(_PRUNE_EVERY_S)
             removed = _PRUNED
@@ -295,31 +297,31 @@ class ProjectionRole:
                         before_ms, audit_before_ms=min(before_ms, self._clock.now_ms() - _AUDIT_MS), limit=_PRUNED
                     )
                 except Unavailable as error:
-                    log.warning("projection.not_pruned", reason=str(error))
+                    logger.warning("projection.not_pruned", reason=str(error))
                     break
                 await self._clock.sleep(_GATHER_S)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Until the database does it."""
+        """Repeat until the database is reachable."""
         turn = 0
         while True:
             try:
                 done = await work()
             except Unavailable as error:
                 if self._trouble is None:
-                    log.info("projection.waiting", reason=str(error))
+                    logger.info("projection.waiting", reason=str(error))
                 self._trouble = str(error)
                 await self._clock.sleep(_AGAIN_S[min(turn, len(_AGAIN_S) - 1)])
                 turn += 1
             else:
                 if self._trouble is not None:
-                    log.info("projection.goes_on")
+                    logger.info("projection.goes_on")
                 self._trouble = None
                 return done
 
 
 def _elsewhere(place: PartitionId, read_to: int, begin: int) -> Unavailable:
     return Unavailable(
-        f"The read model has read {place[0]}, partition {place[1]}, up to {read_to}, and Kafka begins at "
-        f"{begin} again: it is of another Kafka. `hookstream readmodel rebuild` makes it anew."
+        f"The read model has read {place[0]}, partition {place[1]}, up to {read_to}, but Kafka begins at {begin} "
+        "again: it is of another Kafka. Run `hookstream readmodel rebuild`."
     )

@@ -1,4 +1,4 @@
-"""Build the read model: the role that writes it, and what asks it."""
+"""Build the role that writes the read model, and the store that reads it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from app.roles.projection.role import ProjectionRole
 from app.settings import Settings
 
 _DAY_MS = 86_400_000
-#: retention goes on while counters are compared
+#: milliseconds by which retention may advance during a comparison
 _MARGIN_MS = 3_600_000
 
 
 def database_of(settings: Settings, status: Dependency | None = None) -> Database:
-    """The database that the settings name; nobody has connected to it yet."""
+    """The database of the settings, not connected yet."""
     url = settings.database_url.reveal() if settings.database_url else None
     return Database(url, settings.data_dir, status=status)
 
 
 def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadStore:
-    """What asks the read model; `close` it."""
+    """A store that reads the read model. The caller closes it."""
     return SqlReadStore(database_of(settings, status))
 
 
@@ -47,7 +47,7 @@ def projection_role(
     meter: Meter,
     status: Dependency | None = None,
 ) -> ProjectionRole:
-    """A fresh role."""
+    """A new projection role."""
     source = KafkaGroupConsumer(
         bootstrap,
         group=group,
@@ -70,44 +70,44 @@ def projection_role(
 
 
 class ReadModelLag(NamedTuple):
-    """How far the read model has a partition."""
+    """How far the read model has read a partition."""
 
     topic: str
     partition: int
-    #: the first offset that Kafka has, the one that is read next, and the one that the next record gets
+    #: the first offset in Kafka, the next offset to read, and the offset of the next record
     begin: int
     next: int
     end: int
 
     @property
     def behind(self) -> int:
-        """Records that are not in it yet."""
+        """The number of records that have not been read yet."""
         return max(0, self.end - max(self.next, self.begin))
 
 
 async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[ReadModelLag]:
-    """Of each partition, now. Raises `Unavailable`."""
-    known = await store.read_to()
+    """The lag of each partition. Raises `Unavailable`."""
+    offsets = await store.read_to()
     reader = KafkaHistoryReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
-    found = []
+    lags = []
     try:
         for logical in TOPICS:
             numbers = range(next(spec.partitions for spec in topics.specs if spec.logical == logical))
             oldest = await reader.oldest(topics.name(logical), numbers)
             ends = await reader.ends(topics.name(logical), numbers)
-            found += [
-                ReadModelLag(logical, number, oldest[number].offset, known.get((logical, number), 0), ends[number])
+            lags += [
+                ReadModelLag(logical, number, oldest[number].offset, offsets.get((logical, number), 0), ends[number])
                 for number in numbers
             ]
     finally:
         await reader.close()
-    return found
+    return lags
 
 
 async def count_again(settings: Settings, *, repair: bool, on_progress: Callable[[int, int], None]) -> ReadModelCheck:
-    """Compare the counters with the rows of what is kept; see `check_counts`. Raises `Unavailable`."""
+    """Compare the hourly counts with the stored rows; see `check_counts`. Raises `Unavailable`."""
     database = database_of(settings)
-    kept_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)
+    retained_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)
     try:
         there, ours = await revision(database)
         if there != ours:
@@ -115,7 +115,7 @@ async def count_again(settings: Settings, *, repair: bool, on_progress: Callable
                 f"The read model has the schema {there}, this program {ours}: run `hookstream readmodel upgrade`."
             )
         return await check_counts(
-            database, not_before_ms=max(0, kept_from_ms) + _MARGIN_MS, repair=repair, on_progress=on_progress
+            database, not_before_ms=max(0, retained_from_ms) + _MARGIN_MS, repair=repair, on_progress=on_progress
         )
     finally:
         await database.close()

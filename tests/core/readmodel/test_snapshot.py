@@ -11,8 +11,8 @@ from app.core.readmodel.snapshot import (
     FactSource,
     LastOutcome,
     SnapshotState,
-    begun,
-    learn,
+    merge,
+    new_snapshot,
 )
 
 NOW = 1_700_000_000_000
@@ -53,9 +53,9 @@ def fact(
 
 
 def told(*facts: DeliveryFact) -> DeliverySnapshot:
-    standing = begun(facts[0])
+    standing = new_snapshot(facts[0])
     for each in facts[1:]:
-        learn(standing, each)
+        merge(standing, each)
     return standing
 
 
