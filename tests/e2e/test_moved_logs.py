@@ -98,7 +98,8 @@ async def test_a_log_that_has_lost_its_beginning_is_read_on_and_that_is_said(
         await running.start()
         await until(running, lambda told: 'logs_moved_total{kind="beginning_lost",role="fanout"} 1.0' in told)
         await delivered(running, box, "a", "b")
-        (warning,) = await warnings(running)
+        # the projection reads the topic, too, and may have a warning of its own
+        (warning,) = [each for each in await warnings(running) if each.startswith("fanout: ")]
         assert warning.startswith(f"fanout: {prefix}events.raw, partition 0 begins at 3, behind the committed offset 1")
         await running.until_ready()
         assert await running.stop() == 0
