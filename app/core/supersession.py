@@ -25,7 +25,7 @@ from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery, DeliveryRevision
 
 #: milliseconds until a revision is removed: longer than any wait in the ladder (records/delivery.py) or for an endpoint
-#: (roles/dispatch/waiting.py)
+#: (roles/dispatch/wait_limits.py)
 RETENTION_MS = 16 * 86_400_000
 #: revisions in the registry at most: they are in the memory of every process
 MAX_REVISIONS = 50_000

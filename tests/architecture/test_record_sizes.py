@@ -40,10 +40,9 @@ from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
 from app.profiles.policy import DisableRule
 from app.roles.committer import Committer
-from app.roles.dispatch.attempts import sent
-from app.roles.dispatch.lines import Lines
+from app.roles.dispatch.ordered_deliveries import OrderedDeliveries
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
-from app.roles.dispatch.verdict import Verdict
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
 from app.roles.fanout import reset_detection
 from app.roles.fanout.plan import BatchPlanner
 from app.roles.fanout.rules import FanoutRules
@@ -105,7 +104,7 @@ class CheckedLog:
 def settler(log: CheckedLog) -> Settler:
     clock = FakeClock()
     commits = Committer(MemoryGroup(MemoryLog(clock), [], clock).member(), clock)
-    return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits, Lines())
+    return Settler(cast(Any, log), TOPICS, clock, PrometheusMeter(), lambda error: None, commits, OrderedDeliveries())
 
 
 def work_of(delivery: Delivery) -> OpenDelivery:
@@ -116,14 +115,12 @@ def work_of(delivery: Delivery) -> OpenDelivery:
 @given(DELIVERIES, OUTCOMES, VERDICTS, st.text(max_size=3) | long_text(300_000, WORST | HALF))
 def test_what_dispatch_writes(delivery: Delivery, outcome: HttpOutcome, verdict: Verdict, words: str) -> None:
     log = CheckedLog()
-    settle = settler(log)
-    attempt = sent(delivery, ENDPOINT, outcome, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
-    settle.delivered(work_of(delivery), ENDPOINT, attempt)
-    settle.retry(work_of(delivery), ENDPOINT, attempt, NOW_MS + 10**7)
-    settle.defer(work_of(delivery), NOW_MS, "lane_full")
-    settle.dead(work_of(delivery), ENDPOINT, attempt)
-    settle.ended(work_of(delivery), ENDPOINT, "dead", "unrepresentable", words)
-    settle.ended(work_of(delivery), ENDPOINT, "dead", "paused", words)
+    writer = settler(log)
+    for each in (verdict, Delivered(), RetryAt(NOW_MS + 10**7), Dead("exhausted")):
+        writer.settle(work_of(delivery), ENDPOINT, outcome, each, started_ms=NOW_MS, ended_ms=NOW_MS)
+    writer.defer(work_of(delivery), NOW_MS, "lane_full")
+    writer.end(work_of(delivery), ENDPOINT, "dead", "unrepresentable", words)
+    writer.end(work_of(delivery), ENDPOINT, "dead", "paused", words)
     assert {
         TopicName.ATTEMPTS,
         TopicName.DELIVERIES_DEAD,

@@ -22,12 +22,12 @@ def reply(status: int) -> HttpReply:
 
 def reasons_in_the_code() -> set[str]:
     """The words with which dispatch ends a delivery without a request, read off its source."""
-    found = set()
+    reasons = set()
     for path in (APP / "roles" / "dispatch").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        found |= set(re.findall(r'\.ended\(work, \w+, "\w+", "(\w+)"', text))
-        found |= set(re.findall(r'reason = "(\w+)" if', text)) | set(re.findall(r'else "(unreadable)"', text))
-    return found
+        reasons |= set(re.findall(r'\.end\(work, \w+, "\w+", "(\w+)"', text))
+        reasons |= set(re.findall(r'reason = "(\w+)" if', text)) | set(re.findall(r'else "(unreadable)"', text))
+    return reasons
 
 
 def test_every_status_and_every_refusal_has_a_hint_and_failures_say_what_to_do() -> None:

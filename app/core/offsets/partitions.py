@@ -64,7 +64,7 @@ class OpenPartition:
         self.number = place[1]
         self.active = True
         self.ours = True
-        #: whether ordered deliveries wait until everything below `end` was read (roles/dispatch/lines.py)
+        #: whether ordered deliveries wait until everything below `end` was read (roles/dispatch/ordered_deliveries.py)
         self.catching_up = False
         #: the offset after the last record at the assignment
         self.end = 0

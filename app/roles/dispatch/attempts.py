@@ -1,10 +1,12 @@
-"""One attempt as one value: the record of `attempts`, the log line and the read model's row are this and nothing else.
+"""Attempts as records of the topic `attempts`, from which the read model's rows are derived.
 
-A delivery that ends without a request (endpoint removed, disabled, paused, data that the profile cannot carry) has one
-too, with `attempt` 0 or the number that it would have had, and no status.
+A delivery that ends without a request (endpoint removed, disabled or paused, or data that the profile cannot carry) has
+one, too. It has no status, and its number is that of the last attempt, 0 if there was none.
 """
 
 from __future__ import annotations
+
+from typing import assert_never
 
 import msgspec
 
@@ -14,13 +16,14 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply
 from app.core.model.timestamps import iso
 from app.core.records.attempt import BODY_LIMIT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
-from app.roles.dispatch.compressed import inflated
+from app.roles.dispatch.body_decompression import decompress
 from app.roles.dispatch.schedule import retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
 
+#: of a response's body, in bytes of JSON
 BODY_BUDGET = 6144
-#: of its headers, in bytes of JSON: all, the value of one, the name of one; and how many
-HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, HEADERS_KEPT = 8192, 4096, 256, 100
+#: of its headers, in bytes of JSON: all, one value, one name; and how many headers
+HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, MAX_HEADERS = 8192, 4096, 256, 100
 #: of a sentence that may quote the receiver, or the event's data, in bytes of JSON
 ERROR_BUDGET = 1024
 
@@ -28,7 +31,7 @@ ERROR_BUDGET = 1024
 def sent(
     delivery: Delivery, endpoint: Endpoint, outcome: HttpOutcome, verdict: Verdict, *, started_ms: int, ended_ms: int
 ) -> Attempt:
-    """The record of an attempt for which a request was made."""
+    """The attempt of a delivery for which a request was made."""
     reply = outcome if isinstance(outcome, HttpReply) else None
     state, next_at, reason = _ending(verdict)
     headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
@@ -74,7 +77,7 @@ def sent(
 def unsent(
     delivery: Delivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str, now_ms: int
 ) -> Attempt:
-    """The record of a delivery that ended without a request; its number is that of the last attempt made."""
+    """The attempt of a delivery that ended without a request; its number is that of the last request."""
     words = clip(error, ERROR_BUDGET)
     return Attempt(
         delivery_id=delivery.id,
@@ -106,13 +109,14 @@ def unsent(
 
 
 def superseded(attempt: Attempt) -> Attempt:
-    """The record of a failed attempt whose successor in its line was let go: nothing follows it."""
+    """A failed attempt of an ordered delivery whose successor is released already: no retry follows."""
     return msgspec.structs.replace(attempt, state="cancelled", reason=SUPERSEDED, next_attempt_at=None)
 
 
 def reassigned(attempt: Attempt) -> Attempt:
-    """The record of an attempt beside which another copy of the delivery goes on, such as that of the partition's new
-    owner: it is attempted again, under the same number, and that decides what follows.
+    """A failed attempt beside which another copy of the delivery goes on, such as that of the partition's new owner.
+
+    The delivery is attempted again under the same number, and that attempt decides what follows.
     """
     return msgspec.structs.replace(attempt, state="retrying", reason=REASSIGNED, next_attempt_at=None)
 
@@ -132,6 +136,8 @@ def _ending(verdict: Verdict) -> tuple[AttemptState, str | None, str | None]:
             return "retrying", iso(due), None
         case Dead(reason=why):
             return "dead", None, why
+        case _:
+            assert_never(verdict)
 
 
 def _in_words(outcome: HttpOutcome) -> str:
@@ -141,19 +147,19 @@ def _in_words(outcome: HttpOutcome) -> str:
 def _response(
     reply: HttpReply, state: AttemptState, ended_ms: int
 ) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]:
-    """Headers and body of a response as an attempt keeps them, what of them was cut, and what is odd about them."""
+    """Headers and body for the attempt, which of them were cut, and remarks about the response."""
     cut: list[Cut] = []
     headers = None
     remarks = list(reply.remarks)
     if state != "delivered":
         headers, shortened = clip_headers(
-            reply.headers, entries=HEADERS_KEPT, name=NAME_BUDGET, value=VALUE_BUDGET, total=HEADERS_BUDGET
+            reply.headers, entries=MAX_HEADERS, name=NAME_BUDGET, value=VALUE_BUDGET, total=HEADERS_BUDGET
         )
         if shortened:
             cut.append("headers")
-        asked = reply.header("retry-after")
-        if asked is not None and retry_after_s(asked, ended_ms) is None:
-            remarks.append(f"its Retry-After was not understood: {_quoted(asked)}")
+        retry_after = reply.header("retry-after")
+        if retry_after is not None and retry_after_s(retry_after, ended_ms) is None:
+            remarks.append(f"its Retry-After was not understood: {_quoted(retry_after)}")
     body, remark = _readable(reply)
     if remark is not None:
         remarks.append(remark)
@@ -165,16 +171,16 @@ def _response(
 
 
 def _readable(reply: HttpReply) -> tuple[bytes, str | None]:
-    """The body as it can be read, and why it cannot; we ask for no compression, and some compress all the same."""
+    """The decompressed body, or the remark that it cannot be decompressed."""
     encoding = reply.header("content-encoding")
     if not reply.body or encoding is None or encoding.strip().lower() in ("", "identity"):
         return reply.body, None
-    body = inflated(reply.body, encoding, BODY_LIMIT + 1)
+    body = decompress(reply.body, encoding, BODY_LIMIT + 1)
     if body is None:
         return b"", f"its body is compressed ({_quoted(encoding)}) and not shown"
     return body, None
 
 
 def _quoted(text: str) -> str:
-    """A header's value on one line, in quotes, and not long."""
+    """A header's value in quotes, on one line, clipped."""
     return repr("".join(each if each.isprintable() else " " for each in text[:60]))

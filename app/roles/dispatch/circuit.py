@@ -46,8 +46,8 @@ _REACHES_MS = tuple(round(seconds * 1000) for _, seconds in reversed(RUNGS) if s
 _SILENT = frozenset(("timeout", "refused", "reset", "tls", "dns", "connect", "protocol"))
 
 
-def heard(outcome: HttpOutcome) -> bool | None:
-    """Whether a receiver has said anything: False for silence; None where the outcome is no word about the receiver."""
+def was_answered(outcome: HttpOutcome) -> bool | None:
+    """Whether the receiver answered; None when the outcome says nothing about it."""
     if isinstance(outcome, HttpReply) or outcome.kind == "blocked_address":  # the egress guard answers at once
         return True
     return False if outcome.kind in _SILENT else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.roles.dispatch.lines import is_ordered
+from app.roles.dispatch.ordered_deliveries import is_ordered
 
 
 def is_prompt(delivery: Delivery, endpoint: Endpoint) -> bool:

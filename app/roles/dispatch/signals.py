@@ -1,10 +1,10 @@
-"""The records of endpoints.signals: which outcomes of attempts tell something about an endpoint's health.
+"""The records of endpoints.signals: which outcomes of attempts are signalled to health.
 
 Rules of this file
-- A success is a signal when the last thing told of the endpoint is not a success. After a restart or an assignment of
-  its partition that is unknown, so the first success is told once.
-- A failure is a signal. While an endpoint goes on failing, ten in a minute say all that a rule in days needs; a rule
-  that counts failures needs every one.
+- A success is signalled when the endpoint's last signal was not a success. After a restart, or an assignment of its
+  partition, that is unknown, so the first success is signalled.
+- A failure is signalled. While an endpoint goes on failing, ten a minute suffice for a rule in days; a rule that counts
+  failures needs every one.
 - A delivery that dies is always a signal, and so is each change of an endpoint's circuit.
 """
 
@@ -27,8 +27,9 @@ _PER_WINDOW = 10
 _WINDOW_S = 60.0
 
 
-class _Told(NamedTuple):
+class _Window(NamedTuple):
     since_s: float
+    #: failures signalled in it
     number: int
 
 
@@ -36,25 +37,25 @@ class _Memory:
     __slots__ = ("failing", "well")
 
     def __init__(self) -> None:
-        #: endpoints of which a success was told last
+        #: endpoints whose last signal was a success
         self.well: set[str] = set()
-        #: endpoints of which a failure was told last: how many in the present window
-        self.failing: dict[str, _Told] = {}
+        #: endpoints whose last signal was a failure
+        self.failing: dict[str, _Window] = {}
 
 
 class SignalFilter:
-    """What one dispatch worker has told of the endpoints in its partitions. A success costs one look into a set."""
+    """What one dispatch worker has signalled about the endpoints of its partitions."""
 
     def __init__(self) -> None:
         self._memories: dict[int, _Memory] = {}
 
     def forget(self, partitions: Collection[int]) -> None:
-        """These were assigned: somebody else may have told something of their endpoints."""
+        """Partitions were assigned: another worker may have sent signals about their endpoints."""
         for number in partitions:
             self._memories.pop(number, None)
 
     def success(self, partition: int, endpoint_id: str) -> bool:
-        """Whether a success is to be told."""
+        """Whether to signal a success."""
         memory = self._memories.get(partition)
         if memory is None:
             memory = self._memories[partition] = _Memory()
@@ -65,15 +66,15 @@ class SignalFilter:
         return True
 
     def failure(self, partition: int, endpoint_id: str, now_s: float, *, always: bool) -> bool:
-        """Whether a failure is to be told; `always`: each one counts."""
+        """Whether to signal a failure; `always`: a rule counts each one."""
         memory = self._memories.setdefault(partition, _Memory())
         memory.well.discard(endpoint_id)
-        told = memory.failing.get(endpoint_id)
-        if told is None or now_s - told.since_s >= _WINDOW_S:
-            told = _Told(now_s, 0)
-        if told.number >= _PER_WINDOW and not always:
+        window = memory.failing.get(endpoint_id)
+        if window is None or now_s - window.since_s >= _WINDOW_S:
+            window = _Window(now_s, 0)
+        if window.number >= _PER_WINDOW and not always:
             return False
-        memory.failing[endpoint_id] = _Told(told.since_s, told.number + 1)
+        memory.failing[endpoint_id] = _Window(window.since_s, window.number + 1)
         return True
 
 
@@ -81,37 +82,37 @@ _encoder = msgspec.json.Encoder()
 
 
 class SignalEncoder:
-    """The signals of one worker."""
+    """Encodes the signals of one worker; None for outcomes that are not signalled."""
 
     def __init__(self) -> None:
-        self._teller = SignalFilter()
+        self._filter = SignalFilter()
 
     def forget(self, places: Iterable[PartitionId]) -> None:
-        """What was told of these is no longer known."""
-        self._teller.forget({number for _, number in places})
+        """See `SignalFilter.forget`."""
+        self._filter.forget({number for _, number in places})
 
     def delivered(self, partition: int, endpoint: Endpoint, attempt: Attempt) -> bytes | None:
-        """An attempt has succeeded."""
-        if not self._teller.success(partition, endpoint.id):
+        """An attempt succeeded."""
+        if not self._filter.success(partition, endpoint.id):
             return None
         return _encoder.encode(HealthSignal(outcome="ok", epoch=endpoint.epoch, delivery_id=attempt.delivery_id))
 
     def failed(self, partition: int, endpoint: Endpoint, attempt: Attempt, now_s: float) -> bytes | None:
-        """An attempt has failed; `now_s` is of a monotonic clock."""
+        """An attempt failed; `now_s` is monotonic."""
         dead = attempt.state == "dead"
-        if attempt.result == NOT_SENT:  # the endpoint was not asked
+        if attempt.result == NOT_SENT:  # there was no request
             return self.unsent(endpoint, attempt) if dead else None
         always = dead or bool(effective(profile_of(endpoint.profile).disable, endpoint).consecutive_failures)
-        if not self._teller.failure(partition, endpoint.id, now_s, always=always):
+        if not self._filter.failure(partition, endpoint.id, now_s, always=always):
             return None
         return _signal("failed", endpoint, attempt)
 
     def circuit(self, endpoint: Endpoint, circuit: OpenCircuit | None) -> bytes:
-        """The endpoint's circuit has opened (again), or it has closed."""
+        """The endpoint's circuit has opened, or its probe failed, or it has closed (None)."""
         return _encoder.encode(HealthSignal(outcome="circuit", epoch=endpoint.epoch, circuit=circuit))
 
     def unsent(self, endpoint: Endpoint, attempt: Attempt) -> bytes:
-        """A delivery has died without a request."""
+        """A delivery died without a request."""
         return _signal("unsent", endpoint, attempt)
 
 

@@ -1,8 +1,8 @@
-"""What the outcome of an attempt means; the dispatch role obeys.
+"""The verdict on an attempt: what its outcome means.
 
 2xx                      Delivered
 anything else            RetryAt(due), or Dead(reason) when the schedule is exhausted
-410 (where the profile says so)   Gone: dead at once, and the endpoint asks not to be called again
+410, where the profile says so   Dead(gone), and health disables the endpoint
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
-    """The receiver has it: the delivery is over."""
+    """The receiver accepted it: the delivery has ended."""
 
 
 class RetryAt(msgspec.Struct, frozen=True, tag="retry"):
-    """Try again, not before `due_at_ms`."""
+    """Retry, not before `due_at_ms`."""
 
     due_at_ms: int
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from app.core.topics import names
 from app.core.topics.names import RUNGS
 from app.roles.delay.ladder import Ladder, MoveDown
-from app.roles.dispatch import schedule, waiting
+from app.roles.dispatch import schedule, wait_limits
 from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 
 RUNG_MS = {name: 0 if name == RUNGS[0][0] else round(seconds * 1000) for name, seconds in RUNGS}
@@ -52,7 +52,7 @@ class Backlog:
         self._arrivals = arrivals
         self._rate = rate
         self._schedule_s = schedule_s
-        self._limit_ms = waiting.limit_ms(schedule_s, scale=1.0, least_ms=least_ms)
+        self._limit_ms = wait_limits.wait_limit_ms(schedule_s, scale=1.0, least_ms=least_ms)
         self._lanes: Lanes[Waiting] = Lanes(LaneLimits())
         self._ladder: Ladder[Waiting] = Ladder(capacity=20_000, capacity_bytes=2**40)
         self._flying: list[tuple[int, int, Waiting, int | None]] = []
@@ -128,7 +128,7 @@ class Backlog:
 
     def _defer(self, item: Waiting, full: LaneFull) -> None:
         item.since_ms = item.since_ms or max(1, self._now_ms)
-        due_ms = waiting.due_ms(full.until_ms, item.since_ms, self._limit_ms, self._now_ms)
+        due_ms = wait_limits.next_look_ms(full.until_ms, item.since_ms, self._limit_ms, self._now_ms)
         if due_ms is None:
             self.overloaded += 1
             self._end(item)

@@ -12,7 +12,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import HttpReply, HttpTiming
 from app.core.records.attempt import BODY_LIMIT, Attempt
 from app.roles.dispatch.attempts import sent
-from app.roles.dispatch.compressed import inflated
+from app.roles.dispatch.body_decompression import decompress
 from app.roles.dispatch.verdict import Delivered, RetryAt
 
 NOW_MS = 1_800_000_000_000
@@ -61,7 +61,7 @@ def test_a_body_that_cannot_be_inflated_is_not_shown(encoding: str, body: bytes)
 def test_a_bomb_is_inflated_no_further_than_is_shown() -> None:
     bomb = gzip.compress(bytes(60_000_000))
     assert len(bomb) < 65_536
-    assert inflated(bomb, "gzip", 1000) == bytes(1000)
+    assert decompress(bomb, "gzip", 1000) == bytes(1000)
     record = attempt(body=bomb, content_encoding="gzip")
     assert record.cut == ("body",) and 0 < len(record.response_body or "") <= BODY_LIMIT
 

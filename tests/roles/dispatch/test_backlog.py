@@ -6,7 +6,7 @@ from math import log2
 
 import pytest
 
-from app.roles.dispatch import waiting
+from app.roles.dispatch import wait_limits
 from tests.roles.dispatch.backlog import HOUR_MS, Backlog, answers, every, hangs
 
 DAY_MS = 24 * HOUR_MS
@@ -80,9 +80,9 @@ def test_nothing_waits_longer_than_its_limit() -> None:
 
 
 def test_the_limit_is_the_length_of_the_schedule_at_least_a_day_and_the_last_moment_is_used() -> None:
-    assert waiting.limit_ms((0, 5), scale=1, least_ms=DAY_MS) == DAY_MS
-    assert waiting.limit_ms((0, 2 * 86_400), scale=1, least_ms=DAY_MS) == 2 * DAY_MS
-    assert waiting.limit_ms([7 * 86_400] * 100, scale=1, least_ms=DAY_MS) == waiting.MOST_MS
-    assert waiting.due_ms(500, since_ms=100, limit=1000, now_ms=200) == 500
-    assert waiting.due_ms(5000, since_ms=100, limit=1000, now_ms=200) == 1100
-    assert waiting.due_ms(5000, since_ms=100, limit=1000, now_ms=1100) is None
+    assert wait_limits.wait_limit_ms((0, 5), scale=1, least_ms=DAY_MS) == DAY_MS
+    assert wait_limits.wait_limit_ms((0, 2 * 86_400), scale=1, least_ms=DAY_MS) == 2 * DAY_MS
+    assert wait_limits.wait_limit_ms([7 * 86_400] * 100, scale=1, least_ms=DAY_MS) == wait_limits.MAX_WAIT_MS
+    assert wait_limits.next_look_ms(500, since_ms=100, limit_ms=1000, now_ms=200) == 500
+    assert wait_limits.next_look_ms(5000, since_ms=100, limit_ms=1000, now_ms=200) == 1100
+    assert wait_limits.next_look_ms(5000, since_ms=100, limit_ms=1000, now_ms=1100) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.core.model.http_exchange import HttpFailure, HttpReply, HttpTiming
 from app.core.topics.names import RUNGS
-from app.roles.dispatch.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, heard
+from app.roles.dispatch.circuit import GAP_MS, LAST_PROBE_MS, MAX_PASSES, was_answered
 from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
 
 SERIAL = count()
@@ -218,7 +218,7 @@ def test_a_rate_limit_holds_for_probes_too() -> None:
     ],
 )
 def test_what_counts_as_silence(outcome: HttpReply | HttpFailure, word: bool) -> None:
-    assert heard(outcome) is word
+    assert was_answered(outcome) is word
 
 
 @given(st.lists(st.sampled_from(["offer", "ask", "take", "ok", "silent", "silent", "unsent", "sweep"]), max_size=200))

@@ -10,27 +10,27 @@ from app.roles.dispatch.signals import SignalFilter
 
 
 def test_of_many_successes_the_first_is_told_and_the_first_after_a_failure() -> None:
-    teller = SignalFilter()
-    assert [teller.success(0, "a") for _ in range(3)] == [True, False, False]
-    assert teller.success(0, "b")
-    assert teller.failure(0, "a", 1.0, always=False)
-    assert [teller.success(0, "a") for _ in range(3)] == [True, False, False]
-    assert not teller.success(0, "b")
+    signal_filter = SignalFilter()
+    assert [signal_filter.success(0, "a") for _ in range(3)] == [True, False, False]
+    assert signal_filter.success(0, "b")
+    assert signal_filter.failure(0, "a", 1.0, always=False)
+    assert [signal_filter.success(0, "a") for _ in range(3)] == [True, False, False]
+    assert not signal_filter.success(0, "b")
 
 
 def test_ten_failures_a_minute_are_told_unless_each_one_counts() -> None:
-    teller = SignalFilter()
-    assert sum(teller.failure(0, "a", second, always=False) for second in range(60)) == 10
-    assert teller.failure(0, "a", 60, always=False)
-    assert all(teller.failure(0, "a", 60, always=True) for _ in range(100))
+    signal_filter = SignalFilter()
+    assert sum(signal_filter.failure(0, "a", second, always=False) for second in range(60)) == 10
+    assert signal_filter.failure(0, "a", 60, always=False)
+    assert all(signal_filter.failure(0, "a", 60, always=True) for _ in range(100))
 
 
 def test_what_was_told_of_an_assigned_partition_is_not_known_any_more() -> None:
-    teller = SignalFilter()
-    teller.success(0, "a")
-    teller.success(1, "b")
-    teller.forget({0})
-    assert teller.success(0, "a") and not teller.success(1, "b")
+    signal_filter = SignalFilter()
+    signal_filter.success(0, "a")
+    signal_filter.success(1, "b")
+    signal_filter.forget({0})
+    assert signal_filter.success(0, "a") and not signal_filter.success(1, "b")
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"[" * 5000, b'{"outcome":"?","epoch":1,"delivery_id":"d"}'])

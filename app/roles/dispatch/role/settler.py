@@ -1,10 +1,11 @@
-"""Write what a verdict orders: attempt record, retry, dead letter; the offset is finished when all are acknowledged."""
+"""Write what a verdict demands: attempt, retry, dead letter. The offset is finished when all are acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Literal, assert_never
 
 import msgspec
 import structlog
@@ -12,9 +13,11 @@ import structlog
 from app.core.errors import HookstreamError
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, OpenCircuit
+from app.core.model.http_exchange import HttpOutcome
 from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import SUPERSEDED, Attempt, AttemptState
+from app.core.records.headers import RecordHeader
 from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.topics.declarations import Topics
 from app.core.topics.names import RUNGS, TopicName, rung_for
@@ -22,19 +25,20 @@ from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
 from app.roles.committer import Committer
-from app.roles.dispatch.attempts import reassigned, superseded, unsent
-from app.roles.dispatch.lines import Lines, is_ordered
+from app.roles.dispatch.attempts import reassigned, sent, superseded, unsent
 from app.roles.dispatch.objectives import is_healthy
-from app.roles.dispatch.role.given_up import GivenUp
+from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, is_ordered
+from app.roles.dispatch.role.dead_letter_log import DeadLetterLog
 from app.roles.dispatch.signals import SignalEncoder
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _encoder = msgspec.json.Encoder()
 
 
 class OpenDelivery:
-    """One delivery in this worker's hands. Compared by identity: lanes need it unique."""
+    """A delivery that this worker has read and not settled. Compared by identity: lanes need it unique."""
 
     __slots__ = ("delivery", "offset", "partition", "settled")
 
@@ -42,8 +46,22 @@ class OpenDelivery:
         self.delivery = delivery
         self.partition = partition
         self.offset = offset
-        #: what it causes is written, or about to be: it is in this worker's hands no more
+        #: its outputs are appended, or about to be
         self.settled = False
+
+
+class _Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the end of a delivery's stay in this worker causes."""
+
+    attempt: Attempt | None = None
+    #: where the delivery goes, how it is written there, and headers beside its own
+    topic: str | None = None
+    onward: Delivery | None = None
+    extra: list[RecordHeader] = []
+    #: what became of it, for the sequencer; only of ordered deliveries
+    settled: SettledAs | None = None
+    #: a record of endpoints.signals
+    signal: bytes | None = None
 
 
 class Settler:
@@ -56,250 +74,269 @@ class Settler:
         clock: Clock,
         meter: Meter,
         on_failure: Callable[[HookstreamError], None],
-        commits: Committer,
-        lines: Lines[OpenDelivery],
+        committer: Committer,
+        ordered: OrderedDeliveries[OpenDelivery],
     ) -> None:
-        self._lines = lines
-        self._sure = commits.sure
-        self._certainty = commits.certainty
-        #: what waits until it is certain whose the partitions are
+        self._ordered = ordered
+        self._sure = committer.sure
+        self._certainty = committer.certainty
+        #: appends that wait until it is certain whose the partitions are
         self._unsure: list[Callable[[], None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._producer = producer
         self._clock = clock
         self._meter = meter
         self._on_failure = on_failure
-        self._telling = SignalEncoder()
-        self.given_up = GivenUp(clock)
-        self._attempts = topics.name(TopicName.ATTEMPTS)
-        self._ordered = topics.name(TopicName.DELIVERIES_ORDERED)
-        self._dead = topics.name(TopicName.DELIVERIES_DEAD)
-        self._signals = topics.name(TopicName.ENDPOINTS_SIGNALS)
-        self._rungs = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
+        self._signals = SignalEncoder()
+        self.dead_letter_log = DeadLetterLog(clock)
+        self._attempts_topic = topics.name(TopicName.ATTEMPTS)
+        self._ordered_topic = topics.name(TopicName.DELIVERIES_ORDERED)
+        self._dead_topic = topics.name(TopicName.DELIVERIES_DEAD)
+        self._signals_topic = topics.name(TopicName.ENDPOINTS_SIGNALS)
+        self._rung_topics = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
 
     def assigned(self, places: Iterable[PartitionId]) -> None:
-        """These are ours from now on: what health was told of their endpoints is no longer known."""
-        self._telling.forget(places)
+        """Partitions were assigned: another worker may have sent signals about their endpoints."""
+        self._signals.forget(places)
 
     async def stop(self) -> None:
-        """What is uncertain now stays undone: the partitions' next owner does it."""
+        """Drop what waits for certainty: the partitions' next owner does it."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
-    def delivered(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
-        """The receiver has it."""
-        self._meter.count("deliveries_total", outcome="delivered")
-        self._count_healthy(endpoint, "delivered")
-        self._write(
-            work, attempt, settled="delivered", signal=self._telling.delivered(work.partition.number, endpoint, attempt)
-        )
+    def settle(
+        self,
+        work: OpenDelivery,
+        endpoint: Endpoint,
+        outcome: HttpOutcome,
+        verdict: Verdict,
+        *,
+        started_ms: int,
+        ended_ms: int,
+    ) -> Literal["delivered", "dead"] | None:
+        """Settle a delivery after a request. Returns how it ended; None when another attempt or copy follows."""
+        attempt = sent(work.delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
+        match verdict:
+            case Delivered():
+                self._deliver(work, endpoint, attempt)
+                return "delivered"
+            case _ if self.is_outdated(work):
+                self._end_outdated(work, attempt)
+                return None
+            case RetryAt(due_at_ms=due_at_ms):
+                self._retry(work, endpoint, attempt, due_at_ms)
+                return None
+            case Dead():
+                self._count_healthy(endpoint, "dead")
+                signal = self._signals.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
+                self._bury(work, attempt, work.delivery.attempts + 1, signal)
+                return "dead"
+            case _ as never:
+                assert_never(never)
 
-    def retry(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
-        """Attempt again at `due_at_ms`."""
-        signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
-        rung = self._rung(due_at_ms)
-        self._meter.count("retry_scheduled_total", rung=rung)
-        attempts = work.delivery.attempts + 1
-        waiting = msgspec.structs.replace(
-            work.delivery, attempts=attempts, due_at_ms=due_at_ms, waiting_since_ms=0, manual=None
-        )
-        self._write(work, attempt, self._rungs[rung], waiting, signal=signal)
+    def is_outdated(self, work: OpenDelivery) -> bool:
+        """See `OrderedDeliveries.is_outdated`."""
+        return is_ordered(work.delivery) and self._ordered.is_outdated(work.delivery)
 
     def defer(self, work: OpenDelivery, due_at_ms: int, reason: str, *, since_ms: int | None = None) -> None:
-        """Put off without an attempt (lane full, rate): nothing is counted against the delivery.
+        """Write the delivery to the delay ladder without an attempt (lane full, rate limit).
 
         `since_ms`: since when it waits for its endpoint; None: as before.
         """
         self._meter.count("deliveries_deferred_total", reason=reason)
         since_ms = work.delivery.waiting_since_ms if since_ms is None else since_ms
         waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms, waiting_since_ms=since_ms)
-        self._write(work, None, self._rungs[self._rung(due_at_ms)], waiting)
+        self._write(work, _Outputs(topic=self._rung_topics[self._rung(due_at_ms)], onward=waiting))
 
-    def dead(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
-        """The attempt was the last one: put the delivery aside."""
-        self._count_healthy(endpoint, "dead")
-        signal = self._telling.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
-        self._put_aside(work, attempt, work.delivery.attempts + 1, signal)
-
-    def ended(
-        self, work: OpenDelivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str
-    ) -> None:
-        """It ends without a request: dead or cancelled."""
+    def end(self, work: OpenDelivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str) -> None:
+        """End the delivery without a request: dead or cancelled."""
         attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
-        if state == "dead":
-            if endpoint and reason != "paused":
-                self._count_healthy(endpoint, "dead")
-            signal = self._telling.unsent(endpoint, attempt) if endpoint and reason != "paused" else None
-            self._put_aside(work, attempt, work.delivery.attempts, signal)
-        else:
+        if state != "dead":
             self._meter.count("deliveries_total", outcome="cancelled")
-            self._write(work, attempt, settled="cancelled")
+            self._write(work, _Outputs(attempt=attempt, settled="cancelled"))
+            return
+        signal = None
+        if endpoint and reason != "paused":
+            self._count_healthy(endpoint, "dead")
+            signal = self._signals.unsent(endpoint, attempt)
+        self._bury(work, attempt, work.delivery.attempts, signal)
+
+    def supersede(self, work: OpenDelivery) -> None:
+        """End a copy without a trace: a newer revision of the delivery is on its way, or has ended it."""
+        self._meter.count("deliveries_superseded_total")
+        self._write(work, _Outputs())
+
+    def drop_outdated(self, work: OpenDelivery) -> None:
+        """End an outdated delivery without a request."""
+        self._meter.count("ordered_copies_skipped_total")
+        if not self._ordered.has_successor(work.delivery):
+            self._write(work, _Outputs())
+            return
+        attempt = None
+        if work.offset >= work.partition.end:  # not read again after a crash: perhaps nothing says how it ended
+            error = "a later delivery of its ordering key was released before it"
+            attempt = unsent(work.delivery, None, "cancelled", SUPERSEDED, error, self._clock.now_ms())
+        self._write(work, _Outputs(attempt=attempt, settled="cancelled"))
+
+    def signal_circuit(self, partition: OpenPartition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
+        """Signal an endpoint's circuit to health (None: it is closed). A lost signal is repaired by the next one."""
+        if partition.active:
+            group = self._producer.bundle(lambda: None, self._on_failure)
+            signal = self._signals.circuit(endpoint, circuit)
+            group.append(self._signals_topic, key=endpoint.id.encode(), value=signal, partition=partition.number)
+            group.close()
+
+    def _deliver(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
+        self._meter.count("deliveries_total", outcome="delivered")
+        self._count_healthy(endpoint, "delivered")
+        signal = self._signals.delivered(work.partition.number, endpoint, attempt)
+        self._write(work, _Outputs(attempt=attempt, settled="delivered", signal=signal))
+
+    def _retry(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
+        signal = self._signals.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
+        rung = self._rung(due_at_ms)
+        self._meter.count("retry_scheduled_total", rung=rung)
+        waiting = msgspec.structs.replace(
+            work.delivery,
+            attempts=work.delivery.attempts + 1,
+            due_at_ms=due_at_ms,
+            waiting_since_ms=0,
+            manual=None,
+        )
+        self._write(work, _Outputs(attempt=attempt, topic=self._rung_topics[rung], onward=waiting, signal=signal))
+
+    def _end_outdated(self, work: OpenDelivery, attempt: Attempt) -> None:
+        """Record the failed attempt of a delivery that became outdated while its request was in flight."""
+        if self._ordered.has_successor(work.delivery):
+            self._meter.count("ordered_copies_skipped_total")
+            self._write(work, _Outputs(attempt=superseded(attempt), settled="cancelled"))
+        else:
+            self._write(work, _Outputs(attempt=reassigned(attempt)))
+
+    def _bury(self, work: OpenDelivery, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
+        """Write a dead letter, or park the delivery of a paused endpoint."""
+        reason = attempt.reason or "unknown"
+        delivery = work.delivery
+        self._meter.count("deliveries_total", outcome="dead")
+        if reason == "paused" and delivery.arrival is not None and is_ordered(delivery):
+            # The sequencer parks it in its key queue, from which nothing behind it is released.
+            waiting = msgspec.structs.replace(delivery, due_at_ms=0, waiting_since_ms=0, manual=None)
+            extra = comes_back(delivery.arrival)
+            self._write(work, _Outputs(attempt=attempt, topic=self._ordered_topic, onward=waiting, extra=extra))
+            return
+        self._meter.count("dead_letters_total", reason=reason)
+        if reason != "paused":
+            self.dead_letter_log.note(delivery, reason, attempt.result)
+        ended = msgspec.structs.replace(
+            delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, manual=None, released=None
+        )
+        self._write(
+            work,
+            _Outputs(
+                attempt=attempt,
+                topic=self._dead_topic,
+                onward=ended,
+                extra=_death_headers(attempt, reason, self._clock.now_ms()),
+                settled="dead",
+                signal=signal,
+            ),
+        )
 
     def _count_healthy(self, endpoint: Endpoint, outcome: str) -> None:
         if is_healthy(endpoint):
             self._meter.count("healthy_endpoint_deliveries_total", outcome=outcome)
 
-    def _put_aside(self, work: OpenDelivery, attempt: Attempt, attempts: int, signal: bytes | None) -> None:
-        reason = attempt.reason or "unknown"
-        self._meter.count("deliveries_total", outcome="dead")
-        if reason == "paused" and work.delivery.arrival is not None and is_ordered(work.delivery):
-            # Its resume finds it in its line: behind it nothing leaves.
-            waiting = msgspec.structs.replace(work.delivery, due_at_ms=0, waiting_since_ms=0, manual=None)
-            self._write(work, attempt, self._ordered, waiting, comes_back(work.delivery.arrival))
-            return
-        self._meter.count("dead_letters_total", reason=reason)
-        if reason != "paused":  # those wait for their endpoint's resume
-            self.given_up.note(work.delivery, reason, attempt.result)
-        extra = [("reason", reason.encode()), ("last-result", attempt.result.encode())]
-        if attempt.status is not None:
-            extra.append(("last-status", b"%d" % attempt.status))
-        if attempt.error:
-            extra.append(("last-error", attempt.error.encode("utf-8", "replace")))
-        extra.append(("died-at", b"%d" % self._clock.now_ms()))
-        ended = msgspec.structs.replace(
-            work.delivery, attempts=attempts, due_at_ms=0, waiting_since_ms=0, manual=None, released=None
-        )
-        self._write(work, attempt, self._dead, ended, extra, "dead", signal)
-
-    def circuit(self, partition: OpenPartition, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
-        """Tell health of an endpoint's circuit (None: it is closed). Where that is lost, the next change tells."""
-        if partition.active:
-            bundle = self._producer.bundle(lambda: None, self._on_failure)
-            signal = self._telling.circuit(endpoint, circuit)
-            bundle.append(self._signals, key=endpoint.id.encode(), value=signal, partition=partition.number)
-            bundle.close()
-
-    def passed_over(self, work: OpenDelivery) -> None:
-        """A newer revision of the delivery is on its way, or has ended it: this copy leaves no trace."""
-        self._meter.count("deliveries_superseded_total")
-        self._write(work, None)
-
-    def over(self, work: OpenDelivery) -> None:
-        """It ends unsent: a later one of its line is out, or a later attempt of its own."""
-        self._meter.count("ordered_copies_skipped_total")
-        if not self._lines.is_past(work.delivery):
-            self._write(work, None)
-            return
-        attempt = None
-        if work.offset >= work.partition.end:  # not read again after a crash: nobody may have said how it ended
-            error = "a later delivery of its ordering key was let go before it"
-            attempt = unsent(work.delivery, None, "cancelled", SUPERSEDED, error, self._clock.now_ms())
-        self._write(work, attempt, settled="cancelled")
-
-    def outrun(self, work: OpenDelivery, attempt: Attempt) -> None:
-        """It has failed, and meanwhile a later one of its line, or a later attempt of its own, has turned up."""
-        if self._lines.is_past(work.delivery):
-            self._meter.count("ordered_copies_skipped_total")
-            self._write(work, superseded(attempt), settled="cancelled")
-        else:
-            self._write(work, reassigned(attempt))
-
     def _rung(self, due_at_ms: int) -> str:
         return rung_for((due_at_ms - self._clock.now_ms()) / 1000, RUNGS)
 
-    def _write(
-        self,
-        work: OpenDelivery,
-        attempt: Attempt | None,
-        topic: str | None = None,
-        onward: Delivery | None = None,
-        extra: list[tuple[str, bytes]] | None = None,
-        settled: SettledAs | None = None,
-        signal: bytes | None = None,
-    ) -> None:
-        """`settled`: what became of it, for the sequencer, where the delivery is one of an ordered line. `signal`: what
-        health is told.
-
-        Everything that dispatch causes goes through here: at once, or once it is certain whose the partition is.
-        """
+    def _write(self, work: OpenDelivery, outputs: _Outputs) -> None:
+        """Append the outputs at once, or as soon as it is certain that the partition is still ours."""
         work.settled = True
         work.partition.settling += 1
-        append = partial(self._append, work, attempt, topic, onward, extra, settled, signal)
+        append = partial(self._append, work, outputs)
         if self._sure():
             append()
             return
         self._unsure.append(append)
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = asyncio.create_task(self._append_when_certain())
 
-    async def _ask(self) -> None:
+    async def _append_when_certain(self) -> None:
         await self._certainty()
         self._asking = None
         waiting, self._unsure = self._unsure, []
         for append in waiting:
             append()
 
-    def _append(
-        self,
-        work: OpenDelivery,
-        attempt: Attempt | None,
-        topic: str | None,
-        onward: Delivery | None,
-        extra: list[tuple[str, bytes]] | None,
-        settled: SettledAs | None,
-        signal: bytes | None,
-    ) -> None:
-        partition, offset, delivery = work.partition, work.offset, work.delivery
+    def _append(self, work: OpenDelivery, outputs: _Outputs) -> None:
+        partition, offset, delivery, settled = work.partition, work.offset, work.delivery, outputs.settled
         size = len(delivery.body)
         if not partition.ours and settled != "delivered":
-            self._record(partition, delivery, attempt)
+            self._append_reassigned(partition, delivery, outputs.attempt)
             return
 
         def finished() -> None:
             partition.settling -= 1
             partition.finished(offset, size)
 
-        ordered = settled is not None and is_ordered(delivery)
-        self._learn(delivery, onward, settled)
-        then = partial(self._settle, delivery, partition, settled, finished) if settled and ordered else finished
-        bundle = self._producer.bundle(then, self._on_failure)
-        key = delivery.endpoint_id.encode()
-        if attempt is not None:
-            bundle.append(self._attempts, key=key, value=_encoder.encode(attempt), partition=partition.number)
-        if topic is not None and onward is not None:
-            headers = delivery_record.encode(onward)
-            if extra:
-                headers += extra
-            bundle.append(topic, key=key, value=onward.body, headers=headers, partition=partition.number)
-        if signal is not None:
-            bundle.append(self._signals, key=key, value=signal, partition=partition.number)
-        bundle.close()
-
-    def _learn(self, delivery: Delivery, onward: Delivery | None, settled: SettledAs | None) -> None:
+        then = finished
         if is_ordered(delivery):
             if settled is not None:
-                self._lines.ended(delivery)
-            elif onward is not None:
-                self._lines.moved(onward)
+                self._ordered.ended(delivery)
+                then = partial(self._append_settlement, delivery, partition, settled, finished)
+            elif outputs.onward is not None:
+                self._ordered.rescheduled(outputs.onward)
+        group = self._producer.bundle(then, self._on_failure)
+        key, number = delivery.endpoint_id.encode(), partition.number
+        if outputs.attempt is not None:
+            group.append(self._attempts_topic, key=key, value=_encoder.encode(outputs.attempt), partition=number)
+        if outputs.topic is not None and outputs.onward is not None:
+            headers = delivery_record.encode(outputs.onward) + outputs.extra
+            group.append(outputs.topic, key=key, value=outputs.onward.body, headers=headers, partition=number)
+        if outputs.signal is not None:
+            group.append(self._signals_topic, key=key, value=outputs.signal, partition=number)
+        group.close()
 
-    def _settle(
+    def _append_settlement(
         self, delivery: Delivery, partition: OpenPartition, settled: SettledAs, finished: Callable[[], None]
     ) -> None:
-        """Tell the sequencer, once everything else of the delivery is safe: a later one of its line, which is let go
-        then, proves that there is nothing more to be said of this one.
+        """Append the settlement for the sequencer, once everything else about the delivery is acknowledged.
+
+        The sequencer then releases its successor, which proves that nothing more will be written about this delivery.
         """
         assert delivery.arrival is not None and delivery.ordering_key is not None
-        bundle = self._producer.bundle(finished, self._on_failure)
+        group = self._producer.bundle(finished, self._on_failure)
         headers = settlement(delivery.arrival, settled, delivery.ordering_key)
         key = delivery.endpoint_id.encode()
-        bundle.append(self._ordered, key=key, value=None, headers=headers, partition=partition.number)
-        bundle.close()
+        group.append(self._ordered_topic, key=key, value=None, headers=headers, partition=partition.number)
+        group.close()
 
-    def _record(self, partition: OpenPartition, delivery: Delivery, attempt: Attempt | None) -> None:
-        """The partition is somebody else's, who sends it again: a request that was made is told, and nothing follows.
+    def _append_reassigned(self, partition: OpenPartition, delivery: Delivery, attempt: Attempt | None) -> None:
+        """Record a failed request of a partition that has another owner by now, who sends the delivery again.
 
-        A success is settled in full by whoever sees it: it cannot be wrong, and ends the delivery in its line.
+        A success is settled in full by whichever worker sees it: it cannot be wrong, and ends the delivery.
         """
         if attempt is None or not attempt.made_a_request:
             partition.settling -= 1
             return
         self._meter.count("attempts_reassigned_total")
 
-        def told() -> None:
+        def acknowledged() -> None:
             partition.settling -= 1
 
-        bundle = self._producer.bundle(told, self._on_failure)
+        group = self._producer.bundle(acknowledged, self._on_failure)
         value = _encoder.encode(reassigned(attempt))
-        bundle.append(self._attempts, key=delivery.endpoint_id.encode(), value=value, partition=partition.number)
-        bundle.close()
+        group.append(self._attempts_topic, key=delivery.endpoint_id.encode(), value=value, partition=partition.number)
+        group.close()
+
+
+def _death_headers(attempt: Attempt, reason: str, now_ms: int) -> list[RecordHeader]:
+    """The headers of a dead letter beside those of its delivery."""
+    headers: list[RecordHeader] = [("reason", reason.encode()), ("last-result", attempt.result.encode())]
+    if attempt.status is not None:
+        headers.append(("last-status", b"%d" % attempt.status))
+    if attempt.error:
+        headers.append(("last-error", attempt.error.encode("utf-8", "replace")))
+    headers.append(("died-at", b"%d" % now_ms))
+    return headers

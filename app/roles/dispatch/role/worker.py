@@ -1,9 +1,9 @@
-"""The dispatch loop: poll deliveries, offer them to the lanes, commit. `pump` works the lanes off, `sending` sends.
+"""The dispatch role: poll deliveries, offer them to the lanes, commit.
 
 Rules of this folder
 - An offset is finished only by `Settler`, after the acknowledgement of everything that its delivery caused.
 - Polling stops only while too much is open in total; a single endpoint's overflow is deferred instead.
-- After a revocation nothing of the old assignment counts: work carries its `Partition`, which knows.
+- After a revocation nothing of the old assignment counts: each delivery carries its `OpenPartition`, which says so.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
 from app.roles.committer import ConsumerRole
 from app.roles.dispatch.lanes import LaneLimits
-from app.roles.dispatch.lines import Lines
-from app.roles.dispatch.role.in_line import InLine
-from app.roles.dispatch.role.pump import Pump
-from app.roles.dispatch.role.sending import Sending
+from app.roles.dispatch.ordered_deliveries import OrderedDeliveries
+from app.roles.dispatch.role.delivery_sender import DeliverySender
+from app.roles.dispatch.role.lane_workers import LaneWorkers
+from app.roles.dispatch.role.ordered_intake import OrderedIntake
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
-#: deliveries that may be open at once in one worker: what a crash may repeat at most
+#: deliveries that may be open at once in one worker: as many as a crash may repeat
 MAX_OPEN = 10_000
 #: and their values' bytes
 MAX_OPEN_BYTES = 256 * 1024 * 1024
-#: what is read long before it is sent only costs memory and cache misses
+#: records of one poll; reading far ahead of sending only costs memory
 _POLLED = 500
 _FULL_S = 0.005
 _REVOKE_WAIT_S = 3.0
@@ -73,10 +73,10 @@ class DispatchRole(ConsumerRole):
         self._producer = producer
         self._feed = feed
         self._max_record_bytes = topics.max_record_bytes
-        lines: Lines[OpenDelivery] = Lines()
-        self._settler = Settler(producer, topics, clock, meter, self._fail, self._committer, lines)
-        self._in_line = InLine(lines, self._settler, clock)
-        self._sending = Sending(
+        ordered: OrderedDeliveries[OpenDelivery] = OrderedDeliveries()
+        self._settler = Settler(producer, topics, clock, meter, self._fail, self._committer, ordered)
+        self._intake = OrderedIntake(ordered, self._settler, clock)
+        self._sender = DeliverySender(
             sender=sender,
             feed=feed,
             keyring=keyring,
@@ -86,13 +86,12 @@ class DispatchRole(ConsumerRole):
             meter=meter,
             time_scale=time_scale,
             least_wait_ms=least_wait_ms,
-            lines=lines,
-            again=self._admit,
+            readmit=self._admit,
         )
-        self._pump = Pump(
-            sending=self._sending,
-            commits=self._committer,
-            in_line=self._in_line,
+        self._lane_workers = LaneWorkers(
+            sender=self._sender,
+            committer=self._committer,
+            intake=self._intake,
             settler=self._settler,
             clock=clock,
             meter=meter,
@@ -101,7 +100,7 @@ class DispatchRole(ConsumerRole):
         )
 
     def _loops(self) -> Sequence[Coroutine[None, None, None]]:
-        return self._poll_loop(), self._pump.sweep_loop(), self._settler.given_up.run()
+        return self._poll_loop(), self._lane_workers.sweep_loop(), self._settler.dead_letter_log.run()
 
     def _progress(self) -> dict[PartitionId, PartitionProgress]:
         full = self._has_enough()
@@ -110,14 +109,14 @@ class DispatchRole(ConsumerRole):
             waits = full or (partition.watermark is not None and partition.watermark.open)
             # Requests under way may wait for their timeout.
             progress[partition.place] = progress_of(
-                partition, self._source.position(partition.place), self._sending.answered_by_s if waits else None
+                partition, self._source.position(partition.place), self._sender.answered_by_s if waits else None
             )
         return progress
 
     async def _drain(self) -> None:
-        self._pump.clear()
+        self._lane_workers.clear()
         await self._until_settled(self._partitions.places(), self._stop_s)
-        await self._pump.stop()
+        await self._lane_workers.stop()
         await self._settler.stop()
 
     # --- partitions ---------------------------------------------------------------------------------------------
@@ -126,12 +125,12 @@ class DispatchRole(ConsumerRole):
         """See `app.ports.consumer.RebalanceListener`."""
         ends = await self._source.ends(places)
         await super().assigned(places)
-        self._in_line.assigned(self._partitions, ends)
+        self._intake.assigned(self._partitions, ends)
         self._settler.assigned(places)
-        self._pump.assigned(places)
+        self._lane_workers.assigned(places)
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Wait (bounded) for what is in flight, commit, forget the rest: its next owner sends it."""
+        """Wait (bounded) for requests in flight, commit, and drop the rest: the next owner sends it."""
         leaving = self._partitions.of(places)
         in_time = self._committer.sure()
         for partition in leaving:
@@ -140,12 +139,12 @@ class DispatchRole(ConsumerRole):
         if in_time:
             await self._until_settled(places, _REVOKE_WAIT_S)
             for partition in leaving:
-                partition.ours = False  # from now on the commit does not say what is scheduled
+                partition.ours = False  # what is scheduled from now on is not in the commit
             await self._committer.commit()
         self._partitions.remove(places)
 
     async def _until_settled(self, places: set[PartitionId], seconds: float) -> None:
-        """Wait (bounded) until nothing of these is in flight or waits for an acknowledgement that may come."""
+        """Wait (bounded) until nothing of these partitions is in flight or awaits an acknowledgement."""
         deadline = self._clock.monotonic() + seconds
         while self._partitions.busy(places) and not self._has_failed() and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
@@ -160,7 +159,7 @@ class DispatchRole(ConsumerRole):
                 self._catch_up()
             batches = await self._source.poll(timeout_ms=1000, max_records=_POLLED)
             polled_at = self._clock.monotonic()
-            # Told apart before the first wait: the same place may be another assignment afterwards.
+            # Looked up before the first await: afterwards the same partition may be another assignment.
             taken = [(self._partitions.get(place), records) for place, records in batches.items()]
             await self._committer.certainty()
             for partition, records in taken:
@@ -170,12 +169,14 @@ class DispatchRole(ConsumerRole):
             self._catch_up()
 
     def _catch_up(self) -> None:
-        self._pump.catch_up(self._source.position)
-        self._pump.pump()
+        self._lane_workers.catch_up(self._source.position)
+        self._lane_workers.send_ready()
 
     def _has_enough(self) -> bool:
         return (
-            self._pump.saturated() or self._partitions.open >= MAX_OPEN or self._partitions.open_bytes >= MAX_OPEN_BYTES
+            self._lane_workers.saturated()
+            or self._partitions.open >= MAX_OPEN
+            or self._partitions.open_bytes >= MAX_OPEN_BYTES
         )
 
     async def _take_in(self, partition: OpenPartition, records: Sequence[Record], polled_at: float) -> None:
@@ -190,17 +191,17 @@ class DispatchRole(ConsumerRole):
                     raise Defect("it is larger than a delivery can be")
                 delivery, position = delivery_record.decode(record.key, record.value, record.headers)
             except Defect as error:
-                log.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
+                logger.error("dispatch.unreadable", place=partition.place, offset=record.offset, error=str(error))
                 self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES)
                 partition.finished(record.offset, size)
                 continue
             if position > self._feed.position:
                 await self._feed.catch_up(polled_at)  # not up to `position`: the registry may never get there
-            if not self._sending.is_active(delivery.endpoint_id):
-                await self._feed.catch_up(polled_at)  # it may be again, and we the last to hear of it
+            if not self._sender.is_active(delivery.endpoint_id):
+                await self._feed.catch_up(polled_at)  # it may be active again
             if not partition.active:
                 return
-            self._pump.enter(OpenDelivery(delivery, partition, record.offset))
+            self._lane_workers.enter(OpenDelivery(delivery, partition, record.offset))
 
     def _admit(self, work: OpenDelivery) -> None:
-        self._pump.admit(work)
+        self._lane_workers.admit(work)

@@ -1,4 +1,4 @@
-"""Deliveries that are dead, as lines of the log: one for each reason and ten seconds, with a number and an example."""
+"""Log lines about dead deliveries: one for each reason and ten seconds, with a count and an example."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from app.core.model.delivery import Delivery
 from app.core.sampling import Tallied
 from app.ports.clock import Clock
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _EVERY_S = 10.0
 
 
-class GivenUp:
-    """Gathers them; the role runs it beside its work."""
+class DeadLetterLog:
+    """Counts dead deliveries. The role runs it beside its work."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tallied = Tallied()
 
     def note(self, delivery: Delivery, reason: str, result: str) -> None:
-        """A delivery is dead."""
+        """Count a dead delivery."""
         self._tallied.note(
             reason, delivery=delivery.id, endpoint=delivery.endpoint_id, tenant=delivery.tenant, result=result
         )
@@ -37,4 +37,4 @@ class GivenUp:
 
     def _write(self) -> None:
         for reason, count, example in self._tallied.taken():
-            log.info("deliveries.given_up", reason=reason, count=count, example=example)
+            logger.info("deliveries.given_up", reason=reason, count=count, example=example)

@@ -1,4 +1,4 @@
-"""From the lanes to the workers: offer deliveries, hand out what the lanes release, give back what they cannot hold."""
+"""The lanes of a dispatch worker at work: offer deliveries, send what the lanes release, defer what they refuse."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.roles.committer import Committer
-from app.roles.dispatch import waiting
 from app.roles.dispatch.lanes import LaneFull, LaneLimits, Lanes
-from app.roles.dispatch.role.in_line import InLine
-from app.roles.dispatch.role.sending import Sending
+from app.roles.dispatch.role.delivery_sender import DeliverySender
+from app.roles.dispatch.role.ordered_intake import OrderedIntake
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
+from app.roles.dispatch.wait_limits import next_look_ms
 
 _SWEEP_EVERY_S = 1.0
-#: a loop that is late by more than this has no CPU to spare
-_PATIENCE_S = 0.003
+#: an event loop that is later than this has no CPU to spare
+_ON_TIME_S = 0.003
 
 
-class Pump:
-    """The lanes of one dispatch worker, and the tasks that work them off."""
+class LaneWorkers:
+    """The lanes of one dispatch worker, and the tasks that send their deliveries."""
 
     def __init__(
         self,
         *,
-        sending: Sending,
-        commits: Committer,
-        in_line: InLine,
+        sender: DeliverySender,
+        committer: Committer,
+        intake: OrderedIntake,
         settler: Settler,
         clock: Clock,
         meter: Meter,
         limits: LaneLimits,
         on_failure: Callable[[Exception], None],
     ) -> None:
-        self._sending = sending
-        self._commits = commits
-        self._in_line = in_line
-        #: what is to be admitted
+        self._sender = sender
+        self._committer = committer
+        self._intake = intake
+        #: deliveries that wait to be admitted
         self._entering: deque[OpenDelivery] = deque()
         self._admitting = False
         self._settler = settler
@@ -57,15 +57,15 @@ class Pump:
         self._changed: dict[int, set[str]] = {}
 
     def saturated(self) -> bool:
-        """Whether the lanes hold as much as they may."""
+        """Whether the lanes are full."""
         return self._lanes.saturated()
 
     def clear(self) -> None:
-        """Forget what waits: nothing new begins."""
+        """Drop what waits, so that no new request begins."""
         self._lanes.clear()
 
     async def stop(self) -> None:
-        """End what is under way, wherever it is."""
+        """Cancel everything in progress."""
         for timer in (self._alarm, self._widening):
             if timer is not None:
                 timer.cancel()
@@ -74,19 +74,19 @@ class Pump:
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     def enter(self, work: OpenDelivery) -> None:
-        """Admit what has been read, or have it wait in its line."""
-        for each in self._in_line.enter(work):
+        """Admit a delivery that was read, or let it wait for the others of its ordering key."""
+        for each in self._intake.enter(work):
             self.admit(each)
 
     def catch_up(self, position: Callable[[PartitionId], int | None]) -> None:
-        """See `InLine.catch_up`."""
-        for each in self._in_line.catch_up(position):
+        """See `OrderedIntake.catch_up`."""
+        for each in self._intake.catch_up(position):
             self.admit(each)
 
     def admit(self, work: OpenDelivery) -> None:
-        """Into the lane of its endpoint, if it may be sent and there is room; `pump` must follow.
+        """Offer a delivery to its endpoint's lane, if it may be sent; `send_ready` must follow.
 
-        What is settled with that, or was before, leaves its line, and its successor is admitted.
+        If it is settled by that, or was before, the next one of its ordering key is admitted.
         """
         self._entering.append(work)
         if self._admitting:
@@ -103,15 +103,15 @@ class Pump:
 
     def _leave(self, work: OpenDelivery) -> None:
         if work.settled or not work.partition.active:
-            for each in self._in_line.left(work):
+            for each in self._intake.leave(work):
                 self.admit(each)
 
     def _offer(self, work: OpenDelivery) -> None:
-        endpoint = self._sending.sendable(work)
+        endpoint = self._sender.sendable(work)
         if endpoint is None:
             return
         delivery = work.delivery
-        answer = self._lanes.offer(
+        full = self._lanes.offer(
             endpoint.id,
             work,
             self._lane_ms(),
@@ -122,57 +122,57 @@ class Pump:
             again=delivery.waiting_since_ms > 0,
             urgent=delivery.manual is not None,
         )
-        if answer is not None:
-            self._put_off(work, answer, answer.why)
+        if full is not None:
+            self._defer(work, full, full.why)
         if self._lanes.changes:
-            self._circuits(work.partition)
+            self._signal_circuits(work.partition)
 
     def _open_since_ms(self, endpoint: Endpoint) -> float | None:
-        """Since when the registry calls the endpoint's circuit open, as a time of the lanes."""
+        """Since when the endpoint's circuit is open according to the registry, in the lanes' time."""
         if endpoint.circuit is None:
             return None
         return self._lane_ms() - (self._clock.now_ms() - endpoint.circuit.since_ms)
 
-    def _put_off(self, work: OpenDelivery, full: LaneFull, reason: str) -> None:
-        """Defer it, or end it where it has waited for too long."""
+    def _defer(self, work: OpenDelivery, full: LaneFull, reason: str) -> None:
+        """Defer a delivery, or end it if it has waited for too long."""
         if not work.partition.active:
-            return  # its next owner has it
+            return  # the partition's next owner has it
         now_ms = self._clock.now_ms()
         since_ms = min(work.delivery.waiting_since_ms or now_ms, now_ms)
-        due_ms = waiting.due_ms(self._due_ms(full.until_ms), since_ms, self._sending.wait_limit_ms(work), now_ms)
+        due_ms = next_look_ms(self._due_ms(full.until_ms), since_ms, self._sender.wait_limit_ms(work), now_ms)
         if due_ms is None:
-            self._sending.overloaded(work, since_ms)
+            self._sender.end_overloaded(work, since_ms)
         else:
             self._settler.defer(work, due_ms, reason, since_ms=since_ms)
 
-    def _circuits(self, partition: OpenPartition) -> None:
-        """Tell of the circuits that have changed: those of endpoints in one partition."""
+    def _signal_circuits(self, partition: OpenPartition) -> None:
+        """Signal the circuits that have changed: those of endpoints in one partition."""
         for change in self._lanes.changes:
             self._meter.count("circuit_transitions_total", to=change.to)
             self._changed.setdefault(partition.number, set()).add(change.endpoint_id)
-            endpoint = self._sending.endpoint(change.endpoint_id)
-            if endpoint is None or change.to == "half_open":  # which is an open one whose probe is due
+            endpoint = self._sender.endpoint(change.endpoint_id)
+            if endpoint is None or change.to == "half_open":  # an open one whose probe is due
                 continue
             mark = OpenCircuit(since_ms=self._due_ms(change.since_ms), probe_at_ms=self._due_ms(change.probe_at_ms))
-            self._settler.circuit(partition, endpoint, mark if change.to == "open" else None)
+            self._settler.signal_circuit(partition, endpoint, mark if change.to == "open" else None)
         self._lanes.changes.clear()
 
     def assigned(self, places: Iterable[PartitionId]) -> None:
-        """These are ours from now on: somebody else may have changed the circuits of their endpoints."""
+        """Partitions were assigned: another worker may have changed the circuits of their endpoints."""
         for _, number in places:
             for endpoint_id in self._changed.pop(number, ()):
                 self._lanes.forget_circuit(endpoint_id)
 
     def _lane_ms(self) -> float:
-        """The time of the lanes: a jump of the wall clock must not look like a request that hangs for an hour."""
+        """The lanes' time, which is monotonic: a jump of the wall clock must not look like a request that hangs."""
         return self._clock.monotonic() * 1000
 
     def _due_ms(self, lane_ms: float) -> int:
-        """A time of the lanes as one of the wall clock."""
+        """The wall-clock time of a time of the lanes, in ms since the epoch."""
         return self._clock.now_ms() + round(lane_ms - self._lane_ms())
 
-    def pump(self) -> None:
-        """Hand what the lanes release to idle workers, or to new ones up to the limit."""
+    def send_ready(self) -> None:
+        """Hand the deliveries that the lanes release to idle workers, or to new ones."""
         now_ms = self._lane_ms()
         while (work := self._lanes.take(now_ms)) is not None:
             if self._idle:
@@ -186,17 +186,17 @@ class Pump:
             self._widening = asyncio.create_task(self._widen())
 
     async def _widen(self) -> None:
-        """More requests at once, as long as the event loop is on time, which it is not when the CPU is used up."""
+        """Allow more requests at once, as long as the event loop is on time: the CPU is not saturated."""
         try:
             while self._lanes.too_narrow():
-                begun = self._clock.monotonic()
-                await self._clock.sleep(_PATIENCE_S)
-                if self._clock.monotonic() - begun < 2 * _PATIENCE_S:
+                begun_s = self._clock.monotonic()
+                await self._clock.sleep(_ON_TIME_S)
+                if self._clock.monotonic() - begun_s < 2 * _ON_TIME_S:
                     self._lanes.widen()
                     break
         finally:
             self._widening = None
-        self.pump()
+        self.send_ready()
 
     def _set_alarm(self, now_ms: float) -> None:
         wake_ms = self._lanes.wake_at_ms()
@@ -210,7 +210,7 @@ class Pump:
     async def _ring(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self._alarm = None
-        self.pump()
+        self.send_ready()
 
     async def _worker(self, work: OpenDelivery | None) -> None:
         try:
@@ -222,26 +222,26 @@ class Pump:
                 await self._handle(work)
                 work = self._lanes.take(self._lane_ms())
                 if self._lanes.waiting:
-                    self.pump()
-        except Exception as error:  # a worker must not die silently: its delivery would stay open for ever
+                    self.send_ready()
+        except Exception as error:  # if a worker died silently, its delivery would stay open for ever
             self._on_failure(error)
 
     async def _handle(self, work: OpenDelivery) -> None:
         answered: bool | None = None
         work.partition.flying += 1
         try:
-            await self._commits.certainty()
+            await self._committer.certainty()
             if work.partition.active:
-                answered = await self._sending.attempt(work)
+                answered = await self._sender.attempt(work)
         finally:
             work.partition.flying -= 1
             self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
             if self._lanes.changes:
-                self._circuits(work.partition)
+                self._signal_circuits(work.partition)
             self._leave(work)
 
     async def sweep_loop(self) -> None:
-        """Give back what waits behind endpoints that have slowed down."""
+        """Defer what waits for endpoints that have slowed down, once a second."""
         while True:
             await self._clock.sleep(_SWEEP_EVERY_S)
             self._lanes.narrow()
@@ -250,6 +250,6 @@ class Pump:
             self._meter.gauge("circuits_open", self._lanes.circuits_open)
             if self._lanes.waiting:
                 for work, full in self._lanes.stalled(self._lane_ms()):
-                    self._put_off(work, full, "lane_stalled" if full.why == "lane_full" else full.why)
+                    self._defer(work, full, "lane_stalled" if full.why == "lane_full" else full.why)
                     self._leave(work)
-                self.pump()
+                self.send_ready()

@@ -1,5 +1,4 @@
-"""Lines under attack: sequencer, ladder, crashes and copies in random orders; the rules of
-roles/dispatch/lines.py hold."""
+"""Ordered deliveries under attack: sequencer, ladder, crashes and copies in random orders."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import pytest
 
 from app.core.model.delivery import Delivery
 from app.core.offsets.partitions import CommittedOffset, OpenPartition
-from app.roles.dispatch.lines import Lines, Step
+from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, Step
 from app.roles.sequencer import key_queue
 
 PLACE = ("deliveries", 0)
@@ -62,7 +61,7 @@ class World:
 
     def start(self) -> None:
         """A worker takes the partition over."""
-        self.lines: Lines[Copy] = Lines()
+        self.ordered_deliveries: OrderedDeliveries[Copy] = OrderedDeliveries()
         self.partition = OpenPartition(PLACE, CommittedOffset(0, ""), lambda: None)
         self.partition.catching_up, self.partition.end = True, len(self.log)
         self.finished = set(self.committed)
@@ -87,10 +86,10 @@ class World:
             offset = self.polled
             self.polled += 1
             if offset not in self.finished:
-                self.obey(self.lines.take(Copy(self.log[offset], self.partition, offset)))
+                self.obey(self.ordered_deliveries.enter(Copy(self.log[offset], self.partition, offset)))
         if self.partition.catching_up and self.polled >= self.partition.end:
             self.partition.catching_up = False
-            for step in self.lines.caught_up(self.partition):
+            for step in self.ordered_deliveries.caught_up(self.partition):
                 self.obey(step)
 
     def obey(self, step: Step[Copy]) -> None:
@@ -104,7 +103,7 @@ class World:
             return
         copy = self.hands.pop(0)
         assert not self.hands, "two of one line were in hand"
-        if self.lines.is_over(copy.delivery):
+        if self.ordered_deliveries.is_outdated(copy.delivery):
             self.finish(copy)
             return
         self.flying = copy
@@ -118,18 +117,18 @@ class World:
         if self.dice.random() < 0.5 or one.arrival in self.outcomes:  # see the bound in docs/guarantees.md, section 5
             self.ordered.append((one.arrival or 0, "delivered"))
             self.outcomes[one.arrival or 0] = "delivered"
-            self.lines.ended(one)
-        elif not self.lines.is_over(one):
+            self.ordered_deliveries.ended(one)
+        elif not self.ordered_deliveries.is_outdated(one):
             onward = msgspec.structs.replace(one, attempts=one.attempts + 1)
             self.ladder.append(onward)
-            self.lines.moved(onward)
+            self.ordered_deliveries.rescheduled(onward)
             self.finished.add(copy.offset)
             self.commit()  # a crash before it is a second run, which only a memory recognises
         self.finish(copy)
 
     def finish(self, copy: Copy) -> None:
         self.finished.add(copy.offset)
-        self.obey(self.lines.left(copy))
+        self.obey(self.ordered_deliveries.leave(copy))
 
     def delay(self) -> None:
         if self.ladder:
@@ -161,14 +160,14 @@ def test_one_at_a_time_in_sequence_and_every_one_whatever_crashes(seed: int) -> 
 
 
 def test_lines_at_rest_are_remembered_up_to_a_bound() -> None:
-    lines: Lines[Copy] = Lines(remembered=2)
+    ordered: OrderedDeliveries[Copy] = OrderedDeliveries(remembered=2)
     partition = OpenPartition(PLACE, CommittedOffset(0, ""), lambda: None)
     for key in ("a", "b", "c"):
         copy = Copy(delivery(1, 5, key=key), partition, 0)
-        assert lines.take(copy).go is copy
-        lines.ended(copy.delivery)
-        assert lines.left(copy) == (None, [])
-    assert [lines.take(Copy(delivery(1, 5, key=key), partition, 1)).go is None for key in ("b", "c", "a")] == [
+        assert ordered.enter(copy).go is copy
+        ordered.ended(copy.delivery)
+        assert ordered.leave(copy) == (None, [])
+    assert [ordered.enter(Copy(delivery(1, 5, key=key), partition, 1)).go is None for key in ("b", "c", "a")] == [
         True,
         True,
         False,
