@@ -20,7 +20,7 @@ from app.core.schemas.cost import CostBound, TooCostly
 from app.core.schemas.graph import BadSchema, Graph
 from app.core.schemas.rules import Violation, check
 
-#: compiled schemas kept, and the bytes of their text and patterns
+#: compiled schemas in memory, and the bytes of their text and patterns
 _KEPT = 2000
 _KEPT_BYTES = 64 * 1024 * 1024
 #: bytes that a compiled pattern may have; the sizes in between say how costly it is

@@ -140,7 +140,7 @@ async def test_a_body_that_kafka_keeps_no_longer_is_null_with_a_note(stage: Stag
     unknown = stage.row(None, id="dlv_x")
     stage.attempt(unknown, 1)
     request = (await stage.ask("deliveries.get", of="dlv_x"))["request"]
-    assert request["body"] is None and "not known" in request["body_note"]
+    assert request["body"] is None and "unknown" in request["body_note"]
 
 
 async def test_a_place_that_holds_another_event_now_is_not_believed(stage: Stage) -> None:

@@ -220,10 +220,11 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
             "replays/new",
             "event-types",
             "event-types/ping",
+            "events",
             "events/new",
             "audit",
         ]
-        for path in ["tenants", "tenants/open", "operations", *(f"t/open/live/{each}" for each in scoped)]:
+        for path in ["tenants", "tenants/open", "events", "operations", *(f"t/open/live/{each}" for each in scoped)]:
             await page.goto(f"{shared.api_url}/ui/{path}")
             assert not await barriers(page), path
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -121,7 +121,7 @@ class EventOut(msgspec.Struct, frozen=True, kw_only=True):
     data: Any
     #: why there is no data
     data_note: str | None
-    #: the record that was accepted in its place; null: it was not dropped as a duplicate, as far as is known
+    #: the record that was accepted in its place; null: it is not a duplicate, or that has not been recorded yet
     duplicate_of: DuplicateOf | None
     #: every endpoint of the tenant and mode, and deleted ones that have a delivery
     endpoints: list[EventEndpoint]

@@ -27,18 +27,18 @@ async def page(api: ApiServices, call: ApiRequest) -> PageOut:
     """The newest events first: of the caller's tenant and mode, or of all for the operator. Raises `ApiError` 400."""
     which, outcome = _filter(api, call)
     try:
-        found = await api.reads.events(which, limit=call.limit(), cursor=call.query.get("cursor"))
+        selected = await api.reads.events(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
         raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
-    tenants = _known_tenants(api)
-    entries = [summary(api, row, tenants) for row in found.rows]
+    tenants = _existing_tenants(api)
+    entries = [summary(api, row, tenants) for row in selected.rows]
     # The read model cannot tell `pending` from `unmatched`: both have no delivery.
     shown = [each for each in entries if outcome in (None, each.outcome)]
-    return PageOut(data=shown, next_cursor=found.cursor)
+    return PageOut(data=shown, next_cursor=selected.cursor)
 
 
 def summary(api: ApiServices, row: EventRow, tenants: Collection[str]) -> EventSummary:
-    """An entry of the list; `tenants` are those that are known."""
+    """An entry of the list; `tenants` has the ids of existing tenants."""
     return EventSummary(
         id=row.event_id or None,
         type=row.event_type or None,
@@ -53,7 +53,7 @@ def summary(api: ApiServices, row: EventRow, tenants: Collection[str]) -> EventS
         partition=row.partition,
         offset=row.offset,
         tenant_known=row.tenant in tenants,
-        type_known=_type_is_known(api, row),
+        type_known=_is_declared(api, row),
     )
 
 
@@ -81,12 +81,12 @@ def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
     return "unmatched"
 
 
-def _type_is_known(api: ApiServices, row: EventRow) -> bool:
+def _is_declared(api: ApiServices, row: EventRow) -> bool:
     declared = api.feed.directory.event_type(row.tenant, row.mode, row.event_type) is not None
     return declared or row.event_type in _catalogued(api) or row.event_type.startswith(RESERVED)
 
 
-def _known_tenants(api: ApiServices) -> frozenset[str]:
+def _existing_tenants(api: ApiServices) -> frozenset[str]:
     """Tenants that are registered, or that have endpoints."""
     directory = api.feed.directory
     return frozenset(directory.tenants).union(tenant for tenant, _ in directory.scopes())
@@ -116,8 +116,8 @@ def _filter(api: ApiServices, call: ApiRequest) -> tuple[EventFilter, EventOutco
             result="unmatched" if outcome == "pending" else outcome,
             since_ms=moment("since", query.get("since"), now_ms),
             until_ms=moment("until", query.get("until"), now_ms),
-            tenants_except=_known_tenants(api) if query.get("unknown") == "tenant" else None,
-            types_except=_known_types(api) if query.get("unknown") == "type" else None,
+            tenants_except=_existing_tenants(api) if query.get("unknown") == "tenant" else None,
+            types_except=_declared_types(api) if query.get("unknown") == "type" else None,
         )
         if query.get("unknown") not in (None, "tenant", "type"):
             raise BadFilter("unknown", "tenant or type")
@@ -143,6 +143,6 @@ def _outcome(text: str | None) -> EventOutcome | None:
     return text
 
 
-def _known_types(api: ApiServices) -> frozenset[str]:
+def _declared_types(api: ApiServices) -> frozenset[str]:
     """The names of all declared types, whichever tenant has declared them."""
     return _catalogued(api) | {name for _, _, name in api.feed.directory.event_types}

@@ -1,4 +1,4 @@
-"""The bytes of events, read from Kafka by their coordinates; the read model holds none."""
+"""The bytes of events, read from Kafka by their coordinates; the read model holds no payloads."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from app.ports.history import PartitionReader
 T = TypeVar("T")
 Spot = tuple[int, int]
 
-#: what the clocks of two processes may differ by
+#: milliseconds by which the clocks of two processes may differ
 _CLOCKS_MS = 60_000
 _POLL_MS = 300
 _POLLED = 500
-#: polls in a row that bring nothing
+#: consecutive polls without records
 _PATIENCE = 3
 #: seconds after which a search begins no further partition
 _SEARCH_S = 15.0
 _DEAD_SEARCHED = 50_000
 
-UNKNOWN = "it is not known where the event is in Kafka"
+UNKNOWN = "the coordinates of the event in Kafka are unknown"
 REJECTED = "the record is not a valid event; `hookstream events rejected` shows where it is"
-GONE = "Kafka keeps the event no longer (retention of events.raw)"
+GONE = "Kafka no longer has the event (retention of events.raw)"
 
 
 async def events_at(api: ApiServices, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
-    """The events at these places of events.raw, with their records; what is gone, or no event, is missing."""
+    """The events at these coordinates of events.raw, with their records. Deleted and invalid records are left out."""
     topic = api.topics.name(TopicName.EVENTS_RAW)
-    found = {}
+    events = {}
     for spot, record in (await api.records.records(topic, set(spots))).items():
         event = understood(api, record)
         if event is not None:
-            found[spot] = event, record
-    return found
+            events[spot] = event, record
+    return events
 
 
 def understood(api: ApiServices, record: Record) -> Event | None:
-    """The event of a record of events.raw; None: it is none."""
+    """The event of a record of events.raw; None if it cannot be decoded."""
     at = Coordinates(api.topics.name(TopicName.EVENTS_RAW), record.partition, record.offset, record.timestamp)
     try:
         return decode_event(record.value, record.headers, at, max_bytes=api.max_event_bytes)
@@ -55,19 +55,19 @@ def understood(api: ApiServices, record: Record) -> Event | None:
 
 
 async def events_of(api: ApiServices, rows: Iterable[DeliveryRow]) -> dict[str, Event]:
-    """Delivery → its event, while Kafka keeps it."""
+    """Delivery id → event, for events that Kafka still has."""
     chosen = [(row, row.source) for row in rows if row.source is not None]
-    found = await events_at(api, (spot for _, spot in chosen))
-    return {row.id: found[spot][0] for row, spot in chosen if spot in found and _belongs(found[spot][0], row)}
+    events = await events_at(api, (spot for _, spot in chosen))
+    return {row.id: events[spot][0] for row, spot in chosen if spot in events and _belongs(events[spot][0], row)}
 
 
 def _belongs(event: Event, row: DeliveryRow) -> bool:
-    """Whether the place still holds what it held: topics can be made anew."""
+    """Whether the record is still the event of the delivery: topics can be created again."""
     return (event.id, event.tenant, event.mode) == (row.event_id, row.tenant, row.mode)
 
 
 async def put_aside(api: ApiServices, row: DeliveryRow) -> Delivery | None:
-    """A delivery as it stands in deliveries.dead, which is kept longer than events are."""
+    """The delivery from its record in deliveries.dead, whose retention is longer than that of events.raw."""
     topic = api.topics.name(TopicName.DELIVERIES_DEAD)
     number = api.partition_for(topic, row.endpoint_id.encode())
 
@@ -84,18 +84,18 @@ async def put_aside(api: ApiServices, row: DeliveryRow) -> Delivery | None:
         spot = number, row.dead_offset
         record = (await api.records.records(topic, {spot})).get(spot)
         return wanted(record) if record is not None else None
-    # rows of an earlier version of the read model do not say where it is
+    # rows that an older version has written lack the offset
     seen = await search(api, topic, [number], row.updated_at_ms - _CLOCKS_MS, wanted, most=_DEAD_SEARCHED)
-    return seen.found
+    return seen.result
 
 
 class Searched(NamedTuple, Generic[T]):
-    """What a search has come to."""
+    """The result of a search."""
 
-    found: T | None
-    #: records that were looked at
+    result: T | None
+    #: number of records read
     read: int
-    #: where another search goes on; None: everything was looked at
+    #: where another search continues; None: all records were read
     after: Spot | None
 
 
@@ -109,10 +109,10 @@ async def search(
     most: int,
     after: Spot | None = None,
 ) -> Searched[T]:
-    """The first that `wanted` makes something of, among records not older than `since_ms`.
+    """The first result of `wanted` that is not None, among records since `since_ms`.
 
-    Looks at about `most` records and for some seconds, one partition after the other: so where it ended is one place,
-    and `after` goes on from there.
+    Reads about `most` records, and for some seconds, one partition after the other, so that the end of the search is
+    one position, from which `after` continues.
     """
     until_s = api.clock.monotonic() + _SEARCH_S
     chosen = sorted(number for number in numbers if after is None or number >= after[0])
@@ -127,10 +127,10 @@ async def search(
     read = 0
     try:
         for number in left:
-            found, looked, at = await _through(reading, number, (starts[number], ends[number]), wanted, most - read)
+            result, looked, at = await _through(reading, number, (starts[number], ends[number]), wanted, most - read)
             read += looked
-            if found is not None or at < ends[number]:
-                return Searched(found, read, (number, at))
+            if result is not None or at < ends[number]:
+                return Searched(result, read, (number, at))
             if number != left[-1] and (read >= most or api.clock.monotonic() >= until_s):
                 return Searched(None, read, (number, at))
         return Searched(None, read, None)
@@ -141,7 +141,7 @@ async def search(
 async def _through(
     reading: PartitionReader, number: int, span: Spot, wanted: Callable[[Record], T | None], most: int
 ) -> tuple[T | None, int, int]:
-    """Look through a partition from `span[0]` to `span[1]`: what was found, records looked at, and the next offset."""
+    """Search a partition from `span[0]` to `span[1]`: the result, the number of records read, and the next offset."""
     read = idle = 0
     at = span[0]
     while at < span[1] and read < most and idle < _PATIENCE:
@@ -149,12 +149,12 @@ async def _through(
         idle = 0 if records else idle + 1
         read += len(records)
         for record in records:
-            if (made := wanted(record)) is not None:
-                return made, read, record.offset + 1
+            if (result := wanted(record)) is not None:
+                return result, read, record.offset + 1
         at = await reading.position(number)
     return None, read, at
 
 
 def as_text(body: bytes) -> str:
-    """A body for people."""
+    """A body as text."""
     return body.decode("utf-8", "replace")

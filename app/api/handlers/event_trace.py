@@ -1,7 +1,7 @@
 """One event, and why each endpoint of its tenant and mode received it or did not.
 
-An event is looked up in the index of events. One that the index does not have yet is found by its deliveries, by its
-coordinates if the caller names them, or, with `since`, by a search through the newest part of events.raw.
+An event is looked up in the index of events. If the index does not have it yet, it is looked up by its deliveries, by
+its coordinates if the caller names them, or, with `since`, by a search through the newest part of events.raw.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FoundEvent(msgspec.Struct, frozen=True):
 
 
 class _Trace(NamedTuple):
-    """Everything known about one event."""
+    """The data about one event from all sources."""
 
     id: str
     #: whose event it is; without a tenant: nobody's
@@ -58,7 +58,7 @@ class _Trace(NamedTuple):
     #: its row in the index
     entry: EventRow | None
     deliveries: Sequence[DeliveryRow]
-    found: FoundEvent | None
+    stored: FoundEvent | None
     #: the coordinates of the record that the deliveries come from
     source: Spot | None
     #: when that record was accepted
@@ -67,22 +67,22 @@ class _Trace(NamedTuple):
     @property
     def spot(self) -> Spot | None:
         """The event's coordinates."""
-        if self.found is not None:
-            return self.found.spot
+        if self.stored is not None:
+            return self.stored.spot
         return (self.entry.partition, self.entry.offset) if self.entry is not None else self.source
 
     @property
     def event_type(self) -> str:
         """Empty: unknown."""
-        if self.found is not None:
-            return self.found.event.type
+        if self.stored is not None:
+            return self.stored.event.type
         return self.deliveries[0].event_type if self.deliveries else self.entry.event_type if self.entry else ""
 
     @property
     def accepted_ms(self) -> int:
         """When the event was accepted."""
-        if self.found is not None:
-            return self.found.record.timestamp
+        if self.stored is not None:
+            return self.stored.record.timestamp
         return self.entry.at_ms if self.entry is not None else self.deliveries[0].created_at_ms
 
 
@@ -95,22 +95,22 @@ async def trace(api: ApiServices, call: ApiRequest) -> EventOut:
     source = next((row.source for row in rows if row.source is not None), None)
     entry = _chosen(entries, named or source)
     spot = named or source or ((entry.partition, entry.offset) if entry is not None else None)
-    found = await _at(api, owner, id_, spot)
-    if found is None and not rows and entry is None and named is None and since_ms is not None:
-        found = await _searched(api, owner, id_, since_ms, after)
-    if found is None and not rows and entry is None:
+    stored = await _at(api, owner, id_, spot)
+    if stored is None and not rows and entry is None and named is None and since_ms is not None:
+        stored = await _searched(api, owner, id_, since_ms, after)
+    if stored is None and not rows and entry is None:
         raise _unknown(id_, named)
-    traced = _Trace(id_, owner, entry, rows, found, source, rows[0].created_at_ms if rows else None)
+    traced = _Trace(id_, owner, entry, rows, stored, source, rows[0].created_at_ms if rows else None)
     if source is not None and traced.spot != source:  # another record with the same id
         traced = traced._replace(deliveries=[])
-    return _shown(api, traced)
+    return _present(api, traced)
 
 
 def _named(call: ApiRequest) -> Spot | None:
-    given = [call.query.get(name) for name in ("partition", "offset")]
-    if given == [None, None]:
+    texts = [call.query.get(name) for name in ("partition", "offset")]
+    if texts == [None, None]:
         return None
-    numbers = [int(text) for text in given if text is not None and text.isascii() and text.isdigit() and len(text) < 19]
+    numbers = [int(text) for text in texts if text is not None and text.isascii() and text.isdigit() and len(text) < 19]
     if len(numbers) != 2:
         raise ApiError(400, "invalid_query", "partition, offset: two numbers, both or none")
     return numbers[0], numbers[1]
@@ -181,24 +181,24 @@ async def _deliveries(api: ApiServices, owner: Caller, id_: str) -> list[Deliver
 async def _at(api: ApiServices, owner: Caller, id_: str, spot: Spot | None) -> FoundEvent | None:
     if spot is None or spot[0] not in await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW)):
         return None
-    found = (await event_payloads.events_at(api, [spot])).get(spot)
-    return FoundEvent(*found) if found is not None and _is_it(found[0], owner, id_) else None
+    stored = (await event_payloads.events_at(api, [spot])).get(spot)
+    return FoundEvent(*stored) if stored is not None and _is_event(stored[0], owner, id_) else None
 
 
-def _is_it(event: Event, owner: Caller, id_: str) -> bool:
+def _is_event(event: Event, owner: Caller, id_: str) -> bool:
     return (event.id, event.tenant, event.mode) == (id_, owner.tenant, owner.mode)
 
 
 async def _searched(api: ApiServices, owner: Caller, id_: str, since_ms: int, after: Spot | None) -> FoundEvent | None:
     def wanted(record: Record) -> FoundEvent | None:
         event = event_payloads.understood(api, record)
-        return FoundEvent(event, record) if event is not None and _is_it(event, owner, id_) else None
+        return FoundEvent(event, record) if event is not None and _is_event(event, owner, id_) else None
 
     topic = api.topics.name(TopicName.EVENTS_RAW)
     async with _searches.turn(owner.tenant):
         numbers = list(await api.ends.ends(topic))
         seen = await event_payloads.search(api, topic, numbers, since_ms, wanted, most=_SEARCHED, after=after)
-    if seen.found is None and seen.after is not None:
+    if seen.result is None and seen.after is not None:
         number, offset = seen.after
         detail = (
             f"event {id_} is not among the {seen.read} records that were searched, up to partition {number}, offset "
@@ -206,7 +206,7 @@ async def _searched(api: ApiServices, owner: Caller, id_: str, since_ms: int, af
             "a later time"
         )
         raise ApiError(404, "not_found", detail)
-    return seen.found
+    return seen.result
 
 
 def _unknown(id_: str, named: Spot | None) -> ApiError:
@@ -220,11 +220,11 @@ def _unknown(id_: str, named: Spot | None) -> ApiError:
     )
 
 
-def _shown(api: ApiServices, traced: _Trace) -> EventOut:
-    entry, found, spot = traced.entry, traced.found, traced.spot
+def _present(api: ApiServices, traced: _Trace) -> EventOut:
+    entry, stored, spot = traced.entry, traced.stored, traced.spot
     data: object = None
-    if found is not None:
-        data = msgspec.Raw(data_of(found.event.body, found.event.format))
+    if stored is not None:
+        data = msgspec.Raw(data_of(stored.event.body, stored.event.format))
     owner = traced.owner if traced.owner.tenant else None
     return EventOut(
         id=traced.id,
@@ -234,13 +234,13 @@ def _shown(api: ApiServices, traced: _Trace) -> EventOut:
         outcome=_outcome(api, traced),
         reason=entry.reason if entry is not None else None,
         detail=entry.detail if entry is not None else None,
-        created_at=found.event.created_at if found else None,
+        created_at=stored.event.created_at if stored else None,
         accepted_at=iso(traced.accepted_ms),
         ordering_key=_ordering_key(traced),
         partition=spot[0] if spot else None,
         offset=spot[1] if spot else None,
         data=data,
-        data_note=None if found is not None else _data_note(traced),
+        data_note=None if stored is not None else _data_note(traced),
         duplicate_of=_duplicate_of(traced),
         endpoints=_endpoints(api, traced),
     )
@@ -255,8 +255,8 @@ def _outcome(api: ApiServices, traced: _Trace) -> EventOutcome | None:
 
 
 def _ordering_key(traced: _Trace) -> str | None:
-    if traced.found is not None:
-        return traced.found.event.ordering_key
+    if traced.stored is not None:
+        return traced.stored.event.ordering_key
     if traced.deliveries:
         return traced.deliveries[0].ordering_key
     return traced.entry.ordering_key if traced.entry is not None else None

@@ -1,4 +1,4 @@
-"""Append events over HTTP: the same record that a producer would append, with the key's tenant and mode."""
+"""Append, list and explain events over HTTP."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _MAX_BATCH = 1000
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """202 when Kafka has acknowledged all of them."""
+    """Append one event or a batch; returns when Kafka has acknowledged all records."""
     many = isinstance(call.body, list)
-    given: list[EventIn] = call.body if many else [call.body]
-    if not 1 <= len(given) <= _MAX_BATCH:
+    events: list[EventIn] = call.body if many else [call.body]
+    if not 1 <= len(events) <= _MAX_BATCH:
         raise invalid(FieldError(detail=f"an array holds 1 to {_MAX_BATCH} events", pointer=""))
-    if call.caller.actor:  # a person, not a service with its key
+    if call.caller.actor:  # a person, not a service with a key
         await audit.record(
             api,
             call.caller,
             "event.send",
-            f"event/{given[0].id or given[0].type}",
-            detail=f"{len(given)} of type {given[0].type}" if many else given[0].type,
+            f"event/{events[0].id or events[0].type}",
+            detail=f"{len(events)} of type {events[0].type}" if many else events[0].type,
         )
     topic = api.topics.name(TopicName.EVENTS_RAW)
     headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
-    records = [_record(api, call, each, index if many else None) for index, each in enumerate(given)]
+    records = [_record(api, call, each, index if many else None) for index, each in enumerate(events)]
     acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]
     await asyncio.gather(*acks)
     accepted = [EventAccepted(id=id_) for id_, _, _ in records]
@@ -44,7 +44,7 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Newest first, with what became of each; the operator sees those of all tenants, and of none."""
+    """List events, newest first, with the outcome of each. The operator sees those of all tenants, and of none."""
     return ApiResponse(body=await event_listing.page(api, call))
 
 
@@ -54,17 +54,17 @@ async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | None) -> tuple[str, bytes, bytes]:
-    """Id, key and value of the record; refused when fan-out would refuse it."""
+    """Id, key and value of the record. Raises `ApiError` when fan-out would reject it."""
     caller, place = call.caller, "" if index is None else f"/{index}"
     if event.type.startswith(RESERVED):
         raise invalid(
             FieldError(detail=f"types that begin with {RESERVED} are the service's own", pointer=f"{place}/type")
         )
-    made = _id(api, call, event, index or 0)
-    event_id = event.id if event.id is not None else made
+    derived = _id(api, call, event, index or 0)
+    event_id = event.id if event.id is not None else derived
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
     if call.idempotency_key and not event.idempotency_key:
-        fields["idempotency_key"] = made
+        fields["idempotency_key"] = derived
     for name in ("created_at", "idempotency_key", "ordering_key", "metadata"):
         if getattr(event, name) is not None:
             fields[name] = getattr(event, name)
@@ -80,7 +80,7 @@ def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | Non
 
 
 def _id(api: ApiServices, call: ApiRequest, event: EventIn, index: int) -> str:
-    """What is dropped as a duplicate has the id of what it repeats, in whatever process both were posted."""
+    """The id of an event without one. A duplicate gets the id of the event that it repeats, in every process."""
     caller = call.caller
     if event.idempotency_key:
         return ids.keyed_event_id(caller.tenant, caller.mode, event.idempotency_key)

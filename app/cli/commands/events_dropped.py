@@ -1,4 +1,4 @@
-"""`hookstream events rejected` and `duplicates`: what fan-out has not delivered, and why."""
+"""`hookstream events rejected` and `duplicates`: the records that fan-out dropped, and why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rejected(
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show the records that are no events, with the reason (from events.rejected, over Kafka)."""
+    """Show records that could not be parsed as events, with the reason (from events.rejected, over Kafka)."""
 
     def shown(record: Record) -> dict[str, Any] | None:
         named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
@@ -61,32 +61,34 @@ def duplicates(
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show the events that were dropped since their idempotency key had been seen (from events.duplicates, over Kafka).
+    """Show events that were dropped as duplicates of an idempotency key (from events.duplicates, over Kafka).
 
     The dropped record and the one it repeats are in events.raw, at the partitions and offsets shown.
     """
 
     def shown(record: Record) -> dict[str, Any] | None:
-        said = duplicate.read(record.headers)
-        if tenant is not None and said.tenant != tenant:
+        notice = duplicate.read(record.headers)
+        if tenant is not None and notice.tenant != tenant:
             return None
         return {
-            "tenant": said.tenant,
-            "mode": said.mode,
-            "idempotency_key": said.idempotency_key,
-            "event_id": said.event_id,
-            "topic": said.topic,
-            "partition": said.partition,
-            "offset": said.offset,
-            "appended_at": iso(said.timestamp_ms),
-            "first_partition": said.first_partition,
-            "first_offset": said.first_offset,
-            "first_appended_at": iso(said.first_timestamp_ms),
+            "tenant": notice.tenant,
+            "mode": notice.mode,
+            "idempotency_key": notice.idempotency_key,
+            "event_id": notice.event_id,
+            "topic": notice.topic,
+            "partition": notice.partition,
+            "offset": notice.offset,
+            "appended_at": iso(notice.timestamp_ms),
+            "first_partition": notice.first_partition,
+            "first_offset": notice.first_offset,
+            "first_appended_at": iso(notice.first_timestamp_ms),
         }
 
     columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
     rows = process_context.run(_rows(TopicName.EVENTS_DUPLICATES, since, limit, shown))
-    once = {(row["partition"], row["offset"]): row for row in rows}  # what was read again was told again
+    once = {
+        (row["partition"], row["offset"]): row for row in rows
+    }  # fan-out repeats a notice when it reads the record again
     show(list(once.values()), columns, output, "No event was dropped in that time.")
 
 
@@ -99,7 +101,7 @@ async def _rows(
 
 
 def since_of(text: str, now_ms: int) -> int:
-    """Milliseconds since the epoch; raises `typer.BadParameter`."""
+    """Milliseconds since the epoch. Raises `typer.BadParameter`."""
     try:
         return moment(text, now_ms)
     except ValueError as error:

@@ -46,8 +46,8 @@ def show(
         "offset": None if offset is None else str(offset),
     }
     query = only_given(place | {"since": since, "after": after})
-    found = ask(read_address(tenant, mode), lambda api: api.get("events", event_id, query=query))
+    event = ask(read_address(tenant, mode), lambda api: api.get("events", event_id, query=query))
     if output is OutputFormat.json:
-        show_one(found, output)
+        show_one(event, output)
     else:
-        delivery_view.show_event(found)
+        delivery_view.show_event(event)
