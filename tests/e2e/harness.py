@@ -118,7 +118,10 @@ class Service:
             return text
 
     async def add(self, url: str, **options: str) -> dict[str, Any]:
-        """`hookstream endpoints add`."""
+        """`hookstream endpoints add`, after `tenants add` where the tenant is new."""
+        tenant = options.get("tenant")
+        if tenant and tenant not in {each["id"] for each in await self.cli("tenants", "list", "-o", "json")}:
+            await self.cli("tenants", "add", tenant)
         given = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
         added: dict[str, Any] = await self.cli("endpoints", "add", url, *given, "-o", "json")
         return added

@@ -110,6 +110,7 @@ async def state(data_dir: Path) -> str:
 async def test_ctrl_c_leaves_no_process_and_no_lock_and_endpoints_are_remembered(tmp_path: Path) -> None:
     up = await start(tmp_path)
     await up.until("Ready")
+    await cli(tmp_path, "tenants", "add", "acme")
     added = json.loads(
         await cli(
             tmp_path,

@@ -9,7 +9,8 @@ import typer
 from app.cli.connect import completion, endpoints_over_kafka, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_url, uses_api
 from app.cli.connect.api_target import ApiTarget
-from app.cli.terminal.inputs import WHY_FILE, list_of, only_given, pairs_of, seconds_of, secret_of
+from app.cli.connect.endpoint_options import CLEARABLE, cleared, takes_settings
+from app.cli.terminal.inputs import WHY_FILE, only_given, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import ConfigError
 from app.profiles.catalog import PROFILES
@@ -36,13 +37,6 @@ EndpointModeOption = Annotated[
         autocompletion=completion.modes,
     ),
 ]
-EventsOption = Annotated[
-    str,
-    typer.Option(
-        help="Event types to subscribe to, comma-separated: exact, `*`, or a prefix such as `recording.*`.",
-        autocompletion=completion.event_patterns,
-    ),
-]
 WireFormatOption = Annotated[
     str | None,
     typer.Option(
@@ -51,91 +45,37 @@ WireFormatOption = Annotated[
 ]
 SecretOption = Annotated[str | None, typer.Option(help="Signing secret. Default: a generated one. Prefer a file:")]
 SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
-HeaderOption = Annotated[list[str] | None, typer.Option(help="Header of every request: 'Name: value'. Repeatable.")]
-LabelOption = Annotated[
-    list[str] | None, typer.Option(help="Metadata, never sent to the receiver: name=value. Repeatable.")
-]
-ScheduleOption = Annotated[str | None, typer.Option(help="Seconds before attempt 1, 2, …, for example 0,5,60.")]
-TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request. Default: the profile's.")]
-RateLimitOption = Annotated[float | None, typer.Option(help="Maximum requests per second.")]
-InFlightOption = Annotated[int | None, typer.Option(help="Maximum concurrent requests.")]
-AfterFailuresOption = Annotated[
-    int | None, typer.Option(help="Disable after this many consecutive failures; 0: never.")
-]
-AfterDaysOption = Annotated[
-    float | None, typer.Option(help="Disable after this many days of failures without a success; 0: never.")
-]
-SignatureOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Sign as this profile does, instead of the endpoint's own.", autocompletion=completion.wire_formats
-    ),
-]
 _COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
-_CLEARABLE = (
-    "schedule",
-    "timeout",
-    "rate_limit",
-    "max_in_flight",
-    "signature",
-    "disable_after_failures",
-    "disable_after_days",
-)
 
 
 @app.command("add")
 @uses_api
+@takes_settings(leave_out=("url",))
 def add(
     url: Annotated[str, typer.Argument(help="The URL that receives events: https://…")],
     tenant: EndpointTenantOption = None,
     mode: EndpointModeOption = None,
     profile: WireFormatOption = None,
-    events: EventsOption = "*",
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     no_secret: Annotated[bool, typer.Option("--no-secret", help="Do not sign (where the profile allows it).")] = False,
-    signature: SignatureOption = None,
-    ordering: Annotated[
-        str, typer.Option(help="none, or fifo: one delivery per ordering key at a time, in order.")
-    ] = "none",
-    description: Annotated[str, typer.Option(help="Free text shown in lists; never sent to the receiver.")] = "",
-    header: HeaderOption = None,
-    label: LabelOption = None,
-    schedule: ScheduleOption = None,
-    timeout: TimeoutOption = None,
-    rate_limit: RateLimitOption = None,
-    max_in_flight: InFlightOption = None,
-    disable_after_failures: AfterFailuresOption = None,
-    disable_after_days: AfterDaysOption = None,
     output: OutputOption = OutputFormat.table,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Register an endpoint. Its signing secret is shown once, now."""
     address = api_or_kafka()
-    fields: dict[str, Any] = {
-        "url": url,
-        "events": list_of(events),
-        "profile": profile,
-        "signature": signature,
-        "description": description,
-        "headers": pairs_of("header", header or [], ":"),
-        "metadata": pairs_of("label", label or [], "="),
-        "schedule": seconds_of(schedule),
-        "timeout": timeout,
-        "rate_limit": rate_limit,
-        "max_in_flight": max_in_flight,
-        "disable_after_failures": disable_after_failures,
-        "disable_after_days": disable_after_days,
-        "ordering": ordering,
-    }
+    fields = {"url": url, "events": ("*",)} | settings | only_given({"profile": profile})
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
     if address is None:
         whose = {"tenant": tenant or "default", "mode": mode or "live"}
         work = endpoints_over_kafka.create(fields | whose, plain, unsigned=no_secret)
-        show_one(process_context.run(work), output)
+        _show_created(process_context.run(work), output)
     else:
         _only_the_keys_own(address, tenant, mode)
-        body = only_given(fields | {"secret": plain, "unsigned": no_secret or None})
-        show_one(ask(address, lambda api: api.post("webhooks", body=body)), output)
+        body = fields | only_given({"secret": plain, "unsigned": no_secret or None})
+        created = ask(address, lambda api: api.post("webhooks", body=body))
+        _show_created(created, output)
 
 
 @app.command("list")
@@ -179,65 +119,29 @@ def show_command(endpoint_id: EndpointIdArgument, output: OutputOption = OutputF
 
 @app.command("update")
 @uses_api
+@takes_settings()
 def update(
     endpoint_id: EndpointIdArgument,
-    new_url: Annotated[
-        str | None,
-        typer.Option(help="The new URL. (--url means the same if neither a key nor --as is given.)"),
-    ] = None,
-    events: Annotated[
-        str | None,
-        typer.Option(help="Event types to subscribe to, comma-separated.", autocompletion=completion.event_patterns),
-    ] = None,
-    description: Annotated[
-        str | None, typer.Option(help="Free text shown in lists; never sent to the receiver.")
-    ] = None,
     status: Annotated[
         str | None,
         typer.Option(help="active or disabled (to pause: `endpoints pause`).", autocompletion=completion.statuses),
     ] = None,
-    signature: SignatureOption = None,
-    header: Annotated[list[str] | None, typer.Option(help="Replace all headers: 'Name: value'. Repeatable.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Replace all labels: name=value. Repeatable.")] = None,
-    schedule: ScheduleOption = None,
-    timeout: TimeoutOption = None,
-    rate_limit: RateLimitOption = None,
-    max_in_flight: InFlightOption = None,
-    disable_after_failures: AfterFailuresOption = None,
-    disable_after_days: AfterDaysOption = None,
     clear: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Restore the default of: schedule, timeout, rate-limit, max-in-flight, signature, "
-            "disable-after-failures, disable-after-days. Repeatable."
-        ),
+        typer.Option(help=f"Restore the default of {', '.join(CLEARABLE[:-1])} or {CLEARABLE[-1]}. Repeatable."),
     ] = None,
     expect_version: Annotated[int | None, typer.Option(help="Fail if the endpoint has another version by now.")] = None,
     output: OutputOption = OutputFormat.table,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Change the named fields of an endpoint."""
-    said = flags()
-    if said.url and not said.has_key and said.profile is None:
-        if new_url is not None:
+    options = flags()
+    if options.url and not options.has_key and options.profile is None:
+        if "url" in settings:
             raise typer.BadParameter("--url: without --key-file, --key or --as it is the endpoint's, as --new-url is")
-        new_url = redirect_url()
-    changes = only_given(
-        {
-            "url": new_url,
-            "events": list_of(events) if events is not None else None,
-            "description": description,
-            "status": status,
-            "signature": signature,
-            "headers": pairs_of("header", header, ":") if header else None,
-            "metadata": pairs_of("label", label, "=") if label else None,
-            "schedule": seconds_of(schedule),
-            "timeout": timeout,
-            "rate_limit": rate_limit,
-            "max_in_flight": max_in_flight,
-            "disable_after_failures": disable_after_failures,
-            "disable_after_days": disable_after_days,
-        }
-    ) | _cleared(clear or [])
+        settings["url"] = redirect_url()
+    changes = settings | only_given({"status": status}) | cleared(clear or [])
     if not changes:
         raise typer.BadParameter("name at least one field to change (its URL: --new-url)")
     show_one(_changed(endpoint_id, changes, expect_version), output)
@@ -270,12 +174,16 @@ def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.
     show_one({"id": endpoint_id, "removed": True}, output)
 
 
-def _cleared(names: list[str]) -> dict[str, None]:
-    cleared = [name.replace("-", "_") for name in names]
-    for name in cleared:
-        if name not in _CLEARABLE:
-            raise typer.BadParameter(f"--clear {name}: one of {', '.join(_CLEARABLE)}")
-    return dict.fromkeys(cleared)
+def _show_created(created: dict[str, Any], output: OutputFormat) -> None:
+    """Show a new endpoint: what its owner needs now, or everything as JSON."""
+    if output is not OutputFormat.table:
+        show_one(created, output)
+        return
+    needed = {name: created[name] for name in ("id", "url", "events", "profile") if name in created}
+    secret = created.get("secret")
+    show_one(needed | {"secret": secret or created.get("secret_hint") or "none: requests are not signed"}, output)
+    if secret:
+        typer.echo("Store this secret now. It will not be shown again.", err=True)
 
 
 def _only_the_keys_own(address: ApiTarget, tenant: str | None, mode: str | None) -> None:

@@ -12,6 +12,7 @@ from app.cli.connect import process_context
 from app.cli.connect.registry_session import RegistrySession, session
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.shape_problems import shape_problems
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
@@ -22,10 +23,12 @@ async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) 
     """Register an endpoint; `secret` is in the answer, and nowhere else."""
     async with session() as registry:
         known = registry.directory.tenants.get(fields["tenant"])
+        if known is None and fields["tenant"] != "default":
+            raise CommandRefused("not_found", f"there is no tenant {fields['tenant']}: hookstream tenants list")
         chosen = fields.pop("profile", None) or (known.profile if known else "standard")
         plain = _secret(chosen, secret, unsigned)
-        endpoint = Endpoint(id="ep_" + dice.token_hex(12), profile=chosen, **fields)
-        endpoint = _sealed(_checked(endpoint), plain, registry)
+        endpoint = _checked({"id": "ep_" + dice.token_hex(12), "profile": chosen, **fields})
+        endpoint = _sealed(endpoint, plain, registry)
         await registry.call(CreateEndpoint(endpoint), endpoint.id)
         stored = registry.directory.endpoint(endpoint.id) or endpoint
         return public(stored) | {"secret": plain}
@@ -69,11 +72,11 @@ def _existing(registry: RegistrySession, endpoint_id: str) -> Endpoint:
     return endpoint
 
 
-def _checked(endpoint: Endpoint) -> Endpoint:
-    try:
-        return msgspec.convert(msgspec.to_builtins(endpoint), Endpoint)
-    except msgspec.ValidationError as error:
-        raise CommandRefused("invalid", str(error)) from error
+def _checked(values: dict[str, Any]) -> Endpoint:
+    problems = [f"{pointer.strip('/')}: {text}" for pointer, text in shape_problems(values, Endpoint)]
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
+    return msgspec.convert(values, Endpoint)
 
 
 def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:

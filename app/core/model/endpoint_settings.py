@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -200,6 +200,12 @@ def surface_of(field: msgspec.structs.FieldInfo) -> Surface:
 def can_be_null(field: msgspec.structs.FieldInfo) -> bool:
     """Whether the field has a default that null restores."""
     return field.default is None
+
+
+def is_whole(field: msgspec.structs.FieldInfo) -> bool:
+    """Whether a number has no fraction."""
+    optional = field.type.__origin__
+    return any(getattr(each, "__origin__", each) is int for each in get_args(optional))
 
 
 # Rules that the types cannot express
