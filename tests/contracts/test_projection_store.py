@@ -16,7 +16,7 @@ from app.core.topics.names import TopicName
 from tests.contracts.readmodel_kit import ACME, BEGUN_MS, DEAD, FAILED, Journal, Stores, delivery, ids_of, mixed
 
 
-async def test_nothing_is_written_by_who_has_lost_the_partition(stores: Stores) -> None:
+async def test_a_process_that_has_lost_the_partition_writes_nothing(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     journal.attempted(delivery(1), BEGUN_MS)
@@ -46,7 +46,7 @@ async def test_old_deliveries_are_pruned_with_their_attempts(stores: Stores) -> 
     assert len(await read.attempts("acme", "live", many[25].id)) == 1
 
 
-async def test_it_is_the_same_again_after_everything_was_removed(stores: Stores) -> None:
+async def test_a_rebuild_gives_the_same_rows(stores: Stores) -> None:
     write, read = stores
     journal = mixed()
     await journal.into(write)
@@ -58,7 +58,7 @@ async def test_it_is_the_same_again_after_everything_was_removed(stores: Stores)
     assert (await read.deliveries(ACME, limit=100)).rows == before
 
 
-async def test_what_no_database_would_take_is_passed_over(stores: Stores) -> None:
+async def test_values_that_no_database_accepts_are_skipped(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for value in (b"", b"{", b"[" * 5000, b'{"delivery_id":"x"}'):
@@ -77,7 +77,7 @@ async def test_what_no_database_would_take_is_passed_over(stores: Stores) -> Non
     assert row is not None and row.ordering_key == "k\ufffd" and row.error is not None and "\x00" not in row.error
 
 
-async def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
+async def test_a_missing_database_is_reported(tmp_path: Path) -> None:
     read = SqlReadStore(Database(None, tmp_path / "nowhere"))
     with pytest.raises(Unavailable, match="does not exist yet"):
         await read.deliveries(ACME, limit=1)
@@ -89,7 +89,7 @@ async def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     await far.close()
 
 
-async def test_a_full_disk_and_a_lock_are_said_and_nothing_is_half_written(tmp_path: Path) -> None:
+async def test_a_full_disk_and_a_lock_are_reported_and_nothing_is_written_in_part(tmp_path: Path) -> None:
     database = Database(None, tmp_path)
     write, read = SqlProjectionStore(database), SqlReadStore(database)
     await write.prepare()

@@ -97,7 +97,7 @@ def _first(journal: Journal) -> tuple[object, dict]:  # type: ignore[type-arg]
     return journal.portion()
 
 
-async def test_a_dead_delivery_says_where_its_last_record_is(stores: Stores) -> None:
+async def test_a_dead_delivery_has_the_offset_of_its_last_record(stores: Stores) -> None:
     write, read = stores
     journal, one = Journal(), delivery(1)
     for number in range(3):
@@ -152,7 +152,7 @@ async def test_notices_are_paged(stores: Stores) -> None:
     assert [each.id for each in await read.notices("acme", "live", endpoint_id="ep_1", limit=9)] == ["n3", "n1"]
 
 
-async def test_the_audit_log_is_paged_and_nobodys_traffic_removes_an_entry(stores: Stores) -> None:
+async def test_the_audit_log_is_paged_and_traffic_removes_no_entry(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for number in range(6):

@@ -54,7 +54,7 @@ async def test_pages_are_newest_first_and_complete(stores: Stores) -> None:
     ],
     ids=str,
 )
-async def test_a_filter_finds_what_it_says_and_nothing_else(stores: Stores, fields: dict[str, object]) -> None:
+async def test_a_filter_selects_exactly_its_rows(stores: Stores, fields: dict[str, object]) -> None:
     write, read = stores
     await mixed().into(write)
     every = (await read.deliveries(ACME, limit=100)).rows

@@ -54,7 +54,7 @@ def found(where: Directory, event_type: str, tenant: str = "acme", mode: str = "
         ("A.b", "a.b", False),
     ],
 )
-def test_a_pattern_includes_a_type_or_not(pattern: str, event_type: str, included: bool) -> None:
+def test_which_patterns_match_a_type(pattern: str, event_type: str, included: bool) -> None:
     assert includes(pattern, event_type) is included
 
 
@@ -77,7 +77,7 @@ def test_a_pattern_includes_a_type_or_not(pattern: str, event_type: str, include
         ("a" * (MAX_TYPE_LENGTH + 1), False, False),
     ],
 )
-def test_what_may_name_a_type_and_what_a_subscription(text: str, event_type: bool, pattern: bool) -> None:
+def test_valid_types_and_patterns(text: str, event_type: bool, pattern: bool) -> None:
     assert (is_event_type(text), is_pattern(text)) == (event_type, pattern)
 
 
@@ -96,7 +96,7 @@ def test_the_prefixes_of_a_type_from_the_longest() -> None:
         (("*", "device.*"), True),
     ],
 )
-def test_device_events_of_bota_reach_only_those_who_ask_for_them(events: tuple[str, ...], receives: bool) -> None:
+def test_device_events_of_bota_need_an_explicit_pattern(events: tuple[str, ...], receives: bool) -> None:
     where = directory(endpoint("b", *events, profile="bota"), endpoint("s", "*"))
     assert found(where, "device.connected") == (["b", "s"] if receives else ["s"])
     assert ("b" in found(where, "recording.ready")) is ("*" in events)
@@ -106,7 +106,7 @@ def test_several_patterns_of_one_endpoint_match_once() -> None:
     assert found(directory(endpoint("e", "*", "a.*", "a.b", "a.b")), "a.b") == ["e"]
 
 
-def test_a_status_is_not_judged_but_counted() -> None:
+def test_the_status_plays_no_role_and_is_counted() -> None:
     where = directory(endpoint("a", "*"), endpoint("p", "*", status="paused"), endpoint("d", "*", status="disabled"))
     assert found(where, "x") == ["a", "d", "p"]
     assert where.census() == {"active": 1, "paused": 1, "disabled": 1}
@@ -115,7 +115,7 @@ def test_a_status_is_not_judged_but_counted() -> None:
     assert where.census() == {"active": 0, "paused": 0, "disabled": 2}
 
 
-def test_every_change_is_seen_by_the_next_lookup() -> None:
+def test_the_next_lookup_sees_every_change() -> None:
     where = directory(endpoint("a", "x.*"))
     assert (found(where, "x.y"), found(where, "z"), found(where, "x.y", "other")) == (["a"], [], [])
     where.put_endpoint(endpoint("b", "*"))
@@ -199,7 +199,7 @@ def _scan(plain: dict[str, Endpoint], tenant: str, mode: str, event_type: str) -
 
 @pytest.mark.parametrize("number", [10, 2500])
 @pytest.mark.parametrize("limit", [1, 7, 1000])
-def test_pages_are_what_all_matches_are(number: int, limit: int) -> None:
+def test_pages_together_have_all_matches(number: int, limit: int) -> None:
     subscriptions = (("*",), ("a.*", "a.b"), ("a.b",), ("c",), ("*", "a.*"))
     where = directory(*(endpoint(f"ep_{each * 7919 % number:05d}", *subscriptions[each % 5]) for each in range(number)))
     for each in range(0, number, 3):

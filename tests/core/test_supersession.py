@@ -52,11 +52,13 @@ def of(source: str | None, accepted_at_ms: int) -> Delivery:
         (of(None, 8), DeliveryRevision(id="dlv_1", number=5, source="0:2", cancel=True), "go"),
     ],
 )
-def test_the_copy_of_the_newest_turn_counts(copy: Delivery, newest: DeliveryRevision | None, fate: str) -> None:
+def test_only_the_copy_with_the_newest_revision_is_valid(
+    copy: Delivery, newest: DeliveryRevision | None, fate: str
+) -> None:
     assert supersession.disposition(copy, newest) == fate
 
 
-def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_to_do() -> None:
+def test_a_copy_that_waited_for_a_request_continues_only_if_something_remains() -> None:
     assert supersession.after(asked("retry", 5), 3, "delivered") is None
     assert supersession.after(asked("cancel", 5), 3, "delivered") is None
     assert supersession.after(asked("cancel", 5), 3, "dead") is None
@@ -67,7 +69,7 @@ def test_a_copy_that_waited_for_a_request_goes_on_only_where_something_is_left_t
     assert known is not None and known.attempts == 9
 
 
-def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
+def test_revisions_expire_after_the_longest_wait_and_are_bounded() -> None:
     now = 2 * supersession.RETENTION_MS
     known = {
         each.id: each
@@ -95,12 +97,12 @@ def test_turns_are_forgotten_after_the_longest_wait_and_are_bounded() -> None:
         )
 
 
-def test_no_copy_waits_longer_than_its_turn_is_remembered() -> None:
+def test_no_copy_outlives_its_revision() -> None:
     longest = [("due-at", b"%d" % (supersession.RETENTION_MS - 1))]
     assert delivery.due_at_ms(longest, 0) == 0, "such a record is due at once"
 
 
-def test_turn_and_request_survive_the_record() -> None:
+def test_revision_and_manual_action_survive_the_record() -> None:
     for copy in (WAITING, asked("retry", 1_700_000_000_000), asked("cancel", 1)):
         read, _ = delivery.decode(b"ep", b"{}", delivery.encode(copy))
         assert read == copy

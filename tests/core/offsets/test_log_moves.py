@@ -11,13 +11,13 @@ OFFSETS = st.integers(0, 1000)
 LOG = "2db5b40069d840bb8192135611259304"
 
 
-def test_a_lost_beginning_is_passed() -> None:
+def test_reading_continues_at_a_later_beginning() -> None:
     move = judge(3, 10, 20, same=True)
     assert move is not None and (move.kind, move.resume) == ("beginning_lost", 10)
     assert "deliveries, partition 2 begins at 10, behind the committed offset 3" in move.sentence("deliveries", 2)
 
 
-def test_a_lost_end_is_where_work_goes_on() -> None:
+def test_reading_continues_at_an_earlier_end() -> None:
     move = judge(30, 10, 20, same=True)
     assert move is not None and (move.kind, move.resume) == ("end_lost", 20)
 
@@ -28,14 +28,14 @@ def test_another_log_is_read_from_its_beginning() -> None:
         assert move is not None and (move.kind, move.resume) == ("made_again", 0)
 
 
-def test_where_nobody_can_tell_nothing_is_left_out() -> None:
+def test_in_doubt_nothing_is_left_out() -> None:
     move = judge(30, 10, 20, same=None)
     assert move is not None and (move.kind, move.resume) == ("shorter", 10)
     assert judge(15, 10, 20, same=None) is None
 
 
 @given(OFFSETS, OFFSETS, OFFSETS, st.sampled_from([True, False, None]))
-def test_reading_goes_on_within_the_log_and_never_passes_over_what_is_not_known_to_be_done(
+def test_reading_continues_within_the_log_and_skips_nothing_unfinished(
     position: int, one: int, other: int, same: bool | None
 ) -> None:
     begin, end = sorted((one, other))
@@ -47,11 +47,11 @@ def test_reading_goes_on_within_the_log_and_never_passes_over_what_is_not_known_
 
 
 @given(st.text(max_size=50))
-def test_a_stamp_comes_off_as_it_went_on(metadata: str) -> None:
+def test_a_stamp_is_removed_as_it_was_added(metadata: str) -> None:
     assert unstamp(stamp(LOG, metadata)) == (LOG, metadata)
     assert len(stamp(LOG, metadata)) <= STAMP_LENGTH + len(metadata)
 
 
-def test_what_has_no_stamp_is_left_as_it_is() -> None:
+def test_metadata_without_a_stamp_is_unchanged() -> None:
     assert unstamp("1:abc=") == ("", "1:abc=")
     assert stamp("", "1:abc=") == "1:abc="

@@ -25,7 +25,7 @@ def test_a_partition_of_markers_alone_gets_a_commit() -> None:
     assert partitions.commits() == {PLACE: (2, "")}
 
 
-def test_a_position_that_is_not_known_changes_nothing() -> None:
+def test_an_unknown_position_changes_nothing() -> None:
     partitions = OpenPartitions(lambda: None)
     partitions.add({PLACE: CommittedOffset(3, "")})
     partitions.committed({PLACE: (3, "")})

@@ -11,7 +11,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=30)
 
 
 @given(SPANS, st.integers(0, 90))
-def test_it_has_what_was_added_and_not_forgotten(spans: list[tuple[int, int]], low: int) -> None:
+def test_runs_contain_what_was_added_and_not_forgotten(spans: list[tuple[int, int]], low: int) -> None:
     runs, offsets = Runs(), set[int]()
     for start, length in spans:
         runs.add(start, start + length)

@@ -31,7 +31,7 @@ def test_commits_up_to_the_lowest_open_offset() -> None:
     assert mark.committable == 9
 
 
-def test_what_the_metadata_says_is_not_worked_on_again() -> None:
+def test_offsets_in_the_metadata_are_not_processed_again() -> None:
     mark = OffsetWatermark(6, decode_finished(6, encode_finished(6, Runs([7, 8, 10]))))
     assert [offset for offset in range(6, 12) if mark.opened(offset)] == [6, 9, 11]
     for offset in (6, 9, 11):
@@ -49,13 +49,13 @@ def test_gaps_count_as_finished() -> None:
     assert mark.committable == 6
 
 
-def test_a_log_that_begins_later_than_the_commit_is_no_hole() -> None:
+def test_a_log_that_begins_after_the_commit_has_no_gap() -> None:
     mark = OffsetWatermark(10)
     mark.opened(5_000_000)
     assert mark.committable == 5_000_000
 
 
-def test_foreign_metadata_means_nothing_known() -> None:
+def test_foreign_metadata_counts_as_none() -> None:
     assert decoded(0, "operator was here") == set()
     assert decoded(0, "1:!!!") == set()
     assert decoded(0, "") == set()

@@ -51,7 +51,7 @@ REQUIRED = ("delivery-id", "event-id", "event-type", "tenant", "mode", "created-
 
 
 @given(DELIVERIES)
-def test_what_is_written_is_read_back(delivery: Delivery) -> None:
+def test_a_delivery_is_decoded_as_it_was_encoded(delivery: Delivery) -> None:
     assert decode(delivery.endpoint_id.encode(), delivery.body, encode(delivery)) == (delivery, 0)
 
 
@@ -163,5 +163,5 @@ def test_an_unreadable_header_is_a_defect(broken: tuple[str, bytes]) -> None:
         ([("due-at", b"%d" % (10 * 86_400_000))], 0),
     ],
 )
-def test_without_a_due_time_that_we_may_have_written_it_is_due_at_once(headers: list[Any], due: int) -> None:
+def test_an_implausible_due_time_means_at_once(headers: list[Any], due: int) -> None:
     assert due_at_ms(headers, 0) == due

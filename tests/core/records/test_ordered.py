@@ -29,14 +29,14 @@ def test_header_names(headers: list[RecordHeader], key: str, record: OrderedReco
     assert ordered.read(headers) == (key, record)
 
 
-def test_what_is_written_has_these_names() -> None:
+def test_encoded_header_names() -> None:
     assert ordered.settlement(7, "dead", "k") == [("settles", b"7"), ("outcome", b"dead"), ("ordering-key", b"k")]
     assert ordered.comes_back(7) == [("settles", b"7"), ("outcome", b"parked")]
     assert ordered.instruction("drop", "k") == [("instruction", b"drop"), ("ordering-key", b"k")]
     assert ordered.step("holding", "r") == [("gate", b"holding"), ("resume-run", b"r")]
 
 
-def test_only_the_headers_of_the_delivery_go_on_with_it() -> None:
+def test_only_the_headers_of_the_delivery_remain() -> None:
     assert ordered.of_delivery([*DELIVERY, *ordered.comes_back(7), ("arrival", b"1"), ordered.RESUMED]) == DELIVERY
 
 

@@ -23,7 +23,7 @@ from tests.core.records.raw_events import (
 )
 
 
-def test_a_native_event_says_everything_itself() -> None:
+def test_a_native_event_with_all_fields() -> None:
     body = native(
         id="e-1",
         created_at="2026-01-02T03:04:05Z",
@@ -47,7 +47,7 @@ def test_a_native_event_says_everything_itself() -> None:
     )
 
 
-def test_what_a_native_event_leaves_out_has_a_default() -> None:
+def test_missing_fields_of_a_native_event_have_defaults() -> None:
     event = read(MINIMAL)
     assert event == Event(
         id=event.id,
@@ -60,7 +60,7 @@ def test_what_a_native_event_leaves_out_has_a_default() -> None:
     )
 
 
-def test_null_and_the_empty_mode_are_as_good_as_nothing() -> None:
+def test_null_and_the_empty_mode_count_as_missing() -> None:
     nothing = dict.fromkeys(("id", "created_at", "tenant", "idempotency_key", "ordering_key", "metadata"))
     assert shown(read(native(**nothing, mode="")), "id", "tenant", "mode") == shown(
         read(MINIMAL), "id", "tenant", "mode"
@@ -98,7 +98,7 @@ def test_the_idempotency_key_defaults_to_the_producers_id(fields: dict[str, str]
         ("Ordering-KEY", "ordering_key", "orderingkey"),
     ],
 )
-def test_headers_win_over_fields(header: str, field: str, attribute: str) -> None:
+def test_headers_take_precedence_over_fields(header: str, field: str, attribute: str) -> None:
     won, empty = [(header, b"header")], [(header, b"")]
     ways: list[tuple[bytes, Headers]] = [
         (native(**{field: "field"}), []),
@@ -111,7 +111,7 @@ def test_headers_win_over_fields(header: str, field: str, attribute: str) -> Non
         assert shown(read(body, headers + empty), field) == ("field",)
 
 
-def test_the_mode_header_wins_and_the_trace_comes_along() -> None:
+def test_the_mode_header_takes_precedence_and_the_trace_is_read() -> None:
     trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     event = read(native(mode="live"), [("mode", b"test"), ("traceparent", trace)])
     assert shown(event, "mode", "traceparent") == ("test", trace.decode())
@@ -190,7 +190,7 @@ REJECTED: list[tuple[str, bytes | None, Headers]] = [
 
 
 @pytest.mark.parametrize(("reason", "value", "headers"), REJECTED)
-def test_what_is_no_event_has_a_reason_and_a_sentence(reason: str, value: bytes | None, headers: Headers) -> None:
+def test_an_invalid_record_has_a_reason_and_a_sentence(reason: str, value: bytes | None, headers: Headers) -> None:
     with pytest.raises(MalformedEvent) as caught:
         read(value, headers)
     assert caught.value.reason == reason
@@ -237,11 +237,11 @@ def test_a_value_of_exactly_the_limit_passes_and_one_byte_more_does_not(value: b
         "0001-01-01T00:00:00Z",
     ],
 )
-def test_a_time_with_a_zone_is_taken_as_it_is_written(moment: str) -> None:
+def test_a_time_with_a_zone_is_accepted_unchanged(moment: str) -> None:
     assert read(native(created_at=moment)).created_at == moment
 
 
-def test_a_traceparent_that_is_none_is_not_passed_on() -> None:
+def test_an_invalid_traceparent_is_dropped() -> None:
     good = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = b'{"type":"a","data":1}'
     assert decode_event(body, [("traceparent", good)], AT, max_bytes=99).traceparent == good.decode()
@@ -249,7 +249,7 @@ def test_a_traceparent_that_is_none_is_not_passed_on() -> None:
         assert decode_event(body, [("traceparent", bad)], AT, max_bytes=99).traceparent is None
 
 
-def test_a_timestamp_that_no_calendar_has_is_clamped() -> None:
+def test_a_timestamp_outside_of_the_calendar_is_clamped() -> None:
     for timestamp in (-1, 1_760_000_000_000_000, 2**63 - 1):
         at = Coordinates("t", 0, 0, timestamp)
         assert decode_event(b'{"type":"a","data":1}', (), at, max_bytes=99).created_at[4] == "-"
@@ -258,5 +258,5 @@ def test_a_timestamp_that_no_calendar_has_is_clamped() -> None:
 @pytest.mark.parametrize(
     "headers", [[("anything", b"\xff")], [("x-b3", bytes(16)), ("\\xff", None)], [("CE", b"\xfe")]]
 )
-def test_what_tools_add_to_the_headers_may_be_binary(headers: Any) -> None:
+def test_other_headers_may_be_binary(headers: Any) -> None:
     assert read(MINIMAL, headers) == read(MINIMAL)

@@ -53,7 +53,7 @@ def written(way: EventFormat, data: Any, **attributes: Any) -> tuple[bytes, Head
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cloud_event_of_the_official_package_is_understood(way: EventFormat) -> None:
+def test_a_cloud_event_of_the_official_package_is_decoded(way: EventFormat) -> None:
     value, headers = written(way, {"gr\u00fc\u00dfe": [1, 2.5, None]})
     event = read(value, headers)
     moment = event.created_at
@@ -104,7 +104,7 @@ def test_a_cloud_event_without_its_content_type_is_one_by_its_specversion() -> N
     assert data_of(bare.body, bare.format) == b'{"n": 1}'
 
 
-def test_data_may_speak_of_specversion() -> None:
+def test_data_may_contain_specversion() -> None:
     event = read(native(id="e", data={"specversion": "1.0"}, specversion=None))
     assert shown(event, "idempotency_key", "format") == ("e", "native")
 

@@ -73,7 +73,7 @@ def test_data_passes_through_byte_for_byte(data: str, before: str, after: str) -
         assert data_of(event.body, event.format) == data.encode()
 
 
-def test_of_a_name_given_twice_the_last_counts_for_checking_and_for_sending() -> None:
+def test_the_last_of_two_equal_names_is_checked_and_sent() -> None:
     event = read(b'{"data":1,"type":"a","type":"b","data":2}')
     assert (event.type, data_of(event.body, event.format)) == ("b", b"2")
 
@@ -96,7 +96,7 @@ def test_garbage_is_malformed_and_never_anything_worse(value: bytes, headers: He
         json.loads(data_of(event.body, event.format))
 
 
-def test_what_is_accepted_can_be_read_from_deeper_calls() -> None:
+def test_an_accepted_event_can_be_decoded_from_deeper_calls() -> None:
     def deep(body: bytes, frames: int) -> bytes:
         return deep(body, frames - 1) if frames else data_of(body, "native")
 
@@ -116,6 +116,6 @@ def test_what_is_accepted_can_be_read_from_deeper_calls() -> None:
 
 @pytest.mark.parametrize("kind", ["native", "ce-structured"])
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{}", b"[" * 100_000, b'{"data":', b'{"type":"a"}'])
-def test_the_data_of_what_is_no_event_is_refused(kind: Any, body: bytes) -> None:
+def test_the_data_of_an_invalid_record_is_refused(kind: Any, body: bytes) -> None:
     with pytest.raises(MalformedEvent):
         data_of(body, kind)

@@ -70,7 +70,7 @@ def test_tables_have_as_many_partitions_as_the_topic_that_they_follow() -> None:
 
 
 @pytest.mark.parametrize("logical", ["registry", "registry.commands", "registry.replies", "notices"])
-def test_what_has_one_order_has_one_partition(logical: str) -> None:
+def test_topics_with_a_total_order_have_one_partition(logical: str) -> None:
     assert spec(logical, partitions=7).partitions == 1
 
 

@@ -24,7 +24,7 @@ def test_other_topics_are_left_alone() -> None:
     assert plan(topics, actual(topics) | strangers) == []
 
 
-def test_what_was_applied_is_not_planned_again() -> None:
+def test_an_applied_plan_is_empty() -> None:
     topics = loaded()
     there = actual(topics, notices=ActualTopic(partitions=1, replication=3, config={"retention.ms": "1", "mine": "x"}))
     (step,) = plan(topics, there)

@@ -91,7 +91,7 @@ OFFSETS = st.integers(0, 2**62)
 
 
 @given(st.builds(ReadPosition, high=OFFSETS, replay_id=st.text(max_size=30), replay_until=OFFSETS))
-def test_what_is_written_is_read_back(position: ReadPosition) -> None:
+def test_a_delivery_is_decoded_as_it_was_encoded(position: ReadPosition) -> None:
     assert read(write(position)) == position
 
 

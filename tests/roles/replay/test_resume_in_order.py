@@ -287,7 +287,7 @@ async def test_in_any_interleaving_each_key_is_in_sequence_and_complete(block: i
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_a_cancelled_resume_leaves_what_it_has_not_brought_and_holds_nothing_back(block: int) -> None:
+async def test_a_cancelled_resume_leaves_parked_deliveries_and_blocks_nothing(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         async with world_of(seed) as world:
             await play(world, changes=[world.cancel])
@@ -302,7 +302,7 @@ async def test_a_cancelled_resume_leaves_what_it_has_not_brought_and_holds_nothi
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_whatever_is_changed_in_the_middle_no_line_stays_held(block: int) -> None:
+async def test_no_queue_stays_held_whatever_changes_meanwhile(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         async with world_of(seed) as world:
             await play(world, changes=[world.turn_around, world.turn_around, world.cancel])
@@ -312,7 +312,7 @@ async def test_whatever_is_changed_in_the_middle_no_line_stays_held(block: int) 
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_a_change_of_the_order_in_the_middle_loses_nothing(block: int) -> None:
+async def test_a_change_of_the_ordering_meanwhile_loses_nothing(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         async with world_of(seed) as world:
             await play(world, changes=[world.reorder])

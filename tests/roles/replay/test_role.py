@@ -34,7 +34,7 @@ async def stage() -> AsyncIterator[Stage]:
 # --- resume -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_resume_appends_what_was_put_aside_oldest_first_and_says_so(stage: Stage) -> None:
+async def test_a_resume_appends_parked_deliveries_oldest_first_and_reports_it(stage: Stage) -> None:
     stage.aside(0)  # of an earlier pause
     stage.suspend()
     for serial in (5, 6, 7):
@@ -57,7 +57,7 @@ async def test_a_resume_appends_what_was_put_aside_oldest_first_and_says_so(stag
     assert len(stage.appended()) == 4 and stage.reader.readings == 0
 
 
-async def test_no_more_are_out_than_the_window_and_each_attempt_lets_one_more_go(stage: Stage) -> None:
+async def test_the_window_limits_unattempted_deliveries(stage: Stage) -> None:
     stage.suspend()
     for serial in range(40):
         stage.aside(serial)
@@ -93,7 +93,7 @@ async def test_an_endpoint_with_a_rate_gets_its_deliveries_one_after_the_other(s
         stage.attempt(stage.appended()[-1])
 
 
-async def test_what_is_put_aside_shortly_after_the_resume_is_found(stage: Stage) -> None:
+async def test_deliveries_that_are_parked_shortly_after_the_resume_are_appended(stage: Stage) -> None:
     stage.suspend()
     stage.reactivate()
     await stage.start()
@@ -106,7 +106,7 @@ async def test_what_is_put_aside_shortly_after_the_resume_is_found(stage: Stage)
     assert stage.values() == [0, 1, 2, 3] and stage.replay().state == "done"
 
 
-async def test_it_goes_on_where_the_registry_says(stage: Stage) -> None:
+async def test_a_replay_continues_at_the_progress_in_the_registry(stage: Stage) -> None:
     stage.suspend()
     for serial in range(10):
         stage.aside(serial)
@@ -137,7 +137,7 @@ async def test_a_cancelled_replay_stops_and_a_removed_endpoint_ends_it(stage: St
     assert stage.reader.readings == 0
 
 
-async def test_while_its_endpoint_is_paused_again_a_replay_waits_and_leaves_the_new_to_the_next(stage: Stage) -> None:
+async def test_a_resume_waits_while_its_endpoint_is_paused_again(stage: Stage) -> None:
     stage.endpoint(max_in_flight=2)
     stage.suspend()
     for serial in range(6):
@@ -158,7 +158,7 @@ async def test_while_its_endpoint_is_paused_again_a_replay_waits_and_leaves_the_
     assert (stage.replay("first").sent, stage.replay("second").sent) == (6, 3)
 
 
-async def test_a_revoked_worker_stops_at_once_says_where_and_the_next_goes_on(stage: Stage) -> None:
+async def test_a_revoked_worker_reports_and_the_next_one_continues(stage: Stage) -> None:
     stage.endpoint(max_in_flight=2)
     stage.suspend()
     for serial in range(8):
@@ -179,7 +179,7 @@ async def test_a_revoked_worker_stops_at_once_says_where_and_the_next_goes_on(st
     assert stage.values() == list(range(8)) and stage.replay().state == "done"
 
 
-async def test_an_absent_registry_stops_nothing_and_is_told_in_the_end(stage: Stage) -> None:
+async def test_an_unavailable_registry_gets_the_report_later(stage: Stage) -> None:
     stage.suspend()
     stage.aside(0)
     stage.reactivate()
@@ -192,7 +192,7 @@ async def test_an_absent_registry_stops_nothing_and_is_told_in_the_end(stage: St
     assert stage.replay().state == "done" and len(stage.appended()) == 1
 
 
-async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage) -> None:
+async def test_a_failure_affects_no_other_replay_and_is_repeated(stage: Stage) -> None:
     stage.suspend()
     stage.aside(0)
     stage.reactivate()
@@ -204,7 +204,7 @@ async def test_a_failure_touches_no_other_replay_and_is_tried_again(stage: Stage
     assert stage.values() == [0] and stage.replay().state == "done"
 
 
-async def test_slow_endpoints_do_not_keep_others_from_their_resume(stage: Stage) -> None:
+async def test_slow_endpoints_do_not_delay_other_resumes(stage: Stage) -> None:
     names = [f"ep{number}" for number in range(9)]
     for name in names:
         stage.endpoint(name, max_in_flight=1)
@@ -220,7 +220,7 @@ async def test_slow_endpoints_do_not_keep_others_from_their_resume(stage: Stage)
     assert len(stage.appended()) == 9
 
 
-async def test_nothing_happens_before_this_process_is_chosen(stage: Stage) -> None:
+async def test_nothing_happens_before_this_process_is_elected(stage: Stage) -> None:
     stage.suspend()
     stage.aside(0)
     stage.reactivate()
@@ -231,7 +231,7 @@ async def test_nothing_happens_before_this_process_is_chosen(stage: Stage) -> No
 # --- recover ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_recovery_gives_what_was_missed_as_fan_out_decided_it(stage: Stage) -> None:
+async def test_a_recovery_delivers_what_was_missed_as_fan_out_decided(stage: Stage) -> None:
     stage.raw(0, 5, 1, id="before")
     stage.suspend("disabled")
     stage.raw(0, 30, 3, id="third", ordering_key="o")
@@ -274,7 +274,7 @@ async def test_a_recovery_waits_for_fan_out(stage: Stage) -> None:
     assert len(stage.appended()) == 3 and stage.replay().state == "done"
 
 
-async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: Stage) -> None:
+async def test_transaction_markers_at_the_end_are_not_waited_for(stage: Stage) -> None:
     stage.suspend("disabled")
     stage.raw(0, 1)
     stage.do(ReactivateEndpoint("ep", {0: 2, 1: 0}, "unused"))
@@ -285,7 +285,7 @@ async def test_marks_of_transactions_at_the_end_are_nothing_to_wait_for(stage: S
     assert len(stage.appended()) == 1 and stage.replay().done == {0: 2}
 
 
-async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
+async def test_a_long_range_is_recovered_in_chunks_at_the_endpoints_pace(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selector, "CHUNK", 7)
@@ -303,7 +303,7 @@ async def test_a_long_stretch_is_recovered_piece_by_piece_at_the_endpoints_pace(
     assert stage.replay().state == "done"
 
 
-async def test_an_event_that_its_types_schema_refuses_is_not_recovered(stage: Stage) -> None:
+async def test_an_event_that_its_schema_rejects_is_not_recovered(stage: Stage) -> None:
     stage.feed.directory.put_event_type(EventType(name="a.b", tenant="t", mode="live", schema="{}", enforce="reject"))
     stage.suspend("disabled")
     stage.raw(0, 1, data="wrong")
@@ -317,7 +317,7 @@ async def test_an_event_that_its_types_schema_refuses_is_not_recovered(stage: St
     assert b"right" in (stage.appended()[0].value or b"")
 
 
-async def test_a_replay_that_the_registry_does_not_know_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replay_that_is_not_in_the_registry_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(action: CommandAction, *, entity: str, timeout_s: float = 15.0) -> CommandReply:
         raise CommandRefused("not_found", "there is no such replay")
 

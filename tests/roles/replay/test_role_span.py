@@ -98,7 +98,7 @@ async def test_a_slow_endpoint_does_not_hold_back_the_others(stage: Stage) -> No
     assert stage.replay().state == "done"
 
 
-async def test_an_endpoint_that_hangs_holds_up_nobody_even_when_the_queue_is_full(stage: Stage) -> None:
+async def test_a_hanging_endpoint_delays_no_other_even_when_the_queues_are_full(stage: Stage) -> None:
     stage.endpoint("hangs", max_in_flight=1)
     events(stage, 2100)
     stage.do(CreateReplay(span(stage)))
@@ -115,7 +115,7 @@ async def test_an_endpoint_that_hangs_holds_up_nobody_even_when_the_queue_is_ful
     assert stage.replay().state == "running"
 
 
-async def test_failed_and_missing_go_by_the_last_word_of_the_log(stage: Stage) -> None:
+async def test_failed_and_missing_depend_on_the_latest_record(stage: Stage) -> None:
     stage.endpoint("new")
     events(stage, 7)
     for event, states in {
@@ -167,7 +167,7 @@ async def tried(stage: Stage, counting: DryRun, **fields: Any) -> ReplayEstimate
     return await counted
 
 
-async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(stage: Stage) -> None:
+async def test_a_dry_run_counts_what_the_replay_then_delivers(stage: Stage) -> None:
     stage.endpoint("other", events=("a.b",))
     stage.endpoint("off", status="disabled")
     stage.endpoint("held", status="paused")
@@ -190,7 +190,7 @@ async def test_a_trial_counts_what_the_work_then_delivers_and_writes_nothing(sta
     assert (done.state, done.sent, done.parked, done.skipped) == ("done", 19, 10, 10)
 
 
-async def test_a_trial_that_takes_too_long_says_so(stage: Stage) -> None:
+async def test_a_dry_run_that_takes_too_long_is_incomplete(stage: Stage) -> None:
     stage.raw(0, 1)
     stage.reader.committed = {}
     counted = asyncio.create_task(DryRun(stage.past).count(span(stage), within_s=10))
@@ -198,7 +198,7 @@ async def test_a_trial_that_takes_too_long_says_so(stage: Stage) -> None:
     assert (await counted).complete is False and stage.reader.readings == 0
 
 
-async def test_a_paused_endpoints_deliveries_are_put_aside_as_fan_out_does_it(stage: Stage) -> None:
+async def test_deliveries_of_a_paused_endpoint_are_parked(stage: Stage) -> None:
     events(stage, 3)
     stage.suspend()
     stage.do(CreateReplay(span(stage, "ep")))
@@ -213,7 +213,7 @@ async def test_a_paused_endpoints_deliveries_are_put_aside_as_fan_out_does_it(st
     assert {each.header("replay-id") for each in stage.appended()} == {"rpl"}
 
 
-async def test_endpoints_that_are_disabled_or_removed_meanwhile_are_left_out_and_counted(stage: Stage) -> None:
+async def test_endpoints_that_are_disabled_or_removed_meanwhile_are_skipped_and_counted(stage: Stage) -> None:
     stage.endpoint("gone", max_in_flight=1)
     stage.endpoint("off", max_in_flight=1)
     events(stage, 6)
@@ -228,7 +228,7 @@ async def test_endpoints_that_are_disabled_or_removed_meanwhile_are_left_out_and
     assert len(appended(stage)) == 8
 
 
-async def test_a_replay_of_one_endpoint_leaves_with_it(stage: Stage) -> None:
+async def test_a_replay_of_one_endpoint_ends_with_it(stage: Stage) -> None:
     stage.endpoint("ep", max_in_flight=1)
     events(stage, 6)
     stage.do(CreateReplay(span(stage, "ep")))
@@ -238,7 +238,7 @@ async def test_a_replay_of_one_endpoint_leaves_with_it(stage: Stage) -> None:
     assert len(appended(stage)) == 1 and stage.feed.directory.replays == {} and stage.reader.readings == 0
 
 
-async def test_the_rate_is_the_most_that_goes_in_a_second(stage: Stage) -> None:
+async def test_the_rate_limits_deliveries_per_second(stage: Stage) -> None:
     stage.endpoint("other")
     events(stage, 20)
     stage.do(CreateReplay(span(stage, rate=5.0)))
@@ -253,7 +253,7 @@ async def test_the_rate_is_the_most_that_goes_in_a_second(stage: Stage) -> None:
     assert len(appended(stage)) == 40
 
 
-async def test_a_pause_interrupts_and_a_resume_goes_on(stage: Stage) -> None:
+async def test_a_paused_replay_continues_when_it_is_resumed(stage: Stage) -> None:
     events(stage, 20)
     stage.endpoint("ep", max_in_flight=2)
     stage.do(CreateReplay(span(stage)))
@@ -268,7 +268,7 @@ async def test_a_pause_interrupts_and_a_resume_goes_on(stage: Stage) -> None:
     assert stage.replay().state == "done"
 
 
-async def test_after_a_crash_the_log_says_what_was_handed_out(stage: Stage) -> None:
+async def test_after_a_crash_the_log_shows_what_was_handed_out(stage: Stage) -> None:
     stage.endpoint("slow", max_in_flight=1)
     events(stage, 20)
     stage.do(CreateReplay(span(stage)))
@@ -289,7 +289,7 @@ async def test_after_a_crash_the_log_says_what_was_handed_out(stage: Stage) -> N
     assert (stage.replay().state, stage.replay().sent) == ("done", 40), "nor was anything counted twice"
 
 
-async def test_also_when_nothing_was_told_before_the_crash(stage: Stage) -> None:
+async def test_the_log_shows_it_without_a_report_before_the_crash(stage: Stage) -> None:
     events(stage, 20)
     stage.endpoint("ep", max_in_flight=5)
     stage.do(CreateReplay(span(stage)))
@@ -306,7 +306,7 @@ async def test_also_when_nothing_was_told_before_the_crash(stage: Stage) -> None
     assert (stage.replay().state, stage.replay().sent) == ("done", 20)
 
 
-async def test_a_replay_of_a_span_does_not_keep_a_resume_waiting(stage: Stage) -> None:
+async def test_a_replay_of_a_range_does_not_delay_a_resume(stage: Stage) -> None:
     events(stage, 50)
     stage.do(CreateReplay(span(stage, "ep", rate=0.1)))
     await stage.start()

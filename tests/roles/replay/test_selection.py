@@ -56,7 +56,7 @@ def directory(*endpoints: Endpoint) -> Directory:
 # --- for whom -----------------------------------------------------------------------------------------------------
 
 
-def test_a_replay_is_for_those_that_match_now_and_were_there_when_it_was_asked_for() -> None:
+def test_targets_match_now_and_existed_when_the_replay_was_created() -> None:
     registry = directory(
         endpoint("a"),
         endpoint("b", events=("x.*",)),
@@ -88,7 +88,7 @@ def test_types_narrow_a_replay(types: tuple[str, ...], event_type: str, meant: b
     assert bool(targets(replay(types=types), directory(endpoint()), event_type)) is meant
 
 
-def test_what_was_put_aside_waits_while_its_resume_is_to_come() -> None:
+def test_parked_deliveries_wait_while_their_resume_is_to_come() -> None:
     registry = directory(endpoint())
     assert not waits_for_resume(endpoint(), registry)
     assert waits_for_resume(endpoint(status="paused"), registry)
@@ -158,7 +158,7 @@ def test_each_endpoint_has_outcomes_of_its_own() -> None:
     assert chunk.selected(event(name="x"), record(7)) == [], "it was not in the chunk"
 
 
-def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
+def test_handed_out_deliveries_are_not_selected_again() -> None:
     chunk, wanted = EventChunk(), event()
     chunk.add_event(wanted, record(3), ("a", "b"))
     chunk.add_handed_out("a", "e", "park")
@@ -171,7 +171,7 @@ def test_what_the_replay_has_handed_out_itself_is_not_chosen_again() -> None:
 # --- as fan-out decided it ------------------------------------------------------------------------------------------
 
 
-def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_sequence() -> None:
+def test_an_accepted_record_has_the_sequence_and_is_no_duplicate() -> None:
     chunk = EventChunk()
     keyed, plain = event(key="k", ordering="o"), event()
     for offset in (3, 4, 5):
@@ -193,7 +193,7 @@ def test_a_sight_says_that_an_event_is_none_of_a_producers_duplicates_and_its_se
     assert chunk.decided(plain, record(6)) == (True, None), "no decision about it is stored, and none is needed"
 
 
-def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold() -> None:
+def test_the_changelog_is_read_from_the_first_event_or_the_suspension() -> None:
     job = replay("ep", reason="recover")
     hold = Suspension(kind="disabled", since_ms=500_000, begin={0: 0}, end={0: 9})
     chunk = EventChunk()
@@ -206,7 +206,7 @@ def test_the_changelog_is_read_from_the_earlier_of_the_first_event_and_the_hold(
     assert chunk.since_ms(job, endpoint(suspensions=(hold,))) == 0
 
 
-def test_a_span_is_looked_for_from_an_hour_before_its_first_event_on() -> None:
+def test_outcomes_are_read_from_an_hour_before_the_first_event() -> None:
     chunk = EventChunk("missing")
     chunk.add_event(event(), record(0, 9_000_000), ("ep",))
     assert chunk.since_ms(replay(), None) == 5_400_000, "producers' clocks may be ahead"
