@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.profiles.catalog import PROFILES
-from app.roles.health.transitions import TRANSITIONS
+from app.roles.health.transitions import TRANSITIONS, HealthTransition
 from tests.architecture.section import Section
 
 SECTION = Section("docs/health.md", "health_doc.py")
@@ -19,15 +19,18 @@ def _drawing() -> list[str]:
     for each in TRANSITIONS:
         for stage in each.stages:
             if stage != each.to:
-                arrows.setdefault((stage, each.to), []).append(_word(each.sight))
+                arrows.setdefault((stage, each.to), []).append(_word(each.trigger))
     lines = [f"    {start} --> {end}: {', '.join(sights)}" for (start, end), sights in arrows.items()]
     return ["```mermaid", "stateDiagram-v2", "    [*] --> healthy", *lines, "```"]
 
 
+def _effects(transition: HealthTransition) -> str:
+    return ", ".join(map(_word, transition.effects)) or "–"
+
+
 def _transitions() -> list[str]:
     rows = [
-        f"| {', '.join(each.stages)} | {_word(each.sight)} | {each.to} | {', '.join(map(_word, each.deeds)) or '–'} |"
-        for each in TRANSITIONS
+        f"| {', '.join(each.stages)} | {_word(each.trigger)} | {each.to} | {_effects(each)} |" for each in TRANSITIONS
     ]
     return ["| stage | trigger | next stage | action |", "|---|---|---|---|", *rows]
 

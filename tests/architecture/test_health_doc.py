@@ -11,5 +11,5 @@ def test_the_document_agrees_with_the_code() -> None:
 
 
 def test_the_machine_has_one_answer_for_each_stage_and_trigger() -> None:
-    named = [(stage, each.sight) for each in TRANSITIONS for stage in each.stages]
+    named = [(stage, each.trigger) for each in TRANSITIONS for stage in each.stages]
     assert len(named) == len(set(named))

@@ -220,7 +220,7 @@ def test_what_health_writes(some: list[HealthSignal], rule: DisableRule) -> None
     state: HealthState | None = None
     for offset, signal in enumerate(some):
         state, emitted = observe(state, ENDPOINT, rule, signal, offset, NOW_MS + offset * 86_400_000)
-        for order in emitted.orders if emitted else ():
+        for order in emitted.actions if emitted else ():
             if isinstance(order, AppendNotice):
                 fits(TopicName.NOTICES, b"acme", msgspec.json.encode(order.notice))
             else:

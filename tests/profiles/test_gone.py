@@ -38,8 +38,8 @@ def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) 
     signal = HealthSignal(
         outcome="failed", epoch=endpoint.epoch, delivery_id="d", result="http_4xx", status=410, dead=dead
     )
-    _, said = observe(None, endpoint, rule, signal, 1, 1_000)
-    disables = said is not None and any(isinstance(order, DisableEndpoint) for order in said.orders)
+    _, emitted = observe(None, endpoint, rule, signal, 1, 1_000)
+    disables = emitted is not None and any(isinstance(order, DisableEndpoint) for order in emitted.actions)
     assert isinstance(verdict, Dead if rule.gone_410 else RetryAt) and disables == rule.gone_410
 
     readme = _row("README.md", "| answers 410 |")

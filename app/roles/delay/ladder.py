@@ -1,16 +1,16 @@
-"""The delay ladder in one process: which waiting record is released, held or handed down, and when to look again.
+"""The delay ladder in one process: which waiting records are released, held or moved down, and when to check again.
 
 Rules of this file
-- A record enters the longest rung that is not longer than its wait, so within a rung the time at which each record has
-  to be looked at (appended + rung) is the order of the log: only the head of each partition matters, and a million
+- A record enters the longest rung that is not longer than its wait. So within a rung the records are in the order of
+  the time at which they must be checked (appended + rung). Only the head of each partition matters, and a million
   records behind it cost nothing.
-- Looked at, a record is due and released; or due soon and held in memory until its own due time; or handed to a
-  smaller rung. Any due time is such a walk down.
-- The shortest rung is read at once: whatever is in it is due within the next rung's length.
+- A record that is checked is released if it is due, held in memory until its due time if that is soon, and otherwise
+  moved down to a shorter rung.
+- The shortest rung is checked at once: all of it is due within the next rung's length.
 
     append ─▶ [rung: wait at head] ─▶ due?      release
                                    ─▶ due soon?  held ─▶ release
-                                   ─▶ else       a smaller rung
+                                   ─▶ else       a shorter rung
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from app.core.offsets.partitions import PartitionId
 
 T = TypeVar("T")
 
-#: a record that is due within that time is held rather than handed down
+#: a record that is due within this time is held in memory instead of moved down
 HOLD_MS = 30_000
 
 
 class ReleaseDue(msgspec.Struct, Generic[T], frozen=True):
-    """Its time has come: back to deliveries."""
+    """Append the record to `deliveries`: it is due."""
 
     item: T
 
 
 class MoveDown(msgspec.Struct, Generic[T], frozen=True):
-    """Put it into a smaller rung; it is due in `wait_s`."""
+    """Append the record to a shorter rung; it is due in `wait_s` seconds."""
 
     item: T
     wait_s: float
@@ -47,10 +47,10 @@ class Ladder(Generic[T]):
     """All rungs' partitions of one process. `T` is opaque."""
 
     def __init__(self, *, capacity: int, capacity_bytes: int) -> None:
-        """The records, and the bytes of their values, held in memory at most (beyond the unread heads)."""
+        """`capacity` and `capacity_bytes` bound the records held in memory, beside the heads of partitions."""
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
-        #: per partition, in the order of the log: (look at, due, item, size)
+        #: partition → records in the order of the log: (check at, due, item, size)
         self._queues: dict[PartitionId, deque[tuple[int, int, T, int]]] = {}
         #: (due, serial, item, size)
         self._held: list[tuple[int, int, T, int]] = []
@@ -58,28 +58,28 @@ class Ladder(Generic[T]):
         self._serial = 0
 
     def add(self, place: PartitionId, item: T, *, appended_ms: int, due_ms: int, rung_ms: int, size: int) -> None:
-        """A record was read. `rung_ms` 0: the shortest rung, to be looked at now."""
-        look_at = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
-        self._queues.setdefault(place, deque()).append((look_at, due_ms, item, size))
+        """Add a record that was read. `rung_ms` 0: the shortest rung, to be checked now."""
+        check_at_ms = min(due_ms, appended_ms + rung_ms) if rung_ms else 0
+        self._queues.setdefault(place, deque()).append((check_at_ms, due_ms, item, size))
 
     def step(self, now_ms: int) -> list[ReleaseDue[T] | MoveDown[T]]:
-        """Everything that has to happen now."""
-        orders: list[ReleaseDue[T] | MoveDown[T]] = []
+        """Everything to do now."""
+        actions: list[ReleaseDue[T] | MoveDown[T]] = []
         for queue in self._queues.values():
             while queue and queue[0][0] <= now_ms:
-                order = self._look(now_ms, *queue[0][1:])
-                if order is None:
+                checked = self._check(now_ms, *queue[0][1:])
+                if checked is None:
                     break
                 queue.popleft()
-                orders += order
+                actions += checked
         while self._held and self._held[0][0] <= now_ms:
             _, _, item, size = heappop(self._held)
             self._held_bytes -= size
-            orders.append(ReleaseDue(item))
-        return orders
+            actions.append(ReleaseDue(item))
+        return actions
 
-    def _look(self, now_ms: int, due_ms: int, item: T, size: int) -> list[ReleaseDue[T] | MoveDown[T]] | None:
-        """What to do with a head; None: it stays (memory is full)."""
+    def _check(self, now_ms: int, due_ms: int, item: T, size: int) -> list[ReleaseDue[T] | MoveDown[T]] | None:
+        """What to do with the head of a partition; None: it stays, because memory is full."""
         if due_ms <= now_ms:
             return [ReleaseDue(item)]
         if due_ms - now_ms > HOLD_MS:
@@ -92,15 +92,15 @@ class Ladder(Generic[T]):
         return []
 
     def next_ms(self) -> int | None:
-        """When `step` has to be called next; None: nothing waits."""
-        full = self._full()  # without room in memory, a head is left where it is until it is due
+        """When to call `step` next, in ms since the epoch; None: nothing waits."""
+        full = self._full()  # a head that cannot be held stays until it is due
         times = [queue[0][1] if full else queue[0][0] for queue in self._queues.values() if queue]
         if self._held:
             times.append(self._held[0][0])
         return min(times, default=None)
 
     def reading(self, place: PartitionId) -> bool:
-        """Whether more of that partition should be read: nothing of it waits to be looked at."""
+        """Whether to read more of the partition: none of its records waits to be checked."""
         return not self._queues.get(place)
 
     def forget(self, places: set[PartitionId], of: Callable[[T], PartitionId]) -> None:
@@ -115,7 +115,7 @@ class Ladder(Generic[T]):
         return len(self._held) >= self._capacity or self._held_bytes >= self._capacity_bytes
 
     def oldest_due_ms(self, of: Callable[[T], PartitionId]) -> dict[str, int]:
-        """For each topic with something in memory, the due time of what is next there."""
+        """For each topic with records in memory, the earliest due time of a next record."""
         dues: dict[str, int] = {}
         for (topic, _), queue in self._queues.items():
             if queue:
@@ -126,15 +126,15 @@ class Ladder(Generic[T]):
         return dues
 
     def waiting(self, of: Callable[[T], PartitionId]) -> dict[PartitionId, tuple[int, int]]:
-        """For each partition with something in memory, how much it is, and when something of it has to happen next."""
+        """For each partition with records in memory: their number, and when to check or release the next one."""
         full = self._full()
-        found = {
+        waiting = {
             place: (len(queue), queue[0][1] if full else queue[0][0]) for place, queue in self._queues.items() if queue
         }
         for due_ms, _, item, _ in self._held:
-            number, next_ms = found.get(of(item), (0, due_ms))
-            found[of(item)] = (number + 1, min(next_ms, due_ms))
-        return found
+            number, next_ms = waiting.get(of(item), (0, due_ms))
+            waiting[of(item)] = (number + 1, min(next_ms, due_ms))
+        return waiting
 
     @property
     def held(self) -> int:

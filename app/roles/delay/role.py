@@ -1,13 +1,13 @@
-"""The delay role: one pump for all rungs of the ladder; a delivery comes back to `deliveries` at its own due time.
+"""The delay role: one loop for all rungs of the ladder. A delivery returns to `deliveries` at its own due time.
 
-The decisions are in roles/delay/ladder.py. Here: poll what is worth reading, obey, commit. Nothing is polled
-more often than
-once a second unless something is due.
+This is the shell: roles/delay/ladder.py decides. It polls the partitions that are worth reading, releases records or
+moves them down, and commits. It polls at most once a second unless a record is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from typing import assert_never
 
 import structlog
 
@@ -23,7 +23,7 @@ from app.ports.producer import GroupingProducer
 from app.roles.committer import ConsumerRole
 from app.roles.delay.ladder import Ladder, MoveDown, ReleaseDue
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 #: records held in memory until their due time, in one process
 _CAPACITY = 20_000
@@ -90,7 +90,7 @@ class DelayRole(ConsumerRole):
         self._paused -= set(places)
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Commit and forget; the next owner reads what was held again."""
+        """Commit and drop what is in memory; the next owner reads it again."""
         await self._committer.commit()
         self._partitions.remove(places)
         self._ladder.forget(places, lambda waiting: waiting.partition.place)
@@ -102,8 +102,8 @@ class DelayRole(ConsumerRole):
                 self._take_in(place, records)
             self._partitions.read_to(self._source.position)
             await self._committer.certainty()
-            for order in self._ladder.step(self._clock.now_ms()):
-                self._obey(order)
+            for action in self._ladder.step(self._clock.now_ms()):
+                self._execute(action)
             self._steer()
             self._measure()
 
@@ -123,7 +123,9 @@ class DelayRole(ConsumerRole):
             if not partition.opened(record.offset, size):
                 continue
             if headers.size_of(record) > self._max_record_bytes:
-                log.error("delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be")
+                logger.error(
+                    "delay.unreadable", place=place, offset=record.offset, error="larger than a delivery can be"
+                )
                 self._meter.count("records_unreadable_total", topic=TopicName.DELIVERIES_DELAY)
                 partition.finished(record.offset, size)
             else:
@@ -133,17 +135,20 @@ class DelayRole(ConsumerRole):
                     place, waiting, appended_ms=record.timestamp, due_ms=due_ms, rung_ms=rung_ms, size=size
                 )
 
-    def _obey(self, order: ReleaseDue[_Waiting] | MoveDown[_Waiting]) -> None:
-        waiting = order.item
+    def _execute(self, action: ReleaseDue[_Waiting] | MoveDown[_Waiting]) -> None:
+        waiting = action.item
         record, partition = waiting.record, waiting.partition
         if not partition.active:
             return
-        if isinstance(order, MoveDown):
-            topic = self._rung_topic[rung_for(order.wait_s, RUNGS)]
-        else:
-            topic = self._deliveries
-            late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
-            self._meter.observe("retry_lateness_seconds", late_s, rung=self._rung_name[partition.place[0]])
+        match action:
+            case MoveDown():
+                topic = self._rung_topic[rung_for(action.wait_s, RUNGS)]
+            case ReleaseDue():
+                topic = self._deliveries
+                late_s = max(0.0, (self._clock.now_ms() - waiting.due_ms) / 1000)
+                self._meter.observe("retry_lateness_seconds", late_s, rung=self._rung_name[partition.place[0]])
+            case _:
+                assert_never(action)
         size = len(record.value or b"")
         group = self._producer.bundle(lambda: partition.finished(record.offset, size), self._fail)
         group.append(topic, key=record.key, value=record.value, headers=record.headers, partition=partition.number)
@@ -157,7 +162,7 @@ class DelayRole(ConsumerRole):
             self._meter.gauge("retry_oldest_due_age_seconds", max(0.0, age_s), rung=rung)
 
     def _steer(self) -> None:
-        """Read on only where nothing waits to be looked at."""
+        """Pause partitions whose head waits; resume the others."""
         assigned = self._partitions.places()
         stop = {place for place in assigned if not self._ladder.reading(place)} - self._paused
         go = {place for place in self._paused & assigned if self._ladder.reading(place)}

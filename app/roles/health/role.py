@@ -1,9 +1,8 @@
 """The health role: signals of endpoints in, commands to the registry and notices out.
 
-The decisions are in roles/health/transitions.py. Here: for each batch of endpoints.signals, load the states
-of the endpoints that it
-speaks of, decide, append what was ordered, and remember the rest. To disable an endpoint is to name the places in the
-log from which a recovery would read: they are asked for then, over a connection that is made for the question.
+This is the shell: roles/health/transitions.py decides. For each batch of endpoints.signals it reads the states of the
+endpoints concerned, appends the actions and stores the new states. The command to disable an endpoint names the offsets
+from which a recovery would read. They are queried then, over a connection of their own.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ from app.roles.health.transitions import (
     observe,
 )
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 TABLE = "state"
 _NO_RULE = DisableRule()
 _encoder = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(HealthState)
 _json = msgspec.json.Encoder()
-#: lines about endpoints that begin to fail or recover, in that many seconds
-_LINES, _LINES_S = 50, 10.0
+#: log lines about endpoints that begin to fail or recover, in this many seconds
+_MAX_LINES, _LINES_S = 50, 10.0
 
 
-class _Places(NamedTuple):
-    """Where the logs are that a recovery would read."""
+class _RecoveryOffsets(NamedTuple):
+    """The offsets from which a recovery would read."""
 
     begin: Mapping[int, int]
     dead_begin: int
@@ -80,29 +79,31 @@ class HealthRole(StreamRole):
         self._commands = topics.name(TopicName.REGISTRY_COMMANDS)
         self._notices = topics.name(TopicName.NOTICES)
         self._dead = topics.name(TopicName.DELIVERIES_DEAD)
-        self._lines = Sampled(most=_LINES, every_s=_LINES_S)
+        self._lines = Sampled(most=_MAX_LINES, every_s=_LINES_S)
 
     async def _handle(self, batch: StreamBatch) -> None:
-        await self._feed.catch_up(batch.polled_at)  # an endpoint that dispatch knows must be known here, in its epoch
+        await self._feed.catch_up(
+            batch.polled_at
+        )  # the directory must have each endpoint that dispatch sent to, in its epoch
         async with self._pipeline.next_part():
             await self._work(batch)
 
     async def _work(self, batch: StreamBatch) -> None:
         states: dict[bytes, HealthState | None] = {}
-        said: list[tuple[Record, EmittedActions]] = []
+        emitted: list[tuple[Record, EmittedActions]] = []
         for record in batch.records:
-            orders = self._observe(batch.partition, states, record)
-            if orders is not None:
-                said.append((record, orders))
-        disables = any(isinstance(order, DisableEndpoint) for _, each in said for order in each.orders)
-        places = await self._places(batch.partition) if disables else None
+            actions = self._observe(batch.partition, states, record)
+            if actions is not None:
+                emitted.append((record, actions))
+        disables = any(isinstance(action, DisableEndpoint) for _, each in emitted for action in each.actions)
+        offsets = await self._recovery_offsets(batch.partition) if disables else None
         if not batch.partition.current:
-            return  # while that was awaited: whoever has the partition now reads it
-        with self._pipeline.outputs(batch) as bundle:
-            for record, each in said:
-                self._obey(bundle, record, each, places)
+            return  # it moved during the await: the partition's next owner reads the batch
+        with self._pipeline.outputs(batch) as group:
+            for record, each in emitted:
+                self._execute(group, record, each, offsets)
             encoded = {key: _encoder.encode(state) if state else None for key, state in states.items()}
-            write_table(batch.partition, TABLE, encoded, bundle)
+            write_table(batch.partition, TABLE, encoded, group)
 
     def _observe(
         self, partition: StreamPartition, states: dict[bytes, HealthState | None], record: Record
@@ -112,75 +113,83 @@ class HealthRole(StreamRole):
             signal: HealthSignal = read(record.value)
             endpoint = self._feed.directory.endpoint(key.decode())
         except (Defect, UnicodeDecodeError) as error:
-            log.error("health.unreadable", partition=partition.number, offset=record.offset, error=str(error))
+            logger.error("health.unreadable", partition=partition.number, offset=record.offset, error=str(error))
             self._meter.count("records_unreadable_total", topic=TopicName.ENDPOINTS_SIGNALS)
             return None
-        before = states[key] if key in states else _known(partition.read(TABLE, key))
+        before = states[key] if key in states else _read_state(partition.read(TABLE, key))
         profile = PROFILES.get(endpoint.profile) if endpoint else None
         rule = profile.disable if profile else _NO_RULE
-        after, said = observe(before, endpoint, rule, signal, record.offset, record.timestamp)
+        after, emitted = observe(before, endpoint, rule, signal, record.offset, record.timestamp)
         if after is not before:
             states[key] = after
-        return said
+        return emitted
 
-    async def _places(self, partition: StreamPartition) -> _Places:
+    async def _recovery_offsets(self, partition: StreamPartition) -> _RecoveryOffsets:
         async with self._ends() as ends:
             begin = await ends.fanned_out()
-            return _Places(begin, (await ends.ends(self._dead)).get(partition.number, 0))
+            return _RecoveryOffsets(begin, (await ends.ends(self._dead)).get(partition.number, 0))
 
-    def _obey(self, bundle: AckGroup, record: Record, said: EmittedActions, places: _Places | None) -> None:
+    def _execute(
+        self, group: AckGroup, record: Record, emitted: EmittedActions, offsets: _RecoveryOffsets | None
+    ) -> None:
         key = record.key or b""
-        for index, order in enumerate(said.orders):
-            if isinstance(order, AppendNotice):
-                self._meter.count("notices_total", kind=order.notice.kind)
-                value = _json.encode(order.notice)
-                bundle.append(self._notices, key=order.notice.tenant.encode(), value=value)
+        for index, action in enumerate(emitted.actions):
+            if isinstance(action, AppendNotice):
+                self._meter.count("notices_total", kind=action.notice.kind)
+                value = _json.encode(action.notice)
+                group.append(self._notices, key=action.notice.tenant.encode(), value=value)
             else:
-                if not isinstance(order, DisableEndpoint):  # that one has a line of its own
-                    self._note(order, key.decode(), record.timestamp / 1000)
-                action = self._action(key.decode(), said.epoch, order, places)
-                name = ids.health_command_id(action.id, said.epoch, said.offset, index)
-                actor = "" if isinstance(order, ShowCircuit) else "health"  # nobody audits what passes by itself
-                command = Command(id=name, issued_at_ms=record.timestamp, action=action, actor=actor)
-                bundle.append(self._commands, key=key, value=encode(command))
+                if not isinstance(action, DisableEndpoint):  # which has a log line of its own
+                    self._note(action, key.decode(), record.timestamp / 1000)
+                body = self._command(key.decode(), emitted.epoch, action, offsets)
+                name = ids.health_command_id(body.id, emitted.epoch, emitted.offset, index)
+                actor = (
+                    "" if isinstance(action, ShowCircuit) else "health"
+                )  # circuits change by themselves and are not audited
+                command = Command(id=name, issued_at_ms=record.timestamp, action=body, actor=actor)
+                group.append(self._commands, key=key, value=encode(command))
 
-    def _action(
-        self, endpoint_id: str, epoch: int, order: ShowFailing | DisableEndpoint | ShowCircuit, places: _Places | None
+    def _command(
+        self,
+        endpoint_id: str,
+        epoch: int,
+        action: ShowFailing | DisableEndpoint | ShowCircuit,
+        offsets: _RecoveryOffsets | None,
     ) -> MarkFailing | SuspendEndpoint | MarkCircuit:
-        if isinstance(order, ShowCircuit):
-            return MarkCircuit(endpoint_id, epoch, order.circuit)
-        if isinstance(order, ShowFailing):
-            change = "cleared" if order.failing_since_ms is None else "failing"
+        if isinstance(action, ShowCircuit):
+            return MarkCircuit(endpoint_id, epoch, action.circuit)
+        if isinstance(action, ShowFailing):
+            change = "cleared" if action.failing_since_ms is None else "failing"
             self._meter.count("endpoint_health_changes_total", change=change)
-            return MarkFailing(endpoint_id, epoch, order.failing_since_ms, order.disable_at_ms)
-        if places is None:
-            raise Defect("an endpoint is to be disabled at places that were not asked for")
+            return MarkFailing(endpoint_id, epoch, action.failing_since_ms, action.disable_at_ms)
+        if offsets is None:
+            raise Defect("an endpoint is to be disabled, and the offsets for its recovery were not queried")
         self._meter.count("endpoint_health_changes_total", change="disabled")
-        log.warning("health.disables", endpoint=endpoint_id, reason=order.reason)
+        logger.warning("health.disables", endpoint=endpoint_id, reason=action.reason)
         return SuspendEndpoint(
             endpoint_id,
             "disabled",
-            begin=dict(places.begin),
-            dead_begin=places.dead_begin,
-            reason=order.reason,
+            begin=dict(offsets.begin),
+            dead_begin=offsets.dead_begin,
+            reason=action.reason,
             epoch=epoch,
         )
 
-    def _note(self, order: ShowFailing | ShowCircuit, endpoint_id: str, now_s: float) -> None:
-        """A line of the log; thousands of endpoints may fail at once."""
-        if isinstance(order, ShowFailing):
-            event = "endpoint.recovered" if order.failing_since_ms is None else "endpoint.failing"
+    def _note(self, action: ShowFailing | ShowCircuit, endpoint_id: str, now_s: float) -> None:
+        """Write a log line, unless there were too many; thousands of endpoints may fail at once."""
+        if isinstance(action, ShowFailing):
+            event = "endpoint.recovered" if action.failing_since_ms is None else "endpoint.failing"
         else:
-            event = "endpoint.circuit_closed" if order.circuit is None else "endpoint.circuit_open"
+            event = "endpoint.circuit_closed" if action.circuit is None else "endpoint.circuit_open"
         omitted = self._lines.take(now_s)
         if omitted is not None:
-            log.info(event, endpoint=endpoint_id, **({"lines_left_out": omitted} if omitted else {}))
+            logger.info(event, endpoint=endpoint_id, **({"lines_left_out": omitted} if omitted else {}))
 
 
-def _known(stored: bytes | None) -> HealthState | None:
-    """A table's value; what we cannot have written counts as nothing."""
+def _read_state(stored: bytes | None) -> HealthState | None:
+    """Decode a table value; None for an absent one, and for one that health cannot have written."""
     try:
         return _state.decode(stored) if stored is not None else None
     except (ValueError, RecursionError):
-        log.exception("health.table_unreadable")
+        logger.exception("health.table_unreadable")
         return None

@@ -1,22 +1,22 @@
-"""The health of an endpoint: when it counts as failing, when its owner is warned, when it is switched off.
+"""The health of an endpoint: when it counts as failing, when its owner is warned, when it is disabled.
 
 Rules of this file
 - Everything follows from the signals of the endpoint, in the order of their log, at the times of their records: the
-  same records read again give the same state and the same orders. The machine is the table `TRANSITIONS`.
-- A rule may count failed attempts in a row, or days in which every attempt failed, or both. What `share` of it is used
-  up decides. The first success clears everything.
-- An endpoint has epochs: it was registered, enabled, or given another URL. Each begins in health, and signals and
-  orders of an earlier one mean nothing.
-- `applied` is the last offset that the state knows. What is read again up to there changes nothing, and gives once more
-  the orders that it gave before, since they may not have been written.
-- What is told is bounded: after a recovery nothing is shown or told for an hour, save the end; dead deliveries are told
-  when the first, the tenth, the hundredth … of a day dies; an open circuit is told when it has been open for five
-  minutes, and its end when it was told.
+  same records read again give the same state and the same actions. The machine is the table `TRANSITIONS`.
+- A rule may count failed attempts in a row, or days in which every attempt failed, or both. The share of it that is
+  used up decides. The first success clears everything.
+- An endpoint has epochs: one begins when it is registered, enabled, or gets another URL. Each epoch begins healthy, and
+  signals and actions of an earlier one mean nothing.
+- `applied` is the last offset that the state includes. A record up to there that is read again changes nothing, and
+  returns the same actions once more, since they may not have been written.
+- Notices are bounded. For an hour after a recovery there is none, except for disabling. Dead deliveries cause one when
+  the first, the tenth, the hundredth … of a day dies. An open circuit causes one after five minutes, and then another
+  when it closes.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import msgspec
 
@@ -33,32 +33,32 @@ from app.roles.health.onset import DAY_MS, FailedAttempt, begins
 
 HealthStage = Literal["healthy", "failing", "shown", "warned", "urgent", "disabled"]
 HealthTrigger = Literal["success", "failure", "lasting", "half", "three_quarters", "over", "gone", "rest", "renewal"]
-HealthEffect = Literal["show", "hide", "warn", "disable", "tell_recovery"]
+HealthEffect = Literal["show", "hide", "warn", "disable", "announce_recovery"]
 
-#: an endpoint that fails for shorter than that is not shown as failing: most failures are over sooner
+#: an endpoint is shown as failing after this time: most failures are over sooner
 _LASTING_MS = 600_000
 _QUIET_MS = 3_600_000
-#: a circuit that is open for shorter than that is shown, and no notice tells of it
+#: an open circuit causes a notice after this time
 _SILENT_MS = 300_000
-#: batches of orders that a state remembers, for what is read again
+#: batches of actions that a state remembers, for records that are read again
 _REMEMBERED = 16
-#: of a text in a notice, in bytes of JSON: a state remembers 16 batches of notices
+#: bytes of JSON of a text in a notice: a state remembers 16 batches of notices
 _TEXT = 2048
 
 
 class HealthTransition(NamedTuple):
-    """One line of the machine."""
+    """One row of the machine."""
 
     stages: tuple[HealthStage, ...]
-    sight: HealthTrigger
+    trigger: HealthTrigger
     to: HealthStage
-    deeds: tuple[HealthEffect, ...]
+    effects: tuple[HealthEffect, ...]
 
 
 _WELL: tuple[HealthStage, ...] = ("healthy", "failing", "shown")
 _ON: tuple[HealthStage, ...] = (*_WELL, "warned", "urgent")
 
-#: whatever is not here changes nothing
+#: a trigger without a row changes nothing
 TRANSITIONS: tuple[HealthTransition, ...] = (
     HealthTransition(("healthy",), "failure", "failing", ()),
     HealthTransition(("failing", "shown"), "lasting", "shown", ("show",)),
@@ -70,23 +70,23 @@ TRANSITIONS: tuple[HealthTransition, ...] = (
     HealthTransition(_ON, "gone", "disabled", ("show", "disable")),
     HealthTransition(("failing",), "success", "healthy", ()),
     HealthTransition(("shown",), "success", "healthy", ("hide",)),
-    HealthTransition(("warned", "urgent"), "success", "healthy", ("hide", "tell_recovery")),
+    HealthTransition(("warned", "urgent"), "success", "healthy", ("hide", "announce_recovery")),
     HealthTransition(("failing",), "rest", "healthy", ()),
     HealthTransition(("shown", "warned", "urgent"), "rest", "healthy", ("hide",)),
     HealthTransition((*_ON, "disabled"), "renewal", "healthy", ()),
 )
-_TABLE = {(stage, each.sight): each for each in TRANSITIONS for stage in each.stages}
+_TABLE = {(stage, each.trigger): each for each in TRANSITIONS for stage in each.stages}
 
 
 class ShowFailing(msgspec.Struct, frozen=True, array_like=True, tag="show"):
-    """Let everybody see since when the endpoint fails, and when that ends it; None: it does not (any more)."""
+    """Show since when the endpoint fails, and when it will be disabled for that; None: it does not, or not any more."""
 
     failing_since_ms: int | None
     disable_at_ms: int | None
 
 
 class DisableEndpoint(msgspec.Struct, frozen=True, array_like=True, tag="disable"):
-    """Switch it off."""
+    """Disable the endpoint."""
 
     reason: str
 
@@ -98,7 +98,7 @@ class AppendNotice(msgspec.Struct, frozen=True, array_like=True, tag="tell"):
 
 
 class ShowCircuit(msgspec.Struct, frozen=True, array_like=True, tag="circuit"):
-    """Let everybody see that the endpoint's circuit is open, and since when; None: it is closed."""
+    """Show that the endpoint's circuit is open, and since when; None: it is closed."""
 
     circuit: OpenCircuit | None
 
@@ -107,11 +107,11 @@ HealthAction = ShowFailing | DisableEndpoint | AppendNotice | ShowCircuit
 
 
 class EmittedActions(msgspec.Struct, frozen=True, array_like=True):
-    """What the record at an offset led to."""
+    """The actions that the record at an offset caused."""
 
     offset: int
     epoch: int
-    orders: tuple[HealthAction, ...]
+    actions: tuple[HealthAction, ...]
 
 
 class HealthState(msgspec.Struct, frozen=True, array_like=True):
@@ -129,17 +129,17 @@ class HealthState(msgspec.Struct, frozen=True, array_like=True):
     onset: tuple[FailedAttempt, ...] = ()
     #: since when that clock runs; 0: it does not
     clock_ms: int = 0
-    #: what is shown
+    #: the arguments of the last `ShowFailing`
     shown: tuple[int | None, int | None] = (None, None)
     quiet_until_ms: int = 0
     #: dead deliveries of the day that began then
     dead: int = 0
     dead_since_ms: int = 0
-    said: tuple[EmittedActions, ...] = ()
+    emitted: tuple[EmittedActions, ...] = ()
     #: since when its circuit is open; 0: it is closed
     silent_since_ms: int = 0
-    #: a notice has said so
-    silence_told: bool = False
+    #: whether a notice about that was emitted
+    silence_noticed: bool = False
     silence_quiet_until_ms: int = 0
 
 
@@ -151,23 +151,25 @@ def observe(
     offset: int,
     at_ms: int,
 ) -> tuple[HealthState | None, EmittedActions | None]:
-    """A signal at `offset` of the log, appended at `at_ms`: the state after it (None: forget it), and the orders.
+    """The state after a signal at `offset`, appended at `at_ms` (None: remove it), and the actions that it causes.
 
-    `endpoint` is the endpoint as it is now (None: removed), `rule` that of its profile.
+    `endpoint` is the current endpoint (None: it was removed), `rule` that of its profile.
     """
     if state is not None and offset <= state.applied:
-        return state, next((said for said in state.said if said.offset == offset), None)
+        return state, next((each for each in state.emitted if each.offset == offset), None)
     if endpoint is None:
         return None, None
     if signal.epoch < endpoint.epoch or endpoint.status == "disabled":
         return state, None
     step = _Step(state or HealthState(), endpoint, effective(rule, endpoint), signal, offset, at_ms)
-    after, orders = step.take()
-    if signal.outcome == "ok" and not after.said and not orders and not after.dead and not after.silent_since_ms:
+    after, actions = step.take()
+    if signal.outcome == "ok" and not after.emitted and not actions and not after.dead and not after.silent_since_ms:
         return None, None
-    said = EmittedActions(offset, signal.epoch, tuple(orders)) if orders else None
-    kept = (*after.said, said)[-_REMEMBERED:] if said else after.said
-    return msgspec.structs.replace(after, applied=offset, said=kept), said
+    if not actions:
+        return msgspec.structs.replace(after, applied=offset), None
+    emitted = EmittedActions(offset, signal.epoch, tuple(actions))
+    remembered = (*after.emitted, emitted)[-_REMEMBERED:]
+    return msgspec.structs.replace(after, applied=offset, emitted=remembered), emitted
 
 
 class _Step:
@@ -182,13 +184,13 @@ class _Step:
         self._signal = signal
         self._offset = offset
         self._at_ms = max(at_ms, state.last_ms)
-        self._orders: list[HealthAction] = []
+        self._actions: list[HealthAction] = []
 
     def take(self) -> tuple[HealthState, list[HealthAction]]:
-        """The state after the signal, and the orders."""
+        """The state after the signal, and the actions."""
         if self._state.epoch != self._signal.epoch:
             self._move("renewal")
-            self._state = HealthState(epoch=self._signal.epoch, said=self._state.said)
+            self._state = HealthState(epoch=self._signal.epoch, emitted=self._state.emitted)
         if self._signal.outcome == "ok":
             self._succeed()
         elif self._signal.outcome == "failed" and self._state.stage != "disabled":
@@ -196,12 +198,12 @@ class _Step:
         elif self._signal.outcome == "circuit":
             self._mark_circuit(self._signal.circuit)
         if self._signal.dead is not None:
-            self._bury()
-        return self._state, self._orders
+            self._count_dead()
+        return self._state, self._actions
 
     def _succeed(self) -> None:
         before = self._state
-        told = before.stage in ("shown", "warned", "urgent")
+        was_shown = before.stage in ("shown", "warned", "urgent")
         self._move("success")
         self._set(
             failures=0,
@@ -209,12 +211,12 @@ class _Step:
             last_ms=0,
             onset=(),
             clock_ms=0,
-            quiet_until_ms=self._at_ms + _QUIET_MS if told else before.quiet_until_ms,
+            quiet_until_ms=self._at_ms + _QUIET_MS if was_shown else before.quiet_until_ms,
         )
 
     def _fail(self) -> None:
         days_ms = (self._rule.failing_days or 0) * DAY_MS
-        # What was not tried for so long has not failed for so long.
+        # An endpoint that was not tried for so long has not failed for so long.
         if days_ms and self._state.failures and self._at_ms - self._state.last_ms > 2 * days_ms:
             self._move("rest")
             self._set(since_ms=self._at_ms, onset=(), clock_ms=0)
@@ -229,9 +231,9 @@ class _Step:
             onset=onset,
             clock_ms=clock_ms,
         )
-        self._move(self._sight())
+        self._move(self._trigger())
 
-    def _sight(self) -> HealthTrigger:
+    def _trigger(self) -> HealthTrigger:
         share = self._share()
         if self._signal.dead == "gone" and self._rule.gone_410:
             return "gone"
@@ -244,67 +246,69 @@ class _Step:
         return "lasting" if self._at_ms - self._state.since_ms >= _LASTING_MS else "failure"
 
     def _share(self) -> float:
-        """How much of the rule is used up; 1: all of it."""
+        """The share of the rule that is used up; 1: all of it."""
         state, rule = self._state, self._rule
         counted = state.failures / rule.consecutive_failures if rule.consecutive_failures else 0.0
         if not rule.failing_days or not state.clock_ms:
             return counted
         return max(counted, (self._at_ms - state.clock_ms) / (rule.failing_days * DAY_MS))
 
-    def _move(self, sight: HealthTrigger) -> None:
-        line = _TABLE.get((self._state.stage, sight))
-        if line is None:
+    def _move(self, trigger: HealthTrigger) -> None:
+        transition = _TABLE.get((self._state.stage, trigger))
+        if transition is None:
             return
-        self._set(stage=line.to)
-        for deed in line.deeds:
-            self._do(deed, sight)
+        self._set(stage=transition.to)
+        for effect in transition.effects:
+            self._cause(effect, trigger)
 
-    def _do(self, deed: HealthEffect, sight: HealthTrigger) -> None:
-        match deed:
+    def _cause(self, effect: HealthEffect, trigger: HealthTrigger) -> None:
+        match effect:
             case "show":
                 self._show(self._state.since_ms, self._disable_at_ms())
             case "hide":
                 self._show(None, None)
             case "warn":
-                percent = 75 if sight == "three_quarters" else 50
-                self._tell("endpoint.failing", words.failing(self._facts(), percent), percent=percent)
+                percent = 75 if trigger == "three_quarters" else 50
+                self._notify("endpoint.failing", words.failing(self._facts(), percent), percent=percent)
             case "disable":
-                reason = words.disabled(self._facts(), gone=sight == "gone")
-                self._orders.append(DisableEndpoint(clip(reason, _TEXT)))
-                self._tell("endpoint.disabled", reason, gone=int(sight == "gone"))
-            case "tell_recovery":
-                self._tell("endpoint.recovered", words.recovered(self._facts()))
+                reason = words.disabled(self._facts(), gone=trigger == "gone")
+                self._actions.append(DisableEndpoint(clip(reason, _TEXT)))
+                self._notify("endpoint.disabled", reason, gone=int(trigger == "gone"))
+            case "announce_recovery":
+                self._notify("endpoint.recovered", words.recovered(self._facts()))
+            case _:
+                assert_never(effect)
 
     def _mark_circuit(self, circuit: OpenCircuit | None) -> None:
-        """Show it, and tell of an open one that has stayed open for a while, and of its end."""
+        """Show the circuit. A notice is emitted when it has been open for a while, and then another when it closes."""
         state, at_ms = self._state, self._at_ms
-        self._orders.append(ShowCircuit(circuit))
+        self._actions.append(ShowCircuit(circuit))
         if circuit is not None:
             since_ms = state.silent_since_ms or at_ms
-            told = state.silence_told
-            if not told and at_ms - since_ms >= _SILENT_MS and at_ms >= state.silence_quiet_until_ms:
-                told = True
+            noticed = state.silence_noticed
+            if not noticed and at_ms - since_ms >= _SILENT_MS and at_ms >= state.silence_quiet_until_ms:
+                noticed = True
                 since = iso(since_ms)
-                self._tell("endpoint.circuit_opened", words.silent(self._endpoint.url, since), silent_since=since)
-            self._set(silent_since_ms=since_ms, silence_told=told)
+                self._notify("endpoint.circuit_opened", words.silent(self._endpoint.url, since), silent_since=since)
+            self._set(silent_since_ms=since_ms, silence_noticed=noticed)
         else:
-            if state.silence_told:
+            if state.silence_noticed:
                 since = iso(state.silent_since_ms)
-                self._tell("endpoint.circuit_closed", words.answers(self._endpoint.url, since), silent_since=since)
+                self._notify("endpoint.circuit_closed", words.answers(self._endpoint.url, since), silent_since=since)
                 self._set(silence_quiet_until_ms=at_ms + _QUIET_MS)
-            self._set(silent_since_ms=0, silence_told=False)
+            self._set(silent_since_ms=0, silence_noticed=False)
 
     def _show(self, since_ms: int | None, disable_at_ms: int | None) -> None:
         if self._state.shown != (since_ms, disable_at_ms):
             self._set(shown=(since_ms, disable_at_ms))
-            self._orders.append(ShowFailing(since_ms, disable_at_ms))
+            self._actions.append(ShowFailing(since_ms, disable_at_ms))
 
     def _disable_at_ms(self) -> int | None:
         if not self._rule.failing_days or not self._state.clock_ms:
             return None
         return self._state.clock_ms + round(self._rule.failing_days * DAY_MS)
 
-    def _bury(self) -> None:
+    def _count_dead(self) -> None:
         """Count a dead delivery."""
         state = self._state
         fresh = not state.dead or self._at_ms - state.dead_since_ms >= DAY_MS
@@ -312,7 +316,7 @@ class _Step:
         self._set(dead=dead, dead_since_ms=since_ms)
         if str(dead).strip("0") == "1":
             reason = self._signal.dead or ""
-            self._tell(
+            self._notify(
                 "delivery.dead",
                 words.dead(self._facts(), dead, reason),
                 deliveries=dead,
@@ -333,7 +337,7 @@ class _Step:
             error=self._signal.error,
         )
 
-    def _tell(self, kind: NoticeKind, summary: str, **more: str | int | float | None) -> None:
+    def _notify(self, kind: NoticeKind, summary: str, **more: str | int | float | None) -> None:
         facts = self._facts()
         data = {
             "url": facts.url,
@@ -349,7 +353,7 @@ class _Step:
             **more,
         }
         data = {name: clip(value, _TEXT) if isinstance(value, str) else value for name, value in data.items()}
-        self._orders.append(
+        self._actions.append(
             AppendNotice(
                 Notice(
                     id=notice_id(self._endpoint.id, kind, self._offset, self._at_ms),

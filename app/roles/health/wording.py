@@ -1,4 +1,4 @@
-"""What people are told about an endpoint's health: one plain sentence for each occasion, safe to print anywhere."""
+"""The sentences of notices about an endpoint's health, safe to print anywhere."""
 
 from __future__ import annotations
 
@@ -9,52 +9,50 @@ from app.profiles.policy import DisableRule
 
 
 class HealthFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known at the moment."""
+    """The facts that the sentences are about."""
 
     url: str
     failures: int
     since: str | None
     disable_at: str | None
     rule: DisableRule
-    #: what the last attempt came to; may quote the receiver
+    #: the error of the last attempt; may quote the receiver
     error: str
 
 
 def failing(facts: HealthFacts, percent: int) -> str:
-    """A warning."""
-    return (
-        f"{facts.url} {_so_far(facts)}. It will be disabled {_when(facts)}; {percent} % of that are over{_last(facts)}"
-    )
+    """The warning that it will be disabled."""
+    start = f"{facts.url} {_so_far(facts)}. It will be disabled {_when(facts)}"
+    return f"{start}; {percent}% of that has passed{_last(facts)}"
 
 
 def disabled(facts: HealthFacts, *, gone: bool) -> str:
     """The reason, as it is shown beside the status."""
     if gone:
-        return "Disabled: it answered 410 Gone, which asks for no further requests."
+        return "Disabled: it answered 410 Gone, which asks for no more requests."
     return f"Disabled: it {_so_far(facts)}{_last(facts)}"
 
 
 def recovered(facts: HealthFacts) -> str:
-    """All is well."""
+    """Its deliveries succeed again."""
     return f"{facts.url} takes deliveries again. It {_so_far(facts)}."
 
 
 def silent(url: str, since: str) -> str:
     """Its circuit has been open for a while."""
-    return (
-        f"{url} has not answered since {since}. Its circuit is open: one delivery at a time probes it, the rest waits."
-    )
+    probing = "one delivery at a time probes it, and the others wait"
+    return f"{url} has not answered since {since}. Its circuit is open: {probing}."
 
 
 def answers(url: str, since: str) -> str:
     """Its circuit has closed."""
-    return f"{url} answers again; it had been silent since {since}. What waited for it is being delivered."
+    return f"{url} answers again; it had been silent since {since}. Deliveries that waited for it are being sent."
 
 
 def dead(facts: HealthFacts, deliveries: int, reason: str) -> str:
-    """Deliveries were given up."""
+    """Deliveries died."""
     number = "A delivery" if deliveries == 1 else f"{deliveries} deliveries of one day"
-    return f"{number} to {facts.url} could not be made and will not be tried again: {reason}{_last(facts)}"
+    return f"{number} to {facts.url} failed and will not be retried: {reason}{_last(facts)}"
 
 
 def _so_far(facts: HealthFacts) -> str:
@@ -72,4 +70,4 @@ def _when(facts: HealthFacts) -> str:
 
 
 def _last(facts: HealthFacts) -> str:
-    return f". The last time: {plain(facts.error)}" if facts.error else ""
+    return f". The last error: {plain(facts.error)}" if facts.error else ""

@@ -69,8 +69,8 @@ class Patient:
         return short(self.orders_of(signal, self.offset, self.at_ms))
 
     def orders_of(self, signal: HealthSignal, offset: int, at_ms: int) -> tuple[HealthAction, ...]:
-        self.state, said = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
-        return said.orders if said else ()
+        self.state, emitted = observe(self.state, self.endpoint, self.rule, signal, offset, at_ms)
+        return emitted.actions if emitted else ()
 
     def circuit(self, *, is_open: bool) -> list[str]:
         mark = OpenCircuit(since_ms=self.at_ms - 30_000, probe_at_ms=self.at_ms + 15_000) if is_open else None
@@ -292,9 +292,11 @@ def test_orders_are_remembered_with_their_epoch() -> None:
     for _ in range(5):
         patient.fail()
     assert patient.state is not None
-    assert [each.offset for each in patient.state.said] == [2, 3, 4]
-    assert all(isinstance(each, EmittedActions) and each.epoch == 1 for each in patient.state.said)
-    ids = {order.notice.id for each in patient.state.said for order in each.orders if isinstance(order, AppendNotice)}
+    assert [each.offset for each in patient.state.emitted] == [2, 3, 4]
+    assert all(isinstance(each, EmittedActions) and each.epoch == 1 for each in patient.state.emitted)
+    ids = {
+        order.notice.id for each in patient.state.emitted for order in each.actions if isinstance(order, AppendNotice)
+    }
     assert len(ids) == 3
 
 
