@@ -18,32 +18,9 @@ import msgspec
 from app.core import email, membership
 from app.core.domains import name_server_problems
 from app.core.errors import ConfigError
+from app.core.secret_text import SecretText
 
 PREFIX = "HOOKSTREAM_"
-
-
-class SecretText:
-    """Text that never shows itself; `reveal` gives it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "SecretText(***)"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SecretText) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.core.errors import ConfigError
-from app.settings import PREFIX, UP_DEFAULTS, SecretText, Settings, load, variables
+from app.core.secret_text import SecretText
+from app.settings import PREFIX, UP_DEFAULTS, Settings, load, variables
 
 TOKEN = "op_0123456789abcdef0123"
 

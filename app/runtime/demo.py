@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
@@ -31,9 +32,15 @@ class Demo:
     """Receiver, endpoints and events of one demonstration."""
 
     def __init__(
-        self, bootstrap: str, topics: Topics, ring: AesKeyRing, *, port: int, on_request: Callable[[Received], None]
+        self,
+        clients: KafkaClients,
+        topics: Topics,
+        ring: AesKeyRing,
+        *,
+        port: int,
+        on_request: Callable[[Received], None],
     ) -> None:
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._topics = topics
         self._ring = ring
         self._clock = SystemClock()
@@ -48,10 +55,10 @@ class Demo:
         base = await self.receiver.start()
         directory = Directory()
         feed = KafkaDirectoryFeed(
-            self._bootstrap, self._topics.name(TopicName.REGISTRY), client_id="hookstream-demo", directory=directory
+            self._clients, self._topics.name(TopicName.REGISTRY), client_id="hookstream-demo", directory=directory
         )
         client = CommandClient(
-            self._bootstrap,
+            self._clients,
             commands=self._topics.name(TopicName.REGISTRY_COMMANDS),
             replies=self._topics.name(TopicName.REGISTRY_REPLIES),
             client_id="hookstream-demo",
@@ -75,7 +82,7 @@ class Demo:
         """Append every example event with a fresh id; returns id → (profile, type)."""
         run = secrets.token_hex(4)
         raw = self._topics.name(TopicName.EVENTS_RAW)
-        log = KafkaProducer(self._bootstrap, client_id="hookstream-demo")
+        log = KafkaProducer(self._clients, client_id="hookstream-demo")
         await log.start([raw])
         try:
             acks = []

@@ -15,6 +15,7 @@ from app.adapters.http.dns import NameResolver
 from app.adapters.http.sender import HttpSender
 from app.adapters.http.web_server import add_probes
 from app.adapters.json_schemas import schema_problem
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
 from app.adapters.kafka.consumer import KafkaGroupConsumer
@@ -66,7 +67,7 @@ class Process:
     def __init__(
         self,
         settings: Settings,
-        bootstrap: str,
+        clients: KafkaClients,
         topics: Topics,
         keyring: AesKeyRing,
         roles: Sequence[str],
@@ -79,7 +80,7 @@ class Process:
         if unknown:
             raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
         self._settings = settings
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._topics = topics
         self._keyring = keyring
         self._roles = tuple(roles)
@@ -90,22 +91,22 @@ class Process:
         self._dice = SystemDice()
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
-        self._log = producer_of(bootstrap, topics, self.meter)
+        self._log = producer_of(clients, topics, self.meter)
         self._policy = egress_policy(settings)
         #: where this process, its Kafka and its database listen: no endpoint may be there
-        self.own_ports = ports_of(settings, bootstrap)
+        self.own_ports = ports_of(settings, clients)
         self._sender = HttpSender(
             self._policy,
             ca_file=settings.ca_file,
             own_ports=lambda: self.own_ports | {self.address.port},
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )
-        self._feed = directory_feed(bootstrap, topics, self.meter)
+        self._feed = directory_feed(clients, topics, self.meter)
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
         self._life = Life(self._clock, self.readiness)
-        self._check_topics = partial(check, bootstrap, topics)
+        self._check_topics = partial(check, clients, topics)
         self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, EXIT_STUCK)
 
     def _supervise(self, stuck_restarts: int) -> Supervisor:
@@ -190,7 +191,7 @@ class Process:
             self._log.waits_until_s,
         )
         sampler = LagSampler(
-            self._bootstrap,
+            self._clients,
             mine,
             self._topics,
             self._clock,
@@ -201,7 +202,7 @@ class Process:
         )
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
         self._cluster = ClusterWatch(
-            self._bootstrap, counts, self.dependencies.of("kafka"), self._clock, self._made_again
+            self._clients, counts, self.dependencies.of("kafka"), self._clock, self._made_again
         )
         return [sampler.run(), self._cluster.run(), self._watch_loop()]
 
@@ -237,7 +238,7 @@ class Process:
 
     def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaGroupConsumer:
         return KafkaGroupConsumer(
-            self._bootstrap,
+            self._clients,
             group=self._group(role),
             client_id=f"hookstream-{role}",
             topics=topics,
@@ -248,7 +249,7 @@ class Process:
 
     def _fanout(self) -> Role:
         return fanout_role(
-            self._settings, self._bootstrap, self._topics, self._group("fanout"), self._log, self._feed, self.meter
+            self._settings, self._clients, self._topics, self._group("fanout"), self._log, self._feed, self.meter
         )
 
     def _dispatch(self) -> Role:
@@ -275,7 +276,7 @@ class Process:
 
         return api_role(
             self._settings,
-            self._bootstrap,
+            self._clients,
             self._topics,
             self._log,
             self._feed,
@@ -285,14 +286,14 @@ class Process:
             self.address,
             self.probes,
             self.dependencies.of("database_reads"),
-            KafkaClusterInspector(self._bootstrap, self._topics, self._group_topics(), self._clock, self.readiness),
+            KafkaClusterInspector(self._clients, self._topics, self._group_topics(), self._clock, self.readiness),
             self.meter,
         )
 
     def _sequencer(self) -> Role:
         return sequencer_role(
             self._settings,
-            self._bootstrap,
+            self._clients,
             self._topics,
             self._group("sequencer"),
             self._log,
@@ -302,9 +303,7 @@ class Process:
         )
 
     def _health(self) -> Role:
-        return health_role(
-            self._settings, self._bootstrap, self._topics, self._group, self._log, self._feed, self.meter
-        )
+        return health_role(self._settings, self._clients, self._topics, self._group, self._log, self._feed, self.meter)
 
     def _notifier(self) -> Role:
         source = self._source("notifier", [self._topics.name(TopicName.NOTICES)])
@@ -336,7 +335,7 @@ class Process:
     def _registry(self) -> Role:
         def store() -> KafkaRegistryStore:
             return KafkaRegistryStore(
-                self._bootstrap,
+                self._clients,
                 group=self._group("registry"),
                 commands=self._topics.name(TopicName.REGISTRY_COMMANDS),
                 registry=self._topics.name(TopicName.REGISTRY),
@@ -367,7 +366,7 @@ class Process:
 
     def _replay(self) -> Role:
         return replay_role(
-            self._settings, self._bootstrap, self._topics, self._group("replay"), self._past(), self._log, self._clock
+            self._settings, self._clients, self._topics, self._group("replay"), self._past(), self._log, self._clock
         )
 
     def _projection(self) -> Role:
@@ -375,7 +374,7 @@ class Process:
 
         return projection_role(
             self._settings,
-            self._bootstrap,
+            self._clients,
             self._topics,
             self._group("projection"),
             self._clock,
@@ -386,7 +385,7 @@ class Process:
     def _past(self) -> ReplaySources:
         return archive(
             self._settings,
-            self._bootstrap,
+            self._clients,
             self._topics,
             self._group("fanout"),
             self._group("sequencer"),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.topics.declarations import Topics
@@ -19,9 +20,9 @@ _LOOK_S = 0.3
 class ReadModelRebuild:
     """Empties the read model and reads all topics again, in this process and in every other one with the projection."""
 
-    def __init__(self, settings: Settings, bootstrap: str, topics: Topics) -> None:
+    def __init__(self, settings: Settings, clients: KafkaClients, topics: Topics) -> None:
         self._settings = settings
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._topics = topics
 
     async def run(self, on_progress: Callable[[int, int], None]) -> int:
@@ -34,11 +35,11 @@ class ReadModelRebuild:
         await store.clear()
         await store.close()
         group = f"{self._settings.topic_prefix}hookstream.projection"
-        role = projection_role(self._settings, self._bootstrap, self._topics, group, SystemClock(), PrometheusMeter())
+        role = projection_role(self._settings, self._clients, self._topics, group, SystemClock(), PrometheusMeter())
         running = asyncio.create_task(role.run())
         reads = read_store(self._settings)
         try:
-            goal = {each[:2]: each for each in await extents(self._bootstrap, self._topics, reads)}
+            goal = {each[:2]: each for each in await extents(self._clients, self._topics, reads)}
             total = sum(each.end - each.begin for each in goal.values())
             left = total
             while left:

@@ -9,8 +9,10 @@ import msgspec
 import structlog
 
 from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.secrets.keyring import AesKeyRing
 from app.core.errors import Defect, HookstreamError
+from app.core.kafka_connection import KafkaConnection
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
@@ -50,6 +52,7 @@ class Service:
         self._own_ports: set[int] = set()
         self._started = asyncio.Event()
         self.bootstrap = settings.bootstrap_servers or ""
+        self.clients: KafkaClients
         self.topics: Topics
         self.api_url = ""
 
@@ -57,11 +60,12 @@ class Service:
         """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
         if not self.bootstrap:
             await self._start_broker()
+        self.clients = KafkaClients(KafkaConnection(bootstrap=self.bootstrap))
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
         address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
-            self._settings, self.bootstrap, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
+            self._settings, self.clients, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
         )
         self._process.own_ports |= self._own_ports
         self._own_ports = self._process.own_ports
@@ -93,7 +97,7 @@ class Service:
         await self._parts.open("Kafka's guard", guard.start, guard.stop)
 
     async def _apply_topics(self) -> None:
-        async with KafkaAdmin(self.bootstrap) as admin:
+        async with KafkaAdmin(self.clients) as admin:
             brokers = await admin.brokers()
             if brokers < self._settings.replication_factor and not self._explicit_replication:
                 self._say(f"this Kafka has {brokers} broker(s): topics get {brokers} instead of 3 replicas")

@@ -6,6 +6,7 @@ import structlog
 import yaml
 
 from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics, load
 from app.core.topics.start_check import judge, version_0_names, version_0_refusal
@@ -15,12 +16,12 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 
-async def check(bootstrap: str, topics: Topics) -> None:
+async def check(clients: KafkaClients, topics: Topics) -> None:
     """Refuse topics on which a guarantee cannot hold, and log what else differs.
 
     Raises `ConfigError` with the remedies, and `Unavailable`.
     """
-    async with KafkaAdmin(bootstrap) as admin:
+    async with KafkaAdmin(clients) as admin:
         try:
             remaining = await admin.existing(version_0_names(topics))
             actual = await admin.actual(topics)

@@ -36,6 +36,7 @@ from tests.bench.sampling import sampled
 from tests.bench.sender import IN_FLIGHT, through_session
 from tests.bench.stage import Run, Stage, Task, answer, settings_of
 from tests.bench.stopwatch import Stopwatch, until
+from tests.kafka import clients_at
 
 ENDPOINTS = 100
 _BODY_BYTES = 1024
@@ -46,10 +47,12 @@ async def role(task: Task) -> Run:
     topics = topics_of(settings_of(task))
     meter = Stopwatch("deliveries_total", "delivered", task.count)
     log = KafkaProducer(
-        task.bootstrap, client_id="bench", meter=meter, linger_s={topics.name(TopicName.ATTEMPTS): 0.005}
+        clients_at(task.bootstrap), client_id="bench", meter=meter, linger_s={topics.name(TopicName.ATTEMPTS): 0.005}
     )
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(
+        clients_at(task.bootstrap), topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory()
+    )
     await feed.start()
     ring = AesKeyRing(generate_ring())
     _register(feed.directory, ring, task.receiver)
@@ -57,7 +60,10 @@ async def role(task: Task) -> Run:
     await sender.start()
     await _fill(log, topics, task.count)
     source = KafkaGroupConsumer(
-        task.bootstrap, group=f"{task.prefix}dispatch", client_id="bench", topics=[topics.name(TopicName.DELIVERIES)]
+        clients_at(task.bootstrap),
+        group=f"{task.prefix}dispatch",
+        client_id="bench",
+        topics=[topics.name(TopicName.DELIVERIES)],
     )
     worker = DispatchRole(
         source=source,

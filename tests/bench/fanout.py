@@ -25,6 +25,7 @@ from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.stage import Run, Stage, Task, answer, settings_of
 from tests.bench.stopwatch import Stopwatch, until
+from tests.kafka import clients_at
 
 MATCHES = 2
 _BODY_BYTES = 1024
@@ -35,13 +36,17 @@ async def role(task: Task) -> Run:
     settings = settings_of(task)
     topics = topics_of(settings)
     meter = Stopwatch("events_ingested_total", "accepted", task.count)
-    log = KafkaProducer(task.bootstrap, client_id="bench", meter=meter)
+    log = KafkaProducer(clients_at(task.bootstrap), client_id="bench", meter=meter)
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(
+        clients_at(task.bootstrap), topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory()
+    )
     await feed.start()
     _register(feed.directory, task.endpoints)
     await _fill(log, topics, task.count)
-    worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)
+    worker = fanout_role(
+        settings, clients_at(task.bootstrap), topics, f"{task.prefix}hookstream.fanout", log, feed, meter
+    )
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product
@@ -92,7 +97,7 @@ async def _fill(log: KafkaProducer, topics: Topics, count: int) -> None:
 async def raw(task: Task) -> Run:
     """getmany → for each record as many sends as the role makes (deliveries and changelog) → gather → commit."""
     topics = topics_of(settings_of(task))
-    log = KafkaProducer(task.bootstrap, client_id="bench")
+    log = KafkaProducer(clients_at(task.bootstrap), client_id="bench")
     await log.start(topics.all_names())
     await _fill(log, topics, task.count)
     await log.close()

@@ -19,6 +19,7 @@ from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
 from app.runtime.build.streams import TABLES
 from tests.bench.stage import Child, Stage, Task, answer, settings_of
+from tests.kafka import clients_at
 
 _BATCH = 1000
 _LOOKUPS = 200_000
@@ -47,7 +48,7 @@ def child(task: Task) -> Report:
     """Fill, look up, compact."""
     app = build_app(
         group="bench",
-        bootstrap=task.bootstrap,
+        clients=clients_at(task.bootstrap),
         source_topic="none",
         data_dir=task.data_dir,
         store="rocksdb",

@@ -27,6 +27,7 @@ from tests.bench.readmodel_lists import Lists
 from tests.bench.stage import Stage, pin
 from tests.contracts.readmodel_kit import FAILED, attempt, delivery
 from tests.e2e.harness import Service
+from tests.kafka import clients_at
 from tests.postgres import Postgres
 
 _FILLED = 60_000
@@ -83,7 +84,7 @@ async def _flow(stage: Stage, url: str | None) -> Flow:
     prefix = f"rm{os.getpid()}{'p' if url else 's'}."
     running = Service(stage.bootstrap, prefix, folder, settings, roles=("projection",))
     await running.cli("topics", "apply")
-    log = KafkaProducer(stage.bootstrap, client_id="bench")
+    log = KafkaProducer(clients_at(stage.bootstrap), client_id="bench")
     await log.start([prefix + TopicName.ATTEMPTS, prefix + TopicName.DELIVERIES])
     writer = _Writer(log, prefix)
     await asyncio.gather(*[each for number in range(_FILLED) for each in await writer.write(number)])

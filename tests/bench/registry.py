@@ -16,6 +16,7 @@ from app.core.records.registry import encode
 from app.core.topics.names import TopicName
 from tests.bench.stage import Stage
 from tests.e2e.harness import Service
+from tests.kafka import clients_at
 
 ENDPOINTS = 100_000
 _CREATES = 200
@@ -53,7 +54,7 @@ async def measure(stage: Stage) -> Report:
 
 
 async def _fill(running: Service) -> None:
-    log = KafkaProducer(running.bootstrap, client_id="bench")
+    log = KafkaProducer(clients_at(running.bootstrap), client_id="bench")
     registry = running.prefix + TopicName.REGISTRY
     await log.start([registry])
     for number in range(ENDPOINTS):

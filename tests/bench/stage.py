@@ -23,6 +23,7 @@ from app.embedded.broker.jars import default_cache
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.bench.receiver import Tally
+from tests.kafka import clients_at
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # a child's answer goes to stdout
 
@@ -151,7 +152,7 @@ class Stage:
         """Fresh topics under a prefix of their own."""
         prefix = f"b{secrets.token_hex(4)}."
         topics = topics_of(Settings(topic_prefix=prefix, replication_factor=1))
-        async with KafkaAdmin(self.bootstrap) as admin:
+        async with KafkaAdmin(clients_at(self.bootstrap)) as admin:
             await admin.apply(plan(topics, await admin.actual(topics)))
         return prefix, topics
 

@@ -29,6 +29,7 @@ from app.ports.producer import RecordHeaders
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
 from tests.bench.stage import Stage, Task, answer, settings_of
+from tests.kafka import clients_at
 
 #: between two looks at the loop
 _LOOK_S = 0.005
@@ -68,7 +69,7 @@ class _CountingLog(KafkaProducer):
     counted = 0
 
     def __init__(self, bootstrap: str) -> None:
-        super().__init__(bootstrap, client_id="bench")
+        super().__init__(clients_at(bootstrap), client_id="bench")
         self.times: list[float] = []
 
     def enqueue(
@@ -133,13 +134,17 @@ async def role(task: Task) -> Wide:
     log = _CountingLog(task.bootstrap)
     log.deliveries = topics.name(TopicName.DELIVERIES)
     await log.start(topics.all_names())
-    feed = KafkaDirectoryFeed(task.bootstrap, topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory())
+    feed = KafkaDirectoryFeed(
+        clients_at(task.bootstrap), topics.name(TopicName.REGISTRY), client_id="bench", directory=Directory()
+    )
     await feed.start()
     _register(feed.directory, task.endpoints)
     raw = topics.name(TopicName.EVENTS_RAW)
     for number in range(task.count):
         await log.append(raw, key=b"wide", value=_event("wide", number), partition=0)
-    worker = fanout_role(settings, task.bootstrap, topics, f"{task.prefix}hookstream.fanout", log, feed, meter)
+    worker = fanout_role(
+        settings, clients_at(task.bootstrap), topics, f"{task.prefix}hookstream.fanout", log, feed, meter
+    )
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product

@@ -12,7 +12,7 @@ from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.connect.event_batches import BATCH, BATCH_BYTES, batches, read
 from app.cli.terminal.inputs import json_of
 from app.core.errors import ConfigError
-from app.settings import SecretText
+from app.core.secret_text import SecretText
 
 KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "k:9092"}
 UP = RunningApi("http://127.0.0.1:8080", SecretText("op_up"))

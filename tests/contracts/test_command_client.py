@@ -12,12 +12,15 @@ from app.core.records.command import CommandReply, PauseReplay
 from app.core.records.registry import encode
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.log import MemoryLog, MemoryRecord
+from tests.kafka import clients_at
 
 
 async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten() -> None:
     clock = FakeClock()
     log = MemoryLog(clock)
-    client = CommandClient("nobody:1", commands="commands", replies="replies", client_id="test", clock=clock)
+    client = CommandClient(
+        clients_at("nobody:1"), commands="commands", replies="replies", client_id="test", clock=clock
+    )
     client._log = log  # type: ignore[assignment]
     call = asyncio.create_task(client.call(PauseReplay("rpl"), entity="replay/rpl"))
     (record,) = await log.seen("commands", 1)

@@ -17,6 +17,7 @@ from app.core.table_recovery import TRUSTED_S, TableRecovery
 from app.roles.sequencer.key_queue import KeyQueue
 from app.roles.sequencer.table_versions import later_queue
 from tests.fakes.clock import FakeClock
+from tests.kafka import clients_at
 
 LINE = b"ep\nk"
 PLACE = TP("hookstream.sequencer-queues-changelog", 0)
@@ -28,7 +29,7 @@ async def worker(folder: Path, clock: FakeClock, *, trusted_s: float | None = TR
     """A process that has the partition; recovery is up to the test."""
     app = build_app(
         group="hookstream.sequencer",
-        bootstrap="localhost:1",
+        clients=clients_at("localhost:1"),
         source_topic="deliveries.ordered",
         data_dir=str(folder),
         store="rocksdb",

@@ -9,12 +9,13 @@ import pytest
 from app.adapters.faust.app_builder import build_app
 from app.adapters.faust.tables import BatchTable
 from app.core.errors import Unavailable
+from tests.kafka import clients_at
 
 
 def table(folder: Path) -> BatchTable:
     app = build_app(
         group="g",
-        bootstrap="127.0.0.1:1",
+        clients=clients_at("127.0.0.1:1"),
         source_topic="t",
         data_dir=str(folder),
         store="rocksdb",

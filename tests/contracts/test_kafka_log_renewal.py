@@ -21,6 +21,7 @@ from app.adapters.kafka import producer as producer_
 from app.adapters.kafka.producer import KafkaProducer
 from app.core.errors import Defect, RecordTooLarge, Unavailable
 from tests.fakes.clock import settle
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 #: (the producer's number, the values of a batch) → what becomes of the batch
@@ -103,7 +104,7 @@ class StubbedLog(KafkaProducer):
     """A KafkaLog on stub producers."""
 
     def __init__(self, broker: StubBroker) -> None:
-        super().__init__("nowhere:0", client_id="test")
+        super().__init__(clients_at("nowhere:0"), client_id="test")
         self._broker = broker
 
     async def _connect(self) -> Any:

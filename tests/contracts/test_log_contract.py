@@ -18,6 +18,7 @@ from app.ports.consumer import Record
 from tests.conftest import BROKER_USER
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 PARTITIONS = 3
@@ -84,9 +85,9 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     spec = TopicSpec(
         logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={"max.message.bytes": str(MAX_BYTES)}
     )
-    async with KafkaAdmin(bootstrap) as admin:
+    async with KafkaAdmin(clients_at(bootstrap)) as admin:
         await admin.apply([CreateTopic(spec)])
-    log = KafkaProducer(bootstrap, client_id="test")
+    log = KafkaProducer(clients_at(bootstrap), client_id="test")
     await log.start([topic])
     try:
         yield Bench(log, topic, bootstrap)

@@ -17,6 +17,7 @@ from app.ports.producer import Producer
 from tests.conftest import RealBroker
 from tests.fakes.log import MemoryLog
 from tests.fakes.records import MemoryRecords
+from tests.kafka import clients_at
 
 Bench = tuple[Producer, RecordReader, str]
 
@@ -30,11 +31,11 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
     broker: RealBroker = request.getfixturevalue("broker")
     topic = f"{prefix}events"
     spec = TopicSpec(logical="events", name=topic, partitions=2, replication=1, config={})
-    async with KafkaAdmin(broker.bootstrap) as admin:
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
         await admin.apply([CreateTopic(spec)])
     log, reader = (
-        KafkaProducer(broker.bootstrap, client_id="test"),
-        KafkaRecordReader(broker.bootstrap, client_id="test"),
+        KafkaProducer(clients_at(broker.bootstrap), client_id="test"),
+        KafkaRecordReader(clients_at(broker.bootstrap), client_id="test"),
     )
     await log.start([topic])
     try:

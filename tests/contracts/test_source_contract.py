@@ -20,6 +20,7 @@ from tests.conftest import BROKER_USER, RealBroker
 from tests.fakes.clock import Pulse
 from tests.fakes.log import MemoryLog
 from tests.fakes.source import MemoryGroup
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
@@ -113,13 +114,16 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         return
     bootstrap = request.getfixturevalue("broker").bootstrap
     request.node.user_properties.append(BROKER_USER)
-    async with KafkaAdmin(bootstrap) as admin:
+    async with KafkaAdmin(clients_at(bootstrap)) as admin:
         spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
         await admin.apply([CreateTopic(spec)])
-    log = KafkaProducer(bootstrap, client_id="test")
+    log = KafkaProducer(clients_at(bootstrap), client_id="test")
     await log.start([topic])
     running = Bench(
-        log, topic, lambda: KafkaGroupConsumer(bootstrap, group=f"{prefix}group", client_id="test", topics=[topic]), 700
+        log,
+        topic,
+        lambda: KafkaGroupConsumer(clients_at(bootstrap), group=f"{prefix}group", client_id="test", topics=[topic]),
+        700,
     )
     try:
         yield running
@@ -236,12 +240,12 @@ async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_
 ) -> None:
     """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
     topic = f"{prefix}topic"
-    async with KafkaAdmin(broker.bootstrap) as admin:
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
         await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
 
     def member() -> KafkaGroupConsumer:
         return KafkaGroupConsumer(
-            broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
+            clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
         )
 
     class Told(Heard):
@@ -274,12 +278,17 @@ async def test_a_member_with_a_name_that_comes_back_in_time_has_its_partitions_a
     broker: RealBroker, prefix: str
 ) -> None:
     topic = f"{prefix}topic"
-    async with KafkaAdmin(broker.bootstrap) as admin:
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
         await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
 
     def member(name: str) -> KafkaGroupConsumer:
         return KafkaGroupConsumer(
-            broker.bootstrap, group=f"{prefix}group", client_id="test", topics=[topic], session_s=30, instance=name
+            clients_at(broker.bootstrap),
+            group=f"{prefix}group",
+            client_id="test",
+            topics=[topic],
+            session_s=30,
+            instance=name,
         )
 
     one, two = Heard(), Heard()

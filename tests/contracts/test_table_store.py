@@ -12,6 +12,7 @@ from app.adapters.faust.tables import BatchTable
 from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
 from app.runtime.build.streams import TABLES
+from tests.kafka import clients_at
 
 KEYS = 50_000
 
@@ -19,7 +20,7 @@ KEYS = 50_000
 def app(folder: Path, store: str = "rocksdb") -> BatchApp:
     return build_app(
         group="g",
-        bootstrap="nobody:1",
+        clients=clients_at("nobody:1"),
         source_topic="none",
         data_dir=str(folder),
         store=store,

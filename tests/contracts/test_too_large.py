@@ -34,6 +34,7 @@ from app.roles.dispatch.verdict import RetryAt
 from app.roles.registry.role import RegistryRole
 from app.runtime.reduction import reduced_for
 from tests.conftest import BROKER_USER
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 MAX_BYTES = 20_000
@@ -76,7 +77,7 @@ async def narrow(request: pytest.FixtureRequest, prefix: str) -> tuple[str, Topi
         )
         for name in names
     )
-    async with KafkaAdmin(bootstrap) as admin:
+    async with KafkaAdmin(clients_at(bootstrap)) as admin:
         await admin.apply([CreateTopic(spec) for spec in topics.specs])
     return bootstrap, topics
 
@@ -100,7 +101,7 @@ async def read(bootstrap: str, topic: str) -> Sequence[Record]:
 async def log(narrow: tuple[str, Topics]) -> AsyncIterator[tuple[KafkaProducer, PrometheusMeter]]:
     bootstrap, topics = narrow
     meter = PrometheusMeter()
-    made = KafkaProducer(bootstrap, client_id="test", meter=meter, reduce=partial(reduced_for, topics))
+    made = KafkaProducer(clients_at(bootstrap), client_id="test", meter=meter, reduce=partial(reduced_for, topics))
     await made.start(topics.all_names())
     yield made, meter
     await made.close()
@@ -147,7 +148,7 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
     def store() -> KafkaRegistryStore:
         stores.append(
             KafkaRegistryStore(
-                bootstrap,
+                clients_at(bootstrap),
                 group=f"{commands}.group",
                 commands=commands,
                 registry=topics.name(TopicName.REGISTRY),
@@ -161,7 +162,7 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
     role = RegistryRole(store=store, clock=SystemClock(), meter=PrometheusMeter(), profiles=PROFILES)
     running = asyncio.create_task(role.run())
     client = CommandClient(
-        bootstrap,
+        clients_at(bootstrap),
         commands=commands,
         replies=replies,
         client_id="test",

@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.adapters.kafka.directory_feed import CompactedTopicReader
 from tests.conftest import RealBroker
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 
@@ -22,7 +23,7 @@ async def test_after_a_reply_a_change_that_is_not_committed_yet_is_waited_for(br
     writer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=f"{prefix}registry")
     await writer.start()
     applied: dict[str, bytes | None] = {}
-    table = CompactedTopicReader(broker.bootstrap, topic, client_id="test", apply=applied.__setitem__)
+    table = CompactedTopicReader(clients_at(broker.bootstrap), topic, client_id="test", apply=applied.__setitem__)
     await table.start()
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from app.adapters.http.api_client import ApiClient
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
-from app.settings import SecretText
+from app.core.secret_text import SecretText
 from tests.conftest import RealBroker
 from tests.e2e.harness import ADMIN_TOKEN, HOOKSTREAM, Service, free_port, inbox, pause
 from tests.patience import PATIENCE_S

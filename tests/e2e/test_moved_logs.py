@@ -15,13 +15,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import OffsetAndMetadata
 
-from app.adapters.kafka.clients import consumer
 from app.adapters.kafka.metadata import topic_facts
 from app.core.offsets.commit_marks import COMMIT_MARK
 from app.core.offsets.log_moves import stamp
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer
 from tests.e2e.upstream import until_caught_up
+from tests.kafka import clients_at
 from tests.patience import LOOKS
 
 PARTITIONS = 4
@@ -60,7 +60,7 @@ async def commit(bootstrap: str, group: str, topic: str, beyond: int, mark: str)
     await client.bootstrap()
     log_id = (await topic_facts(client, [topic]))[topic].id
     await client.close()
-    member = consumer(bootstrap, client_id="test", group=group)
+    member = clients_at(bootstrap).consumer("test", group=group)
     await member.start()
     places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     member.assign(places)

@@ -17,6 +17,7 @@ from app.adapters.kafka.command_client import CommandClient
 from app.core.records.command import ReactivateEndpoint, RecoverEndpoint, SuspendEndpoint, UpdateEndpoint
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service
+from tests.kafka import clients_at
 
 PARTITIONS = 4
 
@@ -28,7 +29,7 @@ class Operator:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self.commands = CommandClient(
-            bootstrap,
+            clients_at(bootstrap),
             commands=f"{prefix}registry.commands",
             replies=f"{prefix}registry.replies",
             client_id="test",

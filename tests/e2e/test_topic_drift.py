@@ -14,6 +14,7 @@ from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer
+from tests.kafka import clients_at
 from tests.patience import LOOKS
 
 
@@ -39,7 +40,7 @@ async def test_dangerous_drift_refuses_the_start(broker: RealBroker, prefix: str
     await admin.alter_configs([resource])
     await admin.close()
     topics = topics_of(Settings(topic_prefix=prefix, partitions=4, replication_factor=1))
-    async with KafkaAdmin(broker.bootstrap) as looking:
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as looking:
         for _ in range(LOOKS):
             if (await looking.actual(topics))[f"{prefix}registry"].config["cleanup.policy"] == "delete":
                 break

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 
-from app.adapters.kafka.clients import consumer
 from app.runtime.roles import GROUPS
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, service
 from tests.e2e.upstream import until_caught_up, upstream
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
@@ -44,7 +44,7 @@ async def replayed(running: Service, box: Inbox) -> list[str]:
 
 async def reset(bootstrap: str, group: str, topic: str) -> None:
     """What Kafka's own tool does to a group that is stopped."""
-    client = consumer(bootstrap, client_id="operator", group=group)
+    client = clients_at(bootstrap).consumer("operator", group=group)
     await client.start()
     places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     client.assign(places)

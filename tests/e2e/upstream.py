@@ -10,8 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from app.adapters.kafka.clients import consumer
 from tests.e2e.harness import pause
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 
@@ -69,7 +69,7 @@ async def upstream(
 async def until_caught_up(bootstrap: str, group: str, topic: str, partitions: int) -> None:
     """Wait until the group's commits stand where each partition that has something ends, markers included."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    asker = consumer(bootstrap, client_id="test")
+    asker = clients_at(bootstrap).consumer("test")
     await admin.start()
     await asker.start()
     try:

@@ -34,6 +34,7 @@ from app.runtime.supervisor import Supervisor
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.conftest import RealBroker
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
@@ -55,7 +56,9 @@ class Bench:
     def role(self, folder: str) -> FanoutRole:
         """A fresh worker with a table folder of its own."""
         settings = msgspec.structs.replace(self.settings, data_dir=self.settings.data_dir / folder)
-        return fanout_role(settings, self.bootstrap, self.topics, self.group, self.log, self.feed, self.meter)
+        return fanout_role(
+            settings, clients_at(self.bootstrap), self.topics, self.group, self.log, self.feed, self.meter
+        )
 
     @asynccontextmanager
     async def worker(self, folder: str, make: Callable[[], Any] | None = None) -> AsyncIterator[Supervisor]:
@@ -153,7 +156,7 @@ class Tap:
 async def bench(broker: RealBroker, prefix: str, folder: Path) -> AsyncIterator[Bench]:
     settings = Settings(topic_prefix=prefix, partitions=PARTITIONS, replication_factor=1, data_dir=folder)
     topics = topics_of(settings)
-    async with KafkaAdmin(broker.bootstrap) as admin:
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
         await admin.apply(plan(topics, await admin.actual(topics)))
     directory = Directory()
     for number in range(2):
@@ -167,8 +170,10 @@ async def bench(broker: RealBroker, prefix: str, folder: Path) -> AsyncIterator[
                 profile="standard",
             )
         )
-    log = KafkaProducer(broker.bootstrap, client_id="test")
-    feed = KafkaDirectoryFeed(broker.bootstrap, topics.name(TopicName.REGISTRY), client_id="test", directory=directory)
+    log = KafkaProducer(clients_at(broker.bootstrap), client_id="test")
+    feed = KafkaDirectoryFeed(
+        clients_at(broker.bootstrap), topics.name(TopicName.REGISTRY), client_id="test", directory=directory
+    )
     await log.start(topics.all_names())
     await feed.start()
     try:

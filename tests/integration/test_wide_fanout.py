@@ -20,6 +20,7 @@ from app.roles import ack_pipeline
 from app.roles.fanout.rules import FanoutRules
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 ENDPOINTS = 60_000
@@ -73,7 +74,7 @@ async def prepared(broker: RealBroker, prefix: str, folder: Path) -> tuple[Servi
     """A fan-out worker that does not run yet, and a log with its registry filled."""
     running = Service(broker.bootstrap, prefix, folder, roles=("fanout",))
     await running.cli("topics", "apply", "-o", "json")
-    log = KafkaProducer(broker.bootstrap, client_id="test")
+    log = KafkaProducer(clients_at(broker.bootstrap), client_id="test")
     registry, raw = prefix + TopicName.REGISTRY, prefix + TopicName.EVENTS_RAW
     await log.start([registry, raw])
     acks = []

@@ -21,6 +21,7 @@ from app.runtime.supervisor import Supervisor
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.fakes.clock import FakeClock
+from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 RING = "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -85,7 +86,7 @@ class Part:
 
 def _process(folder: Path, script: Script) -> Process:
     settings = Settings(data_dir=folder, partitions=2, replication_factor=1)
-    made = Process(settings, "127.0.0.1:1", topics_of(settings), AesKeyRing(RING), [], ADDRESS)
+    made = Process(settings, clients_at("127.0.0.1:1"), topics_of(settings), AesKeyRing(RING), [], ADDRESS)
     made._supervisor = Supervisor({"delay": IdleRole}, FakeClock(), made.meter)
     made._log = Part("log", script)  # type: ignore[assignment]
     made._feed = Part("directory", script)  # type: ignore[assignment]
@@ -140,7 +141,7 @@ async def test_a_stop_while_kafka_is_waited_for_waits_for_nothing(tmp_path: Path
             raise Unavailable("away")
 
     settings = Settings(data_dir=tmp_path)
-    process = Away(settings, "127.0.0.1:1", topics_of(settings), AesKeyRing(RING), [], ADDRESS)
+    process = Away(settings, clients_at("127.0.0.1:1"), topics_of(settings), AesKeyRing(RING), [], ADDRESS)
     stop = asyncio.Event()
     async with asyncio.timeout(PATIENCE_S):
         assert not await start_patiently(process, stop)

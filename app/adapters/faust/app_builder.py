@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from app.adapters.faust.app import BatchApp
+from app.adapters.kafka.clients import KafkaClients
 
 
 def build_app(
     *,
     group: str,
-    bootstrap: str,
+    clients: KafkaClients,
     source_topic: str,
     data_dir: str,
     store: str,
@@ -16,11 +17,11 @@ def build_app(
     session_s: float,
     instance: str | None = None,
 ) -> BatchApp:
-    """An app with every setting said (reasons: the settings table that these numbers were tried with)."""
+    """A Faust app that leaves no setting to a default. docs/decisions has the reasons for the numbers."""
     return BatchApp(
         group,
         batched_topics=frozenset({source_topic}),
-        broker=[f"kafka://{server}" for server in bootstrap.split(",")],
+        **clients.faust_broker(),
         broker_client_id=client_id,
         broker_session_timeout=session_s,
         consumer_group_instance_id=instance,

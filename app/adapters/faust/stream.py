@@ -13,6 +13,7 @@ from faust.types import TP
 
 from app.adapters.faust.app import BatchApp
 from app.adapters.faust.app_builder import build_app
+from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import HookstreamError, Unavailable
 from app.core.offsets.partitions import spans
 from app.core.offsets.progress import RoleReport
@@ -106,7 +107,7 @@ class FaustStream:
         self,
         *,
         group: str,
-        bootstrap: str,
+        clients: KafkaClients,
         source_topic: str,
         partitions: int,
         data_dir: str,
@@ -125,7 +126,7 @@ class FaustStream:
             raise Unavailable(f"the folder of the tables cannot be made: {error}") from error
         self.app: BatchApp = build_app(
             group=group,
-            bootstrap=bootstrap,
+            clients=clients,
             source_topic=source_topic,
             data_dir=data_dir,
             store=store,

@@ -17,7 +17,7 @@ import msgspec
 from yarl import URL
 
 from app.core.errors import CommandRefused, ConfigError, Unavailable
-from app.settings import SecretText
+from app.core.secret_text import SecretText
 
 #: entries of a page, the most that the API gives
 _PAGE = 100

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicStep
@@ -22,12 +22,12 @@ _DYNAMIC_TOPIC = 1
 class KafkaAdmin:
     """An administrator's connection; use as an async context manager."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="hookstream-admin")
+    def __init__(self, clients: KafkaClients) -> None:
+        self._clients = clients
+        self._client = clients.admin("hookstream-admin")
 
     async def __aenter__(self) -> KafkaAdmin:
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await self._client.start()
         return self
 
@@ -38,12 +38,12 @@ class KafkaAdmin:
 
     async def brokers(self) -> int:
         """How many brokers the cluster has."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             return len((await self._client.describe_cluster())["brokers"])
 
     async def existing(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that are topics of the cluster."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             there = set(await self._client.list_topics())
         return [name for name in names if name in there]
 
@@ -52,7 +52,7 @@ class KafkaAdmin:
         names = await self.existing(topics.all_names())
         if not names:
             return {}
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             described = await self._client.describe_topics(names)
             configs = await self._configs(names)
         return {
@@ -67,7 +67,7 @@ class KafkaAdmin:
     async def apply(self, steps: Sequence[TopicStep]) -> list[str]:
         """Do what can be done of a plan; returns a sentence for each step done. `ConfigError` when Kafka refuses."""
         done = []
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             creates = [step for step in steps if isinstance(step, CreateTopic)]
             if creates:
                 await self._create(creates)

@@ -1,41 +1,140 @@
-"""The one place where consumers are made: what all of them have in common.
+"""The only file that constructs aiokafka clients, and Faust's broker URLs and credentials.
 
-Every consumer reads committed records only. Anybody may write to our topics within a transaction, so the records of an
-aborted one must be seen by nobody, and where a log ends is its last stable offset for everybody: lag, fences, replays.
-The one exception asks for end offsets only: see `CompactedTopicReader.catch_up_after_reply`.
-Markers of transactions take an offset and are no records; see `BatchTrack`, `OffsetWatermark` and
+Every consumer reads committed records only, because any application may write to Hookstream's topics in a transaction
+and abort it. The end of a log is therefore its last stable offset: for lag, for catching up and for replays.
+The one exception only asks for end offsets: see `CompactedTopicReader.catch_up_after_reply`.
+Transaction markers occupy an offset but are not records; see `BatchTrack`, `OffsetWatermark` and
 `OpenPartitions.read_to`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+
+from app.core.errors import ConfigError, Unavailable
+from app.core.kafka_connection import KafkaConnection
+
+#: aiokafka's clients in annotations; all other files may not import the classes, so that none can construct one
+AioConsumer: TypeAlias = AIOKafkaConsumer
+AioProducer: TypeAlias = AIOKafkaProducer
+AioAdmin: TypeAlias = AIOKafkaAdminClient
+AioClient: TypeAlias = AIOKafkaClient
 
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
 
 
-def consumer(bootstrap: str, *, client_id: str, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
-    """A consumer of committed records, not started; it commits nothing by itself. `options` are aiokafka's."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        client_id=client_id,
-        group_id=group,
-        enable_auto_commit=False,
-        **{"isolation_level": ISOLATION_LEVEL, "auto_offset_reset": "earliest", **options},
-    )
+class KafkaClients:
+    """Constructs clients for one Kafka cluster; none of them is started."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        """Raises `ConfigError` when the certificate files cannot be used."""
+        self.connection = connection
+        self._tls = _tls_context(connection) if connection.encrypted else None
+
+    def consumer(self, client_id: str, *, group: str | None = None, **fetch: Any) -> AioConsumer:
+        """A consumer of committed records, without auto-commit. `fetch` has further options of aiokafka."""
+        return AIOKafkaConsumer(
+            client_id=client_id,
+            group_id=group,
+            enable_auto_commit=False,
+            **{"isolation_level": ISOLATION_LEVEL, "auto_offset_reset": "earliest"}
+            | self._connection_options()
+            | fetch,
+        )
+
+    def producer(
+        self, client_id: str, *, transactional_id: str | None = None, linger_ms: int = 0, **options: Any
+    ) -> AioProducer:
+        """A producer that waits for all in-sync replicas; idempotent, or transactional with a `transactional_id`."""
+        return AIOKafkaProducer(
+            client_id=client_id,
+            transactional_id=transactional_id,
+            linger_ms=linger_ms,
+            acks="all",
+            enable_idempotence=True,
+            **self._connection_options() | options,
+        )
+
+    def admin(self, client_id: str) -> AioAdmin:
+        """An administrator's client."""
+        return AIOKafkaAdminClient(client_id=client_id, **self._connection_options())
+
+    def metadata_client(self, client_id: str) -> AioClient:
+        """A client that only asks for metadata; start it with `bootstrap()`."""
+        return AIOKafkaClient(client_id=client_id, **self._connection_options())
+
+    def faust_broker(self) -> Mapping[str, Any]:
+        """The options of a Faust app that name the brokers and the credentials."""
+        import faust
+
+        connection = self.connection
+        options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in connection.bootstrap.split(",")]}
+        if connection.authenticated:
+            options["broker_credentials"] = faust.SASLCredentials(
+                username=connection.username,
+                password=connection.password.reveal() if connection.password else None,
+                mechanism=connection.sasl_mechanism,
+                ssl_context=self._tls,
+            )
+        elif connection.encrypted:
+            options["broker_credentials"] = faust.SSLCredentials(context=self._tls)
+        return options
+
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """Turn aiokafka's errors into `Unavailable`, with the remedy."""
+        try:
+            yield
+        except KafkaError as error:
+            raise Unavailable(
+                f"Kafka at {self.connection.bootstrap} does not answer ({type(error).__name__}: {error}).\n"
+                "Start it, or set HOOKSTREAM_BOOTSTRAP_SERVERS to another one; `hookstream up` starts its own."
+            ) from error
+
+    def _connection_options(self) -> dict[str, Any]:
+        connection = self.connection
+        options: dict[str, Any] = {
+            "bootstrap_servers": connection.bootstrap,
+            "security_protocol": connection.security.upper(),
+        }
+        if self._tls is not None:
+            options["ssl_context"] = self._tls
+        if connection.authenticated:
+            options |= {
+                "sasl_mechanism": connection.sasl_mechanism,
+                "sasl_plain_username": connection.username,
+                "sasl_plain_password": connection.password.reveal() if connection.password else None,
+            }
+        return options
+
+
+def _tls_context(connection: KafkaConnection) -> ssl.SSLContext:
+    """A context that verifies the brokers' certificates and host names."""
+    try:
+        context = ssl.create_default_context(cafile=connection.ca_file)
+        if connection.cert_file is not None:
+            context.load_cert_chain(connection.cert_file, connection.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([f"Kafka's TLS files cannot be used: {error}"]) from error
+    return context
 
 
 class Replaced(KafkaError):
     """A batch ended with its producer, which was ended for another batch's failure."""
 
 
-async def stop_producer(producer: AIOKafkaProducer) -> None:
-    """Send what waits, for three seconds at most; whoever waits for a batch of it then gets an error."""
+async def stop_producer(producer: AioProducer) -> None:
+    """Send the waiting batches, for three seconds at most; those that remain fail with `Replaced`."""
     task = asyncio.create_task(producer.stop())
     done, _ = await asyncio.wait([task], timeout=3)
     if not done:  # it waits for batches that it cannot send; its own tasks would outlive it
@@ -44,6 +143,6 @@ async def stop_producer(producer: AIOKafkaProducer) -> None:
         if sender is not None:
             sender.cancel()
         await asyncio.gather(task, producer.client.close(), return_exceptions=True)
-        # Whoever waits for a batch of it would wait for ever.
+        # Callers that await one of its batches would otherwise wait forever.
         producer._message_accumulator.fail_all(Replaced("the producer was replaced"))
     await asyncio.gather(task, return_exceptions=True)

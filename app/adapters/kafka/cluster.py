@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from app.adapters.kafka.admin import KafkaAdmin
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioAdmin, KafkaClients
 from app.adapters.kafka.offsets import attend
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, plan
@@ -25,14 +23,14 @@ class KafkaClusterInspector:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         topics: Topics,
         groups: Mapping[str, Sequence[str]],
         clock: Clock,
         readiness: Callable[[], Mapping[str, str | None]],
     ) -> None:
         """`groups` maps each consumer group to its topics."""
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._topics = topics
         self._groups = groups
         self._clock = clock
@@ -40,11 +38,11 @@ class KafkaClusterInspector:
 
     async def cluster(self) -> ClusterState:
         """See the port."""
-        async with KafkaAdmin(self._bootstrap) as admin:
+        async with KafkaAdmin(self._clients) as admin:
             actual = await admin.actual(self._topics)
-        client = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-operations")
-        reader = consumer(self._bootstrap, client_id="hookstream-operations")
-        with reachable(self._bootstrap):
+        client = self._clients.admin("hookstream-operations")
+        reader = self._clients.consumer("hookstream-operations")
+        with self._clients.reachable():
             await client.start()
             try:
                 await reader.start()
@@ -82,7 +80,7 @@ class KafkaClusterInspector:
         return rows
 
     async def _group(
-        self, client: AIOKafkaAdminClient, group: str, names: Sequence[str], ends: Mapping[TopicPartition, int]
+        self, client: AioAdmin, group: str, names: Sequence[str], ends: Mapping[TopicPartition, int]
     ) -> list[GroupState]:
         committed = await client.list_consumer_group_offsets(group)
         (described,) = await client.describe_consumer_groups([group])

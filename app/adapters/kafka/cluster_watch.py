@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from app.adapters.kafka.clients import AioClient, KafkaClients
 from app.adapters.kafka.metadata import topic_facts
 from app.core.cluster import Expected, Findings
 from app.ports.clock import Clock
@@ -29,7 +29,7 @@ class ClusterWatch:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         counts: Mapping[str, int],
         kafka: Dependency,
         clock: Clock,
@@ -37,12 +37,12 @@ class ClusterWatch:
     ) -> None:
         """`counts`: topic → its partitions at the start. `remade` is told of topics that were made again."""
         self._remade = remade
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._topics = sorted(counts)
         self._expected = Expected(counts)
         self._kafka = kafka
         self._clock = clock
-        self._client: AIOKafkaClient | None = None
+        self._client: AioClient | None = None
         self._findings = Findings(None, None)
 
     def readiness(self) -> dict[str, str | None]:
@@ -59,7 +59,7 @@ class ClusterWatch:
                     answered_s = self._clock.monotonic()
                     self._kafka.up()
                 elif self._clock.monotonic() - answered_s > _DOWN_S:
-                    self._kafka.down(f"Kafka at {self._bootstrap} does not answer ({failure})")
+                    self._kafka.down(f"Kafka at {self._clients.connection.bootstrap} does not answer ({failure})")
                 await self._clock.sleep(_EVERY_S)
         finally:
             await self._close()
@@ -91,9 +91,9 @@ class ClusterWatch:
             log.error("cluster.topic_made_again", topic=topic)
             self._remade(topic)
 
-    async def _connected(self) -> AIOKafkaClient:
+    async def _connected(self) -> AioClient:
         if self._client is None:
-            client = self._client = AIOKafkaClient(bootstrap_servers=self._bootstrap, client_id="hookstream-cluster")
+            client = self._client = self._clients.metadata_client("hookstream-cluster")
             await client.bootstrap()
         return self._client
 

@@ -10,8 +10,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.producer import KafkaProducer
 from app.core.errors import CommandRefused, RecordTooLarge, Unavailable
 from app.core.records.command import Command, CommandAction, CommandReply
@@ -27,20 +26,20 @@ _reply = msgspec.json.Decoder(CommandReply)
 class CommandClient:
     """One connection; many commands may be under way at once."""
 
-    def __init__(self, bootstrap: str, *, commands: str, replies: str, client_id: str, clock: Clock) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, clients: KafkaClients, *, commands: str, replies: str, client_id: str, clock: Clock) -> None:
+        self._clients = clients
         self._commands = commands
         self._place = TopicPartition(replies, 0)
         self._clock = clock
-        self._log = KafkaProducer(bootstrap, client_id=client_id)
-        self._consumer = consumer(bootstrap, client_id=client_id, auto_offset_reset="latest")
+        self._log = KafkaProducer(clients, client_id=client_id)
+        self._consumer = clients.consumer(client_id, auto_offset_reset="latest")
         self._waiting: dict[str, asyncio.Future[CommandReply]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect; replies to anything sent after this returns are seen."""
         await self._log.start([self._commands, self._place.topic])
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await self._consumer.start()
             self._consumer.assign([self._place])
             await self._consumer.seek_to_end(self._place)

@@ -27,8 +27,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.internals import read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import Defect
@@ -48,7 +47,7 @@ class KafkaGroupConsumer:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         *,
         group: str,
         client_id: str,
@@ -66,7 +65,7 @@ class KafkaGroupConsumer:
         `together`: the same partitions of all topics go to the same member.
         `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
         """
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._group = group
         self._topics = topics
         self._commit_failed = False
@@ -76,9 +75,8 @@ class KafkaGroupConsumer:
         self._session_s = session_s
         #: when the group counted us as a member for certain (monotonic)
         self._member_s = -inf
-        self._consumer = consumer(
-            bootstrap,
-            client_id=client_id,
+        self._consumer = clients.consumer(
+            client_id,
             group=group,
             auto_offset_reset="none",  # a log that has moved is not to be read anew in silence
             partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
@@ -98,7 +96,7 @@ class KafkaGroupConsumer:
         """Join the group; returns before partitions are assigned."""
         self._listener = listener
         self._consumer.subscribe(self._topics, listener=_Bridge(self))
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await self._consumer.start()
         self._listen()
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioConsumer, KafkaClients
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
 from app.core.records.registry import apply
@@ -26,17 +25,18 @@ class CompactedTopicReader:
     """A group-less reader of committed records; `apply` is called for each, in order."""
 
     def __init__(
-        self, bootstrap: str, topic: str, *, client_id: str, apply: Callable[[str, bytes | None], None]
+        self, clients: KafkaClients, topic: str, *, client_id: str, apply: Callable[[str, bytes | None], None]
     ) -> None:
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._place = TopicPartition(topic, 0)
         self._client_id = client_id
         self._apply = apply
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: AioConsumer | None = None
         #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
-        self._asker: AIOKafkaConsumer | None = None
-        #: the same, for the end that counts records of open transactions, too
-        self._high_asker: AIOKafkaConsumer | None = None
+        self._asker: AioConsumer | None = None
+        #: asks for the end that includes open transactions; connected by the first `catch_up_after_reply`
+        self._high_asker: AioConsumer | None = None
+        self._connecting = asyncio.Lock()
         #: called for each record that is no state, and is passed over
         self.on_unreadable: Callable[[], None] = lambda: None
         #: the offset up to which everything has been applied
@@ -52,11 +52,9 @@ class CompactedTopicReader:
     async def start(self) -> None:
         """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
         self._consumer, self._asker = self._client(), self._client()
-        self._high_asker = self._client(isolation_level="read_uncommitted")
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await self._consumer.start()
             await self._asker.start()
-            await self._high_asker.start()
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)
         self._task = asyncio.create_task(self._read())
@@ -75,10 +73,8 @@ class CompactedTopicReader:
                 stopping.cancel()
                 await asyncio.gather(stopping, return_exceptions=True)
 
-    def _client(self, **options: Any) -> AIOKafkaConsumer:
-        return consumer(
-            self._bootstrap, client_id=self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options
-        )
+    def _client(self, **options: Any) -> AioConsumer:
+        return self._clients.consumer(self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options)
 
     async def catch_up(self, since: float | None = None) -> None:
         """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
@@ -109,6 +105,16 @@ class CompactedTopicReader:
         A transaction commits partition by partition: the reply may be visible while the change is not yet. Its record
         is in the log all the same, so wait for the high watermark instead of the last stable offset.
         """
+        async with self._connecting:
+            if self._high_asker is None:
+                asker = self._client(isolation_level="read_uncommitted")
+                try:
+                    with self._clients.reachable():
+                        await asker.start()
+                except BaseException:
+                    await asker.stop()
+                    raise
+                self._high_asker = asker
         await self.reached(await self._end(self._high_asker))
 
     async def reached(self, position: int) -> None:
@@ -118,7 +124,7 @@ class CompactedTopicReader:
         async with self._moved:
             await self._moved.wait_for(lambda: self.position >= position)
 
-    async def _end(self, asker: AIOKafkaConsumer | None) -> int:
+    async def _end(self, asker: AioConsumer | None) -> int:
         if asker is None:
             raise Defect("the table was not started")
         while True:
@@ -160,7 +166,7 @@ class KafkaDirectoryFeed:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         topic: str,
         *,
         client_id: str,
@@ -171,7 +177,7 @@ class KafkaDirectoryFeed:
         self._ready = False
         self._topic = topic
         self._table = CompactedTopicReader(
-            bootstrap, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
+            clients, topic, client_id=client_id, apply=lambda key, value: apply(directory, key, value)
         )
         if meter is not None:
             self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=TopicName.REGISTRY)

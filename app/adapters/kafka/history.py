@@ -8,13 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.clients import AioAdmin, AioConsumer, KafkaClients
 from app.adapters.kafka.command_client import CommandClient
-from app.adapters.kafka.errors import reachable
 from app.adapters.kafka.offsets import committed
 from app.core.errors import Unavailable
 from app.core.model.replay import OldestRecord
@@ -34,7 +32,7 @@ _STOP_S = 2.0
 class KafkaPartitionReader:
     """`app.ports.history.PartitionReader` on a consumer of its own."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+    def __init__(self, consumer: AioConsumer, topic: str) -> None:
         self._consumer = consumer
         self._topic = topic
 
@@ -76,20 +74,22 @@ class KafkaPartitionReader:
 class KafkaHistoryReader:
     """`app.ports.history.HistoryReader` on Kafka; connects when it is asked for the first time."""
 
-    def __init__(self, bootstrap: str, *, fanout_group: str, events: str, sequencer_group: str, ordered: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(
+        self, clients: KafkaClients, *, fanout_group: str, events: str, sequencer_group: str, ordered: str
+    ) -> None:
+        self._clients = clients
         self._fanout = fanout_group, events
         self._sequencer = sequencer_group, ordered
         #: asks only: behind a long poll a question would wait
-        self._asker: AIOKafkaConsumer | None = None
-        self._admin: AIOKafkaAdminClient | None = None
+        self._asker: AioConsumer | None = None
+        self._admin: AioAdmin | None = None
         self._connecting = asyncio.Lock()
 
     async def open(self, topic: str, starts: Mapping[int, int]) -> KafkaPartitionReader:
         """See `app.ports.history.HistoryReader`."""
         reader = self._consumer(auto_offset_reset="none")
         try:
-            with reachable(self._bootstrap):
+            with self._clients.reachable():
                 await reader.start()
                 reader.assign([TopicPartition(topic, number) for number in starts])
                 for number, offset in starts.items():
@@ -102,14 +102,14 @@ class KafkaHistoryReader:
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """See `app.ports.history.HistoryReader`."""
         asker = await self._ask()
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
         return {place.partition: int(end) for place, end in found.items()}
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
         """See `app.ports.history.HistoryReader`."""
         asker, places = await self._ask(), [TopicPartition(topic, number) for number in partitions]
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             begins = await asker.beginning_offsets(places)
             firsts = await asker.offsets_for_times(dict.fromkeys(places, 0))
         return {
@@ -120,7 +120,7 @@ class KafkaHistoryReader:
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """See `app.ports.history.HistoryReader`."""
         asker, place = await self._ask(), TopicPartition(topic, partition)
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
             return int(found.offset) if found is not None else int((await asker.end_offsets([place]))[place])
 
@@ -133,10 +133,10 @@ class KafkaHistoryReader:
         return await self._committed(*self._sequencer)
 
     async def _committed(self, group: str, topic: str) -> Mapping[int, int]:
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             async with self._connecting:
                 if self._admin is None:
-                    admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id=_CLIENT)
+                    admin = self._clients.admin(_CLIENT)
                     await admin.start()
                     self._admin = admin
             return await committed(self._admin, group, topic)
@@ -150,12 +150,12 @@ class KafkaHistoryReader:
             *([_bounded(admin.close())] if admin is not None else []),
         )
 
-    async def _ask(self) -> AIOKafkaConsumer:
+    async def _ask(self) -> AioConsumer:
         async with self._connecting:
             if self._asker is None:
                 asker = self._consumer()
                 try:
-                    with reachable(self._bootstrap):
+                    with self._clients.reachable():
                         await asker.start()
                 except BaseException:
                     await _bounded(asker.stop())
@@ -163,10 +163,9 @@ class KafkaHistoryReader:
                 self._asker = asker
             return self._asker
 
-    def _consumer(self, **options: str) -> AIOKafkaConsumer:
-        return consumer(
-            self._bootstrap,
-            client_id=_CLIENT,
+    def _consumer(self, **options: str) -> AioConsumer:
+        return self._clients.consumer(
+            _CLIENT,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=500,
             metadata_max_age_ms=60_000,
@@ -175,9 +174,9 @@ class KafkaHistoryReader:
 
 
 @asynccontextmanager
-async def commands(bootstrap: str, *, commands: str, replies: str, clock: Clock) -> AsyncIterator[CommandSender]:
+async def commands(clients: KafkaClients, *, commands: str, replies: str, clock: Clock) -> AsyncIterator[CommandSender]:
     """A connection to the registry for as long as a replay runs."""
-    client = CommandClient(bootstrap, commands=commands, replies=replies, client_id=_CLIENT, clock=clock)
+    client = CommandClient(clients, commands=commands, replies=replies, client_id=_CLIENT, clock=clock)
     try:
         await client.start()
         yield client

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.adapters.kafka.clients import consumer
+from app.adapters.kafka.clients import AioAdmin, AioConsumer, KafkaClients
 from app.adapters.kafka.offsets import attend
 from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan
@@ -35,7 +34,7 @@ class LagSampler:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         groups: Mapping[str, Sequence[str]],
         topics: Topics,
         clock: Clock,
@@ -46,7 +45,7 @@ class LagSampler:
         told: OnSample = lambda group, spans: None,
     ) -> None:
         """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._groups = groups
         self._rungs = {topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
         #: what every role may have to wait for: where it cannot be asked, nobody is to blame
@@ -81,10 +80,8 @@ class LagSampler:
                 self._meter.forget("consumer_lag_seconds", group=group, topic=name)
 
     async def _with_clients(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="hookstream-lag")
-        asker, reader = (
-            consumer(self._bootstrap, client_id="hookstream-lag", max_partition_fetch_bytes=1024) for _ in range(2)
-        )
+        admin = self._clients.admin("hookstream-lag")
+        asker, reader = (self._clients.consumer("hookstream-lag", max_partition_fetch_bytes=1024) for _ in range(2))
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await admin.start()
@@ -106,9 +103,9 @@ class LagSampler:
 
     async def _sample(
         self,
-        admin: AIOKafkaAdminClient,
-        asker: AIOKafkaConsumer,
-        reader: AIOKafkaConsumer,
+        admin: AioAdmin,
+        asker: AioConsumer,
+        reader: AioConsumer,
         group: str,
         names: Sequence[str],
     ) -> None:
@@ -129,7 +126,7 @@ class LagSampler:
                 age = await self._oldest_age_s(reader, behind)
                 self._meter.gauge("consumer_lag_seconds", age, group=group, topic=name)
 
-    async def _oldest_age_s(self, reader: AIOKafkaConsumer, behind: Mapping[TopicPartition, int]) -> float:
+    async def _oldest_age_s(self, reader: AioConsumer, behind: Mapping[TopicPartition, int]) -> float:
         if not behind:
             return 0.0
         reader.assign(list(behind))

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from app.adapters.kafka.clients import AioConsumer
 from app.adapters.kafka.internals import read_position
 from app.adapters.kafka.metadata import topic_facts
 from app.core.errors import LogMoved
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 _ANSWER_S = 10.0
 
 
-async def _ids(consumer: AIOKafkaConsumer, topics: Collection[str]) -> dict[str, str]:
+async def _ids(consumer: AioConsumer, topics: Collection[str]) -> dict[str, str]:
     """Topic → its id, where the brokers say it within time."""
     try:
         async with asyncio.timeout(_ANSWER_S):
@@ -34,7 +35,7 @@ async def _ids(consumer: AIOKafkaConsumer, topics: Collection[str]) -> dict[str,
 class GroupLogs:
     """The logs that a member of a group reads, and whether they still are those that it has begun."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, metadata: str = "") -> None:
+    def __init__(self, consumer: AioConsumer, metadata: str = "") -> None:
         """`metadata` is that of the commit from which a moved log goes on."""
         self._consumer = consumer
         self._metadata = metadata

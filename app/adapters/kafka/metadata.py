@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v1
@@ -22,6 +21,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from app.adapters.kafka.clients import AioClient
 from app.core.cluster import TopicFacts
 
 _NO_ID = UUID(int=0)
@@ -112,7 +112,7 @@ class _Request(Request[MetadataRequest_v1 | _Struct]):
         return request_struct_class(list(self._topics))
 
 
-async def topic_facts(client: AIOKafkaClient, topics: Collection[str]) -> dict[str, TopicFacts]:
+async def topic_facts(client: AioClient, topics: Collection[str]) -> dict[str, TopicFacts]:
     """Those of the topics that exist, as the first broker that answers sees them. Raises `KafkaError`."""
     failure: Exception = KafkaError("no broker is known")
     for broker in client.cluster.brokers():

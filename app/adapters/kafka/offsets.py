@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioAdmin, AioConsumer, KafkaClients
 from app.core.errors import Defect
 
 
 class KafkaOffsets:
     """`app.ports.history.OffsetQueries` on a group-less consumer that reads nothing."""
 
-    def __init__(self, bootstrap: str, *, client_id: str, events: str, fanout_group: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, clients: KafkaClients, *, client_id: str, events: str, fanout_group: str) -> None:
+        self._clients = clients
         self._events = events
         self._fanout_group = fanout_group
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
-        self._consumer = consumer(bootstrap, client_id=client_id)
+        self._admin = clients.admin(client_id)
+        self._consumer = clients.consumer(client_id)
 
     async def start(self) -> None:
         """Connect."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await self._consumer.start()
             await self._admin.start()
 
@@ -35,7 +33,7 @@ class KafkaOffsets:
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """See `app.ports.history.OffsetQueries`."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             known = await self._consumer._client.fetch_all_metadata()
             numbers = known.partitions_for_topic(topic)
             if not numbers:
@@ -46,12 +44,12 @@ class KafkaOffsets:
 
     async def fanned_out(self) -> Mapping[int, int]:
         """See `app.ports.history.OffsetQueries`."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             done = await committed(self._admin, self._fanout_group, self._events)
         return {number: done.get(number, 0) for number in await self.ends(self._events)}
 
 
-def attend(asker: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+def attend(asker: AioConsumer, places: Collection[TopicPartition]) -> None:
     """Have one request bring the metadata of all their topics, and keep it, before a consumer that reads nothing is
     asked for offsets; by itself it asks for topics one after the other, 0.1 s each.
     """
@@ -59,7 +57,7 @@ def attend(asker: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
     asker.pause(*places)
 
 
-async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
+async def committed(admin: AioAdmin, group: str, topic: str) -> dict[int, int]:
     """Partition → the offset that a group has committed; partitions without a commit are not there."""
     known = await admin.list_consumer_group_offsets(group)
     return {

@@ -14,14 +14,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.acknowledgement import record_size, rejecter, resolver
-from app.adapters.kafka.clients import Replaced, stop_producer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
 from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, Unavailable
 from app.ports.metrics import Meter
 from app.ports.producer import RecordHeaders
@@ -106,7 +104,7 @@ class KafkaProducer:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         *,
         client_id: str,
         meter: Meter | None = None,
@@ -116,13 +114,13 @@ class KafkaProducer:
         """`linger_s` names topics whose records may gather for a moment (nobody waits for them); `reduce` makes a
         record smaller that a topic refuses for its size.
         """
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._client_id = client_id
         self._meter = meter
         self._linger_s = linger_s or {}
         self._reduce = reduce
         self._clock = SystemClock()
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: AioProducer | None = None
         self._renewing = asyncio.Lock()
         self._channels: dict[tuple[str, int], _Channel] = {}
         self._counts: dict[str, int] = {}
@@ -136,7 +134,7 @@ class KafkaProducer:
 
     async def start(self, topics: list[str]) -> None:
         """Connect and learn the partition counts of `topics`; `ConfigError` names those that do not exist."""
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             self._producer = await self._connect()
             known = await self._producer.client.fetch_all_metadata()
         missing = []
@@ -291,9 +289,7 @@ class KafkaProducer:
         async with self._building:
             await asyncio.sleep(0)
 
-    async def _submit(
-        self, producer: AIOKafkaProducer, channel: _Channel, limit: int
-    ) -> tuple[int, asyncio.Future[Any]]:
+    async def _submit(self, producer: AioProducer, channel: _Channel, limit: int) -> tuple[int, asyncio.Future[Any]]:
         builder = producer.create_batch()
         count = 0
         for entry in channel.entries:
@@ -353,12 +349,12 @@ class KafkaProducer:
         if self._meter:
             self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
 
-    def _alive(self) -> AIOKafkaProducer:
+    def _alive(self) -> AioProducer:
         if self._producer is None:
             raise Defect("the log is closed")
         return self._producer
 
-    async def _renew(self, producer: AIOKafkaProducer, *, given_up: bool) -> None:
+    async def _renew(self, producer: AioProducer, *, given_up: bool) -> None:
         """Replace a producer that is dead, or has given a batch up.
 
         A batch that aiokafka gives up has used its sequence numbers: the broker refuses everything after the gap, for
@@ -379,14 +375,10 @@ class KafkaProducer:
                     log.debug("log.not_connected", error=repr(error))
                     await asyncio.sleep(0.5)
 
-    async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
-            acks="all",
-            enable_idempotence=True,
+    async def _connect(self) -> AioProducer:
+        producer = self._clients.producer(
+            self._client_id,
             max_batch_size=_BATCH_BYTES,
-            linger_ms=0,
             request_timeout_ms=30_000,
             retry_backoff_ms=100,
             metadata_max_age_ms=60_000,

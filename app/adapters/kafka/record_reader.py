@@ -6,10 +6,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioConsumer, KafkaClients
 from app.core.errors import Unavailable
 from app.ports.consumer import Record
 
@@ -25,10 +24,10 @@ _PATIENCE = 10
 class KafkaRecordReader:
     """`app.ports.history.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
 
-    def __init__(self, bootstrap: str, *, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, clients: KafkaClients, *, client_id: str) -> None:
+        self._clients = clients
         self._client_id = client_id
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: AioConsumer | None = None
         self._turn = asyncio.Lock()
 
     async def records(self, topic: str, spots: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Record]:
@@ -39,7 +38,7 @@ class KafkaRecordReader:
         if not wanted:
             return {}
         async with self._turn:
-            with reachable(self._bootstrap):
+            with self._clients.reachable():
                 reader = await self._connected()
                 places = {number: TopicPartition(topic, number) for number in wanted}
                 begins = await reader.beginning_offsets(list(places.values()))
@@ -56,11 +55,10 @@ class KafkaRecordReader:
         if consumer is not None:
             await consumer.stop()
 
-    async def _connected(self) -> AIOKafkaConsumer:
+    async def _connected(self) -> AioConsumer:
         if self._consumer is None:
-            reader = consumer(
-                self._bootstrap,
-                client_id=self._client_id,
+            reader = self._clients.consumer(
+                self._client_id,
                 max_partition_fetch_bytes=_FETCH_BYTES,
                 fetch_max_wait_ms=100,
             )
@@ -72,9 +70,7 @@ class KafkaRecordReader:
             self._consumer = reader
         return self._consumer
 
-    async def _fetch(
-        self, reader: AIOKafkaConsumer, left: dict[TopicPartition, list[int]]
-    ) -> dict[tuple[int, int], Record]:
+    async def _fetch(self, reader: AioConsumer, left: dict[TopicPartition, list[int]]) -> dict[tuple[int, int], Record]:
         found: dict[tuple[int, int], Record] = {}
         reader.assign(list(left))
         for place, offsets in left.items():

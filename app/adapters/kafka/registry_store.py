@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
+from app.adapters.kafka.clients import AioProducer, KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import CompactedTopicReader
-from app.adapters.kafka.errors import reachable
 from app.core.directory import Directory
 from app.core.errors import RecordTooLarge, Unavailable
 from app.core.offsets.partitions import CommittedOffset, PartitionId
@@ -32,7 +32,7 @@ class KafkaRegistryStore:
 
     def __init__(
         self,
-        bootstrap: str,
+        clients: KafkaClients,
         *,
         group: str,
         commands: str,
@@ -43,7 +43,7 @@ class KafkaRegistryStore:
         session_s: float = 10.0,
         instance: str | None = None,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._clients = clients
         self._group = group
         self._client_id = client_id
         self._registry = registry
@@ -51,7 +51,7 @@ class KafkaRegistryStore:
         self._audit = audit
         self._commands = commands
         self._source = KafkaGroupConsumer(
-            bootstrap,
+            clients,
             group=group,
             client_id=client_id,
             topics=[commands],
@@ -59,7 +59,7 @@ class KafkaRegistryStore:
             hold=True,
             instance=instance,
         )
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: AioProducer | None = None
         self._chosen = asyncio.Event()
         self._lost = False
         self._joined = False
@@ -81,18 +81,16 @@ class KafkaRegistryStore:
             await self._source.poll(timeout_ms=1000)  # brings errors of the group to light; the partition is on hold
         self._lost = False
         await self._drop_producer()
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
+        producer = self._clients.producer(
+            self._client_id,
             transactional_id=self._group,
             transaction_timeout_ms=15_000,
-            acks="all",
         )
-        with reachable(self._bootstrap):
+        with self._clients.reachable():
             await producer.start()
         self._producer = producer
         table = CompactedTopicReader(
-            self._bootstrap,
+            self._clients,
             self._registry,
             client_id=self._client_id,
             apply=lambda key, value: apply(directory, key, value),

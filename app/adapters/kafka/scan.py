@@ -6,20 +6,19 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from app.adapters.kafka.clients import consumer
-from app.adapters.kafka.errors import reachable
+from app.adapters.kafka.clients import AioConsumer, KafkaClients
 from app.core.errors import ConfigError
 from app.ports.consumer import Record
 
 
-async def latest(bootstrap: str, topic: str, partition: int) -> dict[bytes, bytes]:
+async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[bytes, bytes]:
     """Key → the latest value, of keys that have one. Raises `Unavailable`."""
     place = TopicPartition(topic, partition)
-    reader = consumer(bootstrap, client_id="hookstream-cli")
+    reader = clients.consumer("hookstream-cli")
     found: dict[bytes, bytes] = {}
-    with reachable(bootstrap):
+    with clients.reachable():
         await reader.start()
         try:
             reader.assign([place])
@@ -40,16 +39,16 @@ T = TypeVar("T")
 
 
 async def newest(
-    bootstrap: str, topic: str, *, since_ms: int, limit: int, wanted: Callable[[Record], T | None]
+    clients: KafkaClients, topic: str, *, since_ms: int, limit: int, wanted: Callable[[Record], T | None]
 ) -> list[T]:
     """What `wanted` makes of records appended at or after `since_ms`: the newest `limit`, oldest first.
 
     Raises `Unavailable`, and `ConfigError` where the topic does not exist.
     """
-    reader = consumer(bootstrap, client_id="hookstream-cli")
+    reader = clients.consumer("hookstream-cli")
     # (timestamp, partition, offset) differs for all records, so that the rest is never compared
     kept: list[tuple[tuple[int, int, int], T]] = []
-    with reachable(bootstrap):
+    with clients.reachable():
         await reader.start()
         try:
             left = await _begin(reader, topic, since_ms)
@@ -68,7 +67,7 @@ async def newest(
     return [made for _, made in sorted(kept, key=lambda each: each[0])]
 
 
-async def _begin(reader: AIOKafkaConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
+async def _begin(reader: AioConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
     """Go to where the time begins; partition → its end, where there is something to read."""
     known = await reader._client.fetch_all_metadata()
     numbers = known.partitions_for_topic(topic)

@@ -97,7 +97,7 @@ async def _rows(
 ) -> list[dict[str, Any]]:
     since_ms = since_of(since, SystemClock().now_ms())
     name = topics_of(process_context.settings()).name(topic)
-    return await newest(process_context.bootstrap(), name, since_ms=since_ms, limit=limit, wanted=shown)
+    return await newest(process_context.clients(), name, since_ms=since_ms, limit=limit, wanted=shown)
 
 
 def since_of(text: str, now_ms: int) -> int:

@@ -75,7 +75,7 @@ def _post(address: ApiTarget, file: str, tenant: str | None, mode: str | None, o
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     settings = process_context.settings()
     topic = topics_of(settings).name(TopicName.EVENTS_RAW)
-    log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
+    log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
     await log.start([topic])
     try:
         sent = []

@@ -39,13 +39,13 @@ def show_(
     """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
 
     async def work() -> list[dict[str, Any]]:
-        log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
+        log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
         topics = topics_of(process_context.settings())
         ordered = topics.name(TopicName.DELIVERIES_ORDERED)
         await log.start([ordered])
         partition = log.partition_for(ordered, endpoint_id.encode())
         await log.close()
-        values = await latest(process_context.bootstrap(), topics.name(TopicName.SEQUENCER_QUEUES), partition)
+        values = await latest(process_context.clients(), topics.name(TopicName.SEQUENCER_QUEUES), partition)
         lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 
@@ -81,7 +81,7 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
         entity=f"endpoint/{endpoint_id}",
         detail=f"ordering key {ordering_key}",
     )
-    log = KafkaProducer(process_context.bootstrap(), client_id="hookstream-cli")
+    log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
     await log.start([ordered, audited])
     try:
         await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))

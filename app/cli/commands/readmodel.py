@@ -50,7 +50,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
         if there == ours:
             newest = await store.updated_at_ms()
             told["newest_record_at"] = iso(newest) if newest else None
-            found = await extents(process_context.bootstrap(), topics_of(settings), store)
+            found = await extents(process_context.clients(), topics_of(settings), store)
             for topic in TOPICS:
                 its = [each for each in found if each.topic == topic]
                 told["topics"].append(
@@ -91,7 +91,7 @@ def rebuild() -> None:
     with _bar("records") as on_progress:
         work = ReadModelRebuild(
             settings,
-            process_context.or_fail(process_context.bootstrap),
+            process_context.or_fail(process_context.clients),
             process_context.or_fail(lambda: topics_of(settings)),
         )
         read = process_context.run(work.run(on_progress))

@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from app.adapters.http.web_server import PROBE_LIMITS, WebServer, web_application
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.private_folder import make_private
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry import logs
@@ -44,16 +45,16 @@ def _prepare(roles: list[str]) -> NoReturn:
     make_private(settings.data_dir)
     logs.configure(style=settings.log_format, level=settings.log_level)
     chosen = list(ROLES) if "all" in roles else roles
-    bootstrap, ring = process_context.bootstrap(), process_context.keyring(settings)
-    process_context.serve(_run(settings, bootstrap, ring, chosen), log_format=settings.log_format)
+    clients, ring = process_context.clients(), process_context.keyring(settings)
+    process_context.serve(_run(settings, clients, ring, chosen), log_format=settings.log_format)
 
 
-async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list[str]) -> int:
+async def _run(settings: Settings, clients: KafkaClients, ring: AesKeyRing, roles: list[str]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     address = ListenAddress(settings.api_host, settings.api_port, elsewhere=process_context.left_open("API_PORT"))
-    process = Process(settings, bootstrap, topics_of(settings), ring, roles, address)
+    process = Process(settings, clients, topics_of(settings), ring, roles, address)
     probes = WebServer(
         settings.api_host if settings.api_host != "127.0.0.1" else "0.0.0.0",
         settings.metrics_port,
@@ -67,7 +68,7 @@ async def _run(settings: Settings, bootstrap: str, ring: AesKeyRing, roles: list
         "process.started",
         version=version("hookstream"),
         roles=roles,
-        kafka=bootstrap,
+        kafka=clients.connection.bootstrap,
         metrics_port=port,
         settings=differing(settings),
     )

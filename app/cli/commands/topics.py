@@ -31,7 +31,7 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
 
     async def work() -> tuple[list[TopicStep], list[str]]:
         topics = topics_of(process_context.settings())
-        async with KafkaAdmin(process_context.bootstrap()) as admin:
+        async with KafkaAdmin(process_context.clients()) as admin:
             steps = plan(topics, await admin.actual(topics))
             return steps, await admin.apply(steps)
 
@@ -64,7 +64,7 @@ def export_command() -> None:
 
 async def _steps() -> list[TopicStep]:
     topics = topics_of(process_context.settings())
-    async with KafkaAdmin(process_context.bootstrap()) as admin:
+    async with KafkaAdmin(process_context.clients()) as admin:
         return plan(topics, await admin.actual(topics))
 
 

@@ -150,7 +150,7 @@ def _leave_note(note: Path, service: Service) -> None:
 
 
 async def _show(service: Service, ring: AesKeyRing, data_dir: Path, stop: asyncio.Event, *, once: bool) -> int:
-    demo = Demo(service.bootstrap, service.topics, ring, port=_demo_port(data_dir), on_request=print_arrival)
+    demo = Demo(service.clients, service.topics, ring, port=_demo_port(data_dir), on_request=print_arrival)
     base = await demo.start()
     (data_dir / "demo.port").write_text(base.rsplit(":", 1)[1], encoding="ascii")
     try:

@@ -21,7 +21,7 @@ from app.cli.connect import completion, process_context
 from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.terminal.inputs import WHY_FILE
 from app.core.errors import HookstreamError
-from app.settings import SecretText
+from app.core.secret_text import SecretText
 
 T = TypeVar("T")
 

@@ -17,7 +17,8 @@ from app.cli.connect import contexts_file
 from app.cli.connect.contexts_file import ApiProfile
 from app.cli.terminal.inputs import secret_of
 from app.core.errors import ConfigError
-from app.settings import PREFIX, SecretText
+from app.core.secret_text import SecretText
+from app.settings import PREFIX
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):

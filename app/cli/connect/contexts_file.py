@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from app.core.errors import ConfigError
-from app.settings import SecretText
+from app.core.secret_text import SecretText
 
 #: what a section may have; `X_file` is the path of a file that has X
 FIELDS = ("url", "key", "key_file", "admin_token", "admin_token_file", "ca_file")

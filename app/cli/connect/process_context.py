@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -21,8 +21,13 @@ from app.adapters.http.descriptors import raise_descriptor_limit
 from app.adapters.secrets.keyring import AesKeyRing, operator_token_in, ring_in
 from app.adapters.telemetry import logs
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
+from app.core.kafka_connection import KafkaConnection
+from app.core.secret_text import SecretText
 from app.embedded.broker.jars import default_cache
-from app.settings import UP_DEFAULTS, SecretText, Settings
+from app.settings import UP_DEFAULTS, Settings
+
+if TYPE_CHECKING:
+    from app.adapters.kafka.clients import KafkaClients
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +77,14 @@ def running(data_dir: Path) -> RunningService | None:
     return found
 
 
-def bootstrap() -> str:
-    """The Kafka to talk to: the setting, else the broker of a running `up`."""
+def clients() -> KafkaClients:
+    """Clients of the Kafka that the settings name, else of a running `up`'s broker. Raises `Unavailable`."""
+    from app.adapters.kafka.clients import KafkaClients  # its library takes time, and most commands use the API
+
+    return KafkaClients(KafkaConnection(bootstrap=_bootstrap()))
+
+
+def _bootstrap() -> str:
     try:
         known = settings()
     except HookstreamError as error:

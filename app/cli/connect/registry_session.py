@@ -39,14 +39,12 @@ class RegistrySession:
 async def session() -> AsyncIterator[RegistrySession]:
     """Connect to the registry of the running service."""
     settings = process_context.settings()
-    bootstrap = process_context.bootstrap()
+    clients = process_context.clients()
     topics = topics_of(settings)
     directory = Directory()
-    feed = KafkaDirectoryFeed(
-        bootstrap, topics.name(TopicName.REGISTRY), client_id="hookstream-cli", directory=directory
-    )
+    feed = KafkaDirectoryFeed(clients, topics.name(TopicName.REGISTRY), client_id="hookstream-cli", directory=directory)
     client = CommandClient(
-        bootstrap,
+        clients,
         commands=topics.name(TopicName.REGISTRY_COMMANDS),
         replies=topics.name(TopicName.REGISTRY_REPLIES),
         client_id="hookstream-cli",

@@ -15,6 +15,7 @@ from app.adapters.http.listener import OnClosed
 from app.adapters.http.request_timing import timed
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.offsets import KafkaOffsets
 from app.adapters.kafka.producer import KafkaProducer
@@ -58,7 +59,7 @@ _CLIENT = "hookstream-api"
 
 def api_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     log: KafkaProducer,
     feed: DirectoryFeed,
@@ -83,7 +84,7 @@ def api_role(
         )
 
     return ApiRole(
-        services=partial(_services, settings, bootstrap, topics, log, feed, sender, keyring, past, database),
+        services=partial(_services, settings, clients, topics, log, feed, sender, keyring, past, database),
         listen=listen,
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
@@ -95,7 +96,7 @@ def api_role(
 @asynccontextmanager
 async def _services(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     log: KafkaProducer,
     feed: DirectoryFeed,
@@ -105,10 +106,10 @@ async def _services(
     database: Dependency,
 ) -> AsyncIterator[ApiServices]:
     clock = SystemClock()
-    commands = _commands(bootstrap, topics, clock)
-    ends = _ends(settings, bootstrap, topics)
+    commands = _commands(clients, topics, clock)
+    ends = _ends(settings, clients, topics)
     reads = read_store(settings, database)
-    records = KafkaRecordReader(bootstrap, client_id=_CLIENT)
+    records = KafkaRecordReader(clients, client_id=_CLIENT)
     try:
         await commands.start()
         await ends.start()
@@ -143,9 +144,9 @@ async def _services(
         await commands.stop()
 
 
-def _commands(bootstrap: str, topics: Topics, clock: Clock) -> CommandClient:
+def _commands(clients: KafkaClients, topics: Topics, clock: Clock) -> CommandClient:
     return CommandClient(
-        bootstrap,
+        clients,
         commands=topics.name(TopicName.REGISTRY_COMMANDS),
         replies=topics.name(TopicName.REGISTRY_REPLIES),
         client_id=_CLIENT,
@@ -164,9 +165,9 @@ def _mount_dashboard(
     site(settings, services, gate, server, operations).add_to(application)
 
 
-def _ends(settings: Settings, bootstrap: str, topics: Topics) -> KafkaOffsets:
+def _ends(settings: Settings, clients: KafkaClients, topics: Topics) -> KafkaOffsets:
     return KafkaOffsets(
-        bootstrap,
+        clients,
         client_id=_CLIENT,
         events=topics.name(TopicName.EVENTS_RAW),
         fanout_group=f"{settings.topic_prefix}hookstream.fanout",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from app.adapters.clock import SystemClock
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader
 from app.adapters.sql.checking import ReadModelCheck, check_counts
@@ -40,7 +41,7 @@ def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadS
 
 def projection_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     group: str,
     clock: Clock,
@@ -49,7 +50,7 @@ def projection_role(
 ) -> ProjectionRole:
     """A new projection role."""
     source = KafkaGroupConsumer(
-        bootstrap,
+        clients,
         group=group,
         client_id="hookstream-projection",
         topics=[topics.name(name) for name in TOPICS],
@@ -85,10 +86,10 @@ class ReadModelLag(NamedTuple):
         return max(0, self.end - max(self.next, self.begin))
 
 
-async def extents(bootstrap: str, topics: Topics, store: SqlReadStore) -> list[ReadModelLag]:
+async def extents(clients: KafkaClients, topics: Topics, store: SqlReadStore) -> list[ReadModelLag]:
     """The lag of each partition. Raises `Unavailable`."""
     offsets = await store.read_to()
-    reader = KafkaHistoryReader(bootstrap, fanout_group="", events="", sequencer_group="", ordered="")
+    reader = KafkaHistoryReader(clients, fanout_group="", events="", sequencer_group="", ordered="")
     lags = []
     try:
         for logical in TOPICS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from app.adapters.json_schemas import JsonSchemaValidator
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader, commands
 from app.adapters.kafka.producer import KafkaProducer
@@ -20,7 +21,7 @@ from app.settings import Settings
 
 def archive(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     fanout_group: str,
     sequencer_group: str,
@@ -32,7 +33,7 @@ def archive(
     deliveries = topics.name(TopicName.DELIVERIES)
     return ReplaySources(
         reader=KafkaHistoryReader(
-            bootstrap,
+            clients,
             fanout_group=fanout_group,
             events=topics.name(TopicName.EVENTS_RAW),
             sequencer_group=sequencer_group,
@@ -50,7 +51,7 @@ def archive(
 
 def replay_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     group: str,
     past: ReplaySources,
@@ -60,13 +61,13 @@ def replay_role(
     """A fresh role. The one partition of registry.commands names the worker; nothing is read of it."""
     calls = partial(
         commands,
-        bootstrap,
+        clients,
         commands=topics.name(TopicName.REGISTRY_COMMANDS),
         replies=topics.name(TopicName.REGISTRY_REPLIES),
         clock=clock,
     )
     source = KafkaGroupConsumer(
-        bootstrap,
+        clients,
         group=group,
         client_id="hookstream-replay",
         topics=[topics.name(TopicName.REGISTRY_COMMANDS)],

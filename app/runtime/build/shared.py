@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from urllib.parse import urlsplit
 
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
 from app.core.directory import Directory
@@ -30,19 +31,19 @@ class ListenAddress:
         self.elsewhere = elsewhere
 
 
-def ports_of(settings: Settings, bootstrap: str) -> set[int]:
+def ports_of(settings: Settings, clients: KafkaClients) -> set[int]:
     """The ports of Kafka and of the database."""
-    ports = {int(server.rpartition(":")[2]) for server in bootstrap.split(",") if ":" in server}
+    ports = {int(server.rpartition(":")[2]) for server in clients.connection.bootstrap.split(",") if ":" in server}
     url = urlsplit(settings.database_url.reveal()) if settings.database_url else None
     if url is not None and url.scheme.startswith("postgres"):
         ports.add(url.port or 5432)
     return ports
 
 
-def producer_of(bootstrap: str, topics: Topics, meter: Meter) -> KafkaProducer:
+def producer_of(clients: KafkaClients, topics: Topics, meter: Meter) -> KafkaProducer:
     """The producer of all roles in this process."""
     return KafkaProducer(
-        bootstrap,
+        clients,
         client_id="hookstream",
         meter=meter,
         linger_s={topics.name(TopicName.ATTEMPTS): _ATTEMPTS_LINGER_S},
@@ -59,10 +60,10 @@ def egress_policy(settings: Settings) -> EgressPolicy:
     )
 
 
-def directory_feed(bootstrap: str, topics: Topics, meter: Meter) -> KafkaDirectoryFeed:
+def directory_feed(clients: KafkaClients, topics: Topics, meter: Meter) -> KafkaDirectoryFeed:
     """The directory of this process, kept in step with the registry topic."""
     return KafkaDirectoryFeed(
-        bootstrap,
+        clients,
         topics.name(TopicName.REGISTRY),
         client_id="hookstream-directory",
         meter=meter,

@@ -9,6 +9,7 @@ from functools import partial
 from app.adapters.clock import SystemClock
 from app.adapters.faust.stream import FaustStream
 from app.adapters.json_schemas import JsonSchemaValidator
+from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.offsets import KafkaOffsets
 from app.adapters.kafka.producer import KafkaProducer
@@ -34,7 +35,7 @@ TABLES: dict[str, int | None] = {"idempotency": 9 * 86_400, "ordering": None, "p
 
 def fanout_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     group: str,
     log: KafkaProducer,
@@ -47,7 +48,7 @@ def fanout_role(
     stream = partial(
         _stream,
         settings,
-        bootstrap,
+        clients,
         source,
         log,
         meter,
@@ -83,7 +84,7 @@ def fanout_role(
 
 def health_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     group: Callable[[str], str],
     log: KafkaProducer,
@@ -96,7 +97,7 @@ def health_role(
     stream = partial(
         _stream,
         settings,
-        bootstrap,
+        clients,
         source,
         log,
         meter,
@@ -110,7 +111,7 @@ def health_role(
     @asynccontextmanager
     async def ends() -> AsyncIterator[OffsetQueries]:
         asked = KafkaOffsets(
-            bootstrap,
+            clients,
             client_id="hookstream-health",
             events=topics.name(TopicName.EVENTS_RAW),
             fanout_group=group("fanout"),
@@ -126,7 +127,7 @@ def health_role(
 
 def sequencer_role(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     topics: Topics,
     group: str,
     log: KafkaProducer,
@@ -140,7 +141,7 @@ def sequencer_role(
     stream = partial(
         _stream,
         settings,
-        bootstrap,
+        clients,
         source,
         log,
         meter,
@@ -166,7 +167,7 @@ def sequencer_role(
 
 def _stream(
     settings: Settings,
-    bootstrap: str,
+    clients: KafkaClients,
     source: str,
     log: KafkaProducer,
     meter: Meter,
@@ -180,7 +181,7 @@ def _stream(
     """A Faust app over `source`, with its tables in a folder of the data folder."""
     stream = FaustStream(
         group=group,
-        bootstrap=bootstrap,
+        clients=clients,
         source_topic=source,
         partitions=log.partitions(source),
         data_dir=str(settings.data_dir / folder),

@@ -1,0 +1,67 @@
+"""Contradictory connection settings are refused, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import ConfigError
+from app.core.kafka_connection import KafkaConnection
+from app.core.secret_text import SecretText
+
+
+def test_an_address_alone_is_enough() -> None:
+    connection = KafkaConnection(bootstrap="kafka:9092")
+    assert not connection.encrypted
+    assert not connection.authenticated
+
+
+def test_a_complete_connection_with_tls_and_scram(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("-")
+    connection = KafkaConnection(
+        bootstrap="kafka:9092",
+        security="sasl_ssl",
+        ca_file=authority,
+        sasl_mechanism="SCRAM-SHA-512",
+        username="hookstream",
+        password=SecretText("secret"),
+    )
+    assert connection.encrypted
+    assert connection.authenticated
+    assert "secret" not in repr(connection).replace("SecretText", "")
+
+
+def test_all_contradictions_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        KafkaConnection(
+            bootstrap="kafka:9092",
+            security="sasl_plaintext",
+            ca_file=tmp_path / "ca.pem",
+            cert_file=tmp_path / "cert.pem",
+            username="hookstream",
+        )
+    assert raised.value.problems == [
+        "Kafka CA file: the security protocol sasl_plaintext does not use TLS; use ssl or sasl_ssl",
+        "Kafka certificate file: the security protocol sasl_plaintext does not use TLS; use ssl or sasl_ssl",
+        "Kafka certificate file and key file must be set together",
+        "Kafka SASL mechanism: required by the security protocol sasl_plaintext",
+        "Kafka password: required by the security protocol sasl_plaintext",
+    ]
+
+
+def test_missing_files_and_unused_credentials() -> None:
+    with pytest.raises(ConfigError) as raised:
+        KafkaConnection(bootstrap="kafka:9092", security="ssl", ca_file=Path("/nowhere/ca.pem"), username="hookstream")
+    assert raised.value.problems == [
+        "Kafka CA file: /nowhere/ca.pem is not a file",
+        "Kafka user name: the security protocol ssl does not use SASL; use sasl_ssl",
+    ]
+
+
+@pytest.mark.parametrize("field", ["security", "sasl_mechanism"])
+def test_unknown_names(field: str) -> None:
+    fields = {"security": "sasl_ssl", "sasl_mechanism": "PLAIN", "username": "u", "password": SecretText("p")}
+    with pytest.raises(ConfigError, match="one of"):
+        KafkaConnection(bootstrap="kafka:9092", **(fields | {field: "odd"}))  # type: ignore[arg-type]
