@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.architecture import health_doc, metrics_doc, record_schemas, settings_doc, test_openapi
+from tests.architecture import endpoint_fields_doc, health_doc, metrics_doc, record_schemas, settings_doc, test_openapi
 
-for part in (health_doc, metrics_doc, settings_doc):
+for part in (endpoint_fields_doc, health_doc, metrics_doc, settings_doc):
     part.SECTION.write(part.generated())
 record_schemas.main()
 test_openapi.main()

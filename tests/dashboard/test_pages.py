@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from app.core.model.endpoint import OpenCircuit
 from app.core.model.replay import ReplayEstimate
+from app.dashboard.pages import endpoint_form
 from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
 LIVE = "/ui/t/acme/live"
@@ -128,6 +130,44 @@ async def test_settings_are_saved_unless_somebody_was_faster(stage: Stage, acme:
     assert (found.url, found.ordering, found.timeout) == ("https://acme.example/new", "fifo", 7)
     status, page, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form | {"url": "https://acme.example/late"})
     assert status == 412 and "has version 2, not 1" in page
+
+
+async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, acme: Browser) -> None:
+    settings: dict[str, Any] = {
+        "url": "https://acme.example/all",
+        "types": ["user.created"],
+        "description": "billing",
+        "metadata": "team=billing\nenv=eu",
+        "headers": "X-Api-Key: k",
+        "schedule": "0, 2.5, 604800",
+        "timeout": "7.5",
+        "rate_limit": "100000",
+        "max_in_flight": "3",
+        "ordering": "fifo",
+        "on_exhausted": "skip",
+        "signature": "bota",
+        "disable_after_failures": "1000000",
+        "disable_after_days": "0.5",
+    }
+    stage.endpoint()
+    status, _, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", settings | {"version": "1"})
+    stored = stage.feed.directory.endpoint("ep_1")
+    assert status == 303 and stored is not None
+    assert stored.metadata == {"team": "billing", "env": "eu"} and stored.schedule == (0, 2.5, 604800)
+    again = endpoint_form.filled(stored, 2, ["user.created"])
+    assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings
+    emptied = settings | dict.fromkeys(["schedule", "timeout", "signature", "disable_after_days", "metadata"], "")
+    await acme.post(f"{LIVE}/endpoints/ep_1/settings", emptied | {"version": "2"})
+    restored = stage.feed.directory.endpoint("ep_1")
+    assert restored is not None and restored.metadata == {}
+    assert (restored.schedule, restored.timeout, restored.signature, restored.disable_after_days) == (None,) * 4
+
+
+async def test_all_fields_that_are_wrong_are_named_at_once(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    form = {"url": "https://acme.example/x", "types": ["*"], "timeout": "soon", "schedule": "x", "version": "1"}
+    status, page, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form)
+    assert status == 422 and "a number" in page and "seconds, separated by commas" in page
 
 
 async def test_a_test_event_shows_what_the_receiver_did(stage: Stage, acme: Browser) -> None:

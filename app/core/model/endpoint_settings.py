@@ -34,6 +34,8 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
     separator: str = "="
     #: of `choice`: each value's words in the form
     choices: tuple[tuple[str, str], ...] = ()
+    #: whether the form shows the field at once, and not under "More settings"
+    at_once: bool = False
 
 
 def _shown(description: str, surface: Surface, **rest: Any) -> Meta:
@@ -47,7 +49,9 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         str,
         _shown(
             "The URL that receives events.",
-            Surface(option="--new-url", label="URL", widget="url", example="https://customer.example/hooks"),
+            Surface(
+                option="--new-url", label="URL", widget="url", example="https://customer.example/hooks", at_once=True
+            ),
             max_length=limits.URL,
             examples=["https://customer.example/hooks"],
         ),
@@ -56,7 +60,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         tuple[Annotated[str, Meta(max_length=limits.TYPE)], ...],
         _shown(
             "Event types: exact, `*`, or a prefix such as `recording.*`.",
-            Surface(option="--events", label="Events", widget="types", example="recording.*"),
+            Surface(option="--events", label="Events", widget="types", example="recording.*", at_once=True),
             max_length=limits.PATTERNS,
             examples=[["recording.*"]],
         ),
@@ -65,7 +69,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         str,
         _shown(
             "Free text shown in lists; never sent to the receiver.",
-            Surface(option="--description", label="Description", widget="text"),
+            Surface(option="--description", label="Description", widget="text", at_once=True),
             max_length=limits.DESCRIPTION,
         ),
     ] = ""

@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
+
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import Webhook
 from app.api.handlers.subscriptions import is_open, types_of
 from app.api.problems import ApiError, invalid
+from app.core.model.endpoint_settings import (
+    FIELDS,
+    NAMES,
+    EndpointSettings,
+    Widget,
+    is_whole,
+    meta_of,
+    surface_of,
+)
 from app.dashboard.request import PageContext, PageRequest
 from app.profiles.catalog import PROFILES
 
-#: fields whose emptiness means: the profile's, or none
-_NUMBERS = ("timeout", "rate_limit", "max_in_flight")
+
+class FormField(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting as the form shows it."""
+
+    name: str
+    label: str
+    help: str
+    widget: Widget
+    example: str
+    choices: Sequence[tuple[str, str]]
+    max_length: int | None
+    required: bool
+    at_once: bool
+
+
+def fields(visit: PageRequest) -> list[FormField]:
+    """The fields of the form. Customers in the portal do not choose profiles: the product has one."""
+    return [_shown(field) for field in FIELDS if not (visit.is_portal and surface_of(field).widget == "profile")]
 
 
 def body(visit: PageRequest) -> dict[str, Any]:
-    """What creating and changing have in common. Raises `ApiError` 422 with the field that is wrong."""
-    chosen = list(visit.form.get("types", []))
-    further = visit.field("more_types").replace(",", " ").split()
-    values: dict[str, Any] = {
-        "url": visit.field("url"),
-        "events": [*chosen, *further],
-        "description": visit.field("description"),
-        "headers": _headers(visit.field("headers")),
-        "ordering": visit.field("ordering", "none"),
-        "on_exhausted": visit.field("on_exhausted", "block"),
-        "schedule": _schedule(visit.field("schedule")),
-    }
-    if not values["events"]:
-        raise invalid(FieldError(detail="choose at least one event type, or * for all", pointer="/events"))
-    for name in _NUMBERS:
-        values[name] = number(name, visit.field(name))
+    """The settings of a form that was sent. Raises `ApiError` 422 with every field that is wrong."""
+    values: dict[str, Any] = {}
+    problems: list[FieldError] = []
+    for field in FIELDS:
+        if field.name in visit.form or surface_of(field).widget == "types":
+            try:
+                values[field.name] = _value(field, visit)
+            except ApiError as error:
+                problems.extend(error.errors)
+    if problems:
+        raise invalid(*problems)
     return values
 
 
@@ -42,47 +64,22 @@ def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, An
     return {
         "profiles": list(PROFILES),
         "profile": profile,
+        "fields": fields(visit),
         "open": is_open(desk.api, caller.tenant),
         "types": types_of(desk.api, caller.tenant, caller.mode, profile),
     }
 
 
-def filled(endpoint: Webhook, known: list[str]) -> dict[str, Any]:
-    """The form as it shows an endpoint."""
-    return {
-        "url": endpoint.url,
-        "types": endpoint.events,
-        "description": endpoint.description,
-        "more_types": " ".join(each for each in endpoint.events if each not in known and each != "*"),
-        "headers": "\n".join(f"{name}: {value}" for name, value in endpoint.headers.items()),
-        "schedule": ", ".join(f"{each:g}" for each in endpoint.schedule or ()),
-        "timeout": endpoint.timeout,
-        "rate_limit": endpoint.rate_limit or "",
-        "max_in_flight": endpoint.max_in_flight or "",
-        "ordering": endpoint.ordering,
-        "on_exhausted": endpoint.on_exhausted,
-        "version": endpoint.version,
-    }
+def filled(settings: EndpointSettings, version: int, offered: Collection[str]) -> dict[str, Any]:
+    """The values of the form for an endpoint's own settings: empty where it has the default."""
+    further = (each for each in settings.events if each not in offered and each != "*")
+    values: dict[str, Any] = {field.name: _text(field, getattr(settings, field.name)) for field in FIELDS}
+    return values | {"types": settings.events, "more_types": " ".join(further), "version": version}
 
 
-def given(visit: PageRequest) -> dict[str, Any]:
-    """The form as it was sent, to be shown once more."""
-    names = (
-        "url",
-        "description",
-        "more_types",
-        "headers",
-        "schedule",
-        "timeout",
-        "rate_limit",
-        "max_in_flight",
-        "ordering",
-        "on_exhausted",
-        "version",
-        "profile",
-        "secret",
-        "key",
-    )
+def sent(visit: PageRequest) -> dict[str, Any]:
+    """The values of the form as it was sent, to be shown once more."""
+    names = [*NAMES, "more_types", "version", "profile", "secret", "key"]
     return {name: visit.field(name) for name in names} | {"types": list(visit.form.get("types", []))}
 
 
@@ -97,30 +94,87 @@ def errors(error: ApiError) -> dict[str, str]:
     return found
 
 
-def _headers(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _shown(field: msgspec.structs.FieldInfo) -> FormField:
+    surface, meta = surface_of(field), meta_of(field)
+    return FormField(
+        name=field.name,
+        label=surface.label,
+        help=(meta.description or "").replace("null:", "empty:"),
+        widget=surface.widget,
+        example=surface.example,
+        choices=surface.choices,
+        max_length=meta.max_length if surface.widget in ("url", "text") else None,
+        required=field.required,
+        at_once=surface.at_once,
+    )
+
+
+def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
+    text = visit.field(field.name)
+    match surface_of(field).widget:
+        case "types":
+            return _types(visit)
+        case "pairs":
+            return _pairs(field.name, text, surface_of(field).separator)
+        case "numbers":
+            return _numbers(field.name, text)
+        case "number":
+            return number(field.name, text, whole=is_whole(field))
+        case "profile":
+            return text or None
+        case "choice" | "text" | "url":
+            return text
+
+
+def _text(field: msgspec.structs.FieldInfo, value: Any) -> str:
+    if value is None:
+        return ""
+    match surface_of(field).widget:
+        case "pairs":
+            separator = surface_of(field).separator
+            blank = " " if separator == ":" else ""
+            return "\n".join(f"{name}{separator}{blank}{text}" for name, text in value.items())
+        case "numbers":
+            return ", ".join(f"{each:.12g}" for each in value)
+        case "number":
+            return f"{value:.12g}"
+        case _:
+            return str(value)
+
+
+def _types(visit: PageRequest) -> list[str]:
+    types = [*visit.form.get("types", []), *visit.field("more_types").replace(",", " ").split()]
+    if not types:
+        raise invalid(FieldError(detail="choose at least one event type, or * for all", pointer="/events"))
+    return types
+
+
+def _pairs(field: str, text: str, separator: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise invalid(FieldError(detail=f"{line!r}: write Name: value", pointer="/headers"))
-        found[name.strip()] = value.strip()
-    return found
+        name, sign, value = line.partition(separator)
+        if not sign:
+            wanted = "Name: value" if separator == ":" else f"name{separator}value"
+            raise invalid(FieldError(detail=f"{line!r}: write {wanted}", pointer=f"/{field}"))
+        pairs[name.strip()] = value.strip()
+    return pairs
 
 
-def _schedule(text: str) -> list[float] | None:
+def _numbers(field: str, text: str) -> list[float] | None:
     if not text:
         return None
     try:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
-        raise invalid(FieldError(detail="seconds, separated by commas: 0, 60, 300", pointer="/schedule")) from error
+        raise invalid(FieldError(detail="seconds, separated by commas: 0, 60, 300", pointer=f"/{field}")) from error
 
 
-def number(name: str, text: str) -> float | int | None:
+def number(name: str, text: str, *, whole: bool = False) -> float | int | None:
     """The number in a field; None: nothing is in it. Raises `ApiError` 422."""
     if not text:
         return None
     try:
-        return int(text) if name == "max_in_flight" else float(text)
+        return int(text) if whole else float(text)
     except ValueError as error:
-        raise invalid(FieldError(detail="a number", pointer=f"/{name}")) from error
+        detail = "a whole number" if whole else "a number"
+        raise invalid(FieldError(detail=detail, pointer=f"/{name}")) from error

@@ -52,7 +52,9 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
 async def create(desk: PageContext, visit: PageRequest) -> PageResult:
     """Register it; its secret is on the page that comes back, and on no other."""
     try:
-        values = endpoint_form.body(visit) | {"profile": visit.field("profile") or None}
+        values = endpoint_form.body(visit)
+        if visit.field("profile"):
+            values["profile"] = visit.field("profile")
         if visit.field("secret"):
             values["secret"] = visit.field("secret")
         answer = await webhooks.create(desk.api, visit.call(body_of(WebhookIn, values), key=visit.field("key")))
@@ -74,8 +76,11 @@ async def page_of(
 ) -> PageResult:
     """An endpoint's page; `fresh` says why its secret is on it, `error` what was wrong with the settings' form."""
     choices = endpoint_form.choices(desk, visit, endpoint.profile)
-    form = endpoint_form.given(visit) if error is not None else endpoint_form.filled(endpoint, choices["types"])
     known = desk.api.feed.directory.endpoint(endpoint.id)
+    if error is not None:
+        form = endpoint_form.sent(visit)
+    else:
+        form = endpoint_form.filled(known or endpoint, endpoint.version, choices["types"])
     values: dict[str, Any] = choices | {
         "endpoint": endpoint,
         "fresh": fresh,
@@ -125,5 +130,5 @@ def _form(desk: PageContext, visit: PageRequest, form: dict[str, Any]) -> dict[s
 
 
 def _again(desk: PageContext, visit: PageRequest, error: ApiError) -> PageResult:
-    values = _form(desk, visit, endpoint_form.given(visit)) | {"errors": endpoint_form.errors(error)}
+    values = _form(desk, visit, endpoint_form.sent(visit)) | {"errors": endpoint_form.errors(error)}
     return TemplatePage(template="endpoint_new.html", values=values, status=error.status)
