@@ -88,7 +88,7 @@ class ConnectionBook:
         return "reserve" if full else "served", closed
 
     def close(self, number: int) -> None:
-        """It is gone."""
+        """Remove a connection that was closed."""
         entry = self._all.pop(number, None)
         if entry is None:
             return
@@ -104,7 +104,7 @@ class ConnectionBook:
         return self._evict(self._waiting)
 
     def received(self, number: int, now: float) -> None:
-        """Bytes came."""
+        """Bytes arrived."""
         entry = self._all.get(number)
         if entry is not None and not entry.busy and entry.head_since is None:
             entry.head_since = now
@@ -119,7 +119,7 @@ class ConnectionBook:
         return "reserve" if entry.reserve else "served"
 
     def ended(self, number: int, now: float) -> None:
-        """It was carried out; its answer may still be on the way."""
+        """The request is finished; its answer may still be in transit."""
         entry = self._all.get(number)
         if entry is None:
             return
@@ -135,14 +135,14 @@ class ConnectionBook:
 
     def overdue(self, now: float) -> list[tuple[int, Overdue]]:
         """Connections whose time is over."""
-        found: list[tuple[int, Overdue]] = []
+        overdue: list[tuple[int, Overdue]] = []
         for number, entry in self._all.items():
-            reason = self._judged(entry, now)
+            reason = self._reason(entry, now)
             if reason is not None:
-                found.append((number, reason))
-        return found
+                overdue.append((number, reason))
+        return overdue
 
-    def _judged(self, entry: _Entry, now: float) -> Overdue | None:
+    def _reason(self, entry: _Entry, now: float) -> Overdue | None:
         limits = self.limits
         if entry.unread_since is not None and now - entry.unread_since >= limits.unread_s:
             return "unread"

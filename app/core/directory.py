@@ -300,7 +300,7 @@ class Directory:
                 del self._resumes[old.endpoint_id]
 
     def has_open_resume(self, endpoint_id: str) -> bool:
-        """Whether a resume runs, or is still to come, that delivers what is parked for the endpoint."""
+        """Whether a resume runs, or is still to come, that delivers the endpoint's parked deliveries."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None or endpoint.status == "disabled":
             return False

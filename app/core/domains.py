@@ -21,7 +21,7 @@ def share_of(host: str) -> str:
 
 
 def name_server_problems(servers: Iterable[str]) -> list[str]:
-    """What is wrong with each that is none."""
+    """A sentence for each entry that is not the address of a name server."""
     form = "is not an address, or address:port such as 10.0.0.2:53 or [fd00::2]:53"
     return [f"{server!r} {form}" for server in servers if not is_name_server(server)]
 

@@ -4,7 +4,7 @@ The rules:
 
 - An address is refused unless it is public unicast or the operator's allow list covers it.
 - An address that carries another one (IPv4-mapped, NAT64, 6to4, Teredo, IPv4-compatible) is judged by what it carries.
-- Metadata services give credentials to whoever asks, so a wide allow entry does not open them: only an entry
+- Metadata services give credentials to any client, so a wide allow entry does not open them: only an entry
   that names exactly that address does.
 - A URL check is advice for the person who types it. The wall is `classify` on the address that a socket is about to
   connect to, because a name may resolve to something else a second later.
@@ -140,7 +140,7 @@ def classify(ip: str | IpAddress, policy: EgressPolicy) -> AddressVerdict:
     except ValueError:
         return AddressVerdict.MALFORMED
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        address = IPv6Address(int(address))  # the zone says through which interface, not what is reached
+        address = IPv6Address(int(address))  # the zone says through which interface, not the destination
     if address in _METADATA:
         named = any(network.num_addresses == 1 and address in network for network in policy.allow)
         return AddressVerdict.ALLOWED if named else AddressVerdict.METADATA
@@ -220,11 +220,11 @@ def _carried(address: IpAddress) -> tuple[IPv4Address, ...]:
 
 def _look_up(address: IpAddress) -> AddressVerdict:
     table = _V4 if isinstance(address, IPv4Address) else _V6
-    found = next((verdict for network, verdict in table if address in network), AddressVerdict.PUBLIC)
-    if found is AddressVerdict.RESERVED and address in _COMPATIBLE:
-        inner = _look_up(IPv4Address(int(address)))  # nobody routes ::a.b.c.d; name what it tries to reach
-        return found if inner is AddressVerdict.PUBLIC else inner
-    return found
+    verdict = next((each for network, each in table if address in network), AddressVerdict.PUBLIC)
+    if verdict is AddressVerdict.RESERVED and address in _COMPATIBLE:
+        inner = _look_up(IPv4Address(int(address)))  # ::a.b.c.d is not routed: judge the address inside
+        return verdict if inner is AddressVerdict.PUBLIC else inner
+    return verdict
 
 
 def _check_port(text: str | None, default: int, policy: EgressPolicy) -> str | None:

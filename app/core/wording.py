@@ -1,7 +1,7 @@
 """What an outcome means and what to do about it, in words for the person who owns the endpoint.
 
 Every result word that an attempt record can have is here: the outcomes of requests (verdict.result_of) and the reasons
-for which a delivery ends without one. A word that is not known gets no hint, never a wrong one.
+for which a delivery ends without one. An unknown word gets no hint.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ class OutcomeHint(msgspec.Struct, frozen=True):
     do: str = ""
 
 
-#: no answer came
+#: there was no answer
 _REFUSALS = {
     "timeout": OutcomeHint(
         "The receiver did not answer in time.",
-        "Answer 2xx as soon as the event is stored, and do the work afterwards. What was sent may have been processed: "
+        "Answer 2xx as soon as the event is stored, and do the work afterwards. The event may have been processed: "
         "drop repetitions by the event's id.",
     ),
     "refused": OutcomeHint(
-        "Nobody listens at the address: the connection was refused.",
+        "The connection was refused: no process listens at the address.",
         "Check that the receiver runs, that the URL's port is right, and that no firewall rejects us.",
     ),
     "reset": OutcomeHint(
         "The connection broke before a complete answer.",
-        "Look for crashes and restarts of the receiver or of a proxy before it. What was sent may have been processed.",
+        "Look for crashes and restarts of the receiver or of a proxy before it. The event may have been processed.",
     ),
     "tls": OutcomeHint(
-        "No trusted TLS connection came about.",
+        "No trusted TLS connection could be established.",
         "Check that the certificate is valid, not expired, made for this host name, and sent with its intermediates.",
     ),
     "dns": OutcomeHint(
@@ -48,7 +48,8 @@ _REFUSALS = {
         "Use a public https address. Private networks are allowed by the operator alone (HOOKSTREAM_EGRESS_ALLOW).",
     ),
     "protocol": OutcomeHint(
-        "What answered does not speak HTTP.", "Check the port and the scheme of the URL: https:// to a TLS port."
+        "The server at the address does not speak HTTP.",
+        "Check the port and the scheme of the URL: https:// to a TLS port.",
     ),
     "not_sent": OutcomeHint(
         "No request could be built: the endpoint's secret cannot be used, or a header cannot be written.",
@@ -58,11 +59,11 @@ _REFUSALS = {
 }
 _TOO_MANY = OutcomeHint(
     "The receiver says that there are too many requests.",
-    "Set rate_limit or max_in_flight of the endpoint, or let the receiver take more. Its Retry-After is kept.",
+    "Set rate_limit or max_in_flight of the endpoint, or let the receiver take more. Its Retry-After is respected.",
 )
 #: an answer that is not 2xx, by its class
 _ANSWERS = {
-    "ok": OutcomeHint("The receiver has it."),
+    "ok": OutcomeHint("The receiver accepted the event."),
     "http_1xx": OutcomeHint("The receiver gave no final answer.", "Answer 2xx."),
     "http_3xx": OutcomeHint(
         "The receiver redirects, and redirects are not followed.", "Set the endpoint's URL to where it redirects to."
@@ -112,7 +113,7 @@ _STATUSES = {
     501: OutcomeHint("The receiver does not support the request.", "Let the route accept POST."),
     502: OutcomeHint("A proxy could not reach the receiver.", "Check that the receiver runs behind its proxy."),
     503: OutcomeHint(
-        "The receiver is overloaded or in maintenance.", "Wait, or give it more room; Retry-After is kept."
+        "The receiver is overloaded or in maintenance.", "Wait, or give it more room; Retry-After is respected."
     ),
     504: OutcomeHint("A proxy waited too long for the receiver.", "Answer 2xx at once, and do the work afterwards."),
 }
@@ -124,28 +125,32 @@ _REASONS = {
     "endpoint_disabled": OutcomeHint(
         "The endpoint was disabled before it could be sent.", "Enable the endpoint, then retry or recover."
     ),
-    "cancelled": OutcomeHint("It was cancelled on request.", "Retry it if it is wanted after all."),
+    "cancelled": OutcomeHint("It was cancelled on request.", "Retry it if it is still wanted."),
     "overloaded": OutcomeHint(
         "The endpoint could not take the delivery for as long as a delivery waits: it was silent or too slow, or its "
         "rate limit is too low.",
         "Bring the receiver back, give it more room, or raise its limits; then retry.",
     ),
-    "paused": OutcomeHint("The endpoint is paused; the delivery is kept.", "Resume the endpoint: it gets it then."),
+    "paused": OutcomeHint(
+        "The endpoint is paused; the delivery is parked.", "Resume the endpoint: the delivery is sent then."
+    ),
     "unrepresentable": OutcomeHint(
         "The profile's format cannot carry this event's data unchanged.",
         "Use another profile for the endpoint, or let the producer send other data.",
     ),
-    "unreadable": OutcomeHint("What was to be delivered is no event.", "Ask the operator who writes to the topics."),
+    "unreadable": OutcomeHint("The record is not an event.", "Ask the operator which program writes to the topics."),
     "ordering_limit": OutcomeHint(
         "Too many deliveries waited behind a failing one of the same ordering key.",
-        "Mend the receiver, unblock the line (`hookstream ordering`), then retry.",
+        "Repair the receiver, unblock the ordering key (`hookstream ordering`), then retry.",
     ),
-    "ordering_dropped": OutcomeHint("The line that it waited in was given up.", "Retry it if it is wanted after all."),
+    "ordering_dropped": OutcomeHint(
+        "An operator dropped the deliveries of its ordering key.", "Retry it if it is still wanted."
+    ),
 }
 #: why no attempt follows a failed one
 _ENDINGS = {
-    "exhausted": OutcomeHint("All attempts of the schedule have failed.", "Mend the receiver, then retry."),
-    "gone": OutcomeHint("The receiver said 410: it is gone for good.", "Bring it back, then retry."),
+    "exhausted": OutcomeHint("All attempts of the schedule have failed.", "Repair the receiver, then retry."),
+    "gone": OutcomeHint("The receiver answered 410: it is gone for good.", "Bring it back, then retry."),
 }
 _ALL = {**_REFUSALS, **_ANSWERS, **_REASONS, **_ENDINGS}
 #: all words that `result` and `reason` can have
@@ -153,7 +158,7 @@ WORDS = frozenset(_ALL)
 
 
 def hint(result: str | None, status: int | None = None) -> OutcomeHint | None:
-    """The outcome explained; None where nothing is known of the word."""
+    """The explanation of an outcome; None for an unknown word."""
     if result is None:
         return None
     if result.startswith("http_") and status in _STATUSES:
@@ -161,11 +166,11 @@ def hint(result: str | None, status: int | None = None) -> OutcomeHint | None:
     return _ALL.get(result)
 
 
-#: characters that are quoted of what others have written
+#: characters that are quoted of foreign text
 _QUOTED = 300
 
 
 def plain(text: str) -> str:
-    """A text of somebody else's, on one line, without control characters, and not long."""
+    """Foreign text on one line, without control characters, clipped to 300 characters."""
     line = "".join(character if character.isprintable() else " " for character in text[: 2 * _QUOTED])
     return " ".join(line.split())[:_QUOTED]

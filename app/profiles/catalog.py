@@ -84,18 +84,18 @@ def _read(path: Path) -> CatalogueEntry:
         raise ConfigError([f"event catalogue: {path} is not named <profile>/<event type>.json"])
     try:
         schema = path.read_bytes()
-        said = _file.decode(schema)
+        content = _file.decode(schema)
     except (OSError, ValueError) as error:
         raise ConfigError([f"event catalogue: {path}: {error}"]) from error
-    if not said.examples:
+    if not content.examples:
         raise ConfigError([f"event catalogue: {path} has no example"])
     return CatalogueEntry(
         profile=profile,
         type=event_type,
-        title=said.title,
-        description=said.description,
+        title=content.title,
+        description=content.description,
         schema=schema,
-        examples=tuple(msgspec.json.format(bytes(each), indent=-1) for each in said.examples),
-        example_id=said.example_event.id,
-        example_created_at=said.example_event.created_at,
+        examples=tuple(msgspec.json.format(bytes(each), indent=-1) for each in content.examples),
+        example_id=content.example_event.id,
+        example_created_at=content.example_event.created_at,
     )

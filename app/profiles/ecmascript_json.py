@@ -281,13 +281,13 @@ class _Reader:
         return written
 
     def _token(self) -> tuple[str, str]:
-        """Kind and text of the next token; the end and what is no token have no text."""
-        found = _TOKEN.match(self._text, self._at)
-        if found is None:
+        """Kind and text of the next token; the end and anything that is no token have no text."""
+        token = _TOKEN.match(self._text, self._at)
+        if token is None:
             return "unreadable", ""
-        kind = str(found.lastgroup)
-        self._at = found.end()
-        return kind, found[kind]
+        kind = str(token.lastgroup)
+        self._at = token.end()
+        return kind, token[kind]
 
     def _malformed(self, wanted: str) -> NoReturn:
         raise Unrepresentable("", f"not JSON: {wanted} expected before character {self._at}")

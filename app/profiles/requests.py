@@ -49,16 +49,16 @@ class RequestBuilder:
         """`open_secret` is `app.ports.secrets.KeyRing.open`."""
         self._open_secret = open_secret
         self._time_scale = time_scale
-        self._known: dict[str, EndpointRequestParts] = {}
+        self._parts: dict[str, EndpointRequestParts] = {}
 
     def prepared(self, endpoint: Endpoint, now_ms: int) -> EndpointRequestParts:
         """The endpoint's profile, keys and policy; raises `ConfigError` when no key of the ring opens its secret."""
-        known = self._known.get(endpoint.id)
-        if known is None or known.source is not endpoint or known.valid_until_ms <= now_ms:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[endpoint.id] = self._work_out(endpoint, now_ms)
-        return known
+        parts = self._parts.get(endpoint.id)
+        if parts is None or parts.source is not endpoint or parts.valid_until_ms <= now_ms:
+            if len(self._parts) >= _REMEMBERED:
+                self._parts.clear()
+            parts = self._parts[endpoint.id] = self._work_out(endpoint, now_ms)
+        return parts
 
     def request(
         self, delivery: Delivery, endpoint: Endpoint, prepared: EndpointRequestParts, now_ms: int

@@ -1,1 +1,1 @@
-"""Thin async shells, one for each role; they obey the core and meet only in topics."""
+"""Thin async shells, one for each role; they execute the core and meet only in topics."""

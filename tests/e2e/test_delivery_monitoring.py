@@ -176,7 +176,7 @@ async def test_review_error_messages(acme: Customer) -> None:
     page = await acme.until(
         f"/v1/deliveries?event={await acme.event(type='closed.port')}&result=refused", lambda page: bool(page["data"])
     )
-    assert "Nobody listens" in page["data"][0]["hint"]["what"]
+    assert "no process listens" in page["data"][0]["hint"]["what"]
 
 
 async def test_retry_failed_deliveries(acme: Customer) -> None:

@@ -126,7 +126,7 @@ def _merge(there: IndexedEvent, row: IndexedEvent) -> IndexedEvent:
     if row.at_ms != there.at_ms:
         return row if row.at_ms > there.at_ms else there
     fields: dict[str, Any] = {
-        name: getattr(row, name) or getattr(there, name) if name not in _NUMBERS else _known(row, there, name)
+        name: getattr(row, name) or getattr(there, name) if name not in _NUMBERS else _either(row, there, name)
         for name in IndexedEvent.__struct_fields__
     }
     return IndexedEvent(**fields)
@@ -135,7 +135,7 @@ def _merge(there: IndexedEvent, row: IndexedEvent) -> IndexedEvent:
 _NUMBERS = frozenset(("first_partition", "first_offset", "first_ms"))
 
 
-def _known(row: IndexedEvent, there: IndexedEvent, name: str) -> int | None:
+def _either(row: IndexedEvent, there: IndexedEvent, name: str) -> int | None:
     value: int | None = getattr(row, name)
     return value if value is not None else getattr(there, name)
 

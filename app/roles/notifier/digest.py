@@ -1,4 +1,4 @@
-"""What an e-mail about notices says, and when it goes out. What others wrote in it breaks no line and no header."""
+"""The content of an e-mail about notices, and when it is sent. Foreign text in it breaks no line and no header."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ _TITLES = {
     "delivery.dead": "with lost deliveries",
 }
 _TO_DO = {
-    "endpoint.disabled": "Mend the receiver, enable the endpoint, and then recover what it has missed. Deliveries that "
-    "waited for it have been cancelled; events of the last 7 days can be recovered.",
-    "endpoint.failing": "Mend the receiver. Failed deliveries are tried again by themselves for as long as their "
+    "endpoint.disabled": "Repair the receiver, enable the endpoint, then recover the events that it missed. Deliveries "
+    "that waited for it were cancelled; events of the last 7 days can be recovered.",
+    "endpoint.failing": "Repair the receiver. Failed deliveries are retried automatically for as long as their "
     "schedule lasts.",
-    "endpoint.circuit_opened": "Bring the receiver back. It is probed by itself, at least every five minutes, and what "
-    "waits is delivered after it has answered.",
+    "endpoint.circuit_opened": "Bring the receiver back. It is probed automatically, at least every five minutes, and "
+    "waiting deliveries are sent after it has answered.",
     "endpoint.recovered": "",
     "endpoint.circuit_closed": "",
-    "delivery.dead": "Mend the receiver, then retry the deliveries, or replay the time in which they failed.",
+    "delivery.dead": "Repair the receiver, then retry the deliveries, or replay the time in which they failed.",
 }
 
 
 class EmailPace(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a tenant is written to, in seconds."""
+    """How often a tenant gets e-mails, in seconds."""
 
-    #: what comes within that time after the first notice goes into the same e-mail
+    #: notices within this time after the first one go into the same e-mail
     digest_s: float
     #: between two e-mails
     cooldown_s: float
 
     def due_s(self, first_s: float, sent_s: float | None) -> float:
-        """When to write: the first notice came at `first_s`, the last e-mail went out at `sent_s`."""
+        """When to send: the first notice came at `first_s`, the last e-mail was sent at `sent_s`."""
         ready = first_s + self.digest_s
         return ready if sent_s is None else max(ready, sent_s + self.cooldown_s)
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait after that many failures in a row to hand over an e-mail."""
+    """Seconds to wait after this number of failures in a row."""
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20))
 
 
-def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> EmailDigest:
-    """The e-mail about these notices; the gravest first."""
+def digest(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> EmailDigest:
+    """The e-mail about these notices, the most serious ones first."""
     rank = {kind: number for number, kind in enumerate(_TITLES)}
     ordered = sorted(notices, key=lambda each: (rank.get(each.kind, len(rank)), each.at))
     return EmailDigest(
@@ -69,7 +69,7 @@ def letter(tenant: str, notices: Sequence[Notice], unsubscribe: str | None) -> E
 
 
 def subject(notices: Sequence[Notice]) -> str:
-    """Counts alone: nothing that others wrote."""
+    """The subject: counts only, no foreign text."""
     endpoints = {(each.kind, each.endpoint_id) for each in notices}
     counts: Counter[str] = Counter(kind for kind, _ in endpoints)
     parts = [f"{counts[kind]} {title}" for kind, title in _TITLES.items() if counts[kind]]
@@ -80,8 +80,8 @@ def subject(notices: Sequence[Notice]) -> str:
 def _entry(notice: Notice) -> DigestEntry:
     status = notice.data.get("last_status")
     result = notice.data.get("last_result")
-    said = hint(str(result) if result else None, status if isinstance(status, int) else None)
-    helps = said is not None and _TO_DO.get(notice.kind) != ""
+    explanation = hint(str(result) if result else None, status if isinstance(status, int) else None)
+    helps = explanation is not None and _TO_DO.get(notice.kind) != ""
     return DigestEntry(
         title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(),
         at=plain(notice.at),
@@ -89,7 +89,7 @@ def _entry(notice: Notice) -> DigestEntry:
         endpoint_id=plain(notice.endpoint_id),
         description=plain(str(notice.data.get("description") or "")),
         summary=plain(notice.summary),
-        meaning=said.what if helps and said else "",
-        advice=said.do if helps and said else "",
+        meaning=explanation.what if helps and explanation else "",
+        advice=explanation.do if helps and explanation else "",
         next_step=_TO_DO.get(notice.kind, ""),
     )

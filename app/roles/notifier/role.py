@@ -1,11 +1,11 @@
-"""The notifier role: notices out to people by e-mail, and to programs as events of their own.
+"""The notifier role: notices go to people as e-mails, and to endpoints as events.
 
 Rules of this file
-- An offset is finished when every address that was to be told has been settled: the mail server has taken the e-mail
-  over, or has refused the address for good.
-- Each tenant has a task of its own while it has something to be told: it gathers, waits for its turn, and tries again
-  for days. Nobody waits for another tenant.
-- A notice is an event of its tenant, too, if an endpoint asks for it: type `hookstream.<kind>`, the notice's id.
+- An offset is finished when the mail server has accepted the e-mail for each address, or has refused the address for
+  good.
+- A tenant with open notices has a task of its own. It gathers notices, waits, and retries for days. No tenant waits for
+  another one.
+- If an endpoint subscribes to it, a notice is also an event of its tenant: type `hookstream.<kind>`, the notice's id.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from app.ports.metrics import Meter
 from app.ports.producer import Producer
 from app.ports.registry import DirectoryFeed
 from app.roles.committer import ConsumerRole
-from app.roles.notifier.digest import EmailPace, letter, pause_s
+from app.roles.notifier.digest import EmailPace, digest, pause_s
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
-#: notices in memory; what is beyond waits in the log
+#: notices in memory; further ones wait in Kafka
 _MAX_OPEN = 20_000
 _POLLED = 500
 #: e-mails on their way to the server at once
@@ -58,16 +58,16 @@ class _Waiting(NamedTuple):
         self.partition.finished(self.offset, self.size)
 
 
-class _Box:
-    """What one tenant is to be told."""
+class _Outbox:
+    """The open notices of one tenant."""
 
     __slots__ = ("first_s", "task", "until_s", "waiting")
 
     def __init__(self, first_s: float) -> None:
         self.waiting: list[_Waiting] = []
-        #: when the oldest of them came
+        #: when the oldest of them came (monotonic seconds)
         self.first_s = first_s
-        #: it sleeps until then
+        #: the task sleeps until then
         self.until_s = first_s
         self.task: asyncio.Task[None] | None = None
 
@@ -100,17 +100,17 @@ class NotifierRole(ConsumerRole):
         self._link = link
         self._events = topics.name(TopicName.EVENTS_RAW)
         self._pace = pace
-        self._boxes: dict[str, _Box] = {}
-        #: tenant → when it was written to last
-        self._written: dict[str, float] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._on_the_way = 0
+        self._boxes: dict[str, _Outbox] = {}
+        #: tenant → when the last e-mail was sent
+        self._sent_s: dict[str, float] = {}
+        self._sending = asyncio.Semaphore(_AT_ONCE)
+        self._in_transfer = 0
 
     def _loops(self) -> Sequence[Coroutine[None, None, None]]:
         return (self._poll_loop(),)
 
     async def _drain(self) -> None:
-        await self._let_go()
+        await self._stop_tasks()
 
     def _progress(self) -> dict[PartitionId, PartitionProgress]:
         # Gathering notices, and waiting for a mail server, is waiting on purpose.
@@ -120,14 +120,14 @@ class NotifierRole(ConsumerRole):
         return {each.place: progress_of(each, self._source.position(each.place), waits_s) for each in partitions}
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Wait (bounded) for e-mails that are with the server, commit, forget the rest: the next owner reads it."""
-        await self._let_go()
+        """Wait (bounded) for e-mails in transfer, commit, and drop the rest: the next owner reads it."""
+        await self._stop_tasks()
         await self._committer.commit()
         self._partitions.remove(places)
 
-    async def _let_go(self) -> None:
+    async def _stop_tasks(self) -> None:
         deadline = self._clock.monotonic() + _STOP_S
-        while self._on_the_way and self._clock.monotonic() < deadline:
+        while self._in_transfer and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
         tasks = [box.task for box in self._boxes.values() if box.task is not None]
         self._boxes.clear()
@@ -159,11 +159,11 @@ class NotifierRole(ConsumerRole):
         try:
             notice = notice_record.read(record.value)
         except Defect as error:
-            log.error("notifier.unreadable", place=partition.place, offset=record.offset, error=str(error))
+            logger.error("notifier.unreadable", place=partition.place, offset=record.offset, error=str(error))
             self._meter.count("records_unreadable_total", topic=TopicName.NOTICES)
             partition.finished(record.offset, size)
             return
-        await self._tell_endpoints(notice)
+        await self._append_event(notice)
         if not partition.active:
             return
         waiting = _Waiting(partition, record.offset, size, notice)
@@ -172,14 +172,14 @@ class NotifierRole(ConsumerRole):
             return
         box = self._boxes.get(notice.tenant)
         if box is None:
-            box = self._boxes[notice.tenant] = _Box(self._clock.monotonic())
+            box = self._boxes[notice.tenant] = _Outbox(self._clock.monotonic())
             box.task = asyncio.create_task(self._serve(notice.tenant, box, self._mailer))
         elif not box.waiting:
             box.first_s = self._clock.monotonic()
         box.waiting.append(waiting)
 
-    async def _tell_endpoints(self, notice: Notice) -> None:
-        """Append it as an event, where an endpoint subscribes to such; fan-out drops a repetition by its id."""
+    async def _append_event(self, notice: Notice) -> None:
+        """Append the notice as an event if an endpoint subscribes to it. Fan-out drops repetitions by their id."""
         event_type = RESERVED + notice.kind
         if not self._feed.directory.match(notice.tenant, notice.mode, event_type):
             return
@@ -198,34 +198,34 @@ class NotifierRole(ConsumerRole):
 
     # --- e-mail -------------------------------------------------------------------------------------------------
 
-    async def _serve(self, tenant: str, box: _Box, mailer: Mailer) -> None:
-        """Write to a tenant until nothing more is to be told."""
+    async def _serve(self, tenant: str, box: _Outbox, mailer: Mailer) -> None:
+        """Send e-mails to a tenant until it has no open notices."""
         try:
             while box.waiting:
-                box.until_s = self._pace.due_s(box.first_s, self._written.get(tenant))
+                box.until_s = self._pace.due_s(box.first_s, self._sent_s.get(tenant))
                 await self._clock.sleep(box.until_s - self._clock.monotonic())
-                told, box.waiting = box.waiting, []
-                await self._write(tenant, box, told, mailer)
-                self._written[tenant] = self._clock.monotonic()
-                for each in told:
+                notices, box.waiting = box.waiting, []
+                await self._write(tenant, box, notices, mailer)
+                self._sent_s[tenant] = self._clock.monotonic()
+                for each in notices:
                     each.finish()
             if self._boxes.get(tenant) is box:
                 del self._boxes[tenant]
-        except Exception as error:  # it must not end silently: its notices would stay open for ever
+        except Exception as error:  # if it ended silently, its notices would stay open for ever
             self._fail(error)
 
-    async def _write(self, tenant: str, box: _Box, told: list[_Waiting], mailer: Mailer) -> None:
+    async def _write(self, tenant: str, box: _Outbox, notices: list[_Waiting], mailer: Mailer) -> None:
         left = set(self._addresses(tenant))
         begun_s = self._clock.monotonic()
         failures = 0
         while left:
             for address in sorted(left):
-                if await self._hand_over(tenant, address, told, mailer):
+                if await self._hand_over(tenant, address, notices, mailer):
                     left.discard(address)
             if not left:
                 return
             if self._clock.monotonic() - begun_s >= _GIVE_UP_S:
-                log.error("notifier.gave_up", tenant=tenant, addresses=len(left), notices=len(told))
+                logger.error("notifier.gave_up", tenant=tenant, addresses=len(left), notices=len(notices))
                 self._meter.count("emails_total", len(left), result="given_up")
                 return
             failures += 1
@@ -233,25 +233,27 @@ class NotifierRole(ConsumerRole):
             await self._clock.sleep(pause_s(failures))
             left &= set(self._addresses(tenant))
 
-    async def _hand_over(self, tenant: str, address: str, told: list[_Waiting], mailer: Mailer) -> bool:
-        """Whether the address is settled."""
+    async def _hand_over(self, tenant: str, address: str, notices: list[_Waiting], mailer: Mailer) -> bool:
+        """Send one e-mail. Returns whether the address is settled."""
         link = self._link(tenant, address)
-        said = letter(tenant, [each.notice for each in told], link)
+        content = digest(tenant, [each.notice for each in notices], link)
         mail = OutgoingEmail(
-            id=ids.mail_id(address, [each.notice.id for each in told]),
+            id=ids.mail_id(address, [each.notice.id for each in notices]),
             to=address,
-            subject=said.subject,
-            text=self._writer.text(said),
-            html=self._writer.html(said),
+            subject=content.subject,
+            text=self._writer.text(content),
+            html=self._writer.html(content),
             unsubscribe=link,
         )
-        async with self._turns:
-            self._on_the_way += 1
+        async with self._sending:
+            self._in_transfer += 1
             try:
                 outcome = await mailer.send(mail)
             finally:
-                self._on_the_way -= 1
+                self._in_transfer -= 1
         self._meter.count("emails_total", result=outcome.result)
         if outcome.result != "sent":
-            log.warning("notifier.not_sent", tenant=tenant, mail=mail.id, result=outcome.result, error=outcome.detail)
+            logger.warning(
+                "notifier.not_sent", tenant=tenant, mail=mail.id, result=outcome.result, error=outcome.detail
+            )
         return outcome.result != "later"

@@ -73,7 +73,7 @@ class ProjectionRole:
         self._assigned: set[PartitionId] = set()
         #: partition (with the topic's full name) → the next offset in the database; without an entry it is not read
         self._next: dict[PartitionId, int] = {}
-        self._known = False
+        self._has_assignment = False
         self._writing = asyncio.Lock()
         self._trouble: str | None = None
         self._committed_s = 0.0
@@ -82,7 +82,7 @@ class ProjectionRole:
         """None if a new attempt would become visible; else the reason why not."""
         if self._trouble is not None:
             return self._trouble
-        if not self._known:
+        if not self._has_assignment:
             return "waiting for the assignment of partitions"
         return None if self._next.keys() >= self._assigned else "looking up where to read on"
 
@@ -96,7 +96,7 @@ class ProjectionRole:
             if low is not None and read is not None and not busy:
                 low = max(low, read)
             places[place] = PartitionProgress(low, (read or 0,), waits_s)
-        return RoleReport(places, settling=None if self._known or self._trouble else self.ready())
+        return RoleReport(places, settling=None if self._has_assignment or self._trouble else self.ready())
 
     async def run(self) -> None:
         """Work until cancelled. Raises errors that a restart of the role may repair."""
@@ -119,7 +119,7 @@ class ProjectionRole:
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
         """See `app.ports.consumer.RebalanceListener`. Reading begins at the database's offset, once it is loaded."""
         self._assigned |= set(places)
-        self._known = True
+        self._has_assignment = True
         self._meter.count("rebalances_total", role="projection")
 
     async def revoked(self, places: set[PartitionId]) -> None:
@@ -180,10 +180,10 @@ class ProjectionRole:
 
     async def _write(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
         """Write one transaction. Returns False if another process has advanced one of the partitions."""
-        portion, moved = self._portion(batches)
-        if moved and not await self._patiently(lambda: self._store.write(portion, self._by_name(moved))):
+        batch, moved = self._batch(batches)
+        if moved and not await self._patiently(lambda: self._store.write(batch, self._by_name(moved))):
             return False
-        self._written(portion, moved)
+        self._written(batch, moved)
         return True
 
     async def _one_by_one(self, batches: Mapping[PartitionId, Sequence[Record]]) -> bool:
@@ -195,12 +195,12 @@ class ProjectionRole:
                 except Defect as error:
                     logger.error("projection.unreadable", place=place, offset=record.offset, error=str(error))
                     self._meter.count("records_unreadable_total", topic="projection")
-                    goes_on = await self._pass_over(place, record)
+                    goes_on = await self._skip(place, record)
                 if not goes_on:
                     return False
         return True
 
-    async def _pass_over(self, place: PartitionId, record: Record) -> bool:
+    async def _skip(self, place: PartitionId, record: Record) -> bool:
         begin = self._next.get(place)
         if begin is None:
             return True
@@ -243,10 +243,10 @@ class ProjectionRole:
         if moved:
             await self._patiently(lambda: self._store.write(ProjectionBatch(), self._by_name(moved)))
 
-    def _portion(
+    def _batch(
         self, batches: Mapping[PartitionId, Sequence[Record]]
     ) -> tuple[ProjectionBatch, dict[PartitionId, OffsetAdvance]]:
-        portion, moved = ProjectionBatch(self._form), {}
+        batch, moved = ProjectionBatch(self._form), {}
         order = {name: rank for rank, name in enumerate(TOPICS)}
         for place in sorted(batches, key=lambda each: (order[self._logical[each[0]]], each[1])):
             begin = self._next.get(place)
@@ -256,20 +256,20 @@ class ProjectionRole:
             if records[0].offset < begin:
                 raise _elsewhere(place, begin, records[0].offset)
             for record in records:
-                portion.take(self._logical[place[0]], record)
+                batch.take(self._logical[place[0]], record)
             moved[place] = OffsetAdvance(begin, records[-1].offset + 1, max(record.timestamp for record in records))
-        return portion, moved
+        return batch, moved
 
     def _by_name(self, moved: Mapping[PartitionId, OffsetAdvance]) -> dict[PartitionId, OffsetAdvance]:
         return {self._named(place): to for place, to in moved.items()}
 
-    def _written(self, portion: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> None:
+    def _written(self, batch: ProjectionBatch, moved: Mapping[PartitionId, OffsetAdvance]) -> None:
         self._next |= {place: to.next for place, to in moved.items() if place in self._next}
-        if portion.unreadable:
-            logger.error("projection.unreadable", records=portion.unreadable)
-            self._meter.count("records_unreadable_total", portion.unreadable, topic="projection")
-        if portion.facts:
-            oldest_ms = min(fact.at_ms for fact in portion.facts)
+        if batch.unreadable:
+            logger.error("projection.unreadable", records=batch.unreadable)
+            self._meter.count("records_unreadable_total", batch.unreadable, topic="projection")
+        if batch.facts:
+            oldest_ms = min(fact.at_ms for fact in batch.facts)
             self._meter.observe("projection_age_seconds", max(0.0, (self._clock.now_ms() - oldest_ms) / 1000))
 
     def _forget(self) -> None:

@@ -12,7 +12,7 @@ from app.core.email import read_unsubscribe_token as read_token
 from app.core.errors import Defect
 from app.core.model.endpoint import SealedSecret
 from app.core.records.notice import Notice
-from app.roles.notifier.digest import EmailPace, letter, pause_s
+from app.roles.notifier.digest import EmailPace, digest, pause_s
 
 
 def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Notice:
@@ -29,7 +29,7 @@ def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Not
 
 
 def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
-    made = letter(
+    made = digest(
         "acme",
         [
             notice("endpoint.recovered", 1, last_result="http_5xx", last_status=500),
@@ -41,11 +41,11 @@ def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
     assert made.subject == "Webhook endpoints: 1 disabled, 1 failing, 1 recovered"
     assert [each.endpoint_id for each in made.entries] == ["ep_3", "ep_2", "ep_1"]
     text = TemplateRenderer().text(made)
-    assert "recover what it has missed" in text and "certificate" in text and "path" in text
+    assert "recover the events that it missed" in text and "certificate" in text and "path" in text
 
 
 def test_a_thousand_notices_are_fifty_and_a_number() -> None:
-    made = letter("acme", [notice(number=number) for number in range(1000)], None)
+    made = digest("acme", [notice(number=number) for number in range(1000)], None)
     assert (len(made.entries), made.more) == (50, 950)
     assert "And 950 more" in TemplateRenderer().text(made)
 
@@ -54,7 +54,7 @@ def test_a_thousand_notices_are_fifty_and_a_number() -> None:
     "text", ["a\r\nBcc: x@y.example\r\n\r\nbody", "<script>alert(1)</script>", "{{ 7*7 }}", '"><img src=x>', "\x00\x1b"]
 )
 def test_hostile_texts_stay_in_their_place(text: str) -> None:
-    made = letter("acme" + text, [notice(summary=text, description=text, last_result="tls")], "https://x/?a=1&b=2")
+    made = digest("acme" + text, [notice(summary=text, description=text, last_result="tls")], "https://x/?a=1&b=2")
     assert "\n" not in made.subject and text not in made.subject
     html, plain = TemplateRenderer().html(made), TemplateRenderer().text(made)
     assert "<script" not in html and "<img" not in html and "\x00" not in html + plain
