@@ -140,7 +140,7 @@ async def see_it_fail_and_retry(page: Page, tenant: str, customer: Receiver) -> 
             await page.reload()
     await seen(page, re.compile(r"2\. Delivered"))
     await page.locator("dl a code").first.click()
-    await seen(page, "It is subscribed to the event's type")
+    await seen(page, "The endpoint subscribes to the event's type")
     await seen(page, "<b>a@example.com</b>")
 
 
