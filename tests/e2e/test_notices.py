@@ -58,7 +58,7 @@ async def test_voxscriber_auto_disable_with_email(broker: RealBroker, prefix: st
         for recipients, message, _ in box.taken:
             assert recipients == ["ops@vox.example"] and message["Bcc"] is None
         text = "\n".join(box.texts())
-        assert failing in text and "5 times in a row" in text and "recover what it has missed" in text
+        assert failing in text and "5 times in a row" in text and "recover the events that it missed" in text
         assert (await hookstream.ask("GET", f"/v1/webhooks/{failing}", key=key)).body["status"] == "disabled"
         told = "/voxscriber/ops"
         await seen.until(lambda: sum(each.path == told for each in seen.received) >= 4)

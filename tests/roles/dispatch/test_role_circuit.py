@@ -15,7 +15,7 @@ from app.core.model.http_exchange import HttpOutcome, HttpRequest
 from app.core.topics.names import TopicName
 from tests.fakes.clock import FakeClock
 from tests.fakes.sender import ScriptedSender, refusal
-from tests.roles.dispatch.test_role import ONE, ZERO, Stage, delayed, rung, url_of
+from tests.roles.dispatch.dispatch_stage import ONE, ZERO, Stage, delayed, rung, url_of
 
 DAY_MS = 86_400_000
 RUNGS = ("1s", "5s", "30s", "1m", "5m", "30m", "2h", "8h")

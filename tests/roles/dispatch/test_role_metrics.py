@@ -10,7 +10,7 @@ import pytest
 from app.core.model.http_exchange import HttpTiming
 from app.core.topics.names import TopicName
 from tests.fakes.sender import reply
-from tests.roles.dispatch.test_role import Stage, rung, url_of
+from tests.roles.dispatch.dispatch_stage import Stage, rung, url_of
 
 TIMING = HttpTiming(connect_ms=2, first_byte_ms=5, total_ms=8)
 

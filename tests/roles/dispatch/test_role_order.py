@@ -12,7 +12,7 @@ from app.core.records import ordered
 from app.core.records.ordered import Settlement
 from app.core.topics.names import TopicName
 from tests.fakes.clock import settle
-from tests.roles.dispatch.test_role import ZERO, Stage, rung, url_of
+from tests.roles.dispatch.dispatch_stage import ZERO, Stage, rung, url_of
 
 
 @pytest.fixture

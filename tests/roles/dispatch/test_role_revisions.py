@@ -11,7 +11,7 @@ import pytest
 from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.records import delivery
 from app.core.topics.names import TopicName
-from tests.roles.dispatch.test_role import Stage, rung, url_of
+from tests.roles.dispatch.dispatch_stage import Stage, rung, url_of
 
 #: the time of a request, after the deliveries of these tests were accepted
 ASKED = 2_000_000_000_000

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.errors import Defect, MalformedEvent
+from app.core.errors import Defect
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, EndpointStatus
 from app.core.model.endpoint_settings import Ordering
@@ -24,7 +24,6 @@ from app.core.records.delivery import decode
 from app.core.schemas.rules import Violation
 from app.core.topics.names import TopicName
 from app.roles.fanout import reset_detection
-from app.roles.fanout.dropped_records import rejected_record
 from app.roles.fanout.plan import BatchPlan, BatchPlanner, table_key
 from app.roles.fanout.rules import FanoutRules
 from app.roles.fanout.sequences import coverage_key
@@ -335,24 +334,6 @@ def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
     ]
 
 
-def test_a_rejection_says_why_and_where_from_after_the_original_headers() -> None:
-    original = (("tenant", b"acme"), ("rejected-reason", b"an earlier one"), ("odd", b"\xff"))
-    record = Record(9, b"x", original, 55)
-    _, value, headers = rejected_record(record, MalformedEvent("not_json", "\u00e4" * 2000), RULES, 3)
-    assert value == b"x"
-    assert headers[:3] == list(original)
-    detail = headers.pop(4)
-    assert detail[0] == "rejected-detail"
-    assert detail[1] == ("\u00e4" * 512).encode()
-    assert headers[3:] == [
-        ("rejected-reason", b"not_json"),
-        ("rejected-topic", b"events.raw"),
-        ("rejected-partition", b"3"),
-        ("rejected-offset", b"9"),
-        ("rejected-timestamp", b"55"),
-    ]
-
-
 SCOPES = [("t1", "live"), ("t1", "test"), ("t2", "live"), ("t2", "test")]
 FIELDS = st.fixed_dictionaries(
     {"tenant": st.sampled_from(["t1", "t2"]), "mode": st.sampled_from(["live", "test"])},
@@ -392,12 +373,3 @@ def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tup
     ids = [each.id for each in deliveries(once)]
     named = [(each.event_id, each.endpoint_id) for each in deliveries(once)]
     assert len(set(ids)) == len(set(named))
-
-
-def test_a_rejected_record_that_would_not_fit_is_cut() -> None:
-    huge = Record(9, b"x" * 5_000_000, (("big", b"h" * 900_000),), 55)
-    _, value, headers = rejected_record(huge, MalformedEvent("too_large", "5 MB"), RULES, 3)
-    assert len(value or b"") + sum(len(name) + len(text) for name, text in headers) < 1_000_000
-    assert ("rejected-truncated-from", b"5900020") in headers
-    fits = Record(9, b"x" * 900_000, (), 55)
-    assert rejected_record(fits, MalformedEvent("too_large", ""), RULES, 3)[1] == fits.value
