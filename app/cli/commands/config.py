@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from app.adapters.secrets.keyring import AesKeyRing
@@ -19,7 +21,7 @@ def print_config(output: OutputOption = OutputFormat.table) -> None:
     def work() -> int:
         settings = process_context.settings()
         rows = [
-            {"setting": PREFIX + name.upper(), "value": str(getattr(settings, name))}
+            {"setting": PREFIX + name.upper(), "value": _value(getattr(settings, name))}
             for name in Settings.__struct_fields__
         ]
         show(rows, ("setting", "value"), output, "")
@@ -40,3 +42,10 @@ def check() -> None:
         return 0
 
     process_context.guarded(work)
+
+
+def _value(setting: Any) -> Any:
+    """A setting as JSON can hold it; a secret as its placeholder."""
+    if setting is None or isinstance(setting, bool | int | float):
+        return setting
+    return [str(each) for each in setting] if isinstance(setting, tuple) else str(setting)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -46,9 +45,8 @@ UntilOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Only events accepted before then, in the same form.")
 ]
 ReplayOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries created by this replay.")]
-_COLUMNS = ("id", "type", "state", "attempts", "last", "accepted")
-#: characters of a terminal that has room for the endpoint, too
-_WIDE = 130
+_COLUMNS = ("id", "type", "state", "last")
+_WIDE = ("attempts", "accepted", "endpoint", "event_id")
 _PAGE = 100
 #: of one request
 _AT_ONCE = 1000
@@ -94,8 +92,7 @@ def list_(
     if output is OutputFormat.json:
         show(rows, (), output, "")
         return
-    columns = _COLUMNS if get_terminal_size().columns < _WIDE else (*_COLUMNS, "endpoint")
-    show([_row(each) for each in rows], columns, output, "No deliveries match.")
+    show([_row(each) for each in rows], _COLUMNS, output, "No deliveries match.", _WIDE)
     if more:
         print(f"There are more: these are the newest {limit} (--limit).")
 
@@ -191,6 +188,7 @@ def _row(delivery: dict[str, Any]) -> dict[str, Any]:
         "last": delivery["status"] or delivery["result"],
         "accepted": delivery["created_at"][:19].replace("T", " "),
         "endpoint": delivery["endpoint"],
+        "event_id": delivery["event_id"],
     }
 
 

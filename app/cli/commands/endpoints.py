@@ -45,7 +45,8 @@ WireFormatOption = Annotated[
 ]
 SecretOption = Annotated[str | None, typer.Option(help="Signing secret. Default: a generated one. Prefer a file:")]
 SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
-_COLUMNS = ("id", "tenant", "mode", "status", "profile", "events", "url")
+_COLUMNS = ("id", "status", "url")
+_WIDE = ("tenant", "mode", "profile", "events")
 
 
 @app.command("add")
@@ -102,8 +103,8 @@ def list_(
         _only_the_keys_own(address, tenant, mode)
         query = only_given({"status": status})
         found = ask(address, lambda api: api.all("webhooks", query=query))
-    columns = _COLUMNS if address is None else tuple(name for name in _COLUMNS if name != "tenant")
-    show(found, columns, output, "No endpoints yet: hookstream endpoints add URL --events '*'")
+    wide = _WIDE if address is None else tuple(name for name in _WIDE if name != "tenant")
+    show(found, _COLUMNS, output, "No endpoints yet: hookstream endpoints add URL --events '*'", wide)
 
 
 @app.command("show")
@@ -176,7 +177,7 @@ def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.
 
 def _show_created(created: dict[str, Any], output: OutputFormat) -> None:
     """Show a new endpoint: what its owner needs now, or everything as JSON."""
-    if output is not OutputFormat.table:
+    if output is OutputFormat.json:
         show_one(created, output)
         return
     needed = {name: created[name] for name in ("id", "url", "events", "profile") if name in created}

@@ -77,7 +77,7 @@ def list_(
     types = ask(target(tenant, mode, installation), lambda api: api.all("event-types", query=query))
     rows = [each | {"declared by": each["profile"] or each["source"], "enforce": each["mode"]} for each in types]
     shown = types if output is OutputFormat.json else rows
-    show(shown, ("name", "declared by", "enforce", "description"), output, "No event types.")
+    show(shown, ("name", "declared by", "enforce"), output, "No event types.", ("description",))
 
 
 @app.command("show")

@@ -49,9 +49,9 @@ def rejected(
             "appended_at": iso(int(timestamp)) if timestamp.isdigit() else None,
         }
 
-    columns = ("appended_at", "partition", "offset", "tenant", "reason", "detail")
+    columns = ("appended_at", "tenant", "reason", "detail")
     rows = process_context.run(_rows(TopicName.EVENTS_REJECTED, since, limit, shown))
-    show(rows, columns, output, "No record was rejected in that time.")
+    show(rows, columns, output, "No record was rejected in that time.", ("topic", "partition", "offset"))
 
 
 @app.command("duplicates")
@@ -84,12 +84,13 @@ def duplicates(
             "first_appended_at": iso(notice.first_timestamp_ms),
         }
 
-    columns = ("appended_at", "partition", "offset", "tenant", "mode", "idempotency_key", "event_id", "first_offset")
+    columns = ("appended_at", "tenant", "event_id", "idempotency_key")
+    wide = ("mode", "partition", "offset", "first_partition", "first_offset", "first_appended_at")
     rows = process_context.run(_rows(TopicName.EVENTS_DUPLICATES, since, limit, shown))
     once = {
         (row["partition"], row["offset"]): row for row in rows
     }  # fan-out repeats a notice when it reads the record again
-    show(list(once.values()), columns, output, "No event was dropped in that time.")
+    show(list(once.values()), columns, output, "No event was dropped in that time.", wide)
 
 
 async def _rows(

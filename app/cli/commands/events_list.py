@@ -19,6 +19,7 @@ app = typer.Typer()
 
 _PAGE = 100
 _COLUMNS = ("accepted_at", "id", "type", "outcome")
+_WIDE = ("tenant", "mode", "place")
 
 
 class OutcomeChoice(StrEnum):
@@ -87,7 +88,8 @@ def list_(
         return
     of_many = len({event["tenant"] for event in events}) > 1
     columns = (*_COLUMNS, "tenant") if of_many else _COLUMNS
-    show([_row(event) for event in events], columns, output, "No events match.")
+    wide = tuple(name for name in _WIDE if name not in columns)
+    show([_row(event) for event in events], columns, output, "No events match.", wide)
     if more:
         print(f"There are more: these are the newest {limit} (--limit).")
 
@@ -115,4 +117,6 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
         "type": event_type,
         "outcome": outcome,
         "tenant": tenant,
+        "mode": event["mode"],
+        "place": place,
     }

@@ -38,12 +38,12 @@ def send(
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Append events to events.raw and wait for the broker's acknowledgement.
+    """Append events to events.raw, wait for the broker's acknowledgement, and print the ids of the events.
 
     An event is {"type": "a.b", "data": …} with optional id, created_at, tenant, mode, idempotency_key, ordering_key.
 
-    Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. The ids
-    come back with -o json; when something fails on the way, those that were accepted.
+    Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. When
+    a request fails, the ids of the events accepted before it are printed.
     """
     address = api_or_kafka()
     if address is not None:
@@ -52,9 +52,10 @@ def send(
     events = [_with_defaults(event, tenant, mode) for event in _read(file)]
     show(
         process_context.run(_append(events)),
-        ("type", "tenant", "topic", "partition", "offset"),
+        ("id", "type", "tenant"),
         output,
         "No events in the file.",
+        ("topic", "partition", "offset"),
     )
 
 
@@ -62,12 +63,10 @@ def _post(address: ApiTarget, file: str, tenant: str | None, mode: str | None, o
     process_context.or_fail(lambda: check_reach(address, tenant, mode))
     events = process_context.or_fail(lambda: event_batches.read(file))
     accepted, error = ask(address, lambda api: event_batches.send(api, events))
-    if output is OutputFormat.json:
+    if accepted or output is OutputFormat.json:
         show(accepted, ("id",), output, "")
-    elif len(events) == 1 and accepted:
-        print(f"Accepted {accepted[0]['id']}.")
     elif error is None:
-        print(f"Accepted {len(accepted)} events." if events else "No events in the file.")
+        print("No events in the file.")
     if error is not None:
         process_context.fail(error)
 
@@ -82,13 +81,23 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
         for body in events:
             event = decode_event(body, (), Coordinates(topic, 0, 0, 0), max_bytes=settings.max_event_bytes)
             key = (event.ordering_key or event.tenant).encode()
-            sent.append((event, log.partition_for(topic, key), await log.append(topic, key=key, value=body)))
-        return [
-            {"type": event.type, "tenant": event.tenant, "topic": topic, "partition": partition, "offset": await offset}
-            for event, partition, offset in sent
-        ]
+            sent.append((body, log.partition_for(topic, key), await log.append(topic, key=key, value=body)))
+        return [appended(body, topic, partition, await offset) for body, partition, offset in sent]
     finally:
         await log.close()
+
+
+def appended(body: bytes, topic: str, partition: int, offset: int) -> dict[str, Any]:
+    """The row of an appended event. Its id is the producer's, or the one that fan-out derives from the coordinates."""
+    event = decode_event(body, (), Coordinates(topic, partition, offset, 0), max_bytes=1 << 40)
+    return {
+        "id": event.id,
+        "type": event.type,
+        "tenant": event.tenant,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+    }
 
 
 def _read(file: str) -> list[Any]:

@@ -61,7 +61,7 @@ def list_(
 ) -> None:
     """Show keys: all but the key itself, of which the last four characters are known."""
     found = ask(the_api(operator=True), lambda api: _keys(api, tenant))
-    show(found, ("id", "tenant", "mode", "scopes", "last4", "name", "expires_at", "created_at"), output, "No keys.")
+    show(found, ("id", "tenant", "mode", "name"), output, "No keys.", ("last4", "scopes", "expires_at", "created_at"))
 
 
 async def _keys(api: ApiClient, tenant: str | None) -> list[dict[str, Any]]:

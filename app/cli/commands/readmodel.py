@@ -123,8 +123,8 @@ def check(
     else:
         show_one(summary, output)
         if seen.differences:
-            columns = ("tenant", "mode", "endpoint", "hour", "counted", "rows")
-            show([_difference(each) for each in seen.differences], columns, output, "")
+            columns = ("endpoint", "hour", "counted", "rows")
+            show([_difference(each) for each in seen.differences], columns, output, "", ("tenant", "mode", "partition"))
     raise typer.Exit(1 if seen.different and not seen.repaired else 0)
 
 

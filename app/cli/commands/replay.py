@@ -106,7 +106,7 @@ def start(
 def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOption = OutputFormat.table) -> None:
     """List the replays of a tenant and mode."""
     found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
-    show(found, ("id", "endpoint", "reason", "state", "sent", "created_at"), output, "No replays.")
+    show(found, ("id", "state", "sent", "created_at"), output, "No replays.", ("endpoint", "reason"))
 
 
 @app.command("show")
@@ -185,7 +185,12 @@ def _act(replay_id: str, action: str, address: ApiTarget, output: OutputFormat) 
 def _follow(address: ApiTarget, replay: dict[str, Any], *, wait: bool, output: OutputFormat) -> None:
     """Show a replay. Exits with 1 if it was cancelled."""
     if wait:
-        replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
+        try:
+            replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
+        except typer.Exit as end:
+            if end.exit_code == process_context.EXIT_INTERRUPTED:
+                replay_progress.say_it_goes_on(replay["id"])
+            raise
     show_one(replay, output)
     if wait and replay["state"] != "done":
         raise typer.Exit(process_context.EXIT_FAILED)

@@ -91,7 +91,7 @@ def list_(output: OutputOption = OutputFormat.table) -> None:
 
     address = api_or_kafka(operator=True)
     found = process_context.run(work()) if address is None else ask(address, lambda api: api.all("tenants"))
-    show(found, ("id", "name", "profile", "notify_emails"), output, "No tenants are registered.")
+    show(found, ("id", "name", "profile"), output, "No tenants are registered.", ("notify_emails",))
 
 
 @app.command("show")

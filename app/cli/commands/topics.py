@@ -72,4 +72,4 @@ def _show(steps: list[TopicStep], output: OutputFormat, empty: str) -> None:
     rows: list[dict[str, Any]] = [
         {"step": step.sentence(), "topic": step.spec.name, "kind": type(step).__struct_config__.tag} for step in steps
     ]
-    show(rows, ("step",), output, empty)
+    show(rows, ("step",), output, empty, ("topic", "kind"))

@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 #: exit codes, documented in `hookstream --help`
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
+#: Ctrl-C
+EXIT_INTERRUPTED = 130
 
 
 class RunningService(msgspec.Struct, frozen=True):
@@ -120,7 +122,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except HookstreamError as error:
         fail(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def service(work: Callable[[], NoReturn], *, log_format: str) -> NoReturn:

@@ -18,9 +18,19 @@ _PATIENCE = 120
 
 
 def say(replay: dict[str, Any]) -> None:
-    """What the service remarks about the span, for people."""
+    """Print the service's notes about the range on standard error."""
     for message in replay.get("messages") or ():
         print(f"note: {message}", file=sys.stderr)
+
+
+def say_it_goes_on(replay_id: str) -> None:
+    """Tell a user who pressed Ctrl-C that the replay continues, and which commands show and cancel it."""
+    print(
+        f"Stopped watching. The replay goes on in the service.\n"
+        f"  Show it:    hookstream replay show {replay_id} --follow\n"
+        f"  Cancel it:  hookstream replay cancel {replay_id}",
+        file=sys.stderr,
+    )
 
 
 async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[str, Any]:
