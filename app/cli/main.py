@@ -44,7 +44,7 @@ def program(words: Sequence[str]) -> typer.Typer:
         help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
         "With --url, commands go through the management API of a service anywhere:  hookstream endpoints list "
         "--url https://hooks.example.com --key-file live.key.  ~/.config/hookstream/config.toml keeps addresses and "
-        "keys as [profile.NAME]; --as NAME chooses one.\n\n"
+        "keys as [context.NAME]; --context NAME chooses one.\n\n"
         "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable, 70 stuck "
         "and ended by its watchdog.",
     )

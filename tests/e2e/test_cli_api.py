@@ -222,25 +222,25 @@ async def test_url_of_update_is_the_apis_only_next_to_a_key(acme: Commands) -> N
     assert "--key-file" in both.err
 
 
-async def test_a_profile_file_is_enough(shared: Service, tmp_path: Path) -> None:
+async def test_a_file_of_contexts_is_enough(shared: Service, tmp_path: Path) -> None:
     folder = tmp_path / "hookstream"
     folder.mkdir()
     (folder / "live.key").write_text(await shared.key(f"p-{token_hex(4)}"))
     (folder / "config.toml").write_text(
-        f'[profile.default]\nurl = "{shared.api_url}"\nkey_file = "live.key"\nadmin_token = "{ADMIN_TOKEN}"\n'
+        f'[context.default]\nurl = "{shared.api_url}"\nkey_file = "live.key"\nadmin_token = "{ADMIN_TOKEN}"\n'
     )
     (folder / "config.toml").chmod(0o600)
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
     made = (await hookstream("endpoints", "add", "https://p.example", "-o", "json", environ=environ)).json()
     assert (await hookstream("endpoints", "show", made["id"], "-o", "json", environ=environ)).json()["version"] == 1
     assert (await hookstream("tenants", "list", environ=environ)).code == 0
-    own = ("--config", str(folder / "config.toml"), "--as", "default")
+    own = ("--config", str(folder / "config.toml"), "--context", "default")
     over_api = await hookstream("endpoints", "list", *own, "-o", "json", environ=shared.environ)
     assert [each["id"] for each in over_api.json()] == [made["id"]]
     over_kafka = await hookstream("endpoints", "list", "-o", "json", environ=shared.environ | environ)
     assert made["id"] in [each["id"] for each in over_kafka.json()] and "tenant" in over_kafka.json()[0]
     explained = await hookstream("replay", "list", environ=shared.environ | environ, expect=2)
-    assert "--as default" in explained.err
+    assert "--context default" in explained.err
 
 
 async def test_a_running_up_is_found_with_its_token(broker: RealBroker, prefix: str, tmp_path: Path) -> None:

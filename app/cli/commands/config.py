@@ -1,17 +1,19 @@
-"""`hookstream config`: what the settings are, and whether they can be used."""
+"""`hookstream config`: show and check the settings, and list the contexts of the command line."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from app.adapters.secrets.keyring import AesKeyRing
-from app.cli.connect import process_context
+from app.cli.connect import contexts_file, process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.settings import PREFIX, Settings
 
-app = typer.Typer(no_args_is_help=True, help="Show and check the settings (HOOKSTREAM_* variables).")
+app = typer.Typer(no_args_is_help=True, help="Show and check the settings (HOOKSTREAM_* variables), and list contexts.")
 
 
 @app.command("print")
@@ -39,6 +41,29 @@ def check() -> None:
         if settings.secret_keys is not None:
             AesKeyRing(settings.secret_keys.reveal())
         print("The settings can be used.")
+        return 0
+
+    process_context.guarded(work)
+
+
+@app.command("contexts")
+def contexts(
+    file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Another file than ~/.config/hookstream/config.toml."),
+    ] = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """List the contexts that --context NAME can choose: names and URLs, never keys.
+
+    Example:  hookstream config contexts
+    """
+
+    def work() -> int:
+        path = file.expanduser() if file is not None else contexts_file.default_path(os.environ)
+        entries = contexts_file.read(path) if file is not None or path.exists() else {}
+        rows = [{"name": each.name, "url": each.url, "file": str(each.file)} for each in entries.values()]
+        show(rows, ("name", "url"), output, f"No contexts: write [context.NAME] and url = … into {path}", ("file",))
         return 0
 
     process_context.guarded(work)

@@ -138,9 +138,11 @@ def update(
 ) -> None:
     """Change the named fields of an endpoint."""
     options = flags()
-    if options.url and not options.has_key and options.profile is None:
+    if options.url and not options.has_key and options.context is None:
         if "url" in settings:
-            raise typer.BadParameter("--url: without --key-file, --key or --as it is the endpoint's, as --new-url is")
+            raise typer.BadParameter(
+                "--url: without --key-file, --key or --context it is the endpoint's, as --new-url is"
+            )
         settings["url"] = redirect_url()
     changes = settings | only_given({"status": status}) | cleared(clear or [])
     if not changes:

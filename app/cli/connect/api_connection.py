@@ -29,7 +29,7 @@ _NOTHING = Flags()
 _said: ContextVar[Flags] = ContextVar("_said", default=_NOTHING)
 _OPTIONS: dict[str, Any] = {
     "api_url": Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="URL of the API, https://…. Default: see --as.")
+        str | None, typer.Option("--url", metavar="URL", help="URL of the API, https://…. Default: see --context.")
     ],
     "api_key": Annotated[
         str | None,
@@ -43,13 +43,13 @@ _OPTIONS: dict[str, Any] = {
     "api_ca_file": Annotated[
         str | None, typer.Option("--ca-file", metavar="FILE", help="Additional trusted certificate authority (PEM).")
     ],
-    "api_profile": Annotated[
+    "api_context": Annotated[
         str | None,
         typer.Option(
-            "--as",
+            "--context",
             metavar="NAME",
-            autocompletion=completion.profile_names,
-            help="Address and key of [profile.NAME] in ~/.config/hookstream/config.toml; `default` is taken by itself "
+            autocompletion=completion.context_names,
+            help="Address and key of [context.NAME] in ~/.config/hookstream/config.toml; `default` is used by itself "
             "unless a Kafka is set.",
         ),
     ],

@@ -1,8 +1,9 @@
 """Whom a command talks to: the management API (which one, with which key), or Kafka itself.
 
-The address is the first of: `--url`; the profile of `--as` (or `default` of the file of `--config`); the profile
-`default` of the user's file, unless the environment names a Kafka; a `hookstream up` that runs with the data folder.
-What is a flag wins over the same field of a profile. Commands that can go over Kafka do so when nobody names an API.
+The address is the first of: `--url`; the context of `--context` (or `default` of the file of `--config`); the
+context `default` of the user's file, unless the environment names a Kafka; a `hookstream up` that runs with the data
+folder. A flag takes precedence over the same field of a context. Commands that can go over Kafka do so when no API is
+named.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from app.cli.connect import contexts_file
-from app.cli.connect.contexts_file import ApiProfile
+from app.cli.connect.contexts_file import ApiContext
 from app.cli.terminal.inputs import secret_of
 from app.core.errors import ConfigError
 from app.core.secret_text import SecretText
@@ -29,7 +30,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str | None = None
     ca_file: str | None = None
     config: str | None = None
-    profile: str | None = None
+    context: str | None = None
 
     @property
     def has_key(self) -> bool:
@@ -70,34 +71,36 @@ def choose(
     `or_operator`: without a key of a tenant the operator's token serves.
     """
     kafka = any(environ.get(f"{PREFIX}BOOTSTRAP_SERVERS{end}") for end in ("", "_FILE"))
-    profile = _profile(flags, environ, kafka)
-    if profile is None and direct and flags == Flags():
+    context = _context(flags, environ, kafka)
+    if context is None and direct and flags == Flags():
         return None
-    up = find_up() if flags.url is None and profile is None else None
-    url = flags.url or (profile and profile.url) or (up and up.api_url)
+    up = find_up() if flags.url is None and context is None else None
+    url = flags.url or (context and context.url) or (up and up.api_url)
     if not url:
         raise ConfigError([_how(environ, kafka, operator)])
     key = secret_of("key", flags.key, flags.key_file)
     token = SecretText(key) if key is not None else None
-    if token is None and profile is not None:
-        token = profile.token(operator=operator) or (profile.token(operator=True) if or_operator else None)
+    if token is None and context is not None:
+        token = context.token(operator=operator) or (context.token(operator=True) if or_operator else None)
     if token is None and up is not None and (operator or or_operator):
         token = up.admin_token
     if token is None or not token.reveal():
-        raise ConfigError([_no_key(url, profile, up, operator)])
-    found_in = None if flags.url or flags.profile or flags.config else _source(profile, up)
-    return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, profile), found_in)
+        raise ConfigError([_no_key(url, context, up, operator)])
+    found_in = None if flags.url or flags.context or flags.config else _source(context, up)
+    return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, context), found_in)
 
 
-def _profile(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiProfile | None:
+def _context(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiContext | None:
     path = Path(flags.config).expanduser() if flags.config else contexts_file.default_path(environ)
-    if flags.profile is not None:
+    if flags.context is not None:
         if not flags.config and not path.exists():
-            raise ConfigError([f"--as {flags.profile}: there is no file of profiles {path}\n{_EXAMPLE}"])
-        return contexts_file.chosen(path, flags.profile)
+            raise ConfigError([f"--context {flags.context}: there is no file of contexts {path}\n{_EXAMPLE}"])
+        return contexts_file.chosen(path, flags.context)
     if flags.config:
         if flags.url:
-            raise ConfigError(["--url and --config are both given: say with --as which profile's key goes to the URL"])
+            raise ConfigError(
+                ["--url and --config are both given: name with --context the context whose key goes to the URL"]
+            )
         return contexts_file.chosen(path, "default")
     if flags.url or kafka or not path.exists():
         return None
@@ -108,19 +111,19 @@ def _how(environ: Mapping[str, str], kafka: bool, operator: bool) -> str:
     key = "the operator's token" if operator else "sk_…"
     said = (
         f"This goes through the management API, and no address of one is known. Give --url https://… and "
-        f"--key-file FILE ({key}), or --as NAME of a profile in {contexts_file.default_path(environ)}.\n{_EXAMPLE}"
+        f"--key-file FILE ({key}), or --context NAME of a context in {contexts_file.default_path(environ)}.\n{_EXAMPLE}"
     )
     if kafka:
         said += (
-            f"\n(The profile `default` is not taken by itself while {PREFIX}BOOTSTRAP_SERVERS is set: --as default.)"
+            f"\n(While {PREFIX}BOOTSTRAP_SERVERS is set, the context `default` is used only with --context default.)"
         )
     return said
 
 
-def _no_key(url: str, profile: ApiProfile | None, up: RunningApi | None, operator: bool) -> str:
-    if profile is not None:
+def _no_key(url: str, context: ApiContext | None, up: RunningApi | None, operator: bool) -> str:
+    if context is not None:
         field = "admin_token" if operator else "key"
-        return f"{profile.file}: [profile.{profile.name}] has neither {field} nor {field}_file; or give --key-file FILE"
+        return f"{context.file}: [context.{context.name}] has neither {field} nor {field}_file; or give --key-file FILE"
     if operator:
         return f"The API {url} asks for the operator's token (HOOKSTREAM_ADMIN_TOKEN of the service): --key-file FILE"
     said = (
@@ -132,15 +135,15 @@ def _no_key(url: str, profile: ApiProfile | None, up: RunningApi | None, operato
 
 
 _EXAMPLE = """Such a file:
-  [profile.default]
+  [context.default]
   url = "https://hooks.example.com"
   key_file = "live.key"            # or key = "sk_live_…"
   admin_token_file = "admin.token" # for `tenants` and `keys`"""
 
 
-def _source(profile: ApiProfile | None, up: RunningApi | None) -> str | None:
-    if profile is not None:
-        return f"profile {profile.name} of {profile.file}"
+def _source(context: ApiContext | None, up: RunningApi | None) -> str | None:
+    if context is not None:
+        return f"context {context.name} of {context.file}"
     return "the running `hookstream up`" if up is not None else None
 
 
@@ -167,7 +170,7 @@ def _checked_token(token: SecretText) -> SecretText:
     return token
 
 
-def _ca_file(flags: Flags, profile: ApiProfile | None) -> Path | None:
+def _ca_file(flags: Flags, context: ApiContext | None) -> Path | None:
     if flags.ca_file is not None:
         return Path(flags.ca_file).expanduser()
-    return profile.ca_file if profile is not None else None
+    return context.ca_file if context is not None else None

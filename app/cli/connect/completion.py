@@ -42,12 +42,12 @@ def event_patterns(incomplete: str) -> list[str]:
     return [f"{before}{comma}{word}" for word in _begin(["*", *prefixes, *types], last)]
 
 
-def profile_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The sections of the file of profiles; a file that cannot be read offers nothing."""
-    given = ctx.params.get("api_config")
-    path = Path(str(given)).expanduser() if given else contexts_file.default_path(os.environ)
+def context_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names in the file of contexts; none if it cannot be read."""
+    file = ctx.params.get("api_config")
+    path = Path(str(file)).expanduser() if file else contexts_file.default_path(os.environ)
     try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8")).get("profile", {})
+        sections = tomllib.loads(path.read_text(encoding="utf-8")).get("context", {})
     except (OSError, ValueError):
         return []
     return _begin(sections, incomplete) if isinstance(sections, dict) else []

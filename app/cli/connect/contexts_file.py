@@ -1,4 +1,4 @@
-"""The file of profiles: addresses and keys of the services that somebody works with, each under a name."""
+"""The file of contexts: URLs and keys of management APIs, each under a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.core.secret_text import SecretText
 FIELDS = ("url", "key", "key_file", "admin_token", "admin_token_file", "ca_file")
 
 
-class ApiProfile(msgspec.Struct, frozen=True, kw_only=True):
+class ApiContext(msgspec.Struct, frozen=True, kw_only=True):
     """One section, checked; the files it names are not read yet."""
 
     name: str
@@ -41,17 +41,17 @@ class ApiProfile(msgspec.Struct, frozen=True, kw_only=True):
             return SecretText(path.read_text(encoding="utf-8").strip())
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it does not hold text"
-            raise ConfigError([f"{self.file}: [profile.{self.name}] {field}_file: {path}: {reason}"]) from error
+            raise ConfigError([f"{self.file}: [context.{self.name}] {field}_file: {path}: {reason}"]) from error
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Where the file is looked for when nobody names one."""
+    """The path that is read when `--config` is left out."""
     folder = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
     return Path(folder) / "hookstream" / "config.toml"
 
 
-def read(path: Path) -> dict[str, ApiProfile]:
-    """All profiles of a file; `ConfigError` has everything that is wrong with it."""
+def read(path: Path) -> dict[str, ApiContext]:
+    """Return all contexts of a file. Raises `ConfigError` with everything that is wrong with it."""
     try:
         text = path.read_text(encoding="utf-8")
         whole = tomllib.loads(text)
@@ -59,30 +59,30 @@ def read(path: Path) -> dict[str, ApiProfile]:
         raise ConfigError([f"{path}: {error.strerror}"]) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError([f"{path} is not TOML: {error}"]) from error
-    problems = [f"{path}: {_unknown(name, ('profile',))}; write [profile.NAME]" for name in whole if name != "profile"]
-    sections = whole.get("profile", {})
+    problems = [f"{path}: {_misnamed(name)}" for name in whole if name != "context"]
+    sections = whole.get("context", {})
     if not isinstance(sections, dict):
-        raise ConfigError([*problems, f"{path}: profile: write [profile.NAME] and url = … under it"])
-    profiles = {}
+        raise ConfigError([*problems, f"{path}: context: write [context.NAME] and url = … under it"])
+    contexts = {}
     for name, section in sections.items():
-        found = [f"{path}: [profile.{name}] {sentence}" for sentence in _problems(section)]
-        problems += found
-        if not found:
-            profiles[name] = _profile(name, path, section)
+        mistakes = [f"{path}: [context.{name}] {sentence}" for sentence in _problems(section)]
+        problems += mistakes
+        if not mistakes:
+            contexts[name] = _context(name, path, section)
     if problems:
         raise ConfigError(problems)
     _warn_of_readers(path, sections)
-    return profiles
+    return contexts
 
 
-def chosen(path: Path, name: str) -> ApiProfile:
-    """The profile of that name; `ConfigError` names the nearest, or all, when there is none."""
-    profiles = read(path)
-    if name in profiles:
-        return profiles[name]
-    near = get_close_matches(name, profiles, n=1)
-    known = f"; it has {', '.join(profiles)}" if profiles else ""
-    raise ConfigError([f"{path} has no [profile.{name}]" + (f"; did you mean {near[0]}?" if near else known)])
+def chosen(path: Path, name: str) -> ApiContext:
+    """Return the context of that name. Raises `ConfigError` with the nearest name, or all names, when there is none."""
+    contexts = read(path)
+    if name in contexts:
+        return contexts[name]
+    near = get_close_matches(name, contexts, n=1)
+    others = f"; it has {', '.join(contexts)}" if contexts else ""
+    raise ConfigError([f"{path} has no [context.{name}]" + (f"; did you mean {near[0]}?" if near else others)])
 
 
 def _problems(section: Any) -> list[str]:
@@ -104,20 +104,29 @@ def _problems(section: Any) -> list[str]:
     return problems
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"{name} is not known" + (f"; did you mean {near[0]}?" if near else f" ({', '.join(known)})")
+def _misnamed(section: str) -> str:
+    if section == "profile":
+        return (
+            "[profile.NAME] is the old name of these sections: write [context.NAME] in each, and --context NAME "
+            "instead of --as NAME"
+        )
+    return f"{_unknown(section, ('context',))}; write [context.NAME]"
 
 
-def _profile(name: str, path: Path, section: Mapping[str, str]) -> ApiProfile:
+def _unknown(name: str, fields: tuple[str, ...]) -> str:
+    near = get_close_matches(name, fields, n=1)
+    return f"{name} is unknown" + (f"; did you mean {near[0]}?" if near else f" ({', '.join(fields)})")
+
+
+def _context(name: str, path: Path, section: Mapping[str, str]) -> ApiContext:
     def secret(field: str) -> SecretText | None:
         return SecretText(section[field].strip()) if field in section else None
 
     def file(field: str) -> Path | None:
-        """Relative to the file of profiles, where nothing else is said."""
+        """A path; a relative one starts at the folder of the file of contexts."""
         return path.parent / Path(section[field]).expanduser() if field in section else None
 
-    return ApiProfile(
+    return ApiContext(
         name=name,
         file=path,
         url=section["url"].strip(),

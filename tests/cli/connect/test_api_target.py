@@ -17,12 +17,12 @@ from app.core.secret_text import SecretText
 KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "k:9092"}
 UP = RunningApi("http://127.0.0.1:8080", SecretText("op_up"))
 FULL = """
-[profile.default]
+[context.default]
 url = "https://hooks.example.com/"
 key = "sk_live_default"
 admin_token_file = "admin.token"
 
-[profile.stage]
+[context.stage]
 url = "https://stage.example.com/v1"
 key_file = "stage.key"
 ca_file = "~/stage.pem"
@@ -31,7 +31,7 @@ ca_file = "~/stage.pem"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder with a file of profiles, and the files that it names."""
+    """A home folder with a file of contexts, and the files that it names."""
     folder = tmp_path / "hookstream"
     folder.mkdir()
     write(folder / "config.toml", FULL)
@@ -73,25 +73,25 @@ def problems(home: Path, flags: Flags | None = None, **more: Any) -> str:
     return "\n".join(caught.value.problems)
 
 
-def test_the_default_profile_is_taken_by_itself_and_says_so(home: Path) -> None:
+def test_the_default_context_is_taken_by_itself_and_says_so(home: Path) -> None:
     address = chosen(home, direct=True, up=UP)
     assert address is not None and address.url == "https://hooks.example.com"
     assert address.token.reveal() == "sk_live_default"
-    assert address.found_in == f"profile default of {home}/hookstream/config.toml"
+    assert address.found_in == f"context default of {home}/hookstream/config.toml"
 
 
 @pytest.mark.parametrize("variable", ["HOOKSTREAM_BOOTSTRAP_SERVERS", "HOOKSTREAM_BOOTSTRAP_SERVERS_FILE"])
-def test_where_a_kafka_is_set_the_default_profile_is_not(home: Path, variable: str) -> None:
+def test_where_a_kafka_is_set_the_default_context_is_not(home: Path, variable: str) -> None:
     environ = {"XDG_CONFIG_HOME": str(home), variable: "x"}
     assert choose(Flags(), environ, lambda: None, operator=False, direct=True) is None
-    assert "--as default" in problems(home, kafka=True)
-    named = choose(Flags(profile="default"), environ, lambda: None, operator=False, direct=True)
+    assert "--context default" in problems(home, kafka=True)
+    named = choose(Flags(context="default"), environ, lambda: None, operator=False, direct=True)
     assert named is not None and named.url == "https://hooks.example.com" and named.found_in is None
 
 
-def test_a_profile_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) -> None:
-    assert asked(home, Flags(profile="stage")) == ["https://stage.example.com", "sk_test_stage"]
-    address = chosen(home, Flags(profile="stage"))
+def test_a_context_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) -> None:
+    assert asked(home, Flags(context="stage")) == ["https://stage.example.com", "sk_test_stage"]
+    address = chosen(home, Flags(context="stage"))
     assert address is not None and address.ca_file == Path.home() / "stage.pem"
     assert asked(home, operator=True) == ["https://hooks.example.com", "op_default"]
 
@@ -107,17 +107,17 @@ def test_what_an_operator_may_read_too_takes_a_key_of_a_tenant_first(home: Path)
     assert address is not None and address.token.reveal() == "op_up"
 
 
-def test_a_flag_wins_over_the_same_field_of_a_profile(home: Path, tmp_path: Path) -> None:
-    assert asked(home, Flags(profile="stage", key="sk_test_flag"))[1] == "sk_test_flag"
-    assert asked(home, Flags(profile="stage", url="http://else:1")) == ["http://else:1", "sk_test_stage"]
+def test_a_flag_wins_over_the_same_field_of_a_context(home: Path, tmp_path: Path) -> None:
+    assert asked(home, Flags(context="stage", key="sk_test_flag"))[1] == "sk_test_flag"
+    assert asked(home, Flags(context="stage", url="http://else:1")) == ["http://else:1", "sk_test_stage"]
     assert asked(home, Flags(key="sk_live_flag")) == ["https://hooks.example.com", "sk_live_flag"]
-    address = chosen(home, Flags(profile="stage", ca_file="/ca.pem"))
+    address = chosen(home, Flags(context="stage", ca_file="/ca.pem"))
     assert address is not None and address.ca_file == Path("/ca.pem")
 
 
-def test_the_default_profiles_key_does_not_go_to_another_url(home: Path) -> None:
+def test_the_default_contexts_key_does_not_go_to_another_url(home: Path) -> None:
     assert "asks for a key" in problems(home, Flags(url="https://else.example"))
-    assert "which profile's key" in problems(home, Flags(url="https://else.example", config="x.toml"))
+    assert "whose key goes to the URL" in problems(home, Flags(url="https://else.example", config="x.toml"))
 
 
 def test_a_key_can_be_in_a_file_and_both_are_too_many(home: Path, tmp_path: Path) -> None:
@@ -140,29 +140,30 @@ def test_a_running_up_is_found_by_itself_and_its_token_goes_nowhere_else(tmp_pat
 
 def test_without_any_address_the_way_is_explained(tmp_path: Path) -> None:
     said = problems(tmp_path)
-    assert "--url" in said and "--key-file" in said and "[profile.default]" in said
+    assert "--url" in said and "--key-file" in said and "[context.default]" in said
     assert str(tmp_path / "hookstream" / "config.toml") in said
-    assert "no file of profiles" in problems(tmp_path, Flags(profile="prod"))
+    assert "no file of contexts" in problems(tmp_path, Flags(context="prod"))
     assert "No such file" in problems(tmp_path, Flags(config=str(tmp_path / "missing.toml")))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[profile.default]\nurl = "https://x"\nkye = "k"', "[profile.default] kye is not known; did you mean key?"),
-        ('[profiles.default]\nurl = "https://x"', "profiles is not known; did you mean profile?"),
-        ('[profile.default]\nkey = "k"', "has no url"),
-        ('[profile.default]\nurl = "https://x"\nkey = "k"\nkey_file = "f"', "key and key_file are both set"),
-        ('[profile.default]\nurl = "https://x"\nkey = 7', "key: text in quotes"),
-        ('profile = "x"', "write [profile.NAME]"),
-        ("[profile", "is not TOML"),
-        ('[profile.default]\nurl = "https://x"', "has neither key nor key_file"),
-        ('[profile.default]\nurl = "https://x"\nkey_file = "gone"', "key_file: "),
-        ('[profile.default]\nurl = "hooks.example.com"\nkey = "k"', "is no address of an API"),
-        ('[profile.default]\nurl = "https://u:p@x"\nkey = "k"', "is no address of an API"),
-        ('[profile.default]\nurl = "https://x:port"\nkey = "k"', "is no address of an API"),
-        ('[profile.prod]\nurl = "https://x"', "no [profile.default]; it has prod"),
-        ('[profile.defualt]\nurl = "https://x"', "no [profile.default]; did you mean defualt?"),
+        ('[context.default]\nurl = "https://x"\nkye = "k"', "[context.default] kye is unknown; did you mean key?"),
+        ('[contexts.default]\nurl = "https://x"', "contexts is unknown; did you mean context?"),
+        ('[context.default]\nkey = "k"', "has no url"),
+        ('[context.default]\nurl = "https://x"\nkey = "k"\nkey_file = "f"', "key and key_file are both set"),
+        ('[context.default]\nurl = "https://x"\nkey = 7', "key: text in quotes"),
+        ('context = "x"', "write [context.NAME]"),
+        ("[context", "is not TOML"),
+        ('[profile.default]\nurl = "https://x"', "write [context.NAME] in each, and --context NAME instead of --as"),
+        ('[context.default]\nurl = "https://x"', "has neither key nor key_file"),
+        ('[context.default]\nurl = "https://x"\nkey_file = "gone"', "key_file: "),
+        ('[context.default]\nurl = "hooks.example.com"\nkey = "k"', "is no address of an API"),
+        ('[context.default]\nurl = "https://u:p@x"\nkey = "k"', "is no address of an API"),
+        ('[context.default]\nurl = "https://x:port"\nkey = "k"', "is no address of an API"),
+        ('[context.prod]\nurl = "https://x"', "no [context.default]; it has prod"),
+        ('[context.defualt]\nurl = "https://x"', "no [context.default]; did you mean defualt?"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -170,7 +171,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, text: str, said: str
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    file = write(tmp_path / "own.toml", '[profile.a]\nurl = 1\n[profile.b]\nulr = "x"\n[other]\n')
+    file = write(tmp_path / "own.toml", '[context.a]\nurl = 1\n[context.b]\nulr = "x"\n[other]\n')
     said = problems(tmp_path, Flags(config=str(file)))
     assert len(said.splitlines()) == 4, said  # other, a.url, b.ulr, b has no url
 
