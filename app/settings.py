@@ -185,17 +185,17 @@ def variables() -> list[str]:
 
 
 def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    known = {name.upper() for name in Settings.__struct_fields__}
+    names = {name.upper() for name in Settings.__struct_fields__}
     texts: dict[str, str] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}TEST_"):
             continue
         name = variable.removeprefix(PREFIX)
-        if name in known:
+        if name in names:
             if f"{variable}_FILE" in environ:
                 problems.append(f"{variable} and {variable}_FILE are both set: keep one")
             texts[name] = text
-        elif name.removesuffix("_FILE") in known:
+        elif name.removesuffix("_FILE") in names:
             try:
                 texts[name.removesuffix("_FILE")] = Path(text).read_text(encoding="utf-8").strip()
             except OSError as error:
@@ -203,7 +203,7 @@ def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
             except UnicodeDecodeError:
                 problems.append(f"{variable}: {text} does not hold text")
         else:
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name, names, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             problems.append(f"{variable} is not a setting{hint}")
     return texts
@@ -235,11 +235,11 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    said: list[str] = []
+    problems: list[str] = []
 
     def demand(truth: bool, name: str, sentence: str) -> None:
         if not truth:
-            said.append(f"{PREFIX}{name}: {sentence}")
+            problems.append(f"{PREFIX}{name}: {sentence}")
 
     for name in ("kafka_port", "api_port", "metrics_port"):
         demand(0 <= getattr(settings, name) <= 65535, name.upper(), "a port is 0 to 65535")
@@ -252,8 +252,8 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 < settings.idempotency_ttl_hours <= 168, "IDEMPOTENCY_TTL_HOURS", "greater than 0, at most 168")
     demand(0 < settings.retention_days <= 3650, "RETENTION_DAYS", "greater than 0, at most 3650")
     demand(0 < settings.max_wait_hours <= 144, "MAX_WAIT_HOURS", "greater than 0, at most 144")
-    found = membership.problems(settings.instance_id, settings.session_timeout, settings.stop_seconds)
-    said += [f"{PREFIX}{problem}" for problem in found]
+    unfit = membership.problems(settings.instance_id, settings.session_timeout, settings.stop_seconds)
+    problems += [f"{PREFIX}{problem}" for problem in unfit]
     demand(settings.max_in_flight >= 1, "MAX_IN_FLIGHT", "at least 1")
     each = settings.max_in_flight_per_endpoint
     demand(1 <= each <= settings.max_in_flight, "MAX_IN_FLIGHT_PER_ENDPOINT", "between 1 and HOOKSTREAM_MAX_IN_FLIGHT")
@@ -266,20 +266,20 @@ def _contradictions(settings: Settings) -> list[str]:
         "TOPIC_PREFIX",
         "letters, digits, '.', '_' and '-'",
     )
-    return said + [problem for judge in _JUDGES for problem in judge(settings)]
+    return problems + [problem for judge in _JUDGES for problem in judge(settings)]
 
 
 def _api_problems(settings: Settings) -> list[str]:
-    said = []
+    problems = []
     if not 1 <= settings.api_rate_limit <= 1_000_000:
-        said.append(f"{PREFIX}API_RATE_LIMIT: 1 to 1000000")
+        problems.append(f"{PREFIX}API_RATE_LIMIT: 1 to 1000000")
     if not 1 <= settings.api_rate_limit_per_tenant <= 10_000_000:
-        said.append(f"{PREFIX}API_RATE_LIMIT_PER_TENANT: 1 to 10000000")
+        problems.append(f"{PREFIX}API_RATE_LIMIT_PER_TENANT: 1 to 10000000")
     if not 16 <= settings.api_connections <= 1_000_000:
-        said.append(f"{PREFIX}API_CONNECTIONS: 16 to 1000000")
+        problems.append(f"{PREFIX}API_CONNECTIONS: 16 to 1000000")
     if not 0 <= settings.api_connections_per_address <= settings.api_connections:
-        said.append(f"{PREFIX}API_CONNECTIONS_PER_ADDRESS: 0 to {PREFIX}API_CONNECTIONS")
-    return said
+        problems.append(f"{PREFIX}API_CONNECTIONS_PER_ADDRESS: 0 to {PREFIX}API_CONNECTIONS")
+    return problems
 
 
 _TOKEN_CHARACTERS = 20
@@ -301,49 +301,49 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 def _mail_problems(settings: Settings) -> list[str]:
-    said = []
+    problems = []
     if (settings.smtp_url is None) != (settings.mail_from is None):
-        said.append(f"{PREFIX}SMTP_URL: goes together with {PREFIX}MAIL_FROM")
+        problems.append(f"{PREFIX}SMTP_URL: goes together with {PREFIX}MAIL_FROM")
     if settings.smtp_url is not None:
         try:
             email.read_smtp_url(settings.smtp_url.reveal())
         except ValueError as error:
-            said.append(f"{PREFIX}SMTP_URL: {error}")
+            problems.append(f"{PREFIX}SMTP_URL: {error}")
     if settings.mail_from is not None and not email.is_address(parseaddr(settings.mail_from)[1]):
-        said.append(f"{PREFIX}MAIL_FROM: an address, or `Name <address>`")
+        problems.append(f"{PREFIX}MAIL_FROM: an address, or `Name <address>`")
     for name in ("notify_digest_seconds", "notify_cooldown_seconds"):
         if not 0 <= getattr(settings, name) <= 86_400:
-            said.append(f"{PREFIX}{name.upper()}: 0 to 86400")
-    return said
+            problems.append(f"{PREFIX}{name.upper()}: 0 to 86400")
+    return problems
 
 
 def _watchdog_problems(settings: Settings) -> list[str]:
-    said = [
+    problems = [
         f"{PREFIX}{name.upper()}: 0, or 1 to 86400"
         for name in Settings.__struct_fields__
         if name.startswith("watchdog_") and not (getattr(settings, name) == 0 or 1 <= getattr(settings, name) <= 86_400)
     ]
     suspect, stuck = settings.watchdog_suspect_seconds, settings.watchdog_stuck_seconds
     if stuck and not 0 < suspect < stuck:
-        said.append(
+        problems.append(
             f"{PREFIX}WATCHDOG_STUCK_SECONDS: greater than {PREFIX}WATCHDOG_SUSPECT_SECONDS, which must not be 0 "
             "then: a process says that it is not ready before it ends"
         )
-    return said
+    return problems
 
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
 def _origin_problems(settings: Settings) -> list[str]:
-    said = [
+    problems = [
         f"{PREFIX}PORTAL_ORIGINS: {origin!r} is not an origin such as https://app.example.com"
         for origin in settings.portal_origins
         if not _ORIGIN.fullmatch(origin)
     ]
     if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url):
-        said.append(f"{PREFIX}PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
-    return said
+        problems.append(f"{PREFIX}PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
+    return problems
 
 
 def _database_problems(settings: Settings) -> list[str]:
@@ -354,16 +354,16 @@ def _database_problems(settings: Settings) -> list[str]:
 
 
 def _egress_problems(settings: Settings) -> list[str]:
-    said = []
+    problems = []
     for port in settings.egress_ports:
         if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65535):
-            said.append(f"{PREFIX}EGRESS_PORTS: {port!r} is not a port")
+            problems.append(f"{PREFIX}EGRESS_PORTS: {port!r} is not a port")
     for network in settings.egress_allow:
         try:
             ip_network(network)
         except ValueError as error:
-            said.append(f"{PREFIX}EGRESS_ALLOW: {error}")
-    return said + [f"{PREFIX}DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)]
+            problems.append(f"{PREFIX}EGRESS_ALLOW: {error}")
+    return problems + [f"{PREFIX}DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)]
 
 
 _JUDGES = (

@@ -22,7 +22,7 @@ class _Status:
         self._name = name
         self._clock = clock
         self._meter = meter
-        self._known = False
+        self._was_observed = False
         self._since_s = 0.0
         self.trouble: str | None = None
 
@@ -30,7 +30,7 @@ class _Status:
         if self.trouble is not None:
             seconds = round(self._clock.monotonic() - self._since_s, 1)
             log.warning("dependency.up", dependency=self._name, down_s=seconds)
-        if self.trouble is not None or not self._known:
+        if self.trouble is not None or not self._was_observed:
             self._change(1)
         self.trouble = None
 
@@ -43,7 +43,7 @@ class _Status:
         self.trouble = reason
 
     def _change(self, value: int) -> None:
-        self._known = True
+        self._was_observed = True
         self._meter.gauge("dependency_up", value, dependency=self._name)
         if self._name == "kafka":
             self._meter.gauge("kafka_up", value)
@@ -51,7 +51,7 @@ class _Status:
     @property
     def state(self) -> str | None:
         """In words; None: not used yet."""
-        return (self.trouble or "up") if self._known else None
+        return (self.trouble or "up") if self._was_observed else None
 
 
 class Dependencies:

@@ -21,8 +21,8 @@ from app.core.schemas.graph import BadSchema, Graph
 from app.core.schemas.rules import Violation, check
 
 #: compiled schemas in memory, and the bytes of their text and patterns
-_KEPT = 2000
-_KEPT_BYTES = 64 * 1024 * 1024
+_CACHE_ENTRIES = 2000
+_CACHE_BYTES = 64 * 1024 * 1024
 #: bytes that a compiled pattern may have; the sizes in between say how costly it is
 _PATTERN_SIZES = (1_000, 2_500, 5_000, 10_000, 30_000, 100_000, 300_000, 1_048_576)
 _LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZES[-1], dfa_size_limit=131_072)
@@ -78,7 +78,7 @@ class JsonSchemaValidator:
                 compiled = error
             self._compiled[schema] = compiled
             self._bytes += _size(schema, compiled)
-            while len(self._compiled) > _KEPT or (self._bytes > _KEPT_BYTES and len(self._compiled) > 1):
+            while len(self._compiled) > _CACHE_ENTRIES or (self._bytes > _CACHE_BYTES and len(self._compiled) > 1):
                 self._bytes -= _size(*self._compiled.popitem(last=False))
         else:
             self._compiled.move_to_end(schema)

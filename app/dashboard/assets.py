@@ -16,8 +16,8 @@ class Assets:
     """All files of the folder, by name."""
 
     def __init__(self) -> None:
-        found = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES]
-        self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in found}
+        paths = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES]
+        self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in paths}
         self._prints = {name: sha256(body).hexdigest()[:12] for name, (body, _) in self._files.items()}
 
     def address(self, name: str) -> str:

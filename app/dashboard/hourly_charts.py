@@ -37,17 +37,17 @@ async def of_day(
     begin_ms = now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS
     caller = visit.caller
     try:
-        found = await desk.api.reads.hours(
+        measured = await desk.api.reads.hours(
             caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=begin_ms, until_ms=now_ms + 1
         )
     except Unavailable:
         return None
-    return summary(found, begin_ms, hours)
+    return summary(measured, begin_ms, hours)
 
 
-def summary(found: Sequence[HourRow], begin_ms: int, hours: int) -> DayChart:
+def summary(measured: Sequence[HourRow], begin_ms: int, hours: int) -> DayChart:
     """Hours without anything are filled in."""
-    by_begin = {each.begins_ms: each for each in found}
+    by_begin = {each.begins_ms: each for each in measured}
     begins = [begin_ms + number * HOUR_MS for number in range(hours)]
     rows = [by_begin.get(each, HourRow(begins_ms=each)) for each in begins]
     counts = summed([row.durations for row in rows], len(LATENCY_BOUNDS_MS) + 1)

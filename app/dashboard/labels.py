@@ -82,8 +82,8 @@ def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
     """What happened, and what to do about it."""
     if result is None:
         return "", ""
-    known = hint(result, status) if result != "ok" else None
-    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize(), known.do if known is not None else ""
+    advice = hint(result, status) if result != "ok" else None
+    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize(), advice.do if advice is not None else ""
 
 
 def state(name: str) -> str:

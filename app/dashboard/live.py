@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 Sample = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 
 _QUEUE = 32
-_KEPT = 64
+_BACKLOG = 64
 BEAT_S = 15.0
 #: streams of one process, tenant, key (with the portal links that it has made) and session
 MAX_STREAMS = 1000
@@ -48,7 +48,7 @@ class _Subject:
         self.every_s = every_s
         self.epoch = epoch
         self.number = 0
-        self.kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
+        self.backlog: deque[tuple[int, bytes]] = deque(maxlen=_BACKLOG)
         self.queues: set[asyncio.Queue[bytes | None]] = set()
         self.subscribers = 0
         self.task: asyncio.Task[None] | None = None
@@ -59,16 +59,16 @@ class _Subject:
         if not last_id:
             return []
         seen = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else -1
-        oldest = self.kept[0][0] if self.kept else self.number + 1
+        oldest = self.backlog[0][0] if self.backlog else self.number + 1
         if epoch != self.epoch or not oldest - 1 <= seen <= self.number:
             return [_frame(f"{self.epoch}.{self.number}", "resync", "")]
-        return [frame for at, frame in self.kept if at > seen]
+        return [frame for at, frame in self.backlog if at > seen]
 
     def tell(self, events: Sequence[tuple[str, str]]) -> None:
         for event, text in events:
             self.number += 1
             frame = _frame(f"{self.epoch}.{self.number}", event, text)
-            self.kept.append((self.number, frame))
+            self.backlog.append((self.number, frame))
             self.give(frame)
 
     def give(self, frame: bytes) -> None:
@@ -120,11 +120,11 @@ class Subscription:
             self._hub.attach(self._subject, self._queue)
         if self._missed and not self._ended:
             return self._missed.popleft()
-        found = None if self._ended else await self._queue.get()
-        if found is None:
+        frame = None if self._ended else await self._queue.get()
+        if frame is None:
             await self.aclose()
             raise StopAsyncIteration
-        return found
+        return frame
 
     def end(self) -> None:
         """Give it no more frames."""

@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
 BANNED = {"said", "told", "found", "kept", "known"}
+#: a term of HTTP, and fields of the API that say whether a registry has a name
+ALLOWED = {"not_found", "tenant_known", "type_known"}
 #: of docstrings and comments
 PHRASES = re.compile(
     r"\b(nobody|somebody|whoever|is told|are told|tells? of|say(s|ing)? so|is said|be said|obeys?|hears?|heard"
@@ -26,26 +28,11 @@ PHRASES = re.compile(
 
 #: folder → names that contain a banned word
 NAMES_CEILING: dict[str, int] = {
-    "app": 9,
-    "app/adapters": 4,
-    "app/adapters/faust": 16,
-    "app/adapters/http": 11,
     "app/adapters/kafka": 26,
-    "app/adapters/secrets": 1,
-    "app/adapters/telemetry": 1,
-    "app/api": 1,
-    "app/api/contract": 2,
-    "app/api/handlers": 23,
-    "app/api/server": 15,
     "app/cli": 1,
     "app/cli/commands": 14,
     "app/cli/connect": 20,
     "app/cli/terminal": 2,
-    "app/dashboard": 7,
-    "app/dashboard/pages": 9,
-    "app/dashboard/server": 1,
-    "app/embedded/broker": 5,
-    "app/embedded/receiver": 1,
     "app/runtime": 15,
 }
 #: folder → phrases in docstrings and comments
@@ -54,7 +41,7 @@ PHRASES_CEILING: dict[str, int] = {
     "app/adapters": 2,
     "app/adapters/faust": 35,
     "app/adapters/http": 40,
-    "app/adapters/kafka": 30,
+    "app/adapters/kafka": 26,
     "app/adapters/mail": 2,
     "app/adapters/secrets": 2,
     "app/adapters/sql": 1,
@@ -105,7 +92,11 @@ def assigned_names(tree: ast.AST) -> Iterator[str]:
 
 
 def banned_names(source: str) -> list[str]:
-    return [name for name in assigned_names(ast.parse(source)) if BANNED & set(name.lower().split("_"))]
+    return [
+        name
+        for name in assigned_names(ast.parse(source))
+        if name not in ALLOWED and BANNED & set(name.lower().split("_"))
+    ]
 
 
 def prose(path: Path) -> Iterator[str]:

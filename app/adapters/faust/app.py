@@ -84,9 +84,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def marks(self, tps: Collection[TP]) -> dict[TP, str]:
         """The marks of what is committed of these partitions; raises `LogMoved` where the log is another one."""
         places = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
-        known = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places))
-        ours = {place: said.offset for place, said in known.items() if said.offset >= 0}
-        stamps = {place: unstamp(known[place].metadata or "") for place in ours}
+        committed = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places))
+        ours = {place: offset.offset for place, offset in committed.items() if offset.offset >= 0}
+        stamps = {place: unstamp(committed[place].metadata or "") for place in ours}
         origins = {place: (ours.get(place), stamps[place][0] if place in stamps else "") for place in places}
         moved = await self.call_thread(self.logs.assigned, origins)
         if moved is not None:
@@ -279,14 +279,16 @@ class _Consumer(driver.Consumer):
     def progress(self) -> dict[TP, PartitionProgress]:
         """For each partition of the batched topics how far it is."""
         reader = self._thread._consumer if self._thread is not None else None
-        found: dict[TP, PartitionProgress] = {}
+        progress: dict[TP, PartitionProgress] = {}
         for tp in self.assignment() if reader is not None else ():
             if tp.topic in self.app.batched_topics:
                 track = self.tracks.get(tp)
                 low = track.lowest() if track is not None else None
                 read = read_position(reader, driver.ensure_aiokafka_TP(tp))
-                found[tp] = PartitionProgress(read if low is None else low, (track.moves,) if track is not None else ())
-        return found
+                progress[tp] = PartitionProgress(
+                    read if low is None else low, (track.moves,) if track is not None else ()
+                )
+        return progress
 
     def _under_way(self) -> bool:
         return not self.app.failed and any(track.busy for track in self.tracks.values())

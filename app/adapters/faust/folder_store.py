@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _ASIDE = ".damaged"
 _MARK = ".distrusted"
 #: when (milliseconds) the folder last knew everything
-_KNOWN_KEY = b"__hookstream\0known_at__"
+_CONFIRMED_KEY = b"__hookstream\0known_at__"
 #: it is written down again after that time
 _STAMP_MS = 10_000
 
@@ -43,7 +43,7 @@ class FolderStore(Store):
         super().__init__(*args, **options)
         self._clock: Clock = SystemClock()
         #: partition → when its folder last knew everything, as far as that is certain
-        self._known_ms: dict[int, int] = {}
+        self._confirmed_ms: dict[int, int] = {}
 
     async def stop(self) -> None:
         """Close all; nothing is opened again by a batch that comes late."""
@@ -76,45 +76,45 @@ class FolderStore(Store):
         With None Faust would go on where an earlier recovery of this process has ended.
         """
         try:
-            known: int | None = super().persisted_offset(tp)
-            outdated = self._is_outdated(tp.partition, known)
+            offset: int | None = super().persisted_offset(tp)
+            outdated = self._is_outdated(tp.partition, offset)
             wrong = "it is older than what the changelog still says of removals" if outdated else None
         except Exception as error:  # here an error would come again at each start
-            known, wrong = -1, str(error)
+            offset, wrong = -1, str(error)
         if wrong is not None:
             self._dbs.pop(tp.partition).close()
             _put_aside(self.partition_path(tp.partition), wrong)
-            known = -1
+            offset = -1
         if self._trusted_ms is not None:  # nothing is written before all has been read that was there by now
-            self._known_ms[tp.partition] = self._clock.now_ms() - _STAMP_MS
-        return known
+            self._confirmed_ms[tp.partition] = self._clock.now_ms() - _STAMP_MS
+        return offset
 
     @property
     def _trusted_ms(self) -> float | None:
         seconds: float | None = self.table.recovery.trusted_s
         return None if seconds is None else seconds * 1000
 
-    def _is_outdated(self, partition: int, known: int | None) -> bool:
+    def _is_outdated(self, partition: int, offset: int | None) -> bool:
         trusted_ms = self._trusted_ms
-        recently_ms = self._known_ms.get(partition)
+        recently_ms = self._confirmed_ms.get(partition)
         if trusted_ms is None or (recently_ms is not None and self._clock.now_ms() - recently_ms <= trusted_ms):
             # In a rebalance Faust may still have records of the recovery before in hand: it would pass over all that is
             # older than these, in an empty folder, too.
             return False
-        said = self._db_for_partition(partition).get(_KNOWN_KEY)
-        if said is None:
-            return known is not None
-        return abs(self._clock.now_ms() - int(said)) > trusted_ms
+        stored = self._db_for_partition(partition).get(_CONFIRMED_KEY)
+        if stored is None:
+            return offset is not None
+        return abs(self._clock.now_ms() - int(stored)) > trusted_ms
 
     def stamp(self, partition: int, batch: Any) -> None:
         """The owner of the partition writes `batch`. One that stood still for too long may be the owner no more."""
-        trusted_ms, known_ms = self._trusted_ms, self._known_ms.get(partition)
-        if trusted_ms is None or known_ms is None:
+        trusted_ms, confirmed_ms = self._trusted_ms, self._confirmed_ms.get(partition)
+        if trusted_ms is None or confirmed_ms is None:
             return
         now_ms = self._clock.now_ms()
-        if _STAMP_MS <= now_ms - known_ms <= trusted_ms:
-            batch.put(_KNOWN_KEY, b"%d" % now_ms)
-            self._known_ms[partition] = now_ms
+        if _STAMP_MS <= now_ms - confirmed_ms <= trusted_ms:
+            batch.put(_CONFIRMED_KEY, b"%d" % now_ms)
+            self._confirmed_ms[partition] = now_ms
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
         """Recover."""

@@ -164,10 +164,10 @@ class FaustStream:
 
     def partition(self, place: TP) -> _Partition:
         """The partition as it is assigned now."""
-        known = self._partitions.get(place)
-        if known is None or not known.current:
-            known = self._partitions[place] = _Partition(self, place)
-        return known
+        partition = self._partitions.get(place)
+        if partition is None or not partition.current:
+            partition = self._partitions[place] = _Partition(self, place)
+        return partition
 
     def assigned(self) -> Sequence[_Partition]:
         """See `app.ports.stream.StreamApp`."""

@@ -45,8 +45,8 @@ class BatchTable(faust.Table):
         if not isinstance(store, FolderStore):
             return sorted((key, value) for key, value in store.data.items() if key.startswith(prefix))
         try:
-            found = store._db_for_partition(partition).items(from_key=prefix)
-            return list(takewhile(lambda item: item[0].startswith(prefix), found))
+            items = store._db_for_partition(partition).items(from_key=prefix)
+            return list(takewhile(lambda item: item[0].startswith(prefix), items))
         except Exception as error:
             raise store.distrust(partition, error) from error
 
@@ -78,18 +78,18 @@ class BatchTable(faust.Table):
         super().apply_changelog_batch(batch if supersedes is None else self._in_time(list(batch), supersedes))
 
     def _in_time(self, events: Sequence[Any], supersedes: Supersedes) -> list[Any]:
-        kept: list[Any] = []
+        entries: list[Any] = []
         seen: dict[tuple[int, bytes], bytes | None] = {}
         for event in events:
             message = event.message
             place = message.partition, message.key
-            known = seen[place] if place in seen else self.read(*place)
-            if supersedes(known, message.value or None):
+            value = seen[place] if place in seen else self.read(*place)
+            if supersedes(value, message.value or None):
                 seen[place] = message.value or None
-                kept.append(event)
-        if len(kept) < len(events):  # most are its own: it has gone beyond them since its last recovery
-            log.info("table.older_records", table=self.name, passed_over=len(events) - len(kept))
-        return kept
+                entries.append(event)
+        if len(entries) < len(events):  # most are its own: it has gone beyond them since its last recovery
+            log.info("table.older_records", table=self.name, passed_over=len(events) - len(entries))
+        return entries
 
     async def close(self) -> None:
         """Let go of the folders, also where the app did not stop."""

@@ -46,13 +46,13 @@ class _Problem(msgspec.Struct):
 
     def sentence(self) -> str:
         """The detail, and a line for each thing that is wrong and where."""
-        said = self.detail or self.title
+        sentence = self.detail or self.title
         places = [each for each in self.errors if each.pointer]
         if not places:
-            return said
+            return sentence
         if len(self.errors) == 1:
-            return f"{said} (at {places[0].pointer})"
-        return "\n".join([said, *(f"  {each.pointer or '-'}: {each.detail}" for each in self.errors)])
+            return f"{sentence} (at {places[0].pointer})"
+        return "\n".join([sentence, *(f"  {each.pointer or '-'}: {each.detail}" for each in self.errors)])
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -285,5 +285,5 @@ def _problem(answer: _Answer) -> _Problem | None:
 
 
 def _with(sentence: str, problem: _Problem | None) -> str:
-    said = problem.sentence() if problem is not None else ""
-    return f"{sentence}: {said}" if said else sentence
+    sentence = problem.sentence() if problem is not None else ""
+    return f"{sentence}: {sentence}" if sentence else sentence

@@ -50,8 +50,8 @@ _NO_NAME = frozenset((ares.ARES_ENOTFOUND, ares.ARES_ENODATA, ares.ARES_ENONAME,
 _SILENT = frozenset((ares.ARES_ETIMEOUT, ares.ARES_ECONNREFUSED, ares.ARES_ESERVFAIL))
 
 #: address family and address
-_Found = tuple[socket.AddressFamily, str]
-_Answer = tuple[_Found, ...] | OSError
+_Resolved = tuple[socket.AddressFamily, str]
+_Answer = tuple[_Resolved, ...] | OSError
 
 
 class _Lookup:
@@ -194,7 +194,7 @@ class NameResolver(AbstractResolver):
         if self._lookups.get(lookup.host) is not lookup:
             return
         if error is None:
-            self._found(lookup, result)
+            self._on_result(lookup, result)
         elif error in _NO_NAME and not self._down:
             self._alive()
             words = "the name has no address" if error == ares.ARES_ENODATA else "the name does not exist"
@@ -210,25 +210,25 @@ class NameResolver(AbstractResolver):
             words = f"the name servers refused to answer ({ares.errorcode.get(error, error)})"
             self._end(lookup, socket.gaierror(socket.EAI_FAIL, words), "failed", NEGATIVE_S)
 
-    def _found(self, lookup: _Lookup, result: Any) -> None:
+    def _on_result(self, lookup: _Lookup, result: Any) -> None:
         nodes = [node for node in result.nodes if node.family in (socket.AF_INET, socket.AF_INET6)]
         ttl_s = min((node.ttl for node in nodes), default=0)
         if ttl_s:
             self._alive()
-        found = tuple((socket.AddressFamily(node.family), node.addr[0].decode()) for node in nodes[:64])
-        if not found:
+        addresses = tuple((socket.AddressFamily(node.family), node.addr[0].decode()) for node in nodes[:64])
+        if not addresses:
             self._end(lookup, socket.gaierror(socket.EAI_NONAME, "the name has no address"), "not_found", NEGATIVE_S)
         else:
-            self._end(lookup, found, "found", min(max(1.0, ttl_s), LONGEST_S))
+            self._end(lookup, addresses, "found", min(max(1.0, ttl_s), LONGEST_S))
 
     async def _who_is_at_fault(self, lookup: _Lookup, error: int, outcome: str | None) -> None:
         if not _has_descriptors():
             self._fail(lookup, Hindered("descriptors", "no lookup could be made: descriptors are used up"))
         elif await self._servers_answer():
             words = "its name servers failed" if error == ares.ARES_ESERVFAIL else "its name servers do not answer"
-            kept_s = NEGATIVE_S if outcome is None else 0.0
+            ttl_s = NEGATIVE_S if outcome is None else 0.0
             failure = socket.gaierror(socket.EAI_AGAIN, words)
-            self._end(lookup, failure, outcome or ("failed" if error == ares.ARES_ESERVFAIL else "timeout"), kept_s)
+            self._end(lookup, failure, outcome or ("failed" if error == ares.ARES_ESERVFAIL else "timeout"), ttl_s)
         else:
             self._fail(lookup, Hindered("dns", f"{lookup.host} cannot be looked up: {self.trouble}"))
 

@@ -58,9 +58,9 @@ class Listener:
         """Listen on every address of the host; returns the port. Raises OSError."""
         self._make = make
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, _, _, _, address in dict.fromkeys(found):
+            for family, _, _, _, address in dict.fromkeys(addresses):
                 self._sockets.append(_listening_socket(family, (address[0], port, *address[2:])))
                 port = self._sockets[-1].getsockname()[1]
         except OSError:

@@ -160,10 +160,10 @@ class HttpSender:
         if isinstance(target, str):
             return blocked(target)
         exchange = _Exchange(request, target, self._loop.time())
-        kept = self._pool.take(target.origin)
-        if kept is not None:
+        idle = self._pool.take(target.origin)
+        if idle is not None:
             try:
-                return await self._converse(kept, exchange)
+                return await self._converse(idle, exchange)
             except _DeadOnArrival:
                 exchange.reused = False
         return await self._connect(exchange)
@@ -188,9 +188,9 @@ class HttpSender:
         try:
             async with asyncio.timeout_at(exchange.deadline):
                 if origin.name is not None:
-                    found = await self._resolver.resolve(origin.name, origin.port)
-                    PinnedAddresses.pin(found)
-                    families = {socket.AddressFamily(each["family"]) for each in found}
+                    addresses = await self._resolver.resolve(origin.name, origin.port)
+                    PinnedAddresses.pin(addresses)
+                    families = {socket.AddressFamily(each["family"]) for each in addresses}
                 wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
         except TimeoutError:
             self._raise_trouble(origin)

@@ -29,7 +29,7 @@ _DRAIN_S = 2.0
 #: a body that nobody reads is taken and thrown away for that long, so that its sender sees the answer
 _LINGER_S = 2.0
 #: descriptors that connections leave to the rest of the process
-_DESCRIPTORS_KEPT = 256
+_RESERVED_DESCRIPTORS = 256
 
 
 class _Refusals(logging.Filter):
@@ -119,7 +119,7 @@ def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:
     available = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if available == resource.RLIM_INFINITY:
         return limits
-    most = max(16, available - _DESCRIPTORS_KEPT - limits.reserve)
+    most = max(16, available - _RESERVED_DESCRIPTORS - limits.reserve)
     return msgspec.structs.replace(limits, total=min(limits.total, most))
 
 
@@ -142,8 +142,8 @@ def add_probes(
     async def readyz(_request: web.Request) -> web.Response:
         roles = readiness()
         waiting = {name: reason for name, reason in roles.items() if reason is not None}
-        told = {name: reason or "ready" for name, reason in roles.items()}
-        body = orjson.dumps({"ready": not waiting, "roles": told, **more()})
+        states = {name: reason or "ready" for name, reason in roles.items()}
+        body = orjson.dumps({"ready": not waiting, "roles": states, **more()})
         return web.Response(body=body, status=503 if waiting else 200, content_type="application/json")
 
     async def metrics(_request: web.Request) -> web.Response:

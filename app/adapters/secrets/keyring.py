@@ -98,15 +98,15 @@ def generate_ring() -> str:
 
 def ring_in(folder: Path, *, create: bool) -> str | None:
     """The text of the ring in a data folder (`secret.keys`, mode 0600), made if wanted; None: there is none."""
-    return _kept(folder / "secret.keys", generate_ring if create else None)
+    return _read_or_create(folder / "secret.keys", generate_ring if create else None)
 
 
 def operator_token_in(folder: Path) -> str:
     """The operator's token in a data folder (`admin.token`, mode 0600), made if it is not there."""
-    return _kept(folder / "admin.token", lambda: "op_" + secrets.token_hex(24)) or ""
+    return _read_or_create(folder / "admin.token", lambda: "op_" + secrets.token_hex(24)) or ""
 
 
-def _kept(path: Path, make: Callable[[], str] | None) -> str | None:
+def _read_or_create(path: Path, make: Callable[[], str] | None) -> str | None:
     """The text of a file that nobody else may read; None: it is not there, and nothing makes it."""
     try:
         return path.read_text(encoding="ascii").strip()

@@ -67,14 +67,14 @@ class _Seldom(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show the record (by its own time)."""
         key = (record.name, str(record.msg))
-        if record.created - self._said.get(key, 0.0) < _SELDOM_S:
+        if record.created - self._logged_at.get(key, 0.0) < _SELDOM_S:
             return False
-        self._said[key] = record.created
+        self._logged_at[key] = record.created
         return True
 
 

@@ -20,7 +20,7 @@ from app.core.topics.names import TopicName
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The latest first, with what was changed of the tenant itself."""
     rows, cursor = await entries(api, call)
-    return ApiResponse(body=PageOut(data=[shown(row) for row in rows], next_cursor=cursor))
+    return ApiResponse(body=PageOut(data=[present_entry(row) for row in rows], next_cursor=cursor))
 
 
 async def entries(api: ApiServices, call: ApiRequest) -> tuple[list[AuditRow], str | None]:
@@ -37,7 +37,7 @@ async def entries(api: ApiServices, call: ApiRequest) -> tuple[list[AuditRow], s
     return rows[:limit], pagination.cursor(str(rows[limit - 1].position)) if more else None
 
 
-def shown(row: AuditRow) -> AuditOut:
+def present_entry(row: AuditRow) -> AuditOut:
     """What a customer sees of an entry."""
     return AuditOut(
         at=iso(row.at_ms),

@@ -52,15 +52,15 @@ async def of_webhook(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One delivery with its attempts."""
-    row = await known(api, call)
+    row = await owned_delivery(api, call)
     attempts = await api.reads.attempts(row.tenant, row.mode, row.id)
     request = await _request(api, row, attempts) if any(each.number for each in attempts) else None
-    fields = {name: getattr(shown(row), name) for name in DeliveryOut.__struct_fields__}
+    fields = {name: getattr(present_delivery(row), name) for name in DeliveryOut.__struct_fields__}
     detail = DeliveryDetail(**fields, attempts=[_attempt(each) for each in attempts], request=request)
     return ApiResponse(body=detail)
 
 
-async def known(api: ApiServices, call: ApiRequest) -> DeliveryRow:
+async def owned_delivery(api: ApiServices, call: ApiRequest) -> DeliveryRow:
     """The caller's delivery of that id; somebody else's does not exist."""
     id_ = call.path["id"]
     named = delivery_filters.is_name(id_)
@@ -72,13 +72,13 @@ async def known(api: ApiServices, call: ApiRequest) -> DeliveryRow:
 
 async def _page(api: ApiServices, call: ApiRequest, which: DeliveryFilter) -> ApiResponse:
     try:
-        found = await api.reads.deliveries(which, limit=call.limit(), cursor=call.query.get("cursor"))
+        page = await api.reads.deliveries(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
         raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
-    return ApiResponse(body=PageOut(data=[shown(row) for row in found.rows], next_cursor=found.cursor))
+    return ApiResponse(body=PageOut(data=[present_delivery(row) for row in page.rows], next_cursor=page.cursor))
 
 
-def shown(row: DeliveryRow) -> DeliveryOut:
+def present_delivery(row: DeliveryRow) -> DeliveryOut:
     """What a customer sees of a delivery."""
     return DeliveryOut(
         id=row.id,
@@ -112,8 +112,8 @@ def _hint(row: DeliveryRow) -> AdviceOut | None:
 
 def advice(result: str | None, status: int | None) -> AdviceOut | None:
     """What to do about an outcome; None of a success, and where nothing is known."""
-    found = hint(result, status)
-    return AdviceOut(what=found.what, do=found.do) if found is not None and result != "ok" else None
+    advice = hint(result, status)
+    return AdviceOut(what=advice.what, do=advice.do) if advice is not None and result != "ok" else None
 
 
 def _attempt(row: AttemptRow) -> AttemptOut:

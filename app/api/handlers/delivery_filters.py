@@ -121,11 +121,11 @@ def _states(text: str | None) -> tuple[DeliveryState, ...]:
 def _status(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = _STATUS.fullmatch(text)
-    if found is None:
+    match = _STATUS.fullmatch(text)
+    if match is None:
         raise BadFilter("status", "an HTTP status such as 503, or its class: 5xx")
-    first = int(found[1]) * 100
-    return (first, first + 99) if found[2] == "xx" else (int(text), int(text))
+    first = int(match[1]) * 100
+    return (first, first + 99) if match[2] == "xx" else (int(text), int(text))
 
 
 def moment(field: str, text: str | None, now_ms: int) -> int | None:

@@ -66,7 +66,7 @@ def _belongs(event: Event, row: DeliveryRow) -> bool:
     return (event.id, event.tenant, event.mode) == (row.event_id, row.tenant, row.mode)
 
 
-async def put_aside(api: ApiServices, row: DeliveryRow) -> Delivery | None:
+async def parked_delivery(api: ApiServices, row: DeliveryRow) -> Delivery | None:
     """The delivery from its record in deliveries.dead, whose retention is longer than that of events.raw."""
     topic = api.topics.name(TopicName.DELIVERIES_DEAD)
     number = api.partition_for(topic, row.endpoint_id.encode())

@@ -78,7 +78,7 @@ def visible(api: ApiServices, caller: Caller, profile: str | None = None) -> Map
         profile = profile_of(api, caller.tenant)
     types = {name: catalogued(entry) for name, entry in api.catalogue.get(profile or "", {}).items()}
     declared = api.feed.directory.declared_types(*caller.type_owner)
-    types |= {name: shown(each) for name, each in declared.items()}
+    types |= {name: present_event_type(each) for name, each in declared.items()}
     return dict(sorted(types.items()))
 
 
@@ -88,7 +88,7 @@ def profile_of(api: ApiServices, tenant_id: str) -> str:
     return tenant.profile if tenant is not None else "standard"
 
 
-def shown(event_type: EventType) -> EventTypeOut:
+def present_event_type(event_type: EventType) -> EventTypeOut:
     """A type of a tenant or of the installation."""
     return EventTypeOut(
         name=event_type.name,
@@ -124,7 +124,7 @@ def _declared_anywhere(api: ApiServices, call: ApiRequest) -> EventTypeOut:
     name = call.path["name"]
     declared = api.feed.directory.event_type(*call.caller.type_owner, name)
     if declared is not None:
-        return shown(declared)
+        return present_event_type(declared)
     first = profile_of(api, call.caller.tenant)
     for profile in sorted(api.catalogue, key=lambda each: each != first):
         if name in api.catalogue[profile]:

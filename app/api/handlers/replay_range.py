@@ -18,25 +18,25 @@ class TimeRange(NamedTuple):
 
 def messages(span: TimeRange, oldest: Mapping[int, OldestRecord], now_ms: int) -> list[str]:
     """What a person must know who takes the span for what will be read."""
-    said = []
+    warnings = []
     times = [each.timestamp_ms for each in oldest.values() if each.timestamp_ms is not None]
     first_ms = min(times, default=None)
     if first_ms is None:
-        said.append("no record is kept at all: there is nothing to replay")
+        warnings.append("no record is kept at all: there is nothing to replay")
     elif span.to_ms < first_ms:
-        said.append(f"to {iso(span.to_ms)} is before the oldest record kept, {iso(first_ms)}: there is nothing")
+        warnings.append(f"to {iso(span.to_ms)} is before the oldest record kept, {iso(first_ms)}: there is nothing")
     elif BEGIN < span.from_ms < first_ms:
-        said.append(f"from {iso(span.from_ms)} is before the oldest record kept, {iso(first_ms)}: begins there")
+        warnings.append(f"from {iso(span.from_ms)} is before the oldest record kept, {iso(first_ms)}: begins there")
     cut = [each for each in oldest.values() if each.has_lost and _begins_late(each, span)]
     if cut and first_ms is not None:
         until_ms = max(each.timestamp_ms for each in cut if each.timestamp_ms is not None) if times else 0
-        said.append(
+        warnings.append(
             f"retention has removed events of this range from {len(cut)} of {len(oldest)} partitions of events.raw, "
             f"none that is younger than {iso(until_ms)}: they cannot be replayed"
         )
     if span.to_ms > now_ms:
-        said.append(f"to {iso(span.to_ms)} is in the future: ends now, at {iso(now_ms)}")
-    return said
+        warnings.append(f"to {iso(span.to_ms)} is in the future: ends now, at {iso(now_ms)}")
+    return warnings
 
 
 def outcomes_messages(span: TimeRange, oldest: Mapping[int, OldestRecord], only: str) -> list[str]:

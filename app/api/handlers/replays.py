@@ -36,27 +36,27 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     key = call.idempotency_key
     caller = call.caller
     id_ = ids.asked_replay_id(caller.tenant, caller.mode, key) if key else api.minter.id("rpl")
-    known = api.feed.directory.replays.get(id_) if key else None
-    if known is None:
+    replay = api.feed.directory.replays.get(id_) if key else None
+    if replay is None:
         replay = await _planned(api, call, id_, body)
         if body.dry_run:
             return await _tried(api, replay)
         await api.command(CreateReplay(replay), id_)
-        known = api.feed.directory.replays[id_]
-    if key and known.created_by != (key, call.fingerprint):
+        replay = api.feed.directory.replays[id_]
+    if key and replay.created_by != (key, call.fingerprint):
         raise reused()
-    return ApiResponse(body=shown(known), headers={"Location": f"/v1/replays/{id_}"})
+    return ApiResponse(body=present_replay(replay), headers={"Location": f"/v1/replays/{id_}"})
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All replays of the key's tenant and mode, oldest first."""
     mine = [each for each in api.feed.directory.replays.values() if _is_mine(each, call)]
-    return ApiResponse(body=page(call, sorted(mine, key=_order), _order, shown))
+    return ApiResponse(body=page(call, sorted(mine, key=_order), _order, present_replay))
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One replay."""
-    return ApiResponse(body=shown(_owned(api, call)))
+    return ApiResponse(body=present_replay(_owned(api, call)))
 
 
 async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -77,7 +77,7 @@ async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
 async def _do(api: ApiServices, call: ApiRequest, action: Any) -> ApiResponse:
     replay = _owned(api, call)
     await api.command(action(replay.id), replay.endpoint_id or replay.id)
-    return ApiResponse(body=shown(_owned(api, call)))
+    return ApiResponse(body=present_replay(_owned(api, call)))
 
 
 async def _planned(api: ApiServices, call: ApiRequest, id_: str, body: ReplayIn) -> Replay:
@@ -107,9 +107,9 @@ async def _planned(api: ApiServices, call: ApiRequest, id_: str, body: ReplayIn)
     if problems:
         raise refused(CommandRefused("invalid", "; ".join(problems)))
     begin, end, oldest = await _stretch(api, span, now_ms)
-    said = replay_range.messages(span, oldest, now_ms)
-    said += replay_range.outcomes_messages(span, await _outcomes(api, replay), replay.only)
-    return msgspec.structs.replace(replay, begin=begin, end=end, messages=tuple(said))
+    warnings = replay_range.messages(span, oldest, now_ms)
+    warnings += replay_range.outcomes_messages(span, await _outcomes(api, replay), replay.only)
+    return msgspec.structs.replace(replay, begin=begin, end=end, messages=tuple(warnings))
 
 
 async def _stretch(
@@ -147,10 +147,10 @@ async def _tried(api: ApiServices, replay: Replay) -> ApiResponse:
 
 def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
     tried = msgspec.structs.replace(replay, done=counts.read)
-    answer = shown(tried)
-    said = list(answer.messages)
+    answer = present_replay(tried)
+    warnings = list(answer.messages)
     if not counts.complete and answer.progress is not None:
-        said.append(
+        warnings.append(
             f"counting was given up after {_COUNT_S:.0f} s, with {answer.progress.read} of {answer.progress.of} "
             "records read: there is more"
         )
@@ -160,10 +160,10 @@ def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
         skipped=counts.skipped,
         complete=counts.complete,
     )
-    return msgspec.structs.replace(answer, id=None, state="counted", counted=counted, messages=said)
+    return msgspec.structs.replace(answer, id=None, state="counted", counted=counted, messages=warnings)
 
 
-def shown(replay: Replay) -> ReplayOut:
+def present_replay(replay: Replay) -> ReplayOut:
     """What a customer sees of a replay."""
     asked = replay.reason == "replay"
     return ReplayOut(

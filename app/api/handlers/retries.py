@@ -13,7 +13,7 @@ import msgspec
 from app.api.contract.deliveries import BulkRetryIn, BulkRetryOut, ManualActionOut
 from app.api.contract.fields import FieldError
 from app.api.handlers import audit, delivery_filters, event_payloads
-from app.api.handlers.deliveries import delivery_of, known, source_of
+from app.api.handlers.deliveries import delivery_of, owned_delivery, source_of
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core import supersession
@@ -44,7 +44,7 @@ _WHY: dict[RetryRefusal, str] = {
 
 async def retry(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One more attempt at once, whatever has become of the delivery."""
-    row = await known(api, call)
+    row = await owned_delivery(api, call)
     refusal = _refusal(api, row)
     if refusal is None:
         await audit.record(api, row, "delivery.retry", f"delivery/{row.id}", before={"state": row.state})
@@ -74,11 +74,11 @@ async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cu
     rows: list[DeliveryRow] = []
     while len(rows) < limit:
         try:
-            found = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
+            page = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
         except ValueError as error:
             raise invalid(FieldError(detail="cursor: take it from next_cursor as it is", pointer="/cursor")) from error
-        rows += found.rows
-        cursor = found.cursor
+        rows += page.rows
+        cursor = page.cursor
         if cursor is None:
             break
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
@@ -95,7 +95,7 @@ async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cu
 
 async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """End a delivery that waits; a request that is under way is not broken off, and counts."""
-    row = await known(api, call)
+    row = await owned_delivery(api, call)
     if row.state == "paused":
         raise ApiError(409, "paused", _WHY["paused"])
     if row.state not in _WAITING:
@@ -134,14 +134,14 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
     refusals: dict[str, RetryRefusal] = {}
     waiting: list[DeliveryRevision] = []
     for row in rows:
-        found = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
-        if found is None and row.state == "dead":
-            found = await event_payloads.put_aside(api, row)
-        if found is None:
+        delivery = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
+        if delivery is None and row.state == "dead":
+            delivery = await event_payloads.parked_delivery(api, row)
+        if delivery is None:
             refusals[row.id] = "event_gone"
             continue
         revision = _revision(api, row)
-        copies.append(msgspec.structs.replace(found, revision=revision, manual="retry", due_at_ms=0))
+        copies.append(msgspec.structs.replace(delivery, revision=revision, manual="retry", due_at_ms=0))
         if row.state in _WAITING:
             waiting.append(DeliveryRevision(id=row.id, number=revision, source=source_of(row)))
     await _append(api, copies)

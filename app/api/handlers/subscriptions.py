@@ -18,10 +18,10 @@ def subscription(
 ) -> tuple[str, ...]:
     """The patterns of a body, each once; refused with what is wrong with each."""
     patterns = tuple(dict.fromkeys([events] if isinstance(events, str) else events))
-    known = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
+    offered = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
     problems = []
     for index, pattern in enumerate(patterns):
-        detail = _problem(pattern, known)
+        detail = _problem(pattern, offered)
         if detail is not None:
             problems.append(
                 FieldError(detail=detail, pointer="/events" if isinstance(events, str) else f"/events/{index}")
@@ -45,11 +45,11 @@ def types_of(api: ApiServices, tenant: str, mode: str, profile: str) -> list[str
     return sorted({*api.catalogue.get(profile, {}), *declared, *(RESERVED + kind for kind in get_args(NoticeKind))})
 
 
-def _problem(pattern: str, known: list[str] | None) -> str | None:
+def _problem(pattern: str, offered: list[str] | None) -> str | None:
     if not is_pattern(pattern):
         return f"{pattern!r} is neither an event type, nor `*`, nor a prefix such as `recording.*`"
-    if known is None or pattern == "*" or any(includes(pattern, each) for each in known):
+    if offered is None or pattern == "*" or any(includes(pattern, each) for each in offered):
         return None
-    near = get_close_matches(pattern.removesuffix(".*"), known, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known[:8])} …"
+    near = get_close_matches(pattern.removesuffix(".*"), offered, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(offered[:8])} …"
     return f"event type {pattern!r} is unknown{hint}"

@@ -48,7 +48,7 @@ async def reactivate(api: ApiServices, endpoint: Endpoint, expected: int | None 
 
 
 def _again(api: ApiServices, endpoint: Endpoint) -> Endpoint:
-    found = api.feed.directory.endpoint(endpoint.id)
-    if found is None:
+    current = api.feed.directory.endpoint(endpoint.id)
+    if current is None:
         raise not_found("webhook", endpoint.id)
-    return found
+    return current

@@ -37,7 +37,7 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: TenantIn = call.body
     if body.id != call.path["id"]:
         raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))
-    _known(api, body.id)
+    _existing(api, body.id)
     await api.command(PutTenant(_tenant(body), call.expected_version()), body.id)
     return _answer(api, body.id)
 
@@ -45,7 +45,7 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All tenants by id."""
     tenants = sorted(api.feed.directory.tenants.values(), key=lambda each: each.id)
-    return ApiResponse(body=page(call, tenants, lambda each: each.id, lambda each: _shown(api, each)))
+    return ApiResponse(body=page(call, tenants, lambda each: each.id, lambda each: present_tenant(api, each)))
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -56,7 +56,7 @@ async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
 async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Make a key; only its hash is kept."""
     body: KeyIn = call.body
-    tenant = _known(api, call.path["id"])
+    tenant = _existing(api, call.path["id"])
     if not body.scopes:
         raise invalid(FieldError(detail="at least one of read and write", pointer="/scopes"))
     plain = api.minter.api_key(body.mode)
@@ -76,7 +76,7 @@ async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 async def list_keys(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The keys of a tenant, oldest first."""
-    tenant = _known(api, call.path["id"])
+    tenant = _existing(api, call.path["id"])
     keys = sorted((each for each in api.feed.directory.keys.values() if each.tenant == tenant.id), key=_order)
     return ApiResponse(body=page(call, keys, _order, _key))
 
@@ -101,7 +101,7 @@ def _tenant(body: TenantIn) -> Tenant:
     )
 
 
-def _known(api: ApiServices, tenant_id: str) -> Tenant:
+def _existing(api: ApiServices, tenant_id: str) -> Tenant:
     tenant = api.feed.directory.tenants.get(tenant_id)
     if tenant is None:
         raise not_found("tenant", tenant_id)
@@ -109,11 +109,11 @@ def _known(api: ApiServices, tenant_id: str) -> Tenant:
 
 
 def _answer(api: ApiServices, tenant_id: str) -> ApiResponse:
-    tenant = _known(api, tenant_id)
-    return ApiResponse(body=_shown(api, tenant), headers={"ETag": f'"{tenant.version}"'})
+    tenant = _existing(api, tenant_id)
+    return ApiResponse(body=present_tenant(api, tenant), headers={"ETag": f'"{tenant.version}"'})
 
 
-def _shown(api: ApiServices, tenant: Tenant) -> TenantOut:
+def present_tenant(api: ApiServices, tenant: Tenant) -> TenantOut:
     return TenantOut(
         id=tenant.id,
         name=tenant.name,

@@ -8,7 +8,7 @@ from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import RotateIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
 from app.api.handlers import audit, replays
 from app.api.handlers.suspension import reactivate, suspend
-from app.api.handlers.webhooks import owned, owner, sealed, shown, with_secret
+from app.api.handlers.webhooks import owned, owner, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
@@ -63,7 +63,7 @@ async def recover(api: ApiServices, call: ApiRequest) -> ApiResponse:
     missed = last_disablement(endpoint)
     replay_id = ids.recovery_id(endpoint.id, missed.since_ms if missed else 0)
     await api.command(RecoverEndpoint(endpoint.id, replay_id), endpoint.id)
-    return ApiResponse(body=replays.shown(api.feed.directory.replays[replay_id]))
+    return ApiResponse(body=replays.present_replay(api.feed.directory.replays[replay_id]))
 
 
 async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -111,7 +111,7 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     verdict: Verdict = Delivered() if ok else Dead("test")
     record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
     await _keep(api, msgspec.structs.replace(record, trigger="test"))
-    return ApiResponse(body=_told(delivery, request, outcome, record), transient=True)
+    return ApiResponse(body=_present_test(delivery, request, outcome, record), transient=True)
 
 
 async def _keep(api: ApiServices, record: Attempt) -> None:
@@ -146,9 +146,9 @@ def _delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -
 
 def _first_type(api: ApiServices, endpoint: Endpoint) -> str:
     exact = next((each for each in endpoint.events if is_event_type(each)), None)
-    known = api.catalogue.get(endpoint.profile, {})
+    entries = api.catalogue.get(endpoint.profile, {})
     opt_in = PROFILES[endpoint.profile].opt_in
-    wide = (name for name in known if any(includes(each, name, opt_in) for each in endpoint.events))
+    wide = (name for name in entries if any(includes(each, name, opt_in) for each in endpoint.events))
     return exact or next(wide, None) or "test.event"
 
 
@@ -157,7 +157,7 @@ def _example(api: ApiServices, endpoint: Endpoint, event_type: str) -> bytes:
     return entry.examples[0] if entry else b'{"test":true}'
 
 
-def _told(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record: Attempt) -> TestOut:
+def _present_test(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record: Attempt) -> TestOut:
     reply = outcome if isinstance(outcome, HttpReply) else None
     body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
     return TestOut(
@@ -179,4 +179,4 @@ def _told(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record
 
 
 def _answer(api: ApiServices, endpoint: Endpoint) -> ApiResponse:
-    return ApiResponse(body=shown(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})
+    return ApiResponse(body=present_endpoint(api, endpoint), headers={"ETag": f'"{endpoint.version}"'})

@@ -36,20 +36,20 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: WebhookIn = call.body
     key = call.idempotency_key
     id_ = endpoint_id(call.caller.tenant, call.caller.mode, key) if key else api.minter.id("ep")
-    known = owned(api, call, id_) if key and api.feed.directory.endpoint(id_) else None
-    if known is None:
+    endpoint = owned(api, call, id_) if key and api.feed.directory.endpoint(id_) else None
+    if endpoint is None:
         try:
             await api.command(CreateEndpoint(_built(api, call, id_, body)), id_)
         except CommandRefused as error:
             if error.code != "exists" or not key:
                 raise
             await api.feed.catch_up()
-        known = owned(api, call, id_)
-    if key and known.created_by != (key, call.fingerprint):
+        endpoint = owned(api, call, id_)
+    if key and endpoint.created_by != (key, call.fingerprint):
         raise reused()
-    if not body.active and known.status == "active" and known.version == 1:
-        known = await suspend(api, known, "disabled", "registered as inactive")
-    return with_secret(api, known, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
+    if not body.active and endpoint.status == "active" and endpoint.version == 1:
+        endpoint = await suspend(api, endpoint, "disabled", "registered as inactive")
+    return with_secret(api, endpoint, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -59,13 +59,13 @@ async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
         raise ApiError(400, "invalid_query", "status: active, paused or disabled")
     mine = api.feed.directory.endpoints(call.caller.tenant, call.caller.mode)
     chosen = sorted((each for each in mine if status in (None, each.status)), key=_order)
-    return ApiResponse(body=page(call, chosen, _order, lambda each: shown(api, each)))
+    return ApiResponse(body=page(call, chosen, _order, lambda each: present_endpoint(api, each)))
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """One endpoint."""
     endpoint = owned(api, call)
-    return ApiResponse(body=shown(api, endpoint), headers=_tagged(endpoint))
+    return ApiResponse(body=present_endpoint(api, endpoint), headers=_tagged(endpoint))
 
 
 async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -86,7 +86,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
         endpoint = await suspend(api, endpoint, "disabled", "disabled through the API", expected)
     elif body.active is True and endpoint.status == "disabled":
         endpoint = await reactivate(api, endpoint, expected)
-    return ApiResponse(body=shown(api, endpoint), headers=_tagged(endpoint))
+    return ApiResponse(body=present_endpoint(api, endpoint), headers=_tagged(endpoint))
 
 
 async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -134,9 +134,9 @@ def with_secret(
     def answer() -> ApiResponse:
         hint = _secret_hint(api, endpoint, request)
         if hint is not None:
-            return ApiResponse(body=shown(api, endpoint, hint=hint), headers=sent)
+            return ApiResponse(body=present_endpoint(api, endpoint, hint=hint), headers=sent)
         secret = api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET
-        return ApiResponse(body=shown(api, endpoint, secret), headers=sent)
+        return ApiResponse(body=present_endpoint(api, endpoint, secret), headers=sent)
 
     return msgspec.structs.replace(answer(), again=answer)
 
@@ -155,10 +155,10 @@ def _secret_hint(api: ApiServices, endpoint: Endpoint, request: str | None) -> s
 
 def profile_named(name: str, pointer: str) -> Profile:
     """A profile that a body names."""
-    found = PROFILES.get(name)
-    if found is None:
+    profile = PROFILES.get(name)
+    if profile is None:
         raise invalid(FieldError(detail=f"{name!r} is unknown: one of {', '.join(PROFILES)}", pointer=pointer))
-    return found
+    return profile
 
 
 def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> Endpoint:
@@ -183,7 +183,7 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     )
 
 
-def shown(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
+def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
     """What a customer sees of an endpoint."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)

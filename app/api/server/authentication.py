@@ -60,8 +60,8 @@ class Authenticator:
             return caller
         if tenant is None or not is_name(tenant):
             raise ApiError(400, "invalid_header", f"{_TENANT}: the id of a tenant")
-        known: Mode = "test" if mode == "test" else "live"
-        return Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"), actor="operator")
+        key_mode: Mode = "test" if mode == "test" else "live"
+        return Caller(f"operator/{tenant}/{key_mode}", tenant, key_mode, ("read", "write"), actor="operator")
 
     def demand(self, access: Access, caller: Caller) -> None:
         """Raises `ApiError` 403."""

@@ -16,9 +16,9 @@ import msgspec
 
 from app.api.problems import ApiError, reused
 
-_KEPT_MS = 24 * 3_600_000
-_KEPT = 10_000
-_KEPT_BYTES = 64 * 1024 * 1024
+_TTL_MS = 24 * 3_600_000
+_MAX_ENTRIES = 10_000
+_MAX_BYTES = 64 * 1024 * 1024
 _MAX_KEY = 255
 
 
@@ -48,7 +48,7 @@ class IdempotencyCache:
     """The latest requests that carried a key. Where it is full, the account that has most forgets its oldest."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], StoredRequest] = {}
+        self._stored: dict[tuple[str, str], StoredRequest] = {}
         self._shares: dict[str, _Share] = {}
         self._bytes = 0
 
@@ -61,39 +61,39 @@ class IdempotencyCache:
         """
         if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
             raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} visible ASCII characters")
-        known = self._known.get((caller, key))
-        if known is None or now_ms - known.at_ms > _KEPT_MS:
+        stored = self._stored.get((caller, key))
+        if stored is None or now_ms - stored.at_ms > _TTL_MS:
             self._drop((caller, key))
-            known = self._known[caller, key] = StoredRequest(fingerprint, now_ms, account)
+            stored = self._stored[caller, key] = StoredRequest(fingerprint, now_ms, account)
             self._shares.setdefault(account, _Share()).requests[caller, key] = None
-            while len(self._known) > _KEPT:
+            while len(self._stored) > _MAX_ENTRIES:
                 self._drop_of(max(self._shares.values(), key=lambda each: len(each.requests)))
-            return known, True
-        if known.fingerprint != fingerprint:
+            return stored, True
+        if stored.fingerprint != fingerprint:
             raise reused()
-        return known, False
+        return stored, False
 
     def keep(self, caller: str, key: str, stored: StoredRequest, answer: tuple[int, dict[str, str], bytes]) -> None:
         """The request is done."""
         stored.answer = answer
         stored.ended.set()
-        if self._known.get((caller, key)) is stored:
+        if self._stored.get((caller, key)) is stored:
             self._bytes += len(answer[2])
             self._shares[stored.account].bytes += len(answer[2])
-        while self._bytes > _KEPT_BYTES and self._known:
+        while self._bytes > _MAX_BYTES and self._stored:
             self._drop_of(max(self._shares.values(), key=lambda each: each.bytes))
 
     def forget(self, caller: str, key: str, stored: StoredRequest) -> None:
         """The request failed, or its answer holds for no other: the next one may try."""
         stored.ended.set()
-        if self._known.get((caller, key)) is stored:
+        if self._stored.get((caller, key)) is stored:
             self._drop((caller, key))
 
     def _drop_of(self, share: _Share) -> None:
         self._drop(next(iter(share.requests)))
 
     def _drop(self, place: tuple[str, str]) -> None:
-        gone = self._known.pop(place, None)
+        gone = self._stored.pop(place, None)
         if gone is None:
             return
         share = self._shares[gone.account]

@@ -238,20 +238,20 @@ _SUCCESS = {200: "Success.", 201: "Created.", 202: "Accepted; the work is done i
 
 
 def _possible_problems(route: Route) -> list[int]:
-    found = {400, 429, 503}
+    statuses = {400, 429, 503}
     if route.access != "anyone":
-        found |= {401, 403}
+        statuses |= {401, 403}
     if "{" in route.path:
-        found |= {404}
+        statuses |= {404}
     if route.method != "GET" or route.name == "events.get":
-        found |= {409}
+        statuses |= {409}
     if _is_conditional(route):
-        found |= {412}
+        statuses |= {412}
     if route.takes is not None:
-        found |= {413, 415}
+        statuses |= {413, 415}
     if route.takes is not None or route.method == "POST":
-        found |= {422}
-    return sorted(found)
+        statuses |= {422}
+    return sorted(statuses)
 
 
 def _problem(status: int, description: str) -> Json:

@@ -248,8 +248,10 @@ def _encoded(route: Route, answer: ApiResponse) -> RawResponse:
 def _query(route: Route, request: web.Request) -> Mapping[str, str]:
     unknown = sorted(set(request.query) - set(route.query))
     if unknown:
-        known = ", ".join(route.query) or "none"
-        raise ApiError(400, "invalid_query", f"unknown parameter {', '.join(unknown)}; this operation takes {known}")
+        parameters = ", ".join(route.query) or "none"
+        raise ApiError(
+            400, "invalid_query", f"unknown parameter {', '.join(unknown)}; this operation takes {parameters}"
+        )
     twice = sorted({name for name in request.query if len(request.query.getall(name)) > 1})
     if twice:
         raise ApiError(400, "invalid_query", f"parameter {', '.join(twice)}: give it once")

@@ -53,7 +53,7 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """One delivery with the timeline of its attempts."""
-    row = await api_deliveries.known(desk.api, visit.call())
+    row = await api_deliveries.owned_delivery(desk.api, visit.call())
     detail = (await api_deliveries.get(desk.api, visit.call())).body
     return TemplatePage(template="delivery.html", values={"row": row, "detail": detail, "names": urls(desk, visit)})
 

@@ -85,13 +85,13 @@ def sent(visit: PageRequest) -> dict[str, Any]:
 
 def errors(error: ApiError) -> dict[str, str]:
     """Field → what is wrong with it; `form`: with all of it."""
-    found: dict[str, str] = defaultdict(str)
+    by_field: dict[str, str] = defaultdict(str)
     for each in error.errors:
         name = (each.pointer or "").strip("/").split("/")[0] or "form"
-        found[name] = f"{found[name]}; {each.detail}" if name in found else each.detail
-    if not found:
-        found["form"] = error.detail
-    return found
+        by_field[name] = f"{by_field[name]}; {each.detail}" if name in by_field else each.detail
+    if not by_field:
+        by_field["form"] = error.detail
+    return by_field
 
 
 def _shown(field: msgspec.structs.FieldInfo) -> FormField:

@@ -25,16 +25,18 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """Those that the search finds, oldest first."""
     wanted, status = visit.query.get("q", "").strip(), visit.query.get("status", "")
     mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
-    found = sorted((each for each in mine if _fits(each, wanted.lower(), status)), key=lambda each: each.created_at_ms)
+    matching = sorted(
+        (each for each in mine if _fits(each, wanted.lower(), status)), key=lambda each: each.created_at_ms
+    )
     page = _page_number(visit)
-    shown = found[(page - 1) * _PAGE : page * _PAGE]
+    shown = matching[(page - 1) * _PAGE : page * _PAGE]
     values = {
-        "endpoints": [webhooks.shown(desk.api, each) for each in shown],
+        "endpoints": [webhooks.present_endpoint(desk.api, each) for each in shown],
         "q": wanted,
         "status": status,
         "page": page,
-        "total": len(found),
-        "pages": -(-len(found) // _PAGE),
+        "total": len(matching),
+        "pages": -(-len(matching) // _PAGE),
         "any": bool(mine),
     }
     template = "endpoint_rows.html" if visit.partial else "endpoints.html"
@@ -76,16 +78,16 @@ async def page_of(
 ) -> PageResult:
     """An endpoint's page; `fresh` says why its secret is on it, `error` what was wrong with the settings' form."""
     choices = endpoint_form.choices(desk, visit, endpoint.profile)
-    known = desk.api.feed.directory.endpoint(endpoint.id)
+    stored = desk.api.feed.directory.endpoint(endpoint.id)
     if error is not None:
         form = endpoint_form.sent(visit)
     else:
-        form = endpoint_form.filled(known or endpoint, endpoint.version, choices["types"])
+        form = endpoint_form.filled(stored or endpoint, endpoint.version, choices["types"])
     values: dict[str, Any] = choices | {
         "endpoint": endpoint,
         "fresh": fresh,
         "form": form,
-        "hold": last_disablement(known) if known else None,
+        "hold": last_disablement(stored) if stored else None,
         "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None,
         "recent": None,
         "day": None,
@@ -101,11 +103,11 @@ async def page_of(
 
 def test_types(desk: PageContext, endpoint: Webhook) -> list[str]:
     """The event types that a test may send: those of its profile and of the tenant's own."""
-    known = desk.api.feed.directory.endpoint(endpoint.id)
-    if known is None:
+    stored = desk.api.feed.directory.endpoint(endpoint.id)
+    if stored is None:
         return []
     exact = [each for each in endpoint.events if "*" not in each]
-    return sorted({*exact, *_types(desk, known)})
+    return sorted({*exact, *_types(desk, stored)})
 
 
 def _types(desk: PageContext, endpoint: Endpoint) -> list[str]:

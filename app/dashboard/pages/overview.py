@@ -25,7 +25,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
         for each in desk.api.feed.directory.replays.values()
         if (each.tenant, each.mode) == (caller.tenant, caller.mode)
     ]
-    running = [replays.shown(each) for each in mine if each.state in ("pending", "running", "paused")]
+    running = [replays.present_replay(each) for each in mine if each.state in ("pending", "running", "paused")]
     notices: Sequence[NoticeRow] = ()
     groups, names = [], {each.id: each.url for each in endpoints}
     day = await hourly_charts.of_day(desk, visit)

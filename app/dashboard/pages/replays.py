@@ -90,8 +90,8 @@ async def live(desk: PageContext, visit: PageRequest) -> PageResult:
 
 def _mine(desk: PageContext, visit: PageRequest) -> list[ReplayOut]:
     mine = (visit.caller.tenant, visit.caller.mode)
-    found = [each for each in desk.api.feed.directory.replays.values() if (each.tenant, each.mode) == mine]
-    return [replays.shown(each) for each in sorted(found, key=lambda each: each.created_at_ms, reverse=True)]
+    own = [each for each in desk.api.feed.directory.replays.values() if (each.tenant, each.mode) == mine]
+    return [replays.present_replay(each) for each in sorted(own, key=lambda each: each.created_at_ms, reverse=True)]
 
 
 def _form(

@@ -40,7 +40,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 
 async def change(desk: PageContext, visit: PageRequest) -> PageResult:
     """Save what the form says; what it does not show stays as it is."""
-    known = desk.api.feed.directory.tenants.get(visit.path["id"])
+    tenant = desk.api.feed.directory.tenants.get(visit.path["id"])
     brand = {name: visit.field(f"brand_{name}") for name in ("name", "color", "logo")}
     try:
         values: dict[str, Any] = {
@@ -49,10 +49,10 @@ async def change(desk: PageContext, visit: PageRequest) -> PageResult:
             "profile": visit.field("profile"),
             "notify_emails": _mails(visit.field("notify_emails")),
             "brand": brand if any(brand.values()) else None,
-            "open_catalogue": known.open_catalogue if known is not None else None,
+            "open_catalogue": tenant.open_catalogue if tenant is not None else None,
         }
         body = body_of(TenantIn, values)
-        if known is None:
+        if tenant is None:
             await tenants.create(desk.api, visit.call(body))
         else:
             await tenants.put(desk.api, visit.call(body))
@@ -117,8 +117,8 @@ async def _page(desk: PageContext, visit: PageRequest, *, fresh: Any = "", error
 
 
 def _mails(text: str) -> list[str]:
-    found = text.replace(",", " ").split()
-    wrong = [each for each in found if "@" not in each]
+    addresses = text.replace(",", " ").split()
+    wrong = [each for each in addresses if "@" not in each]
     if wrong:
         raise invalid(FieldError(detail=f"{wrong[0]!r} is no e-mail address", pointer="/notify_emails"))
-    return found
+    return addresses

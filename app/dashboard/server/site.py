@@ -248,8 +248,8 @@ def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
     if mode not in ("live", "test") or not is_name(tenant):
         raise ApiError(404, "not_found", "there is no such page")
     if caller.operator:
-        known: Mode = "test" if mode == "test" else "live"
-        caller = Caller(f"operator/{tenant}/{known}", tenant, known, ("read", "write"), actor="operator")
+        key_mode: Mode = "test" if mode == "test" else "live"
+        caller = Caller(f"operator/{tenant}/{key_mode}", tenant, key_mode, ("read", "write"), actor="operator")
     elif (tenant, mode) != (caller.tenant, caller.mode):
         raise ApiError(404, "not_found", "there is no such page")
     if entry.reach not in caller.scopes:

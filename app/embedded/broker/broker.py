@@ -141,8 +141,8 @@ class EmbeddedBroker:
             memory.write_text(str(self._port), encoding="ascii")
 
     def _failure(self, what: str) -> Unavailable:
-        said = self._process.tail if self._process else ""
-        return Unavailable(f"Kafka {what}. It said:\n{said}\nIts whole log is in {self._folder / 'logs'}")
+        tail = self._process.tail if self._process else ""
+        return Unavailable(f"Kafka {what}. It said:\n{tail}\nIts whole log is in {self._folder / 'logs'}")
 
     async def _end_process(self, *, patience_s: float) -> None:
         if self._process is None or not self._process.running:

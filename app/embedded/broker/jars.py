@@ -40,17 +40,17 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 async def find_java(which: Which) -> Path:
     """The Java to use; `Unavailable` with the ways on if there is none, or only one that is too old."""
-    found = which("java")
-    if found is None:
+    java = which("java")
+    if java is None:
         raise Unavailable(f"The embedded broker needs Java {OLDEST_JAVA} or later; there is none.\n{_WAYS_ON}")
-    _, said = await run_to_end([found, "-version"], folder=Path("/"), timeout_s=_JAVA_VERSION_S)
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
+    _, output = await run_to_end([java, "-version"], folder=Path("/"), timeout_s=_JAVA_VERSION_S)
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version is None or int(version[1]) < OLDEST_JAVA:
-        first_line = said.strip().partition("\n")[0]
+        first_line = output.strip().partition("\n")[0]
         raise Unavailable(
-            f"The embedded broker needs Java {OLDEST_JAVA} or later; {found} says: {first_line}\n{_WAYS_ON}"
+            f"The embedded broker needs Java {OLDEST_JAVA} or later; {java} says: {first_line}\n{_WAYS_ON}"
         )
-    return Path(found).resolve()
+    return Path(java).resolve()
 
 
 async def resolve(cache: Path, *, say: Say, which: Which) -> list[Path]:
@@ -92,11 +92,11 @@ async def _fetch(jars: Path, say: Say, which: Which) -> None:
         f"-DoutputDirectory={unfinished}",
     ]
     try:
-        status, said = await run_to_end(command, folder=jars.parent, timeout_s=_FETCH_S)
+        status, output = await run_to_end(command, folder=jars.parent, timeout_s=_FETCH_S)
     except TimeoutError as error:
         raise Unavailable(f"Maven has not fetched Kafka within {_FETCH_S} s.\n{_WAYS_ON}") from error
     if status != 0:
-        tail = "\n".join(said.strip().splitlines()[-12:])
+        tail = "\n".join(output.strip().splitlines()[-12:])
         raise Unavailable(f"Maven could not fetch Kafka:\n{tail}\n{_WAYS_ON}")
     os.sync()
     unfinished.rename(jars)

@@ -101,9 +101,9 @@ async def format_once(folder: Path, runtime: Runtime) -> None:
     cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
     arguments = ["format", f"--cluster-id={cluster}", f"--config={configuration.name}"]
     command = runtime.command("kafka.tools.StorageTool", *arguments)
-    status, said = await run_to_end(command, folder=folder, timeout_s=_FORMAT_S)
+    status, output = await run_to_end(command, folder=folder, timeout_s=_FORMAT_S)
     if status != 0 or not _formatted(fresh):
-        raise Unavailable(f"Kafka could not format {records}:\n{said.strip()[-2000:]}")
+        raise Unavailable(f"Kafka could not format {records}:\n{output.strip()[-2000:]}")
     fresh.rename(records)
     configuration.unlink()
 

@@ -140,8 +140,8 @@ class DemoReceiver:
     def _take(self, request: ReceivedRequest) -> ReceiverAnswer:
         path = request.path.strip("/")
         profile = path.partition("/")[0]
-        known = self._secrets.get(path) or self._secrets.get(profile)
-        if known is None and profile not in CHECKS:
+        secret = self._secrets.get(path) or self._secrets.get(profile)
+        if secret is None and profile not in CHECKS:
             return ReceiverAnswer(status=404, body=b'{"received":false,"reason":"the path names no profile"}')
         try:
             fault = self._fault(request)
@@ -149,11 +149,11 @@ class DemoReceiver:
             return ReceiverAnswer(status=400, body=msgspec.json.encode({"received": False, "reason": str(error)}))
         now_ms = self._clock.now_ms()
         reason = None
-        if known is not None:
-            profile = known[0]
-            reason = verify(*known, request.headers, request.body, now_ms / 1000)
+        if secret is not None:
+            profile = secret[0]
+            reason = verify(*secret, request.headers, request.body, now_ms / 1000)
         answer = _answer(fault, reason)
-        self._remember(request, profile, known is not None, reason, answer.status, now_ms)
+        self._remember(request, profile, secret is not None, reason, answer.status, now_ms)
         return answer
 
     def _fault(self, request: ReceivedRequest) -> Fault | None:
