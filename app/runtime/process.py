@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,38 +14,30 @@ from app.adapters.dependencies import Dependencies
 from app.adapters.http.dns import NameResolver
 from app.adapters.http.sender import HttpSender
 from app.adapters.http.web_server import add_probes
-from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
-from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.internals import tolerate
 from app.adapters.kafka.lag_sampler import LagSampler
-from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.egress import check_url
 from app.core.errors import ConfigError
-from app.core.limits import TenantLimits
-from app.core.sealing import newest_secret_problem
 from app.core.topics.declarations import Topics
-from app.core.topics.names import RUNGS, TopicName
-from app.profiles.catalog import PROFILES
-from app.profiles.secrets import secret_problem
-from app.roles.delay.role import DelayRole
-from app.roles.dispatch.lanes import LaneLimits
-from app.roles.dispatch.role.worker import DispatchRole
-from app.roles.registry.role import RegistryRole
-from app.roles.replay.role.selector import ReplaySources
-from app.runtime.build.replay import archive, replay_role
-from app.runtime.build.shared import ListenAddress, directory_feed, egress_policy, ports_of, producer_of
-from app.runtime.build.streams import fanout_role, health_role, sequencer_role
+from app.runtime.build.shared import (
+    ListenAddress,
+    Shared,
+    directory_feed,
+    egress_policy,
+    group_of,
+    ports_of,
+    producer_of,
+)
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.life import Life, RingWatch
 from app.runtime.parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
 from app.runtime.state_gauges import StateGauges
-from app.runtime.supervisor import Role, Supervisor
+from app.runtime.supervisor import Supervisor
 from app.runtime.topics import check
 from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
 from app.settings import Settings
@@ -88,7 +80,6 @@ class Process:
         self._parts = Parts()
         self.meter = PrometheusMeter()
         self._clock = SystemClock()
-        self._dice = SystemDice()
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
         self._log = producer_of(clients, topics, self.meter)
@@ -102,6 +93,7 @@ class Process:
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )
         self._feed = directory_feed(clients, topics, self.meter)
+        self._shared = self._share(keyring)
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
         self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
@@ -109,21 +101,30 @@ class Process:
         self._check_topics = partial(check, clients, topics)
         self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, EXIT_STUCK)
 
+    def _share(self, keyring: AesKeyRing) -> Shared:
+        return Shared(
+            settings=self._settings,
+            topics=self._topics,
+            clients=self._clients,
+            producer=self._log,
+            feed=self._feed,
+            sender=self._sender,
+            keyring=keyring,
+            egress=self._policy,
+            clock=self._clock,
+            randomness=SystemDice(),
+            meter=self.meter,
+            dependencies=self.dependencies,
+            address=self.address,
+            inspector=KafkaClusterInspector(
+                self._clients, self._topics, self._group_topics(), self._clock, self.readiness
+            ),
+            probes=self.probes,
+        )
+
     def _supervise(self, stuck_restarts: int) -> Supervisor:
-        makers: dict[str, Callable[[], Role]] = {
-            "fanout": self._fanout,
-            "dispatch": self._dispatch,
-            "sequencer": self._sequencer,
-            "delay": self._delay,
-            "registry": self._registry,
-            "health": self._health,
-            "notifier": self._notifier,
-            "replay": self._replay,
-            "projection": self._projection,
-            "api": self._api,
-        }
         return Supervisor(
-            {name: makers[name] for name in self._roles},
+            {name: partial(ROLES[name].build, self._shared) for name in self._roles},
             self._clock,
             self.meter,
             stuck_restarts=stuck_restarts,
@@ -234,162 +235,4 @@ class Process:
             await self._clock.sleep(0.05)
 
     def _group(self, role: str) -> str:
-        return f"{self._settings.topic_prefix}hookstream.{role}"
-
-    def _source(self, role: str, topics: list[str], fetch_bytes: int = 1024 * 1024) -> KafkaGroupConsumer:
-        return KafkaGroupConsumer(
-            self._clients,
-            group=self._group(role),
-            client_id=f"hookstream-{role}",
-            topics=topics,
-            session_s=self._settings.session_timeout,
-            instance=self._settings.instance_id,
-            max_partition_fetch_bytes=fetch_bytes,
-        )
-
-    def _fanout(self) -> Role:
-        return fanout_role(
-            self._settings, self._clients, self._topics, self._group("fanout"), self._log, self._feed, self.meter
-        )
-
-    def _dispatch(self) -> Role:
-        return DispatchRole(
-            source=self._source("dispatch", [self._topics.name(TopicName.DELIVERIES)]),
-            producer=self._log,
-            sender=self._sender,
-            feed=self._feed,
-            keyring=self._keyring,
-            topics=self._topics,
-            clock=self._clock,
-            dice=self._dice,
-            meter=self.meter,
-            limits=LaneLimits(
-                in_flight=self._settings.max_in_flight, per_endpoint=self._settings.max_in_flight_per_endpoint
-            ),
-            time_scale=self._settings.time_scale,
-            stop_s=self._settings.stop_seconds,
-            least_wait_ms=round(self._settings.max_wait_hours * 3_600_000),
-        )
-
-    def _api(self) -> Role:
-        from app.runtime.build.api import api_role  # its libraries take time, and most processes do without them
-
-        return api_role(
-            self._settings,
-            self._clients,
-            self._topics,
-            self._log,
-            self._feed,
-            self._sender,
-            self._keyring,
-            self._past(),
-            self.address,
-            self.probes,
-            self.dependencies.of("database_reads"),
-            KafkaClusterInspector(self._clients, self._topics, self._group_topics(), self._clock, self.readiness),
-            self.meter,
-        )
-
-    def _sequencer(self) -> Role:
-        return sequencer_role(
-            self._settings,
-            self._clients,
-            self._topics,
-            self._group("sequencer"),
-            self._log,
-            self._feed,
-            self.meter,
-            self._clock,
-        )
-
-    def _health(self) -> Role:
-        return health_role(self._settings, self._clients, self._topics, self._group, self._log, self._feed, self.meter)
-
-    def _notifier(self) -> Role:
-        source = self._source("notifier", [self._topics.name(TopicName.NOTICES)])
-        from app.runtime.build.notifier import notifier_role
-
-        return notifier_role(
-            self._settings,
-            source,
-            self._topics,
-            self._log,
-            self._feed,
-            self._keyring,
-            self._clock,
-            self.meter,
-            lambda: self._settings.public_url or f"http://{self.address.host}:{self.address.port}",
-            self.dependencies.of("mail_server"),
-        )
-
-    def _delay(self) -> Role:
-        rungs = [self._topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS]
-        return DelayRole(
-            source=self._source("delay", rungs, fetch_bytes=256 * 1024),
-            producer=self._log,
-            topics=self._topics,
-            clock=self._clock,
-            meter=self.meter,
-        )
-
-    def _registry(self) -> Role:
-        def store() -> KafkaRegistryStore:
-            return KafkaRegistryStore(
-                self._clients,
-                group=self._group("registry"),
-                commands=self._topics.name(TopicName.REGISTRY_COMMANDS),
-                registry=self._topics.name(TopicName.REGISTRY),
-                replies=self._topics.name(TopicName.REGISTRY_REPLIES),
-                audit=self._topics.name(TopicName.AUDIT),
-                client_id="hookstream-registry",
-                session_s=self._settings.session_timeout,
-                instance=self._settings.instance_id,
-            )
-
-        return RegistryRole(
-            store=store,
-            clock=self._clock,
-            meter=self.meter,
-            profiles=PROFILES,
-            url_problem=lambda url: check_url(url, self._policy),
-            schema_problem=schema_problem,
-            secret_problem=lambda endpoint, now_ms: (
-                newest_secret_problem(endpoint, self._keyring.open)
-                or secret_problem(endpoint, self._keyring.open, now_ms)
-            ),
-            most=TenantLimits(
-                endpoints=self._settings.max_endpoints_per_tenant,
-                keys=self._settings.max_keys_per_tenant,
-                event_types=self._settings.max_event_types_per_tenant,
-            ),
-        )
-
-    def _replay(self) -> Role:
-        return replay_role(
-            self._settings, self._clients, self._topics, self._group("replay"), self._past(), self._log, self._clock
-        )
-
-    def _projection(self) -> Role:
-        from app.runtime.build.projection import projection_role
-
-        return projection_role(
-            self._settings,
-            self._clients,
-            self._topics,
-            self._group("projection"),
-            self._clock,
-            self.meter,
-            self.dependencies.of("database"),
-        )
-
-    def _past(self) -> ReplaySources:
-        return archive(
-            self._settings,
-            self._clients,
-            self._topics,
-            self._group("fanout"),
-            self._group("sequencer"),
-            self._log,
-            self._feed,
-            self._clock,
-        )
+        return group_of(self._settings, role)

@@ -11,6 +11,7 @@ from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.topics.declarations import Topics
 from app.runtime.build.projection import database_of, extents, projection_role, read_store
+from app.runtime.build.shared import group_of
 from app.settings import Settings
 
 #: seconds between two looks at the progress
@@ -34,7 +35,7 @@ class ReadModelRebuild:
         await store.prepare()
         await store.clear()
         await store.close()
-        group = f"{self._settings.topic_prefix}hookstream.projection"
+        group = group_of(self._settings, "projection")
         role = projection_role(self._settings, self._clients, self._topics, group, SystemClock(), PrometheusMeter())
         running = asyncio.create_task(role.run())
         reads = read_store(self._settings)

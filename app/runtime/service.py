@@ -65,7 +65,7 @@ class Service:
         self._say("starting the roles: " + ", ".join(ROLES))
         address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
-            self._settings, self.clients, self.topics, self._ring, ROLES, address, stuck_restarts=STUCK_RESTARTS
+            self._settings, self.clients, self.topics, self._ring, tuple(ROLES), address, stuck_restarts=STUCK_RESTARTS
         )
         self._process.own_ports |= self._own_ports
         self._own_ports = self._process.own_ports

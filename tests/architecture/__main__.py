@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from tests.architecture import endpoint_fields_doc, health_doc, metrics_doc, record_schemas, settings_doc, test_openapi
+from tests.architecture import (
+    endpoint_fields_doc,
+    health_doc,
+    metrics_doc,
+    record_schemas,
+    rights_doc,
+    roles_doc,
+    settings_doc,
+    test_openapi,
+)
 
-for part in (endpoint_fields_doc, health_doc, metrics_doc, settings_doc):
+for part in (endpoint_fields_doc, health_doc, metrics_doc, rights_doc, roles_doc, settings_doc):
     part.SECTION.write(part.generated())
 record_schemas.main()
 test_openapi.main()

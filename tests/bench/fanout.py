@@ -26,6 +26,7 @@ from tests.bench.sampling import sampled
 from tests.bench.stage import Run, Stage, Task, answer, settings_of
 from tests.bench.stopwatch import Stopwatch, until
 from tests.kafka import clients_at
+from tests.shared import shared_by
 
 MATCHES = 2
 _BODY_BYTES = 1024
@@ -44,9 +45,7 @@ async def role(task: Task) -> Run:
     await feed.start()
     _register(feed.directory, task.endpoints)
     await _fill(log, topics, task.count)
-    worker = fanout_role(
-        settings, clients_at(task.bootstrap), topics, f"{task.prefix}hookstream.fanout", log, feed, meter
-    )
+    worker = fanout_role(shared_by(settings, clients_at(task.bootstrap), log, feed, meter))
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product

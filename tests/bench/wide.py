@@ -30,6 +30,7 @@ from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
 from tests.bench.stage import Stage, Task, answer, settings_of
 from tests.kafka import clients_at
+from tests.shared import shared_by
 
 #: between two looks at the loop
 _LOOK_S = 0.005
@@ -142,9 +143,7 @@ async def role(task: Task) -> Wide:
     raw = topics.name(TopicName.EVENTS_RAW)
     for number in range(task.count):
         await log.append(raw, key=b"wide", value=_event("wide", number), partition=0)
-    worker = fanout_role(
-        settings, clients_at(task.bootstrap), topics, f"{task.prefix}hookstream.fanout", log, feed, meter
-    )
+    worker = fanout_role(shared_by(settings, clients_at(task.bootstrap), log, feed, meter))
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as app/cli/connect/process_context.py does for the product

@@ -7,10 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 
+from msgspec import structs
+
 from app.cli.main import main
 from app.ports.stream import StreamBatch
 from app.roles.fanout.role import FanoutRole
+from app.runtime.build.shared import Shared
 from app.runtime.process import Process
+from app.runtime.roles import ROLES
 from app.runtime.supervisor import Role
 
 
@@ -30,18 +34,18 @@ def blocked_loop() -> None:
 
 def frozen_fanout() -> None:
     """Fan-out takes a batch and never comes back."""
-    make = Process._fanout
+    spec = ROLES["fanout"]
 
     async def never(_batch: StreamBatch) -> None:
         await asyncio.get_running_loop().create_future()
 
-    def frozen(process: Process) -> Role:
-        role = make(process)
+    def frozen(shared: Shared) -> Role:
+        role = spec.build(shared)
         assert isinstance(role, FanoutRole)
         role._handle = never  # type: ignore[method-assign,assignment]
         return role
 
-    Process._fanout = frozen  # type: ignore[method-assign,assignment]
+    ROLES["fanout"] = structs.replace(spec, build=frozen)
 
 
 def failing_fanout() -> None:

@@ -36,6 +36,7 @@ from app.settings import Settings
 from tests.conftest import RealBroker
 from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
+from tests.shared import shared_by
 
 PARTITIONS = 4
 
@@ -56,9 +57,7 @@ class Bench:
     def role(self, folder: str) -> FanoutRole:
         """A fresh worker with a table folder of its own."""
         settings = msgspec.structs.replace(self.settings, data_dir=self.settings.data_dir / folder)
-        return fanout_role(
-            settings, clients_at(self.bootstrap), self.topics, self.group, self.log, self.feed, self.meter
-        )
+        return fanout_role(shared_by(settings, clients_at(self.bootstrap), self.log, self.feed, self.meter))
 
     @asynccontextmanager
     async def worker(self, folder: str, make: Callable[[], Any] | None = None) -> AsyncIterator[Supervisor]:

@@ -46,6 +46,9 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, str]
     #: topics of the same family have equal partition counts; empty: the count is fixed
     family: str = ""
+    #: roles, and others, that write and read it
+    written_by: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
 
 
 class Topics:
@@ -105,6 +108,8 @@ def load(
                     replication=replication_factor,
                     config=_config(declared.config, replication_factor, max_event_bytes),
                     family=declared.partitions if isinstance(declared.partitions, str) else "",
+                    written_by=declared.written_by,
+                    read_by=declared.read_by,
                 )
             )
     wanted = {name for key, name in vars(TopicName).items() if key.isupper() and name != TopicName.DELIVERIES_DELAY}

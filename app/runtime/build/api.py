@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -10,15 +10,12 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
-from app.adapters.clock import SystemClock
 from app.adapters.http.listener import OnClosed
 from app.adapters.http.request_timing import timed
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
-from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.offsets import KafkaOffsets
-from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.record_reader import KafkaRecordReader
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
 from app.adapters.secrets.tokens import RandomTokens
@@ -29,7 +26,6 @@ from app.api.server.rate_limits import CallLimits
 from app.api.server.role import ApiRole
 from app.api.server.server import Server
 from app.core.connection_book import ConnectionLimits
-from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.dashboard.assets import Assets
 from app.dashboard.live import LiveHub
@@ -39,97 +35,69 @@ from app.dashboard.request import PageContext
 from app.dashboard.server.security_headers import FramePolicy
 from app.dashboard.server.site import Site
 from app.data import EVENT_TYPES
-from app.ports.clock import Clock
 from app.ports.cluster import ClusterInspector
-from app.ports.dependencies import Dependency
-from app.ports.http import Sender
-from app.ports.metrics import Meter
-from app.ports.registry import DirectoryFeed
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.replay.role.dry_run import DryRun
-from app.roles.replay.role.selector import ReplaySources
 from app.runtime.build.projection import read_store
-from app.runtime.build.shared import ListenAddress
+from app.runtime.build.replay import replay_sources
+from app.runtime.build.shared import ListenAddress, Shared
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 _CLIENT = "hookstream-api"
 
 
-def api_role(
-    settings: Settings,
-    clients: KafkaClients,
-    topics: Topics,
-    log: KafkaProducer,
-    feed: DirectoryFeed,
-    sender: Sender,
-    keyring: AesKeyRing,
-    past: ReplaySources,
-    address: ListenAddress,
-    probes: Callable[[web.Application], web.Application],
-    database: Dependency,
-    operations: ClusterInspector,
-    meter: Meter,
-) -> ApiRole:
-    """A fresh role."""
+def api_role(shared: Shared) -> ApiRole:
+    """A new API role."""
+    settings, meter = shared.settings, shared.meter
 
     def listen(application: web.Application) -> AbstractAsyncContextManager[int]:
-        application.middlewares.insert(0, timed(meter, SystemClock()))
+        application.middlewares.insert(0, timed(meter, shared.clock))
         return _listening(
-            address,
-            probes(application),
+            shared.address,
+            shared.probes(application),
             _limits(settings),
             lambda reason: meter.count("api_connections_closed_total", reason=reason),
         )
 
     return ApiRole(
-        services=partial(_services, settings, clients, topics, log, feed, sender, keyring, past, database),
+        services=partial(_services, shared),
         listen=listen,
         limits=lambda: CallLimits(settings.api_rate_limit, settings.api_rate_limit_per_tenant),
         version=version("hookstream"),
         operator_token=_operator_token(settings),
-        mount=partial(_mount_dashboard, settings, operations),
+        mount=partial(_mount_dashboard, settings, shared.inspector),
     )
 
 
 @asynccontextmanager
-async def _services(
-    settings: Settings,
-    clients: KafkaClients,
-    topics: Topics,
-    log: KafkaProducer,
-    feed: DirectoryFeed,
-    sender: Sender,
-    keyring: AesKeyRing,
-    past: ReplaySources,
-    database: Dependency,
-) -> AsyncIterator[ApiServices]:
-    clock = SystemClock()
-    commands = _commands(clients, topics, clock)
-    ends = _ends(settings, clients, topics)
-    reads = read_store(settings, database)
-    records = KafkaRecordReader(clients, client_id=_CLIENT)
+async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
+    settings, topics, keyring, past = shared.settings, shared.topics, shared.keyring, replay_sources(shared)
+    commands = _commands(shared)
+    ends = _ends(shared)
+    reads = read_store(settings, shared.dependencies.of("database_reads"))
+    records = KafkaRecordReader(shared.clients, client_id=_CLIENT)
     try:
         await commands.start()
         await ends.start()
         yield ApiServices(
-            feed=feed,
+            feed=shared.feed,
             commands=commands,
-            log=log,
+            log=shared.producer,
             ends=ends,
             past=past.reader,
             counter=DryRun(past),
             reads=reads,
             records=records,
-            sender=sender,
+            sender=shared.sender,
             keyring=keyring,
             minter=RandomTokens(),
-            clock=clock,
+            clock=shared.clock,
             topics=topics,
             builder=RequestBuilder(keyring.open, settings.time_scale),
             catalogue=load_catalogue(EVENT_TYPES),
-            partition_for=log.partition_for,
+            partition_for=shared.producer.partition_for,
             max_event_bytes=settings.max_event_bytes,
             schema_problem=schema_problem,
             tokens=_tokens(settings, keyring),
@@ -144,13 +112,13 @@ async def _services(
         await commands.stop()
 
 
-def _commands(clients: KafkaClients, topics: Topics, clock: Clock) -> CommandClient:
+def _commands(shared: Shared) -> CommandClient:
     return CommandClient(
-        clients,
-        commands=topics.name(TopicName.REGISTRY_COMMANDS),
-        replies=topics.name(TopicName.REGISTRY_REPLIES),
+        shared.clients,
+        commands=shared.name(TopicName.REGISTRY_COMMANDS),
+        replies=shared.name(TopicName.REGISTRY_REPLIES),
         client_id=_CLIENT,
-        clock=clock,
+        clock=shared.clock,
     )
 
 
@@ -165,12 +133,12 @@ def _mount_dashboard(
     site(settings, services, gate, server, operations).add_to(application)
 
 
-def _ends(settings: Settings, clients: KafkaClients, topics: Topics) -> KafkaOffsets:
+def _ends(shared: Shared) -> KafkaOffsets:
     return KafkaOffsets(
-        clients,
+        shared.clients,
         client_id=_CLIENT,
-        events=topics.name(TopicName.EVENTS_RAW),
-        fanout_group=f"{settings.topic_prefix}hookstream.fanout",
+        events=shared.name(TopicName.EVENTS_RAW),
+        fanout_group=shared.group("fanout"),
     )
 
 

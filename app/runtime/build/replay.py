@@ -1,78 +1,59 @@
-"""Build the replay role on Kafka."""
+"""Build the replay role."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from app.adapters.json_schemas import JsonSchemaValidator
-from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader, commands
-from app.adapters.kafka.producer import KafkaProducer
-from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
-from app.ports.clock import Clock
-from app.ports.registry import DirectoryFeed
 from app.roles.replay.role.appender import ReplayContext
 from app.roles.replay.role.coordinator import ReplayRole
 from app.roles.replay.role.selector import ReplaySources
-from app.settings import Settings
+from app.runtime.build.shared import Shared
 
 
-def archive(
-    settings: Settings,
-    clients: KafkaClients,
-    topics: Topics,
-    fanout_group: str,
-    sequencer_group: str,
-    log: KafkaProducer,
-    feed: DirectoryFeed,
-    clock: Clock,
-) -> ReplaySources:
-    """The log as it was, with connections of its own that nobody has made yet."""
-    deliveries = topics.name(TopicName.DELIVERIES)
+def replay_sources(shared: Shared) -> ReplaySources:
+    """Readers of the logs' past, which connect when they are first used."""
+    deliveries = shared.name(TopicName.DELIVERIES)
+    fanout_group = shared.group("fanout")
     return ReplaySources(
         reader=KafkaHistoryReader(
-            clients,
+            shared.clients,
             fanout_group=fanout_group,
-            events=topics.name(TopicName.EVENTS_RAW),
-            sequencer_group=sequencer_group,
-            ordered=topics.name(TopicName.DELIVERIES_ORDERED),
+            events=shared.name(TopicName.EVENTS_RAW),
+            sequencer_group=shared.group("sequencer"),
+            ordered=shared.name(TopicName.DELIVERIES_ORDERED),
         ),
-        feed=feed,
-        clock=clock,
-        topics=topics,
-        partition_of=lambda endpoint: log.partition_for(deliveries, endpoint.encode()),
+        feed=shared.feed,
+        clock=shared.clock,
+        topics=shared.topics,
+        partition_of=lambda endpoint: shared.producer.partition_for(deliveries, endpoint.encode()),
         changelog=f"{fanout_group}-idempotency-changelog",
-        max_event_bytes=settings.max_event_bytes,
+        max_event_bytes=shared.settings.max_event_bytes,
         violation=JsonSchemaValidator().violation,
     )
 
 
-def replay_role(
-    settings: Settings,
-    clients: KafkaClients,
-    topics: Topics,
-    group: str,
-    past: ReplaySources,
-    log: KafkaProducer,
-    clock: Clock,
-) -> ReplayRole:
-    """A fresh role. The one partition of registry.commands names the worker; nothing is read of it."""
-    calls = partial(
-        commands,
-        clients,
-        commands=topics.name(TopicName.REGISTRY_COMMANDS),
-        replies=topics.name(TopicName.REGISTRY_REPLIES),
-        clock=clock,
-    )
+def replay_role(shared: Shared) -> ReplayRole:
+    """A new replay role. The one partition of registry.commands elects the worker; nothing is read from it."""
+    settings = shared.settings
     source = KafkaGroupConsumer(
-        clients,
-        group=group,
+        shared.clients,
+        group=shared.group("replay"),
         client_id="hookstream-replay",
-        topics=[topics.name(TopicName.REGISTRY_COMMANDS)],
+        topics=[shared.name(TopicName.REGISTRY_COMMANDS)],
         session_s=settings.session_timeout,
         instance=settings.instance_id,
         hold=True,
     )
-    return ReplayRole(source, ReplayContext(sources=past, producer=log, commands=calls))
+    send_commands = partial(
+        commands,
+        shared.clients,
+        commands=shared.name(TopicName.REGISTRY_COMMANDS),
+        replies=shared.name(TopicName.REGISTRY_REPLIES),
+        clock=shared.clock,
+    )
+    context = ReplayContext(sources=replay_sources(shared), producer=shared.producer, commands=send_commands)
+    return ReplayRole(source, context)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
+from aiohttp import web
+from msgspec import Struct
+
+from app.adapters.dependencies import Dependencies
+from app.adapters.http.sender import HttpSender
 from app.adapters.kafka.clients import KafkaClients
+from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
+from app.adapters.secrets.keyring import AesKeyRing
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
+from app.ports.clock import Clock, Randomness
+from app.ports.cluster import ClusterInspector
 from app.ports.metrics import Meter
 from app.profiles.catalog import PROFILES
 from app.runtime.reduction import reduced_for
@@ -29,6 +39,55 @@ class ListenAddress:
         self.port = port
         #: the port was not asked for: if it is taken, any free one will do
         self.elsewhere = elsewhere
+
+
+class Shared(Struct, frozen=True, kw_only=True):
+    """What the roles of one process share. Each role takes from it what it needs."""
+
+    settings: Settings
+    topics: Topics
+    clients: KafkaClients
+    producer: KafkaProducer
+    feed: KafkaDirectoryFeed
+    sender: HttpSender
+    keyring: AesKeyRing
+    egress: EgressPolicy
+    clock: Clock
+    randomness: Randomness
+    meter: Meter
+    #: the states of the systems that the process depends on
+    dependencies: Dependencies
+    #: where the role `api` listens
+    address: ListenAddress
+    #: the state of Kafka, for the operator's page
+    inspector: ClusterInspector
+    #: adds /healthz, /readyz and /metrics to an application
+    probes: Callable[[web.Application], web.Application]
+
+    def group(self, role: str) -> str:
+        """The name of a role's consumer group."""
+        return group_of(self.settings, role)
+
+    def name(self, logical: str) -> str:
+        """The name of a topic."""
+        return self.topics.name(logical)
+
+    def source(self, role: str, topics: Sequence[str], *, fetch_bytes: int = 1024 * 1024) -> KafkaGroupConsumer:
+        """A consumer in the role's group over these logical topics."""
+        return KafkaGroupConsumer(
+            self.clients,
+            group=self.group(role),
+            client_id=f"hookstream-{role}",
+            topics=[self.topics.name(topic) for topic in topics],
+            session_s=self.settings.session_timeout,
+            instance=self.settings.instance_id,
+            max_partition_fetch_bytes=fetch_bytes,
+        )
+
+
+def group_of(settings: Settings, role: str) -> str:
+    """The name of a role's consumer group."""
+    return f"{settings.topic_prefix}hookstream.{role}"
 
 
 def ports_of(settings: Settings, clients: KafkaClients) -> set[int]:

@@ -1,0 +1,107 @@
+"""The rights on Kafka that each role needs, derived from the declarations of roles and topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from app.core.topics.declarations import Topics
+from app.runtime.roles import ROLES
+
+Resource = Literal["topic", "group", "transactional_id", "cluster"]
+#: as Kafka names them in `kafka-acls.sh --operation`
+Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "AlterConfigs"]
+
+#: `read_by` and `written_by` of topics/*.yaml name the command line so
+COMMAND_LINE = "cli"
+#: `read_by` of a topic that every process reads
+EVERY_ROLE = "every role"
+CLUSTER = "kafka-cluster"
+
+
+class Right(Struct, frozen=True, order=True):
+    """Permission for operations on one resource, whose name is matched literally."""
+
+    resource: Resource
+    name: str
+    operations: tuple[Operation, ...]
+
+
+class RoleRights(Struct, frozen=True, kw_only=True):
+    """What one role, or the command line, does with Kafka; names are physical."""
+
+    #: the consumer group that it joins
+    group: str | None
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    #: topics of which it only reads the settings, the partitions and the ends
+    describes: tuple[str, ...]
+    #: groups whose committed offsets it reads
+    describes_groups: tuple[str, ...]
+    transactional_id: str | None
+    #: whether it creates topics and changes their settings
+    manages_topics: bool
+
+    def rights(self) -> list[Right]:
+        """The rights, sorted."""
+        return sorted([*self._topic_rights(), *self._other_rights()])
+
+    def _topic_rights(self) -> Iterable[Right]:
+        managed: tuple[Operation, ...] = ("Create", "AlterConfigs") if self.manages_topics else ()
+        for name in {*self.reads, *self.writes, *self.describes}:
+            reading: tuple[Operation, ...] = ("Read",) if name in self.reads else ()
+            writing: tuple[Operation, ...] = ("Write",) if name in self.writes else ()
+            yield Right("topic", name, (*reading, *writing, "Describe", "DescribeConfigs", *managed))
+
+    def _other_rights(self) -> Iterable[Right]:
+        if self.group is not None:
+            yield Right("group", self.group, ("Read", "Describe"))
+        for name in self.describes_groups:
+            if name != self.group:
+                yield Right("group", name, ("Describe",))
+        if self.transactional_id is not None:
+            yield Right("transactional_id", self.transactional_id, ("Write", "Describe"))
+        if self.manages_topics:
+            yield Right("cluster", CLUSTER, ("Describe",))
+
+
+def rights_of(topics: Topics, prefix: str) -> dict[str, RoleRights]:
+    """Role → its rights, in the order of `ROLES`; `COMMAND_LINE` is the last one. `prefix` is that of all names."""
+    return {
+        name: RoleRights(
+            group=_group(prefix, name) if spec.reads or spec.elects else None,
+            reads=_names(topics, name, "read_by") + tuple(topics.name(each) for each in spec.elects),
+            writes=_names(topics, name, "written_by"),
+            describes=tuple(topics.all_names()),
+            describes_groups=tuple(_group(prefix, each) for each in spec.inspects),
+            transactional_id=_group(prefix, name) if spec.transactional else None,
+            manages_topics=False,
+        )
+        for name, spec in ROLES.items()
+    } | {COMMAND_LINE: _command_line(topics)}
+
+
+def _command_line(topics: Topics) -> RoleRights:
+    return RoleRights(
+        group=None,
+        reads=_names(topics, COMMAND_LINE, "read_by"),
+        writes=_names(topics, COMMAND_LINE, "written_by"),
+        describes=tuple(topics.all_names()),
+        describes_groups=(),
+        transactional_id=None,
+        manages_topics=True,
+    )
+
+
+def _group(prefix: str, role: str) -> str:
+    return f"{prefix}hookstream.{role}"
+
+
+def _names(topics: Topics, role: str, side: Literal["read_by", "written_by"]) -> tuple[str, ...]:
+    return tuple(
+        spec.name
+        for spec in topics.specs
+        if role in getattr(spec, side) or (side == "read_by" and EVERY_ROLE in spec.read_by)
+    )

@@ -1,0 +1,55 @@
+"""The rights of each role follow from the declarations, and the declarations agree with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.core.topics.names import TopicName
+from app.runtime.rights import COMMAND_LINE, EVERY_ROLE, Right, rights_of
+from app.runtime.roles import ROLES
+from app.runtime.topics import topics_of
+from app.settings import Settings
+
+APP = Path(__file__).parents[2] / "app"
+#: who else may be named in `read_by` and `written_by`
+OTHERS = {COMMAND_LINE, EVERY_ROLE, "upstream", "operators", "anyone"}
+TOPICS = topics_of(Settings())
+RIGHTS = rights_of(TOPICS, "")
+
+
+def test_declarations_name_roles() -> None:
+    named = {name for spec in TOPICS.specs for name in (*spec.read_by, *spec.written_by)}
+    assert named <= set(ROLES) | OTHERS
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_read_what_its_group_consumes(role: str) -> None:
+    assert set(ROLES[role].reads) <= set(RIGHTS[role].reads)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_rights_on_the_topics_that_its_code_names(role: str) -> None:
+    folders = [APP / "api", APP / "dashboard"] if role == "api" else [APP / "roles" / role]
+    text = "".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
+    names = {str(getattr(TopicName, each)) for each in re.findall(r"TopicName\.([A-Z_]+)", text)}
+    ends_only = {TopicName.DELIVERIES_DEAD} if role == "health" else set()
+    allowed = {*RIGHTS[role].reads, *RIGHTS[role].writes}
+    assert {name for name in names - ends_only if not any(each.startswith(name) for each in allowed)} == set()
+
+
+def test_the_registry_writes_in_transactions_and_replay_joins_only_to_elect() -> None:
+    rights = rights_of(topics_of(Settings(topic_prefix="acme.")), "acme.")
+    assert Right("transactional_id", "acme.hookstream.registry", ("Write", "Describe")) in rights["registry"].rights()
+    assert Right("group", "acme.hookstream.replay", ("Read", "Describe")) in rights["replay"].rights()
+    assert (
+        Right("topic", "acme.registry", ("Read", "Write", "Describe", "DescribeConfigs")) in rights["registry"].rights()
+    )
+    assert [each for each in rights["api"].rights() if each.resource == "group" and "Read" in each.operations] == []
+
+
+def test_only_the_command_line_manages_topics() -> None:
+    managing = {role for role, rights in RIGHTS.items() if any("Create" in each.operations for each in rights.rights())}
+    assert managing == {COMMAND_LINE}
