@@ -91,7 +91,7 @@ class Circuit(Generic[T]):
         self.probe_at_ms = now_ms
 
     def admits(self, item: T, now_ms: float, *, urgent: bool) -> bool:
-        """Whether a delivery may be sent although the circuit is not closed: as the probe, or because somebody asks."""
+        """Whether a delivery may be sent although the circuit is not closed: as the probe, or as a manual retry."""
         if self.state == "open" and now_ms >= self.probe_at_ms:
             self.state, self._probe = "half_open", item
         elif not (urgent and len(self.passes) < MAX_PASSES):

@@ -1,4 +1,4 @@
-"""The lane of one endpoint: what waits, what is in flight, the pace that it shows, and when it could take one more."""
+"""The lane of one endpoint: waiting deliveries, requests in flight, its pace, and when it could take one more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 _SMOOTHED = 32
 #: no exchange counts as shorter
 _SHORTEST_MS = 0.1
-#: the pace assumed of an endpoint that nothing is known of
+#: the pace assumed of a new endpoint
 _FIRST_GUESS_MS = 20.0
 #: an endpoint that is silent for that long says something about itself; less may be our own hiccup
 _HANGS_MS = 1000
@@ -24,7 +24,7 @@ MIN_DEFER_MS = 1000
 _MIN_REACH_MS = 5000
 #: … and at most
 _MAX_REACH_MS = 8 * 3_600_000
-#: what was put off is back by its time and that
+#: a deferred delivery is back this long after its due time, at the latest
 _BACK_BY_MS = 5000
 #: steps of this share, modulo 1, spread any number of points evenly
 _GOLDEN = 0.618034
@@ -57,14 +57,14 @@ class Lane(Generic[T]):
     def __init__(self, endpoint_id: str, cap: int, epoch: int) -> None:
         self.id = endpoint_id
         self.queue: deque[T] = deque()
-        #: start times of what is in flight, oldest first
+        #: start times of requests in flight, oldest first
         self.flying: dict[T, float] = {}
         self.cap = cap
         self.limit = cap
         self.epoch = epoch
         #: None: no request was silent yet
         self.circuit: Circuit[T] | None = None
-        #: when the endpoint said anything last
+        #: when the endpoint answered last
         self.answered_ms = 0.0
         #: smoothed: an exchange's duration by the places that there were for it
         self.departure_ms = _FIRST_GUESS_MS / cap
@@ -73,7 +73,7 @@ class Lane(Generic[T]):
         #: not before that time (rate limit), and when the last request began that counts for it
         self.allowed_ms = 0.0
         self.departed_ms = -inf
-        #: rate limit: the slot of what was refused last
+        #: rate limit: the slot of the last refused delivery
         self.virtual_ms = 0.0
         #: no rate limit: how many were refused and have not become due since, at the time `behind_ms`
         self.behind = 0.0
@@ -89,7 +89,7 @@ class Lane(Generic[T]):
         self.timed_ms: float | None = None
 
     def silence_ms(self, now_ms: float) -> float:
-        """For how long requests have been waiting for a word of the endpoint."""
+        """How long requests in flight have been waiting for any answer of the endpoint."""
         return now_ms - max(self.answered_ms, next(iter(self.flying.values()))) if self.flying else 0.0
 
     def service_ms(self, now_ms: float) -> float:
@@ -103,7 +103,7 @@ class Lane(Generic[T]):
         return bool(self.queue) or max(self.far_ms, self.virtual_ms) > now_ms
 
     def is_shut(self) -> bool:
-        """Whether its circuit is open, and what waits first is none of those that pass it."""
+        """Whether its circuit is open, and the first waiting delivery may not pass it."""
         circuit = self.circuit
         return circuit is not None and circuit.state != "closed" and self.queue[0] not in circuit.passes
 
@@ -120,7 +120,7 @@ class Lane(Generic[T]):
 
     def guess_ms(self, now_ms: float, service_ms: float) -> float:
         """When the endpoint could take one more if its pace stays as it is, spread over as long as that is believed."""
-        if now_ms > self.far_ms + _BACK_BY_MS:  # what was put off has come back, and was taken
+        if now_ms > self.far_ms + _BACK_BY_MS:  # the deferred deliveries have returned and were taken
             self.trouble_ms = now_ms
         reach_ms = 2 * max(now_ms - self.trouble_ms, self.silence_ms(now_ms))
         reach_ms = min(_MAX_REACH_MS, max(_MIN_REACH_MS, reach_ms))
@@ -133,7 +133,7 @@ class Lane(Generic[T]):
         return until_ms
 
     def renew(self, epoch: int) -> None:
-        """The endpoint was enabled, or has another URL: what is known of the old one says nothing."""
+        """The endpoint was enabled, or has another URL: the observed pace no longer applies."""
         self.epoch = epoch
         self.limit, self.departure_ms = self.cap, _FIRST_GUESS_MS / self.cap
         self.behind = self.far_ms = 0.0

@@ -77,11 +77,11 @@ class Lanes(Generic[T]):
         self._timed: list[tuple[float, str]] = []
         #: endpoints whose circuit is not closed
         self._open: set[str] = set()
-        #: what circuits have become; for the caller to read and to clear
+        #: changes of circuits; the caller reads and clears them
         self.changes: list[Change] = []
-        #: requests that may be under way now; between `_NARROW` and the limit
+        #: requests that may be in flight now; between `_NARROW` and the limit
         self.breadth = min(_NARROW, limits.in_flight)
-        #: requests under way
+        #: requests in flight
         self.in_flight = 0
         #: deliveries waiting in all lanes
         self.waiting = 0
@@ -106,9 +106,9 @@ class Lanes(Generic[T]):
     ) -> LaneFull | None:
         """Queue `item` (None), or refuse it (`Full`).
 
-        `cap` and `rate` are the endpoint's own limits, `epoch` its epoch. `open_since_ms`: somebody else has opened its
-        circuit then; this worker may know better. `again`: it was refused before, and its time has come. `urgent`:
-        somebody asks for it, so an open circuit lets it pass.
+        `cap` and `rate` are the endpoint's own limits, `epoch` its epoch. `open_since_ms`: another worker has opened
+        its circuit then; this one may have newer information. `again`: it was refused before, and its time has come.
+        `urgent`: it is retried manually, so an open circuit lets it pass.
         """
         lane = self._lane(endpoint_id, cap or self._limits.per_endpoint, rate, epoch)
         if open_since_ms is not None and lane.circuit is None:
@@ -253,7 +253,7 @@ class Lanes(Generic[T]):
         return shed
 
     def _shut_out(self, lane: Lane[T], circuit: Circuit[T], now_ms: float) -> list[tuple[T, LaneFull]]:
-        """What waited in a lane when its circuit opened."""
+        """The deliveries that waited in a lane when its circuit opened."""
         out = [item for item in lane.queue if item not in circuit.passes]
         if out:
             lane.queue = deque(item for item in lane.queue if item in circuit.passes)

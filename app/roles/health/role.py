@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 import structlog
@@ -162,6 +162,8 @@ class HealthRole(StreamRole):
             change = "cleared" if action.failing_since_ms is None else "failing"
             self._meter.count("endpoint_health_changes_total", change=change)
             return MarkFailing(endpoint_id, epoch, action.failing_since_ms, action.disable_at_ms)
+        if not isinstance(action, DisableEndpoint):
+            assert_never(action)
         if offsets is None:
             raise Defect("an endpoint is to be disabled, and the offsets for its recovery were not queried")
         self._meter.count("endpoint_health_changes_total", change="disabled")
