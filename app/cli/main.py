@@ -16,7 +16,7 @@ import typer
 from app.cli.connect import process_context
 
 #: command → its module, which has a function of the same name
-_COMMANDS = ("up", "run", "stats", "receiver")
+_COMMANDS = ("up", "status", "run", "stats", "receiver")
 #: commands that run until a signal stops them
 _SERVICES = ("up", "run")
 #: group → its modules, each with an `app`; the first one is the group, the others add to it

@@ -11,7 +11,9 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka.scan import newest
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
+from app.core.errors import Defect
 from app.core.model.timestamps import iso, moment
+from app.core.readmodel.event_index import RawEventFormat, index_row
 from app.core.records import duplicate
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
@@ -27,7 +29,7 @@ LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum numb
 
 @app.command("rejected")
 def rejected(
-    tenant: Annotated[str | None, typer.Option(help="Only records with this `tenant` header.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only records whose header or body names this tenant.")] = None,
     since: DroppedSinceOption = "1d",
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,
@@ -36,13 +38,14 @@ def rejected(
 
     def shown(record: Record) -> dict[str, Any] | None:
         named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
-        if tenant is not None and named.get("tenant") != tenant:
+        owner = tenant_of(record)
+        if tenant is not None and owner != tenant:
             return None
         timestamp = named.get("rejected-timestamp", "")
         return {
             "reason": named.get("rejected-reason"),
             "detail": named.get("rejected-detail"),
-            "tenant": named.get("tenant"),
+            "tenant": owner,
             "topic": named.get("rejected-topic"),
             "partition": _number(named.get("rejected-partition")),
             "offset": _number(named.get("rejected-offset")),
@@ -107,6 +110,14 @@ def since_of(text: str, now_ms: int) -> int:
         return moment(text, now_ms)
     except ValueError as error:
         raise typer.BadParameter(f"--since {error}") from error
+
+
+def tenant_of(record: Record) -> str | None:
+    """The tenant of a rejected record: of its header, else of its body. None if neither is readable."""
+    try:
+        return index_row(TopicName.EVENTS_REJECTED, record, RawEventFormat()).tenant or None
+    except (Defect, ValueError):
+        return None
 
 
 def _number(text: str | None) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import typer
 
-from app.cli.commands.events_dropped import since_of
+from app.cli.commands.events_dropped import since_of, tenant_of
+from tests.fakes.log import MemoryRecord
 
 NOW = 1_800_000_000_000
 
@@ -36,3 +37,30 @@ def test_a_span_or_a_time(text: str, since_ms: int) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         since_of(text, NOW)
+
+
+REJECTED = [
+    ("rejected-reason", b"schema"),
+    ("rejected-detail", b"/data: is no object"),
+    ("rejected-topic", b"events.raw"),
+    ("rejected-partition", b"0"),
+    ("rejected-offset", b"7"),
+    ("rejected-timestamp", b"1800000000000"),
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "value", "tenant"),
+    [
+        ([("tenant", b"acme")], b"no event", "acme"),
+        ([], b'{"type": "a.b", "tenant": "acme", "data": 1}', "acme"),
+        ([("tenant", b"header")], b'{"type": "a.b", "tenant": "body", "data": 1}', "header"),
+        ([], b'{"type": "a.b", "tenant": 5, "data": 1}', None),
+        ([("tenant", b"\xff")], b"{}", None),
+    ],
+)
+def test_the_tenant_of_a_rejected_record_is_in_its_header_or_body(
+    headers: list[tuple[str, bytes]], value: bytes, tenant: str | None
+) -> None:
+    record = MemoryRecord("events.rejected", 0, 3, 1_800_000_000_000, None, value, [*headers, *REJECTED])
+    assert tenant_of(record) == tenant
