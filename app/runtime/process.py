@@ -33,10 +33,10 @@ from app.runtime.build.shared import (
     producer_of,
 )
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
-from app.runtime.life import Life, RingWatch
-from app.runtime.parts import Parts, Tasks
+from app.runtime.open_parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
 from app.runtime.state_gauges import StateGauges
+from app.runtime.state_log import KeyRingLog, ReadinessLog
 from app.runtime.supervisor import Supervisor
 from app.runtime.topics import check
 from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
@@ -96,8 +96,8 @@ class Process:
         self._shared = self._share(keyring)
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
-        self._ring_watch = RingWatch(lambda: self._feed.directory.sealed.problem(self._keyring.open))
-        self._life = Life(self._clock, self.readiness)
+        self._ring_watch = KeyRingLog(lambda: self._feed.directory.sealed.problem(self._keyring.open))
+        self._life = ReadinessLog(self._clock, self.readiness)
         self._check_topics = partial(check, clients, topics)
         self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, EXIT_STUCK)
 

@@ -17,7 +17,7 @@ from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
 from app.runtime.build.shared import ListenAddress
-from app.runtime.parts import Parts, Tasks
+from app.runtime.open_parts import Parts, Tasks
 from app.runtime.process import Process
 from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
@@ -58,12 +58,13 @@ class Service:
 
     async def start(self) -> None:
         """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
+        address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
+        await address.require_free()
         if not self.bootstrap:
             await self._start_broker()
         self.clients = KafkaClients(KafkaConnection(bootstrap=self.bootstrap))
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
-        address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         self._process = Process(
             self._settings, self.clients, self.topics, self._ring, tuple(ROLES), address, stuck_restarts=STUCK_RESTARTS
         )

@@ -32,7 +32,7 @@ from app.profiles.catalog import PROFILES
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.verdict import RetryAt
 from app.roles.registry.role import RegistryRole
-from app.runtime.reduction import reduced_for
+from app.runtime.record_reduction import reduced_for
 from tests.conftest import BROKER_USER
 from tests.kafka import clients_at
 from tests.patience import PATIENCE_S

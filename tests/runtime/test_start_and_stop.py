@@ -15,7 +15,7 @@ from app.cli.commands.run import start_patiently
 from app.core.errors import ConfigError, Unavailable
 from app.core.offsets.progress import RoleReport
 from app.runtime.build.shared import ListenAddress
-from app.runtime.parts import Parts
+from app.runtime.open_parts import Parts
 from app.runtime.process import Process
 from app.runtime.supervisor import Supervisor
 from app.runtime.topics import topics_of

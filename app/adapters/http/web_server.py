@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
+import os
 import resource
 from collections.abc import Callable, Mapping
 
@@ -94,10 +96,7 @@ class WebServer:
         except OSError as error:
             if not (self._elsewhere and error.errno == errno.EADDRINUSE):
                 await self._runner.cleanup()
-                raise Unavailable(
-                    f"port {self._port} of {self._host} cannot be listened on ({error.strerror}): choose another with "
-                    f"{self._setting} (0 = any free one)"
-                ) from error
+                raise _taken(self._host, self._port, self._setting, error) from error
         port = await self._listen(0)
         log.warning("web.other_port", wanted=self._port, port=port, setting=self._setting)
         return port
@@ -113,6 +112,24 @@ class WebServer:
         await self._listener.stop()
         await self._runner.cleanup()
         self._listener.abort()
+
+
+async def require_free_port(host: str, port: int, setting: str) -> None:
+    """Raise `Unavailable`, with the remedy, when no server can listen on the port; `setting` is what names it."""
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
+    except OSError as error:
+        raise _taken(host, port, setting, error) from error
+    server.close()
+    await server.wait_closed()
+
+
+def _taken(host: str, port: int, setting: str, error: OSError) -> Unavailable:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return Unavailable(
+        f"Cannot listen on port {port} of {host}: {reason}. Stop the process that uses the port, or choose another one "
+        f"with {setting} (0 = any free port)."
+    )
 
 
 def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:

@@ -27,8 +27,12 @@ class KafkaAdmin:
         self._client = clients.admin("hookstream-admin")
 
     async def __aenter__(self) -> KafkaAdmin:
-        with self._clients.reachable():
-            await self._client.start()
+        try:
+            async with self._clients.connecting():
+                await self._client.start()
+        except BaseException:
+            await self._client.close()
+            raise
         return self
 
     async def __aexit__(

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -36,9 +36,13 @@ ISOLATION_LEVEL = "read_committed"
 class KafkaClients:
     """Constructs clients for one Kafka cluster; none of them is started."""
 
-    def __init__(self, connection: KafkaConnection) -> None:
-        """Raises `ConfigError` when the certificate files cannot be used."""
+    def __init__(self, connection: KafkaConnection, *, connect_s: float | None = None) -> None:
+        """`connect_s`: seconds after which `connecting` gives up; None: aiokafka's own timeouts, up to 40 s each.
+
+        Raises `ConfigError` when the certificate files cannot be used.
+        """
         self.connection = connection
+        self._connect_s = connect_s
         self._tls = _tls_context(connection) if connection.encrypted else None
 
     def consumer(self, client_id: str, *, group: str | None = None, **fetch: Any) -> AioConsumer:
@@ -96,10 +100,24 @@ class KafkaClients:
         try:
             yield
         except KafkaError as error:
-            raise Unavailable(
-                f"Kafka at {self.connection.bootstrap} does not answer ({type(error).__name__}: {error}).\n"
-                "Start it, or set HOOKSTREAM_BOOTSTRAP_SERVERS to another one; `hookstream up` starts its own."
-            ) from error
+            raise self._unavailable(f"{type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def connecting(self) -> AsyncIterator[None]:
+        """As `reachable`; also raises `Unavailable` when the body takes longer than `connect_s`."""
+        try:
+            with self.reachable():
+                async with asyncio.timeout(self._connect_s):
+                    yield
+        except TimeoutError as error:
+            limit = f" within {self._connect_s:g} s" if self._connect_s is not None else ""
+            raise self._unavailable(f"no answer{limit}; is it Kafka that listens there?") from error
+
+    def _unavailable(self, reason: str) -> Unavailable:
+        return Unavailable(
+            f"Kafka at {self.connection.bootstrap} does not answer ({reason}).\n"
+            "Start it, or set HOOKSTREAM_BOOTSTRAP_SERVERS to another one; `hookstream up` starts its own."
+        )
 
     def _connection_options(self) -> dict[str, Any]:
         connection = self.connection

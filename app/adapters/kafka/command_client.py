@@ -39,7 +39,7 @@ class CommandClient:
     async def start(self) -> None:
         """Connect; replies to anything sent after this returns are seen."""
         await self._log.start([self._commands, self._place.topic])
-        with self._clients.reachable():
+        async with self._clients.connecting():
             await self._consumer.start()
             self._consumer.assign([self._place])
             await self._consumer.seek_to_end(self._place)

@@ -52,7 +52,7 @@ class CompactedTopicReader:
     async def start(self) -> None:
         """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
         self._consumer, self._asker = self._client(), self._client()
-        with self._clients.reachable():
+        async with self._clients.connecting():
             await self._consumer.start()
             await self._asker.start()
         self._consumer.assign([self._place])

@@ -155,7 +155,7 @@ class KafkaHistoryReader:
             if self._asker is None:
                 asker = self._consumer()
                 try:
-                    with self._clients.reachable():
+                    async with self._clients.connecting():
                         await asker.start()
                 except BaseException:
                     await _bounded(asker.stop())

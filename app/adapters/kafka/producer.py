@@ -134,7 +134,7 @@ class KafkaProducer:
 
     async def start(self, topics: list[str]) -> None:
         """Connect and learn the partition counts of `topics`; `ConfigError` names those that do not exist."""
-        with self._clients.reachable():
+        async with self._clients.connecting():
             self._producer = await self._connect()
             known = await self._producer.client.fetch_all_metadata()
         missing = []

@@ -19,8 +19,9 @@ async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[byte
     reader = clients.consumer("hookstream-cli")
     found: dict[bytes, bytes] = {}
     with clients.reachable():
-        await reader.start()
         try:
+            async with clients.connecting():
+                await reader.start()
             reader.assign([place])
             await reader.seek_to_beginning(place)
             end = (await reader.end_offsets([place]))[place]
@@ -49,8 +50,9 @@ async def newest(
     # (timestamp, partition, offset) differs for all records, so that the rest is never compared
     kept: list[tuple[tuple[int, int, int], T]] = []
     with clients.reachable():
-        await reader.start()
         try:
+            async with clients.connecting():
+                await reader.start()
             left = await _begin(reader, topic, since_ms)
             while left:
                 for place, records in (await reader.getmany(*left, timeout_ms=500)).items():

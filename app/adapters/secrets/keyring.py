@@ -92,8 +92,8 @@ class AesSealer:
 
 
 def generate_ring() -> str:
-    """The text of a ring with one new key."""
-    return f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    """The text of a ring with one new key; its id is random, so that rings can be joined."""
+    return f"k{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def ring_in(folder: Path, *, create: bool) -> str | None:

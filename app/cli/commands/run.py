@@ -45,7 +45,7 @@ def _prepare(roles: list[str]) -> NoReturn:
     make_private(settings.data_dir)
     logs.configure(style=settings.log_format, level=settings.log_level)
     chosen = list(ROLES) if "all" in roles else roles
-    clients, ring = process_context.clients(), process_context.keyring(settings)
+    clients, ring = process_context.clients(connect_s=None), process_context.keyring(settings)
     process_context.serve(_run(settings, clients, ring, chosen), log_format=settings.log_format)
 
 

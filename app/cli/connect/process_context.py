@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+#: a command ends within 10 s when Kafka is silent; closing what was opened takes up to 3 s
+_CONNECT_S = 6.0
+
 #: exit codes, documented in `hookstream --help`
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
 #: Ctrl-C
@@ -79,11 +82,14 @@ def running(data_dir: Path) -> RunningService | None:
     return found
 
 
-def clients() -> KafkaClients:
-    """Clients of the Kafka that the settings name, else of a running `up`'s broker. Raises `Unavailable`."""
+def clients(*, connect_s: float | None = _CONNECT_S) -> KafkaClients:
+    """Clients of the Kafka that the settings name, else of a running `up`'s broker. Raises `Unavailable`.
+
+    `connect_s`: seconds in which a connection must be established; None: no limit, for services that wait for Kafka.
+    """
     from app.adapters.kafka.clients import KafkaClients  # its library takes time, and most commands use the API
 
-    return KafkaClients(KafkaConnection(bootstrap=_bootstrap()))
+    return KafkaClients(KafkaConnection(bootstrap=_bootstrap()), connect_s=connect_s)
 
 
 def _bootstrap() -> str:

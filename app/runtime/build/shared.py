@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from app.adapters.dependencies import Dependencies
 from app.adapters.http.sender import HttpSender
+from app.adapters.http.web_server import require_free_port
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
@@ -24,7 +25,7 @@ from app.ports.clock import Clock, Randomness
 from app.ports.cluster import ClusterInspector
 from app.ports.metrics import Meter
 from app.profiles.catalog import PROFILES
-from app.runtime.reduction import reduced_for
+from app.runtime.record_reduction import reduced_for
 from app.settings import Settings
 
 #: attempt records may gather for that long: nobody waits for them but the commit
@@ -39,6 +40,11 @@ class ListenAddress:
         self.port = port
         #: the port was not asked for: if it is taken, any free one will do
         self.elsewhere = elsewhere
+
+    async def require_free(self) -> None:
+        """Raise `Unavailable`, with the remedy, when the port was asked for and another process uses it."""
+        if not self.elsewhere and self.port:
+            await require_free_port(self.host, self.port, "HOOKSTREAM_API_PORT")
 
 
 class Shared(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from app.core.records.attempt import Attempt
 from app.core.topics.names import RUNGS, TopicName
 from app.roles.dispatch.attempts import sent
 from app.roles.dispatch.verdict import RetryAt
-from app.runtime.reduction import reduced
+from app.runtime.record_reduction import reduced
 from tests.architecture.largest_records import (
     DELIVERIES,
     ENDPOINT,

@@ -11,7 +11,7 @@ from app.ports.clock import Clock
 log = structlog.get_logger(__name__)
 
 
-class Life:
+class ReadinessLog:
     """Looks at the readiness of a process and logs each change once."""
 
     def __init__(self, clock: Clock, readiness: Callable[[], Mapping[str, str | None]]) -> None:
@@ -37,7 +37,7 @@ class Life:
         self._was_ready = not reasons
 
 
-class RingWatch:
+class KeyRingLog:
     """Compares the key ring of the process with the secrets of the registry, and says when they do not fit."""
 
     def __init__(self, problem: Callable[[], str | None]) -> None:
