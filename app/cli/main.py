@@ -50,12 +50,12 @@ def program(words: Sequence[str]) -> typer.Typer:
     )
     made.callback()(before)
     named = _named(words)
-    known = named in _COMMANDS or named in _GROUPS
+    names_a_command = named in _COMMANDS or named in _GROUPS
     for name in _COMMANDS:
-        if name == named or not known:
+        if name == named or not names_a_command:
             made.command(name)(getattr(_module(name), name))
     for name, (first, *more) in _GROUPS.items():
-        if name == named or not known:
+        if name == named or not names_a_command:
             group = _module(first).app
             for module in more:
                 group.add_typer(_module(module).app)

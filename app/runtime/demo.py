@@ -117,11 +117,11 @@ class Demo:
     async def _endpoint(self, profile: str, url: str, directory: Directory, client: CommandClient) -> None:
         """Create the profile's demo endpoint, or find the one of an earlier start and see that its URL is right."""
         tenant = _tenant(profile)
-        for known in directory.endpoints(tenant, "live"):
-            if known.description == _DESCRIPTION and known.secrets:
-                secret = self._ring.open(known.secrets[0], f"{tenant}/{known.id}")
-                if known.url != url:
-                    await client.call(UpdateEndpoint(known.id, {"url": url}), entity=known.id)
+        for endpoint in directory.endpoints(tenant, "live"):
+            if endpoint.description == _DESCRIPTION and endpoint.secrets:
+                secret = self._ring.open(endpoint.secrets[0], f"{tenant}/{endpoint.id}")
+                if endpoint.url != url:
+                    await client.call(UpdateEndpoint(endpoint.id, {"url": url}), entity=endpoint.id)
                 self.receiver.register(profile, profile, secret)
                 return
         endpoint_id, secret = "ep_" + secrets.token_hex(12), new_signing_secret()

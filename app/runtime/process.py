@@ -199,7 +199,7 @@ class Process:
             self.meter,
             partitions=self._log.partitions,
             every_s=every_s(self._limits),
-            told=watchdog.look,
+            on_sample=watchdog.look,
         )
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
         self._cluster = ClusterWatch(

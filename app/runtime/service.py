@@ -83,9 +83,9 @@ class Service:
         return await self._process.given_up()
 
     async def _start_broker(self) -> None:
-        known = self._settings
+        settings = self._settings
         broker = EmbeddedBroker(
-            data_dir=known.data_dir, port=known.kafka_port, cache_dir=known.cache_dir, say=self._say
+            data_dir=settings.data_dir, port=settings.kafka_port, cache_dir=settings.cache_dir, say=self._say
         )
 
         async def start() -> None:

@@ -45,7 +45,7 @@ class Role(Protocol):
         ...
 
 
-class _Kept:
+class _SupervisedRole:
     """What is known of one role."""
 
     def __init__(self, patience: RestartBudget) -> None:
@@ -82,7 +82,7 @@ class Supervisor:
         self.warnings: deque[str] = deque(maxlen=_WARNINGS)
         self._clock = clock
         self._meter = meter
-        self._kept = {name: _Kept(RestartBudget(stuck_restarts, stuck_within_s)) for name in makers}
+        self._supervised = {name: _SupervisedRole(RestartBudget(stuck_restarts, stuck_within_s)) for name in makers}
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: asyncio.Future[str] | None = None
 
@@ -110,59 +110,59 @@ class Supervisor:
 
     def readiness(self) -> dict[str, str | None]:
         """For each role None, or why it is not ready."""
-        return {name: self._unready(kept) for name, kept in self._kept.items()}
+        return {name: self._unready(supervised) for name, supervised in self._supervised.items()}
 
-    def _unready(self, kept: _Kept) -> str | None:
-        if kept.role is not None:
-            why = kept.role.ready()
-            recent = kept.reason and self._clock.monotonic() - kept.again_s < _RECENT_S
-            if kept.suspicion is None and why is not None and recent:
-                return f"{why} (ended before: {kept.reason})"
-            return kept.suspicion or why
-        if not kept.reason:
+    def _unready(self, supervised: _SupervisedRole) -> str | None:
+        if supervised.role is not None:
+            why = supervised.role.ready()
+            recent = supervised.reason and self._clock.monotonic() - supervised.again_s < _RECENT_S
+            if supervised.suspicion is None and why is not None and recent:
+                return f"{why} (ended before: {supervised.reason})"
+            return supervised.suspicion or why
+        if not supervised.reason:
             return "starting"
         if (obstacle := self._obstacle()) is not None:
-            return f"ended ({kept.reason}), and not started again: {obstacle}"
-        return f"restarting in {ceil(max(0.0, kept.again_s - self._clock.monotonic()))} s: {kept.reason}"
+            return f"ended ({supervised.reason}), and not started again: {obstacle}"
+        return f"restarting in {ceil(max(0.0, supervised.again_s - self._clock.monotonic()))} s: {supervised.reason}"
 
     def running(self, name: str) -> Role | None:
         """The present instance of a role; None: between two."""
-        return self._kept[name].role
+        return self._supervised[name].role
 
     def suspect(self, name: str, reason: str | None) -> None:
         """The watchdog's word on the present instance: why it would not act on a new event; None: it would."""
-        kept = self._kept[name]
-        if self._condemned(kept):
+        supervised = self._supervised[name]
+        if self._condemned(supervised):
             return
-        if reason is not None and kept.suspicion is None:
+        if reason is not None and supervised.suspicion is None:
             log.warning("role.suspect", role=name, reason=reason)
             self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
-        elif reason is None and kept.suspicion is not None:
+        elif reason is None and supervised.suspicion is not None:
             log.warning("role.moves_again", role=name)
-        kept.suspicion = reason
+        supervised.suspicion = reason
 
     def stuck(self, name: str, reason: str) -> None:
         """The watchdog's word on the present instance: it has to end."""
-        kept = self._kept[name]
-        if kept.stuck is None or self._condemned(kept):
+        supervised = self._supervised[name]
+        if supervised.stuck is None or self._condemned(supervised):
             return
         self._meter.count("watchdog_verdicts_total", role=name, verdict="stuck")
         log.error("role.stuck", role=name, reason=reason)
-        kept.suspicion = f"stuck: {reason}"
-        if kept.patience.gives_up(self._clock.monotonic()):
+        supervised.suspicion = f"stuck: {reason}"
+        if supervised.patience.gives_up(self._clock.monotonic()):
             self._give_up(name, reason)
         else:
-            kept.stuck.set_result(f"it was stuck: {reason}")
+            supervised.stuck.set_result(f"it was stuck: {reason}")
 
     def renew(self, name: str, reason: str) -> None:
         """End the present instance, which is not to blame, for a fresh one."""
-        kept = self._kept[name]
-        if kept.stuck is not None and not self._condemned(kept):
-            kept.stuck.set_result(reason)
+        supervised = self._supervised[name]
+        if supervised.stuck is not None and not self._condemned(supervised):
+            supervised.stuck.set_result(reason)
 
-    def _condemned(self, kept: _Kept) -> bool:
+    def _condemned(self, supervised: _SupervisedRole) -> bool:
         """It is ending; nothing that is seen of it now counts."""
-        ending = kept.stuck is not None and kept.stuck.done()
+        ending = supervised.stuck is not None and supervised.stuck.done()
         return ending or (self._given_up is not None and self._given_up.done())
 
     def _give_up(self, name: str, reason: str) -> None:
@@ -170,28 +170,28 @@ class Supervisor:
             self._given_up.set_result(f"the role {name} is stuck: {reason}")
 
     async def _keep(self, name: str) -> None:
-        kept = self._kept[name]
+        supervised = self._supervised[name]
         backoff_s = _FIRST_BACKOFF_S
         while True:
             begun = self._clock.monotonic()
-            kept.stuck = asyncio.get_running_loop().create_future()
-            kept.reason = await self._run(name, kept, kept.stuck)
-            stuck = kept.stuck.done()
-            kept.role, kept.suspicion = None, None
+            supervised.stuck = asyncio.get_running_loop().create_future()
+            supervised.reason = await self._run(name, supervised, supervised.stuck)
+            stuck = supervised.stuck.done()
+            supervised.role, supervised.suspicion = None, None
             if not stuck and self._clock.monotonic() - begun > _HEALTHY_AFTER_S:
                 backoff_s = _FIRST_BACKOFF_S
-            log.warning("role.restarting", role=name, reason=kept.reason, in_s=backoff_s)
+            log.warning("role.restarting", role=name, reason=supervised.reason, in_s=backoff_s)
             self._meter.count("role_restarts_total", role=name)
-            kept.again_s = self._clock.monotonic() + backoff_s
+            supervised.again_s = self._clock.monotonic() + backoff_s
             await self._clock.sleep(backoff_s)
             while self._obstacle() is not None:
                 await self._clock.sleep(_LAST_BACKOFF_S)
             backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
 
-    async def _run(self, name: str, kept: _Kept, stuck: asyncio.Future[str]) -> str:
+    async def _run(self, name: str, supervised: _SupervisedRole, stuck: asyncio.Future[str]) -> str:
         """One instance, to its end; why it ended."""
         try:
-            role = kept.role = self._makers[name]()
+            role = supervised.role = self._makers[name]()
         except Exception as error:
             return self._reason(name, error)
         running = asyncio.create_task(role.run(), name=name)

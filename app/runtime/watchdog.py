@@ -115,9 +115,9 @@ class RoleWatch:
             if low >= span.end:
                 continue
             moves = (progress.low, *progress.moves)
-            known = self._places.get(place)
-            clock = clocks[place] = known or _Clock(moves)
-            if known is not None:
+            clock_before = self._places.get(place)
+            clock = clocks[place] = clock_before or _Clock(moves)
+            if clock_before is not None:
                 held = progress.waits_until_s is not None and now_s < progress.waits_until_s
                 clock.run(passed_s, moves, held=held)
             if worst is None or clock.idle_s > worst[0]:

@@ -52,12 +52,12 @@ class WatchdogLoop:
         role = self._supervisor.running(name)
         if role is None:
             return
-        known = self._watches.get(name)
-        if known is None or known[0] is not role:
-            known = self._watches[name] = (role, RoleWatch(self._limits, every_s(self._limits)))
+        watch = self._watches.get(name)
+        if watch is None or watch[0] is not role:
+            watch = self._watches[name] = (role, RoleWatch(self._limits, every_s(self._limits)))
         now_s = self._clock.monotonic()
         held_s = self._held_until_s()
-        verdict = known[1].judge(now_s, role.report(), None if held_s is not None and now_s < held_s else spans)
+        verdict = watch[1].judge(now_s, role.report(), None if held_s is not None and now_s < held_s else spans)
         match verdict:
             case Healthy():
                 self._supervisor.suspect(name, None)

@@ -128,7 +128,7 @@ class KafkaAdmin:
         answers = await self._client.describe_configs(
             [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         )
-        found: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        configs: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         for answer in answers:
             for resource in answer.resources:
                 error, text, _, name, entries = resource[:5]
@@ -136,5 +136,5 @@ class KafkaAdmin:
                     raise KafkaError(f"{name}: {text}")
                 effective = {entry[0]: entry[1] or "" for entry in entries}
                 own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
-                found[name] = (effective, own)
-        return found
+                configs[name] = (effective, own)
+        return configs

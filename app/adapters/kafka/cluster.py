@@ -51,11 +51,13 @@ class KafkaClusterInspector:
                 ]
                 attend(reader, places)
                 ends = await reader.end_offsets(places)
-                found = await asyncio.gather(*(self._group(client, *group, ends) for group in self._groups.items()))
+                group_rows = await asyncio.gather(
+                    *(self._group(client, *group, ends) for group in self._groups.items())
+                )
             finally:
                 await reader.stop()
                 await client.close()
-        groups = [row for rows in found for row in rows]
+        groups = [row for rows in group_rows for row in rows]
         return ClusterState(topics=self._topic_rows(actual, ends), groups=groups, at_ms=self._clock.now_ms())
 
     def _topic_rows(self, actual: Mapping[str, ActualTopic], ends: Mapping[TopicPartition, int]) -> list[TopicState]:
@@ -104,5 +106,5 @@ def _described(response: Any) -> tuple[str, dict[str, dict[str, list[int]]]]:
     for member_id, client_id, host, _, assignment, *_ in raw:
         name = f"{client_id} {host.strip('/')} {member_id[-6:]}"
         numbers = ConsumerProtocolMemberAssignment.decode(assignment).assignment if assignment else []
-        members[name] = {topic: sorted(found) for topic, found in numbers}
+        members[name] = {topic: sorted(partitions) for topic, partitions in numbers}
     return state or "Empty", members

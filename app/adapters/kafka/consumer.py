@@ -161,8 +161,8 @@ class KafkaGroupConsumer:
 
     async def ends(self, places: Collection[PartitionId]) -> dict[PartitionId, int]:
         """See `app.ports.consumer.GroupConsumer`."""
-        found = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
-        return {(place.topic, place.partition): end for place, end in found.items()}
+        ends = await self._consumer.end_offsets([TopicPartition(*place) for place in places]) if places else {}
+        return {(place.topic, place.partition): end for place, end in ends.items()}
 
     def position(self, place: PartitionId) -> int | None:
         """See `app.ports.consumer.GroupConsumer`."""
@@ -219,18 +219,18 @@ class KafkaGroupConsumer:
         self._commit_failed = True
 
     async def _committed(self, places: list[TopicPartition]) -> dict[PartitionId, CommittedOffset]:
-        known = await self._consumer._coordinator.fetch_committed_offsets(places)
-        found, origins = {}, {}
+        offsets = await self._consumer._coordinator.fetch_committed_offsets(places)
+        committed, origins = {}, {}
         for place in places:
-            said = known.get(place)
-            offset = said.offset if said is not None and said.offset >= 0 else None
-            origin, metadata = unstamp(said.metadata or "" if said else "")
+            latest = offsets.get(place)
+            offset = latest.offset if latest is not None and latest.offset >= 0 else None
+            origin, metadata = unstamp(latest.metadata or "" if latest else "")
             origins[place] = (offset, origin)
-            found[place.topic, place.partition] = CommittedOffset(offset, metadata)
+            committed[place.topic, place.partition] = CommittedOffset(offset, metadata)
         moved = await self._logs.assigned(origins)
         if moved is not None:
             self.guard(moved)
-        return found
+        return committed
 
     def stamp(self, topic: str) -> str:
         """The metadata of commits that others write for us, in transactions."""

@@ -103,8 +103,8 @@ class KafkaHistoryReader:
         """See `app.ports.history.HistoryReader`."""
         asker = await self._ask()
         with self._clients.reachable():
-            found = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
-        return {place.partition: int(end) for place, end in found.items()}
+            ends = await asker.end_offsets([TopicPartition(topic, number) for number in partitions])
+        return {place.partition: int(end) for place, end in ends.items()}
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
         """See `app.ports.history.HistoryReader`."""
@@ -113,16 +113,16 @@ class KafkaHistoryReader:
             begins = await asker.beginning_offsets(places)
             firsts = await asker.offsets_for_times(dict.fromkeys(places, 0))
         return {
-            place.partition: OldestRecord(int(begins[place]), int(found.timestamp) if found is not None else None)
-            for place, found in ((each, firsts[each]) for each in places)
+            place.partition: OldestRecord(int(begins[place]), int(first.timestamp) if first is not None else None)
+            for place, first in ((each, firsts[each]) for each in places)
         }
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """See `app.ports.history.HistoryReader`."""
         asker, place = await self._ask(), TopicPartition(topic, partition)
         with self._clients.reachable():
-            found = (await asker.offsets_for_times({place: timestamp_ms}))[place]
-            return int(found.offset) if found is not None else int((await asker.end_offsets([place]))[place])
+            first = (await asker.offsets_for_times({place: timestamp_ms}))[place]
+            return int(first.offset) if first is not None else int((await asker.end_offsets([place]))[place])
 
     async def fanned_out(self) -> Mapping[int, int]:
         """See `app.ports.history.HistoryReader`."""

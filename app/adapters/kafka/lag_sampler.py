@@ -42,7 +42,7 @@ class LagSampler:
         *,
         partitions: Callable[[str], int],
         every_s: float = EVERY_S,
-        told: OnSample = lambda group, spans: None,
+        on_sample: OnSample = lambda group, spans: None,
     ) -> None:
         """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
         self._clients = clients
@@ -54,7 +54,7 @@ class LagSampler:
         self._meter = meter
         self._partitions = partitions
         self._every_s = every_s
-        self._told = told
+        self._on_sample = on_sample
 
     async def run(self) -> None:
         """Sample until cancelled; an unreachable broker only pauses it."""
@@ -66,7 +66,7 @@ class LagSampler:
             except Exception:  # the watchdog would be blind without a word
                 log.exception("lag.failed")
             for group, names in self._groups.items():
-                self._told(group, None)
+                self._on_sample(group, None)
                 self._forget(group, names)
             await self._clock.sleep(self._every_s)
 
@@ -115,7 +115,9 @@ class LagSampler:
             committed = await admin.list_consumer_group_offsets(group)
             begins = await asker.beginning_offsets([place for place in places if place not in committed])
         ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
-        self._told(group, {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()})
+        self._on_sample(
+            group, {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()}
+        )
         for name in names:
             behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
             records = sum(ends[place] - at for place, at in behind.items())

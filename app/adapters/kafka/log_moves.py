@@ -95,8 +95,8 @@ class GroupLogs:
 
     def _all_positions(self) -> dict[TopicPartition, int]:
         places = self._consumer.assignment() & self._origins.keys()
-        found = {place: read_position(self._consumer, place) for place in places}
-        return {place: position for place, position in found.items() if position is not None}
+        positions = {place: read_position(self._consumer, place) for place in places}
+        return {place: position for place, position in positions.items() if position is not None}
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         try:

@@ -121,8 +121,8 @@ async def topic_facts(client: AioClient, topics: Collection[str]) -> dict[str, T
         except KafkaError as error:
             failure = error
         else:
-            found = (_facts(topic) for topic in answer.to_object()["topics"])
-            return {name: facts for name, facts in found if facts.partitions}
+            topic_facts = (_facts(topic) for topic in answer.to_object()["topics"])
+            return {name: facts for name, facts in topic_facts if facts.partitions}
     raise failure
 
 

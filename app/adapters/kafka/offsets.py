@@ -34,13 +34,13 @@ class KafkaOffsets:
     async def ends(self, topic: str) -> Mapping[int, int]:
         """See `app.ports.history.OffsetQueries`."""
         with self._clients.reachable():
-            known = await self._consumer._client.fetch_all_metadata()
-            numbers = known.partitions_for_topic(topic)
+            cluster = await self._consumer._client.fetch_all_metadata()
+            numbers = cluster.partitions_for_topic(topic)
             if not numbers:
                 raise Defect(f"topic {topic} does not exist")
             places = [TopicPartition(topic, number) for number in sorted(numbers)]
-            found = await self._consumer.end_offsets(places)
-        return {place.partition: int(end) for place, end in found.items()}
+            ends = await self._consumer.end_offsets(places)
+        return {place.partition: int(end) for place, end in ends.items()}
 
     async def fanned_out(self) -> Mapping[int, int]:
         """See `app.ports.history.OffsetQueries`."""
@@ -59,7 +59,9 @@ def attend(asker: AioConsumer, places: Collection[TopicPartition]) -> None:
 
 async def committed(admin: AioAdmin, group: str, topic: str) -> dict[int, int]:
     """Partition → the offset that a group has committed; partitions without a commit are not there."""
-    known = await admin.list_consumer_group_offsets(group)
+    offsets = await admin.list_consumer_group_offsets(group)
     return {
-        place.partition: int(said.offset) for place, said in known.items() if place.topic == topic and said.offset >= 0
+        place.partition: int(commit.offset)
+        for place, commit in offsets.items()
+        if place.topic == topic and commit.offset >= 0
     }

@@ -136,10 +136,10 @@ class KafkaProducer:
         """Connect and learn the partition counts of `topics`; `ConfigError` names those that do not exist."""
         async with self._clients.connecting():
             self._producer = await self._connect()
-            known = await self._producer.client.fetch_all_metadata()
+            cluster = await self._producer.client.fetch_all_metadata()
         missing = []
         for topic in topics:
-            partitions = known.partitions_for_topic(topic)
+            partitions = cluster.partitions_for_topic(topic)
             if partitions:
                 self._counts[topic] = len(partitions)
             else:
@@ -167,12 +167,12 @@ class KafkaProducer:
     def partition_for(self, topic: str, key: bytes) -> int:
         """The partition of a key, as Kafka's default partitioner chooses it (murmur2), remembered."""
         count = self._counts[topic]
-        known = self._partitions.get((count, key))
-        if known is None:
+        partition = self._partitions.get((count, key))
+        if partition is None:
             if len(self._partitions) >= _PARTITION_CACHE:
                 self._partitions.clear()
-            known = self._partitions[count, key] = (murmur2(key) & 0x7FFFFFFF) % count
-        return known
+            partition = self._partitions[count, key] = (murmur2(key) & 0x7FFFFFFF) % count
+        return partition
 
     async def append(
         self,

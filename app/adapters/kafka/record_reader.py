@@ -71,7 +71,7 @@ class KafkaRecordReader:
         return self._consumer
 
     async def _fetch(self, reader: AioConsumer, left: dict[TopicPartition, list[int]]) -> dict[tuple[int, int], Record]:
-        found: dict[tuple[int, int], Record] = {}
+        by_place: dict[tuple[int, int], Record] = {}
         reader.assign(list(left))
         for place, offsets in left.items():
             reader.seek(place, offsets[0])
@@ -83,7 +83,7 @@ class KafkaRecordReader:
                 raise Unavailable("Kafka does not give the records that it has")
             for place, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
                 wanted = set(left[place])
-                found |= {(place.partition, each.offset): each for each in records if each.offset in wanted}
+                by_place |= {(place.partition, each.offset): each for each in records if each.offset in wanted}
             for place in list(left):
                 at = await reader.position(place)
                 if at != positions.get(place):  # over markers and aborted records, too
@@ -98,4 +98,4 @@ class KafkaRecordReader:
                     left[place] = rest
                 else:
                     left[place] = rest
-        return found
+        return by_place

@@ -17,7 +17,7 @@ async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[byte
     """Key → the latest value, of keys that have one. Raises `Unavailable`."""
     place = TopicPartition(topic, partition)
     reader = clients.consumer("hookstream-cli")
-    found: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     with clients.reachable():
         try:
             async with clients.connecting():
@@ -28,12 +28,12 @@ async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[byte
             while await reader.position(place) < end:
                 for record in (await reader.getmany(place, timeout_ms=500)).get(place, []):
                     if record.value is None:
-                        found.pop(record.key or b"", None)
+                        values.pop(record.key or b"", None)
                     else:
-                        found[record.key or b""] = record.value
+                        values[record.key or b""] = record.value
         finally:
             await reader.stop()
-    return found
+    return values
 
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ async def newest(
     """
     reader = clients.consumer("hookstream-cli")
     # (timestamp, partition, offset) differs for all records, so that the rest is never compared
-    kept: list[tuple[tuple[int, int, int], T]] = []
+    newest_entries: list[tuple[tuple[int, int, int], T]] = []
     with clients.reachable():
         try:
             async with clients.connecting():
@@ -60,19 +60,19 @@ async def newest(
                         made = wanted(record) if record.offset < left[place] else None
                         if made is not None:
                             entry = ((record.timestamp, record.partition, record.offset), made)
-                            heappush(kept, entry)
-                            if len(kept) > limit:
-                                heappop(kept)
+                            heappush(newest_entries, entry)
+                            if len(newest_entries) > limit:
+                                heappop(newest_entries)
                 left = {place: end for place, end in left.items() if await reader.position(place) < end}
         finally:
             await reader.stop()
-    return [made for _, made in sorted(kept, key=lambda each: each[0])]
+    return [made for _, made in sorted(newest_entries, key=lambda each: each[0])]
 
 
 async def _begin(reader: AioConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
     """Go to where the time begins; partition → its end, where there is something to read."""
-    known = await reader._client.fetch_all_metadata()
-    numbers = known.partitions_for_topic(topic)
+    cluster = await reader._client.fetch_all_metadata()
+    numbers = cluster.partitions_for_topic(topic)
     if not numbers:
         raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
     places = [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -106,11 +106,11 @@ def show_command(
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer."""
-    found = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
+    delivery = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
     if output is OutputFormat.json:
-        show_one(found, output)
+        show_one(delivery, output)
     else:
-        delivery_view.show(found)
+        delivery_view.show(delivery)
 
 
 @app.command("retry")
@@ -227,16 +227,16 @@ def _sum(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return part | {"retried": whole["retried"] + part["retried"], "skipped": skipped}
 
 
-def _show_retried(said: dict[str, Any], output: OutputFormat) -> None:
+def _show_retried(answer: dict[str, Any], output: OutputFormat) -> None:
     if output is OutputFormat.json:
-        show_one(said, output)
+        show_one(answer, output)
         return
-    if said["dry_run"]:
-        more = " at least" if said["matched_more"] else ""
-        print(f"{said['matched']}{more} would be retried.")
+    if answer["dry_run"]:
+        more = " at least" if answer["matched_more"] else ""
+        print(f"{answer['matched']}{more} would be retried.")
         return
-    print(f"{said['retried']} are retried.")
-    for reason, number in sorted(said["skipped"].items()):
+    print(f"{answer['retried']} are retried.")
+    for reason, number in sorted(answer["skipped"].items()):
         print(f"{number} are left out: {reason}")
-    if said["next_cursor"] is not None:
+    if answer["next_cursor"] is not None:
         print("There are more (--limit).")

@@ -97,14 +97,14 @@ def list_(
     """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody."""
     address = api_or_kafka()
     if address is None:
-        found = process_context.run(endpoints_over_kafka.all_of(tenant, mode))
-        found = [each for each in found if status in (None, each["status"])]
+        endpoints = process_context.run(endpoints_over_kafka.all_of(tenant, mode))
+        endpoints = [each for each in endpoints if status in (None, each["status"])]
     else:
         _only_the_keys_own(address, tenant, mode)
         query = only_given({"status": status})
-        found = ask(address, lambda api: api.all("webhooks", query=query))
+        endpoints = ask(address, lambda api: api.all("webhooks", query=query))
     wide = _WIDE if address is None else tuple(name for name in _WIDE if name != "tenant")
-    show(found, _COLUMNS, output, "No endpoints yet: hookstream endpoints add URL --events '*'", wide)
+    show(endpoints, _COLUMNS, output, "No endpoints yet: hookstream endpoints add URL --events '*'", wide)
 
 
 @app.command("show")

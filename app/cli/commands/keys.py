@@ -60,8 +60,8 @@ def list_(
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Show keys: all but the key itself, of which the last four characters are known."""
-    found = ask(the_api(operator=True), lambda api: _keys(api, tenant))
-    show(found, ("id", "tenant", "mode", "name"), output, "No keys.", ("last4", "scopes", "expires_at", "created_at"))
+    keys = ask(the_api(operator=True), lambda api: _keys(api, tenant))
+    show(keys, ("id", "tenant", "mode", "name"), output, "No keys.", ("last4", "scopes", "expires_at", "created_at"))
 
 
 async def _keys(api: ApiClient, tenant: str | None) -> list[dict[str, Any]]:

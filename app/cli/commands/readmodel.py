@@ -31,12 +31,12 @@ app = typer.Typer(
 @app.command("status")
 def status(output: OutputOption = OutputFormat.table) -> None:
     """Show the database and how many records it lags behind. Exits with 1 if its schema has another version."""
-    told, is_current = process_context.run(_status())
+    state, is_current = process_context.run(_status())
     if output is OutputFormat.json:
-        show_one(told, output)
+        show_one(state, output)
     else:
-        show_one({name: value for name, value in told.items() if name != "topics"}, output)
-        show(told["topics"], ("topic", "partitions", "read", "behind"), output, "")
+        show_one({name: value for name, value in state.items() if name != "topics"}, output)
+        show(state["topics"], ("topic", "partitions", "read", "behind"), output, "")
     raise typer.Exit(0 if is_current else 1)
 
 
@@ -46,14 +46,14 @@ async def _status() -> tuple[dict[str, Any], bool]:
     store = read_store(settings)
     try:
         there, ours = await migrate.revision(database)
-        told: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
+        state: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
         if there == ours:
             newest = await store.updated_at_ms()
-            told["newest_record_at"] = iso(newest) if newest else None
-            found = await extents(process_context.clients(), topics_of(settings), store)
+            state["newest_record_at"] = iso(newest) if newest else None
+            lags = await extents(process_context.clients(), topics_of(settings), store)
             for topic in TOPICS:
-                its = [each for each in found if each.topic == topic]
-                told["topics"].append(
+                its = [each for each in lags if each.topic == topic]
+                state["topics"].append(
                     {
                         "topic": topic,
                         "partitions": len(its),
@@ -61,7 +61,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
                         "read": sum(max(0, each.next - each.begin) for each in its),
                     }
                 )
-        return told, there == ours
+        return state, there == ours
     finally:
         await store.close()
         await database.close()
@@ -128,16 +128,16 @@ def check(
     raise typer.Exit(1 if seen.different and not seen.repaired else 0)
 
 
-def _difference(found: Difference) -> dict[str, Any]:
-    names = [name for name, number in found.counted.items() if found.rows[name] != number]
+def _difference(difference: Difference) -> dict[str, Any]:
+    names = [name for name, number in difference.counted.items() if difference.rows[name] != number]
     return {
-        "tenant": found.where.tenant,
-        "mode": found.where.mode,
-        "endpoint": found.where.endpoint_id or None,
-        "partition": None if found.where.endpoint_id else found.where.part,
-        "hour": iso(found.where.begins_ms),
-        "counted": {name: found.counted[name] for name in names},
-        "rows": {name: found.rows[name] for name in names},
+        "tenant": difference.where.tenant,
+        "mode": difference.where.mode,
+        "endpoint": difference.where.endpoint_id or None,
+        "partition": None if difference.where.endpoint_id else difference.where.part,
+        "hour": iso(difference.where.begins_ms),
+        "counted": {name: difference.counted[name] for name in names},
+        "rows": {name: difference.rows[name] for name in names},
     }
 
 

@@ -105,8 +105,8 @@ def start(
 @uses_api
 def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOption = OutputFormat.table) -> None:
     """List the replays of a tenant and mode."""
-    found = ask(address_of(tenant, mode), lambda api: api.all("replays"))
-    show(found, ("id", "state", "sent", "created_at"), output, "No replays.", ("endpoint", "reason"))
+    replays = ask(address_of(tenant, mode), lambda api: api.all("replays"))
+    show(replays, ("id", "state", "sent", "created_at"), output, "No replays.", ("endpoint", "reason"))
 
 
 @app.command("show")
@@ -120,8 +120,8 @@ def show_command(
 ) -> None:
     """Show one replay: its state, and how many deliveries it has appended."""
     address = address_of(tenant, mode)
-    found = ask(address, lambda api: api.get("replays", replay_id))
-    _follow(address, found, wait=follow, output=output)
+    replay = ask(address, lambda api: api.get("replays", replay_id))
+    _follow(address, replay, wait=follow, output=output)
 
 
 @app.command("pause")

@@ -33,14 +33,14 @@ def stats(
     """
     path = ("stats",) if endpoint is None else ("webhooks", endpoint, "stats")
     query = only_given({"since": since, "until": until})
-    found = ask(address(tenant, mode), lambda api: api.get(*path, query=query))
+    stats = ask(address(tenant, mode), lambda api: api.get(*path, query=query))
     if output is OutputFormat.json:
-        out.show_one(found, output)
+        out.show_one(stats, output)
         return
-    rows = [_row(each["begins_at"][5:16].replace("T", " "), each) for each in found["hours"]]
-    out.show([*rows, _row("in all", found)] if rows else [], _COLUMNS, output, "Nothing was attempted in that time.")
-    if found["as_of"] is not None:
-        print(f"As of {found['as_of']}.")
+    rows = [_row(each["begins_at"][5:16].replace("T", " "), each) for each in stats["hours"]]
+    out.show([*rows, _row("in all", stats)] if rows else [], _COLUMNS, output, "Nothing was attempted in that time.")
+    if stats["as_of"] is not None:
+        print(f"As of {stats['as_of']}.")
 
 
 def _row(name: str, counted: dict[str, Any]) -> dict[str, Any]:

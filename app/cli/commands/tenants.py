@@ -90,8 +90,8 @@ def list_(output: OutputOption = OutputFormat.table) -> None:
             return [_public(tenant) for _, tenant in sorted(registry.directory.tenants.items())]
 
     address = api_or_kafka(operator=True)
-    found = process_context.run(work()) if address is None else ask(address, lambda api: api.all("tenants"))
-    show(found, ("id", "name", "profile"), output, "No tenants are registered.", ("notify_emails",))
+    tenants = process_context.run(work()) if address is None else ask(address, lambda api: api.all("tenants"))
+    show(tenants, ("id", "name", "profile"), output, "No tenants are registered.", ("notify_emails",))
 
 
 @app.command("show")

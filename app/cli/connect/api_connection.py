@@ -26,7 +26,7 @@ from app.core.secret_text import SecretText
 T = TypeVar("T")
 
 _NOTHING = Flags()
-_said: ContextVar[Flags] = ContextVar("_said", default=_NOTHING)
+_flags: ContextVar[Flags] = ContextVar("_flags", default=_NOTHING)
 _OPTIONS: dict[str, Any] = {
     "api_url": Annotated[
         str | None, typer.Option("--url", metavar="URL", help="URL of the API, https://…. Default: see --context.")
@@ -64,7 +64,7 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
-        _said.set(Flags(**{name.removeprefix("api_"): given.pop(name) for name in _OPTIONS}))
+        _flags.set(Flags(**{name.removeprefix("api_"): given.pop(name) for name in _OPTIONS}))
         command(**given)
 
     signature = inspect.signature(command, eval_str=True)
@@ -72,9 +72,9 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in _OPTIONS.items()
     ]
-    known = list(signature.parameters.values())
-    last = [each for each in known if each.name == "output"]
-    whole = [*(each for each in known if each.name != "output"), *added, *last]
+    own = list(signature.parameters.values())
+    last = [each for each in own if each.name == "output"]
+    whole = [*(each for each in own if each.name != "output"), *added, *last]
     both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in whole]
     wrapped.__signature__ = signature.replace(parameters=both)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in both} | {"return": None}
@@ -83,14 +83,14 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
 
 def flags() -> Flags:
     """What this command's line says about the API."""
-    return _said.get()
+    return _flags.get()
 
 
 def redirect_url() -> str | None:
     """Take `--url` for something else than the API's address: `endpoints update` had it before there was an API."""
-    said = _said.get()
-    _said.set(msgspec.structs.replace(said, url=None))
-    return said.url
+    options = _flags.get()
+    _flags.set(msgspec.structs.replace(options, url=None))
+    return options.url
 
 
 def the_api(*, operator: bool = False) -> ApiTarget:
@@ -137,8 +137,8 @@ def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
 
 def _running_up() -> RunningApi | None:
     settings = process_context.settings()
-    found = process_context.running(settings.data_dir)
-    if found is None:
+    service = process_context.running(settings.data_dir)
+    if service is None:
         return None
     token = settings.admin_token
     if token is None:
@@ -146,12 +146,12 @@ def _running_up() -> RunningApi | None:
             token = SecretText((settings.data_dir / "admin.token").read_text(encoding="ascii").strip())
         except (OSError, UnicodeDecodeError):
             token = None
-    return RunningApi(found.api_url, token)
+    return RunningApi(service.api_url, token)
 
 
 def _remark(address: ApiTarget) -> None:
-    if address.found_in and sys.stderr.isatty():
-        print(f"({address.url}, {address.found_in})", file=sys.stderr)
+    if address.source and sys.stderr.isatty():
+        print(f"({address.url}, {address.source})", file=sys.stderr)
     host = urlsplit(address.url).hostname or ""
     if address.url.startswith("http://") and not _local(host):
         print(f"warning: the key goes to {host} unencrypted; use https:// if it leaves this network", file=sys.stderr)

@@ -52,7 +52,7 @@ class ApiTarget(msgspec.Struct, frozen=True):
     token: SecretText
     ca_file: Path | None
     #: where the address comes from, when nobody has named it in this command
-    found_in: str | None = None
+    source: str | None = None
     #: tenant and mode that the operator acts for
     acting_for: tuple[str, str] | None = None
 
@@ -86,8 +86,8 @@ def choose(
         token = up.admin_token
     if token is None or not token.reveal():
         raise ConfigError([_no_key(url, context, up, operator)])
-    found_in = None if flags.url or flags.context or flags.config else _source(context, up)
-    return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, context), found_in)
+    source = None if flags.url or flags.context or flags.config else _source(context, up)
+    return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, context), source)
 
 
 def _context(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiContext | None:
@@ -109,15 +109,15 @@ def _context(flags: Flags, environ: Mapping[str, str], kafka: bool) -> ApiContex
 
 def _how(environ: Mapping[str, str], kafka: bool, operator: bool) -> str:
     key = "the operator's token" if operator else "sk_…"
-    said = (
+    sentence = (
         f"This goes through the management API, and no address of one is known. Give --url https://… and "
         f"--key-file FILE ({key}), or --context NAME of a context in {contexts_file.default_path(environ)}.\n{_EXAMPLE}"
     )
     if kafka:
-        said += (
+        sentence += (
             f"\n(While {PREFIX}BOOTSTRAP_SERVERS is set, the context `default` is used only with --context default.)"
         )
-    return said
+    return sentence
 
 
 def _no_key(url: str, context: ApiContext | None, up: RunningApi | None, operator: bool) -> str:
@@ -126,12 +126,12 @@ def _no_key(url: str, context: ApiContext | None, up: RunningApi | None, operato
         return f"{context.file}: [context.{context.name}] has neither {field} nor {field}_file; or give --key-file FILE"
     if operator:
         return f"The API {url} asks for the operator's token (HOOKSTREAM_ADMIN_TOKEN of the service): --key-file FILE"
-    said = (
+    sentence = (
         f"The API {url} asks for a key: --key-file FILE with sk_… in it (or --key, which others on the machine can see)"
     )
     if up is not None:
-        said += ". Make one with:  hookstream keys create --tenant default --mode live"
-    return said
+        sentence += ". Make one with:  hookstream keys create --tenant default --mode live"
+    return sentence
 
 
 _EXAMPLE = """Such a file:

@@ -22,10 +22,10 @@ _INNER = {"epoch", "secrets", "suspensions", "created_by", "rotated_by"}
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:
     """Register an endpoint; `secret` is in the answer, and nowhere else."""
     async with session() as registry:
-        known = registry.directory.tenants.get(fields["tenant"])
-        if known is None and fields["tenant"] != "default":
+        tenant = registry.directory.tenants.get(fields["tenant"])
+        if tenant is None and fields["tenant"] != "default":
             raise CommandRefused("not_found", f"there is no tenant {fields['tenant']}: hookstream tenants list")
-        chosen = fields.pop("profile", None) or (known.profile if known else "standard")
+        chosen = fields.pop("profile", None) or (tenant.profile if tenant else "standard")
         plain = _secret(chosen, secret, unsigned)
         endpoint = _checked({"id": "ep_" + dice.token_hex(12), "profile": chosen, **fields})
         endpoint = _sealed(endpoint, plain, registry)
@@ -80,17 +80,17 @@ def _checked(values: dict[str, Any]) -> Endpoint:
 
 
 def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
-    known = PROFILES.get(profile)
+    signer = PROFILES.get(profile)
     if unsigned:
         if given is not None:
             raise CommandRefused("invalid", "--secret and --no-secret exclude each other")
-        if known is not None and known.secret_required:
+        if signer is not None and signer.secret_required:
             raise CommandRefused("invalid", f"profile {profile} always signs")
         return None
     plain = given or new_signing_secret()
-    if known is not None:
+    if signer is not None:
         try:
-            known.key(plain)
+            signer.key(plain)
         except ConfigError as error:
             raise CommandRefused("invalid", str(error)) from error
     return plain

@@ -65,21 +65,21 @@ def left_open(name: str) -> bool:
     return not any(os.environ.get(f"{settings_module.PREFIX}{name}{end}") for end in ("", "_FILE"))
 
 
-def with_operator_token(known: Settings) -> Settings:
+def with_operator_token(current: Settings) -> Settings:
     """The settings with an operator's token: the one that is set, else the data folder's, made if it is not there."""
-    if known.admin_token is not None:
-        return known
-    return msgspec.structs.replace(known, admin_token=SecretText(operator_token_in(known.data_dir)))
+    if current.admin_token is not None:
+        return current
+    return msgspec.structs.replace(current, admin_token=SecretText(operator_token_in(current.data_dir)))
 
 
 def running(data_dir: Path) -> RunningService | None:
     """The `hookstream up` that is at work in a data folder, if any."""
     try:
-        found = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=RunningService)
-        os.kill(found.pid, 0)
+        service = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=RunningService)
+        os.kill(service.pid, 0)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found
+    return service
 
 
 def clients(*, connect_s: float | None = _CONNECT_S) -> KafkaClients:
@@ -94,23 +94,23 @@ def clients(*, connect_s: float | None = _CONNECT_S) -> KafkaClients:
 
 def _bootstrap() -> str:
     try:
-        known = settings()
+        current = settings()
     except HookstreamError as error:
         fail(error)
-    if known.bootstrap_servers:
-        return known.bootstrap_servers
-    found = running(known.data_dir)
-    if found is None:
+    if current.bootstrap_servers:
+        return current.bootstrap_servers
+    service = running(current.data_dir)
+    if service is None:
         raise Unavailable(
             f"No Kafka to talk to: HOOKSTREAM_BOOTSTRAP_SERVERS is not set, and no `hookstream up` is running with the "
-            f"data folder {known.data_dir} (HOOKSTREAM_DATA_DIR)."
+            f"data folder {current.data_dir} (HOOKSTREAM_DATA_DIR)."
         )
-    return found.bootstrap
+    return service.bootstrap
 
 
-def keyring(known: Settings, *, create: bool = False) -> AesKeyRing:
+def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:
     """The ring that seals signing secrets: the setting, else the data folder's."""
-    text = known.secret_keys.reveal() if known.secret_keys else ring_in(known.data_dir, create=create)
+    text = current.secret_keys.reveal() if current.secret_keys else ring_in(current.data_dir, create=create)
     if text is None:
         raise ConfigError(
             [

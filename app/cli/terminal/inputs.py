@@ -58,8 +58,8 @@ def pairs_of(name: str, given: list[str], sign: str) -> dict[str, str]:
     """`Name<sign>value` words as a mapping."""
     pairs = {}
     for text in given:
-        left, found, right = text.partition(sign)
-        if not found or not left.strip():
+        left, middle, right = text.partition(sign)
+        if not middle or not left.strip():
             raise typer.BadParameter(f"{name} {text!r}: write it as 'name{sign}value'")
         pairs[left.strip()] = right.strip()
     return pairs

@@ -42,16 +42,16 @@ async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[s
         TextColumn("{task.fields[sent]} sent"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(replay["state"], total=None, sent=0)
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as display:
+        bar = display.add_task(replay["state"], total=None, sent=0)
         silent = 0
         while True:
-            told = replay["progress"] or {}
-            progress.update(
+            progress = replay["progress"] or {}
+            display.update(
                 bar,
                 description=replay["state"],
-                total=told.get("of"),
-                completed=told.get("read", 0),
+                total=progress.get("of"),
+                completed=progress.get("read", 0),
                 sent=replay["sent"],
             )
             if replay["state"] not in ("pending", "running"):

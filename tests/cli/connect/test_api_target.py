@@ -77,7 +77,7 @@ def test_the_default_context_is_taken_by_itself_and_says_so(home: Path) -> None:
     address = chosen(home, direct=True, up=UP)
     assert address is not None and address.url == "https://hooks.example.com"
     assert address.token.reveal() == "sk_live_default"
-    assert address.found_in == f"context default of {home}/hookstream/config.toml"
+    assert address.source == f"context default of {home}/hookstream/config.toml"
 
 
 @pytest.mark.parametrize("variable", ["HOOKSTREAM_BOOTSTRAP_SERVERS", "HOOKSTREAM_BOOTSTRAP_SERVERS_FILE"])
@@ -86,7 +86,7 @@ def test_where_a_kafka_is_set_the_default_context_is_not(home: Path, variable: s
     assert choose(Flags(), environ, lambda: None, operator=False, direct=True) is None
     assert "--context default" in problems(home, kafka=True)
     named = choose(Flags(context="default"), environ, lambda: None, operator=False, direct=True)
-    assert named is not None and named.url == "https://hooks.example.com" and named.found_in is None
+    assert named is not None and named.url == "https://hooks.example.com" and named.source is None
 
 
 def test_a_context_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) -> None:
