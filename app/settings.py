@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
-#: what `up` assumes where nothing is said: one broker of its own, receivers on this machine
+#: the defaults of `up`: one broker of its own, receivers on this machine
 UP_DEFAULTS: Mapping[str, str] = {
     "REPLICATION_FACTOR": "1",
     "ALLOW_HTTP": "true",

@@ -8,7 +8,7 @@ from app.core.errors import Defect
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 #: the closed set of names: `database` is written by the projection, `database_reads` is what the API asks
 NAMES = ("kafka", "database", "database_reads", "mail_server", "dns")
@@ -29,7 +29,7 @@ class _Status:
     def up(self) -> None:
         if self.trouble is not None:
             seconds = round(self._clock.monotonic() - self._since_s, 1)
-            log.warning("dependency.up", dependency=self._name, down_s=seconds)
+            logger.warning("dependency.up", dependency=self._name, down_s=seconds)
         if self.trouble is not None or not self._was_observed:
             self._change(1)
         self.trouble = None
@@ -38,7 +38,7 @@ class _Status:
         reason = " ".join(reason.split())[:_LONGEST]
         if self.trouble is None:
             self._since_s = self._clock.monotonic()
-            log.error("dependency.down", dependency=self._name, reason=reason)
+            logger.error("dependency.down", dependency=self._name, reason=reason)
             self._change(0)
         self.trouble = reason
 

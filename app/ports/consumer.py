@@ -75,7 +75,7 @@ class GroupConsumer(Protocol):
         ...
 
     def position(self, place: PartitionId) -> int | None:
-        """The offset that is read next of a partition, also over what holds no record; None: not known yet."""
+        """The offset that is read next of a partition, also over what holds no record; None: undetermined."""
         ...
 
     def pause(self, *places: PartitionId) -> None:
@@ -88,7 +88,7 @@ class GroupConsumer(Protocol):
 
 
 class SeekableConsumer(GroupConsumer, Protocol):
-    """One whose offsets are kept elsewhere: assigned partitions stay paused until they are resumed."""
+    """A consumer whose offsets are stored elsewhere: assigned partitions stay paused until they are resumed."""
 
     def seek(self, place: PartitionId, offset: int) -> None:
         """Read on from there. Raises what ends the role when the partition is no longer ours."""

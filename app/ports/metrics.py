@@ -22,5 +22,5 @@ class Meter(Protocol):
         ...
 
     def forget(self, name: str, **labels: str) -> None:
-        """Show a gauge with these labels no longer, until it is set again: its value is not known."""
+        """Remove the gauge with these labels until it is set again."""
         ...

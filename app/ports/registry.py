@@ -12,7 +12,7 @@ from app.ports.consumer import Record
 
 
 class DirectoryFeed(Protocol):
-    """The directory of this process, kept in step with the registry topic."""
+    """The directory of this process, which follows the registry topic."""
 
     @property
     def directory(self) -> Directory:

@@ -126,5 +126,5 @@ class SchemaValidator(Protocol):
         ...
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:
-        """Where and how `data` (JSON) breaks the type's schema, or why that is not found out; None: it does not."""
+        """Where and how `data` (JSON) breaks the type's schema, or why it cannot be checked; None: it is valid."""
         ...

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import structlog
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _LOOKS = 10
 _LAST_WORDS_S = 2.0
@@ -69,4 +69,4 @@ class EventLoopWatchdog:
     def _say(self, watched: int) -> None:
         frame = sys._current_frames().get(watched)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-        log.critical("loop.blocked", seconds=self._limit_s, exit_code=self._code, stack=stack)
+        logger.critical("loop.blocked", seconds=self._limit_s, exit_code=self._code, stack=stack)

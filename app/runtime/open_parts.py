@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 Open = Callable[[], Awaitable[None] | None]
 #: closes a part, within a time of its own; False: something had to be left behind
@@ -39,7 +39,7 @@ class Parts:
                 closing = close()
                 closed = await closing if isawaitable(closing) else closing
             except Exception as error:
-                log.error("process.part_not_closed", part=name, error=repr(error))
+                logger.error("process.part_not_closed", part=name, error=repr(error))
                 closed = False
             self._clean = self._clean and closed is not False
         return self._clean

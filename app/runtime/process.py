@@ -42,7 +42,7 @@ from app.runtime.topics import check
 from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
 from app.settings import Settings
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 #: the exit code of a process that a watchdog has ended (EX_SOFTWARE)

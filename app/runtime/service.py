@@ -23,7 +23,7 @@ from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 #: here everything is in one process: a stuck role alone is built anew, so often before all of it has to end
 STUCK_RESTARTS = 3
 
@@ -111,15 +111,15 @@ class Service:
         """Our broker must not stay away: start it again on the same port, whatever ended it."""
         while True:
             code = await broker.wait_exited()
-            log.warning("broker.ended", exit_code=code, action="starting it again")
+            logger.warning("broker.ended", exit_code=code, action="starting it again")
             while True:
                 try:
                     await broker.start()
                     self._own_ports.add(broker.controller_port)
-                    log.warning("broker.back")
+                    logger.warning("broker.back")
                     break
                 except HookstreamError as error:
-                    log.error("broker.not_started", error=str(error))
+                    logger.error("broker.not_started", error=str(error))
                     await asyncio.sleep(2.0)
 
     async def stop(self) -> bool:

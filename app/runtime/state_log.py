@@ -8,7 +8,7 @@ import structlog
 
 from app.ports.clock import Clock
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class ReadinessLog:
@@ -26,11 +26,11 @@ class ReadinessLog:
         reasons = {name: reason for name, reason in self._readiness().items() if reason is not None}
         now_s = self._clock.monotonic()
         if self._was_ready is None and not reasons:
-            log.info("process.ready", after_s=round(now_s - self._begun_s, 1))
+            logger.info("process.ready", after_s=round(now_s - self._begun_s, 1))
         elif self._was_ready is False and not reasons:
-            log.info("process.ready_again", after_s=round(now_s - self._since_s, 1))
+            logger.info("process.ready_again", after_s=round(now_s - self._since_s, 1))
         elif self._was_ready and reasons:
-            log.warning("process.not_ready", reasons=reasons)
+            logger.warning("process.not_ready", reasons=reasons)
             self._since_s = now_s
         else:
             return
@@ -49,7 +49,7 @@ class KeyRingLog:
         """Compare; log a change once."""
         trouble = self._problem()
         if trouble is not None and self.trouble is None:
-            log.error("keyring.differs", reason=trouble)
+            logger.error("keyring.differs", reason=trouble)
         elif trouble is None and self.trouble is not None:
-            log.info("keyring.fits")
+            logger.info("keyring.fits")
         self.trouble = trouble

@@ -16,7 +16,7 @@ from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.runtime.watchdog import RestartBudget
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
@@ -99,7 +99,7 @@ class Supervisor:
             return True
         _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
         for task in left:
-            log.error("role.did_not_stop", role=task.get_name())
+            logger.error("role.did_not_stop", role=task.get_name())
         return not left
 
     async def given_up(self) -> str:
@@ -135,10 +135,10 @@ class Supervisor:
         if self._condemned(supervised):
             return
         if reason is not None and supervised.suspicion is None:
-            log.warning("role.suspect", role=name, reason=reason)
+            logger.warning("role.suspect", role=name, reason=reason)
             self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
         elif reason is None and supervised.suspicion is not None:
-            log.warning("role.moves_again", role=name)
+            logger.warning("role.moves_again", role=name)
         supervised.suspicion = reason
 
     def stuck(self, name: str, reason: str) -> None:
@@ -147,7 +147,7 @@ class Supervisor:
         if supervised.stuck is None or self._condemned(supervised):
             return
         self._meter.count("watchdog_verdicts_total", role=name, verdict="stuck")
-        log.error("role.stuck", role=name, reason=reason)
+        logger.error("role.stuck", role=name, reason=reason)
         supervised.suspicion = f"stuck: {reason}"
         if supervised.patience.gives_up(self._clock.monotonic()):
             self._give_up(name, reason)
@@ -180,7 +180,7 @@ class Supervisor:
             supervised.role, supervised.suspicion = None, None
             if not stuck and self._clock.monotonic() - begun > _HEALTHY_AFTER_S:
                 backoff_s = _FIRST_BACKOFF_S
-            log.warning("role.restarting", role=name, reason=supervised.reason, in_s=backoff_s)
+            logger.warning("role.restarting", role=name, reason=supervised.reason, in_s=backoff_s)
             self._meter.count("role_restarts_total", role=name)
             supervised.again_s = self._clock.monotonic() + backoff_s
             await self._clock.sleep(backoff_s)
@@ -219,5 +219,5 @@ class Supervisor:
                 self.warnings.append(f"{name}: {move.sentence(*place)}")
         if isinstance(error, HookstreamError):
             return str(error)
-        log.error("role.failed", role=name, exc_info=error)
+        logger.error("role.failed", role=name, exc_info=error)
         return repr(error)

@@ -13,7 +13,7 @@ from app.core.topics.start_check import judge, version_0_names, version_0_refusa
 from app.data import TOPICS
 from app.settings import Settings
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 async def check(clients: KafkaClients, topics: Topics) -> None:
@@ -28,13 +28,13 @@ async def check(clients: KafkaClients, topics: Topics) -> None:
         except Unavailable as error:
             if getattr(error.__cause__, "retriable", False):
                 raise
-            log.warning("topics.unchecked", reason=repr(error.__cause__))  # for example: no right to see settings
+            logger.warning("topics.unchecked", reason=repr(error.__cause__))  # for example: no right to see settings
             return
     if remaining:
         raise ConfigError([version_0_refusal(remaining)])
     judged = judge(topics, actual)
     for sentence in judged.harmless:
-        log.warning("topics.drift", problem=sentence)
+        logger.warning("topics.drift", problem=sentence)
     if judged.dangers:
         raise ConfigError(judged.dangers)
 

@@ -1,9 +1,9 @@
 """Faust, made safe: one Faust event is all records of one partition of one poll, and commits are our own.
 
-Rules of this file (each found by running stock Faust 0.15.3 against a broker; private API is used on purpose, the
+Rules of this file (each learned by running stock Faust 0.15.3 against a broker; private API is used on purpose, the
 version is pinned, and tests/integration/test_fanout.py holds it to this)
-- Offsets are committed only after it was said that all before them is `done`; a batch of which nobody says it stops the
-  commit before it, for ever.
+- Offsets are committed only after every batch before them was marked `done`; a batch that is never marked
+  holds the commit before it forever.
 - No more is polled of a partition that has too much under way: Faust's one queue for all partitions never fills.
 - The agent's body never raises: a failure ends the app, and it is built anew.
 - After recovery and rebalance reading begins where the group's commit is, at the beginning where there is none; what
@@ -41,7 +41,7 @@ from app.core.offsets.log_moves import unstamp
 from app.core.offsets.progress import PartitionProgress
 from app.core.table_recovery import PLAIN, TableRecovery
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 #: a stop or a rebalance waits that long for what batches have begun
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
@@ -77,7 +77,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         try:
             await self._ensure_consumer().commit(marked)
         except KafkaError as error:
-            log.info("stream.commit_skipped", error=repr(error))
+            logger.info("stream.commit_skipped", error=repr(error))
             return False
         return True
 
@@ -163,7 +163,7 @@ class _Consumer(driver.Consumer):
         if lost:
             await self._end(partial(self._thread.lost, lost))
         else:  # a changelog: what is left of it is the table
-            log.warning("stream.changelog_moved", positions={str(tp): at for tp, at in positions.items()})
+            logger.warning("stream.changelog_moved", positions={str(tp): at for tp, at in positions.items()})
             await self._thread.seek_to_beginning(*map(driver.ensure_aiokafka_TP, positions))
 
     async def _end(self, work: Callable[[], Awaitable[Any]]) -> Any:

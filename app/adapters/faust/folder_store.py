@@ -20,7 +20,7 @@ from app.adapters.clock import SystemClock
 from app.core.errors import Unavailable
 from app.ports.clock import Clock
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _ASIDE = ".damaged"
 _MARK = ".distrusted"
@@ -133,7 +133,7 @@ class FolderStore(Store):
         try:
             _beside(path, _MARK).touch()
         except OSError as problem:
-            log.warning("store.not_marked", path=str(path), error=str(problem))
+            logger.warning("store.not_marked", path=str(path), error=str(problem))
         return Unavailable(f"the table in {path} could not be used: {error}")
 
 
@@ -143,7 +143,7 @@ def _is_locked(error: Exception) -> bool:
 
 
 def _put_aside(path: Path, reason: str) -> None:
-    """Rename it; one earlier one is kept, no more."""
+    """Rename it, and remove all but one that were renamed earlier."""
     aside = _beside(path, _ASIDE)
     if aside.is_dir():
         shutil.rmtree(aside)
@@ -151,7 +151,9 @@ def _put_aside(path: Path, reason: str) -> None:
         aside.unlink()
     if path.exists():
         path.rename(aside)
-    log.warning("store.put_aside", path=str(path), to=str(aside), reason=reason, action="made again from the changelog")
+    logger.warning(
+        "store.put_aside", path=str(path), to=str(aside), reason=reason, action="made again from the changelog"
+    )
 
 
 def _beside(path: Path, suffix: str) -> Path:

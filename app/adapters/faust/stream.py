@@ -21,7 +21,7 @@ from app.core.table_recovery import PLAIN, TableRecovery
 from app.ports.consumer import Record
 from app.ports.stream import StreamBatch
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _STOP_S = 12.0
 _COMMIT_AFTER_S = 0.1
@@ -155,12 +155,12 @@ class FaustStream:
         self.app.on_partitions_revoked.connect(self._on_revoked)
 
     async def _on_assigned(self, _app: object, assigned: Collection[TP], **_: object) -> None:
-        log.info("partitions.assigned", group=self._group, partitions=spans(assigned))
+        logger.info("partitions.assigned", group=self._group, partitions=spans(assigned))
         self.on_assigned()
 
     async def _on_revoked(self, _app: object, revoked: Collection[TP], **_: object) -> None:
         if revoked:
-            log.info("partitions.revoked", group=self._group, partitions=spans(revoked))
+            logger.info("partitions.revoked", group=self._group, partitions=spans(revoked))
 
     def partition(self, place: TP) -> _Partition:
         """The partition as it is assigned now."""
@@ -183,7 +183,7 @@ class FaustStream:
             await asyncio.sleep(_COMMIT_AFTER_S)
             if not self.app.failed and not self.app.rebalancing:
                 self.acked.clear()
-                await self.app.consumer.commit()  # one that does not succeed is said again by Faust's own timer
+                await self.app.consumer.commit()  # Faust's own timer repeats one that does not succeed
 
     def fail(self, error: Exception) -> None:
         """End the run with an error."""
@@ -240,10 +240,10 @@ class FaustStream:
             task.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
         if not done:
-            log.error("stream.did_not_stop", seconds=_STOP_S)
+            logger.error("stream.did_not_stop", seconds=_STOP_S)
             stopping.cancel()
         elif stopping.exception() is not None:
-            log.warning("stream.stopped_badly", error=repr(stopping.exception()))
+            logger.warning("stream.stopped_badly", error=repr(stopping.exception()))
         for table in self.tables.values():
             await table.close()
 
@@ -268,7 +268,7 @@ class FaustStream:
                 if batch.partition.current and not batch.partition.leaving:  # else it comes again
                     await self._handle(batch)
         except Exception as error:
-            log.exception("stream.batch_failed")
+            logger.exception("stream.batch_failed")
             self.fail(error)
         finally:
             lane.task = None

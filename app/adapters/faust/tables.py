@@ -14,7 +14,7 @@ from app.adapters.faust.folder_store import FolderStore
 from app.adapters.faust.store_options import StoreOptions
 from app.core.table_recovery import PLAIN, Supersedes
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class BatchTable(faust.Table):
@@ -88,7 +88,7 @@ class BatchTable(faust.Table):
                 seen[place] = message.value or None
                 entries.append(event)
         if len(entries) < len(events):  # most are its own: it has gone beyond them since its last recovery
-            log.info("table.older_records", table=self.name, passed_over=len(events) - len(entries))
+            logger.info("table.older_records", table=self.name, passed_over=len(events) - len(entries))
         return entries
 
     async def close(self) -> None:

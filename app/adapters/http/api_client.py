@@ -233,7 +233,7 @@ class ApiClient:
         except TimeoutError as error:
             raise Unavailable(
                 f"{base} has not answered within {self._timeout_s:.0f} s. Whether it has carried out the request is "
-                "not known: look before you repeat it."
+                "unknown: look before you repeat it."
             ) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError) as error:
             raise _Broken(

@@ -5,7 +5,7 @@ The rules:
 - A lookup under way is shared by everybody who asks for its name, and ends when the last of them has left.
 - At most `LOOKUPS` are under way, of one registrable domain `SHARE`; the others wait. A lookup that has had `TURN_S`
   leaves its place to one that waits, so names whose servers are silent hold nobody up for longer.
-- What was found is remembered for its time to live, between 1 and `LONGEST_S` seconds. What was not is remembered for
+- Addresses are remembered for their time to live, between 1 and `LONGEST_S` seconds. A failure is remembered for
   `NEGATIVE_S`. At most `REMEMBERED` names, of which the oldest leave first.
 - A name that gets no answer may be at fault, or our name servers may. So they are asked for the root. If they cannot
   say that either, DNS counts as down: what /etc/hosts does not know is hindered, and nobody is charged.
@@ -38,7 +38,7 @@ SHARE = 32
 #: Seconds after which a lookup leaves its place to one that waits; and after which it ends in any case.
 TURN_S = 1.0
 LOOKUP_S = 6.0
-#: Seconds for which what was found, and what was not, is remembered; names that are.
+#: Seconds for which addresses, and failures, are remembered; the most names that are remembered.
 LONGEST_S = 10.0
 NEGATIVE_S = 5.0
 REMEMBERED = 10_000
@@ -93,7 +93,7 @@ class NameResolver(AbstractResolver):
 
     @property
     def trouble(self) -> str | None:
-        """Why no name can be resolved; None: all is well, as far as it is known."""
+        """Why no name can be resolved; None: the last lookups succeeded."""
         return "the name servers do not answer" if self._down else None
 
     async def resolve(

@@ -61,7 +61,7 @@ _PINNED: ContextVar[list[ResolveResult]] = ContextVar("pinned")
 
 
 class PinnedAddresses(AbstractResolver):
-    """Gives a connector the addresses that were found for its connection. aiohttp looks a name up in a task that
+    """Gives a connector the addresses that were resolved for its connection. aiohttp looks a name up in a task that
     outlives a cancellation; so its name is looked up before, where a cancelled attempt ends its lookup.
     """
 

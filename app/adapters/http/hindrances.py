@@ -31,7 +31,7 @@ def has_route(family: Family) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 53))
     except OSError as error:
-        return error.errno in _CAUSES  # nothing can be said
+        return error.errno in _CAUSES  # the error names no addresses
     return True
 
 
@@ -40,7 +40,7 @@ def hindrance(
 ) -> Hindered | None:
     """What we lacked when no connection to addresses of these families came about; None: it was for no reason of ours.
 
-    One address of several that we lacked something for is enough: whether it would have answered is not known. An
+    One address of several that we lacked something for is enough: it might have answered. An
     address family that this machine does not have is the receiver's choice, as long as the other one leads somewhere.
     """
     numbers = _numbers(error)

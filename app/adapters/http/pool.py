@@ -12,7 +12,7 @@ from yarl import URL
 
 from app.adapters.http.wire import HttpConnection
 
-#: Idle connections kept over all origins; beyond it the one that idled longest is closed.
+#: The most idle connections over all origins; beyond it the one that has been idle longest is closed.
 MAX_IDLE = 1024
 #: Deadlines are grouped in slots of this many seconds: an exchange is given up at most that late.
 SLOT_S = 0.05
@@ -39,7 +39,7 @@ class Origin:
 
 
 class IdlePool:
-    """The idle connections of all origins; each is kept `keepalive_s` seconds at most."""
+    """The idle connections of all origins; each is closed after `keepalive_s` seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keepalive_s: float) -> None:
         self._loop = loop

@@ -6,13 +6,13 @@ the pool of idle connections and the deadlines. The rules:
 
 - One request is on a connection at a time. Its bytes are handed over at once (they are in memory anyway): a receiver
   that reads slowly is bounded by the deadline, and one that answers early is heard at once.
-- A connection is kept only when the whole answer was read, the whole request was taken, and nothing came after the
+- A connection is reused only when the whole answer was read, the whole request was taken, and nothing came after the
   answer. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
-- A kept connection may be dead without our knowing, or bring what is left of an earlier answer. If it breaks before a
+- A reused connection may be dead already, or bring what is left of an earlier answer. If it breaks before a
   byte of the answer, or brings none, the request is sent once more on a fresh connection; the receiver may then see it
   twice, with the same event id.
 - The deadline aborts the connection, and the exchange finds it broken. What was under way at a cancellation is closed.
-- No redirects, no cookies, no proxies, no decompression: the answer is kept as it came.
+- No redirects, no cookies, no proxies, no decompression: the response is stored as it was received.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Exchange:
 
 
 class _DeadOnArrival(Exception):
-    """A kept connection broke before a byte of the answer, or the rest of an earlier answer came in its place."""
+    """A reused connection broke before a byte of the answer, or the rest of an earlier answer came in its place."""
 
 
 class HttpSender:
@@ -151,7 +151,7 @@ class HttpSender:
         await self._resolver.close()
 
     def trouble(self) -> str | None:
-        """Why no name can be looked up; None: nothing is known against it."""
+        """Why no name can be looked up; None: the last lookups succeeded."""
         return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
     async def send(self, request: HttpRequest) -> HttpOutcome:

@@ -20,7 +20,7 @@ from app.adapters.http.listener import Listener, OnClosed
 from app.core.connection_book import ConnectionLimits
 from app.core.errors import Defect, Unavailable
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _LIMITS = ConnectionLimits()
@@ -98,7 +98,7 @@ class WebServer:
                 await self._runner.cleanup()
                 raise _taken(self._host, self._port, self._setting, error) from error
         port = await self._listen(0)
-        log.warning("web.other_port", wanted=self._port, port=port, setting=self._setting)
+        logger.warning("web.other_port", wanted=self._port, port=port, setting=self._setting)
         return port
 
     async def _listen(self, port: int) -> int:

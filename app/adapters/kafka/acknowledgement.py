@@ -8,10 +8,6 @@ from collections.abc import Callable
 from app.core.errors import HookstreamError
 
 
-def record_size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> int:
-    return 100 + len(value or b"") + len(key or b"") + sum([len(text or b"") + 40 for _, text in headers])
-
-
 def resolver(future: asyncio.Future[int]) -> Callable[[int], None]:
     def acked(offset: int) -> None:
         if not future.done():

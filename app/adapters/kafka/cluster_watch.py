@@ -14,7 +14,7 @@ from app.core.cluster import Expected, Findings
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _EVERY_S = 3.0
 #: an answer takes so long at most
@@ -35,7 +35,7 @@ class ClusterWatch:
         clock: Clock,
         remade: Callable[[str], None] = lambda topic: None,
     ) -> None:
-        """`counts`: topic → its partitions at the start. `remade` is told of topics that were made again."""
+        """`counts`: topic → its partitions at the start. `remade` is called for each recreated topic."""
         self._remade = remade
         self._clients = clients
         self._topics = sorted(counts)
@@ -73,8 +73,8 @@ class ClusterWatch:
             failure = f"not within {_ANSWER_S:.0f} s"
         except (KafkaError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
-        except Exception as error:  # the process would be blind without a word
-            log.exception("cluster.failed")
+        except Exception as error:  # without it the process would silently stop watching
+            logger.exception("cluster.failed")
             failure = repr(error)
         else:
             self._note(self._expected.compare(facts))
@@ -85,10 +85,12 @@ class ClusterWatch:
     def _note(self, findings: Findings) -> None:
         for before, now in zip(self._findings[:2], findings[:2], strict=True):
             if now != before:
-                log.error("cluster.problem", problem=now) if now else log.warning("cluster.mended", problem=before)
+                logger.error("cluster.problem", problem=now) if now else logger.warning(
+                    "cluster.mended", problem=before
+                )
         self._findings = findings
         for topic in findings.remade:
-            log.error("cluster.topic_made_again", topic=topic)
+            logger.error("cluster.topic_made_again", topic=topic)
             self._remade(topic)
 
     async def _connected(self) -> AioClient:

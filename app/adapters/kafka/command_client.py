@@ -18,7 +18,7 @@ from app.core.records.registry import encode
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _reply = msgspec.json.Decoder(CommandReply)
 
@@ -98,4 +98,4 @@ class CommandClient:
         try:
             future.set_result(_reply.decode(record.value or b""))
         except (ValueError, RecursionError) as error:
-            log.error("replies.unreadable", topic=self._place.topic, offset=record.offset, error=str(error))
+            logger.error("replies.unreadable", topic=self._place.topic, offset=record.offset, error=str(error))

@@ -35,7 +35,7 @@ from app.core.offsets.log_moves import unstamp
 from app.core.offsets.partitions import CommittedOffset, PartitionId, spans
 from app.ports.consumer import RebalanceListener, Record
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _clock = SystemClock()
 _COMMIT_S = 3.0
@@ -205,7 +205,7 @@ class KafkaGroupConsumer:
             RebalanceInProgressError,
             IllegalStateError,
         ) as error:
-            log.info("source.commit_skipped", error=repr(error))
+            logger.info("source.commit_skipped", error=repr(error))
             return False
         except KafkaError as error:
             self._not_committed(repr(error))
@@ -215,7 +215,7 @@ class KafkaGroupConsumer:
 
     def _not_committed(self, error: str) -> None:
         if not self._commit_failed:  # once, until it succeeds again
-            log.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
+            logger.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
         self._commit_failed = True
 
     async def _committed(self, places: list[TopicPartition]) -> dict[PartitionId, CommittedOffset]:
@@ -256,13 +256,13 @@ class _Bridge(ConsumerRebalanceListener):
         if self._source._consumer._coordinator.generation < 0:  # thrown out: others have had them for a while
             self._source._member_s = -inf
         if revoked:
-            log.info("partitions.revoked", group=self._source._group, partitions=spans(revoked))
+            logger.info("partitions.revoked", group=self._source._group, partitions=spans(revoked))
         await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
         places = [(place.topic, place.partition) for place in sorted(assigned)]
-        log.info("partitions.assigned", group=self._source._group, partitions=spans(places))
+        logger.info("partitions.assigned", group=self._source._group, partitions=spans(places))
         self._source._member_s = _clock.monotonic()
         self._source.pause(*places)
 

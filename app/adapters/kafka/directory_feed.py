@@ -18,7 +18,7 @@ from app.core.records.registry import apply
 from app.core.topics.names import TopicName
 from app.ports.metrics import Meter
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class CompactedTopicReader:
@@ -132,7 +132,7 @@ class CompactedTopicReader:
                 ends = await asker.end_offsets([self._place])
                 return int(ends[self._place])
             except KafkaError as error:
-                log.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
+                logger.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
                 await asyncio.sleep(0.2)
 
     async def _read(self) -> None:
@@ -146,14 +146,16 @@ class CompactedTopicReader:
                 )
                 position = await consumer.position(self._place)
             except KafkaError as error:
-                log.warning("table.read_failed", topic=self._place.topic, error=repr(error))
+                logger.warning("table.read_failed", topic=self._place.topic, error=repr(error))
                 await asyncio.sleep(0.2)
                 continue
             for record in records:
                 try:
                     self._apply((record.key or b"").decode(), record.value)
                 except (ValueError, TypeError, RecursionError) as error:
-                    log.error("table.unreadable", topic=self._place.topic, offset=record.offset, error=str(error)[:500])
+                    logger.error(
+                        "table.unreadable", topic=self._place.topic, offset=record.offset, error=str(error)[:500]
+                    )
                     self.on_unreadable()
             if position != self.position:
                 async with self._moved:

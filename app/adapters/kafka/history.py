@@ -20,7 +20,7 @@ from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.registry import CommandSender
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _CLIENT = "hookstream-replay"
 #: what one partition may hold in memory that nobody has asked for yet
@@ -48,7 +48,7 @@ class KafkaPartitionReader:
             await self._go_on(error.args[0])
             return {}
         except KafkaError as error:
-            log.warning("replay.read_failed", topic=self._topic, error=repr(error))
+            logger.warning("replay.read_failed", topic=self._topic, error=repr(error))
             await asyncio.sleep(_AGAIN_S)
             return {}
         return {place.partition: records for place, records in batches.items()}
@@ -59,7 +59,7 @@ class KafkaPartitionReader:
         for place, position in positions.items():
             if position > begins[place]:
                 raise Unavailable(f"{place.topic}, partition {place.partition}, ends before the offset {position}")
-            log.warning("replay.passed_over", topic=place.topic, partition=place.partition, until=begins[place])
+            logger.warning("replay.passed_over", topic=place.topic, partition=place.partition, until=begins[place])
             self._consumer.seek(place, begins[place])
 
     async def position(self, partition: int) -> int:

@@ -24,7 +24,7 @@ _GATHER_BYTES = 256 * 1024
 
 
 def read_position(consumer: Any, place: Any) -> int | None:
-    """The offset that an AIOKafkaConsumer hands out next of a partition, without waiting; None: not known (yet)."""
+    """The offset that an AIOKafkaConsumer hands out next of a partition, without waiting; None: undetermined."""
     subscription = consumer._subscription.subscription
     assignment = subscription.assignment if subscription is not None else None
     state = assignment.state_value(place) if assignment is not None else None

@@ -18,14 +18,14 @@ from app.core.topics.names import RUNGS, TopicName
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
 #: a question that takes longer has no answer
 _ANSWER_S = 5.0
 _CLOSE_S = 3.0
 
-#: told of each sample of a group; None: Kafka does not answer
+#: called with each sample of a group; None: Kafka does not answer
 OnSample = Callable[[str, Mapping[PartitionId, GroupSpan] | None], None]
 
 
@@ -62,16 +62,16 @@ class LagSampler:
             try:
                 await self._with_clients()
             except (KafkaError, OSError, ValueError, TimeoutError) as error:
-                log.debug("lag.unknown", error=repr(error))  # that Kafka is away is said elsewhere, once
-            except Exception:  # the watchdog would be blind without a word
-                log.exception("lag.failed")
+                logger.debug("lag.unknown", error=repr(error))  # ClusterWatch reports that Kafka is away
+            except Exception:  # the watchdog would silently get no samples
+                logger.exception("lag.failed")
             for group, names in self._groups.items():
                 self._on_sample(group, None)
                 self._forget(group, names)
             await self._clock.sleep(self._every_s)
 
     def _forget(self, group: str, names: Sequence[str]) -> None:
-        """The last known lag would be a lie, and 0 a worse one."""
+        """Remove the gauges: neither the last lag nor 0 would be true."""
         for name in names:
             self._meter.forget("consumer_lag_records", group=group, topic=name)
             if name in self._rungs:

@@ -16,7 +16,7 @@ from app.adapters.kafka.metadata import topic_facts
 from app.core.errors import LogMoved
 from app.core.offsets.log_moves import LogMove, judge, stamp
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _ANSWER_S = 10.0
 
@@ -27,7 +27,7 @@ async def _ids(consumer: AioConsumer, topics: Collection[str]) -> dict[str, str]
         async with asyncio.timeout(_ANSWER_S):
             facts = await topic_facts(consumer._client, topics)
     except (KafkaError, TimeoutError, OSError) as error:
-        log.info("source.ids_unknown", error=repr(error))
+        logger.info("source.ids_unknown", error=repr(error))
         return {}
     return {name: each.id for name, each in facts.items()}
 
@@ -41,11 +41,11 @@ class GroupLogs:
         self._metadata = metadata
         #: of the topics as they were at the last assignment
         self._ids: dict[str, str] = {}
-        #: the ids of the logs in which our positions were reached, where known
+        #: the ids of the logs in which our positions were reached, as far as the brokers report them
         self._origins: dict[TopicPartition, str] = {}
         #: for these nothing more is committed: where to go on is committed already
         self.moved: set[TopicPartition] = set()
-        #: whose positions are kept elsewhere: perhaps they are those of another Kafka
+        #: whose positions are stored elsewhere: perhaps they are those of another Kafka
         self.elsewhere: set[TopicPartition] = set()
 
     async def assigned(self, committed: Mapping[TopicPartition, tuple[int | None, str]]) -> LogMoved | None:
@@ -82,7 +82,7 @@ class GroupLogs:
             if move is not None:
                 moves[place] = move
                 problem = move.sentence(place.topic, place.partition)
-                log.error("log.moved", kind=move.kind, position=position, goes_on_at=move.resume, problem=problem)
+                logger.error("log.moved", kind=move.kind, position=position, goes_on_at=move.resume, problem=problem)
         self.moved |= moves.keys()
         await self._commit(
             {
@@ -109,4 +109,4 @@ class GroupLogs:
                         }
                     )
         except (KafkaError, TimeoutError) as error:  # then the next start finds the same
-            log.warning("log.move_not_committed", error=repr(error))
+            logger.warning("log.move_not_committed", error=repr(error))

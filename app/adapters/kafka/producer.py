@@ -18,13 +18,14 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLar
 from aiokafka.partitioner import murmur2
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.acknowledgement import record_size, rejecter, resolver
+from app.adapters.kafka.acknowledgement import rejecter, resolver
 from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
+from app.adapters.kafka.record_size import record_size
 from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, Unavailable
 from app.ports.metrics import Meter
 from app.ports.producer import RecordHeaders
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 #: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
 _ROOM_BYTES = 32 * 1024 * 1024
 _ROOM_RECORDS = 40_000
@@ -64,12 +65,12 @@ class _Channel:
 class Bundle:
     """Several records that count as done together; calls `then` once, when the last one is acknowledged."""
 
-    __slots__ = ("_failed", "_left", "_log", "_then", "records", "size")
+    __slots__ = ("_failed", "_left", "_producer", "_then", "records", "size")
 
     def __init__(
-        self, log_: KafkaProducer, then: Callable[[], None], failed: Callable[[HookstreamError], None]
+        self, producer: KafkaProducer, then: Callable[[], None], failed: Callable[[HookstreamError], None]
     ) -> None:
-        self._log = log_
+        self._producer = producer
         self._left = 1
         self.records = self.size = 0
         self._then = then
@@ -87,7 +88,7 @@ class Bundle:
         """Enqueue one more record (not after `close`)."""
         self._left += 1
         self.records += 1
-        self.size += self._log.enqueue(topic, partition, key, value, headers, self._one, self._failed)
+        self.size += self._producer.enqueue(topic, partition, key, value, headers, self._one, self._failed)
 
     def close(self) -> None:
         """No more records will come."""
@@ -244,7 +245,7 @@ class KafkaProducer:
                 if channel.linger_s and channel.entries and len(channel.entries) < _BATCH_RECORDS:
                     await asyncio.sleep(channel.linger_s)
         except Exception as error:
-            log.exception("log.channel_failed", topic=channel.topic)
+            logger.exception("log.channel_failed", topic=channel.topic)
             defect = Defect(f"records for {channel.topic} could not be sent: {error!r}")
             while channel.entries:
                 self._fail_first(channel, defect)
@@ -269,7 +270,7 @@ class KafkaProducer:
                     self._fail_first(channel, RecordTooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
                 limit = 1
-            except InvalidTimestampError as error:  # only events.raw minds, and its callers can be told
+            except InvalidTimestampError as error:  # only events.raw refuses it, and its callers get the error
                 self._note(channel.topic, error)
                 await self._renew(producer, given_up=given_up)
                 for _ in range(count):
@@ -310,7 +311,7 @@ class KafkaProducer:
         if smaller is None:
             return False
         value, headers = smaller
-        log.error("log.record_reduced", topic=channel.topic, size=entry.size, action="its detail is left out")
+        logger.error("log.record_reduced", topic=channel.topic, size=entry.size, action="its detail is left out")
         if self._meter:
             self._meter.count("records_reduced_total", topic=channel.topic)
         self._bytes -= entry.size
@@ -345,7 +346,7 @@ class KafkaProducer:
             return
         if topic not in self._troubled:
             self._troubled.add(topic)
-            log.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
+            logger.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
         if self._meter:
             self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
 
@@ -366,13 +367,13 @@ class KafkaProducer:
         async with self._renewing:
             if self._producer is not producer:
                 return
-            log.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
+            logger.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
             await stop_producer(producer)
             while self._producer is producer:
                 try:
                     self._producer = await self._connect()
                 except KafkaError as error:
-                    log.debug("log.not_connected", error=repr(error))
+                    logger.debug("log.not_connected", error=repr(error))
                     await asyncio.sleep(0.5)
 
     async def _connect(self) -> AioProducer:

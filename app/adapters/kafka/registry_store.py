@@ -24,7 +24,7 @@ from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.records.registry import apply
 from app.ports.consumer import Record
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class KafkaRegistryStore:
@@ -104,7 +104,7 @@ class KafkaRegistryStore:
         await self._source.rewind(place)
         if not self._lost:
             self._source.resume(place)
-        log.info("registry.writer", endpoints=len(directory))
+        logger.info("registry.writer", endpoints=len(directory))
 
     def is_writer(self) -> bool:
         """Whether the partition of commands is still ours."""

@@ -61,7 +61,7 @@ class SmtpMailer:
     ) -> None:
         """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM).
 
-        `status` is told whether the server takes e-mail in at all.
+        `status` is set by whether the server accepts e-mail at all.
         """
         self._status = status
         self._server = server

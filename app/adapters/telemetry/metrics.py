@@ -181,7 +181,7 @@ METRICS: tuple[Metric, ...] = (
         "1 while the check of /readyz passes, else 0: a role, or kafka, topics or directory.",
     ),
     Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
-    Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles that a watchdog found suspect or stuck."),
+    Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles that a watchdog judged suspect or stuck."),
     Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be retried."),
     Metric(
         "api_connections_closed_total",

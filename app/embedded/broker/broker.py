@@ -43,7 +43,7 @@ class EmbeddedBroker:
 
         `properties` are Kafka's own and win over ours.
 
-        `say` is told what takes long. `which` finds programs.
+        `say` is called before each step that takes long. `which` finds programs.
         """
         self._folder = (data_dir / "kafka").absolute()
         self._cache = (cache_dir or jars.default_cache()).absolute()
@@ -65,7 +65,7 @@ class EmbeddedBroker:
     async def start(self) -> str:
         """Start unless running; returns `127.0.0.1:PORT` when topics can be created there.
 
-        `Unavailable`: no Java or jars, the folder is in use, the port is taken, or Kafka ended (with what it said).
+        `Unavailable`: no Java or jars, the folder is in use, the port is taken, or Kafka ended (with its last lines).
         """
         if self.pid is None:
             try:
@@ -142,7 +142,7 @@ class EmbeddedBroker:
 
     def _failure(self, what: str) -> Unavailable:
         tail = self._process.tail if self._process else ""
-        return Unavailable(f"Kafka {what}. It said:\n{tail}\nIts whole log is in {self._folder / 'logs'}")
+        return Unavailable(f"Kafka {what}. The end of its log:\n{tail}\nIts whole log is in {self._folder / 'logs'}")
 
     async def _end_process(self, *, patience_s: float) -> None:
         if self._process is None or not self._process.running:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class FolderLock:
-    """An exclusive lock, kept by an open file: a child that inherits `fd` keeps it too; it cannot go stale."""
+    """An exclusive lock, held by an open file: a child that inherits `fd` holds it, too; it cannot go stale."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -34,7 +34,7 @@ class Runtime:
 
     @property
     def archive(self) -> Path:
-        """Where the classes that a start loads are kept in their parsed form, for exactly this Java and these jars."""
+        """The archive of the classes that a start loads, in their parsed form, for exactly this Java and these jars."""
         stat = self.java.stat()
         key = f"{self.java} {stat.st_size} {stat.st_mtime_ns} {self.jars[0].parent}"
         return self.cache / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsa"

@@ -44,7 +44,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: bytes = b""
 
 
-#: turns of the loop after which a connection that was accepted before the listener closed is known
+#: turns of the loop after which a connection that was accepted before the listener closed is registered
 _ACCEPTING = 3
 #: and after which every one has ended, but for a TLS handshake that nobody goes on with
 _ENDING = 20
@@ -82,7 +82,7 @@ class DemoReceiver:
             self.register(path, profile, secret)
 
     def register(self, path: str, profile: str, secret: str) -> None:
-        """Verify what comes to `path` from now on (a secret is known only when its endpoint has been created)."""
+        """Verify what comes to `path` from now on (a secret exists only after its endpoint was created)."""
         if profile not in CHECKS:
             raise ConfigError([f"The receiver knows no profile {profile!r}; it knows {', '.join(CHECKS)}."])
         self._secrets[path.strip("/")] = (profile, secret)

@@ -126,7 +126,7 @@ def egress_policy(settings: Settings) -> EgressPolicy:
 
 
 def directory_feed(clients: KafkaClients, topics: Topics, meter: Meter) -> KafkaDirectoryFeed:
-    """The directory of this process, kept in step with the registry topic."""
+    """The directory of this process, which follows the registry topic."""
     return KafkaDirectoryFeed(
         clients,
         topics.name(TopicName.REGISTRY),
