@@ -285,5 +285,5 @@ def _problem(answer: _Answer) -> _Problem | None:
 
 
 def _with(sentence: str, problem: _Problem | None) -> str:
-    sentence = problem.sentence() if problem is not None else ""
-    return f"{sentence}: {sentence}" if sentence else sentence
+    reason = problem.sentence() if problem is not None else ""
+    return f"{sentence}: {reason}" if reason else sentence
