@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 #: a command ends within 10 s when Kafka is silent; closing what was opened takes up to 3 s
-_CONNECT_S = 6.0
+_CONNECT_S = 5.0
 
 #: exit codes, documented in `hookstream --help`
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
