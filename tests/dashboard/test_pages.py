@@ -163,6 +163,15 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
     assert (restored.schedule, restored.timeout, restored.signature, restored.disable_after_days) == (None,) * 4
 
 
+async def test_an_endpoint_that_fails_does_not_look_healthy_in_the_list(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    _, page, _ = await acme.get(f"{LIVE}/endpoints")
+    assert "active</span>" in page and "no attempts" in page
+    stage.endpoint(failing_since_ms=1)
+    _, page, _ = await acme.get(f"{LIVE}/endpoints")
+    assert '<span class="chip bad">failing</span>' in page and "since" in page and "active</span>" not in page
+
+
 async def test_all_fields_that_are_wrong_are_named_at_once(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     form = {"url": "https://acme.example/x", "types": ["*"], "timeout": "soon", "schedule": "x", "version": "1"}

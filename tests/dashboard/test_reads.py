@@ -203,7 +203,7 @@ async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage
         made = stage.reads.rows.pop()
         stage.reads.rows.append(msgspec.structs.replace(made, created_at_ms=created, updated_at_ms=updated))
     _, page, _ = await acme.get(f"{LIVE}/dead?since=24h")
-    assert page.count("Attempt 1 deliveries once more?") == 2
+    assert page.count("Retry 1 delivery?") == 2
     form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_5xx", "since": "24h"}
     assert all(f'name="{name}" value="{value}"' in page for name, value in form.items())
     status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.api.handlers.subscriptions import types_of
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
 from app.core.model.endpoint import Endpoint, last_disablement
+from app.core.model.event_types import includes
 from app.core.readmodel.rows import DeliveryFilter
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
@@ -30,7 +32,9 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     )
     page = _page_number(visit)
     shown = matching[(page - 1) * _PAGE : page * _PAGE]
+    days = await asyncio.gather(*(hourly_charts.of_day(desk, visit, each.id) for each in shown))
     values = {
+        "days": {each.id: day for each, day in zip(shown, days, strict=True)},
         "endpoints": [webhooks.present_endpoint(desk.api, each) for each in shown],
         "q": wanted,
         "status": status,
@@ -102,12 +106,15 @@ async def page_of(
 
 
 def test_types(desk: PageContext, endpoint: Webhook) -> list[str]:
-    """The event types that a test may send: those of its profile and of the tenant's own."""
+    """The event types that a test may send: those that the endpoint subscribes to first."""
     stored = desk.api.feed.directory.endpoint(endpoint.id)
     if stored is None:
         return []
     exact = [each for each in endpoint.events if "*" not in each]
-    return sorted({*exact, *_types(desk, stored)})
+    return sorted(
+        {*exact, *_types(desk, stored)},
+        key=lambda type_: (not any(includes(pattern, type_) for pattern in endpoint.events), type_),
+    )
 
 
 def _types(desk: PageContext, endpoint: Endpoint) -> list[str]:
