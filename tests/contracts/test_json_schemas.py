@@ -229,7 +229,7 @@ def test_work_is_counted_whatever_comes_of_it() -> None:
 
 def test_what_is_remembered_of_schemas_is_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = JsonSchemaValidator()
-    monkeypatch.setattr(json_schemas, "_KEPT_BYTES", 100_000)
+    monkeypatch.setattr(json_schemas, "_CACHE_BYTES", 100_000)
     for number in range(50):
         judge.violation(event_type({"description": f"{number}" * 2000, "type": "string"}), b'"x"')
     assert len(judge._compiled) < 5 and judge._bytes <= 100_000 + 20 * 4100

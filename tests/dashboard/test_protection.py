@@ -127,6 +127,21 @@ async def test_a_portal_is_of_one_tenant_and_mode_and_nothing_else(stage: Stage)
         assert status == 303, "a portal's token is no session of the dashboard"
 
 
+async def test_a_customer_of_the_portal_chooses_no_profile(stage: Stage) -> None:
+    stage.endpoint()
+    portal = await portal_of(stage, scopes=["read", "write"])
+    async with browser(stage) as customer:
+        for path in ("endpoints/new?profile=bota", "endpoints/ep_1"):
+            _, page, _ = await customer.get(f"{portal}/{path}")
+            assert 'name="url"' in page and 'name="profile"' not in page and 'name="signature"' not in page
+        customer.csrf = hidden(page, "csrf")
+        form = {"url": "https://acme.example/mine", "types": ["*"], "profile": "bota", "signature": "bota", "key": "k"}
+        status, _, _ = await customer.post(f"{portal}/endpoints", form)
+    assert status == 200
+    (created,) = (each for each in stage.feed.directory.endpoints("acme", "live") if each.url == form["url"])
+    assert (created.profile, created.signature) == ("standard", None)
+
+
 async def test_a_key_that_may_read_sees_no_buttons_and_changes_nothing(stage: Stage) -> None:
     portal = await portal_of(stage, scopes=["read"])
     async with browser(stage, READ_ONLY) as reader, browser(stage) as customer:

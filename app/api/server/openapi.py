@@ -20,7 +20,10 @@ from app.profiles.contract import EventView, Profile
 Catalogue = Mapping[str, Mapping[str, CatalogueEntry]]
 
 _SCHEMAS = "#/components/schemas/{name}"
-_ABOUT = """Register endpoints (`/v1/webhooks`), append events, and see how they were delivered.
+_ABOUT = """Register endpoints, append events, and see how they were delivered.
+
+An endpoint is a URL that receives events. Its path is `/v1/webhooks`, as in the documents of the products that
+Hookstream is compatible with.
 
 An API key (`sk_live_…`, `sk_test_…`) belongs to one tenant and mode and sees nothing else. Lists are paginated: pass
 `next_cursor` as `cursor` until it is null. A POST with an `Idempotency-Key` can be repeated safely. Errors are

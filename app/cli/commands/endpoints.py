@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Create, change and test endpoints: the URLs that receive events.\n\n"
     "add, list, show, update and remove also go over Kafka "
-    "itself, where neither --url nor a profile names an API; the other commands need the API.",
+    "itself, where neither --url nor a context names an API; the other commands need the API.",
 )
 
 EndpointIdArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]

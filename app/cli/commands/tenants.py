@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Tenants: one for each of your customers, isolated from each other.\n\n"
     "add and list also go over Kafka itself, where "
-    "neither --url nor a profile names an API. The API asks for the operator's token; that of a running "
+    "neither --url nor a context names an API. The API asks for the operator's token; that of a running "
     "`hookstream up` is known.",
 )
 

@@ -40,7 +40,7 @@ class FormField(msgspec.Struct, frozen=True, kw_only=True):
 
 def fields(visit: PageRequest) -> list[FormField]:
     """The fields of the form. Customers in the portal do not choose profiles: the product has one."""
-    return [_shown(field) for field in FIELDS if not (visit.is_portal and surface_of(field).widget == "profile")]
+    return [_shown(field) for field in FIELDS if _is_offered(field, visit)]
 
 
 def body(visit: PageRequest) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def body(visit: PageRequest) -> dict[str, Any]:
     values: dict[str, Any] = {}
     problems: list[FieldError] = []
     for field in FIELDS:
-        if field.name in visit.form or surface_of(field).widget == "types":
+        if _is_offered(field, visit) and (field.name in visit.form or surface_of(field).widget == "types"):
             try:
                 values[field.name] = _value(field, visit)
             except ApiError as error:
@@ -92,6 +92,10 @@ def errors(error: ApiError) -> dict[str, str]:
     if not by_field:
         by_field["form"] = error.detail
     return by_field
+
+
+def _is_offered(field: msgspec.structs.FieldInfo, visit: PageRequest) -> bool:
+    return not (visit.is_portal and surface_of(field).widget == "profile")
 
 
 def _shown(field: msgspec.structs.FieldInfo) -> FormField:

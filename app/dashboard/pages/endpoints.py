@@ -50,7 +50,8 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     """The form for a new one."""
     tenant = desk.api.feed.directory.tenants.get(visit.caller.tenant)
-    profile = visit.query.get("profile") or (tenant.profile if tenant else "standard")
+    chosen = "" if visit.is_portal else visit.query.get("profile", "")
+    profile = chosen or (tenant.profile if tenant else "standard")
     form = defaultdict(str, {"types": [], "profile": profile, "key": desk.api.minter.id("form")})
     return TemplatePage(template="endpoint_new.html", values=_form(desk, visit, form))
 
@@ -59,7 +60,7 @@ async def create(desk: PageContext, visit: PageRequest) -> PageResult:
     """Register it; its secret is on the page that comes back, and on no other."""
     try:
         values = endpoint_form.body(visit)
-        if visit.field("profile"):
+        if visit.field("profile") and not visit.is_portal:
             values["profile"] = visit.field("profile")
         if visit.field("secret"):
             values["secret"] = visit.field("secret")
