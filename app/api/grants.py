@@ -1,7 +1,7 @@
 """Grants that this service signs for itself: sessions of the dashboard and links to the portal.
 
-Nothing is kept of them, so that no number of links takes memory. They end by their time, with the key that they were
-made with, or with the sealing key. They are sealed: whoever has one cannot read which key it was made with.
+They are not stored, so any number of links takes no memory. They end by their time, with the key that they were
+made with, or with the sealing key. They are sealed: their holder cannot read which key it was made with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whom a session is of."""
 
     kind: Literal["operator", "key", "portal"]
-    #: nobody can guess it
+    #: random, so that it cannot be guessed
     id: str
     expires_at_ms: int
     #: empty: the operator, who may choose

@@ -52,7 +52,7 @@ def document(error: ApiError, request_id: str) -> bytes:
 
 
 def not_found(what: str, name: str) -> ApiError:
-    """The same answer for what does not exist and for what is somebody else's."""
+    """A 404 that does not reveal whether another tenant has the resource."""
     return ApiError(404, "not_found", f"there is no {what} {name}")
 
 

@@ -57,7 +57,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, key: ApiKey) -> Caller:
-        """Whoever holds a key."""
+        """The caller that a key identifies."""
         return cls(key.id, key.tenant, key.mode, key.scopes)
 
 
@@ -131,7 +131,7 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     #: the partition of a key, as all our records have it
     partition_for: Callable[[str, bytes], int]
     max_event_bytes: int
-    #: what is wrong with a JSON Schema, and where; None: nothing
+    #: the error in a JSON Schema and its location; None: the schema is valid
     schema_problem: Callable[[str], BadSchema | None]
     tokens: GrantSigner
     #: where browsers find this service, `https://host`; empty: where they have found it
@@ -142,7 +142,7 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = ""
 
     def acting(self, actor: str) -> ApiServices:
-        """The same for one request of somebody."""
+        """These services for one request; the audit log names its caller."""
         return msgspec.structs.replace(self, actor=actor)
 
     async def command(self, action: Any, entity: str) -> None:

@@ -1,4 +1,4 @@
-"""Let a few at a time do what costs much: each tenant has one under way, and tenants take turns."""
+"""Limit concurrent expensive operations: each tenant runs one at a time, and tenants take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was delivered in the last hours, as numbers for tiles and charts."""
+"""Deliveries of the last hours, as numbers for tiles and charts."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ DONE = {
     "redriven": "Dead deliveries are being delivered again.",
 }
 
-#: an outcome in two or three words; what to do about it is said by core/wording.py
+#: an outcome in two or three words; core/wording.py has the advice
 _OUTCOMES = {
     "ok": "Delivered",
     "timeout": "No answer in time",
@@ -92,7 +92,7 @@ def state(name: str) -> str:
 
 
 def change(action: str) -> str:
-    """What somebody did."""
+    """The label of a change in the audit log."""
     return _CHANGES.get(action, action)
 
 

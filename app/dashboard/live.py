@@ -1,11 +1,11 @@
-"""Live pages: one sampler for each subject that somebody looks at, however many look.
+"""Live pages: one sampler for each subject with viewers, however many they are.
 
 Rules of this file
-- A subject is sampled while it has subscribers, and by one task; what is new goes to all of them as ready frames.
-- A subscriber that does not keep up is let go: its browser comes again and says what it has seen last.
+- A subject is sampled while it has subscribers, and by one task; changes go to all of them as encoded frames.
+- A subscriber that does not keep up is disconnected: its browser reconnects with the id of its last frame.
 - A stream counts for its session, its key and its tenant, and ends within a second or two when its viewer may look no
   more: signed out, key revoked, link expired.
-- What a subject has sent lately is kept for that; who has missed more is told to ask for the page again.
+- Recent frames are kept for that; a browser that has missed more reloads the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
 
-#: what is new: (event, text)
+#: changes: (event, text)
 Sample = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 
 _QUEUE = 32
@@ -33,13 +33,13 @@ MAX_STREAMS = 1000
 MAX_OF_TENANT = 200
 MAX_OF_KEY = 100
 MAX_OF_SESSION = 20
-#: whoever may look no more is let go within that time
+#: a viewer without permission is disconnected within that time
 LOOK_S = 1.0
 _BEAT = b": beat\n\n"
 
 
 class TooManyStreams(Exception):
-    """Somebody has too many pages open."""
+    """A viewer has too many live pages open."""
 
 
 class _Subject:
@@ -223,7 +223,7 @@ class LiveHub:
                 subject.tell(await subject.sample())
             except HookstreamError as error:
                 log.info("live.unknown", error=str(error))
-            except Exception:  # nobody else would hear of it
+            except Exception:  # the failure would otherwise be lost
                 log.exception("live.failed")
             await self._clock.sleep(subject.every_s)
             if self._clock.monotonic() >= beat_at:

@@ -33,7 +33,7 @@ def viewer_of(desk: PageContext, visit: PageRequest) -> Viewer:
 
 
 def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | None:
-    """Who a grant stands for now; None: the key that it was made with is gone, or can less."""
+    """Who a grant stands for now; None: its key was revoked, or has fewer scopes."""
     if grant.kind == "operator":
         return OPERATOR
     scopes = grant.scopes

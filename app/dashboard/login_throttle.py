@@ -29,11 +29,11 @@ class LoginThrottle:
             self._failures.popitem(last=False)
 
     def end(self, session: str) -> None:
-        """Somebody has signed out."""
+        """Record that a session has signed out."""
         self._ended[session] = None
         while len(self._ended) > self._REMEMBERED:
             self._ended.popitem(last=False)
 
     def has_ended(self, session: str) -> bool:
-        """Whether somebody has signed out of it here."""
+        """Whether the session has signed out in this process."""
         return session in self._ended

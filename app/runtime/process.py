@@ -49,7 +49,7 @@ logger = structlog.get_logger(__name__)
 EXIT_STUCK = 70
 
 
-#: what a stop of the roles takes beside requests under way
+#: time to stop the roles, in addition to requests in flight
 _STOP_S = 30.0
 
 
@@ -67,7 +67,7 @@ class Process:
         *,
         stuck_restarts: int = 0,
     ) -> None:
-        """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is built anew."""
+        """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is restarted."""
         unknown = sorted(set(roles) - set(ROLES))
         if unknown:
             raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])

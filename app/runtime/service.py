@@ -24,7 +24,7 @@ from app.runtime.topics import topics_of
 from app.settings import Settings
 
 logger = structlog.get_logger(__name__)
-#: here everything is in one process: a stuck role alone is built anew, so often before all of it has to end
+#: here everything is in one process: only the stuck role is restarted, up to this often before the process ends
 STUCK_RESTARTS = 3
 
 

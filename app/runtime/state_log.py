@@ -1,4 +1,4 @@
-"""What the log tells of a process's life at level info: when it is ready, no longer ready, and ready again."""
+"""Log a process's state changes at level info: when it is ready, no longer ready, and ready again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReadinessLog:
         self._since_s = self._begun_s
 
     def look(self) -> None:
-        """Log what has changed since the last look."""
+        """Log the changes since the last call."""
         reasons = {name: reason for name, reason in self._readiness().items() if reason is not None}
         now_s = self._clock.monotonic()
         if self._was_ready is None and not reasons:

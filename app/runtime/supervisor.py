@@ -1,4 +1,4 @@
-"""Keep the roles of a process running: a role that fails or is stuck is built anew, the others never notice."""
+"""Keep the roles of a process running: a role that fails or is stuck is restarted without affecting the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Role(Protocol):
         ...
 
     def ready(self) -> str | None:
-        """None when it would act on a new event; else why not."""
+        """None when the role can process new events; otherwise the reason why it cannot."""
         ...
 
     def report(self) -> RoleReport:
@@ -46,14 +46,14 @@ class Role(Protocol):
 
 
 class _SupervisedRole:
-    """What is known of one role."""
+    """The state of one role."""
 
     def __init__(self, patience: RestartBudget) -> None:
         self.patience = patience
         self.role: Role | None = None
         #: why it ended last; empty: it has not
         self.reason = ""
-        #: when it will be built anew (monotonic)
+        #: time of the next restart (monotonic)
         self.again_s = 0.0
         #: what the watchdog says of it
         self.suspicion: str | None = None
@@ -203,7 +203,7 @@ class Supervisor:
                 running.cancel()
                 await asyncio.wait([running], timeout=_STUCK_STOP_S)
             if running.done() and not running.cancelled():
-                running.exception()  # looked at, also when nobody asks any more
+                running.exception()  # retrieve the exception even if no caller awaits it
         if not running.done():
             self._give_up(name, f"{stuck.result()}; and it does not stop")
             await asyncio.get_running_loop().create_future()  # until the process ends

@@ -135,7 +135,7 @@ class RoleWatch:
 
 
 class RestartBudget:
-    """How often a role that gets stuck is built anew before the process has to end."""
+    """How often a role that gets stuck is restarted before the process has to end."""
 
     def __init__(self, restarts: int, within_s: float) -> None:
         """Give up when it gets stuck more than `restarts` times within `within_s` seconds."""

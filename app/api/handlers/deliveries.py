@@ -61,7 +61,7 @@ async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def owned_delivery(api: ApiServices, call: ApiRequest) -> DeliveryRow:
-    """The caller's delivery of that id; somebody else's does not exist."""
+    """The caller's delivery of that id; 404 for other tenants' deliveries."""
     id_ = call.path["id"]
     named = delivery_filters.is_name(id_)
     row = await api.reads.delivery(call.caller.tenant, call.caller.mode, id_) if named else None

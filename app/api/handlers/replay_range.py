@@ -10,7 +10,7 @@ from app.core.model.timestamps import BEGIN, iso
 
 
 class TimeRange(NamedTuple):
-    """What was asked for; `from_ms` 0 is the beginning."""
+    """The requested time range; `from_ms` 0 is the beginning."""
 
     from_ms: int
     to_ms: int

@@ -26,7 +26,7 @@ from app.roles.replay import selection
 
 #: a trial that takes longer is given up, and says how far it came
 _COUNT_S = 60.0
-#: each tenant has one count under way
+#: each tenant may run one count at a time
 _counts = Turnstile("count", at_once=2, wait_s=10.0)
 
 

@@ -16,7 +16,7 @@ from app.core.records.notice import NoticeKind
 def subscription(
     api: ApiServices, tenant: str, mode: str, profile: str, events: Sequence[str] | str
 ) -> tuple[str, ...]:
-    """The patterns of a body, each once; refused with what is wrong with each."""
+    """The patterns of a body without duplicates. Invalid patterns are rejected, each with its reason."""
     patterns = tuple(dict.fromkeys([events] if isinstance(events, str) else events))
     offered = None if is_open(api, tenant) else types_of(api, tenant, mode, profile)
     problems = []

@@ -41,7 +41,7 @@ async def reactivate(api: ApiServices, endpoint: Endpoint, expected: int | None 
         id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected
     )
     await api.command(action, endpoint.id)
-    if endpoint.status == "disabled":  # what was appended while the command was under way was missed, too
+    if endpoint.status == "disabled":  # events appended while the command was being processed were missed, too
         later = await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW))
         await api.command(CloseSuspension(endpoint.id, dict(later)), endpoint.id)
     return _again(api, endpoint)

@@ -33,7 +33,7 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Replace what is known of a tenant."""
+    """Create or replace a tenant."""
     body: TenantIn = call.body
     if body.id != call.path["id"]:
         raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))

@@ -39,7 +39,7 @@ async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver again, beginning with what was held back."""
+    """Deliver again, beginning with the deliveries that the pause held back."""
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
@@ -53,12 +53,12 @@ async def disable(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def enable(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver again from now on; `recoverable` in the answer offers what was missed."""
+    """Deliver again from now on; `recoverable` in the answer describes the missed events."""
     return _answer(api, await reactivate(api, owned(api, call), call.expected_version()))
 
 
 async def recover(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver what was missed while disabled."""
+    """Deliver the events missed while the endpoint was disabled."""
     endpoint = owned(api, call)
     missed = last_disablement(endpoint)
     replay_id = ids.recovery_id(endpoint.id, missed.since_ms if missed else 0)

@@ -90,7 +90,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Remove; deliveries under way are cancelled."""
+    """Remove the endpoint; its pending deliveries are cancelled."""
     endpoint = owned(api, call)
     await api.command(RemoveEndpoint(endpoint.id, call.expected_version()), endpoint.id)
     ordered, key = api.topics.name(TopicName.DELIVERIES_ORDERED), endpoint.id.encode()
@@ -99,7 +99,7 @@ async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 def owned(api: ApiServices, call: ApiRequest, id_: str | None = None) -> Endpoint:
-    """The caller's endpoint of that id; somebody else's does not exist."""
+    """The caller's endpoint of that id; 404 for other tenants' endpoints."""
     name = id_ or call.path["id"]
     endpoint = api.feed.directory.endpoint(name)
     if endpoint is None or (endpoint.tenant, endpoint.mode) != (call.caller.tenant, call.caller.mode):

@@ -1,6 +1,6 @@
 """Log lines about requests that failed by a fault of ours: a few of each kind, and a count of the others.
 
-Whoever can send requests can make them fail as often as the rate limits allow; the log must not grow with that.
+A client can make requests fail as often as the rate limits allow; the log must not grow with that.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class CallLimits:
         return allowed, headers
 
     def take_stranger(self, address: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
-        """The same for somebody without a key."""
+        """The same for a caller without a key, by address."""
         return self.strangers.take(source_of(address), now_s)
 
     def charge(self, caller: Caller, size: int, now_s: float) -> None:

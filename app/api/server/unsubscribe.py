@@ -26,7 +26,7 @@ _PAGE = """<!doctype html>
 
 
 async def answer(api: ApiServices, request: web.Request) -> web.Response:
-    """The page that asks, or the deed and the page that says so."""
+    """GET: a page that asks for confirmation. POST: unsubscribe and return a confirmation page."""
     token = request.query.get("token", "")
     try:
         tenant, sealed = email.read_unsubscribe_token(token)

@@ -51,7 +51,7 @@ class ApiTarget(msgspec.Struct, frozen=True):
     url: str
     token: SecretText
     ca_file: Path | None
-    #: where the address comes from, when nobody has named it in this command
+    #: source of the address when the command line does not give one
     source: str | None = None
     #: tenant and mode that the operator acts for
     acting_for: tuple[str, str] | None = None

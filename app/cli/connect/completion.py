@@ -1,4 +1,4 @@
-"""What the shell offers when somebody presses Tab: names that are known without asking anybody."""
+"""Shell completion: names that are available without a request to the API."""
 
 from __future__ import annotations
 

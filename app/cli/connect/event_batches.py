@@ -56,7 +56,7 @@ def batches(events: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 async def send(api: ApiClient, events: Sequence[bytes]) -> tuple[list[dict[str, Any]], HookstreamError | None]:
-    """Post all events, in order; what was accepted, and the error that ended it."""
+    """Post all events in order. Returns the accepted events and the error that stopped it."""
     accepted: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("sending", total=len(events))

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: a command ends within 10 s when Kafka is silent; closing what was opened takes up to 3 s
+#: a command ends within 10 s when Kafka is silent; closing connections takes up to 3 s
 _CONNECT_S = 5.0
 
 #: exit codes, documented in `hookstream --help`
@@ -61,7 +61,7 @@ def settings(*, development: bool = False) -> Settings:
 
 
 def left_open(name: str) -> bool:
-    """Whether nobody has said what a setting should be."""
+    """Whether a setting has not been set explicitly."""
     return not any(os.environ.get(f"{settings_module.PREFIX}{name}{end}") for end in ("", "_FILE"))
 
 

@@ -30,7 +30,7 @@ def bytes_of(file: str) -> bytes:
 
 
 def secret_of(name: str, given: str | None, file: str | None) -> str | None:
-    """The value of `--NAME`, or what is in the file of `--NAME-file`; both are too many."""
+    """The value of `--NAME`, or the content of the file of `--NAME-file`; giving both is an error."""
     if given is not None and file is not None:
         raise ConfigError([f"--{name} and --{name}-file are both given: keep one"])
     if file is None:
@@ -81,5 +81,5 @@ def seconds_of(text: str | None) -> tuple[float, ...] | None:
 
 
 def only_given(values: dict[str, Any]) -> dict[str, Any]:
-    """Without what was left out."""
+    """Only the options that were given."""
     return {name: value for name, value in values.items() if value is not None}

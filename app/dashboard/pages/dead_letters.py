@@ -1,4 +1,4 @@
-"""What was given up, grouped by why, so that one look shows what to repair."""
+"""Dead deliveries grouped by reason, so that the causes to repair are visible at once."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _WATCHED = 100
 
 
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """A page of those that fit, newest first; a filter that cannot be is said on the page."""
+    """A page of matching deliveries, newest first; the page shows the error of an invalid filter."""
     given = {name: visit.query.get(name, "").strip() for name in delivery_filters.QUERY}
     values: dict[str, Any] = {
         "filter": given,

@@ -24,7 +24,7 @@ _ACTIONS = {
 
 
 async def settings(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Change the endpoint, unless somebody has changed it meanwhile."""
+    """Change the endpoint, unless it has changed since the form was loaded."""
     endpoint: Webhook = (await webhooks.get(desk.api, visit.call())).body
     try:
         body = body_of(WebhookPatch, endpoint_form.body(visit))

@@ -84,7 +84,7 @@ def sent(visit: PageRequest) -> dict[str, Any]:
 
 
 def errors(error: ApiError) -> dict[str, str]:
-    """Field → what is wrong with it; `form`: with all of it."""
+    """Field → its error; `form`: errors of the form as a whole."""
     by_field: dict[str, str] = defaultdict(str)
     for each in error.errors:
         name = (each.pointer or "").strip("/").split("/")[0] or "form"

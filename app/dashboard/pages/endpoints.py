@@ -81,7 +81,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 async def page_of(
     desk: PageContext, visit: PageRequest, endpoint: Webhook, *, fresh: str = "", error: ApiError | None = None
 ) -> PageResult:
-    """An endpoint's page; `fresh` says why its secret is on it, `error` what was wrong with the settings' form."""
+    """An endpoint's page; `fresh` says why its secret is on it, `error` the error of the settings form."""
     choices = endpoint_form.choices(desk, visit, endpoint.profile)
     stored = desk.api.feed.directory.endpoint(endpoint.id)
     if error is not None:

@@ -43,7 +43,7 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def create(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Count (`dry_run`), or begin what was counted."""
+    """Count (`dry_run`), or start the replay."""
     form = {name: visit.field(name) for name in _FIELDS}
     trial = visit.field("step") != "begin"
     try:

@@ -17,7 +17,7 @@ _is_local = re.compile(r"/ui(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%&=+:*,/-]*)?"
 
 
 def is_page_of_ours(place: str) -> bool:
-    """Whether a path leads below /ui, however often somebody between us and the browser decodes it."""
+    """Whether a path leads below /ui, however often a proxy decodes it."""
     if not _is_local(place):
         return False
     path = place.partition("?")[0]

@@ -217,7 +217,7 @@ class Site:
 
 
 class _NotSignedIn(Exception):
-    """Nobody, or nobody any more."""
+    """The request has no session, or its session has ended."""
 
     def __init__(self, page: str) -> None:
         super().__init__(page)
@@ -236,7 +236,7 @@ _TITLES = {
 
 
 def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
-    """The visit with the tenant and mode of its address; somebody else's do not exist."""
+    """The visit with the tenant and mode of its address; 404 for other tenants."""
     if visit.grant is None:
         raise _NotSignedIn(visit.here if entry.method == "GET" else "")
     caller = visit.caller
@@ -258,7 +258,7 @@ def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
 
 
 def _is_partial(request: web.Request) -> bool:
-    """Whether htmx asks for a part of a page; when somebody goes back it asks for the whole one."""
+    """Whether htmx asks for a part of a page; history navigation asks for the whole page."""
     headers = request.headers
     return headers.get("HX-Request") == "true" and headers.get("HX-History-Restore-Request") != "true"
 

@@ -3,8 +3,8 @@
 Rules of this file (DESIGN guarantee 6)
 - A lane holds what its endpoint can take within `max_wait_ms`, judged by the pace it shows; everything beyond is
   refused with the time when the endpoint could take it. The caller defers it through the ladder.
-- With a rate limit that time is exact, however far ahead: each refused delivery has a slot of its own. What has a slot
-  goes before what arrives.
+- With a rate limit that time is exact, however far ahead: each refused delivery has a slot of its own. Deliveries
+  with a slot go before new arrivals.
 - Without one it is a guess from the pace, capped at twice the duration of the trouble, because slow endpoints recover.
 - Behind an endpoint that is silent the circuit decides (roles/dispatch/circuit.py): nothing is sent but probes.
 - A lane's limit of requests in flight halves when a request ends without an answer, grows by one with each answer.

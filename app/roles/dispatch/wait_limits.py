@@ -1,7 +1,7 @@
 """How long a delivery may wait for its next attempt: every wait has an end.
 
 The clock starts when dispatch defers a delivery for the first time since its last attempt, or since it was appended.
-A replay, a resume and a manual retry start it anew. The start time travels with the delivery.
+A replay, a resume and a manual retry restart it. The start time travels with the delivery.
 """
 
 from __future__ import annotations

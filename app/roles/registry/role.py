@@ -71,7 +71,7 @@ class RegistryRole:
         self._alone_until = 0
 
     def ready(self) -> str | None:
-        """None once this process has joined the writers' group, even if another one writes; else why not."""
+        """None once this process has joined the writers' group, even if another one writes; otherwise the reason."""
         standing_by = self._store is not None and self._store.stands_by()
         return None if self._ready or standing_by else "joining the writers of the registry"
 

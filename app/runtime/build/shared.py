@@ -28,7 +28,7 @@ from app.profiles.catalog import PROFILES
 from app.runtime.record_reduction import reduced_for
 from app.settings import Settings
 
-#: attempt records may gather for that long: nobody waits for them but the commit
+#: attempt records may gather for that long: only the commit waits for them
 _ATTEMPTS_LINGER_S = 0.005
 
 

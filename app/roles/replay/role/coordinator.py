@@ -61,7 +61,7 @@ class ReplayRole:
         self._begun: dict[str, float] = {}
 
     def ready(self) -> str | None:
-        """None once this process has joined the group, even if another one is the worker; else why not."""
+        """None once this process has joined the group, even if another one is the worker; otherwise the reason."""
         return None if self._joined else "joining the workers of replays"
 
     def report(self) -> RoleReport:

@@ -41,7 +41,7 @@ _CLOCKS_MS = 60_000
 
 
 class ReplaySources(NamedTuple):
-    """The historical log, and what is needed to decode it."""
+    """The historical log and the objects needed to decode it."""
 
     reader: HistoryReader
     feed: DirectoryFeed

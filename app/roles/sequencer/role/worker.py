@@ -135,7 +135,7 @@ class SequencerRole(StreamRole):
         # Dead letters first: once the tables have dropped a record, no crash recovery would write it.
         await asyncio.gather(*[await self._append(self._dead, partition, entry) for entry in changes.dead()])
         if not partition.current:
-            return ()  # the partition moved during the await: the tables belong to another owner, or were read anew
+            return ()  # the partition moved during the await: the tables belong to another owner, or were reloaded
         with parts.outputs(last.offset + 1) as group:
             for key, value, headers in changes.released:
                 group.append(self._deliveries, key=key, value=value, headers=headers, partition=partition.number)
