@@ -142,7 +142,7 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
     problems: list[str] = []
     given = dict(defaults or {})
     if environ.get(f"{PREFIX}BOOTSTRAP_SERVERS") or environ.get(f"{PREFIX}BOOTSTRAP_SERVERS_FILE"):
-        given.pop("REPLICATION_FACTOR", None)  # somebody else's cluster: the production default
+        given.pop("REPLICATION_FACTOR", None)  # an external cluster: the production default
     given |= _texts(environ, problems)
     hints = get_type_hints(Settings)
     defaults_of = {field.name: field.default for field in msgspec.structs.fields(Settings)}
@@ -160,7 +160,7 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
 
 
 def differing(settings: Settings) -> dict[str, str]:
-    """Variable → value of what is not the default, for the log; secrets are hidden."""
+    """Variable → value of settings that differ from the default, for the log; secrets are hidden."""
     values = {field.name: (getattr(settings, field.name), field.default) for field in msgspec.structs.fields(settings)}
     return {PREFIX + name.upper(): _shown(value) for name, (value, default) in values.items() if value != default}
 

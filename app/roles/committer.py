@@ -49,7 +49,7 @@ class Committer:
                 self._uncommitted.set()
 
     async def commit(self) -> bool:
-        """Commit what is due. Returns False when the group cannot take commits now; call it again later."""
+        """Commit due offsets. Returns False when the group cannot take commits now; call it again later."""
         positions = self.partitions.commits()
         if positions and not await self._source.commit(positions):
             return False

@@ -1,4 +1,4 @@
-"""End a process whose event loop does not turn any more: it cannot say so itself, so a thread does.
+"""End a process whose event loop does not turn any more: a blocked loop cannot end it, so a thread does.
 
 The thread counts its own looks instead of time: a process that was stopped as a whole, or a machine that slept, has
 taken no looks. Code that blocks without giving up the interpreter's lock stops the thread, too; then only the missing

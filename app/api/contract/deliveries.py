@@ -117,7 +117,7 @@ class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
     asked: ManualAction
     #: the delivery's state when it was asked
     was: DeliveryState
-    #: of a retry: the number that the attempt will have, if none is under way now
+    #: of a retry: the number that the attempt will have, if none is in flight now
     attempt: int | None
 
 
@@ -128,7 +128,7 @@ class BulkRetryIn(Input, frozen=True, kw_only=True):
     event: FilterText | None = None
     #: exact, or a prefix such as `recording.*`
     type: FilterText | None = None
-    #: pending: also what waits behind an open circuit or a rate limit
+    #: pending: includes deliveries that wait for an open circuit or a rate limit
     state: Annotated[
         list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
     ] = msgspec.field(default_factory=lambda: ["dead"])

@@ -23,7 +23,7 @@ class ReplayIn(Input, frozen=True, kw_only=True):
     endpoint: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     #: event types: exact, `*`, or a prefix such as `recording.*`; empty: all
     types: Annotated[list[Pattern], Meta(max_length=limits.REPLAY_TYPES)] = []
-    #: all: every matching event; failed: deliveries that ended dead, and nothing has come after that; missing: what was
+    #: all: every matching event; failed: deliveries that ended dead, without a later attempt; missing: events that were
     #: never handed to the endpoint
     only: ReplayFilter = "all"
     #: deliveries per second at most; null: as fast as the endpoints take them
@@ -68,7 +68,7 @@ class ReplayOut(msgspec.Struct, frozen=True, kw_only=True):
     types: list[str]
     only: ReplayFilter
     rate: float | None
-    #: what is no longer there of what was asked for
+    #: the parts of the requested range that the log no longer holds
     messages: list[str]
     #: null: it is not known how much there is
     progress: ReplayProgressOut | None

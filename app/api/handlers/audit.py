@@ -1,4 +1,4 @@
-"""The audit log: what was done in the caller's tenant and mode, and entries for what is no change of the registry."""
+"""The audit log: changes in the caller's tenant and mode, and entries for actions that do not change the registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.core.topics.names import TopicName
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """The latest first, with what was changed of the tenant itself."""
+    """Entries, newest first, including changes of the tenant itself."""
     rows, cursor = await entries(api, call)
     return ApiResponse(body=PageOut(data=[present_entry(row) for row in rows], next_cursor=cursor))
 
@@ -70,9 +70,9 @@ async def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append an entry and wait for its acknowledgement; called before the action, so that none is without a trace.
+    """Append an entry and wait for its acknowledgement; called before the action, so that every action has an entry.
 
-    An action that then fails has its entry all the same: the entry says what was asked.
+    If the action then fails, the entry remains: it records the request, not its outcome.
     """
     entry = audit.action(
         of.tenant,

@@ -53,7 +53,7 @@ class _Trace(NamedTuple):
     """The data about one event from all sources."""
 
     id: str
-    #: whose event it is; without a tenant: nobody's
+    #: the event's owner; empty when the record has no tenant
     owner: Caller
     #: its row in the index
     entry: EventRow | None

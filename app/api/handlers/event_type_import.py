@@ -27,7 +27,7 @@ _imports = Turnstile("import", at_once=1, wait_s=30.0)
 
 
 async def import_types(api: ApiServices, call: ApiRequest) -> EventTypesImported:
-    """Declare the types of the document that differ from what is declared; a dry run only says which.
+    """Declare new and changed types of the document; a dry run only lists them.
 
     Types that the document does not have stay as they are. Raises `ApiError` 422 when the document cannot be read.
     """

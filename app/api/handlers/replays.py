@@ -1,4 +1,4 @@
-"""Replays: what is delivered after the fact, and how far that is."""
+"""Replays: deliver past events again, and report progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry and cancel deliveries on request: what is appended for it, and when it is refused (rules in
+"""Retry and cancel deliveries on request: the records appended for it, and when it is refused (rules in
 core/supersession.py)."""
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cu
 
 
 async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """End a delivery that waits; a request that is under way is not broken off, and counts."""
+    """Cancel a waiting delivery. A request in flight is not aborted, and its outcome counts."""
     row = await owned_delivery(api, call)
     if row.state == "paused":
         raise ApiError(409, "paused", _WHY["paused"])

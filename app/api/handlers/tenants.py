@@ -33,7 +33,7 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Create or replace a tenant."""
+    """Replace the settings of an existing tenant."""
     body: TenantIn = call.body
     if body.id != call.path["id"]:
         raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))

@@ -1,8 +1,8 @@
 """Idempotency-Key: the same request again gets the same answer, and is not carried out twice.
 
-A repetition that comes while the first one is under way waits for its answer. This memory is one process's. What has to
-hold across processes and crashes (creating an endpoint, appending an event, rotating a secret) is deterministic in the
-key, and does not depend on it.
+A repetition that arrives while the first one is in progress waits for its answer. The cache is per process.
+Effects that must hold across processes and crashes (creating an endpoint, appending an event, rotating a secret) are
+deterministic in the key, and do not depend on the cache.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class StoredRequest(msgspec.Struct, eq=False):
     fingerprint: str
     at_ms: int
     account: str = ""
-    #: None while it is under way, and when it has failed
+    #: None while it is in progress, and when it has failed
     answer: tuple[int, dict[str, str], bytes] | None = None
     #: what a repetition gets in its place
     again: Callable[[], Any] | None = None
-    #: it is not under way any more
+    #: set when the request has ended
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
@@ -57,7 +57,7 @@ class IdempotencyCache:
     ) -> tuple[StoredRequest, bool]:
         """The request that has the key, and whether it is this one; raises `ApiError` 400 or 422.
 
-        This one must end with `keep` or `forget`. Another one may be under way: wait for its `ended`.
+        This one must end with `keep` or `forget`. Another one may be in progress: wait for its `ended`.
         """
         if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
             raise ApiError(400, "idempotency_key", f"Idempotency-Key: 1 to {_MAX_KEY} visible ASCII characters")

@@ -70,7 +70,7 @@ _DELIVERY_HEADERS = (
     ("webhook-replay", "The id of the replay that created this delivery.", False),
     ("traceparent", "W3C trace context, if the producer set it.", False),
 )
-#: what is shown with an ETag
+#: resources returned with an ETag
 _TAGGED = (c.Webhook, TenantOut)
 _ID, _TIME = "evt_2gJ8pXq7mQ4rT1", "2026-01-15T10:00:00.000Z"
 #: 32 bytes that both kinds of key understand

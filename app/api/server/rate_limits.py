@@ -44,11 +44,11 @@ class RateLimiter:
         return allowed, headers if allowed else headers | {"Retry-After": str(max(1, wait_s))}
 
     def charge(self, caller: str, amount: float, now_s: float) -> None:
-        """Count what has happened already; what was too much is waited for by the next ones (`behind_s`)."""
+        """Charge work already done; later requests wait for the excess (`behind_s`)."""
         self._remember(caller, max(self._free_at.get(caller, 0.0), now_s) + amount / self.per_second)
 
     def behind_s(self, caller: str, now_s: float) -> float:
-        """How long a caller has to wait for what it has done too much; 0: it may go on."""
+        """How long a caller has to wait until its excess is worked off; 0: it may continue."""
         return max(0.0, self._free_at.get(caller, 0.0) - now_s - 1.0)
 
     def _remember(self, caller: str, free_at: float) -> None:

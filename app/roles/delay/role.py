@@ -90,7 +90,7 @@ class DelayRole(ConsumerRole):
         self._paused -= set(places)
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """Commit and drop what is in memory; the next owner reads it again."""
+        """Commit and drop the records in memory; the next owner reads it again."""
         await self._committer.commit()
         self._partitions.remove(places)
         self._ladder.forget(places, lambda waiting: waiting.partition.place)

@@ -234,7 +234,7 @@ class Lanes(Generic[T]):
         self._open.discard(endpoint_id)
 
     def stalled(self, now_ms: float) -> list[tuple[T, LaneFull]]:
-        """Take out what waits behind an endpoint that has slowed down, newest first, each with its new due time."""
+        """Take out the deliveries to endpoints that have slowed down, newest first, each with its new due time."""
         shed: list[tuple[T, LaneFull]] = []
         for lane in self._lanes.values():
             circuit = lane.circuit
@@ -280,7 +280,7 @@ class Lanes(Generic[T]):
             self.breadth = min(self._limits.in_flight, max(_NARROW, self.breadth // 2))
 
     def clear(self) -> list[T]:
-        """Empty all queues (not what is in flight) and give back what waited."""
+        """Empty all queues (not requests in flight) and give back what waited."""
         left = [item for lane in self._lanes.values() for item in lane.queue]
         for lane in self._lanes.values():
             lane.queue.clear()

@@ -15,7 +15,7 @@ Rules of this file
   what is ahead of it, and parks it.
 - A batch is planned in slices of bounded records and bytes. Where it is cut changes no id and no sequence. An event
   with many endpoints is cut between two of them, in the order of their ids. Its *checkpoint* says up to which of them
-  everything is acknowledged; whoever reads the event again continues behind it.
+  everything is acknowledged; a worker that reads the event again continues behind it.
 """
 
 from __future__ import annotations

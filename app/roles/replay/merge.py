@@ -106,7 +106,7 @@ class TimestampMerge:
         return [each for each, buffer in self._buffers.items() if not buffer and self._read[each] < self._ends[each]]
 
     def add(self, partition: int, records: Iterable[ConsumedRecord], position: int) -> None:
-        """Add what was read of a partition, and the offset at which its reader is now."""
+        """Add the records read from a partition, and the offset at which its reader is now."""
         buffer = self._buffers[partition]
         buffer.extend(record for record in records if record.offset < self._ends[partition])
         self._read[partition] = min(position, self._ends[partition])

@@ -61,7 +61,7 @@ class LaneWorkers:
         return self._lanes.saturated()
 
     def clear(self) -> None:
-        """Drop what waits, so that no new request begins."""
+        """Drop waiting deliveries, so that no new request begins."""
         self._lanes.clear()
 
     async def stop(self) -> None:
@@ -241,7 +241,7 @@ class LaneWorkers:
             self._leave(work)
 
     async def sweep_loop(self) -> None:
-        """Defer what waits for endpoints that have slowed down, once a second."""
+        """Defer deliveries that wait for endpoints that have slowed down, once a second."""
         while True:
             await self._clock.sleep(_SWEEP_EVERY_S)
             self._lanes.narrow()

@@ -100,7 +100,7 @@ class Settler:
         self._signals.forget(places)
 
     async def stop(self) -> None:
-        """Drop what waits for certainty: the partitions' next owner does it."""
+        """Drop the deliveries that wait for certainty: the partitions' next owner does it."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)

@@ -3,7 +3,8 @@
 Rules of this folder
 - An offset is finished only by `Settler`, after the acknowledgement of everything that its delivery caused.
 - Polling stops only while too much is open in total; a single endpoint's overflow is deferred instead.
-- After a revocation nothing of the old assignment counts: each delivery carries its `OpenPartition`, which says so.
+- After a revocation nothing of the old assignment counts: each delivery carries its `OpenPartition`, which
+  records the revocation.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class DispatchRole(ConsumerRole):
         progress = {}
         for partition in self._partitions.of(self._partitions.places()):
             waits = full or (partition.watermark is not None and partition.watermark.open)
-            # Requests under way may wait for their timeout.
+            # Requests in flight may wait for their timeout.
             progress[partition.place] = progress_of(
                 partition, self._source.position(partition.place), self._sender.answered_by_s if waits else None
             )
