@@ -33,4 +33,5 @@ def missing(name: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_is_complete(name: str) -> None:
-    assert not list(missing(name))
+    problems = list(missing(name))
+    assert not problems, "\n".join(problems)

@@ -83,3 +83,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def made_a_request(self) -> bool:
         """Whether a request was sent: not if the delivery ended without one, or the request could not be built."""
         return self.result not in (self.reason, NOT_SENT)
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(attempt: Attempt) -> bytes:
+    """Return the value of the record."""
+    return _encoder.encode(attempt)

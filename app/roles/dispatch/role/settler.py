@@ -15,6 +15,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, OpenCircuit
 from app.core.model.http_exchange import HttpOutcome
 from app.core.offsets.partitions import OpenPartition, PartitionId
+from app.core.records import attempt as attempt_record
 from app.core.records import delivery as delivery_record
 from app.core.records.attempt import SUPERSEDED, Attempt, AttemptState
 from app.core.records.headers import RecordHeader
@@ -33,8 +34,6 @@ from app.roles.dispatch.signals import SignalEncoder
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
 
 logger = structlog.get_logger(__name__)
-
-_encoder = msgspec.json.Encoder()
 
 
 class OpenDelivery:
@@ -290,7 +289,7 @@ class Settler:
         group = self._producer.bundle(then, self._on_failure)
         key, number = delivery.endpoint_id.encode(), partition.number
         if outputs.attempt is not None:
-            group.append(self._attempts_topic, key=key, value=_encoder.encode(outputs.attempt), partition=number)
+            group.append(self._attempts_topic, key=key, value=attempt_record.encode(outputs.attempt), partition=number)
         if outputs.topic is not None and outputs.onward is not None:
             headers = delivery_record.encode(outputs.onward) + outputs.extra
             group.append(outputs.topic, key=key, value=outputs.onward.body, headers=headers, partition=number)
@@ -326,7 +325,7 @@ class Settler:
             partition.settling -= 1
 
         group = self._producer.bundle(acknowledged, self._on_failure)
-        value = _encoder.encode(reassigned(attempt))
+        value = attempt_record.encode(reassigned(attempt))
         group.append(self._attempts_topic, key=delivery.endpoint_id.encode(), value=value, partition=partition.number)
         group.close()
 
