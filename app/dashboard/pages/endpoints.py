@@ -19,6 +19,7 @@ from app.core.readmodel.rows import DeliveryFilter
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
 from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage, body_of
+from app.profiles.catalog import PROFILES
 
 _PAGE = 50
 
@@ -112,9 +113,10 @@ def test_types(desk: PageContext, endpoint: Webhook) -> list[str]:
     if stored is None:
         return []
     exact = [each for each in endpoint.events if "*" not in each]
+    opt_in = PROFILES[stored.profile].opt_in
     return sorted(
         {*exact, *_types(desk, stored)},
-        key=lambda type_: (not any(includes(pattern, type_) for pattern in endpoint.events), type_),
+        key=lambda type_: (not any(includes(pattern, type_, opt_in) for pattern in endpoint.events), type_),
     )
 
 
