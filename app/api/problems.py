@@ -63,7 +63,7 @@ def invalid(*problems: FieldError) -> ApiError:
 
 def _sentence(problem: FieldError) -> str:
     name = (problem.pointer or "").strip("/").replace("/", ".")
-    return f"{name}: {problem.detail}" if name else problem.detail
+    return f"{name}: {problem.detail}" if name and _field(problem.detail) is None else problem.detail
 
 
 def refused(error: CommandRefused) -> ApiError:

@@ -12,9 +12,10 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import WebhookIn
 from app.api.pagination import page
-from app.api.problems import ApiError, refused, unfit
+from app.api.problems import ApiError, invalid, refused, unfit
 from app.api.request import ApiRequest, Caller
 from app.api.server import server
 from app.api.server.authentication import Authenticator
@@ -110,6 +111,12 @@ def test_refusals_of_the_registry_have_their_status() -> None:
     assert statuses == {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422}
     several = refused(CommandRefused("invalid", "timeout: 0.1 to 60 seconds; headers: at most 30"))
     assert [each.pointer for each in several.errors] == ["/timeout", "/headers"]
+
+
+def test_the_detail_of_a_problem_names_each_field_once() -> None:
+    sentences = [("/profile", "is unknown"), ("/secret", "secret: is empty"), ("/a/0", "at least 1"), ("", "not so")]
+    problem = invalid(*(FieldError(detail=detail, pointer=pointer) for pointer, detail in sentences))
+    assert problem.detail == "profile: is unknown; secret: is empty; a.0: at least 1; not so"
 
 
 def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
