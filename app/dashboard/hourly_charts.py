@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from app.core.errors import Unavailable
 from app.core.readmodel.hourly_stats import LATENCY_BOUNDS_MS, quantile, summed
-from app.core.readmodel.rows import HourRow
+from app.core.readmodel.rows import AttemptCounts, HourRow
 from app.dashboard.request import PageContext, PageRequest
 
 HOUR_MS = 3_600_000
@@ -33,16 +33,36 @@ async def of_day(
     desk: PageContext, visit: PageRequest, endpoint_id: str | None = None, hours: int = 24
 ) -> DayChart | None:
     """The last hours up to now; None: the read model cannot be asked."""
-    now_ms = desk.api.clock.now_ms()
-    begin_ms = now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS
+    begin_ms, end_ms = _span(desk, hours)
     caller = visit.caller
     try:
         measured = await desk.api.reads.hours(
-            caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=begin_ms, until_ms=now_ms + 1
+            caller.tenant, caller.mode, endpoint_id=endpoint_id, since_ms=begin_ms, until_ms=end_ms
         )
     except Unavailable:
         return None
     return summary(measured, begin_ms, hours)
+
+
+async def of_endpoints(
+    desk: PageContext, visit: PageRequest, endpoint_ids: Collection[str], hours: int = 24
+) -> dict[str, AttemptCounts | None]:
+    """Endpoint id → its attempts in the last hours up to now, in one read; None: the read model cannot be asked."""
+    begin_ms, end_ms = _span(desk, hours)
+    caller = visit.caller
+    try:
+        counts = await desk.api.reads.attempt_counts(
+            caller.tenant, caller.mode, endpoint_ids, since_ms=begin_ms, until_ms=end_ms
+        )
+    except Unavailable:
+        return dict.fromkeys(endpoint_ids)
+    return {each: counts.get(each, AttemptCounts(attempts=0, failed=0)) for each in endpoint_ids}
+
+
+def _span(desk: PageContext, hours: int) -> tuple[int, int]:
+    """Begin and end of the last hours up to now, in milliseconds; the first of them is whole."""
+    now_ms = desk.api.clock.now_ms()
+    return now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS, now_ms + 1
 
 
 def summary(measured: Sequence[HourRow], begin_ms: int, hours: int) -> DayChart:

@@ -13,6 +13,7 @@ from app.core.model.event import Mode
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.batch import ProjectionBatch
 from app.core.readmodel.rows import (
+    AttemptCounts,
     AttemptRow,
     AuditRow,
     DeadLetterGroup,
@@ -53,6 +54,12 @@ class ReadStore(Protocol):
         self, tenant: str, mode: Mode, *, endpoint_id: str | None, since_ms: int, until_ms: int
     ) -> Sequence[HourRow]:
         """Counts per hour (UTC), oldest first. Hours without counts are left out."""
+        ...
+
+    async def attempt_counts(
+        self, tenant: str, mode: Mode, endpoint_ids: Collection[str], *, since_ms: int, until_ms: int
+    ) -> Mapping[str, AttemptCounts]:
+        """Endpoint id → its counts in the hours that begin in that time. Endpoints without attempts are left out."""
         ...
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:

@@ -89,6 +89,12 @@ async def test_hours_count_each_attempt_once(stores: Stores) -> None:
     assert second.durations[-1] == 1
     only = await read.hours("acme", "live", endpoint_id="ep_2", since_ms=0, until_ms=2**53)
     assert only == [second]
+    names = ["ep_1", "ep_2", "ep_without_attempts"]
+    counts = await read.attempt_counts("acme", "live", names, since_ms=0, until_ms=2**53)
+    assert {name: (each.attempts, each.failed) for name, each in counts.items()} == {"ep_1": (3, 1), "ep_2": (1, 1)}
+    assert set(await read.attempt_counts("acme", "live", names, since_ms=0, until_ms=BEGUN_MS + 3_600_000)) == {"ep_1"}
+    assert not await read.attempt_counts("acme", "live", [], since_ms=0, until_ms=2**53)
+    assert not await read.attempt_counts("other", "live", names, since_ms=0, until_ms=2**53)
     assert await read.hours("acme", "live", endpoint_id="ep_2", since_ms=0, until_ms=BEGUN_MS + 3_600_000) == []
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from app.core.model.event import Mode
 from app.core.model.event_types import includes
 from app.core.model.timestamps import moment
 from app.core.readmodel.rows import (
+    AttemptCounts,
     AttemptRow,
     AuditRow,
     DeadLetterGroup,
@@ -67,6 +68,17 @@ class MemoryReads:
     ) -> Sequence[HourRow]:
         found = self.by_hour.get((tenant, mode, endpoint_id), [])
         return [each for each in found if since_ms <= each.begins_ms < until_ms]
+
+    async def attempt_counts(
+        self, tenant: str, mode: Mode, endpoint_ids: Collection[str], *, since_ms: int, until_ms: int
+    ) -> Mapping[str, AttemptCounts]:
+        counts: dict[str, AttemptCounts] = {}
+        for endpoint_id in endpoint_ids:
+            hours = await self.hours(tenant, mode, endpoint_id=endpoint_id, since_ms=since_ms, until_ms=until_ms)
+            attempts, failed = sum(each.attempts for each in hours), sum(each.failed_attempts for each in hours)
+            if attempts:
+                counts[endpoint_id] = AttemptCounts(attempts=attempts, failed=failed)
+        return counts
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         alike: dict[tuple[str, str, str], list[int]] = {}

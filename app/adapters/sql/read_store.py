@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from app.adapters.sql.tables import DEAD
 from app.core.model.event import Mode
 from app.core.offsets.partitions import PartitionId
 from app.core.readmodel.rows import (
+    AttemptCounts,
     AttemptRow,
     AuditRow,
     DeadLetterGroup,
@@ -96,6 +97,24 @@ class SqlReadStore:
         )
         async with self._database.reading() as connection:
             return [_hour(row) for row in await connection.execute(query)]
+
+    async def attempt_counts(
+        self, tenant: str, mode: Mode, endpoint_ids: Collection[str], *, since_ms: int, until_ms: int
+    ) -> Mapping[str, AttemptCounts]:
+        """See `app.ports.readmodel.ReadStore`."""
+        attempts, failed = func.sum(_h.attempts), func.sum(_h.failed_attempts)
+        query = (
+            select(_h.endpoint_id, attempts.label("attempts"), failed.label("failed"))
+            .where(_h.tenant == tenant, _h.mode == mode, _h.endpoint_id.in_(endpoint_ids))
+            .where(_h.begins_ms >= since_ms, _h.begins_ms < until_ms)
+            .group_by(_h.endpoint_id)
+            .having(attempts > 0)
+        )
+        async with self._database.reading() as connection:
+            return {
+                row.endpoint_id: AttemptCounts(attempts=int(row.attempts), failed=int(row.failed))
+                for row in await connection.execute(query)
+            }
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         """See `app.ports.readmodel.ReadStore`. Of the last 50,000 that died."""

@@ -166,6 +166,13 @@ class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     durations: Sequence[int] = ()
 
 
+class AttemptCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempts of one endpoint in some time, and how many of them failed."""
+
+    attempts: int
+    failed: int
+
+
 class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Dead deliveries with the same endpoint, reason and last outcome."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from typing import Any
 
@@ -33,9 +32,8 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     )
     page = _page_number(visit)
     shown = matching[(page - 1) * _PAGE : page * _PAGE]
-    days = await asyncio.gather(*(hourly_charts.of_day(desk, visit, each.id) for each in shown))
     values = {
-        "days": {each.id: day for each, day in zip(shown, days, strict=True)},
+        "days": await hourly_charts.of_endpoints(desk, visit, [each.id for each in shown]),
         "endpoints": [webhooks.present_endpoint(desk.api, each) for each in shown],
         "q": wanted,
         "status": status,
