@@ -20,6 +20,7 @@ from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.terminal.inputs import WHY_FILE
+from app.cli.terminal.options import parameters_of, show_parameters
 from app.core.errors import HookstreamError
 from app.core.secret_text import SecretText
 
@@ -67,17 +68,9 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
         _flags.set(Flags(**{name.removeprefix("api_"): given.pop(name) for name in _OPTIONS}))
         command(**given)
 
-    signature = inspect.signature(command, eval_str=True)
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _OPTIONS.items()
-    ]
-    own = list(signature.parameters.values())
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
     last = [each for each in own if each.name == "output"]
-    whole = [*(each for each in own if each.name != "output"), *added, *last]
-    both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in whole]
-    wrapped.__signature__ = signature.replace(parameters=both)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in both} | {"return": None}
+    show_parameters(wrapped, [*(each for each in own if each.name != "output"), *parameters_of(_OPTIONS), *last])
     return wrapped
 
 

@@ -13,6 +13,7 @@ import typer
 
 from app.cli.connect import completion
 from app.cli.terminal.inputs import list_of, pairs_of, seconds_of
+from app.cli.terminal.options import parameters_of, show_parameters
 from app.core.model.endpoint_settings import FIELDS, can_be_null, is_whole, meta_of, surface_of
 
 #: fields that `--clear` restores to their default, as the command line writes them
@@ -29,15 +30,9 @@ def takes_settings(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[...
             settings = {field.name: _value(field, values.pop(field.name)) for field in fields}
             command(settings={name: value for name, value in settings.items() if value is not None}, **values)
 
-        signature = inspect.signature(command, eval_str=True)
-        own = [each for each in signature.parameters.values() if each.name != "settings"]
-        added = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(field))
-            for field in fields
-        ]
-        both = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *added)]
-        wrapped.__signature__ = signature.replace(parameters=both)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {each.name: each.annotation for each in both} | {"return": None}
+        parameters = inspect.signature(command, eval_str=True).parameters.values()
+        own = [each for each in parameters if each.name != "settings"]
+        show_parameters(wrapped, [*own, *parameters_of({field.name: _annotation(field) for field in fields})])
         return wrapped
 
     return decorate
@@ -56,9 +51,8 @@ def _annotation(field: msgspec.structs.FieldInfo) -> Any:
     complete: Any = {
         "types": completion.event_patterns,
         "profile": completion.wire_formats,
+        "choice": [value for value, _ in surface.choices].copy,
     }.get(surface.widget)
-    if surface.widget == "choice":
-        complete = [value for value, _ in surface.choices].copy
     option = typer.Option(surface.option, help=_help(field), autocompletion=complete)
     match surface.widget:
         case "pairs":
@@ -76,8 +70,7 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
         case "types":
             return f"{sentence} Comma-separated."
         case "pairs":
-            blank = " " if surface.separator == ":" else ""
-            return f"{sentence} name{surface.separator}{blank}value. Repeatable."
+            return f"{sentence} {surface.pair('name', 'value')}. Repeatable."
         case "numbers":
             return f"{sentence} For example {surface.example}."
         case _:

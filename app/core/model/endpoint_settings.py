@@ -37,6 +37,11 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
     #: whether the form shows the field at once, and not under "More settings"
     at_once: bool = False
 
+    def pair(self, name: str, value: str) -> str:
+        """One entry of `pairs`, as a person writes it: `Name: value`, or `name=value`."""
+        blank = " " if self.separator == ":" else ""
+        return f"{name}{self.separator}{blank}{value}"
+
 
 def _shown(description: str, surface: Surface, **rest: Any) -> Meta:
     return Meta(description=description, extra={"surface": surface}, **rest)

@@ -135,9 +135,7 @@ def _text(field: msgspec.structs.FieldInfo, value: Any) -> str:
         return ""
     match surface_of(field).widget:
         case "pairs":
-            separator = surface_of(field).separator
-            blank = " " if separator == ":" else ""
-            return "\n".join(f"{name}{separator}{blank}{text}" for name, text in value.items())
+            return "\n".join(surface_of(field).pair(name, text) for name, text in value.items())
         case "numbers":
             return ", ".join(f"{each:.12g}" for each in value)
         case "number":
