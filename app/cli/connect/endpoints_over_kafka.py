@@ -73,10 +73,11 @@ def _existing(registry: RegistrySession, endpoint_id: str) -> Endpoint:
 
 
 def _checked(values: dict[str, Any]) -> Endpoint:
-    problems = [f"{pointer.strip('/')}: {text}" for pointer, text in shape_problems(values, Endpoint)]
-    if problems:
-        raise CommandRefused("invalid", "; ".join(problems))
-    return msgspec.convert(values, Endpoint)
+    try:
+        return msgspec.convert(values, Endpoint)
+    except msgspec.ValidationError as error:  # it names one misfit
+        problems = [f"{pointer.strip('/')}: {text}" for pointer, text in shape_problems(values, Endpoint)]
+        raise CommandRefused("invalid", "; ".join(problems)) from error
 
 
 def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:

@@ -169,18 +169,15 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
     fixed = sorted(set(changes) - CHANGEABLE)
     if fixed:
         raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
+    merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
+    merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
     try:
-        merged = msgspec.to_builtins(old, str_keys=True) | dict(changes)
-        merged |= {"version": old.version + 1, "updated_at_ms": now_ms}
-        problems = list(settings_problems(merged, Endpoint))
-        if problems:
-            raise CommandRefused("invalid", "; ".join(problems))
         fresh = msgspec.convert(merged, Endpoint, str_keys=True)
-        if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
-            fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
-        return _endpoint_change(fresh, profiles)
-    except msgspec.ValidationError as error:
-        raise CommandRefused("invalid", str(error)) from error
+    except msgspec.ValidationError as error:  # it names one misfit
+        raise CommandRefused("invalid", "; ".join(settings_problems(merged, Endpoint))) from error
+    if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
+        fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
+    return _endpoint_change(fresh, profiles)
 
 
 def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> RegistryChange:
