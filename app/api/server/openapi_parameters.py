@@ -42,7 +42,7 @@ PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "outcome": ("Only events with this outcome.", {"enum": list(get_args(EventOutcome))}),
     "unknown": (
         "`tenant`: only events of tenants that are not registered, or that name none in a readable way. `type`: only "
-        "events whose type nobody has declared.",
+        "events of undeclared types.",
         {"enum": ["tenant", "type"]},
     ),
     "partition": ("The event's partition of `events.raw`; used with `offset`.", _NUMBER),

@@ -56,7 +56,7 @@ def list_(
     event_id: Annotated[str | None, typer.Option("--id", help="Only events with this id.")] = None,
     unknown: Annotated[
         UnknownChoice | None,
-        typer.Option(help="Only events of tenants that are not registered, or of types that nobody has declared."),
+        typer.Option(help="Only events of tenants that are not registered, or of undeclared types."),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Start of the range: 90s, 2h, 3d ago, or ISO 8601 with a zone.")
