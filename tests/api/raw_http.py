@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 from tests.patience import PATIENCE_S
 
+#: content types
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
 
 class RawAnswer(NamedTuple):
     """0: the connection was closed without one."""

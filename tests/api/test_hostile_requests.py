@@ -6,34 +6,19 @@ import random
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app.api.server.routes import ROUTES
 from app.dashboard.server import site
 from app.dashboard.server.routes import SCREENS
-from tests.api.raw_http import ask
-from tests.dashboard.stage import KEYS, OPERATOR, Stage, browser, open_stage
+from tests.api.raw_http import FORM, JSON, ask
+from tests.dashboard.stage import KEYS, OPERATOR, Stage, browser
 
 ACME, OTHER = KEYS["acme", "live"], KEYS["other", "live"]
-
-
-FORM = "application/x-www-form-urlencoded"
-
-
-JSON = "application/json"
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as opened:
-        opened.endpoint()
-        yield opened
 
 
 HOSTILE = [

@@ -7,10 +7,8 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app.api import reading
@@ -19,22 +17,13 @@ from app.api.reading import BodyMemory
 from app.api.server.complaints import Complaints
 from app.api.server.routes import MAX_BODY, MAX_IMPORT, ROUTES
 from app.dashboard.live import MAX_OF_KEY, MAX_OF_SESSION
-from tests.api.raw_http import RawConnection, ask, head
-from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
+from tests.api.raw_http import FORM, JSON, RawConnection, ask, head
+from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE_S
 
 ACME, OTHER = KEYS["acme", "live"], KEYS["other", "live"]
-FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
 BOMB = gzip.compress(b"%41" * (8 * 1024 * 1024 // 3), 9)
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as opened:
-        opened.endpoint()
-        yield opened
 
 
 @pytest.mark.parametrize(

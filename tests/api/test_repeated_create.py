@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.api.raw_http import ask, head
+from tests.api.raw_http import JSON, ask, head
 from tests.dashboard.stage import KEYS, Stage, open_stage
 
 ACME, OTHER = KEYS["acme", "live"], KEYS["other", "live"]
-
-
-JSON = "application/json"
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as opened:
-        opened.endpoint()
-        yield opened
 
 
 async def webhook(stage: Stage, path: str, key: str, repeat: str, body: Any = None) -> tuple[int, Any]:

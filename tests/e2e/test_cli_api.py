@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -17,38 +14,9 @@ import pytest
 from app.adapters.http.api_client import ApiClient
 from app.core.secret_text import SecretText
 from tests.conftest import RealBroker
+from tests.e2e.commands import hookstream
 from tests.e2e.harness import ADMIN_TOKEN, HOOKSTREAM, Service, inbox
 from tests.patience import PATIENCE_S
-
-
-@dataclass
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Its one JSON document."""
-        return json.loads(self.out)
-
-
-async def hookstream(
-    *words: str, environ: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
-) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        HOOKSTREAM,
-        *words,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
-    ended = Ended(process.returncode or 0, out.decode(), err.decode())
-    assert expect in (None, ended.code), ended
-    return ended
 
 
 class Commands:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import ssl
-import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +15,8 @@ from aiohttp import web
 from app.adapters.http.api_client import ApiClient
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.core.secret_text import SecretText
-from tests.e2e.harness import HOOKSTREAM, free_port, pause
-from tests.patience import PATIENCE_S
-
-
-@dataclass
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Its one JSON document."""
-        return json.loads(self.out)
-
-
-async def hookstream(
-    *words: str, environ: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
-) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        HOOKSTREAM,
-        *words,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
-    ended = Ended(process.returncode or 0, out.decode(), err.decode())
-    assert expect in (None, ended.code), ended
-    return ended
-
+from tests.e2e.commands import hookstream
+from tests.e2e.harness import free_port, pause
 
 Handler = Callable[[web.Request], Any]
 

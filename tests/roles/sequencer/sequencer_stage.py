@@ -67,35 +67,12 @@ class Stage:
         return record
 
     def arrival(self, name: str, key: str = "k", at_ms: int = 0, *, resumed: bool = False) -> MemoryRecord:
-        delivery = Delivery(
-            id=name,
-            endpoint_id="ep",
-            event_id=name,
-            event_type="a.b",
-            tenant="acme",
-            mode="live",
-            created_at="2026-01-01T00:00:00Z",
-            body=b"",
-            ordering_key=key,
-        )
-        headers = delivery_record.encode(delivery)
+        headers = delivery_record.encode(_delivery(name, key))
         return self._record([*headers, RESUMED] if resumed else headers, name.encode(), at_ms)
 
     def returned(self, name: str, offset: int, *, attempts: int = 0, key: str = "k") -> MemoryRecord:
         """Dispatch returns a delivery because its endpoint is paused."""
-        delivery = Delivery(
-            id=name,
-            endpoint_id="ep",
-            event_id=name,
-            event_type="a.b",
-            tenant="acme",
-            mode="live",
-            created_at="x",
-            body=b"",
-            ordering_key=key,
-            attempts=attempts,
-            arrival=offset,
-        )
+        delivery = _delivery(name, key, attempts=attempts, arrival=offset)
         return self._record([*delivery_record.encode(delivery), *comes_back(offset)], name.encode(), 0)
 
     def step(self, to: GateState, resume_run: str = "") -> MemoryRecord:
@@ -120,3 +97,18 @@ class Stage:
 
     def dead(self) -> list[tuple[str | None, str | None]]:
         return [(each.header("delivery-id"), each.header("reason")) for each in self.log.of("deliveries.dead")]
+
+
+def _delivery(name: str, key: str, **fields: Any) -> Delivery:
+    return Delivery(
+        id=name,
+        endpoint_id="ep",
+        event_id=name,
+        event_type="a.b",
+        tenant="acme",
+        mode="live",
+        created_at="2026-01-01T00:00:00Z",
+        body=b"",
+        ordering_key=key,
+        **fields,
+    )
