@@ -8,7 +8,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 #: Debian's package installs servers beside each other, outside of PATH
 _FOLDERS = "/usr/lib/postgresql/*/bin"
@@ -99,13 +99,6 @@ class Postgres:
         """End it, and leave nothing behind."""
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on at present."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _programs() -> Path:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,18 +22,12 @@ from app.adapters.clock import SystemClock
 from app.embedded.receiver.faults import FaultScript
 from app.embedded.receiver.receiver import DemoReceiver, Received
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 #: whose pages may show the portal in a frame
 PORTAL_ORIGIN = "http://localhost:9"
 ADMIN_TOKEN = "op_0123456789abcdef0123456789"
 HOOKSTREAM = str(Path(sys.executable).parent / "hookstream")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 #: every process that was started and not seen to end: a test that fails leaves none behind

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from tests.conftest import RealBroker
-from tests.e2e.harness import free_port, inbox, pause, producer, service
+from tests.e2e.harness import inbox, pause, producer, service
+from tests.ports import free_port
 
 EVENTS = 300
 GOOD = 8

@@ -11,7 +11,8 @@ import aiohttp
 
 from tests.conftest import RealBroker
 from tests.contracts.mail_kit import Postbox, running
-from tests.e2e.harness import Service, free_port, inbox, pause, producer, service
+from tests.e2e.harness import Service, inbox, pause, producer, service
+from tests.ports import free_port
 
 
 def settings(port: int) -> dict[str, str]:

@@ -17,9 +17,10 @@ import psutil
 import pytest
 
 from tests.conftest import RealBroker
-from tests.e2e.harness import Service, free_port, pause
+from tests.e2e.harness import Service, pause
 from tests.e2e.test_up import environ
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 
 class Starting(Service):

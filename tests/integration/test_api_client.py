@@ -16,7 +16,8 @@ from app.adapters.http.api_client import ApiClient
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
 from app.core.secret_text import SecretText
 from tests.e2e.commands import hookstream
-from tests.e2e.harness import free_port, pause
+from tests.e2e.harness import pause
+from tests.ports import free_port
 
 Handler = Callable[[web.Request], Any]
 

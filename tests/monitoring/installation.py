@@ -16,8 +16,9 @@ from app.adapters.clock import SystemClock
 from app.embedded.broker.broker import EmbeddedBroker
 from app.embedded.receiver.receiver import DemoReceiver
 from tests.conftest import JAR_CACHE
-from tests.e2e.harness import Service, free_port, producer
+from tests.e2e.harness import Service, producer
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 #: the processes: instance label and roles
 PROCESSES = {

@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from app.adapters.kafka.connections import use_uvloop_connections
 from app.core.errors import ConfigError, Unavailable
 from app.core.kafka_connection import KafkaConnection
 
@@ -31,6 +32,8 @@ AioClient: TypeAlias = AIOKafkaClient
 
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
+
+use_uvloop_connections()
 
 
 class KafkaClients:
