@@ -10,13 +10,12 @@ import platform
 from importlib.metadata import version
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
+from app.adapters.telemetry.histograms import Histogram, HistogramFamily
 from app.core.errors import Defect
 
 PREFIX = "hookstream_"
-#: observations that wait at most; all are in what is exposed
-_GATHERED = 1000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0)
 _REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 75.0)
 _ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -216,8 +215,8 @@ PROCESS_METRICS = (
 class PrometheusMeter:
     """Counts into a registry of its own; a name or label that is not in the table is a `Defect`.
 
-    What is counted and observed gathers in plain dictionaries until somebody asks: a lock and a bucket search for each
-    would cost a delivery more than its signature.
+    What is counted gathers in a dictionary until Prometheus scrapes: a lock for each count would cost a delivery more
+    than its signature.
     """
 
     def __init__(self) -> None:
@@ -226,7 +225,7 @@ class PrometheusMeter:
         self._families = {metric.name: _family(metric, self.registry) for metric in METRICS}
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}
         self._counted: dict[tuple[str, ...], float] = {}
-        self._observed: dict[tuple[str, ...], list[float]] = {}
+        self._histograms: dict[tuple[str, ...], Histogram] = {}
         self.gauge(
             "build_info",
             1,
@@ -248,14 +247,13 @@ class PrometheusMeter:
     def observe(self, name: str, value: float, **labels: str) -> None:
         """See `app.ports.metrics.Meter`."""
         key = (name, *labels.values())
-        seen = self._observed.get(key)
-        if seen is None:
-            if not isinstance(self._child(name, labels), Histogram):
+        histogram = self._histograms.get(key)
+        if histogram is None:
+            child = self._child(name, labels)
+            if not isinstance(child, Histogram):
                 raise Defect(f"{name} is no histogram")
-            seen = self._observed[key] = []
-        seen.append(value)
-        if len(seen) >= _GATHERED:
-            self._flush(key)
+            histogram = self._histograms[key] = child
+        histogram.observe(value)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """See `app.ports.metrics.Meter`."""
@@ -266,8 +264,9 @@ class PrometheusMeter:
 
     def forget(self, name: str, **labels: str) -> None:
         """See `app.ports.metrics.Meter`."""
-        if self._children.pop((name, *labels.values()), None) is not None:
-            self._families[name].remove(*labels.values())
+        family = self._families[name]
+        if self._children.pop((name, *labels.values()), None) is not None and isinstance(family, Gauge):
+            family.remove(*labels.values())
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -276,16 +275,7 @@ class PrometheusMeter:
             if value and isinstance(counter, Counter):
                 counter.inc(value)
                 self._counted[key] = 0.0
-        for key in self._observed:
-            self._flush(key)
         return generate_latest(self.registry)
-
-    def _flush(self, key: tuple[str, ...]) -> None:
-        histogram, seen = self._children[key], self._observed[key]
-        if isinstance(histogram, Histogram):
-            for value in seen:
-                histogram.observe(value)
-        seen.clear()
 
     def _child(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
         key = (name, *labels.values())
@@ -295,14 +285,14 @@ class PrometheusMeter:
             if family is None:
                 raise Defect(f"{name} is not in the table of metrics")
             try:
-                child = family.labels(**labels) if labels else family
+                child = family.labels(**labels) if labels or isinstance(family, HistogramFamily) else family
             except ValueError as error:
                 raise Defect(f"{name}: {error}") from error
             self._children[key] = child
         return child
 
 
-def _family(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+def _family(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | HistogramFamily:
     name = PREFIX + metric.name
     match metric.kind:
         case "counter":
@@ -310,6 +300,8 @@ def _family(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Hi
         case "gauge":
             return Gauge(name, metric.sentence, metric.labels, registry=registry)
         case "histogram":
-            return Histogram(name, metric.sentence, metric.labels, registry=registry, buckets=metric.buckets)
+            family = HistogramFamily(name, metric.sentence, metric.labels, metric.buckets)
+            registry.register(family)
+            return family
         case kind:
             raise Defect(f"{metric.name}: unknown kind {kind}")
