@@ -95,6 +95,7 @@ class Directory:
         self._endpoints: dict[str, Endpoint] = {}
         self._indexes: dict[TenantScope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
+        self._failing: dict[str, Endpoint] = {}
         #: a sealed secret for each key id, to check a process's key ring
         self.sealed = SealedSamples()
         self.tenants: dict[str, Tenant] = {}
@@ -118,6 +119,10 @@ class Directory:
     def census(self) -> Mapping[str, int]:
         """The number of endpoints by status."""
         return self._census
+
+    def failing(self) -> list[Endpoint]:
+        """The endpoints that are shown as failing or whose circuit is open, of any status, in no order."""
+        return list(self._failing.values())
 
     def holdings(self, tenant: str) -> TenantLimits:
         """The number of a tenant's endpoints, keys and event types, in both modes together."""
@@ -214,6 +219,8 @@ class Directory:
         self.remove_endpoint(endpoint.id)
         self._endpoints[endpoint.id] = endpoint
         self._census[endpoint.status] += 1
+        if endpoint.failing_since_ms is not None or endpoint.circuit is not None:
+            self._failing[endpoint.id] = endpoint
         self.sealed.note(endpoint)
         index = self._indexes.setdefault((endpoint.tenant, endpoint.mode), _Index())
         index.members[endpoint.id] = endpoint
@@ -230,6 +237,7 @@ class Directory:
         if old is None:
             return
         self._census[old.status] -= 1
+        self._failing.pop(endpoint_id, None)
         index = self._indexes[old.tenant, old.mode]
         del index.members[endpoint_id]
         for pattern in old.events:

@@ -33,7 +33,7 @@ async def of_day(
     desk: PageContext, visit: PageRequest, endpoint_id: str | None = None, hours: int = 24
 ) -> DayChart | None:
     """The last hours up to now; None: the read model cannot be asked."""
-    begin_ms, end_ms = _span(desk, hours)
+    begin_ms, end_ms = span(desk, hours)
     caller = visit.caller
     try:
         measured = await desk.api.reads.hours(
@@ -48,7 +48,7 @@ async def of_endpoints(
     desk: PageContext, visit: PageRequest, endpoint_ids: Collection[str], hours: int = 24
 ) -> dict[str, AttemptCounts | None]:
     """Endpoint id → its attempts in the last hours up to now, in one read; None: the read model cannot be asked."""
-    begin_ms, end_ms = _span(desk, hours)
+    begin_ms, end_ms = span(desk, hours)
     caller = visit.caller
     try:
         counts = await desk.api.reads.attempt_counts(
@@ -59,7 +59,7 @@ async def of_endpoints(
     return {each: counts.get(each, AttemptCounts(attempts=0, failed=0)) for each in endpoint_ids}
 
 
-def _span(desk: PageContext, hours: int) -> tuple[int, int]:
+def span(desk: PageContext, hours: int) -> tuple[int, int]:
     """Begin and end of the last hours up to now, in milliseconds; the first of them is whole."""
     now_ms = desk.api.clock.now_ms()
     return now_ms // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS, now_ms + 1

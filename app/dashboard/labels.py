@@ -83,7 +83,12 @@ def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
     if result is None:
         return "", ""
     advice = hint(result, status) if result != "ok" else None
-    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize(), advice.do if advice is not None else ""
+    return outcome_name(result), advice.do if advice is not None else ""
+
+
+def outcome_name(result: str) -> str:
+    """What happened, in a few words."""
+    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize()
 
 
 def state(name: str) -> str:

@@ -43,6 +43,7 @@ class Renderer:
             "share": labels.share,
             "state": labels.state,
             "outcome": labels.outcome,
+            "outcome_name": labels.outcome_name,
             "number": labels.number,
             "change": labels.change,
             "urlencode": _quoted,

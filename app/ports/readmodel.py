@@ -23,7 +23,9 @@ from app.core.readmodel.rows import (
     EventFilter,
     EventPage,
     HourRow,
+    LastFailure,
     NoticeRow,
+    Traffic,
 )
 
 
@@ -60,6 +62,21 @@ class ReadStore(Protocol):
         self, tenant: str, mode: Mode, endpoint_ids: Collection[str], *, since_ms: int, until_ms: int
     ) -> Mapping[str, AttemptCounts]:
         """Endpoint id → its counts in the hours that begin in that time. Endpoints without attempts are left out."""
+        ...
+
+    async def traffic(self, *, since_ms: int, until_ms: int, busiest: int) -> Traffic:
+        """The counts of all tenants in the hours that begin in that time, and of the `busiest` with most attempts.
+
+        For the operator alone. Of too many rows only those of the latest hours are counted; see `Traffic.is_complete`.
+        """
+        ...
+
+    async def count_events(self, which: EventFilter, *, at_most: int) -> int:
+        """The number of matching events, up to `at_most`."""
+        ...
+
+    async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
+        """The last failures of endpoints, named by tenant, mode and id. The result has endpoint ids as keys."""
         ...
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
-from app.core.model.endpoint import Endpoint, EndpointStatus
+from app.core.model.endpoint import Endpoint, EndpointStatus, OpenCircuit
 from app.core.model.event import Mode
 from app.core.model.event_types import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
 from app.core.model.tenant import Tenant
@@ -217,3 +218,14 @@ def test_pages_together_have_all_matches(number: int, limit: int) -> None:
         wanted = [f"ep_{each:05d}" for each in range(number)]
         assert [each for each in wanted if where.subscribes(each, "acme", "live", event_type)] == seen
     assert where.page("acme", "test", "a.b", "", 5) == ((), None)
+
+
+def test_failing_endpoints_are_those_that_are_marked_now() -> None:
+    where = directory(endpoint("a"), endpoint("b"), endpoint("c"))
+    circuit = OpenCircuit(since_ms=1, probe_at_ms=2)
+    where.put_endpoint(msgspec.structs.replace(endpoint("a"), failing_since_ms=1))
+    where.put_endpoint(msgspec.structs.replace(endpoint("b", status="disabled"), circuit=circuit))
+    assert sorted(each.id for each in where.failing()) == ["a", "b"]
+    where.put_endpoint(endpoint("a"))
+    where.remove_endpoint("b")
+    assert where.failing() == []

@@ -105,6 +105,10 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
                     assert status == 400 if wrong_since else status in (200, 422), (status, path)
                     assert "<script>" not in text and "<img src=x" not in text and "'49" not in text, path
                     seen += text.count("&lt;script&gt;")
+        for path in ("/ui/overview", "/ui/search?q=%22%3E%3Cscript%3Ealert", "/ui/search?q=acme", "/ui/tenants"):
+            status, text, _ = await operator.get(path)
+            assert status == 200 and "<script>" not in text and "<img src=x" not in text, path
+            seen += text.count("&lt;script&gt;")
     assert seen > 40, "the scripts are there as text"
 
 

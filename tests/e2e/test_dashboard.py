@@ -71,6 +71,7 @@ async def test_from_the_first_sign_in_to_a_customers_portal(shared: Service) -> 
     async with receiver() as customer, chrome() as browser, person(browser) as page:
         await sign_in(page, shared.api_url)
         tenant = f"{shared.api_url}/ui/t/shop/live"
+        await page.get_by_role("link", name="Tenants", exact=True).click()
         await register(page)
         await create_endpoint(page, tenant, customer)
         endpoint = page.url
@@ -224,7 +225,15 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
             "events/new",
             "audit",
         ]
-        for path in ["tenants", "tenants/open", "events", "operations", *(f"t/open/live/{each}" for each in scoped)]:
+        for path in [
+            "overview",
+            "search?q=open",
+            "tenants",
+            "tenants/open",
+            "events",
+            "operations",
+            *(f"t/open/live/{each}" for each in scoped),
+        ]:
             await page.goto(f"{shared.api_url}/ui/{path}")
             assert not await barriers(page), path
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -19,7 +19,10 @@ from app.core.readmodel.rows import (
     EventPage,
     EventRow,
     HourRow,
+    LastFailure,
     NoticeRow,
+    TenantTraffic,
+    Traffic,
 )
 from app.core.records.audit import AuditEntry
 
@@ -33,7 +36,7 @@ class MemoryReads:
         #: delivery → its attempts
         self.tries: dict[str, list[AttemptRow]] = {}
         #: (tenant, mode, endpoint or None) → its hours
-        self.by_hour: dict[tuple[str, str, str | None], list[HourRow]] = {}
+        self.by_hour: dict[tuple[str, Mode, str | None], list[HourRow]] = {}
         self.told: list[NoticeRow] = []
         self.entries: list[AuditRow] = []
         #: how often deliveries were asked for
@@ -79,6 +82,40 @@ class MemoryReads:
             if attempts:
                 counts[endpoint_id] = AttemptCounts(attempts=attempts, failed=failed)
         return counts
+
+    async def traffic(self, *, since_ms: int, until_ms: int, busiest: int) -> Traffic:
+        tenants = []
+        for tenant, mode in {(tenant, mode) for tenant, mode, endpoint in self.by_hour if endpoint is None}:
+            hours = await self.hours(tenant, mode, endpoint_id=None, since_ms=since_ms, until_ms=until_ms)
+            names = ("attempts", "failed_attempts", "delivered", "dead")
+            sums = {name: sum(getattr(each, name) for each in hours) for name in names}
+            tenants.append(TenantTraffic(tenant=tenant, mode=mode, **sums))
+        tenants.sort(key=lambda each: (-each.attempts, each.tenant, each.mode))
+        return Traffic(
+            since_ms=since_ms,
+            tenants=len(tenants),
+            attempts=sum(each.attempts for each in tenants),
+            failed_attempts=sum(each.failed_attempts for each in tenants),
+            delivered=sum(each.delivered for each in tenants),
+            dead=sum(each.dead for each in tenants),
+            busiest=tenants[:busiest],
+        )
+
+    async def count_events(self, which: EventFilter, *, at_most: int) -> int:
+        return min(at_most, sum(fits_event(which, each) for each in self.index))
+
+    async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
+        failures = {}
+        for row in sorted(self.rows, key=lambda each: each.created_at_ms):
+            if row.state in ("retrying", "dead") and (row.tenant, row.mode, row.endpoint_id) in endpoints:
+                failures[row.endpoint_id] = LastFailure(
+                    delivery_id=row.id,
+                    at_ms=row.updated_at_ms,
+                    status=row.status,
+                    result=row.result,
+                    reason=row.reason,
+                )
+        return failures
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         alike: dict[tuple[str, str, str], list[int]] = {}

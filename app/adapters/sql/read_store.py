@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, func, select
 
-from app.adapters.sql import event_list, index_paths, paging, tables
+from app.adapters.sql import event_list, index_paths, overview, paging, tables
 from app.adapters.sql.database import Database
 from app.adapters.sql.tables import DEAD
 from app.core.model.event import Mode
@@ -24,7 +24,9 @@ from app.core.readmodel.rows import (
     EventFilter,
     EventPage,
     HourRow,
+    LastFailure,
     NoticeRow,
+    Traffic,
 )
 
 _d = tables.deliveries.c
@@ -115,6 +117,23 @@ class SqlReadStore:
                 row.endpoint_id: AttemptCounts(attempts=int(row.attempts), failed=int(row.failed))
                 for row in await connection.execute(query)
             }
+
+    async def traffic(self, *, since_ms: int, until_ms: int, busiest: int) -> Traffic:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.snapshot() as connection:
+            return await overview.traffic(connection, since_ms, until_ms, busiest)
+
+    async def count_events(self, which: EventFilter, *, at_most: int) -> int:
+        """See `app.ports.readmodel.ReadStore`."""
+        ways = event_list.ways(which, is_sqlite=self._database.is_sqlite)
+        async with self._database.reading() as connection:
+            return await paging.count(connection, event_list.EVENTS, ways, at_most=at_most)
+
+    async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
+        """See `app.ports.readmodel.ReadStore`."""
+        query = overview.last_failures(endpoints, is_sqlite=self._database.is_sqlite)
+        async with self._database.reading() as connection:
+            return overview.latest(await connection.execute(query))
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         """See `app.ports.readmodel.ReadStore`. Of the last 50,000 that died."""

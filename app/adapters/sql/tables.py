@@ -173,6 +173,16 @@ hours = Table(
     *(Column(f"within_{bound}", BigInteger, nullable=False) for bound in (*LATENCY_BOUNDS_MS, "any")),
 )
 Index("hours_by_age", hours.c.begins_ms)
+OF_TENANTS = text("endpoint_id = ''")
+#: the operator's overview
+Index(
+    "hours_of_tenants",
+    hours.c.begins_ms,
+    hours.c.tenant,
+    hours.c.mode,
+    sqlite_where=OF_TENANTS,
+    postgresql_where=OF_TENANTS,
+)
 
 #: records of `attempts` that ended a delivery without a request, counted in `hours` as well
 unsent_ends = Table(

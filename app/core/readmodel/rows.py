@@ -173,6 +173,46 @@ class AttemptCounts(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
 
 
+class TenantTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of one tenant and mode in some time."""
+
+    tenant: str
+    mode: Mode
+    attempts: int
+    failed_attempts: int
+    delivered: int
+    dead: int
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of all tenants in some time, and of those with most attempts."""
+
+    #: the first hour that is counted; later than asked for where `is_complete` is False
+    since_ms: int
+    #: False: there were too many rows to count, and the oldest are left out
+    is_complete: bool = True
+    #: tenants with deliveries, each mode for itself
+    tenants: int = 0
+    attempts: int = 0
+    failed_attempts: int = 0
+    delivered: int = 0
+    dead: int = 0
+    busiest: Sequence[TenantTraffic] = ()
+
+
+class LastFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """How the newest of an endpoint's deliveries failed that now waits for a retry or is dead."""
+
+    delivery_id: str
+    #: when that state was reached
+    at_ms: int
+    #: of its last attempt; None: it had none
+    status: int | None = None
+    result: str | None = None
+    #: why it is dead
+    reason: str | None = None
+
+
 class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Dead deliveries with the same endpoint, reason and last outcome."""
 

@@ -85,4 +85,4 @@ def _form(desk: PageContext, visit: PageRequest, error: str = "", status: int = 
 
 
 def _first(grant: Grant) -> str:
-    return "/ui/tenants" if grant.kind == "operator" else f"/ui/t/{grant.tenant}/{grant.mode}/overview"
+    return "/ui/overview" if grant.kind == "operator" else f"/ui/t/{grant.tenant}/{grant.mode}/overview"

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from app.dashboard.pages import (
+    all_tenants,
     audit,
     dead_letters,
     deliveries,
@@ -54,6 +55,9 @@ SCREENS: tuple[PageRoute, ...] = (
     _get("/sign-in", login.ask, "anyone"),
     _post("/sign-in", login.enter, "anyone"),
     _post("/sign-out", login.leave, "anyone"),
+    _get("/overview", all_tenants.show, "operator"),
+    _get("/overview/live", all_tenants.live, "operator"),
+    _get("/search", all_tenants.search, "operator"),
     _get("/tenants", tenants.list_, "operator"),
     _post("/tenants", tenants.create, "operator"),
     _get("/tenants/{id}", tenants.show, "operator"),

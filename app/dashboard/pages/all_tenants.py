@@ -1,0 +1,162 @@
+"""The operator's overview: traffic of all tenants, endpoints that fail, and a search over all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from app.api.contract.webhooks import Webhook
+from app.api.handlers import webhooks
+from app.api.handlers.delivery_filters import is_name
+from app.core.errors import Unavailable
+from app.core.model.endpoint import Endpoint
+from app.core.readmodel.rows import EventFilter, EventRow, LastFailure
+from app.dashboard import hourly_charts
+from app.dashboard.live_subscriptions import viewer_of
+from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, TemplatePage
+
+_EVERY_S = 10.0
+#: rows of each table
+_FAILING = 50
+_BUSIEST = 20
+_HITS = 20
+#: events are counted up to here
+MAX_EVENTS = 1_000_000
+#: endpoints that are compared at once, before others have their turn
+_COMPARED = 5_000
+
+
+class FailingEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that fails or does not answer."""
+
+    endpoint: Webhook
+    tenant: str
+    #: where its pages are
+    base: str
+    since_ms: int
+    #: None: unknown
+    last: LastFailure | None
+
+
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
+    """As it is now; the page keeps it up to date."""
+    return TemplatePage(template="all_tenants.html", values={"q": "", **await _values(desk)})
+
+
+async def live(desk: PageContext, visit: PageRequest) -> PageResult:
+    """The numbers and tables, each time they have changed."""
+    last = ""
+
+    async def sample() -> Sequence[tuple[str, str]]:
+        nonlocal last
+        text = desk.render("all_tenants_tables.html", **await _values(desk))
+        fresh, last = text != last, text
+        return [("tables", text)] if fresh else []
+
+    frames = desk.hub.subscribe(
+        ("all-tenants",), sample, every_s=_EVERY_S, viewer=viewer_of(desk, visit), last_id=visit.last_event_id
+    )
+    return EventStream(frames=frames)
+
+
+async def search(desk: PageContext, visit: PageRequest) -> PageResult:
+    """Tenants, endpoints and events with that id, name or URL."""
+    wanted = visit.query.get("q", "").strip()
+    values: dict[str, Any] = {
+        "q": wanted,
+        "wrong": "",
+        "has_reads": True,
+        "tenants": [],
+        "endpoints": [],
+        "events": [],
+        "most": _HITS,
+    }
+    if wanted and not is_name(wanted):
+        values["wrong"] = "Search for 1 to 256 printable characters."
+    elif wanted:
+        values |= {"tenants": _tenants(desk, wanted.lower()), "endpoints": await _endpoints(desk, wanted)}
+        try:
+            values["events"] = await _events(desk, wanted)
+        except Unavailable:
+            values["has_reads"] = False
+    return TemplatePage(template="search.html", values=values, status=422 if values["wrong"] else 200)
+
+
+async def _values(desk: PageContext) -> dict[str, Any]:
+    directory = desk.api.feed.directory
+    begin_ms, end_ms = hourly_charts.span(desk, 24)
+    failing = sorted(directory.failing(), key=lambda each: (-_since(each), each.id))
+    values: dict[str, Any] = {
+        "census": directory.census(),
+        "failing_number": len(failing),
+        "begin_ms": begin_ms,
+        "traffic": None,
+        "events": 0,
+        "rejected": 0,
+        "most_events": MAX_EVENTS,
+        "names": {each.id: each.name for each in directory.tenants.values() if each.name},
+    }
+    last: dict[str, LastFailure] = {}
+    shown = failing[:_FAILING]
+    try:
+        reads = desk.api.reads
+        values["traffic"] = await reads.traffic(since_ms=begin_ms, until_ms=end_ms, busiest=_BUSIEST)
+        values["events"] = await reads.count_events(EventFilter(since_ms=begin_ms), at_most=MAX_EVENTS + 1)
+        rejected = EventFilter(since_ms=begin_ms, result="rejected")
+        values["rejected"] = await reads.count_events(rejected, at_most=MAX_EVENTS + 1)
+        last |= await reads.last_failures([(each.tenant, each.mode, each.id) for each in shown])
+    except Unavailable:
+        values["traffic"] = None
+    return values | {"failing": [_failing(desk, each, last.get(each.id)) for each in shown]}
+
+
+def _failing(desk: PageContext, endpoint: Endpoint, last: LastFailure | None) -> FailingEndpoint:
+    return FailingEndpoint(
+        endpoint=webhooks.present_endpoint(desk.api, endpoint),
+        tenant=endpoint.tenant,
+        base=f"/ui/t/{quote(endpoint.tenant, safe='')}/{endpoint.mode}",
+        since_ms=_since(endpoint),
+        last=last,
+    )
+
+
+def _since(endpoint: Endpoint) -> int:
+    """Since when it fails, or does not answer."""
+    if endpoint.failing_since_ms is not None:
+        return endpoint.failing_since_ms
+    return endpoint.circuit.since_ms if endpoint.circuit is not None else endpoint.updated_at_ms
+
+
+def _tenants(desk: PageContext, wanted: str) -> list[str]:
+    directory = desk.api.feed.directory
+    ids = {*directory.tenants, *(tenant for tenant, _ in directory.scopes())}
+    names = {id_: directory.tenants[id_].name if id_ in directory.tenants else "" for id_ in ids}
+    hits = [id_ for id_, name in names.items() if wanted in id_.lower() or wanted in name.lower()]
+    return sorted(hits, key=lambda id_: (id_.lower() != wanted, id_))[: _HITS + 1]
+
+
+async def _endpoints(desk: PageContext, wanted: str) -> list[Endpoint]:
+    """Those with that id, else those whose URL contains it."""
+    directory = desk.api.feed.directory
+    one = directory.endpoint(wanted)
+    if one is not None:
+        return [one]
+    lowered, hits, compared = wanted.lower(), list[Endpoint](), 0
+    for scope in directory.scopes():
+        some = directory.endpoints(*scope)
+        hits += [each for each in some if lowered in each.url.lower()]
+        if len(hits) > _HITS:
+            break
+        compared += len(some)
+        if compared >= _COMPARED:
+            compared = 0
+            await asyncio.sleep(0)
+    return hits[: _HITS + 1]
+
+
+async def _events(desk: PageContext, wanted: str) -> Sequence[EventRow]:
+    return (await desk.api.reads.events(EventFilter(event_id=wanted), limit=_HITS)).rows
