@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    literal_column,
     select,
     text,
     update,
@@ -152,15 +153,23 @@ async def _prune_events(connection: AsyncConnection, before_ms: int, limit: int)
 class _Put:
     """Inserts rows; existing ones stay as they are, or are changed by `change`."""
 
-    def __init__(self, statement: Any, columns: Sequence[str] | None) -> None:
+    def __init__(self, statement: Any, columns: Sequence[str]) -> None:
+        #: text takes rows as tuples of the columns; a statement takes each column as one array
         self._statement = statement
-        #: the columns, if the statement takes each as one array; None: it takes rows
         self._columns = columns
 
     @classmethod
     def sqlite(cls, table: Table, change: _Change | None = None) -> _Put:
-        """A statement that the driver executes for many rows together."""
-        return cls(_conflict(sqlite.insert(table), table, change), None)
+        """A statement that the driver executes for many rows together.
+
+        It is compiled here, once: SQLAlchemy would build the parameters of each row anew, for a fifth of the cost of a
+        delivery.
+        """
+        insert = _conflict(sqlite.insert(table), table, change)
+        names = [column.name for column in table.c]
+        compiled = insert.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=names)
+        assert compiled.positiontup == names
+        return cls(str(compiled), names)
 
     @classmethod
     def postgresql(cls, table: Table, change: _Change | None = None) -> _Put:
@@ -174,8 +183,10 @@ class _Put:
         return cls(_conflict(insert, table, change), names)
 
     async def __call__(self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self._columns is None:
-            await connection.execute(self._statement, rows)
+        if isinstance(self._statement, str):
+            await connection.exec_driver_sql(
+                self._statement, [tuple([row[name] for name in self._columns]) for row in rows]
+            )
         else:
             await connection.execute(
                 self._statement, {f"all_{name}": [row[name] for row in rows] for name in self._columns}
@@ -193,7 +204,9 @@ def _merged_event(new: Any) -> dict[str, Any]:
         column.name: case(
             (new.at_ms < there.at_ms, column),
             (new.at_ms > there.at_ms, new[column.name]),
-            (new[column.name] == "", column) if not column.nullable else (new[column.name].is_(None), column),
+            (new[column.name] == literal_column("''"), column)
+            if not column.nullable
+            else (new[column.name].is_(None), column),
             else_=new[column.name],
         )
         for column in there
