@@ -6,10 +6,10 @@ from app.core.wording import hint
 
 #: what a page says above itself after a form was sent; the address carries only the key
 DONE = {
-    "paused": "Paused. Everything is held back until you resume.",
-    "resumed": "Resumed. What the pause held back is delivered first.",
+    "paused": "Paused. Deliveries are parked until you resume.",
+    "resumed": "Resumed. Parked deliveries are delivered first.",
     "enabled": "Enabled. Events are delivered from now on.",
-    "disabled": "Disabled. Nothing is delivered and nothing is kept.",
+    "disabled": "Disabled. Events are not delivered until you enable the endpoint.",
     "deleted": "Deleted. Deliveries under way are cancelled.",
     "saved": "Saved.",
     "recovering": "Recovery has begun: what was missed is being delivered.",
@@ -31,21 +31,12 @@ _OUTCOMES = {
     "tls": "The certificate is not accepted",
     "connect": "No connection",
     "blocked_address": "The address is not allowed",
-    "protocol": "What came back is not HTTP",
+    "protocol": "The response is not HTTP",
     "not_sent": "No request could be built",
     "http_3xx": "Redirected",
     "http_4xx": "Refused by the receiver",
     "http_429": "Too many requests",
     "http_5xx": "The receiver failed",
-}
-
-_STATES = {
-    "pending": "waiting",
-    "retrying": "will be tried again",
-    "delivered": "delivered",
-    "dead": "given up",
-    "cancelled": "cancelled",
-    "paused": "held back by a pause",
 }
 
 _CHANGES = {
@@ -89,11 +80,6 @@ def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
 def outcome_name(result: str) -> str:
     """What happened, in a few words."""
     return _OUTCOMES.get(result) or result.replace("_", " ").capitalize()
-
-
-def state(name: str) -> str:
-    """A delivery's state."""
-    return _STATES.get(name, name)
 
 
 def change(action: str) -> str:

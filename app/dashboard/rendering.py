@@ -41,7 +41,6 @@ class Renderer:
             "moment": iso,
             "ms": labels.duration,
             "share": labels.share,
-            "state": labels.state,
             "outcome": labels.outcome,
             "outcome_name": labels.outcome_name,
             "number": labels.number,

@@ -75,6 +75,10 @@ class ReadStore(Protocol):
         """The number of matching events, up to `at_most`."""
         ...
 
+    async def recent_types(self, tenant: str, mode: Mode, *, limit: int) -> Sequence[str]:
+        """The types of the latest 2,000 events that were not rejected, the type of the latest first."""
+        ...
+
     async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
         """The last failures of endpoints, named by tenant, mode and id. The result has endpoint ids as keys."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.adapters.sql import paging
+from app.adapters.sql import event_list, paging
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.offsets.partitions import PartitionId
@@ -241,3 +241,20 @@ async def test_old_events_go_before_their_deliveries(stores: Stores) -> None:
         removed = await write.prune(BEGUN_MS + 25, audit_before_ms=1, limit=10)
         assert {each.result for each in await all_of(read, ACME)} == {"matched"}
     assert [each.event_id for each in await all_of(read, ACME)] == [f"evt_{number}" for number in (29, 28, 27, 26, 25)]
+
+
+async def test_recent_types_are_those_of_the_latest_events(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, read = stores
+    journal = Journal()
+    for number, kind in enumerate(("a.1", "a.2", "a.3", "a.1")):
+        journal.event(BEGUN_MS + number, id=f"e{number}", type=kind)
+    journal.rejected(journal.event(BEGUN_MS + 9, id="bad", type="no type"))
+    journal.event(BEGUN_MS + 10, id="x", type="of.another", tenant="other")
+    await journal.into(write)
+    asked = statements(read)
+    assert await read.recent_types("acme", "live", limit=9) == ["a.1", "a.3", "a.2"]
+    assert await read.recent_types("acme", "live", limit=1) == ["a.1"]
+    assert await read.recent_types("acme", "test", limit=9) == []
+    assert all("events_by_time" in plan for plan in await plans_of(read, asked))
+    monkeypatch.setattr(event_list, "RECENT", 3)  # the rejected one is the first of them
+    assert await read.recent_types("acme", "live", limit=9) == ["a.1", "a.3"]

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from app.core.model.endpoint import OpenCircuit
 from app.core.model.replay import ReplayEstimate
+from app.core.readmodel.rows import DeliveryRow
 from app.dashboard.pages import endpoint_form
 from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
@@ -172,6 +173,30 @@ async def test_an_endpoint_that_fails_does_not_look_healthy_in_the_list(stage: S
     assert '<span class="chip bad">failing</span>' in page and "since" in page and "active</span>" not in page
 
 
+async def test_the_list_shows_how_an_endpoint_failed_last(stage: Stage, acme: Browser) -> None:
+    stage.endpoint(failing_since_ms=1_700_000_000_000)
+    stage.reads.rows.append(
+        DeliveryRow(
+            id="dl_1",
+            tenant="acme",
+            mode="live",
+            endpoint_id="ep_1",
+            event_id="e1",
+            event_type="ping",
+            state="dead",
+            attempts=3,
+            created_at_ms=1,
+            updated_at_ms=1_700_001_000_000,
+            status=404,
+            result="http_4xx",
+            reason="exhausted",
+        )
+    )
+    _, page, _ = await acme.get(f"{LIVE}/endpoints")
+    assert f'href="{LIVE}/deliveries/dl_1">404 Refused by the receiver' in page
+    assert "failing since" in page and page.count("2023-11-14 22:30:00 UTC") == 1
+
+
 async def test_all_fields_that_are_wrong_are_named_at_once(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     form = {"url": "https://acme.example/x", "types": ["*"], "timeout": "soon", "schedule": "x", "version": "1"}
@@ -184,7 +209,8 @@ async def test_a_test_event_shows_what_the_receiver_did(stage: Stage, acme: Brow
     stage.sender.script(endpoint.url, 500)
     path = f"{LIVE}/endpoints/ep_1/test"
     status, part, _ = await acme.post(path, {"type": "ping", "data": ""}, HX_Request="true")
-    assert status == 200 and "The receiver failed" in part and "said" in part and "<html" not in part
+    assert status == 200 and "The test failed: The receiver failed" in part and "<html" not in part
+    assert "status 500" in part and "said" in part and "The receiver has accepted it" not in part
     stage.sender.script(endpoint.url, 200)
     assert "The receiver has accepted it" in (await acme.post(path, {"type": "ping", "data": '{"a": 1}'}))[1]
     assert b'"a": 1' in stage.sender.requests[-1].body
@@ -281,7 +307,7 @@ async def test_the_search_finds_by_url_and_status(stage: Stage, acme: Browser) -
     status, part, _ = await acme.get(f"{LIVE}/endpoints?q=ONE", HX_Request="true")
     assert status == 200 and "one.example" in part and "two.example" not in part and "<html" not in part
     assert "one.example" not in (await acme.get(f"{LIVE}/endpoints?status=paused"))[1]
-    assert "Nothing fits" in (await acme.get(f"{LIVE}/endpoints?q=three"))[1]
+    assert "No endpoints match" in (await acme.get(f"{LIVE}/endpoints?q=three"))[1]
     # the browser's button back: htmx puts what comes into the place of the whole page
     again = {"HX_Request": "true", "HX_History_Restore_Request": "true"}
     assert "<html" in (await acme.get(f"{LIVE}/endpoints?q=ONE", **again))[1]

@@ -99,7 +99,7 @@ async def test_the_address_is_the_filter(acme: Browser, query: str, found: set[s
     status, page, _ = await acme.get(f"{LIVE}/deliveries?{query}")
     assert status == 200
     assert {f"dl_{each}" for each in (0, 1, 2, 9) if f'data-id="dl_{each}"' in page} == found
-    assert found or "Nothing fits" in page
+    assert found or "No deliveries match" in page
 
 
 @pytest.mark.parametrize("query", ["status=9xx", "status=1", "since=yesterday", "state=x", "cursor=x"])
@@ -188,7 +188,7 @@ async def test_dead_letters_are_grouped_and_a_group_is_retried(stage: Stage, acm
     assert {each.id for each in appended(stage)} == {"dl_0", "dl_1", "dl_2"}
     assert f'method="get" action="{LIVE}/dead"' in page, "the address is now that of the form that was sent"
     await stage.clock.advance(60)
-    assert "Nothing was given up" in (await acme.get(f"{LIVE}/dead?since=30s"))[1]
+    assert "No dead letters" in (await acme.get(f"{LIVE}/dead?since=30s"))[1]
 
 
 async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage, acme: Browser) -> None:
@@ -259,7 +259,7 @@ async def test_the_overview_counts_the_last_day(stage: Stage, acme: Browser) -> 
     ):
         stage.reads.by_hour.setdefault(("acme", "live", None), []).append(hour)
     _, page, _ = await acme.get(f"{LIVE}/overview")
-    for text in ("80 %", ">8</b> delivered", ">1</b> given up", "10 in all, 2 failed"):
+    for text in ("80 %", ">8</b> delivered", ">1</b> dead", "10 in all, 2 failed"):
         assert text in page, text
 
 

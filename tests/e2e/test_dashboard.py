@@ -129,7 +129,7 @@ async def see_it_fail_and_retry(page: Page, tenant: str, customer: Receiver) -> 
     await listed(page, "retrying")
     await page.get_by_role("link", name="user.created").click()
     await seen(page, "The receiver failed")
-    await page.get_by_text("What came back").click()
+    await page.get_by_text("Response", exact=True).click()
     await seen(page, "<script>alert('it broke')</script>")
     customer.broken = False
     await page.get_by_role("button", name="Retry now").click()
@@ -160,7 +160,7 @@ async def rotate_pause_and_resume(page: Page, endpoint: str, customer: Receiver)
 async def replay(page: Page, customer: Receiver) -> None:
     before = len(customer.requests)
     await page.get_by_role("link", name="Replay…").click()
-    await page.get_by_text("all, whatever became of them").click()
+    await page.get_by_text("all events", exact=True).click()
     await page.get_by_role("button", name="Count").click()
     await seen(page, "1 delivery would be made")
     await page.get_by_role("button", name="Begin the replay").click()

@@ -104,6 +104,11 @@ class MemoryReads:
     async def count_events(self, which: EventFilter, *, at_most: int) -> int:
         return min(at_most, sum(fits_event(which, each) for each in self.index))
 
+    async def recent_types(self, tenant: str, mode: Mode, *, limit: int) -> Sequence[str]:
+        mine = [each for each in self.index if (each.tenant, each.mode) == (tenant, mode) and each.result != "rejected"]
+        latest = sorted(mine, key=lambda each: -each.at_ms)
+        return list(dict.fromkeys(each.event_type for each in latest))[:limit]
+
     async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
         failures = {}
         for row in sorted(self.rows, key=lambda each: each.created_at_ms):

@@ -1,4 +1,4 @@
-"""The list of events: which index answers a filter, and what is compared row by row (see `paging.py`)."""
+"""The list of events: which index answers a filter, and which conditions are compared row by row (see `paging.py`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, String, Text, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, String, Text, bindparam, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.adapters.sql.index_paths import Condition, IndexPath, type_condition
 from app.adapters.sql.paging import Listing
 from app.adapters.sql.tables import DROPPED, deliveries, events
+from app.core.model.event import Mode
 from app.core.readmodel.rows import EventFilter, EventResult, EventRow
 
 _e = events.c
@@ -24,6 +25,29 @@ _HAS_DELIVERY = exists(
     .correlate(events)
 )
 EVENTS = Listing(events, (_e.at_ms, _e.partition, _e.offset), computed=(_HAS_DELIVERY.label("has_delivery"),))
+
+
+#: events of which `recent_types` reads the types
+RECENT = 2_000
+
+
+def recent_types(tenant: str, mode: Mode, limit: int) -> Select[tuple[str]]:
+    """The query of `ReadStore.recent_types`."""
+    latest = (
+        select(_e.event_type, _e.at_ms, _e.outcome)
+        .where(_e.tenant == tenant, _e.mode == mode)
+        .order_by(*(column.desc() for column in EVENTS.key))
+        .limit(RECENT)
+        .subquery()
+        .c
+    )
+    return (
+        select(latest.event_type)
+        .where(or_(latest.outcome.is_(None), latest.outcome != "rejected"))
+        .group_by(latest.event_type)
+        .order_by(func.max(latest.at_ms).desc(), latest.event_type)
+        .limit(limit)
+    )
 
 
 def ways(which: EventFilter, *, is_sqlite: bool) -> list[IndexPath]:

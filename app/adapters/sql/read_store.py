@@ -129,6 +129,11 @@ class SqlReadStore:
         async with self._database.reading() as connection:
             return await paging.count(connection, event_list.EVENTS, ways, at_most=at_most)
 
+    async def recent_types(self, tenant: str, mode: Mode, *, limit: int) -> Sequence[str]:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            return list(await connection.scalars(event_list.recent_types(tenant, mode, limit)))
+
     async def last_failures(self, endpoints: Collection[tuple[str, Mode, str]]) -> Mapping[str, LastFailure]:
         """See `app.ports.readmodel.ReadStore`."""
         query = overview.last_failures(endpoints, is_sqlite=self._database.is_sqlite)

@@ -42,7 +42,7 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     except ApiError as error:
         values["wrong"] = error.detail
     except ValueError:
-        values["wrong"] = "The page is none of ours: begin again with the first one."
+        values["wrong"] = "The page address is not valid. Open the first page again."
     except Unavailable:
         values["has_reads"] = False
     status = 422 if values["wrong"] else 200

@@ -46,7 +46,7 @@ async def act(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def rotate(desk: PageContext, visit: PageRequest) -> PageResult:
-    """A new secret, on the page that comes back and on no other; the earlier one signs along for a while."""
+    """A new secret, on the page that comes back and on no other; the earlier one also signs for a while."""
     overlap = visit.field("overlap")
     is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
     values = {"overlap": int(overlap) if is_number else overlap} if overlap else {}

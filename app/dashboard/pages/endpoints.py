@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,12 +12,13 @@ from app.api.contract.webhooks import Webhook, WebhookIn
 from app.api.handlers import webhooks
 from app.api.handlers.subscriptions import types_of
 from app.api.problems import ApiError, refused
-from app.core.errors import CommandRefused
+from app.core.errors import CommandRefused, Unavailable
 from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.model.event_types import includes
-from app.core.readmodel.rows import DeliveryFilter
+from app.core.readmodel.rows import DeliveryFilter, LastFailure
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
+from app.dashboard.pages.type_picker import recent_types
 from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage, body_of
 from app.profiles.catalog import PROFILES
 
@@ -34,6 +36,7 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     shown = matching[(page - 1) * _PAGE : page * _PAGE]
     values = {
         "days": await hourly_charts.of_endpoints(desk, visit, [each.id for each in shown]),
+        "failures": await _failures(desk, shown),
         "endpoints": [webhooks.present_endpoint(desk.api, each) for each in shown],
         "q": wanted,
         "status": status,
@@ -96,7 +99,7 @@ async def page_of(
         "recent": None,
         "day": None,
         "errors": endpoint_form.errors(error) if error is not None else defaultdict(str),
-        "test_types": test_types(desk, endpoint),
+        "test_types": test_types(desk, endpoint, await recent_types(desk, visit)),
     }
     values["day"] = await hourly_charts.of_day(desk, visit, endpoint.id)
     if values["day"] is not None:
@@ -105,21 +108,27 @@ async def page_of(
     return TemplatePage(template="endpoint.html", values=values, status=error.status if error is not None else 200)
 
 
-def test_types(desk: PageContext, endpoint: Webhook) -> list[str]:
-    """The event types that a test may send: those that the endpoint subscribes to first."""
+def test_types(desk: PageContext, endpoint: Webhook, recent: Sequence[str]) -> list[str]:
+    """The event types that a test may send: those that the endpoint subscribes to first, of these the recent ones."""
     stored = desk.api.feed.directory.endpoint(endpoint.id)
     if stored is None:
         return []
     exact = [each for each in endpoint.events if "*" not in each]
     opt_in = PROFILES[stored.profile].opt_in
-    return sorted(
-        {*exact, *_types(desk, stored)},
-        key=lambda type_: (not any(includes(pattern, type_, opt_in) for pattern in endpoint.events), type_),
-    )
+    in_order = dict.fromkeys([*recent, *sorted({*exact, *_types(desk, stored)})])
+    return sorted(in_order, key=lambda type_: not any(includes(pattern, type_, opt_in) for pattern in endpoint.events))
 
 
 def _types(desk: PageContext, endpoint: Endpoint) -> list[str]:
     return types_of(desk.api, endpoint.tenant, endpoint.mode, endpoint.profile)
+
+
+async def _failures(desk: PageContext, endpoints: Sequence[Endpoint]) -> Mapping[str, LastFailure]:
+    """Endpoint id → its last failure; empty where the read model is not available."""
+    try:
+        return await desk.api.reads.last_failures([(each.tenant, each.mode, each.id) for each in endpoints])
+    except Unavailable:
+        return {}
 
 
 def _fits(endpoint: Endpoint, wanted: str, status: str) -> bool:

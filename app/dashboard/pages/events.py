@@ -12,6 +12,7 @@ from app.api.handlers import audit, event_types, events
 from app.api.problems import ApiError, invalid
 from app.core.model.event_types import includes
 from app.dashboard.pages import endpoint_form
+from app.dashboard.pages.type_picker import offered_types
 from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 from app.profiles.catalog import PROFILES
 
@@ -43,7 +44,9 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     wanted = visit.query.get("type", "")
     example = getattr(event_types.visible(desk.api, visit.caller).get(wanted), "example", None)
     text = msgspec.json.format(msgspec.json.encode(example), indent=2).decode() if example is not None else "{}"
-    return _form(desk, visit, {"type": wanted, "data": text, "ordering_key": "", "key": desk.api.minter.id("form")})
+    return await _form(
+        desk, visit, {"type": wanted, "data": text, "ordering_key": "", "key": desk.api.minter.id("form")}
+    )
 
 
 async def append(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -60,12 +63,15 @@ async def append(desk: PageContext, visit: PageRequest) -> PageResult:
             await audit.record(desk.api, visit.caller, "event.send", f"event/{form['type']}")
         answer = await events.create(desk.api, visit.call(body, key=form["key"]))
     except ApiError as error:
-        return _form(desk, visit, form, error)
+        return await _form(desk, visit, form, error)
     return Redirect(to=f"{visit.base}/deliveries?event={answer.body.id}&done=sent")
 
 
-def _form(desk: PageContext, visit: PageRequest, form: dict[str, str], error: ApiError | None = None) -> TemplatePage:
-    values: dict[str, Any] = {"form": form, "types": list(event_types.visible(desk.api, visit.caller))}
+async def _form(
+    desk: PageContext, visit: PageRequest, form: dict[str, str], error: ApiError | None = None
+) -> TemplatePage:
+    types = await offered_types(desk, visit, event_types.visible(desk.api, visit.caller))
+    values: dict[str, Any] = {"form": form, "types": types}
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
     return TemplatePage(template="event_new.html", values=values, status=error.status if error is not None else 200)

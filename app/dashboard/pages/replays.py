@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.api.contract.replays import ReplayIn, ReplayOut
-from app.api.handlers import replays
+from app.api.handlers import event_types, replays
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
 from app.dashboard.live_subscriptions import stream
 from app.dashboard.pages import endpoint_form
+from app.dashboard.pages.type_picker import offered_types
 from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 
 _EVERY_S = 0.5
@@ -39,7 +40,7 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
         "rate": "",
         "key": desk.api.minter.id("form"),
     }
-    return _form(desk, visit, form)
+    return await _form(desk, visit, form)
 
 
 async def create(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -59,11 +60,11 @@ async def create(desk: PageContext, visit: PageRequest) -> PageResult:
         call = visit.call(body_of(ReplayIn, values), key=None if trial else form["key"])
         answer = await replays.create(desk.api, call)
     except ApiError as error:
-        return _form(desk, visit, form, error=error)
+        return await _form(desk, visit, form, error=error)
     except CommandRefused as refusal:
-        return _form(desk, visit, form, error=refused(refusal))
+        return await _form(desk, visit, form, error=refused(refusal))
     if trial:
-        return _form(desk, visit, form, counted=answer.body)
+        return await _form(desk, visit, form, counted=answer.body)
     return Redirect(to=f"{visit.base}/replays/{answer.body.id}?done=replaying")
 
 
@@ -94,7 +95,7 @@ def _mine(desk: PageContext, visit: PageRequest) -> list[ReplayOut]:
     return [replays.present_replay(each) for each in sorted(own, key=lambda each: each.created_at_ms, reverse=True)]
 
 
-def _form(
+async def _form(
     desk: PageContext,
     visit: PageRequest,
     form: dict[str, str],
@@ -107,6 +108,7 @@ def _form(
         "form": form,
         "endpoints": endpoints,
         "counted": counted,
+        "types": await offered_types(desk, visit, event_types.visible(desk.api, visit.caller)),
         "names": {each.id: each.url for each in endpoints},
     }
     if error is not None:
