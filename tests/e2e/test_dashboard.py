@@ -198,13 +198,22 @@ async def test_the_tail_shows_what_comes_while_one_looks(shared: Service) -> Non
         await expect(page.locator("#tail-rows tr")).to_contain_text("ping")
 
 
+#: on a phone: a header of several rows, tables that scroll sideways, and labels that run into the next cell
+_DESKTOP_PARTS = """() => [
+  ...[...document.querySelectorAll("header.top")].filter((each) => each.offsetHeight > 60),
+  ...[...document.querySelectorAll(".table")].filter((each) => each.scrollWidth > each.clientWidth),
+  ...[...document.querySelectorAll("td[data-label]:not(:first-child)")].filter(
+    (each) => parseFloat(getComputedStyle(each, "::before").height) > each.offsetHeight),
+].map((each) => each.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
     key = await shared.key("open")
     made = await shared.ask("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/x", "events": "*"}, key=key)
     endpoint = made.body["id"]
-    size = {"width": 390, "height": 800} if look == "phone" else {"width": 1280, "height": 860}
+    size = {"width": 375, "height": 800} if look == "phone" else {"width": 1280, "height": 860}
     scheme = "dark" if look == "dark" else "light"
     async with chrome() as browser, person(browser, viewport=size, color_scheme=scheme) as page:
         await page.goto(f"{shared.api_url}/ui/sign-in")
@@ -238,6 +247,8 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
             assert not await barriers(page), path
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert width <= 0, f"{path} is wider than the window"
+            if look == "phone":
+                assert not await page.evaluate(_DESKTOP_PARTS), f"{path} looks like on a desktop"
 
 
 @pytest.mark.timeout(60)

@@ -31,6 +31,9 @@
     if ($('[data-replay-state="done"], [data-replay-state="cancelled"]')) $("[data-while-running]")?.remove();
   });
 
+  // On a phone the navigation is one row that scrolls.
+  $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // A portal's own colour, with a text colour that can be read on it.
   const color = document.body.dataset.color;
   if (color) {
