@@ -22,6 +22,7 @@ from app.core.readmodel.rows import (
     DeliveryRow,
     EventFilter,
     EventPage,
+    FailedCounts,
     HourRow,
     LastFailure,
     NoticeRow,
@@ -68,6 +69,13 @@ class ReadStore(Protocol):
         """The counts of all tenants in the hours that begin in that time, and of the `busiest` with most attempts.
 
         For the operator alone. Of too many rows only those of the latest hours are counted; see `Traffic.is_complete`.
+        """
+        ...
+
+    async def without_success(self, *, since_ms: int, limit: int) -> Sequence[FailedCounts]:
+        """The endpoints of all tenants whose attempts in the hours that begin from then on all failed, most first.
+
+        For the operator alone. Of too many rows only those of the latest hours are counted.
         """
         ...
 

@@ -83,6 +83,27 @@ async def test_the_last_failure_of_each_endpoint(stores: Stores) -> None:
     assert not await read.last_failures([])
 
 
+async def test_endpoints_without_a_success(stores: Stores) -> None:
+    write, read = stores
+    journal = Journal()
+    journal.attempted(delivery(1), BEGUN_MS, **FAILED)
+    journal.attempted(delivery(2), BEGUN_MS + HOUR_MS, **FAILED)
+    journal.attempted(delivery(3), BEGUN_MS + HOUR_MS, **DEAD)
+    journal.attempted(delivery(4, endpoint_id="ep_2"), BEGUN_MS)
+    journal.attempted(delivery(5, endpoint_id="ep_2", tenant="other"), BEGUN_MS + HOUR_MS, **FAILED)
+    journal.attempted(delivery(6, endpoint_id="ep_3"), BEGUN_MS + HOUR_MS, **FAILED)
+    journal.attempted(delivery(7, endpoint_id="ep_3"), BEGUN_MS + HOUR_MS)
+    await journal.into(write)
+    failing = await read.without_success(since_ms=BEGUN_MS, limit=9)
+    assert [(each.tenant, each.endpoint_id, each.attempts) for each in failing] == [
+        ("acme", "ep_1", 3),
+        ("other", "ep_2", 1),
+    ]
+    later = await read.without_success(since_ms=BEGUN_MS + HOUR_MS, limit=1)
+    assert [(each.endpoint_id, each.attempts) for each in later] == [("ep_1", 2)]
+    assert not await read.without_success(since_ms=BEGUN_MS + 2 * HOUR_MS, limit=9)
+
+
 async def test_events_are_counted_up_to_a_limit(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
@@ -110,6 +131,9 @@ async def test_the_overview_looks_through_no_table(stores: Stores) -> None:
     plans = await plans_of(read, asked)
     assert len(plans) == 2 and all("hours_of_tenants" in plan for plan in plans), plans
     assert [plan for plan in plans if SCAN.search(plan)] == []
+    await read.without_success(since_ms=BEGUN_MS + 46 * HOUR_MS, limit=5)
+    (plan,) = await plans_of(read, asked)
+    assert "hours_by_age" in plan and not SCAN.search(plan), plan
     await read.last_failures([("t1", "live", "ep_1_0"), ("t2", "live", "ep_2_0")])
     (plan,) = await plans_of(read, asked)
     assert re.search("deliveries_by_(endpoint_)?state|deliveries_by_endpoint", plan) and not SCAN.search(plan), plan

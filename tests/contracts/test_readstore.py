@@ -123,10 +123,12 @@ async def test_dead_ones_are_grouped(stores: Stores) -> None:
     for number in range(6):
         journal.attempted(delivery(number), BEGUN_MS + number, **DEAD)
     journal.attempted(delivery(7, endpoint_id="ep_2"), BEGUN_MS + 50, **{**DEAD, "result": "timeout", "status": None})
+    journal.attempted(delivery(9, endpoint_id="ep_2"), BEGUN_MS + 10, **{**DEAD, "status": 500})
     journal.dead(delivery(8), BEGUN_MS + 60, "paused")
     await journal.into(write)
-    large, small = await read.dead_groups("acme", "live", since_ms=0, limit=10)
+    large, small, smaller = await read.dead_groups("acme", "live", since_ms=0, limit=10)
     assert (large.endpoint_id, large.reason, large.result, large.count) == ("ep_1", "exhausted", "http_5xx", 6)
+    assert (large.status, small.status, smaller.status) == (503, None, 500)
     assert (large.first_ms, large.last_ms) == (BEGUN_MS, BEGUN_MS + 5)
     assert (small.endpoint_id, small.result, small.count) == ("ep_2", "timeout", 1)
     assert [each.count for each in await read.dead_groups("acme", "live", since_ms=BEGUN_MS + 3, limit=1)] == [3]

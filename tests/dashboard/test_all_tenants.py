@@ -85,6 +85,24 @@ async def test_failing_endpoints_say_whose_they_are_what_they_fail_with_and_sinc
     assert "ep_1" not in page, "it has recovered"
 
 
+async def test_an_endpoint_without_a_success_is_listed_before_it_counts_as_failing(
+    stage: Stage, operator: Browser
+) -> None:
+    begins_ms = stage.clock.now_ms() // HOUR * HOUR
+    for id_, failures in (("ep_1", 7), ("ep_2", 6)):
+        stage.endpoint(id_=id_)
+        stage.reads.by_hour["acme", "live", id_] = [HourRow(begins_ms=begins_ms, attempts=7, failed_attempts=failures)]
+    gone = [HourRow(begins_ms=begins_ms, attempts=1, failed_attempts=1)]
+    stage.reads.by_hour["acme", "live", "ep_gone"] = gone
+    failed(stage, "ep_1", status=404, result="http_4xx")
+    _, page, _ = await operator.get("/ui/overview")
+    assert "no success</span>" in page and "7 attempts failed since" in page and "404 Refused by the receiver" in page
+    assert "ep_2" not in page and "ep_gone" not in page
+    stage.endpoint(id_="ep_1", failing_since_ms=1_700_000_000_000)
+    _, page, _ = await operator.get("/ui/overview")
+    assert "no success</span>" not in page and page.count("/endpoints/ep_1") == 1
+
+
 async def test_only_the_endpoints_that_began_to_fail_last_are_listed(stage: Stage, operator: Browser) -> None:
     for number in range(60):
         stage.endpoint(id_=f"ep_{number:02}", failing_since_ms=1_700_000_000_000 + number)

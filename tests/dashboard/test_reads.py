@@ -211,6 +211,20 @@ async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage
     assert [each.id for each in appended(stage)] == ["dl_late"]
 
 
+async def test_dead_letters_of_one_outcome_are_told_apart_by_their_status(stage: Stage, acme: Browser) -> None:
+    stage.reads.rows.clear()
+    for id_, status in (("dl_0", 404), ("dl_1", 410), ("dl_2", 404)):
+        accepted(stage, id_, state="dead", status=status, result="http_4xx", reason="exhausted")
+    _, page, _ = await acme.get(f"{LIVE}/dead")
+    assert page.index("404 Refused by the receiver") < page.index("410 Refused by the receiver")
+    assert "Check the path" in page and "Bring it back" in page, "the advice follows from the status"
+    assert "result=http_4xx&amp;status=410" in page
+    form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_4xx", "status": "404", "since": "7d"}
+    assert all(f'name="{name}" value="{value}"' in page for name, value in form.items())
+    await acme.post(f"{LIVE}/dead/retry", form)
+    assert {each.id for each in appended(stage)} == {"dl_0", "dl_2"}
+
+
 async def test_a_filter_by_what_is_in_no_list_stays_in_the_form(acme: Browser) -> None:
     _, page, _ = await acme.get(f"{LIVE}/deliveries?state=dead,retrying&endpoint=ep_gone")
     assert "<option selected>dead,retrying</option>" in page and "<option selected>ep_gone</option>" in page

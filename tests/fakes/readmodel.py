@@ -18,6 +18,7 @@ from app.core.readmodel.rows import (
     EventFilter,
     EventPage,
     EventRow,
+    FailedCounts,
     HourRow,
     LastFailure,
     NoticeRow,
@@ -101,6 +102,15 @@ class MemoryReads:
             busiest=tenants[:busiest],
         )
 
+    async def without_success(self, *, since_ms: int, limit: int) -> Sequence[FailedCounts]:
+        failed = []
+        for (tenant, mode, endpoint), rows in self.by_hour.items():
+            hours = [each for each in rows if each.begins_ms >= since_ms]
+            attempts = sum(each.attempts for each in hours)
+            if endpoint is not None and attempts and attempts == sum(each.failed_attempts for each in hours):
+                failed.append(FailedCounts(tenant=tenant, mode=mode, endpoint_id=endpoint, attempts=attempts))
+        return sorted(failed, key=lambda each: -each.attempts)[:limit]
+
     async def count_events(self, which: EventFilter, *, at_most: int) -> int:
         return min(at_most, sum(fits_event(which, each) for each in self.index))
 
@@ -123,16 +133,17 @@ class MemoryReads:
         return failures
 
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
-        alike: dict[tuple[str, str, str], list[int]] = {}
+        alike: dict[tuple[str, str, str, int | None], list[int]] = {}
         for each in self.rows:
             if (each.tenant, each.mode, each.state) == (tenant, mode, "dead") and each.updated_at_ms >= since_ms:
-                name = (each.endpoint_id, each.reason or "", each.result or "")
+                name = (each.endpoint_id, each.reason or "", each.result or "", each.status)
                 alike.setdefault(name, []).append(each.updated_at_ms)
         found = [
             DeadLetterGroup(
                 endpoint_id=name[0],
                 reason=name[1],
                 result=name[2],
+                status=name[3],
                 count=len(times),
                 first_ms=min(times),
                 last_ms=max(times),

@@ -6,7 +6,19 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, FromClause, Row, String, Text, bindparam, func, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Row,
+    String,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -66,6 +78,27 @@ async def traffic(connection: AsyncConnection, since_ms: int, until_ms: int, bus
 
 def _counts(row: Any, prefix: str = "") -> dict[str, int]:
     return {name: int(row._mapping[prefix + name]) for name in _SUMS}
+
+
+def without_success(since_ms: int, limit: int) -> Any:
+    """The query of `ReadStore.without_success`."""
+    some = (
+        select(_h.tenant, _h.mode, _h.endpoint_id, _h.attempts, _h.failed_attempts)
+        .where(_h.begins_ms >= since_ms, _h.endpoint_id != "")
+        .order_by(_h.begins_ms.desc())
+        .limit(MAX_ROWS)
+        .subquery()
+        .c
+    )
+    attempts = func.sum(some.attempts)
+    names = (some.tenant, some.mode, some.endpoint_id)
+    return (
+        select(*names, cast(attempts, BigInteger).label("attempts"))
+        .group_by(*names)
+        .having(attempts > 0, attempts == func.sum(some.failed_attempts))
+        .order_by(attempts.desc(), *names)
+        .limit(limit)
+    )
 
 
 def last_failures(endpoints: Collection[tuple[str, Mode, str]], *, is_sqlite: bool) -> Any:

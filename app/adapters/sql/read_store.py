@@ -23,6 +23,7 @@ from app.core.readmodel.rows import (
     DeliveryRow,
     EventFilter,
     EventPage,
+    FailedCounts,
     HourRow,
     LastFailure,
     NoticeRow,
@@ -123,6 +124,12 @@ class SqlReadStore:
         async with self._database.snapshot() as connection:
             return await overview.traffic(connection, since_ms, until_ms, busiest)
 
+    async def without_success(self, *, since_ms: int, limit: int) -> Sequence[FailedCounts]:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(overview.without_success(since_ms, limit))
+            return [FailedCounts(**row._mapping) for row in rows]
+
     async def count_events(self, which: EventFilter, *, at_most: int) -> int:
         """See `app.ports.readmodel.ReadStore`."""
         ways = event_list.ways(which, is_sqlite=self._database.is_sqlite)
@@ -143,14 +150,14 @@ class SqlReadStore:
     async def dead_groups(self, tenant: str, mode: Mode, *, since_ms: int, limit: int) -> Sequence[DeadLetterGroup]:
         """See `app.ports.readmodel.ReadStore`. Of the last 50,000 that died."""
         newest = (
-            select(_d.endpoint_id, _d.reason, _d.result, _d.updated_at_ms)
+            select(_d.endpoint_id, _d.reason, _d.result, _d.status, _d.updated_at_ms)
             .where(_d.tenant == tenant, _d.mode == mode, DEAD, _d.updated_at_ms >= since_ms)
             .order_by(_d.updated_at_ms.desc())
             .limit(_GROUPED)
             .subquery()
             .c
         )
-        alike = (newest.endpoint_id, newest.reason, newest.result)
+        alike = (newest.endpoint_id, newest.reason, newest.result, newest.status)
         number = func.count().label("number")
         first, last = func.min(newest.updated_at_ms), func.max(newest.updated_at_ms)
         query = (
@@ -165,11 +172,12 @@ class SqlReadStore:
                     endpoint_id=endpoint,
                     reason=reason or "",
                     result=result or "",
+                    status=status,
                     count=count,
                     first_ms=since,
                     last_ms=until,
                 )
-                for endpoint, reason, result, count, since, until in await connection.execute(query)
+                for endpoint, reason, result, status, count, since, until in await connection.execute(query)
             ]
 
     async def notices(

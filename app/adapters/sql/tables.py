@@ -88,6 +88,7 @@ Index(
     _d.endpoint_id,
     _d.reason,
     _d.result,
+    _d.status,
     sqlite_where=DEAD,
     postgresql_where=DEAD,
 )

@@ -200,6 +200,15 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     busiest: Sequence[TenantTraffic] = ()
 
 
+class FailedCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint all of whose attempts failed in some time."""
+
+    tenant: str
+    mode: Mode
+    endpoint_id: str
+    attempts: int
+
+
 class LastFailure(msgspec.Struct, frozen=True, kw_only=True):
     """How the newest of an endpoint's deliveries failed that now waits for a retry or is dead."""
 
@@ -218,7 +227,9 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint_id: str
     reason: str
+    #: of the last attempt
     result: str
+    status: int | None = None
     count: int
     first_ms: int
     last_ms: int

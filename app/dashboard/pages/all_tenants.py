@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +22,8 @@ from app.dashboard.request import EventStream, PageContext, PageRequest, PageRes
 _EVERY_S = 10.0
 #: rows of each table
 _FAILING = 50
+#: hours, the current one included, in which an endpoint without a success is listed, too
+_RECENT_HOURS = 2
 _BUSIEST = 20
 _HITS = 20
 #: events are counted up to here
@@ -37,7 +39,10 @@ class FailingEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     #: where its pages are
     base: str
+    #: since when it is failing, or the first hour of those in which all its attempts failed
     since_ms: int
+    #: the number of these attempts; 0: it is marked as failing, or its circuit is open
+    failed_attempts: int = 0
     #: None: unknown
     last: LastFailure | None
 
@@ -87,41 +92,57 @@ async def search(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def _values(desk: PageContext) -> dict[str, Any]:
-    directory = desk.api.feed.directory
+    directory, reads = desk.api.feed.directory, desk.api.reads
     begin_ms, end_ms = hourly_charts.span(desk, 24)
-    failing = sorted(directory.failing(), key=lambda each: (-_since(each), each.id))
     values: dict[str, Any] = {
         "census": directory.census(),
-        "failing_number": len(failing),
-        "begin_ms": begin_ms,
+        "failing": await _failing(desk),
+        "failing_number": len(directory.failing()),
+        "most_failing": _FAILING,
         "traffic": None,
-        "events": 0,
-        "rejected": 0,
         "most_events": MAX_EVENTS,
         "names": {each.id: each.name for each in directory.tenants.values() if each.name},
     }
-    last: dict[str, LastFailure] = {}
-    shown = failing[:_FAILING]
+    rejected = EventFilter(since_ms=begin_ms, result="rejected")
     try:
-        reads = desk.api.reads
-        values["traffic"] = await reads.traffic(since_ms=begin_ms, until_ms=end_ms, busiest=_BUSIEST)
-        values["events"] = await reads.count_events(EventFilter(since_ms=begin_ms), at_most=MAX_EVENTS + 1)
-        rejected = EventFilter(since_ms=begin_ms, result="rejected")
-        values["rejected"] = await reads.count_events(rejected, at_most=MAX_EVENTS + 1)
-        last |= await reads.last_failures([(each.tenant, each.mode, each.id) for each in shown])
+        return values | {
+            "traffic": await reads.traffic(since_ms=begin_ms, until_ms=end_ms, busiest=_BUSIEST),
+            "events": await reads.count_events(EventFilter(since_ms=begin_ms), at_most=MAX_EVENTS + 1),
+            "rejected": await reads.count_events(rejected, at_most=MAX_EVENTS + 1),
+        }
     except Unavailable:
-        values["traffic"] = None
-    return values | {"failing": [_failing(desk, each, last.get(each.id)) for each in shown]}
+        return values
 
 
-def _failing(desk: PageContext, endpoint: Endpoint, last: LastFailure | None) -> FailingEndpoint:
-    return FailingEndpoint(
-        endpoint=webhooks.present_endpoint(desk.api, endpoint),
-        tenant=endpoint.tenant,
-        base=f"/ui/t/{quote(endpoint.tenant, safe='')}/{endpoint.mode}",
-        since_ms=_since(endpoint),
-        last=last,
-    )
+async def _failing(desk: PageContext) -> list[FailingEndpoint]:
+    """Those that are marked, the latest first, then those of which nothing succeeded lately."""
+    directory, reads = desk.api.feed.directory, desk.api.reads
+    marked = sorted(directory.failing(), key=lambda each: (-_since(each), each.id))
+    since = {each.id: _since(each) for each in marked}
+    shown = marked[:_FAILING]
+    since_ms, _ = hourly_charts.span(desk, _RECENT_HOURS)
+    counts: dict[str, int] = {}
+    last: Mapping[str, LastFailure] = {}
+    try:
+        for each in await reads.without_success(since_ms=since_ms, limit=_FAILING):
+            endpoint = directory.endpoint(each.endpoint_id)
+            if endpoint is not None and endpoint.id not in since:
+                counts[endpoint.id] = each.attempts
+                shown.append(endpoint)
+        last = await reads.last_failures([(each.tenant, each.mode, each.id) for each in shown])
+    except Unavailable:
+        pass  # the page says that traffic and last failures are missing
+    return [
+        FailingEndpoint(
+            endpoint=webhooks.present_endpoint(desk.api, each),
+            tenant=each.tenant,
+            base=f"/ui/t/{quote(each.tenant, safe='')}/{each.mode}",
+            since_ms=since.get(each.id, since_ms),
+            failed_attempts=counts.get(each.id, 0),
+            last=last.get(each.id),
+        )
+        for each in shown
+    ]
 
 
 def _since(endpoint: Endpoint) -> int:

@@ -30,7 +30,10 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
 async def retry(desk: PageContext, visit: PageRequest) -> PageResult:
     """Attempt a whole group once more, and say what could not be."""
     since = visit.field("since", "7d")
-    values = {name: visit.field(name) or None for name in ("endpoint", "result")} | {"since": since, "state": ["dead"]}
+    values = {name: visit.field(name) or None for name in ("endpoint", "result", "status")} | {
+        "since": since,
+        "state": ["dead"],
+    }
     asked = delivery_filters.of_body(desk.api, visit.call(), body_of(BulkRetryIn, values))
     # the page groups by why they died, and looks at when they died: not at when the event was accepted
     reason = visit.field("reason") or None
