@@ -72,6 +72,33 @@ async def test_a_newer_schema_is_not_touched(database: Database) -> None:
     await database.close()
 
 
+async def test_a_newer_schema_that_only_adds_is_used(database: Database) -> None:
+    head = await migrate.upgrade(database)
+    newer = f"9999_since_{head[:4]}"
+    async with database.writing() as connection:
+        await connection.execute(text(f"UPDATE alembic_version SET version_num = '{newer}'"))
+    assert await migrate.upgrade(database) == newer
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("there", "usable"),
+    [
+        ("0007", True),
+        ("0006", False),
+        ("0008", False),
+        ("0008_since_0007", True),
+        ("0009_since_0006", True),
+        ("0009_since_0008", False),
+        ("0006_since_0005", False),
+        (None, False),
+    ],
+)
+def test_which_schemas_a_program_can_use(there: str | None, usable: bool) -> None:
+    assert migrate.is_usable(there, "0007") is usable
+    assert migrate.is_usable(there, "0007_since_0006") is (usable and there != "0007")
+
+
 def test_only_known_databases_are_taken(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="HOOKSTREAM_DATABASE_URL"):
         Database("mysql://x/y", tmp_path)

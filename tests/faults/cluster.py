@@ -51,8 +51,10 @@ class Window:
 class Cluster:
     """A broker, the proxy before it, and the service's processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, other_release: Path | None = None) -> None:
+        """`other_release`: the root of another version's code, with which all processes start."""
         self._folder = folder
+        self._other_release = other_release
         direct = kraft.free_port()
         proxied = kraft.free_port(besides=direct)
         outside = kraft.free_port(besides=proxied)
@@ -88,7 +90,10 @@ class Cluster:
         await self.broker.start()
         await self.proxy.start()
         for roles in BASE:
-            self.processes["+".join(roles)] = self._service("+".join(roles), roles)
+            name = "+".join(roles)
+            self.processes[name] = self._service(name, roles)
+            if self._other_release is not None:
+                self.use_other_release(name)
         await self.api.cli("topics", "apply", "-o", "json")
         await asyncio.gather(*(each.start() for each in self.processes.values()))
 
@@ -130,6 +135,15 @@ class Cluster:
         code = await self.processes[name].stop()
         if code != 0:
             self.ended_by_themselves.append(f"{name}: exit code {code} after SIGTERM")
+
+    def use_other_release(self, name: str) -> None:
+        """A process that is down starts with the code of the other release from now on."""
+        assert self._other_release is not None
+        self.processes[name].environ["PYTHONPATH"] = str(self._other_release)
+
+    def use_this_release(self, name: str) -> None:
+        """A process that is down starts with the code beside these tests from now on."""
+        self.processes[name].environ["PYTHONPATH"] = str(Path(__file__).parents[2])
 
     async def join(self, name: str, *, ready: bool = True) -> None:
         """A further worker."""

@@ -55,6 +55,43 @@ async def all_restarted(cluster: Cluster, dice: Random) -> None:
         await cluster.begin(name)
 
 
+async def upgraded(cluster: Cluster, dice: Random) -> None:
+    """A rolling upgrade: one process after the other goes on with this release. Some of the old ones are killed."""
+    for name in dice.sample(ROLES, len(ROLES)):
+        if dice.random() < 0.3:
+            await cluster.kill(name)
+        else:
+            await cluster.end(name)
+        cluster.use_this_release(name)
+        await cluster.begin(name)
+
+
+async def rolled_back(cluster: Cluster, dice: Random) -> None:
+    """The roles of delivery go back to the other release, and are upgraded again."""
+    names = ("fanout", "dispatch", "sequencer", "delay")
+    for name in dice.sample(names, len(names)):
+        await cluster.end(name)
+        cluster.use_other_release(name)
+        await cluster.begin(name)
+    await asyncio.sleep(dice.uniform(0, 2))
+    for name in dice.sample(names, len(names)):
+        await cluster.end(name)
+        cluster.use_this_release(name)
+        await cluster.begin(name)
+
+
+async def releases_beside(cluster: Cluster, dice: Random) -> None:
+    """A worker of the other release joins and shares the partitions; it, or ours, is killed."""
+    await cluster.join("second", ready=False)
+    cluster.use_other_release("second")
+    await cluster.begin("second")
+    await asyncio.sleep(dice.uniform(1, 3))
+    victim = dice.choice(("second", "dispatch", "fanout", "sequencer", "delay"))
+    await cluster.kill(victim)
+    await cluster.begin(victim)
+    await cluster.leave("second")
+
+
 async def workers(cluster: Cluster, dice: Random) -> None:
     """Two more workers join, one at a time or together; then one of three leaves, in order or not, and the rest."""
     if dice.random() < 0.5:
@@ -194,3 +231,6 @@ FAULTS: dict[str, Fault] = {
 #: takes a minute: drawn for one round in `RARELY`
 RARE: dict[str, Fault] = {"broker away 60 s": broker_away}
 RARELY = 25
+#: need another release (`--beside`); the first round is the upgrade, the others are drawn from the rest
+UPGRADE = "upgrade"
+RELEASES: dict[str, Fault] = {UPGRADE: upgraded, "rollback": rolled_back, "two releases": releases_beside}

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from tests.faults import checker, guests
 from tests.faults.checker import Target, Verdict
 from tests.faults.cluster import Cluster, Window
-from tests.faults.faults import FAULTS, HARMLESS, ORDERLY, RARE
+from tests.faults.faults import FAULTS, HARMLESS, ORDERLY, RARE, RELEASES
 from tests.faults.observer import Observer
 from tests.faults.receiver import Manners, Receiver
 from tests.patience import LOOKS, PATIENCE_S
@@ -26,7 +26,7 @@ EVENTS = 600
 KEYS = 12
 #: seconds that the appending takes
 TRAFFIC_S = 4.0
-_ALL = FAULTS | RARE
+_ALL = FAULTS | RARE | RELEASES
 
 
 @dataclass(slots=True)

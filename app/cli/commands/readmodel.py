@@ -30,14 +30,14 @@ app = typer.Typer(
 
 @app.command("status")
 def status(output: OutputOption = OutputFormat.table) -> None:
-    """Show the database and how many records it lags behind. Exits with 1 if its schema has another version."""
-    state, is_current = process_context.run(_status())
+    """Show the database and how many records it lags behind. Exits with 1 if this program cannot use its schema."""
+    state, usable = process_context.run(_status())
     if output is OutputFormat.json:
         show_one(state, output)
     else:
         show_one({name: value for name, value in state.items() if name != "topics"}, output)
         show(state["topics"], ("topic", "partitions", "read", "behind"), output, "")
-    raise typer.Exit(0 if is_current else 1)
+    raise typer.Exit(0 if usable else 1)
 
 
 async def _status() -> tuple[dict[str, Any], bool]:
@@ -47,7 +47,8 @@ async def _status() -> tuple[dict[str, Any], bool]:
     try:
         there, ours = await migrate.revision(database)
         state: dict[str, Any] = {"database": database.name, "schema": there, "program_schema": ours, "topics": []}
-        if there == ours:
+        usable = migrate.is_usable(there, ours)
+        if usable:
             newest = await store.updated_at_ms()
             state["newest_record_at"] = iso(newest) if newest else None
             lags = await extents(process_context.clients(), topics_of(settings), store)
@@ -61,7 +62,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
                         "read": sum(max(0, each.next - each.begin) for each in its),
                     }
                 )
-        return state, there == ours
+        return state, usable
     finally:
         await store.close()
         await database.close()

@@ -11,7 +11,7 @@ from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.history import KafkaHistoryReader
 from app.adapters.sql.checking import ReadModelCheck, check_counts
 from app.adapters.sql.database import Database
-from app.adapters.sql.migrate import revision
+from app.adapters.sql.migrate import is_usable, revision
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
@@ -111,7 +111,7 @@ async def count_again(settings: Settings, *, repair: bool, on_progress: Callable
     retained_from_ms = SystemClock().now_ms() - round(settings.retention_days * _DAY_MS)
     try:
         there, ours = await revision(database)
-        if there != ours:
+        if not is_usable(there, ours):
             raise Unavailable(
                 f"The read model has the schema {there}, this program {ours}: run `hookstream readmodel upgrade`."
             )
