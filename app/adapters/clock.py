@@ -1,4 +1,4 @@
-"""The real clock and the real dice: the only place that reads either."""
+"""The real clock and random numbers; no other module reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """See `app.ports.clock.Clock`."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -24,7 +24,7 @@ class SystemClock:
 
 
 class SystemDice:
-    """`app.ports.clock.Randomness` from the operating system's seed; chance here only spreads load."""
+    """`app.ports.clock.Randomness` seeded by the operating system; used for jitter only."""
 
     def __init__(self) -> None:
         self._random = random.Random()

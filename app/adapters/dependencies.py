@@ -1,4 +1,4 @@
-"""Do Kafka, the database, the mail server and DNS answer? One line per change, a gauge, and words for `/readyz`."""
+"""Whether Kafka, the database, the mail server and DNS answer: logged per change, as a gauge and for `/readyz`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ports.metrics import Meter
 
 logger = structlog.get_logger(__name__)
 
-#: the closed set of names: `database` is written by the projection, `database_reads` is what the API asks
+#: all names. `database`: writes of the projection; `database_reads`: queries of the API
 NAMES = ("kafka", "database", "database_reads", "mail_server", "dns")
 _LONGEST = 500
 
@@ -50,12 +50,12 @@ class _Status:
 
     @property
     def state(self) -> str | None:
-        """In words; None: not used yet."""
+        """`up`, or the reason why it is down; None before its first use."""
         return (self.trouble or "up") if self._was_observed else None
 
 
 class Dependencies:
-    """All of a process."""
+    """The dependencies of a process."""
 
     def __init__(self, clock: Clock, meter: Meter) -> None:
         self._statuses = {name: _Status(name, clock, meter) for name in NAMES}
@@ -67,5 +67,5 @@ class Dependencies:
         return self._statuses[name]
 
     def states(self) -> dict[str, str]:
-        """Name → `up`, or the reason why it is down; those that were used."""
+        """Name → `up`, or the reason why it is down, for the dependencies that have been used."""
         return {name: status.state for name, status in self._statuses.items() if status.state is not None}

@@ -1,9 +1,9 @@
-"""Judge events by the JSON Schemas of their types (2020-12), with work that is bounded before it is done.
+"""Validate events against the JSON Schemas of their types (2020-12), with a bound on the work before it begins.
 
-- Patterns run on an engine that is linear in its input; one that it cannot have makes the schema unusable.
-- The validator is asked whether data is valid only when core/schemas/cost.py has counted what that costs at most.
-- It is asked where and how data is invalid only when that is cheap: the error of a union holds those of all branches.
-- Nothing is ever fetched for a `$ref`.
+- Patterns run on an engine with linear time; a pattern that it does not support makes the schema unusable.
+- Data is validated only after core/schemas/cost.py has computed an upper bound of the cost.
+- A violation is located only if that is cheap, because the error of a union contains those of all branches.
+- Schemas are never fetched for a `$ref`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from app.core.schemas.rules import Violation, check
 #: compiled schemas in memory, and the bytes of their text and patterns
 _CACHE_ENTRIES = 2000
 _CACHE_BYTES = 64 * 1024 * 1024
-#: bytes that a compiled pattern may have; the sizes in between say how costly it is
+#: bytes of a compiled pattern: the classes by which its cost is estimated, and the maximum
 _PATTERN_SIZES = (1_000, 2_500, 5_000, 10_000, 30_000, 100_000, 300_000, 1_048_576)
 _LINEAR = jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZES[-1], dfa_size_limit=131_072)
-#: units × bytes of data up to which a violation is located: its errors quote the data again and again
+#: units × bytes of data up to which a violation is located; the errors quote the data many times
 _LOCATED = 5_000_000
 _UNIONS = (b'"anyOf"', b'"oneOf"', b'"not"', b'"if"', b'"unevaluated', b'"propertyNames"')
-#: units of compiling a schema and of finding a place, at most, by measurement: 60 ms and 10 ms
+#: measured maximum units of compiling a schema (60 ms) and of locating a violation (10 ms)
 _COMPILING = 2_400_000
 _LOCATING = 400_000
 #: characters of an error's text
@@ -37,7 +37,7 @@ _SHOWN = 500
 
 
 def schema_problem(schema: str) -> BadSchema | None:
-    """What is wrong with a schema, and where; None: nothing."""
+    """The first problem of a schema and its location; None if the schema can be used."""
     try:
         _Compiled(schema)
     except BadSchema as error:
@@ -46,7 +46,7 @@ def schema_problem(schema: str) -> BadSchema | None:
 
 
 class JsonSchemaValidator:
-    """`app.ports.stream.SchemaJudge`, with a memory of compiled schemas."""
+    """`app.ports.stream.SchemaValidator`, with a cache of compiled schemas."""
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[str, _Compiled | BadSchema] = OrderedDict()
@@ -55,7 +55,7 @@ class JsonSchemaValidator:
         self.spent = 0
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:
-        """Where and how `data` breaks the type's schema, or that it cannot be judged; None: it does not break it."""
+        """See `app.ports.stream.SchemaValidator`."""
         if event_type.schema is None:
             return None
         compiled = self._of(event_type.schema)
@@ -65,8 +65,8 @@ class JsonSchemaValidator:
             violation, units = compiled.violation(data)
             self.spent += units
             return violation
-        except (jsonschema_rs.ValidationError, ValueError) as failure:  # infinite numbers, depths that only we bear
-            return Violation("schema", f"data: cannot be judged by its schema: {_first_line(failure)}")
+        except (jsonschema_rs.ValidationError, ValueError) as failure:  # infinite numbers, deep nesting
+            return Violation("schema", f"data: cannot be validated: {_first_line(failure)}")
 
     def _of(self, schema: str) -> _Compiled | BadSchema:
         compiled = self._compiled.get(schema)
@@ -86,10 +86,10 @@ class JsonSchemaValidator:
 
 
 class _Compiled:
-    """A schema that can be used."""
+    """A compiled schema with its cost bound."""
 
     def __init__(self, schema: str) -> None:
-        """`BadSchema` when it cannot."""
+        """Raises `BadSchema` when the schema cannot be used."""
         try:
             parsed = orjson.loads(schema)
             graph = Graph(parsed)
@@ -106,7 +106,7 @@ class _Compiled:
         self.bytes = 20 * len(schema) + sum(sizes.values())
 
     def violation(self, data: bytes) -> tuple[Violation | None, int]:
-        """See `JsonSchemas`, and the units that it cost at most; raises what the validator raises."""
+        """The violation, and an upper bound of the units spent. Raises the validator's exceptions."""
         value = orjson.loads(data)
         try:
             units = self._cost.check(data, value)
@@ -116,7 +116,7 @@ class _Compiled:
         if self._validator.is_valid(value):
             return None, units
         if not self._simple and units * len(data) > _LOCATED:
-            words = "data: it does not satisfy the schema; it would cost too much to say where"
+            words = "data: it does not satisfy the schema; locating the violation would cost too much"
             return Violation("schema", words), units
         try:
             self._validator.validate(value)
@@ -132,7 +132,7 @@ def _size(schema: str, compiled: _Compiled | BadSchema) -> int:
 
 @lru_cache(4096)
 def _pattern_bytes(pattern: str) -> int | None:
-    """The smallest size that a compiled pattern fits into; None: there is none, or no linear engine can have it."""
+    """The smallest size class of a compiled pattern; None: it is too large, or the engine does not support it."""
     for size in _PATTERN_SIZES:
         options = jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=_PATTERN_SIZES[-1])
         try:

@@ -1,4 +1,4 @@
-"""Keep the data folder from other users of the machine: it holds secrets, the key ring and payloads."""
+"""Protect the data folder from other users of the machine: it contains secrets, the key ring and payloads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 
-#: what the service puts into the folder; other files that are there are somebody else's business
+#: files and folders that the service creates; others in the same folder are left alone
 _OURS = ("kafka", "tables", "queues", "health")
 _OUR_FILES = ("secret.keys", "admin.token", "readmodel.sqlite3*", "up.json", "up.new", "demo.port")
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder where it is missing; folders get mode 0700, files 0600, those of later on, too."""
+    """Create the folder if it is missing. Folders get mode 0700 and files 0600, including those created later."""
     os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,4 +36,4 @@ def _restrict(path: Path) -> None:
         if mode & 0o077 and not path.is_symlink():
             path.chmod(mode & 0o700)
     except FileNotFoundError:
-        pass  # a broker that still runs has removed it
+        pass  # removed by a broker that is still running

@@ -26,7 +26,7 @@ class Findings(NamedTuple):
     #: missing topics, and changed partition counts
     topics: str | None
     #: topics that were deleted and created again since the last comparison
-    remade: tuple[str, ...] = ()
+    recreated: tuple[str, ...] = ()
 
 
 class Expected:
@@ -39,11 +39,11 @@ class Expected:
 
     def compare(self, now: Mapping[str, TopicFacts]) -> Findings:
         """Compare; topics that are not in `now` do not exist."""
-        remade = tuple(
+        recreated = tuple(
             sorted(name for name, facts in now.items() if facts.id and self._ids.get(name, facts.id) != facts.id)
         )
         self._ids |= {name: facts.id for name, facts in now.items()}
-        return Findings(_leaders(now), self._topics(now), remade)
+        return Findings(_leaders(now), self._topics(now), recreated)
 
     def _topics(self, now: Mapping[str, TopicFacts]) -> str | None:
         missing = sorted(self._counts.keys() - now.keys())

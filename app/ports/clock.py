@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time and waiting. The only source of "now" for roles."""
+    """Wall time and waiting. Roles have no other source of time."""
 
     def now_ms(self) -> int:
         """Wall clock in milliseconds since the epoch; may step when the host's clock is set."""
@@ -22,7 +22,7 @@ class Clock(Protocol):
 
 
 class Randomness(Protocol):
-    """Chance, for jitter."""
+    """Random numbers, for jitter."""
 
     def roll(self) -> float:
         """A number in [0, 1)."""

@@ -1,4 +1,4 @@
-"""What the operator's page shows of the cluster and of this process."""
+"""The state of the cluster and of this process for the operator's page."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import msgspec
 
 
 class TopicState(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic of ours."""
+    """One of Hookstream's topics."""
 
     name: str
-    #: None: it does not exist
+    #: None: the topic does not exist
     partitions: int | None
     replication: int | None
-    #: what it holds and has ever held: the sum of its ends
+    #: records ever appended: the sum of the end offsets of its partitions
     records: int
-    #: in one sentence each, what is not as it should be
+    #: differences from its declaration, one sentence each
     drift: Sequence[str] = ()
 
 
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer group of ours on one topic."""
+    """One of Hookstream's consumer groups on one topic."""
 
     group: str
     topic: str
     #: Stable, Empty, PreparingRebalance …
     state: str
-    #: records that are not finished
+    #: records between the committed offsets and the ends
     lag: int
     #: member → its partitions
     members: Mapping[str, Sequence[int]] = {}
@@ -43,12 +43,12 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterInspector(Protocol):
-    """Look at the cluster and at this process."""
+    """Inspects the cluster and this process."""
 
     async def cluster(self) -> ClusterState:
-        """Asks Kafka. Raises `Unavailable`."""
+        """Query Kafka. Raises `Unavailable`."""
         ...
 
     def readiness(self) -> Mapping[str, str | None]:
-        """For each role of this process None, or why it would not act on a new event."""
+        """Role of this process → None if it is ready, otherwise the reason why it is not."""
         ...

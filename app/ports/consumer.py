@@ -9,7 +9,7 @@ from app.core.offsets.partitions import CommittedOffset, PartitionId
 
 
 class Record(Protocol):
-    """What roles read of a record."""
+    """A record as roles read it."""
 
     @property
     def topic(self) -> str: ...
@@ -31,19 +31,19 @@ class Record(Protocol):
 
 
 class RebalanceListener(Protocol):
-    """Who works on a source's partitions."""
+    """Notified when partitions are assigned or revoked."""
 
     async def assigned(self, places: Mapping[PartitionId, CommittedOffset]) -> None:
-        """These are ours from now on; reading starts at the committed offset, else at the beginning."""
+        """The partitions were assigned. Reading starts at the committed offset, or at the beginning without one."""
         ...
 
     async def revoked(self, places: set[PartitionId]) -> None:
-        """These are no longer ours once this returns (seconds at most): finish or drop, then commit."""
+        """These partitions are being revoked: finish or drop their work, commit, and return within seconds."""
         ...
 
 
 class GroupConsumer(Protocol):
-    """A member of a consumer group. The listener hears of an assignment before its first record is polled."""
+    """A member of a consumer group. The listener is notified of a partition before its first record is polled."""
 
     async def start(self, listener: RebalanceListener) -> None:
         """Join; returns before partitions are assigned. Raises `Unavailable`."""
@@ -56,40 +56,42 @@ class GroupConsumer(Protocol):
     async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> Mapping[PartitionId, Sequence[Record]]:
         """Records of the partitions that are not paused, as soon as there are any; empty after the timeout.
 
-        A broker outage gives empty answers, not errors.
+        During a broker outage the result is empty; no exception is raised.
         """
         ...
 
     async def commit(self, offsets: Mapping[PartitionId, tuple[int, str]]) -> bool:
-        """Commit offsets with metadata; False: not now (rebalance, outage), and the next commit says it all again."""
+        """Commit offsets with metadata. False during a rebalance or an outage: include them in the next commit."""
         ...
 
     async def ends(self, places: Collection[PartitionId]) -> Mapping[PartitionId, int]:
-        """The offset after the last record of each, now."""
+        """Partition → its current end offset: that of the next record to be appended."""
         ...
 
     def lease_s(self) -> float:
-        """Until then (`Clock.monotonic`) the group has given our partitions to nobody else, whatever this process has
-        missed meanwhile: it counts from the last answer. Past it, the next answer tells.
+        """The time (`Clock.monotonic`) until which the group cannot have assigned our partitions to another member.
+
+        It is the session timeout after the last answered heartbeat, so it holds even if this process was suspended
+        since. Later, only the next answer shows whether the partitions are still ours.
         """
         ...
 
     def position(self, place: PartitionId) -> int | None:
-        """The offset that is read next of a partition, also over what holds no record; None: undetermined."""
+        """The next offset to read of a partition, past transaction markers as well; None: not determined yet."""
         ...
 
     def pause(self, *places: PartitionId) -> None:
-        """Fetch these no more; what was fetched and not polled is dropped and comes again after `resume`."""
+        """Stop fetching these partitions. Records that were fetched but not polled are fetched again after `resume`."""
         ...
 
     def resume(self, *places: PartitionId) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
         ...
 
 
 class SeekableConsumer(GroupConsumer, Protocol):
-    """A consumer whose offsets are stored elsewhere: assigned partitions stay paused until they are resumed."""
+    """A consumer whose offsets are stored outside Kafka: assigned partitions stay paused until they are resumed."""
 
     def seek(self, place: PartitionId, offset: int) -> None:
-        """Read on from there. Raises what ends the role when the partition is no longer ours."""
+        """Continue reading at an offset. Raises if the partition is no longer assigned; then the role must end."""
         ...

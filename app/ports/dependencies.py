@@ -1,4 +1,4 @@
-"""What the process needs of others: Kafka, the database, the mail server, DNS."""
+"""The external systems that a process depends on: Kafka, the database, the mail server, DNS."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Dependency(Protocol):
-    """Whether one of them answers. Whoever uses it reports each outcome; only changes are logged."""
+    """Whether one of them answers. Its users report the outcome of each use; only changes are logged."""
 
     def up(self) -> None:
-        """It has answered."""
+        """Report an answer."""
         ...
 
     def down(self, reason: str) -> None:
-        """It does not answer, or cannot be used; `reason` in one line."""
+        """Report that it does not answer or cannot be used; `reason` is one line."""
         ...
 
     @property
     def trouble(self) -> str | None:
-        """The last reason while it is down; None: it is up, or has not been used yet."""
+        """The latest reason while it is down; None while it is up, and before its first use."""
         ...

@@ -1,4 +1,4 @@
-"""Reading the past of a topic."""
+"""Reading older records of topics, and querying offsets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ports.consumer import Record
 
 
 class OffsetQueries(Protocol):
-    """Where topics end."""
+    """Queries end offsets and the progress of fan-out."""
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """Partition → the offset that the next record gets. Raises `Unavailable`."""
@@ -22,19 +22,19 @@ class OffsetQueries(Protocol):
 
 
 class PartitionReader(Protocol):
-    """Some partitions of a topic, read by one reader alone from given offsets on."""
+    """Reads some partitions of a topic from given offsets, outside any consumer group."""
 
     async def poll(
         self, partitions: Collection[int], *, timeout_ms: int, max_records: int
     ) -> Mapping[int, Sequence[Record]]:
         """The next records of these partitions, as soon as there are any; empty after the timeout.
 
-        A broker outage gives empty answers, not errors.
+        During a broker outage the result is empty; no exception is raised.
         """
         ...
 
     async def position(self, partition: int) -> int:
-        """The offset from which the next poll goes on; it moves over what holds no record, too."""
+        """The offset at which the next poll continues, past transaction markers as well."""
         ...
 
     async def close(self) -> None:
@@ -43,10 +43,10 @@ class PartitionReader(Protocol):
 
 
 class HistoryReader(Protocol):
-    """Read topics again, and ask where they and the fan-out stand. All raise `Unavailable`."""
+    """Reads topics from any offset, and queries offsets and commits. All methods raise `Unavailable`."""
 
     async def open(self, topic: str, starts: Mapping[int, int]) -> PartitionReader:
-        """Read these partitions; an offset that is no longer there becomes the first one that is."""
+        """Read the partitions from `starts`; a deleted offset is replaced by the first one that still exists."""
         ...
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
@@ -54,19 +54,19 @@ class HistoryReader(Protocol):
         ...
 
     async def oldest(self, topic: str, partitions: Collection[int]) -> Mapping[int, OldestRecord]:
-        """Partition → where its first record is, and how old that is."""
+        """Partition → the offset and the timestamp of its first record."""
         ...
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
-        """The first offset whose record is not older; the end, when all are."""
+        """The first offset whose record has this timestamp or a later one; the end offset if there is none."""
         ...
 
     async def fanned_out(self) -> Mapping[int, int]:
-        """Partition of events.raw → what the fan-out group has committed; a partition without a commit is missing."""
+        """Partition of events.raw → the committed offset of the fan-out group. Partitions without one are left out."""
         ...
 
     async def sequenced(self) -> Mapping[int, int]:
-        """Partition of deliveries.ordered → what the sequencer's group has committed; the same holds."""
+        """The same for deliveries.ordered and the sequencer's group."""
         ...
 
     async def close(self) -> None:
@@ -75,19 +75,19 @@ class HistoryReader(Protocol):
 
 
 class ReplayEstimator(Protocol):
-    """Try a replay without making it."""
+    """Estimates a replay without carrying it out."""
 
     async def count(self, replay: Replay, *, within_s: float) -> ReplayEstimate:
-        """What it would deliver; not complete when that takes longer than `within_s`. Raises `Unavailable`."""
+        """What the replay would deliver; incomplete if counting takes longer than `within_s`. Raises `Unavailable`."""
         ...
 
 
 class RecordReader(Protocol):
-    """Fetch what stands where."""
+    """Fetches records by partition and offset."""
 
     async def records(self, topic: str, spots: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Record]:
-        """The records at these (partition, offset); one that is not there, or no longer, is missing.
+        """(partition, offset) → its record. Offsets without a record, or with a deleted one, are left out.
 
-        Costs a fetch for each stretch of neighbours. Raises `Unavailable`.
+        Costs one fetch for each run of neighbouring offsets. Raises `Unavailable`.
         """
         ...

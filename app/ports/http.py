@@ -8,13 +8,13 @@ from app.core.model.http_exchange import HttpOutcome, HttpRequest
 
 
 class Sender(Protocol):
-    """Make one HTTP exchange with a customer's endpoint."""
+    """Makes HTTP requests to customers' endpoints."""
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
-        """Send and read the answer; returns within `request.timeout_s` (+ 100 ms).
+        """Send a request and read the response; returns within `request.timeout_s` (+ 100 ms).
 
-        Never raises for anything that the network or the receiver does; cancellation closes the connection.
-        Raises `Hindered` when nothing was sent, because this machine lacks what a connection needs. Returning a
-        `Refusal` does not mean that the receiver has not processed the request.
+        Failures of the network or the receiver are returned as `HttpFailure`, never raised; the receiver may have
+        processed the request all the same. Raises `Hindered` when nothing was sent because this machine lacks a
+        resource, such as descriptors or a route. A cancellation closes the connection.
         """
         ...

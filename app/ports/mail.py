@@ -1,4 +1,4 @@
-"""What the notifier needs to write e-mail."""
+"""Rendering and sending e-mail."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from app.core.email import EmailDigest
 class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     """One e-mail for one address."""
 
-    #: the same e-mail handed over again has the same id
+    #: the same for every try to send this e-mail
     id: str
     to: str
     subject: str
     text: str
     html: str
-    #: where one click ends the subscription; None: there is no such place
+    #: URL for List-Unsubscribe (one click); None: no such URL is configured
     unsubscribe: str | None
 
 
 class SmtpResult(NamedTuple):
-    """What the mail server has made of it."""
+    """The result of one try to send an e-mail."""
 
-    #: sent: it has taken it over; refused: it never will, for this address; later: nobody knows, try again
+    #: sent: the server has accepted it; refused: permanently, for this address; later: unknown, so retry
     result: Literal["sent", "refused", "later"]
-    #: in one line
+    #: one line for logs
     detail: str
 
 
 class Mailer(Protocol):
-    """Hand e-mail to the operator's mail server."""
+    """Sends e-mail through the operator's mail server."""
 
     async def send(self, mail: OutgoingEmail) -> SmtpResult:
-        """Returns within a minute, and raises nothing that the server or the network does."""
+        """Send one e-mail. Returns within a minute; failures of the server or the network are not raised."""
         ...
 
 
 class EmailRenderer(Protocol):
-    """Put a letter into words."""
+    """Renders the body of an e-mail."""
 
     def text(self, letter: EmailDigest) -> str:
         """As plain text."""
         ...
 
     def html(self, letter: EmailDigest) -> str:
-        """As HTML; everything that others wrote is escaped."""
+        """As HTML. All values from users are escaped."""
         ...

@@ -12,7 +12,7 @@ RecordHeaders = Sequence[tuple[str, bytes]]
 
 
 class Producer(Protocol):
-    """Append to topics. Success means: acknowledged by all in-sync replicas."""
+    """Appends to topics. A record counts as appended when all in-sync replicas have acknowledged it."""
 
     async def append(
         self,
@@ -23,26 +23,26 @@ class Producer(Protocol):
         headers: RecordHeaders = (),
         partition: int | None = None,
     ) -> Future[int]:
-        """Enqueue one record; blocks only while the buffer is full.
+        """Enqueue one record; waits only while the buffer is full.
 
-        The future resolves to the record's offset at the broker's acknowledgement. Broker outages are retried inside
-        for ever (records may then be there twice, never missing); the future fails only for what a retry cannot repair
-        (record too large), and then with a `HookstreamError`.
+        The future resolves to the record's offset when the broker acknowledges it. During a broker outage the producer
+        retries for ever, so a record may be appended twice but is never lost. The future fails, with a
+        `HookstreamError`, only if a retry cannot help (record too large).
         """
         ...
 
 
 class AckGroup(Protocol):
-    """Several records that count as done together."""
+    """Several records with one callback for all acknowledgements."""
 
     @property
     def records(self) -> int:
-        """How many records were appended."""
+        """The number of records enqueued so far."""
         ...
 
     @property
     def size(self) -> int:
-        """What they take in memory and in Kafka, in bytes, about."""
+        """Their approximate size in bytes, in memory and in Kafka."""
         ...
 
     def append(
@@ -54,19 +54,19 @@ class AckGroup(Protocol):
         headers: RecordHeaders = (),
         partition: int | None = None,
     ) -> None:
-        """Enqueue one more record; never blocks. Not after `close`."""
+        """Enqueue one more record without waiting; not allowed after `close`."""
         ...
 
     def close(self) -> None:
-        """No more records will come; the bundle's callback may run from now on, even inside this call."""
+        """Declare the group complete; its callback may run from now on, even inside this call."""
         ...
 
 
 class GroupingProducer(Producer, Protocol):
-    """A log for the hot path: no future for each record."""
+    """A producer for the hot path, without a future for each record."""
 
     def bundle(self, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> AckGroup:
-        """A group of records. `then` runs once all are acknowledged; `failed` when one can never be."""
+        """A group of records. `then` is called when all are acknowledged, `failed` for each that cannot be appended."""
         ...
 
     async def room(self) -> None:

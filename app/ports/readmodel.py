@@ -143,8 +143,9 @@ class ProjectionStore(Protocol):
         ...
 
     async def prune(self, before_ms: int, *, audit_before_ms: int, limit: int) -> int:
-        """Remove events accepted before a time, then at most `limit` deliveries last changed before it with all that
-        belongs to them, and entries of the audit log before another. The number of rows, `limit` if there may be more.
+        """Remove old rows: events accepted before `before_ms`; then at most `limit` deliveries last changed before it,
+        with their attempts; and audit entries before `audit_before_ms`. Returns the number of rows removed, `limit` if
+        there may be more.
         """
         ...
 

@@ -25,46 +25,49 @@ class DirectoryFeed(Protocol):
         ...
 
     async def catch_up(self, since: float | None = None) -> None:
-        """Return when everything that was in the registry at `since` has been read.
+        """Return when every record appended before `since` (`Clock.monotonic`; None: now) has been read.
 
-        `since` is of `Clock.monotonic`; None: now. One question to the broker serves all moments before it.
+        Concurrent calls share one query to the broker.
         """
         ...
 
     async def catch_up_after_reply(self) -> None:
-        """Return when all that registry replies have reported has been read: they may come before the changes."""
+        """Return when every change that a registry reply has reported so far has been read.
+
+        A reply may be visible before its change.
+        """
         ...
 
 
 class RegistryStore(Protocol):
-    """What the registry's writer needs: to be chosen, to read commands, to write all or nothing."""
+    """The log of the registry's single writer: election, commands, and atomic writes."""
 
     async def start(self) -> None:
         """Join the writers' group. Raises `Unavailable`."""
         ...
 
     async def stop(self) -> None:
-        """Leave it, within seconds."""
+        """Leave the group, within seconds."""
         ...
 
     async def chosen(self, directory: Directory) -> None:
-        """Block until this process is the writer; then fence the predecessor and fill `directory`."""
+        """Wait until this process is the writer; then fence its predecessor and fill `directory`."""
         ...
 
     def is_writer(self) -> bool:
-        """Whether it still is."""
+        """Whether this process is still the writer."""
         ...
 
     def stands_by(self) -> bool:
-        """Whether it has joined, and another process was chosen."""
+        """Whether this process has joined the group and another one is the writer."""
         ...
 
     def assigned_place(self) -> tuple[PartitionId, int | None] | None:
-        """The partition of commands, and the offset that is read next of it; None: another process has it."""
+        """The partition of commands and its next offset to read; None if another process owns it."""
         ...
 
     async def poll(self) -> Sequence[Record]:
-        """The next commands; empty after a second without any."""
+        """The next commands; empty if none arrives within a second."""
         ...
 
     async def commit(
@@ -76,20 +79,20 @@ class RegistryStore(Protocol):
     ) -> None:
         """Write states, entries of the audit log (by tenant), replies and the commands' offset in one transaction.
 
-        Raises `TooLarge` when nothing was written, because a topic refuses a record for its size; `Unavailable` when
-        the outcome is unknown or another writer has taken over. Then the state in memory is not to be trusted either.
+        Raises `RecordTooLarge` when nothing was written because a record exceeds its topic's maximum size. Raises
+        `Unavailable` when the outcome is unknown or another writer has taken over; discard the state in memory then.
         """
         ...
 
 
 class CommandSender(Protocol):
-    """Ask the registry for a change."""
+    """Sends commands to the registry."""
 
     async def call(
         self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
     ) -> CommandReply:
-        """Send and wait for the writer's answer; `actor` is who asks, for the audit log.
+        """Send a command and wait for the reply. `actor` names the user in the audit log.
 
-        Raises `CommandRefused`, or `Unavailable` when nobody answers in time; the change may then still be made.
+        Raises `CommandRefused`, or `Unavailable` when no reply arrives in time; the command may still be applied.
         """
         ...

@@ -1,4 +1,4 @@
-"""Sealing signing secrets, and making tokens."""
+"""Encryption of signing secrets, and generation of ids, secrets and keys."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from app.core.model.endpoint import SealedSecret
 
 
 class KeyRing(Protocol):
-    """Seal and open signing secrets."""
+    """Encrypts and decrypts signing secrets."""
 
     def seal(self, secret: str, owner: str, now_ms: int) -> SealedSecret:
         """Encrypt a secret for its owner."""
         ...
 
     def open(self, sealed: SealedSecret, owner: str) -> str:
-        """The secret as the customer knows it; raises `ConfigError` when no key of the ring opens it."""
+        """The secret in plain text. Raises `ConfigError` when no key of the ring decrypts it."""
         ...
 
 
 class TokenGenerator(Protocol):
-    """Make what nobody can guess."""
+    """Generates values that cannot be guessed."""
 
     def id(self, prefix: str) -> str:
         """`<prefix>_` and 24 random characters."""

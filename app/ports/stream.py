@@ -1,4 +1,4 @@
-"""What fan-out needs of its stream processor and of the schemas of event types."""
+"""The ports of fan-out: the stream processor with its tables, and the validation of events by schema."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ class StreamPartition(Protocol):
     def number(self) -> int: ...
     @property
     def start(self) -> int:
-        """The committed offset at which reading began after the assignment (0: nothing was committed)."""
+        """The committed offset at which reading began after the assignment; 0 if there was none."""
         ...
 
     @property
     def was_reset(self) -> bool:
-        """Whether that offset was written by somebody else than this group's members."""
+        """Whether that offset was committed by another program, such as a reset tool, instead of a member."""
         ...
 
     @property
     def moved(self) -> bool:
-        """Whether the log was not where it was left, so that what is remembered of its offsets means nothing."""
+        """Whether the log has moved since the last commit, so that remembered offsets are meaningless."""
         ...
 
     @property
     def current(self) -> bool:
-        """Whether nothing was assigned anew since; if something was, the tables may be somebody else's."""
+        """Whether this assignment is still in force; if not, another worker may own the tables."""
         ...
 
     @property
     def leaving(self) -> bool:
-        """Whether it is about to be given up, or read anew: nothing more is to be begun, only what is open to be ended.
+        """Whether the partition is about to be revoked or reread: finish the open parts, and begin no others.
 
-        What is not begun then comes again from the commit on, here or elsewhere.
+        Records that were not begun are read again from the commit on, by this worker or another one.
         """
         ...
 
@@ -50,15 +50,15 @@ class StreamPartition(Protocol):
         ...
 
     def scan(self, table: str, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-        """The keys that begin so, with their values, ascending; nothing may be written meanwhile."""
+        """The keys that begin with `prefix`, with their values, ascending. Do not write while iterating."""
         ...
 
     def write(self, table: str, items: Mapping[bytes, bytes | None]) -> None:
-        """Put items into the local store (None removes), for the next batch; the changelog is the caller's."""
+        """Put items into the local store (None removes). The caller must also append them to the changelog."""
         ...
 
     def changelog(self, table: str) -> str:
-        """The table's changelog topic; its records have the partition's number."""
+        """The table's changelog topic, which has the same partitions as the source."""
         ...
 
 
@@ -74,22 +74,22 @@ class StreamBatch(Protocol):
     def records(self) -> Sequence[Record]: ...
     @property
     def polled_at(self) -> float:
-        """When the records had been read from the broker, in `Clock.monotonic`."""
+        """When the records were read from the broker (`Clock.monotonic`)."""
         ...
 
     def begin(self) -> None:
-        """Outputs of one more part of it are under way; `done` follows."""
+        """One more part of the batch is being processed; a call of `done` must follow."""
         ...
 
     async def done(self, reached: int) -> None:
-        """A part has ended, and everything is acknowledged that the records before `reached` cause.
+        """A part has ended, and all outputs of the records before offset `reached` are acknowledged.
 
-        They may be committed; the batch is finished when that is all of it.
+        Those records may be committed. The batch is finished when `reached` is past its last record.
         """
         ...
 
     def fail(self, error: HookstreamError) -> None:
-        """It cannot be finished: `StreamApp.run` ends with the error, and nothing of the batch is committed."""
+        """The batch cannot be finished: `StreamApp.run` raises the error, and nothing of the batch is committed."""
         ...
 
 
@@ -97,34 +97,34 @@ class StreamApp(Protocol):
     """A stream processor over one topic with tables; one run for each instance."""
 
     async def run(self, handle: Callable[[StreamBatch], Awaitable[None]]) -> None:
-        """Hand batches to `handle` until cancelled or failed: of each partition one after the other has returned.
+        """Call `handle` for each batch until cancelled; batches of one partition are handled one at a time.
 
-        Partitions do not wait for one another. No more is read of one that has too much which is not acknowledged.
-        What `handle` raises ends the run; batches that were not acknowledged are not committed.
+        Partitions do not wait for one another. Reading of a partition pauses while too many of its records are
+        unacknowledged. An exception of `handle` ends the run; unacknowledged batches are not committed.
         """
         ...
 
     def assigned(self) -> Sequence[StreamPartition]:
-        """The partitions whose tables are recovered, the same objects as in their batches."""
+        """The assigned partitions, once their tables are recovered: the same objects as in their batches."""
         ...
 
     def ready(self) -> str | None:
-        """None when tables are recovered and partitions assigned; else why not."""
+        """None when tables are recovered and partitions are assigned; otherwise the reason to wait."""
         ...
 
     def report(self) -> RoleReport:
-        """For the watchdog. A move is: the lowest offset that is not acknowledged has gone up."""
+        """For the watchdog. Progress means that the lowest unacknowledged offset has increased."""
         ...
 
 
 class SchemaValidator(Protocol):
-    """Judge events by the schemas of their types."""
+    """Validates events against the schemas of their types."""
 
     @property
     def spent(self) -> int:
-        """Units of work so far, of about 25 ns (core/schemas/cost.py)."""
+        """Units of work done so far, about 25 ns each (core/schemas/cost.py)."""
         ...
 
     def violation(self, event_type: EventType, data: bytes) -> Violation | None:
-        """Where and how `data` (JSON) breaks the type's schema, or why it cannot be checked; None: it is valid."""
+        """Where and how `data` (JSON) violates the type's schema, or why it cannot be checked; None if it is valid."""
         ...

@@ -17,7 +17,7 @@ from app.adapters.http.web_server import add_probes
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
-from app.adapters.kafka.internals import tolerate
+from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
@@ -144,7 +144,7 @@ class Process:
             raise
 
     async def _start(self) -> None:
-        tolerate()
+        accept_undecodable_header_names()
         topics = sorted(self._topics.all_names())
         await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
         await self._parts.open("log", lambda: self._log.start(topics), self._log.close)

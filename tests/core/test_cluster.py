@@ -35,7 +35,7 @@ def test_partitions_without_a_leader_are_named_the_first_of_them() -> None:
 
 def test_a_topic_that_was_made_again_is_named_once() -> None:
     expected = Expected({"events.raw": 4, "deliveries": 4})
-    assert expected.compare(facts()).remade == ()
-    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).remade == ("deliveries",)
-    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).remade == ()
-    assert Expected({}).compare({"x": TopicFacts("", 1)}).remade == (), "old brokers have no ids"
+    assert expected.compare(facts()).recreated == ()
+    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).recreated == ("deliveries",)
+    assert expected.compare(facts(deliveries=TopicFacts("other", 4))).recreated == ()
+    assert Expected({}).compare({"x": TopicFacts("", 1)}).recreated == (), "old brokers have no ids"

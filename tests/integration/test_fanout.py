@@ -17,7 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.adapters.clock import SystemClock
-from app.adapters.faust.batch_track import BatchTrack, held
+from app.adapters.faust.batch_track import BatchTrack, backlogged
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
@@ -303,11 +303,13 @@ def test_no_more_is_read_of_a_partition_that_has_too_much_under_way() -> None:
     tracks = {"busy": BatchTrack(), "large": BatchTrack(), "idle": BatchTrack()}
     tracks["busy"].delivered(0, 3999, 4000, 10)
     tracks["large"].delivered(0, 9, 10, 4 << 20)
-    assert held(tracks) == {"busy", "large"}
+    assert backlogged(tracks) == {"busy", "large"}
     tracks["busy"].done(3999, 2000)
-    assert held(tracks) == {"busy", "large"}, "until the batch is finished"
+    assert backlogged(tracks) == {"busy", "large"}, "until the batch is finished"
     tracks["busy"].done(3999, 4000)
-    assert held(tracks) == {"large"}
+    assert backlogged(tracks) == {"large"}
     tracks["busy"].delivered(4000, 4000, 1, 10)
     tracks["large"].delivered(10, 19, 10, 60 << 20)
-    assert held(tracks) == {"busy", "large"}, "all together have too much: only what has nothing under way is read"
+    assert backlogged(tracks) == {"busy", "large"}, (
+        "together they exceed the limit: only partitions without unfinished batches are read"
+    )

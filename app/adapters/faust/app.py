@@ -4,10 +4,11 @@ Rules of this file (each learned by running stock Faust 0.15.3 against a broker;
 version is pinned, and tests/integration/test_fanout.py holds it to this)
 - Offsets are committed only after every batch before them was marked `done`; a batch that is never marked
   holds the commit before it forever.
-- No more is polled of a partition that has too much under way: Faust's one queue for all partitions never fills.
-- The agent's body never raises: a failure ends the app, and it is built anew.
-- After recovery and rebalance reading begins where the group's commit is, at the beginning where there is none; what
-  was fetched before that moment is dropped without being counted as read.
+- Polling of a partition pauses while its unfinished batches exceed a limit, so that Faust's single queue for all
+  partitions never fills.
+- The agent's body never raises: a failure ends the app, and the role builds another one.
+- After a recovery or rebalance, reading begins at the group's committed offset, or at the beginning of the log if
+  there is none. Records fetched before that moment are dropped and do not count as read.
 - Tables are written per batch: the local store at once, the changelog by our own producer, whose acknowledgements the
   batch awaits.
 """
@@ -29,7 +30,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from app.adapters.faust.batch_track import BatchTrack, held
+from app.adapters.faust.batch_track import BatchTrack, backlogged
 from app.adapters.faust.store_options import SharedMemory, StoreOptions
 from app.adapters.faust.tables import BatchTable
 from app.adapters.kafka.clients import ISOLATION_LEVEL
@@ -42,7 +43,7 @@ from app.core.offsets.progress import PartitionProgress
 from app.core.table_recovery import PLAIN, TableRecovery
 
 logger = structlog.get_logger(__name__)
-#: a stop or a rebalance waits that long for what batches have begun
+#: seconds that a stop or a rebalance waits for the outputs of batches in progress
 _DRAIN_S = 5.0
 _FETCH_WAIT_MS = 250
 
@@ -58,14 +59,14 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = ISOLATION_LEVEL  # Faust's own choice depends on its transactions
-        consumer._auto_offset_reset = "none"  # a log that has moved is not to be read anew in silence
+        consumer._auto_offset_reset = "none"  # reading again from another offset must not happen silently
         self.logs = GroupLogs(consumer, MOVED_MARK)
-        # Faust fixes 1500 ms; a partition that is not part of the fetch under way waits that long for its turn.
+        # Faust fixes 1500 ms. A partition that is not part of the current fetch would wait that long for the next one.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit with our mark; False: not now (rebalance, outage), and the next commit says it all again."""
+        """Commit with our mark. False during a rebalance or an outage: the next commit includes the same offsets."""
         mine = self.assignment()
         marked = {
             driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.logs.stamp(tp.topic, COMMIT_MARK))
@@ -82,7 +83,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return True
 
     async def marks(self, tps: Collection[TP]) -> dict[TP, str]:
-        """The marks of what is committed of these partitions; raises `LogMoved` where the log is another one."""
+        """The marks in the partitions' commits. Raises `LogMoved` if a topic was recreated since."""
         places = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
         committed = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, list(places))
         ours = {place: offset.offset for place, offset in committed.items() if offset.offset >= 0}
@@ -94,7 +95,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return {places[place]: mark for place, (_, mark) in stamps.items()}
 
     async def lost(self, tps: Mapping[TP, int]) -> None:
-        """These positions cannot be read. Raises `LogMoved`."""
+        """Raise `LogMoved` for positions that cannot be read."""
         raise await self.call_thread(self.logs.lost, {driver.ensure_aiokafka_TP(tp): at for tp, at in tps.items()})
 
 
@@ -105,12 +106,12 @@ class _Consumer(driver.Consumer):
         self.starts: dict[TP, int] = {}
         #: partitions whose committed offset was not ours when reading began
         self.reset: set[TP] = set()
-        #: partitions whose logs have moved, and from which nothing was read since
+        #: partitions whose logs have moved and that have not been read since
         self.moved: set[TP] = set()
-        #: counts the moments at which reading began anew
+        #: number of times that reading (re)started from committed offsets
         self.assignments = 0
         self._gathering = FetchTuning(_FETCH_WAIT_MS)
-        #: from the beginning of a stop or a rebalance until reading begins anew
+        #: True from the beginning of a stop or a rebalance until reading restarts
         self.leaving = False
         self._freed = asyncio.Event()
         self._no_fetch = asyncio.Event()
@@ -135,13 +136,13 @@ class _Consumer(driver.Consumer):
             self._no_fetch.set()
 
     def _readable(self) -> bool:
-        """Whether there is a partition to read of, or none at all yet."""
+        """Whether some partition may be polled, or no partition is assigned yet."""
         active = self._get_active_partitions()
-        return not active or bool(active - held(self.tracks))
+        return not active or bool(active - backlogged(self.tracks))
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         if active_partitions:
-            active_partitions = active_partitions - held(self.tracks)
+            active_partitions = active_partitions - backlogged(self.tracks)
             if not active_partitions:
                 return {}
         if self.app.failed:
@@ -162,12 +163,12 @@ class _Consumer(driver.Consumer):
         lost = {tp: position for tp, position in positions.items() if tp.topic in self.app.batched_topics}
         if lost:
             await self._end(partial(self._thread.lost, lost))
-        else:  # a changelog: what is left of it is the table
+        else:  # a changelog: the table consists of the records that are left
             logger.warning("stream.changelog_moved", positions={str(tp): at for tp, at in positions.items()})
             await self._thread.seek_to_beginning(*map(driver.ensure_aiokafka_TP, positions))
 
     async def _end(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """What `work` returns; when a log has moved, the app ends, and is built anew."""
+        """The result of `work`. None if a log has moved; then the app counts as failed."""
         try:
             return await work()
         except LogMoved as error:
@@ -202,7 +203,7 @@ class _Consumer(driver.Consumer):
                     yield tp, self._to_message(tp, record)
 
     def _pass_markers(self, records: Mapping[TP, Any], active: Collection[TP] | None) -> None:
-        """Where a poll has brought no record, reading may have gone on over markers of transactions."""
+        """A poll without records may still have advanced the position past transaction markers."""
         for tp in self.assignment():
             if tp.topic in self.app.batched_topics and (active is None or tp in active) and not records.get(tp):
                 position = read_position(self._thread._consumer, driver.ensure_aiokafka_TP(tp))
@@ -210,7 +211,7 @@ class _Consumer(driver.Consumer):
                     self.tracks.setdefault(tp, BatchTrack()).read_to(position)
 
     async def perform_seek(self) -> None:
-        """Go to the committed offsets, with no fetch under way and nothing of before left."""
+        """Seek to the committed offsets while no fetch is in progress, and discard the state of the last assignment."""
         self.stop_flow()
         async with self._seeking:
             await self._no_fetch.wait()
@@ -232,13 +233,13 @@ class _Consumer(driver.Consumer):
         return None
 
     def begin(self, message: Any) -> None:
-        """Outputs of one more part of a batch are under way."""
+        """One more part of a batch has outputs that are not acknowledged yet."""
         track = self._track_of(message)
         if track is not None:
             track.begin()
 
     def done(self, message: Any, reached: int) -> None:
-        """A part has ended. The only way by which offsets count as finished."""
+        """A part has ended. Offsets count as finished only through this call."""
         track = self._track_of(message)
         if track is not None:
             track.done(message.offset, reached)
@@ -249,7 +250,7 @@ class _Consumer(driver.Consumer):
         return self.tracks.get(message.tp) if message.generation_id == self.app.consumer_generation_id else None
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The only source of commits."""
+        """The offset to commit, if it is higher than the committed one. All commits take their offsets from here."""
         self._acked[tp].clear()
         self._acked_index[tp].clear()
         track = self.tracks.get(tp)
@@ -263,13 +264,13 @@ class _Consumer(driver.Consumer):
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         before = {tp: self._committed_offset.get(tp) for tp in offsets}
         committed = bool(await super()._commit_offsets(offsets, start_new_transaction))
-        if not committed:  # Faust counts it as committed all the same, and would not say it again
+        if not committed:  # Faust has recorded it as committed all the same, and would not retry
             mine = self.assignment()
             self._committed_offset.update({tp: offset for tp, offset in before.items() if tp in mine})
         return committed
 
     async def wait_empty(self) -> None:
-        """Wait (bounded) for what batches have begun, then commit what is safe."""
+        """Wait (bounded) until the batches in progress are acknowledged, then commit the finished offsets."""
         self.leaving = True
         end = monotonic() + _DRAIN_S
         while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
@@ -277,7 +278,7 @@ class _Consumer(driver.Consumer):
         await self.commit_and_end_transactions()
 
     def progress(self) -> dict[TP, PartitionProgress]:
-        """For each partition of the batched topics how far it is."""
+        """The progress of each assigned partition of the batched topics."""
         reader = self._thread._consumer if self._thread is not None else None
         progress: dict[TP, PartitionProgress] = {}
         for tp in self.assignment() if reader is not None else ():
@@ -303,22 +304,22 @@ class _Transport(driver.Transport):
 
 class _BatchSchema(Schema):
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
-        """Batches have no key."""
+        """The message's key: always None, batches have no key."""
         return message.key
 
     def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
-        """The batch itself."""
+        """The batch, which needs no decoding."""
         return message.value
 
 
 class BatchApp(faust.App):
-    """A Faust app on the parts above."""
+    """A Faust app whose consumer hands out batches and commits only finished ones."""
 
     def __init__(self, *args: Any, batched_topics: frozenset[str], **options: Any) -> None:
         self.batched_topics = batched_topics
-        #: an agent's body failed: nothing more is committed, the app has to be built anew
+        #: an agent's body failed: nothing more is committed, and the app must be replaced by another one
         self.failed = False
-        #: called when a log is not where it was left
+        #: called when a log has moved
         self.on_moved: Callable[[LogMoved], None] = lambda error: None
         self._memory = SharedMemory()
         super().__init__(*args, **options)
@@ -330,15 +331,15 @@ class BatchApp(faust.App):
         return _Transport(self.conf.broker_producer, self)
 
     def batch_topic(self, name: str) -> Any:
-        """A topic whose stream gives batches."""
+        """A topic whose stream yields batches."""
         return self.topic(name, schema=_BatchSchema(), allow_empty=True)
 
     def batch_table(
         self, name: str, partitions: int, ttl_s: int | None = None, recovery: TableRecovery = PLAIN
     ) -> BatchTable:
-        """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops what is older than `ttl_s`.
+        """A table of bytes with its changelog `<group>-<name>-changelog`; the store drops entries older than `ttl_s`.
 
-        A store that was made with a TTL has to be opened with one, and the reverse.
+        A store that was created with a TTL must be opened with one, and vice versa.
         """
         table = BatchTable(
             self,
@@ -354,13 +355,13 @@ class BatchApp(faust.App):
         return self.tables.add(table)  # type: ignore[no-any-return]
 
     def start_of(self, partition: TP) -> int:
-        """Where reading of a partition began after the last assignment."""
+        """The offset at which reading of a partition began after the last assignment."""
         return self.consumer.starts.get(partition, 0)  # type: ignore[no-any-return]
 
     def was_reset(self, partition: TP) -> bool:
-        """Whether somebody else had written the offset at which reading began."""
+        """Whether the offset at which reading began was committed by another program, such as a reset tool."""
         return partition in self.consumer.reset
 
     def has_moved(self, partition: TP) -> bool:
-        """Whether its log was not where it was left, so that higher offsets than the first one mean nothing."""
+        """Whether its log has moved since the last commit, so that offsets remembered from before are meaningless."""
         return partition in self.consumer.moved

@@ -17,7 +17,7 @@ def build_app(
     session_s: float,
     instance: str | None = None,
 ) -> BatchApp:
-    """A Faust app that leaves no setting to a default. docs/decisions has the reasons for the numbers."""
+    """A Faust app that leaves no setting to a default. docs/decisions explains the numbers."""
     return BatchApp(
         group,
         batched_topics=frozenset({source_topic}),
@@ -28,7 +28,7 @@ def build_app(
         broker_heartbeat_interval=min(2.0, session_s / 4),
         broker_request_timeout=90.0,
         broker_rebalance_timeout=60.0,
-        broker_max_poll_interval=2_147_483.0,  # a spare worker must not be thrown out for having nothing to do
+        broker_max_poll_interval=2_147_483.0,  # an idle spare worker must stay in the group
         broker_max_poll_records=1000,
         broker_commit_interval=1.0,
         broker_commit_every=1_000_000,  # counts single messages; ours are batches

@@ -1,14 +1,14 @@
-"""Which batches of a partition are under way: what may be committed, and whether more of it is to be read."""
+"""Which batches of a partition are unfinished: the offset that may be committed, and whether to read more."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-#: records, and bytes of events, of one partition under way before no more of it is read
+#: unfinished records, and bytes of their events, at which reading of one partition pauses
 _MOST_RECORDS = 4000
 _MOST_BYTES = 4 * 1024 * 1024
-#: bytes of all partitions together: beyond that only those are read that have nothing under way
+#: unfinished bytes of all partitions together; beyond that only partitions without unfinished batches are read
 _MOST_BYTES_IN_ALL = 64 * 1024 * 1024
 
 Place = TypeVar("Place", bound=Hashable)
@@ -22,14 +22,14 @@ class _Open:
 
 
 class BatchTrack:
-    """What was handed out of one partition, and what of it is unfinished."""
+    """The batches of one partition that were handed out, and those of them that are unfinished."""
 
     __slots__ = ("_open", "busy", "bytes", "moves", "next", "records")
 
     def __init__(self) -> None:
         #: the offset after the last one handed out; None: nothing yet
         self.next: int | None = None
-        #: of unfinished batches
+        #: totals of the unfinished batches
         self.records = self.bytes = 0
         #: parts that were begun and have not ended
         self.busy = 0
@@ -39,7 +39,7 @@ class BatchTrack:
         self._open: dict[int, _Open] = {}
 
     def delivered(self, first: int, last: int, records: int = 1, size: int = 0) -> None:
-        """A batch was handed out. One that begins earlier than expected means: reading went back."""
+        """A batch was handed out. One that begins below `next` shows that reading was reset; older batches are void."""
         if self.next is not None and first < self.next:
             self._open.clear()
             self.records = self.bytes = self.busy = 0
@@ -49,18 +49,18 @@ class BatchTrack:
         self.next = last + 1
 
     def read_to(self, position: int) -> None:
-        """Reading has come to `position`, and everything below it was handed out; markers of transactions are done."""
+        """The consumer has read up to `position`: records below were handed out, the rest are transaction markers."""
         if not self._open and (self.next is None or position > self.next):
             self.next = position
 
     def begin(self) -> None:
-        """One more part of a batch is under way."""
+        """One more part of a batch has outputs that are not acknowledged yet."""
         self.busy += 1
 
     def done(self, last: int, reached: int) -> None:
         """A part of the batch that ends with `last` has ended, and everything before `reached` is done.
 
-        Unknown batches (of an earlier assignment) are nothing.
+        Batches of an earlier assignment are ignored.
         """
         batch = self._open.get(last)
         if batch is None:
@@ -74,17 +74,17 @@ class BatchTrack:
             self.bytes -= batch.size
 
     def lowest(self) -> int | None:
-        """The lowest offset that is not done; None: everything that was handed out is."""
+        """The lowest unfinished offset; None if all batches are finished."""
         return min(batch.low for batch in self._open.values()) if self._open else None
 
     def committable(self) -> int | None:
-        """Every smaller offset is finished."""
+        """The offset to commit: every smaller one is finished."""
         low = self.lowest()
         return self.next if low is None else low
 
 
-def held(tracks: Mapping[Place, BatchTrack]) -> set[Place]:
-    """The partitions of which no more is to be read for now."""
+def backlogged(tracks: Mapping[Place, BatchTrack]) -> set[Place]:
+    """The partitions that must not be read until batches are finished."""
     crowded = sum(track.bytes for track in tracks.values()) >= _MOST_BYTES_IN_ALL
     return {
         place

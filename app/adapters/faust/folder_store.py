@@ -1,10 +1,10 @@
-"""RocksDB folders that may be damaged: what cannot be opened or read is put aside, and made again from the changelog.
+"""RocksDB folders that may be damaged: a folder that cannot be opened or read is replaced from the changelog.
 
-A folder is only a copy. Faust's store raises when it is damaged, at each start again; the damage may also show only
-when a block is read. Then the folder is marked, and the next start puts it aside.
+A folder is only a copy of the changelog. Faust's own store raises at every start if the folder is damaged. Damage may
+also show only when a block is read: then the folder is marked, and the next start renames it and recovers another one.
 
-A folder may also be outdated: its partition was elsewhere for so long that the changelog, compacted meanwhile, no
-longer says what was removed. So a table may trust its folders only for some time after they last knew everything.
+A folder may also be outdated. While its partition was assigned elsewhere, the changelog may have been compacted, and
+with it the tombstones of removed keys. So a folder is trusted only for a limited time after it was last complete.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ logger = structlog.get_logger(__name__)
 
 _ASIDE = ".damaged"
 _MARK = ".distrusted"
-#: when (milliseconds) the folder last knew everything
+#: key of the time (epoch milliseconds) at which the folder was last complete
 _CONFIRMED_KEY = b"__hookstream\0known_at__"
-#: it is written down again after that time
+#: milliseconds between two updates of that time
 _STAMP_MS = 10_000
 
 
 class FolderStore(Store):
-    """Faust's store, which starts whatever is on its disk, and lets go of it when it is stopped.
+    """Faust's store, which starts even on a damaged folder, and closes its databases when it is stopped.
 
-    Faust only forgets its databases and hopes that nothing else holds them: the next app of this process would find
-    the folders locked.
+    Faust only drops its references to the databases. The next app of this process could find the folders locked.
     """
 
     _closed = False
@@ -42,11 +41,11 @@ class FolderStore(Store):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._clock: Clock = SystemClock()
-        #: partition → when its folder last knew everything, as far as that is certain
+        #: partition → when its folder was last complete for certain
         self._confirmed_ms: dict[int, int] = {}
 
     async def stop(self) -> None:
-        """Close all; nothing is opened again by a batch that comes late."""
+        """Close all databases; a late batch does not open them again."""
         self._closed = True
         while self._dbs:
             self._dbs.popitem()[1].close()
@@ -58,34 +57,34 @@ class FolderStore(Store):
         mark = _beside(path, _MARK)
         try:
             if mark.exists():
-                _put_aside(path, "a block of it could not be read")
+                _replace(path, "a block could not be read")
                 mark.unlink()
             try:
                 return super()._open_for_partition(partition)
-            except Exception as error:  # rocksdict knows no other
+            except Exception as error:  # rocksdict raises no other class
                 if _is_locked(error):  # by a process that is about to end: Faust tries again
                     raise
-                _put_aside(path, str(error))
+                _replace(path, str(error))
                 return super()._open_for_partition(partition)
         except OSError as error:
             raise Unavailable(f"the tables in {path.parent} cannot be used: {error}") from error
 
     def persisted_offset(self, tp: Any) -> int | None:
-        """How far the folder knows the changelog; None, or -1 where it was put aside: not at all.
+        """The last changelog offset that the folder contains; None if it is empty, -1 if it was just replaced.
 
-        With None Faust would go on where an earlier recovery of this process has ended.
+        With None, Faust would continue where an earlier recovery of this process ended.
         """
         try:
             offset: int | None = super().persisted_offset(tp)
             outdated = self._is_outdated(tp.partition, offset)
-            wrong = "it is older than what the changelog still says of removals" if outdated else None
-        except Exception as error:  # here an error would come again at each start
+            wrong = "it is older than the tombstones that the changelog retains" if outdated else None
+        except Exception as error:  # an error raised here would recur at each start
             offset, wrong = -1, str(error)
         if wrong is not None:
             self._dbs.pop(tp.partition).close()
-            _put_aside(self.partition_path(tp.partition), wrong)
+            _replace(self.partition_path(tp.partition), wrong)
             offset = -1
-        if self._trusted_ms is not None:  # nothing is written before all has been read that was there by now
+        if self._trusted_ms is not None:  # recovery ends only after reading all that is in the changelog now
             self._confirmed_ms[tp.partition] = self._clock.now_ms() - _STAMP_MS
         return offset
 
@@ -98,8 +97,8 @@ class FolderStore(Store):
         trusted_ms = self._trusted_ms
         recently_ms = self._confirmed_ms.get(partition)
         if trusted_ms is None or (recently_ms is not None and self._clock.now_ms() - recently_ms <= trusted_ms):
-            # In a rebalance Faust may still have records of the recovery before in hand: it would pass over all that is
-            # older than these, in an empty folder, too.
+            # In a rebalance Faust may still hold records of the previous recovery. It would skip all older records,
+            # even for an empty folder.
             return False
         stored = self._db_for_partition(partition).get(_CONFIRMED_KEY)
         if stored is None:
@@ -107,7 +106,10 @@ class FolderStore(Store):
         return abs(self._clock.now_ms() - int(stored)) > trusted_ms
 
     def stamp(self, partition: int, batch: Any) -> None:
-        """The owner of the partition writes `batch`. One that stood still for too long may be the owner no more."""
+        """Add the time at which the folder was complete to `batch`, which the partition's owner is about to write.
+
+        After a long suspension this process may no longer be the owner; then the time is not renewed.
+        """
         trusted_ms, confirmed_ms = self._trusted_ms, self._confirmed_ms.get(partition)
         if trusted_ms is None or confirmed_ms is None:
             return
@@ -117,7 +119,7 @@ class FolderStore(Store):
             self._confirmed_ms[partition] = now_ms
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
-        """Recover."""
+        """Write records of the changelog into the store. Raises `Unavailable`."""
         events = list(batch)
         try:
             super().apply_changelog_batch(events, to_key, to_value)
@@ -126,9 +128,9 @@ class FolderStore(Store):
             raise failures[0] from error
 
     def distrust(self, partition: int, error: Exception) -> Unavailable:
-        """Reading or writing has failed: the next start makes the folder again. The error to raise."""
+        """Mark a folder after a failed read or write: the next start replaces it. Returns the error to raise."""
         path = self.partition_path(partition)
-        if self._closed or _is_locked(error):  # says nothing about what is in it
+        if self._closed or _is_locked(error):  # no sign of damage
             return error if isinstance(error, Unavailable) else Unavailable(f"the table in {path} is closed: {error}")
         try:
             _beside(path, _MARK).touch()
@@ -142,8 +144,8 @@ def _is_locked(error: Exception) -> bool:
     return text.startswith("IO error") and "lock" in text.lower()
 
 
-def _put_aside(path: Path, reason: str) -> None:
-    """Rename it, and remove all but one that were renamed earlier."""
+def _replace(path: Path, reason: str) -> None:
+    """Rename the folder, so that an empty one takes its place; an earlier renamed one is removed."""
     aside = _beside(path, _ASIDE)
     if aside.is_dir():
         shutil.rmtree(aside)
@@ -152,7 +154,7 @@ def _put_aside(path: Path, reason: str) -> None:
     if path.exists():
         path.rename(aside)
     logger.warning(
-        "store.put_aside", path=str(path), to=str(aside), reason=reason, action="made again from the changelog"
+        "store.folder_replaced", path=str(path), to=str(aside), reason=reason, action="recover from the changelog"
     )
 
 

@@ -1,7 +1,7 @@
 """How the tables' RocksDB stores are opened: small entries, and one bound on memory for all stores of a process.
 
-Faust opens each partition of each table with a cache of its own, and keeps indexes and filters of every open file
-outside of it: memory would grow with partitions and keys. Here they share one cache, which holds those, too.
+Faust opens each partition of each table with a cache of its own, and keeps the indexes and filters of
+open files outside it: memory would grow with partitions and keys. Here all stores share one cache, indexes included.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from faust.stores.rocksdb import RocksDBOptions
 
 #: blocks, indexes and filters of all stores together
 CACHE_BYTES = 64 * 1024 * 1024
-#: what was written and is not in files yet, of all stores together
+#: writes that are not in files yet (memtables), of all stores together
 WRITE_BUFFERS_BYTES = 64 * 1024 * 1024
 _WRITE_BUFFER_BYTES = 4 * 1024 * 1024
-#: small, so that the filter of one fits into a shard of the cache: one that does not is read again for every lookup
+#: small, so that the filter of one file fits into a shard of the cache; otherwise every lookup reads it from disk
 _FILE_BYTES = 8 * 1024 * 1024
 _OPEN_FILES = 64
-#: one lookup in a hundred of a key that is not there reads a block in vain
+#: bits per key: one lookup in a hundred of a missing key reads a block needlessly
 _FILTER_BITS = 10
 
 
 class SharedMemory:
-    """What the stores of one process share."""
+    """The block cache and the write buffers that all stores of a process share."""
 
     def __init__(self) -> None:
         self.cache = rocksdict.Cache(CACHE_BYTES)
@@ -35,7 +35,7 @@ class StoreOptions(RocksDBOptions):
     """The options of one table's stores."""
 
     def __init__(self, shared: SharedMemory, ttl_s: int | None) -> None:
-        """`ttl_s`: what was written so long ago may be forgotten; None: never."""
+        """`ttl_s`: seconds after which an entry may be dropped; None: never."""
         super().__init__(ttl=ttl_s, use_rocksdict=True)
         self._shared = shared
 

@@ -1,4 +1,4 @@
-"""`app.ports.stream.StreamApp` on the safe Faust base: run it, hand out batches, see failures, stop in time."""
+"""`app.ports.stream.StreamApp` on Faust: run the app, hand out batches, report failures, stop within a bound."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class _Partition:
 
     @property
     def current(self) -> bool:
-        """Whether nothing was assigned anew since."""
+        """Whether the assignment that this object belongs to is still in force."""
         return bool(self._app.consumer.assignments == self._assignment)
 
     @property
     def leaving(self) -> bool:
-        """Whether it is about to be given up, or read anew."""
+        """Whether the partition is about to be revoked, or reread from the commit."""
         return bool(self._app.consumer.leaving or self._app.failed)
 
     def read(self, table: str, key: bytes) -> bytes | None:
@@ -91,7 +91,7 @@ class _Batch:
 
 
 class _Lane:
-    """The batches of one partition that wait, and the task that works on them."""
+    """The waiting batches of one partition, and the task that processes them."""
 
     __slots__ = ("task", "waiting")
 
@@ -101,7 +101,7 @@ class _Lane:
 
 
 class FaustStream:
-    """One instance of the app; after a failure build another one."""
+    """One run of the app. After a failure, construct another one."""
 
     def __init__(
         self,
@@ -119,11 +119,13 @@ class FaustStream:
         instance: str | None = None,
         recovery: Mapping[str, TableRecovery] | None = None,
     ) -> None:
-        """`tables` maps names to how long they remember, in seconds; `recovery`: of those that need more than that."""
+        """`tables`: name → TTL in seconds; None: entries never expire. `recovery`: name → rules, where the default
+        ones do not suffice.
+        """
         try:
             Path(data_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Unavailable(f"the folder of the tables cannot be made: {error}") from error
+            raise Unavailable(f"the folder of the tables cannot be created: {error}") from error
         self.app: BatchApp = build_app(
             group=group,
             clients=clients,
@@ -141,7 +143,7 @@ class FaustStream:
         self._count = partitions
         self.app.on_moved = self.fail
         self._topic = self.app.batch_topic(source_topic)
-        #: something was acknowledged since the last commit
+        #: set when a batch was acknowledged since the last commit
         self.acked = asyncio.Event()
         self._partitions: dict[TP, _Partition] = {}
         self._lanes: dict[int, _Lane] = {}
@@ -163,7 +165,7 @@ class FaustStream:
             logger.info("partitions.revoked", group=self._group, partitions=spans(revoked))
 
     def partition(self, place: TP) -> _Partition:
-        """The partition as it is assigned now."""
+        """The partition in its current assignment."""
         partition = self._partitions.get(place)
         if partition is None or not partition.current:
             partition = self._partitions[place] = _Partition(self, place)
@@ -177,13 +179,13 @@ class FaustStream:
         return [self.partition(place) for place in sorted(places)]
 
     async def _commit_loop(self) -> None:
-        """Commit soon after an acknowledgement, so that a crash repeats what was under way, and little else."""
+        """Commit soon after an acknowledgement, so that a crash repeats little more than unfinished batches."""
         while True:
             await self.acked.wait()
             await asyncio.sleep(_COMMIT_AFTER_S)
             if not self.app.failed and not self.app.rebalancing:
                 self.acked.clear()
-                await self.app.consumer.commit()  # Faust's own timer repeats one that does not succeed
+                await self.app.consumer.commit()  # Faust's own timer retries if it fails
 
     def fail(self, error: Exception) -> None:
         """End the run with an error."""
@@ -198,7 +200,7 @@ class FaustStream:
             return "starting"
         if app.in_recovery or app.rebalancing or not app.consumer.flow_active:
             return "recovering tables"
-        spare = app.unassigned  # a member with nothing to do, until another one leaves
+        spare = app.unassigned  # a member without partitions, until another one leaves
         return None if app.consumer.assignments or spare else "waiting for the assignment of partitions"
 
     def report(self) -> RoleReport:
@@ -243,14 +245,14 @@ class FaustStream:
             logger.error("stream.did_not_stop", seconds=_STOP_S)
             stopping.cancel()
         elif stopping.exception() is not None:
-            logger.warning("stream.stopped_badly", error=repr(stopping.exception()))
+            logger.warning("stream.stop_failed", error=repr(stopping.exception()))
         for table in self.tables.values():
             await table.close()
 
     async def _agent(self, stream: Any) -> AsyncIterable[None]:
         async for event in stream.noack().events():
             batch = _Batch(self, event)
-            if batch.partition.number >= self._count:  # it was added, and the tables' changelogs do not have it
+            if batch.partition.number >= self._count:  # added later: the tables' changelogs lack it
                 self.fail(Unavailable(f"{event.message.topic} has more than {self._count} partitions now"))
                 yield
                 continue
@@ -261,11 +263,14 @@ class FaustStream:
             yield
 
     async def _work(self, lane: _Lane) -> None:
-        """Hand out a partition's batches: the others do not wait for it. How much waits is bounded by what is read."""
+        """Process the batches of one partition in order, independently of the other partitions.
+
+        The queue is bounded because reading pauses while too much is unfinished.
+        """
         try:
             while lane.waiting and self._handle is not None:
                 batch = lane.waiting.popleft()
-                if batch.partition.current and not batch.partition.leaving:  # else it comes again
+                if batch.partition.current and not batch.partition.leaving:  # else its records are read again
                     await self._handle(batch)
         except Exception as error:
             logger.exception("stream.batch_failed")

@@ -30,17 +30,17 @@ class BatchTable(faust.Table):
         return store
 
     def read(self, partition: int, key: bytes) -> bytes | None:
-        """The value in this worker's store."""
+        """The value in this worker's store. Raises `Unavailable` if the store cannot be read."""
         store = self.data
         if not isinstance(store, FolderStore):
             return store.data.get(key)  # type: ignore[no-any-return]
         try:
             return store._db_for_partition(partition).get(key)  # type: ignore[no-any-return]
-        except Exception as error:  # rocksdict knows no other
+        except Exception as error:  # rocksdict raises no other class
             raise store.distrust(partition, error) from error
 
     def scan(self, partition: int, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        """The keys of this worker's store that begin so, with their values, ascending."""
+        """The keys of this worker's store that begin with `prefix`, with their values, ascending."""
         store = self.data
         if not isinstance(store, FolderStore):
             return sorted((key, value) for key, value in store.data.items() if key.startswith(prefix))
@@ -51,7 +51,7 @@ class BatchTable(faust.Table):
             raise store.distrust(partition, error) from error
 
     def write(self, partition: int, items: Mapping[bytes, bytes | None]) -> None:
-        """Put items into this worker's store (None removes); the caller appends them to the changelog, awaited."""
+        """Put items into this worker's store (None removes). The caller must also append them to the changelog."""
         store = self.data
         if not isinstance(store, FolderStore):
             for key, value in items.items():
@@ -73,7 +73,7 @@ class BatchTable(faust.Table):
             raise store.distrust(partition, error) from error
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Recover, without what a worker that was replaced has written late."""
+        """Recover, without records that a replaced worker appended too late."""
         supersedes = self.recovery.supersedes
         super().apply_changelog_batch(batch if supersedes is None else self._in_time(list(batch), supersedes))
 
@@ -87,12 +87,12 @@ class BatchTable(faust.Table):
             if supersedes(value, message.value or None):
                 seen[place] = message.value or None
                 entries.append(event)
-        if len(entries) < len(events):  # most are its own: it has gone beyond them since its last recovery
-            logger.info("table.older_records", table=self.name, passed_over=len(events) - len(entries))
+        if len(entries) < len(events):  # mostly its own, superseded since the last recovery
+            logger.info("table.older_records_skipped", table=self.name, records=len(events) - len(entries))
         return entries
 
     async def close(self) -> None:
-        """Let go of the folders, also where the app did not stop."""
+        """Close the folders, even if the app did not stop."""
         if isinstance(self.data, FolderStore):
             await self.data.stop()
 

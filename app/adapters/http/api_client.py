@@ -1,4 +1,4 @@
-"""A client of the management API: what the commands use when they are given its address instead of Kafka's."""
+"""A client of the management API, used by commands that have an API address instead of a Kafka address."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from yarl import URL
 from app.core.errors import CommandRefused, ConfigError, Unavailable
 from app.core.secret_text import SecretText
 
-#: entries of a page, the most that the API gives
+#: entries of a page: the maximum of the API
 _PAGE = 100
-#: how often, and how long each time, an API that asks for patience (Retry-After) is waited for
+#: how many times a Retry-After is obeyed, and the most seconds for each
 _PATIENCE, _PATIENCE_S = 3, 30.0
 _SHOWN = 200
 
@@ -32,7 +32,7 @@ class _FieldError(msgspec.Struct):
 
 
 class _Problem(msgspec.Struct):
-    """RFC 9457, as much of it as is there."""
+    """A problem response (RFC 9457); missing members are empty."""
 
     type: str = "about:blank"
     title: str = ""
@@ -45,7 +45,7 @@ class _Problem(msgspec.Struct):
         return self.type.replace("/", ":").rsplit(":", 1)[-1] if self.type != "about:blank" else "refused"
 
     def sentence(self) -> str:
-        """The detail, and a line for each thing that is wrong and where."""
+        """The detail, and a line for each error with its pointer."""
         sentence = self.detail or self.title
         places = [each for each in self.errors if each.pointer]
         if not places:
@@ -105,11 +105,11 @@ class ApiClient:
             await self._http.close()
 
     async def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
-        """One resource."""
+        """GET one resource."""
         return await self._call("GET", path, query=query)
 
     async def all(self, *path: str, query: Mapping[str, str] | None = None) -> list[Any]:
-        """Every entry of a list, page after page."""
+        """All entries of a list, from all of its pages."""
         entries: list[Any] = []
         cursor: str | None = None
         while True:
@@ -124,19 +124,19 @@ class ApiClient:
             cursor = following
 
     async def post(self, *path: str, body: Any = None) -> Any:
-        """Do something, once: a broken connection is tried again with the same Idempotency-Key."""
+        """POST once: after a broken connection it is retried with the same Idempotency-Key."""
         return await self._call("POST", path, body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
     async def put(self, *path: str, body: Any, expect_version: int | None = None) -> Any:
-        """Replace; with `expect_version`, only that version."""
+        """PUT; with `expect_version`, only if the resource still has that version."""
         return await self._call("PUT", path, body=body, headers=_if_match(expect_version))
 
     async def patch(self, *path: str, body: Any, expect_version: int | None = None) -> Any:
-        """Change; with `expect_version`, only that version."""
+        """PATCH; with `expect_version`, only if the resource still has that version."""
         return await self._call("PATCH", path, body=body, headers=_if_match(expect_version))
 
     async def delete(self, *path: str) -> None:
-        """Remove."""
+        """DELETE."""
         await self._call("DELETE", path)
 
     async def _call(
@@ -171,7 +171,7 @@ class ApiClient:
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> _Answer:
         assert self._http is not None, "inside `async with` only"
         with self._reachable():
-            # a redirect is not followed: the key would go to wherever it points
+            # redirects are not followed: they would send the key to another host
             async with self._http.request(
                 method, url, headers=headers, data=data, allow_redirects=False, proxy=self._proxy
             ) as answer:
@@ -209,13 +209,13 @@ class ApiClient:
 
     def _foreign(self, what: str) -> Unavailable:
         return Unavailable(
-            f"What answers at {self._base} is not Hookstream's API, or something before it has answered: {what}\n"
+            f"{self._base} is not Hookstream's API, or a proxy in front of it has answered: {what}\n"
             "Check the address (scheme, port, and the path if it is behind a proxy)."
         )
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Foreign exceptions become sentences with the way out."""
+        """Turn aiohttp's exceptions into `Unavailable` with the remedy."""
         base = self._base
         try:
             yield
@@ -223,30 +223,30 @@ class ApiClient:
             why = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
             raise Unavailable(
                 f"No trusted connection to {base}: {why}\nName the authority's certificate with --ca-file (ca_file in "
-                "the profile), use the name that the certificate is for, or http:// where the API has no TLS."
+                "the context), use the name that the certificate is for, or http:// if the API has no TLS."
             ) from error
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(
                 f"Nothing answers at {base} ({error.os_error.strerror or error.os_error}). Is the service running "
-                "(`hookstream up`, or `hookstream run all`), and are name and port right?"
+                "(`hookstream up` or `hookstream run all`), and are the host name and the port correct?"
             ) from error
         except TimeoutError as error:
             raise Unavailable(
-                f"{base} has not answered within {self._timeout_s:.0f} s. Whether it has carried out the request is "
-                "unknown: look before you repeat it."
+                f"{base} has not answered within {self._timeout_s:.0f} s. The request may have been carried out: check "
+                "before you repeat it."
             ) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError) as error:
             raise _Broken(
-                f"The connection to {base} broke ({error}). Look what has arrived, then try again."
+                f"The connection to {base} broke ({error}). Check whether the request was carried out, then try again."
             ) from error
         except aiohttp.ClientError as error:
             raise Unavailable(
-                f"{base} cannot be asked: {str(error) or type(error).__name__}. Is the address right?"
+                f"The request to {base} failed: {str(error) or type(error).__name__}. Is the address correct?"
             ) from error
 
 
 _KEY_HINT = (
-    "\nThe operator lists and makes keys with `hookstream keys list` and `hookstream keys create`; those and "
+    "\nThe operator lists and creates keys with `hookstream keys list` and `hookstream keys create`; those and "
     "`hookstream tenants` need the operator's token instead."
 )
 
@@ -258,7 +258,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
-                [f"{ca_file} cannot be used as certificate authority: {error.strerror or error}"]
+                [f"{ca_file} cannot be used as a certificate authority: {error.strerror or error}"]
             ) from error
     return context
 
@@ -268,7 +268,7 @@ def _if_match(version: int | None) -> dict[str, str]:
 
 
 def _asks_for_patience(answer: _Answer) -> float | None:
-    """Seconds to wait before the same request may be sent again, where the API says so."""
+    """Seconds to wait before a retry (Retry-After); None if the response has none."""
     text = answer.headers.get("Retry-After", "")
     if answer.status not in (409, 429, 503) or not (text.isascii() and text.isdigit()):
         return None

@@ -8,12 +8,12 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 
-#: more than that is never needed, and the hard limit of some systems is absurd
+#: never more than this is needed; the hard limit of some systems is far higher
 _WANTED = 1_048_576
 
 
 def raise_descriptor_limit() -> int:
-    """Take all the descriptors that the system allows; returns how many."""
+    """Raise the soft limit to the hard one, up to `_WANTED`. Returns the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(hard, _WANTED)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -1,14 +1,16 @@
-"""Names to addresses, without threads: bounded lookups, each shared by all who ask, and a view of the name servers.
+"""Name resolution without threads: bounded, shared lookups, and detection of name servers that are down.
 
 The rules:
 
-- A lookup under way is shared by everybody who asks for its name, and ends when the last of them has left.
-- At most `LOOKUPS` are under way, of one registrable domain `SHARE`; the others wait. A lookup that has had `TURN_S`
-  leaves its place to one that waits, so names whose servers are silent hold nobody up for longer.
-- Addresses are remembered for their time to live, between 1 and `LONGEST_S` seconds. A failure is remembered for
-  `NEGATIVE_S`. At most `REMEMBERED` names, of which the oldest leave first.
-- A name that gets no answer may be at fault, or our name servers may. So they are asked for the root. If they cannot
-  say that either, DNS counts as down: what /etc/hosts does not know is hindered, and nobody is charged.
+- All callers that ask for the same name share one lookup, which ends when the last of them is cancelled.
+- At most `LOOKUPS` lookups are active, of which at most `SHARE` belong to one registrable domain; the others wait. A
+  lookup that has been active for `TURN_S` gives its place to a waiting one, so names whose servers are silent delay
+  other names for no longer than that.
+- Addresses are cached for their TTL, but at least 1 and at most `LONGEST_S` seconds; failures for `NEGATIVE_S`. The
+  cache has at most `REMEMBERED` names; the oldest ones are dropped first.
+- If a lookup gets no answer, its name or our name servers may be at fault. So the name servers are queried for the
+  root. If that fails as well, DNS counts as down: lookups of names that /etc/hosts lacks raise `Hindered`, and no
+  attempt is counted against the endpoint.
 """
 
 from __future__ import annotations
@@ -30,19 +32,19 @@ from app.core.errors import Hindered
 from app.ports.dependencies import Dependency
 from app.ports.metrics import Meter
 
-#: More answers than this are not tried: a name with a thousand dead addresses would cost a thousand connections.
+#: Addresses to try for one name; a name with a thousand dead addresses would cost a thousand connections.
 MAX_ADDRESSES = 8
-#: Lookups under way at once, each with a socket; and those of one registrable domain.
+#: Active lookups, each with a socket; and those of one registrable domain.
 LOOKUPS = 256
 SHARE = 32
-#: Seconds after which a lookup leaves its place to one that waits; and after which it ends in any case.
+#: Seconds after which a lookup gives its place to a waiting one; and after which it ends in any case.
 TURN_S = 1.0
 LOOKUP_S = 6.0
-#: Seconds for which addresses, and failures, are remembered; the most names that are remembered.
+#: Seconds for which addresses, and failures, are cached at most; and the number of cached names.
 LONGEST_S = 10.0
 NEGATIVE_S = 5.0
 REMEMBERED = 10_000
-#: Seconds between two looks at name servers that are down, and for which a sign of life counts.
+#: Seconds between two queries to name servers that are down, and for which an answer counts as a sign of life.
 LOOK_S = 1.0
 ALIVE_S = 2.0
 
@@ -55,7 +57,7 @@ _Answer = tuple[_Resolved, ...] | OSError
 
 
 class _Lookup:
-    """One name that somebody waits for."""
+    """The lookup of one name, with its waiting callers."""
 
     __slots__ = ("began", "channel", "host", "share", "timer", "waiters")
 
@@ -63,24 +65,24 @@ class _Lookup:
         self.host = host
         self.share = share_of(host)
         self.waiters: set[asyncio.Future[_Answer]] = set()
-        #: None: it waits for a place
+        #: None while the lookup waits for a place
         self.channel: DnsChannel | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.began = 0.0
 
 
 class NameResolver(AbstractResolver):
-    """aiohttp's resolver port; bound to the loop that uses it first."""
+    """aiohttp's resolver interface; bound to the event loop that uses it first."""
 
     def __init__(
         self, servers: Sequence[str] = (), meter: Meter | None = None, status: Dependency | None = None
     ) -> None:
-        """`servers`: address:port of name servers; none: those of resolv.conf. `status` hears whether they answer."""
+        """`servers`: address:port of name servers; empty: of resolv.conf. `status` records whether they answer."""
         self._servers = tuple(servers)
         self._meter = meter
         self._status = status
         self._lookups: dict[str, _Lookup] = {}
-        #: of those, in the order in which they came: under way, and waiting for a place
+        #: the active lookups and the waiting ones, each in the order in which they began
         self._busy: dict[_Lookup, None] = {}
         self._queue: dict[_Lookup, None] = {}
         self._shares: dict[str, dict[_Lookup, None]] = {}
@@ -93,14 +95,14 @@ class NameResolver(AbstractResolver):
 
     @property
     def trouble(self) -> str | None:
-        """Why no name can be resolved; None: the last lookups succeeded."""
+        """The reason why no name can be resolved; None if the name servers answer."""
         return "the name servers do not answer" if self._down else None
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """At most `MAX_ADDRESSES` addresses; raises OSError (gaierror) when there are none, `Hindered` when DNS is down
-        or we lack what a lookup needs.
+        """At most `MAX_ADDRESSES` addresses. Raises `socket.gaierror` when there are none, `Hindered` when DNS is down
+        or this machine lacks a resource for the lookup.
         """
         name = host.lower()
         answer = await self._answer("localhost" if name == "localhost." else name)
@@ -113,7 +115,7 @@ class NameResolver(AbstractResolver):
         ][:MAX_ADDRESSES]
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """End all lookups."""
         for task in (self._look, self._watch):
             if task is not None:
                 task.cancel()
@@ -142,7 +144,7 @@ class NameResolver(AbstractResolver):
     # --- places -------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Begin what may be begun, and end what has had its turn where others wait."""
+        """Begin waiting lookups as far as there are places, also by ending active ones that have had `TURN_S`."""
         now = asyncio.get_running_loop().time()
         for lookup in list(self._queue):
             rivals = self._shares.get(lookup.share, {})
@@ -162,7 +164,7 @@ class NameResolver(AbstractResolver):
         self._advance()
 
     def _gives_way(self, rivals: Mapping[_Lookup, None], now: float) -> bool:
-        """End the oldest of these lookups, when it has had its turn."""
+        """End the oldest of these lookups if it has been active for `TURN_S`; whether it was ended."""
         oldest = next(iter(rivals))
         if now - oldest.began < TURN_S:
             return False
@@ -182,7 +184,7 @@ class NameResolver(AbstractResolver):
             return
         lookup.timer = loop.call_later(LOOKUP_S, self._judge, lookup, None, ares.ARES_ETIMEOUT)
 
-        # Judged later: what is done with an answer closes the channel, which must not happen inside c-ares.
+        # Deferred, because `_judge` closes the channel, which must not happen inside a callback of c-ares.
         def done(result: Any, error: int | None) -> None:
             loop.call_soon(self._judge, lookup, result, error)
 
@@ -202,7 +204,7 @@ class NameResolver(AbstractResolver):
         elif self._down:
             self._fail(lookup, Hindered("dns", f"{lookup.host} cannot be looked up: {self.trouble}"))
         elif error in _SILENT:
-            self._release(lookup)  # its place is free while the name servers are looked at
+            self._release(lookup)  # its place is free while the name servers are checked
             task = asyncio.get_running_loop().create_task(self._who_is_at_fault(lookup, error, outcome))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         else:
@@ -239,7 +241,7 @@ class NameResolver(AbstractResolver):
         self._end(lookup, None, "hindered")
 
     def _end(self, lookup: _Lookup, answer: _Answer | None, outcome: str, remember_s: float = 0.0) -> None:
-        """The lookup is over; its waiters get the answer, unless they have got another one."""
+        """End a lookup. Its waiters get the answer, unless they already have a result."""
         if self._lookups.get(lookup.host) is not lookup:
             return
         del self._lookups[lookup.host]
@@ -281,7 +283,7 @@ class NameResolver(AbstractResolver):
             self._status.up()
 
     async def _servers_answer(self) -> bool:
-        """Whether our name servers answer anything; all who ask at once share one look."""
+        """Whether our name servers answer at all; concurrent calls share one query."""
         if self._alive_until > asyncio.get_running_loop().time():
             return True
         if self._look is None or self._look.done():
@@ -290,7 +292,7 @@ class NameResolver(AbstractResolver):
         if not answers and not self._down:
             self._down = True
             if self._status is not None:
-                self._status.down(f"{self.trouble}: deliveries that need a name looked up are put off")
+                self._status.down(f"{self.trouble}: deliveries that need a lookup are deferred")
             self._watch = asyncio.get_running_loop().create_task(self._until_alive())
         return answers
 
@@ -304,7 +306,7 @@ class NameResolver(AbstractResolver):
         try:
             channel = DnsChannel(loop, self._servers)
         except pycares.AresError:
-            return True  # we lack something else
+            return True  # a lack of memory or descriptors says nothing about the servers
         try:
             async with asyncio.timeout(LOOKUP_S):
                 channel.root(done)
@@ -319,7 +321,7 @@ class NameResolver(AbstractResolver):
         return answers
 
     async def _until_alive(self) -> None:
-        while not await self._looked():  # noqa: ASYNC110 - only asking tells
+        while not await self._looked():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(LOOK_S)
         self._down = False
         self._alive()

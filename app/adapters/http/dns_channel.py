@@ -1,7 +1,7 @@
-"""One question to the name servers through c-ares, on the event loop; it can be broken off.
+"""One query to the name servers through c-ares, on the event loop; it can be cancelled.
 
-A channel of its own costs some 30 µs. It makes a lookup something that can be cancelled alone, reads resolv.conf and
-/etc/hosts as they are now, and lets a name whose servers are dead spoil nothing for the next one.
+Each query has a channel of its own, which costs about 30 µs. So it can be cancelled alone, it reads the current
+resolv.conf and /etc/hosts, and a name whose servers are dead does not delay the queries for other names.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 import pycares
 
-#: seconds for the first try of a question, and tries; c-ares waits longer at each one
+#: seconds for the first try, and the number of tries; c-ares waits longer for each one
 TRY_S = 1.5
 TRIES = 2
 _TICK_S = 1.0
 
 
 class DnsChannel:
-    """Give the question to `addresses` or `query`; `done(result, error)` is called once, unless `close` comes first."""
+    """Call `addresses` or `root` once. `done(result, error)` is called once, unless `close` is called before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, servers: Sequence[str]) -> None:
-        """Raises pycares.AresError where c-ares lacks memory or descriptors."""
+        """Raises `pycares.AresError` when c-ares lacks memory or descriptors."""
         self._loop = loop
         self._readers: set[int] = set()
         self._writers: set[int] = set()
@@ -33,15 +33,15 @@ class DnsChannel:
         )
 
     def addresses(self, host: str, done: Callable[[Any, int | None], None]) -> None:
-        """The addresses of a name, IPv4 and IPv6; /etc/hosts and search domains count."""
+        """Query the IPv4 and IPv6 addresses of a name; /etc/hosts and search domains are used."""
         self._ask(lambda once: self._ares.getaddrinfo(host, None, type=1, callback=once), done)
 
     def root(self, done: Callable[[Any, int | None], None]) -> None:
-        """The name servers of the root, which every resolver knows."""
+        """Query the name servers of the root, which every resolver can answer."""
         self._ask(lambda once: self._ares.query(".", pycares.QUERY_TYPE_NS, callback=once), done)
 
     def close(self) -> None:
-        """Break the question off, and free what it holds. Not from inside `done`."""
+        """Cancel the query and free its resources. Must not be called from inside `done`."""
         if self._closed:
             return
         self._closed = True
@@ -91,7 +91,7 @@ class DnsChannel:
             self._ares.process_fd(reading, writing)
 
     def _tick(self) -> None:
-        """Let c-ares see the time."""
+        """Let c-ares process its timeouts, and schedule the next call."""
         self._process(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
         if not self._closed:
             wait_s: float = self._ares.timeout(_TICK_S)  # type: ignore[no-untyped-call]

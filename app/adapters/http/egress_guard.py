@@ -1,4 +1,4 @@
-"""The egress guard: lets sockets be opened only towards addresses that the policy permits."""
+"""The egress guard: opens sockets only for addresses that the policy permits."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 
 
 class BlockedAddress(OSError):
-    """The guard did not let a socket be opened; the text is a sentence for the endpoint's owner."""
+    """The guard refused to open a socket; the text is a sentence for the endpoint's owner."""
 
 
 def guard(
     policy: EgressPolicy, own_ports: Callable[[], Collection[int]] = frozenset
 ) -> Callable[[AddressInfo], socket.socket]:
-    """A socket factory that judges the address that will really be connected to.
+    """A socket factory that checks the address that is actually connected to.
 
-    It stands after name resolution, so it covers literals, names, answers that change between two lookups, and every
-    address that is tried in turn. `own_ports`: where this service itself listens; nothing is sent there, whatever
-    network is allowed. Raises BlockedAddress.
+    It runs after name resolution, so it covers literals, names, answers that change between two lookups, and every
+    address that is tried in turn. `own_ports`: ports of this service, to which nothing is sent even if their network
+    is allowed. The factory raises `BlockedAddress`.
     """
 
     def open_socket(info: AddressInfo) -> socket.socket:
@@ -47,7 +47,7 @@ def guard(
 
 
 def _is_here(family: int, address: tuple[Any, ...]) -> bool:
-    """Whether an address is one of this machine: only those can be bound to."""
+    """Whether an address belongs to this machine; only such addresses can be bound."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((address[0], 0, *address[2:]))
@@ -56,32 +56,34 @@ def _is_here(family: int, address: tuple[Any, ...]) -> bool:
     return True
 
 
-#: what the name of a connection that is about to be opened has resolved to
+#: the resolved addresses of the connection that is about to be opened
 _PINNED: ContextVar[list[ResolveResult]] = ContextVar("pinned")
 
 
 class PinnedAddresses(AbstractResolver):
-    """Gives a connector the addresses that were resolved for its connection. aiohttp looks a name up in a task that
-    outlives a cancellation; so its name is looked up before, where a cancelled attempt ends its lookup.
+    """A resolver that returns addresses resolved before.
+
+    aiohttp looks a name up in a task that outlives a cancellation. So the sender resolves it first, where the
+    cancellation of an attempt ends its lookup.
     """
 
     @staticmethod
     def pin(addresses: list[ResolveResult]) -> None:
-        """For the connections that the current task opens."""
+        """Set the addresses for connections that the current task opens."""
         _PINNED.set(addresses)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """What was pinned."""
+        """The pinned addresses."""
         return _PINNED.get()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there are no resources to free."""
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS as the system trusts it, plus the certificates of `ca_file`. Raises ConfigError when the file is no use."""
+    """A TLS context with the system's authorities and those of `ca_file`. Raises `ConfigError` for an unusable file."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:

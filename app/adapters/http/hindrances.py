@@ -1,4 +1,4 @@
-"""Which failures to connect are this machine's own: descriptors, memory, ports or the network are used up or gone."""
+"""Failures to connect whose cause is this machine: no descriptors, memory, ports or route are left."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ _CAUSES: dict[int, tuple[Literal["descriptors", "memory"], str]] = {
     errno.ENOBUFS: ("memory", "the kernel has no buffers left for a connection"),
 }
 _UNREACHABLE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN))
-#: public addresses that are only asked the routing table for: nothing is sent to them
+#: public addresses for queries of the routing table; nothing is sent to them
 _SOMEWHERE = ((socket.AF_INET, "198.41.0.4"), (socket.AF_INET6, "2001:503:ba3e::2:30"))
 #: aiohappyeyeballs joins the errors of several addresses into one text
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def has_route(family: Family) -> bool:
-    """Whether this machine knows a way to public addresses of that family."""
+    """Whether this machine has a route to public addresses of the family."""
     address = dict(_SOMEWHERE)[family]
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 53))
     except OSError as error:
-        return error.errno in _CAUSES  # the error names no addresses
+        return error.errno in _CAUSES  # a lack of resources says nothing about routes
     return True
 
 
 def hindrance(
     error: BaseException, families: Collection[socket.AddressFamily], route: Callable[[Family], bool] = has_route
 ) -> Hindered | None:
-    """What we lacked when no connection to addresses of these families came about; None: it was for no reason of ours.
+    """The resource that this machine lacked when `error` prevented a connection; None: the cause is elsewhere.
 
-    One address of several that we lacked something for is enough: it might have answered. An
-    address family that this machine does not have is the receiver's choice, as long as the other one leads somewhere.
+    `families` are those of the addresses tried. If a resource was missing for one of several addresses, that one might
+    have answered, so the machine is the cause. A receiver that has addresses of only one family, for which this
+    machine has no route, is unreachable by its own choice, as long as there is a route for the other family.
     """
     numbers = _numbers(error)
     for number in numbers & _CAUSES.keys():

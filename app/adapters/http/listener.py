@@ -1,7 +1,8 @@
-"""Accept connections within limits: deadlines for heads and silence, room for newcomers, probes that always answer.
+"""Accept connections within limits: deadlines for heads and idle clients, room for newcomers, a reserve for probes.
 
-aiohttp's own protocol does the HTTP; each connection stands behind a `_Connection`, which sees its bytes and its
-transport. Accepting is ours too: running out of descriptors closes a waiting connection and never the listener.
+aiohttp's own protocol implements HTTP. A `_Connection` in front of it sees the bytes and the transport of each
+connection. Accepting is implemented here too: without descriptors, an idle connection is closed instead of the
+listener.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ logger = structlog.get_logger(__name__)
 
 _BACKLOG = 1024
 _SWEEP_S = 0.5
-#: pause after an accept that failed
+#: seconds between a failed accept and the next one
 _ACCEPT_PAUSE_S = 0.02
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SAY_S = 60.0
 ConnectionHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-#: reason → how many connections were closed for it
+#: called with the reason for each connection that the listener closes
 OnClosed = Callable[[str], None]
 
 
@@ -36,7 +37,7 @@ class Listener:
     """The connections of one application on one port."""
 
     def __init__(self, limits: ConnectionLimits, clock: Clock, on_closed: OnClosed, probes: frozenset[str]) -> None:
-        """`probes`: paths that are answered in the reserve, too."""
+        """`probes`: paths that are also answered on connections of the reserve."""
         self._book = ConnectionBook(limits)
         self._clock = clock
         self._on_closed = on_closed
@@ -51,11 +52,11 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def start(self, host: str, port: int, make: Callable[[], asyncio.Protocol]) -> int:
-        """Listen on every address of the host; returns the port. Raises OSError."""
+        """Listen on every address of the host. Returns the port; raises `OSError`."""
         self._make = make
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -71,7 +72,7 @@ class Listener:
         return port
 
     async def stop(self) -> None:
-        """Accept no more; open connections go on."""
+        """Stop accepting; open connections continue."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -79,19 +80,19 @@ class Listener:
         self._close_sockets()
 
     def abort(self) -> None:
-        """Close what is still open."""
+        """Close the connections that are still open."""
         for number in list(self._connections):
             self._shut(number, None)
 
     def admitting(self, handler: ConnectionHandler) -> ConnectionHandler:
-        """The handler, which notes that a request is under way, and answers probes alone in the reserve."""
+        """Wrap a handler: record the beginning and end of requests, and answer only probes in the reserve."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             number = self._numbers.get(request.protocol, -1)
             reserve = self._book.began(number, self._clock.monotonic()) == "reserve"
             try:
                 if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-                    return web.Response(status=417)  # aiohttp would quote it, and fail where it is no text
+                    return web.Response(status=417)  # aiohttp would quote the value, and fail if it is not text
                 if not reserve:
                     return await handler(request)
                 response = await handler(request) if request.path in self._probes else _full()
@@ -110,7 +111,7 @@ class Listener:
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._exhausted(error)
-                await asyncio.sleep(_ACCEPT_PAUSE_S)  # else: the client was gone before it was accepted
+                await asyncio.sleep(_ACCEPT_PAUSE_S)  # otherwise the client disconnected before the accept
                 continue
             try:
                 await loop.connect_accepted_socket(lambda: _Connection(self, self._make()), accepted)
@@ -132,7 +133,7 @@ class Listener:
                 self._shut(number, reason)
 
     def opened(self, connection: _Connection, address: str) -> bool:
-        """Admit a connection, and close others for it; False: there is no room."""
+        """Admit a connection, perhaps by closing others; False if there is no room."""
         self._next += 1
         admitted, closed = self._book.open(self._next, address, self._clock.monotonic())
         for number in closed:
@@ -146,15 +147,15 @@ class Listener:
         return True
 
     def received(self, number: int) -> None:
-        """Bytes came."""
+        """Record that bytes arrived."""
         self._book.received(number, self._clock.monotonic())
 
     def unread(self, number: int, stalled: bool) -> None:
-        """The client takes nothing of its answer, or takes it again."""
+        """Record that the client has stopped reading its response (`stalled`), or reads again."""
         self._book.unread(number, self._clock.monotonic() if stalled else None)
 
     def lost(self, connection: _Connection) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self._book.close(connection.number)
         self._connections.pop(connection.number, None)
         self._numbers.pop(connection.inner, None)
@@ -175,7 +176,7 @@ class Listener:
 
 
 class _Connection(asyncio.Protocol):
-    """Between a transport and aiohttp's protocol."""
+    """Passes events between a transport and aiohttp's protocol, and reports them to the listener."""
 
     def __init__(self, listener: Listener, inner: asyncio.Protocol) -> None:
         self.inner = inner
@@ -216,7 +217,7 @@ class _Connection(asyncio.Protocol):
             self.inner.connection_lost(exc)
 
     def abort(self) -> None:
-        """Close it, without what is still to be sent: a client that reads nothing would hold it open."""
+        """Close the connection and drop unsent bytes, since a client that does not read would hold it open."""
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size():

@@ -1,4 +1,4 @@
-"""Puts what the HTTP client returns and raises into our words: readable headers, refusals of one sentence."""
+"""Turns the results and exceptions of the HTTP client into values: decoded headers, failures with one sentence."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from multidict import CIMultiDictProxy
 from app.adapters.http.egress_guard import BlockedAddress
 from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpTiming
 
-#: What an exchange may raise because of the network or the receiver. Everything else is a defect of ours.
+#: Exceptions caused by the network or the receiver. Any other one is a defect of Hookstream.
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
-#: The same for opening a connection, where uvloop says RuntimeError for some socket errors.
+#: The same while a connection is opened; uvloop raises RuntimeError for some socket errors.
 CONNECT_ERRORS = (*NETWORK_ERRORS, RuntimeError)
 #: how aiohappyeyeballs quotes `BlockedAddress` among the errors of several addresses
 _BLOCKED = re.compile(r"\[Errno 13\] (The address .+?\.)(?=, \[Errno |$)")
 
 
 class NoAnswer(HttpProcessingError):
-    """What came does not begin as an answer does."""
+    """The bytes received do not begin like a response."""
 
 
 class HeadTooLarge(HttpProcessingError):
-    """Status line and headers are longer than anybody needs."""
+    """Status line and headers are longer than `MAX_HEAD`."""
 
 
 def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:
@@ -45,23 +45,23 @@ def readable(headers: CIMultiDictProxy[str]) -> tuple[tuple[str, str], ...]:
 
 
 def blocked(reason: str) -> HttpFailure:
-    """The endpoint's URL itself is not permitted; nothing was opened."""
+    """The endpoint's URL is not permitted; no connection was opened."""
     return HttpFailure(kind="blocked_address", detail=reason, timing=HttpTiming())
 
 
 def too_late(timeout_s: float, timing: HttpTiming, *, connecting: bool) -> HttpFailure:
-    """The deadline passed before a status line arrived."""
+    """The deadline passed before the status line arrived."""
     missing = "connection" if connecting else "answer"
     return HttpFailure(kind="timeout", detail=f"There was no {missing} within {timeout_s:g} s.", timing=timing)
 
 
 def unresolved(host: str, error: BaseException, timing: HttpTiming) -> HttpFailure:
-    """The endpoint's name has no address."""
+    """The endpoint's host name has no address."""
     return HttpFailure(kind="dns", detail=f"The name {host} does not resolve: {_reason(error)}.", timing=timing)
 
 
 def refusal(error: BaseException, timing: HttpTiming, *, connecting: bool, tls: bool) -> HttpFailure:
-    """Name the failure. `connecting`: it happened before the request could be written."""
+    """Classify an exception. `connecting`: it was raised before the request could be written."""
     kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error, tls=tls)
     return HttpFailure(kind=kind, detail=detail, timing=timing)
 
@@ -86,14 +86,14 @@ def _connecting(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, st
 
 
 def _all_blocked(text: str) -> str | None:
-    """The first sentence of the guard, where it has refused every one of several addresses."""
+    """The guard's sentence about the first address, if it blocked every one of several addresses."""
     sentences = _BLOCKED.findall(text)
     return sentences[0] if sentences and len(sentences) == text.count("[Errno ") else None
 
 
 def _conversing(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, str]:
     alert = _tls_cause(error)
-    if alert is not None:  # in TLS 1.3 a server judges us after our handshake is over
+    if alert is not None:  # a TLS 1.3 server verifies the client after the client's handshake is over
         if "CERTIFICATE_REQUIRED" in str(alert):
             return "tls", "The receiver demands a client certificate, which webhooks do not have."
         return "tls", f"The receiver ended the TLS connection: {_reason(alert)}."
@@ -108,7 +108,7 @@ def _conversing(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, st
 
 
 def _tls_cause(error: BaseException) -> ssl.SSLError | None:
-    """The TLS alert by which a connection ended."""
+    """The TLS alert that ended a connection; None if it ended otherwise."""
     cause: BaseException | None = error
     for _ in range(4):
         if cause is None or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):

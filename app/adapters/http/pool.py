@@ -1,4 +1,4 @@
-"""HTTP connections at rest: the pool of idle ones, and the deadlines of busy ones."""
+"""The pool of idle HTTP connections, and the deadlines of busy ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from yarl import URL
 
 from app.adapters.http.wire import HttpConnection
 
-#: The most idle connections over all origins; beyond it the one that has been idle longest is closed.
+#: Idle connections of all origins; beyond this number the one that has been idle longest is closed.
 MAX_IDLE = 1024
-#: Deadlines are grouped in slots of this many seconds: an exchange is given up at most that late.
+#: Deadlines are grouped in slots of this many seconds; an exchange ends at most that late.
 SLOT_S = 0.05
 
 
 class Origin:
-    """One scheme, host and port: what a connection is opened to, and its idle connections."""
+    """A scheme, host and port, with its idle connections."""
 
     __slots__ = ("__weakref__", "families", "idle", "name", "port", "template", "tls")
 
@@ -27,14 +27,14 @@ class Origin:
         self.tls = url.scheme == "https"
         host = url.raw_host or ""
         literal = is_ip_address(host)
-        #: what has to be looked up; None: the host is an address
+        #: the host name to look up; None: the host is an address
         self.name = None if literal else host
         self.port = url.port or 0
-        #: of the address that the host is
+        #: the address family, if the host is an address
         self.families = (socket.AF_INET6 if ":" in host else socket.AF_INET,) if literal else ()
-        #: what the connector wants to see of a request in order to connect; never sent
+        #: the request that the connector requires in order to connect; never sent
         self.template = ClientRequest("POST", url, loop=loop)
-        #: the longest idle first
+        #: the one that has been idle longest is first
         self.idle: deque[HttpConnection] = deque()
 
 
@@ -44,27 +44,27 @@ class IdlePool:
     def __init__(self, loop: asyncio.AbstractEventLoop, keepalive_s: float) -> None:
         self._loop = loop
         self._keepalive_s = keepalive_s
-        #: the longest idle first
+        #: the one that has been idle longest is first
         self._idle: dict[HttpConnection, Origin] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take(self, origin: Origin) -> HttpConnection | None:
-        """The connection that idled shortest, if one is still good."""
+        """The connection that was used last, if it is still usable; unusable ones are closed."""
         while origin.idle:
             wire = origin.idle.pop()
             del self._idle[wire]
-            if not wire.heard and wire.is_connected() and self._loop.time() - wire.idle_since < self._keepalive_s:
+            if not wire.received and wire.is_connected() and self._loop.time() - wire.idle_since < self._keepalive_s:
                 return wire
             wire.cut()
         return None
 
     def give(self, wire: HttpConnection, origin: Origin) -> None:
-        """Keep a clean connection for the next request."""
+        """Return a clean connection to the pool."""
         if self._closed:
             wire.cut()
             return
-        wire.heard = False
+        wire.received = False
         wire.idle_since = self._loop.time()
         origin.idle.append(wire)
         self._idle[wire] = origin
@@ -74,7 +74,7 @@ class IdlePool:
             self._sweep = self._loop.call_later(self._keepalive_s, self._drop_old)
 
     async def close(self) -> None:
-        """Close what is idle, and from now on whatever is given back."""
+        """Close the idle connections, and from now on each connection that is returned."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
@@ -120,7 +120,7 @@ class Deadlines:
             wires.discard(wire)
 
     def close(self) -> None:
-        """Expire everything under way."""
+        """Expire all exchanges in progress."""
         for slot in list(self._slots):
             self._timers[slot].cancel()
             self._expire(slot)

@@ -1,18 +1,18 @@
 """Sends requests over aiohttp's connector and response parser, without the per-request objects of its session.
 
 A session spends three quarters of a request's CPU on URL, header, cookie and timer objects that a webhook does not
-need. Kept from aiohttp is what is hard: resolving, happy eyeballs, TLS and the C parser. Ours are the request's bytes,
-the pool of idle connections and the deadlines. The rules:
+need. Connecting (happy eyeballs, TLS) and the C parser are aiohttp's. The request's bytes, the pool of idle
+connections and the deadlines are implemented here. The rules:
 
-- One request is on a connection at a time. Its bytes are handed over at once (they are in memory anyway): a receiver
-  that reads slowly is bounded by the deadline, and one that answers early is heard at once.
-- A connection is reused only when the whole answer was read, the whole request was taken, and nothing came after the
-  answer. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
-- A reused connection may be dead already, or bring what is left of an earlier answer. If it breaks before a
-  byte of the answer, or brings none, the request is sent once more on a fresh connection; the receiver may then see it
-  twice, with the same event id.
-- The deadline aborts the connection, and the exchange finds it broken. What was under way at a cancellation is closed.
-- No redirects, no cookies, no proxies, no decompression: the response is stored as it was received.
+- A connection carries one request at a time. The request is written as a whole, since it is in memory anyway. The
+  deadline bounds receivers that read slowly, and an early response is read at once.
+- A connection is reused only if the whole response was read, the whole request was sent, and no byte followed the
+  response. Bytes that arrive on an idle connection disqualify it: they would answer the wrong request.
+- A reused connection may be closed by the receiver already, or deliver the rest of an earlier response. If it ends
+  before the first byte of a response, or its bytes are none, the request is sent once more on a fresh connection. The
+  receiver may then get it twice, with the same event id.
+- The deadline aborts the connection, which ends the exchange with an error. A cancellation closes the connection.
+- No redirects, no cookies, no proxies, no decompression: the response is stored as received.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect, Hindered
 from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming
 
-#: Endpoint URLs whose parsed form is remembered.
+#: Endpoint URLs whose parsed form is cached.
 MAX_TARGETS = 16_384
 
 _NO_TIMEOUT = ClientTimeout()
 
 
 class Target:
-    """One endpoint URL, ready to be written to."""
+    """One endpoint URL, with the part of the request that is the same for all requests."""
 
     __slots__ = ("_head", "origin")
 
@@ -68,7 +68,7 @@ class Target:
         )
 
     def render(self, request: HttpRequest) -> bytes:
-        """The request's bytes, header values in UTF-8. Raises Defect when a header cannot be written as one line."""
+        """The request's bytes, header values in UTF-8. Raises `Defect` when a header does not fit on one line."""
         fields = request.headers
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         if not lines.count("\r") == lines.count("\n") == len(fields):
@@ -80,7 +80,7 @@ class Target:
 
 
 class _Exchange:
-    """What the steps of one `send` share; times in seconds (the loop's own clock serves for deadlines only)."""
+    """The state shared by the steps of one `send`. Times are in seconds of `perf_counter`; `deadline` is loop time."""
 
     __slots__ = ("connected", "data", "deadline", "request", "reused", "started", "target", "written")
 
@@ -93,7 +93,7 @@ class _Exchange:
         self.reused = True
 
     def timing(self, answered: float | None = None) -> HttpTiming:
-        """The times until now; `answered` is when the status line came."""
+        """The durations so far; `answered` is the time of the status line."""
         return HttpTiming(
             connect_ms=(self.connected - self.started) * 1000,
             first_byte_ms=0.0 if answered is None else (answered - self.written) * 1000,
@@ -103,11 +103,11 @@ class _Exchange:
 
 
 class _DeadOnArrival(Exception):
-    """A reused connection broke before a byte of the answer, or the rest of an earlier answer came in its place."""
+    """A reused connection ended before the first byte of the response, or delivered the rest of an earlier one."""
 
 
 class HttpSender:
-    """`app.ports.http.Sender` at a third of a session's cost. Start it inside the event loop that will use it."""
+    """`app.ports.http.Sender` at a third of the cost of an aiohttp session. Start it in the loop that uses it."""
 
     def __init__(
         self,
@@ -144,14 +144,14 @@ class HttpSender:
         self._target = lru_cache(MAX_TARGETS)(self._read_target)
 
     async def close(self) -> None:
-        """Close all connections; an exchange that is still under way ends as a timeout."""
+        """Close all connections; an exchange still in progress ends as a timeout."""
         self._deadlines.close()
         await self._pool.close()
         await self._connector.close()
         await self._resolver.close()
 
     def trouble(self) -> str | None:
-        """Why no name can be looked up; None: the last lookups succeeded."""
+        """The reason why no name can be looked up; None if DNS works."""
         return self._resolver.trouble if isinstance(self._resolver, NameResolver) else None
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
@@ -169,11 +169,11 @@ class HttpSender:
         return await self._connect(exchange)
 
     def _read_target(self, text: str) -> Target | str:
-        """The endpoint's URL for writing, or why nothing may be sent to it."""
+        """The target of an endpoint's URL, or the reason why nothing may be sent to it."""
         reason = check_url(text, self._policy)
         if reason is not None:
             return reason
-        url = URL(text, encoded=True)  # as registered: `check_url` accepts nothing that needs quoting
+        url = URL(text, encoded=True)  # `check_url` accepts only URLs that need no quoting
         base = url.origin()
         origin = self._origins.get(base)
         if origin is None:
@@ -181,7 +181,7 @@ class HttpSender:
         return Target(url, origin)
 
     async def _connect(self, exchange: _Exchange) -> HttpOutcome:
-        """Converse on a fresh connection."""
+        """Make the exchange on a fresh connection."""
         origin = exchange.target.origin
         exchange.reused = False
         families: Collection[socket.AddressFamily] = origin.families
@@ -210,7 +210,7 @@ class HttpSender:
         return await self._converse(fresh, exchange)
 
     def _raise_trouble(self, origin: Origin) -> None:
-        """A name that could not be looked up in time while DNS is down is not the receiver's fault."""
+        """Raise `Hindered` for a host name while DNS is down: then the timeout is not the receiver's fault."""
         trouble = self.trouble()
         if origin.name is not None and trouble is not None:
             raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")
@@ -221,7 +221,7 @@ class HttpSender:
         complete = False
         wire.begin()
         try:
-            if wire.transport is not None:  # else it broke just now, and reading says how
+            if wire.transport is not None:  # otherwise it has just ended, and `answer` raises the reason
                 wire.transport.write(exchange.data)
             exchange.written = perf_counter()
             message, payload = await wire.answer()
@@ -232,7 +232,7 @@ class HttpSender:
             timing = exchange.timing()
             if wire.expired:
                 return too_late(exchange.request.timeout_s, timing, connecting=False)
-            if exchange.reused and (not wire.heard or isinstance(error, NoAnswer)):
+            if exchange.reused and (not wire.received or isinstance(error, NoAnswer)):
                 raise _DeadOnArrival from error
             return refusal(error, timing, connecting=False, tls=exchange.target.origin.tls)
         finally:

@@ -26,19 +26,19 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _LIMITS = ConnectionLimits()
 #: for a port that serves probes alone
 PROBE_LIMITS = ConnectionLimits(total=128, per_address=0, idle_s=75.0)
-#: requests under way at a stop get that long
+#: seconds that unfinished requests get at a stop
 _DRAIN_S = 2.0
-#: a body that nobody reads is taken and thrown away for that long, so that its sender sees the answer
+#: seconds for which an unread request body is received and discarded, so that the client gets the response
 _LINGER_S = 2.0
-#: descriptors that connections leave to the rest of the process
+#: descriptors that connections leave for the rest of the process
 _RESERVED_DESCRIPTORS = 256
 
 
 class _Refusals(logging.Filter):
-    """aiohttp reports what no client should send with a traceback: strangers could fill the log."""
+    """Drops aiohttp's tracebacks about invalid requests, with which any client could fill the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is about a fault of ours."""
+        """Whether the record is about a fault of the service."""
         error = record.exc_info[1] if record.exc_info else None
         return not isinstance(error, HttpProcessingError | ConnectionError | web.RequestPayloadError)
 
@@ -61,14 +61,14 @@ class WebServer:
         limits: ConnectionLimits = _LIMITS,
         on_closed: OnClosed = lambda reason: None,
     ) -> None:
-        """`setting` is named when the port is taken; `elsewhere`: then any free one will do."""
+        """`setting` is named in the error if the port is in use; `elsewhere`: choose any free port instead."""
         self._host = host
         self._port = port
         self._setting = setting
         self._elsewhere = elsewhere
         self._listener = Listener(_within_descriptors(limits), SystemClock(), on_closed, PROBES)
-        # Silence is judged by the listener; aiohttp's own timeout only has to be longer.
-        # Bodies are decoded by whoever reads them, within a bound: the parser would inflate what a stranger sends.
+        # The listener closes idle connections, so aiohttp's own timeout only has to be longer.
+        # Handlers decompress bodies within a bound; the parser would inflate them without one.
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -81,11 +81,11 @@ class WebServer:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return self._listener.connections
 
     async def start(self) -> int:
-        """Listen; returns the port."""
+        """Listen. Returns the port; raises `Unavailable`."""
         await self._runner.setup()
         server = self._runner.server
         if server is None:
@@ -108,14 +108,14 @@ class WebServer:
         return await self._listener.start(self._host, port, server)
 
     async def stop(self) -> None:
-        """Listen no more, let requests under way end (bounded), close."""
+        """Stop listening, wait for unfinished requests (bounded), and close all connections."""
         await self._listener.stop()
         await self._runner.cleanup()
         self._listener.abort()
 
 
 async def require_free_port(host: str, port: int, setting: str) -> None:
-    """Raise `Unavailable`, with the remedy, when no server can listen on the port; `setting` is what names it."""
+    """Raise `Unavailable`, with the remedy, when no server can listen on the port; `setting` chooses the port."""
     try:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
     except OSError as error:
@@ -141,7 +141,7 @@ def _within_descriptors(limits: ConnectionLimits) -> ConnectionLimits:
 
 
 def web_application() -> web.Application:
-    """One without routes."""
+    """An application without routes."""
     return web.Application()
 
 
@@ -151,7 +151,7 @@ def add_probes(
     readiness: Callable[[], Mapping[str, str | None]],
     more: Callable[[], Mapping[str, object]] = dict,
 ) -> web.Application:
-    """Add the three routes; `more` is what /readyz says besides, without effect on its status."""
+    """Add the three routes. `more` returns further members for /readyz, which do not affect its status."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -1,13 +1,13 @@
-"""One HTTP connection: where an answer's head ends is ours to say, what is in it is the C parser's.
+"""One HTTP connection: finds the end of a response's head and passes the head to aiohttp's C parser as a whole.
 
 The rules:
 
-- The head (status line and headers) is collected until it is whole, at most `MAX_HEAD` bytes, and parsed at once. So
-  what an answer means does not depend on how its bytes were cut on their way.
-- A head that the parser refuses, but whose status line is one, is read leniently: the status counts, as for curl and
+- The head (status line and headers) is collected until it is complete, up to `MAX_HEAD` bytes, and parsed at once. So
+  the result does not depend on how the bytes were split into segments.
+- If the parser refuses a head with a valid status line, the head is read leniently: the status counts, as for curl and
   Go, and the connection is closed.
-- What is wrong after the head (a body that its length or its chunks do not frame, a body where there can be none) takes
-  nothing away from the status. It is remarked, and the connection is closed.
+- Errors after the head (a body with a wrong length or wrong chunks, or a body where none is allowed) do not change the
+  status. They are noted in `remark`, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.adapters.http.outcomes import NETWORK_ERRORS, HeadTooLarge, NoAnswer
 
-#: Informational answers (1xx) before the real one; a receiver that sends more plays with us.
+#: Informational responses (1xx) before the final one.
 MAX_INTERIM = 8
 #: Bytes of status line and headers.
 MAX_HEAD = 65_536
-#: Any header may use up the head; so may many.
+#: The head may consist of one long header or of many short ones; a header has at least four bytes.
 _MOST_HEADERS = MAX_HEAD // 4
 
 EXCESS = "More bytes came than the answer announces; the connection was closed."
@@ -42,26 +42,26 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([1-9][0-9][0-9])(?: [^\r\n]*)?")
 
 
 class HttpConnection(ResponseHandler):
-    """One connection: aiohttp's protocol, knowing whether anything was heard and whether the deadline passed."""
+    """aiohttp's protocol, which also records whether bytes arrived and whether the deadline passed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         #: a byte arrived since the connection was last idle
-        self.heard = False
+        self.received = False
         self.expired = False
         #: loop time at which it became idle
         self.idle_since = 0.0
-        #: what is odd about the answer
+        #: a sentence about an unusual response; None: it was regular
         self.remark: str | None = None
-        #: the head so far, and up to where its end was looked for
+        #: the head so far, and the number of its bytes that were searched for its end
         self._head = bytearray()
         self._searched = 0
         self._in_head = True
-        #: nothing may follow the head
+        #: True if no byte may follow the head
         self._bodiless = False
 
     def begin(self) -> None:
-        """A request is about to be written: what comes from now on is its answer."""
+        """Reset the state before a request is written: bytes from now on are its response."""
         self._head.clear()
         self._searched = 0
         self._in_head = True
@@ -69,7 +69,7 @@ class HttpConnection(ResponseHandler):
         self.remark = None
 
     def accept(self, bufsize: int) -> None:
-        """Ready a fresh connection for answers; `bufsize`: bytes of a body that may wait to be read."""
+        """Configure the parser of a fresh connection; `bufsize`: bytes of a body that may be buffered."""
         self.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -80,9 +80,9 @@ class HttpConnection(ResponseHandler):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came (aiohttp also calls this with nothing, to go on parsing)."""
+        """Parse received bytes; aiohttp also calls this with none, to continue parsing."""
         if data:
-            self.heard = True
+            self.received = True
             if self._in_head:
                 self._collect(data)
                 return
@@ -92,11 +92,11 @@ class HttpConnection(ResponseHandler):
         super().data_received(data)
 
     def _collect(self, data: bytes) -> None:
-        """Gather the head of the answer; what follows it goes on to the parser."""
+        """Collect the head of the response; bytes after it go to the parser."""
         head = self._head
         head += data
         while self._in_head:
-            while head[:1] and head[0] in b"\r\n":  # what an earlier body may have left
+            while head[:1] and head[0] in b"\r\n":  # perhaps left from an earlier body
                 del head[0]
             end = _HEAD_END.search(head, max(0, self._searched - 2))
             if not _BEGINNING.startswith(head[: len(_BEGINNING)]):
@@ -118,14 +118,14 @@ class HttpConnection(ResponseHandler):
         head.clear()
 
     def _parse(self, head: bytes) -> None:
-        """Put the message of a whole head into the queue."""
+        """Parse a complete head and queue its message."""
         message: RawResponseMessage | None = None
         payload: StreamReader = EMPTY_PAYLOAD
         try:
             messages, self._upgraded, _ = self._parser.feed_data(head)  # type: ignore[union-attr]
             if messages:
                 message, payload = messages[-1]
-        except Exception:  # the parser raises what it likes
+        except Exception:  # the parser does not document its exceptions
             message = None
         if message is None:
             message = _lenient(head)
@@ -153,7 +153,7 @@ class HttpConnection(ResponseHandler):
         self.set_exception(error)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Fail the exchange, also a body that is being read (aiohttp lets it wait when its framing is wrong)."""
+        """Fail the exchange, including a body that is being read; aiohttp lets it wait if its framing is wrong."""
         super().set_exception(exc, *cause)
         body = self._payload
         if body is not None and not body.is_eof():
@@ -162,7 +162,7 @@ class HttpConnection(ResponseHandler):
             self._loop.call_soon(_wake, body)
 
     async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
-        """The status line and headers of the answer, after any informational ones, and its body to come."""
+        """The head of the final response, and the reader of its body; informational responses are skipped."""
         for _ in range(MAX_INTERIM + 1):
             message, payload = await self.read()
             if not 100 <= message.code < 200 or message.code == 101:
@@ -170,10 +170,10 @@ class HttpConnection(ResponseHandler):
         raise HttpProcessingError(message="too many informational answers")
 
     async def body(self, payload: StreamReader, cap: int) -> tuple[bytes, bool]:
-        """The body up to `cap` bytes, and whether there is more, or it broke off."""
+        """The body up to `cap` bytes, and whether it is incomplete: longer than that, or broken off."""
         if payload is EMPTY_PAYLOAD:
             return b"", False
-        if payload.is_eof() and not self.expired:  # it came together with the headers: the usual, cheap case
+        if payload.is_eof() and not self.expired:  # it arrived together with the head: the usual, cheap case
             whole = b"".join(payload._buffer)
             self._notice_excess()
             return whole[:cap], len(whole) > cap
@@ -192,23 +192,23 @@ class HttpConnection(ResponseHandler):
         return b"".join(chunks)[:cap], size > cap or self.expired
 
     def _notice_excess(self) -> None:
-        """After a whole body the parser has taken what follows for another message, or for none."""
+        """Note bytes after a complete body, which the parser took for another message or refused."""
         if self._buffer or isinstance(self.exception(), HttpProcessingError):
             self._overrun()
 
     def expire(self) -> None:
-        """Break the exchange off because its deadline passed."""
+        """Abort the exchange because its deadline passed."""
         self.expired = True
         self.cut()
 
     def cut(self) -> None:
-        """Close at once, waking whoever waits for the answer (aiohttp's own abort forgets a waiting body)."""
+        """Close at once, so that a waiting `answer` or `body` ends. aiohttp's own abort would leave a body waiting."""
         if self.transport is not None:
             self.transport.abort()
 
     @property
     def clean(self) -> bool:
-        """The answer was read to its end, the request was taken whole, and the peer wants to keep the connection."""
+        """The response was read to its end, the request was sent completely, and the peer keeps the connection open."""
         transport = self.transport
         return (
             transport is not None
@@ -220,9 +220,9 @@ class HttpConnection(ResponseHandler):
 
 
 def _wake(body: StreamReader) -> None:
-    """Raise the body's error in who waits for it: aiohttp looks before its first wait only, and would wait for ever.
+    """Raise the body's error in a waiting reader. aiohttp checks for it only before the first wait.
 
-    That happens where the end of a chunk and something broken come in one segment.
+    Otherwise the reader would wait for ever if the end of a chunk and invalid bytes arrive in one segment.
     """
     error = body.exception()
     if error is not None and body._waiter is not None:
@@ -230,7 +230,7 @@ def _wake(body: StreamReader) -> None:
 
 
 def _lenient(head: bytes) -> RawResponseMessage | None:
-    """A head that the parser refuses, as far as its lines say something; None: it has no status line."""
+    """The message of a head that the parser refuses, with its valid header lines; None without a status line."""
     first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
     status = _STATUS_LINE.fullmatch(first)
     if status is None:

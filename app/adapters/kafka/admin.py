@@ -1,4 +1,4 @@
-"""What the cluster has, and changing it: topics, their settings, groups' offsets."""
+"""Describe, create and configure topics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicStep
 
-#: DescribeConfigs: set on the topic itself, not inherited from the broker
+#: source of a setting in DescribeConfigs: set on the topic itself, not inherited from the broker
 _DYNAMIC_TOPIC = 1
 
 
@@ -52,7 +52,7 @@ class KafkaAdmin:
         return [name for name in names if name in there]
 
     async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
-        """Those of `topics` that exist, as they are."""
+        """The actual partitions, replication and settings of those `topics` that exist."""
         names = await self.existing(topics.all_names())
         if not names:
             return {}
@@ -69,7 +69,10 @@ class KafkaAdmin:
         }
 
     async def apply(self, steps: Sequence[TopicStep]) -> list[str]:
-        """Do what can be done of a plan; returns a sentence for each step done. `ConfigError` when Kafka refuses."""
+        """Carry out the steps that create or configure topics. Returns a sentence for each.
+
+        Raises `ConfigError` when Kafka refuses a step.
+        """
         done = []
         with self._clients.reachable():
             creates = [step for step in steps if isinstance(step, CreateTopic)]
@@ -114,7 +117,7 @@ class KafkaAdmin:
         raise Unavailable(f"topics without a leader after 15 s: {', '.join(sorted(names - led))}")
 
     async def _configure(self, step: ConfigureTopic) -> None:
-        """AlterConfigs replaces everything that is set on the topic: merge with what others have set."""
+        """AlterConfigs replaces all settings of the topic, so merge with those that are already set."""
         _, own = (await self._configs([step.spec.name]))[step.spec.name]
         resource = ConfigResource(ConfigResourceType.TOPIC, step.spec.name, configs=own | step.spec.config)
         answer = await self._client.alter_configs([resource])

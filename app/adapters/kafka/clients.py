@@ -151,14 +151,14 @@ def _tls_context(connection: KafkaConnection) -> ssl.SSLContext:
 
 
 class Replaced(KafkaError):
-    """A batch ended with its producer, which was ended for another batch's failure."""
+    """A batch failed because its producer was replaced after the failure of another batch."""
 
 
 async def stop_producer(producer: AioProducer) -> None:
     """Send the waiting batches, for three seconds at most; those that remain fail with `Replaced`."""
     task = asyncio.create_task(producer.stop())
     done, _ = await asyncio.wait([task], timeout=3)
-    if not done:  # it waits for batches that it cannot send; its own tasks would outlive it
+    if not done:  # it still waits for batches that it cannot send
         task.cancel()
         sender = producer._sender.sender_task
         if sender is not None:

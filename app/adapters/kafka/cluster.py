@@ -1,4 +1,4 @@
-"""Look at topics and consumer groups for the operator's page; asked only while somebody looks."""
+"""The state of topics and consumer groups for the operator's page; queried only while the page is open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import AioAdmin, KafkaClients
-from app.adapters.kafka.offsets import attend
+from app.adapters.kafka.offsets import preload_metadata
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, plan
 from app.ports.clock import Clock
@@ -19,7 +19,7 @@ from app.ports.cluster import ClusterState, GroupState, TopicState
 
 
 class KafkaClusterInspector:
-    """`app.ports.cluster.Operations`; connects at the first question."""
+    """`app.ports.cluster.ClusterInspector`; connects for each query."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class KafkaClusterInspector:
         clock: Clock,
         readiness: Callable[[], Mapping[str, str | None]],
     ) -> None:
-        """`groups` maps each consumer group to its topics."""
+        """`groups`: consumer group → its topics."""
         self._clients = clients
         self._topics = topics
         self._groups = groups
@@ -37,7 +37,7 @@ class KafkaClusterInspector:
         self.readiness = readiness
 
     async def cluster(self) -> ClusterState:
-        """See the port."""
+        """See `app.ports.cluster.ClusterInspector`."""
         async with KafkaAdmin(self._clients) as admin:
             actual = await admin.actual(self._topics)
         client = self._clients.admin("hookstream-operations")
@@ -49,7 +49,7 @@ class KafkaClusterInspector:
                 places = [
                     TopicPartition(name, number) for name, each in actual.items() for number in range(each.partitions)
                 ]
-                attend(reader, places)
+                preload_metadata(reader, places)
                 ends = await reader.end_offsets(places)
                 group_rows = await asyncio.gather(
                     *(self._group(client, *group, ends) for group in self._groups.items())

@@ -1,4 +1,4 @@
-"""Ask Kafka every few seconds whether it is there and still has our topics; also `/readyz` lives by the answers."""
+"""Check every few seconds whether Kafka is reachable and has our topics; `/readyz` reports the result."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.ports.dependencies import Dependency
 logger = structlog.get_logger(__name__)
 
 _EVERY_S = 3.0
-#: an answer takes so long at most
+#: timeout of one query, in seconds
 _ANSWER_S = 4.0
-#: without an answer for longer, and Kafka is down; a broker that is restarted may be away for a moment
+#: seconds without an answer after which Kafka counts as down; a restart of a broker takes less
 _DOWN_S = 5.0
 _CLOSE_S = 2.0
 
@@ -33,10 +33,10 @@ class ClusterWatch:
         counts: Mapping[str, int],
         kafka: Dependency,
         clock: Clock,
-        remade: Callable[[str], None] = lambda topic: None,
+        on_recreated: Callable[[str], None] = lambda topic: None,
     ) -> None:
-        """`counts`: topic → its partitions at the start. `remade` is called for each recreated topic."""
-        self._remade = remade
+        """`counts`: topic → its partitions at the start. `on_recreated` is called for each recreated topic."""
+        self._on_recreated = on_recreated
         self._clients = clients
         self._topics = sorted(counts)
         self._expected = Expected(counts)
@@ -50,7 +50,7 @@ class ClusterWatch:
         return {"kafka": self._kafka.trouble or self._findings.leaders, "topics": self._findings.topics}
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Query the cluster until cancelled."""
         answered_s = self._clock.monotonic()
         try:
             while True:
@@ -65,7 +65,7 @@ class ClusterWatch:
             await self._close()
 
     async def _look(self) -> str | None:
-        """One question; None, or why there is no answer."""
+        """One query. Returns None, or the reason why it failed."""
         try:
             async with asyncio.timeout(_ANSWER_S):
                 facts = await topic_facts(await self._connected(), self._topics)
@@ -73,7 +73,7 @@ class ClusterWatch:
             failure = f"not within {_ANSWER_S:.0f} s"
         except (KafkaError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
-        except Exception as error:  # without it the process would silently stop watching
+        except Exception as error:  # otherwise the process would silently stop watching
             logger.exception("cluster.failed")
             failure = repr(error)
         else:
@@ -86,12 +86,12 @@ class ClusterWatch:
         for before, now in zip(self._findings[:2], findings[:2], strict=True):
             if now != before:
                 logger.error("cluster.problem", problem=now) if now else logger.warning(
-                    "cluster.mended", problem=before
+                    "cluster.recovered", problem=before
                 )
         self._findings = findings
-        for topic in findings.remade:
-            logger.error("cluster.topic_made_again", topic=topic)
-            self._remade(topic)
+        for topic in findings.recreated:
+            logger.error("cluster.topic_recreated", topic=topic)
+            self._on_recreated(topic)
 
     async def _connected(self) -> AioClient:
         if self._client is None:

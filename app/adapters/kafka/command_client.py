@@ -1,4 +1,4 @@
-"""Send a command to the registry and wait for its reply: what the CLI and the API have in common."""
+"""Send a command to the registry and wait for its reply; used by the CLI, the API and the replay role."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _reply = msgspec.json.Decoder(CommandReply)
 
 
 class CommandClient:
-    """One connection; many commands may be under way at once."""
+    """One connection, which many commands may share at the same time."""
 
     def __init__(self, clients: KafkaClients, *, commands: str, replies: str, client_id: str, clock: Clock) -> None:
         self._clients = clients
@@ -37,7 +37,7 @@ class CommandClient:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect; replies to anything sent after this returns are seen."""
+        """Connect. Replies to commands that are sent after the return are received."""
         await self._log.start([self._commands, self._place.topic])
         async with self._clients.connecting():
             await self._consumer.start()
@@ -57,7 +57,7 @@ class CommandClient:
     async def call(
         self, action: CommandAction, *, entity: str, actor: str = "", timeout_s: float = 15.0
     ) -> CommandReply:
-        """Send and wait; `actor` is who asks, for the audit log.
+        """Send a command and wait for the reply. `actor` names the user in the audit log.
 
         Raises `CommandRefused`, or `Unavailable` when no writer answers in time.
         """
@@ -66,7 +66,7 @@ class CommandClient:
         self._waiting[command.id] = future
         try:
             await (await self._log.append(self._commands, key=entity.encode(), value=encode(command)))
-            async with asyncio.timeout(timeout_s):  # wait_for forgets a cancellation that comes with the answer
+            async with asyncio.timeout(timeout_s):  # wait_for loses a cancellation that coincides with the answer
                 reply = await future
         except RecordTooLarge as error:
             raise CommandRefused("invalid", f"the command is larger than Kafka takes: {error}") from error

@@ -1,7 +1,7 @@
 """Read partitions as a member of a consumer group, with commits that carry metadata.
 
-A thin skin over aiokafka's consumer: what it adds is the committed metadata at assignment (aiokafka gives only the
-offset), errors of ours, and callbacks that cannot be swallowed.
+A thin layer over aiokafka's consumer. It adds the committed metadata at assignment (aiokafka passes only the offset),
+the project's error classes, and rebalance callbacks whose exceptions are raised by the next poll.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class KafkaGroupConsumer:
         hold: bool = False,
         together: bool = False,
     ) -> None:
-        """`session_s`: without heartbeat for so long, and the partitions go to other members. `instance`: who joins
-        under the same name within that time has the same partitions, and the others keep theirs.
+        """`session_s`: seconds without a heartbeat after which other members get the partitions.
 
-        `together`: the same partitions of all topics go to the same member.
-        `hold`: nothing is read of assigned partitions until the listener's owner resumes them.
+        `instance`: static membership; a member that rejoins under this name within `session_s` gets the same
+        partitions, without a rebalance. `together`: partitions with the same number, of all topics, go to the same
+        member. `hold`: assigned partitions stay paused until `resume` is called.
         """
         self._clients = clients
         self._group = group
@@ -73,16 +73,16 @@ class KafkaGroupConsumer:
         self.failure: BaseException | None = None
         self.hold = hold
         self._session_s = session_s
-        #: when the group counted us as a member for certain (monotonic)
+        #: the last time (monotonic) at which we were certainly a member of the group
         self._member_s = -inf
         self._consumer = clients.consumer(
             client_id,
             group=group,
-            auto_offset_reset="none",  # a log that has moved is not to be read anew in silence
+            auto_offset_reset="none",  # reading again from another offset must not happen silently
             partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),
             max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
-            max_poll_interval_ms=2**31 - 1,  # a member that waits is no dead member; roles watch themselves
+            max_poll_interval_ms=2**31 - 1,  # a role that waits stays a member; the watchdog detects stuck roles
             group_instance_id=instance,
             session_timeout_ms=round(session_s * 1000),
             heartbeat_interval_ms=min(1_000, round(session_s * 250)),
@@ -98,28 +98,28 @@ class KafkaGroupConsumer:
         self._consumer.subscribe(self._topics, listener=_Bridge(self))
         with self._clients.reachable():
             await self._consumer.start()
-        self._listen()
+        self._record_heartbeats()
 
-    def _listen(self) -> None:
-        """Learn of each heartbeat that the group has answered; aiokafka tells nobody."""
+    def _record_heartbeats(self) -> None:
+        """Record when the group last answered a heartbeat, which aiokafka does not expose."""
         coordinator = self._consumer._coordinator
         beat = coordinator._do_heartbeat
 
-        async def heard() -> bool:
+        async def recorded_heartbeat() -> bool:
             sent_s = _clock.monotonic()
             alive: bool = await beat()
             if alive:
                 self._member_s = max(self._member_s, sent_s)
             return alive
 
-        coordinator._do_heartbeat = heard
+        coordinator._do_heartbeat = recorded_heartbeat
 
     def lease_s(self) -> float:
         """See `app.ports.consumer.GroupConsumer`."""
         return self._member_s + self._session_s
 
     async def stop(self) -> None:
-        """Leave the group (bounded); commit before: nothing is committed here."""
+        """Leave the group (bounded), without a commit."""
         task = asyncio.create_task(self._consumer.stop())
         done, _ = await asyncio.wait([task], timeout=_STOP_S)
         if not done:
@@ -127,7 +127,7 @@ class KafkaGroupConsumer:
         await asyncio.gather(task, return_exceptions=True)
 
     async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[PartitionId, list[Record]]:
-        """Records of all partitions that are not paused, as soon as there are any."""
+        """Records of all partitions that are not paused, as soon as there are any, or none after `timeout_ms`."""
         if self.failure is not None:
             raise self.failure
         try:
@@ -147,11 +147,11 @@ class KafkaGroupConsumer:
             await self._consumer.seek_to_beginning(place)
 
     def pause(self, *places: PartitionId) -> None:
-        """Stop fetching these; what was fetched and not polled is dropped and fetched again on resume."""
+        """Stop fetching these partitions. Records that were fetched but not polled are fetched again after `resume`."""
         self._consumer.pause(*(TopicPartition(*place) for place in places))
 
     def resume(self, *places: PartitionId) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
         self._consumer.resume(*(TopicPartition(*place) for place in places))
 
     def seek(self, place: PartitionId, offset: int) -> None:
@@ -169,7 +169,7 @@ class KafkaGroupConsumer:
         return read_position(self._consumer, TopicPartition(*place))
 
     async def rewind(self, place: PartitionId) -> None:
-        """Go to the offset that is committed now; to the beginning where there is none."""
+        """Seek to the offset that is committed now, or to the beginning if there is none."""
         partition = TopicPartition(*place)
         offset = await self._consumer.committed(partition)
         if offset is None:
@@ -178,17 +178,17 @@ class KafkaGroupConsumer:
             self._consumer.seek(partition, offset)
 
     def assignment(self) -> set[PartitionId]:
-        """The partitions that are ours now."""
+        """The partitions that are assigned to this member now."""
         return {(place.topic, place.partition) for place in self._consumer.assignment()}
 
     async def commit(self, offsets: Mapping[PartitionId, tuple[int, str]]) -> bool:
-        """Commit offsets with metadata; False: not now (rebalance, outage): the next commit says it all again."""
+        """Commit offsets with metadata. False during a rebalance or an outage: include them in the next commit."""
         if not offsets:
             return True
         if any(TopicPartition(*place) in self._logs.moved for place in offsets):
             return False
         try:
-            async with asyncio.timeout(_COMMIT_S):  # aiokafka itself tries again for ever
+            async with asyncio.timeout(_COMMIT_S):  # aiokafka itself retries for ever
                 await self._consumer.commit(
                     {
                         TopicPartition(*place): OffsetAndMetadata(offset, self._logs.stamp(place[0], metadata))
@@ -215,7 +215,7 @@ class KafkaGroupConsumer:
 
     def _not_committed(self, error: str) -> None:
         if not self._commit_failed:  # once, until it succeeds again
-            logger.warning("source.commit_failed", group=self._group, error=error, action="again with the next one")
+            logger.warning("source.commit_failed", group=self._group, error=error, action="retry with the next commit")
         self._commit_failed = True
 
     async def _committed(self, places: list[TopicPartition]) -> dict[PartitionId, CommittedOffset]:
@@ -233,18 +233,18 @@ class KafkaGroupConsumer:
         return committed
 
     def stamp(self, topic: str) -> str:
-        """The metadata of commits that others write for us, in transactions."""
+        """The metadata for commits that a transactional producer makes for this group."""
         return self._logs.stamp(topic, "")
 
     @property
     def listener(self) -> RebalanceListener:
-        """Who was given to `start`."""
+        """The listener that was passed to `start`."""
         if self._listener is None:
-            raise Defect("the source was not started")
+            raise Defect("the consumer was not started")
         return self._listener
 
     def guard(self, error: BaseException) -> None:
-        """Remember a failure of a callback (aiokafka only logs it); the next poll raises it."""
+        """Remember an exception of a callback, which aiokafka would only log; the next poll raises it."""
         self.failure = self.failure or error
 
 
@@ -253,25 +253,25 @@ class _Bridge(ConsumerRebalanceListener):
         self._source = source
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        if self._source._consumer._coordinator.generation < 0:  # thrown out: others have had them for a while
+        if self._source._consumer._coordinator.generation < 0:  # removed from the group some time ago
             self._source._member_s = -inf
         if revoked:
             logger.info("partitions.revoked", group=self._source._group, partitions=spans(revoked))
         await self._run(self._source.listener.revoked({(place.topic, place.partition) for place in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        # aiokafka may fetch and hand out records while this callback waits: not before the listener knows
+        # Paused, because aiokafka may hand out records while this callback still waits for the listener.
         places = [(place.topic, place.partition) for place in sorted(assigned)]
         logger.info("partitions.assigned", group=self._source._group, partitions=spans(places))
         self._source._member_s = _clock.monotonic()
         self._source.pause(*places)
 
-        async def tell() -> None:
+        async def notify_listener() -> None:
             await self._source.listener.assigned(await self._source._committed(sorted(assigned)))
             if not self._source.hold:
                 self._source.resume(*places)
 
-        await self._run(tell())
+        await self._run(notify_listener())
 
     async def _run(self, work: Coroutine[object, object, None]) -> None:
         try:

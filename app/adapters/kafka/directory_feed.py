@@ -1,4 +1,4 @@
-"""Read a compacted topic of one partition from the beginning, and go on: the registry as each process sees it."""
+"""Reads a compacted topic from the beginning and follows it: how each process sees the registry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = structlog.get_logger(__name__)
 
 
 class CompactedTopicReader:
-    """A group-less reader of committed records; `apply` is called for each, in order."""
+    """Reads the committed records of a topic with one partition; `apply` is called for each, in order."""
 
     def __init__(
         self, clients: KafkaClients, topic: str, *, client_id: str, apply: Callable[[str, bytes | None], None]
@@ -32,25 +32,25 @@ class CompactedTopicReader:
         self._client_id = client_id
         self._apply = apply
         self._consumer: AioConsumer | None = None
-        #: asks for end offsets only: on the reader's connection the question would wait behind its long poll
+        #: queries end offsets only; on the reader's connection the query would wait behind the long poll
         self._asker: AioConsumer | None = None
-        #: asks for the end that includes open transactions; connected by the first `catch_up_after_reply`
+        #: queries the high watermark, open transactions included; connected by the first `catch_up_after_reply`
         self._high_asker: AioConsumer | None = None
         self._connecting = asyncio.Lock()
-        #: called for each record that is no state, and is passed over
+        #: called for each record that cannot be decoded and is skipped
         self.on_unreadable: Callable[[], None] = lambda: None
-        #: the offset up to which everything has been applied
+        #: every record below this offset has been applied
         self.position = 0
         self._moved = asyncio.Condition()
         self._clock = SystemClock()
-        #: what was in the topic at that time has been applied
+        #: every record appended before this time (monotonic) has been applied
         self._caught_up_at = 0.0
         self._query: asyncio.Task[int] | None = None
         self._next_query: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect, read to the present end, then go on in the background. Returns when the table is complete."""
+        """Connect, read to the present end and return; further records are applied in the background."""
         self._consumer, self._asker = self._client(), self._client()
         async with self._clients.connecting():
             await self._consumer.start()
@@ -77,9 +77,9 @@ class CompactedTopicReader:
         return self._clients.consumer(self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options)
 
     async def catch_up(self, since: float | None = None) -> None:
-        """Return when everything that was in the topic at `since` (None: at the time of the call) has been applied.
+        """Return when every record appended before `since` (monotonic; None: before the call) has been applied.
 
-        One question to the broker at a time: callers that come meanwhile share the next one.
+        One query is sent at a time; calls that arrive meanwhile share the next one.
         """
         if since is not None and self._caught_up_at >= since:
             return
@@ -100,10 +100,10 @@ class CompactedTopicReader:
         return await self._end(self._asker)
 
     async def catch_up_after_reply(self) -> None:
-        """Return when everything that any registry reply has reported so far has been applied.
+        """Return when every change that a registry reply has reported so far has been applied.
 
-        A transaction commits partition by partition: the reply may be visible while the change is not yet. Its record
-        is in the log all the same, so wait for the high watermark instead of the last stable offset.
+        A transaction commits partition by partition: the reply may be visible before the change is. Its record
+        is in the log already, so wait for the high watermark instead of the last stable offset.
         """
         async with self._connecting:
             if self._high_asker is None:

@@ -1,4 +1,4 @@
-"""What the replay role reads: topics from any offset on, without a group, and how far fan-out has come."""
+"""Reads topics from any offset, without a group, and queries offsets and commits; used by the replay role."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.ports.registry import CommandSender
 logger = structlog.get_logger(__name__)
 
 _CLIENT = "hookstream-replay"
-#: what one partition may hold in memory that nobody has asked for yet
+#: bytes of one partition that may be fetched ahead
 _FETCH_BYTES = 128 * 1024
 _AGAIN_S = 0.2
 _STOP_S = 2.0
@@ -41,7 +41,7 @@ class KafkaPartitionReader:
     ) -> Mapping[int, list[Record]]:
         """See `app.ports.history.PartitionReader`."""
         places = [TopicPartition(self._topic, number) for number in partitions]
-        await asyncio.sleep(0)  # what is fetched already comes without any wait: let others run
+        await asyncio.sleep(0)  # prefetched records are returned without a wait: let other tasks run
         try:
             batches = await self._consumer.getmany(*places, timeout_ms=timeout_ms, max_records=max_records)
         except OffsetOutOfRangeError as error:
@@ -54,12 +54,12 @@ class KafkaPartitionReader:
         return {place.partition: records for place, records in batches.items()}
 
     async def _go_on(self, positions: Mapping[TopicPartition, int]) -> None:
-        """What is no longer there is passed over; what is not there any more at the end cannot be read."""
+        """Skip records that retention has deleted. Raises `Unavailable` if a log ends before its position."""
         begins = await self._consumer.beginning_offsets(list(positions))
         for place, position in positions.items():
             if position > begins[place]:
                 raise Unavailable(f"{place.topic}, partition {place.partition}, ends before the offset {position}")
-            logger.warning("replay.passed_over", topic=place.topic, partition=place.partition, until=begins[place])
+            logger.warning("replay.records_skipped", topic=place.topic, partition=place.partition, until=begins[place])
             self._consumer.seek(place, begins[place])
 
     async def position(self, partition: int) -> int:
@@ -72,7 +72,7 @@ class KafkaPartitionReader:
 
 
 class KafkaHistoryReader:
-    """`app.ports.history.HistoryReader` on Kafka; connects when it is asked for the first time."""
+    """`app.ports.history.HistoryReader` on Kafka; connects at the first call."""
 
     def __init__(
         self, clients: KafkaClients, *, fanout_group: str, events: str, sequencer_group: str, ordered: str
@@ -80,7 +80,7 @@ class KafkaHistoryReader:
         self._clients = clients
         self._fanout = fanout_group, events
         self._sequencer = sequencer_group, ordered
-        #: asks only: behind a long poll a question would wait
+        #: for offset queries only, which would wait behind a long poll of a reader
         self._asker: AioConsumer | None = None
         self._admin: AioAdmin | None = None
         self._connecting = asyncio.Lock()

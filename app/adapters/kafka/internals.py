@@ -1,11 +1,13 @@
-"""The private side of aiokafka's fetching: where it stands, and how long the broker gathers before it answers.
+"""The uses of aiokafka's private attributes for fetching; its version is pinned.
 
-Gathering: with few records not at all, with many a moment.
-
-aiokafka fixes that for a consumer's life, and has one fetch under way for each broker. With a long wait and one byte,
-every record comes at once and idle costs nothing; but under load each fetch brings a record or two of each partition,
-and a stream processor pays for a batch of two what it pays for one of a hundred. The numbers are read anew for each
-fetch, so they are changed between two of them (private attributes; the version is pinned).
+- `read_position`: the next offset to hand out, without waiting.
+- `FetchTuning`: the broker answers a fetch as soon as `fetch.min.bytes` are there, or after `fetch.max.wait.ms`.
+  aiokafka fixes both for a consumer's lifetime and sends one fetch at a time to each broker. One byte and a long wait
+  suit an idle consumer: each record arrives at once, and idling costs nothing. Under load, however, each fetch would
+  bring one or two records of a partition, and a batch of two costs the stream processor as much as one of a hundred.
+  Both attributes are read for each fetch, so they are changed between fetches.
+- `accept_undecodable_header_names`: aiokafka raises `UnicodeDecodeError` for a header name that is not UTF-8, which
+  would stop the consumer at that record for ever. Names are decoded with backslash escapes instead.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
-#: a poll with so many records or more is one under load
+#: records of one poll from which on the consumer counts as under load
 _BRISK = 4
-#: under load the broker gathers for that long, or until there are so many bytes
+#: under load: `fetch.max.wait.ms` and `fetch.min.bytes`
 _GATHER_MS = 3
 _GATHER_BYTES = 256 * 1024
 
 
 def read_position(consumer: Any, place: Any) -> int | None:
-    """The offset that an AIOKafkaConsumer hands out next of a partition, without waiting; None: undetermined."""
+    """The next offset that an AIOKafkaConsumer will hand out; None: not determined yet. Does not wait."""
     subscription = consumer._subscription.subscription
     assignment = subscription.assignment if subscription is not None else None
     state = assignment.state_value(place) if assignment is not None else None
@@ -32,15 +34,15 @@ def read_position(consumer: Any, place: Any) -> int | None:
 
 
 class FetchTuning:
-    """Adapts one consumer's fetches to what its polls bring."""
+    """Adapts the wait and the minimum size of a consumer's fetches to its load."""
 
     def __init__(self, patient_ms: int) -> None:
-        """`patient_ms`: the wait when there is nothing."""
+        """`patient_ms`: `fetch.max.wait.ms` while the consumer is not under load."""
         self._patient_ms = patient_ms
         self._brisk = False
 
     def polled(self, consumer: Any, records: int) -> None:
-        """A poll of `consumer` (an AIOKafkaConsumer) has brought so many records."""
+        """A poll of `consumer` (an AIOKafkaConsumer) has returned `records` records."""
         brisk = records >= _BRISK
         if brisk != self._brisk:
             self._brisk = brisk
@@ -49,36 +51,36 @@ class FetchTuning:
             fetcher._fetch_min_bytes = _GATHER_BYTES if brisk else 1
 
 
-class _Tolerant(bytes):
-    """Bytes of which every slice can be decoded."""
+class _EscapingBytes(bytes):
+    """Bytes whose slices can all be decoded."""
 
     def __getitem__(self, at: Any) -> Any:
         piece = super().__getitem__(at)
-        return _Tolerant(piece) if isinstance(at, slice) else piece
+        return _EscapingBytes(piece) if isinstance(at, slice) else piece
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """As text, whatever it is."""
+        """The text, with backslash escapes for bytes that are not valid."""
         return super().decode(encoding, "backslashreplace")
 
 
-class _Batch(_DefaultRecordBatchPy):
+class _EscapingBatch(_DefaultRecordBatchPy):
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
-        self._buffer: Any = _Tolerant(self._buffer)
+        self._buffer: Any = _EscapingBytes(self._buffer)
 
 
-class _TolerantRecords(_MemoryRecordsPy):
+class _EscapingRecords(_MemoryRecordsPy):
     def next_batch(self, *_: Any) -> Any:
-        """The next batch; only the present format has headers."""
+        """The next batch. Only format 2 has headers; older batches are decoded as usual."""
         piece = self._next_slice
         if piece is None or piece[self.MAGIC_OFFSET] < 2:
             return super().next_batch()
         self._cache_next()
-        return _Batch(piece)
+        return _EscapingBatch(piece)
 
 
 class _Records:
-    """What `fetcher.MemoryRecords` makes, and the bytes that it was made of."""
+    """aiokafka's `MemoryRecords` that also keeps the raw bytes, for a second pass."""
 
     def __init__(self, data: bytes) -> None:
         records = MemoryRecords(data)
@@ -95,7 +97,7 @@ class _PartitionRecords(fetcher.PartitionRecords):
     def __init__(self, tp: Any, records: Any, aborted_transactions: Any, *rest: Any) -> None:
         super().__init__(tp, records, aborted_transactions, *rest)
         self._aborted_at_first = list(self._aborted_transactions)
-        #: what is below was handed out before
+        #: records below this offset were handed out already
         self._low = 0
 
     def __next__(self) -> Any:
@@ -104,7 +106,7 @@ class _PartitionRecords(fetcher.PartitionRecords):
                 record = super().__next__()
             except UnicodeDecodeError:
                 self._low = self.next_fetch_offset
-                self._records = _TolerantRecords(self._records.data)
+                self._records = _EscapingRecords(self._records.data)
                 self._aborted_transactions = self._aborted_at_first
                 self._aborted_producers.clear()
                 self._records_iterator = self._unpack_records()
@@ -113,7 +115,7 @@ class _PartitionRecords(fetcher.PartitionRecords):
                     return record
 
 
-def tolerate() -> None:
-    """Make all consumers of this process so."""
+def accept_undecodable_header_names() -> None:
+    """Patch aiokafka so that all consumers of this process read records with such header names."""
     fetcher.MemoryRecords = _Records
     fetcher.PartitionRecords = _PartitionRecords

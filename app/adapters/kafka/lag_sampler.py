@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.adapters.kafka.clients import AioAdmin, AioConsumer, KafkaClients
-from app.adapters.kafka.offsets import attend
+from app.adapters.kafka.offsets import preload_metadata
 from app.core.offsets.partitions import PartitionId
 from app.core.offsets.progress import GroupSpan
 from app.core.topics.declarations import Topics
@@ -21,7 +21,7 @@ from app.ports.metrics import Meter
 logger = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
-#: a question that takes longer has no answer
+#: seconds after which a query fails
 _ANSWER_S = 5.0
 _CLOSE_S = 3.0
 
@@ -44,11 +44,11 @@ class LagSampler:
         every_s: float = EVERY_S,
         on_sample: OnSample = lambda group, spans: None,
     ) -> None:
-        """`groups` maps each consumer group to its topics, `partitions` a topic to how many it has."""
+        """`groups`: consumer group → its topics. `partitions` returns the number of partitions of a topic."""
         self._clients = clients
         self._groups = groups
         self._rungs = {topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
-        #: what every role may have to wait for: where it cannot be asked, nobody is to blame
+        #: queried with each sample: every role may wait for it, so without its answer no role counts as stuck
         self._registry = TopicPartition(topics.name(TopicName.REGISTRY), 0)
         self._clock = clock
         self._meter = meter
@@ -57,13 +57,13 @@ class LagSampler:
         self._on_sample = on_sample
 
     async def run(self) -> None:
-        """Sample until cancelled; an unreachable broker only pauses it."""
+        """Sample until cancelled; retry while the broker is unreachable."""
         while True:
             try:
                 await self._with_clients()
             except (KafkaError, OSError, ValueError, TimeoutError) as error:
-                logger.debug("lag.unknown", error=repr(error))  # ClusterWatch reports that Kafka is away
-            except Exception:  # the watchdog would silently get no samples
+                logger.debug("lag.unknown", error=repr(error))  # ClusterWatch reports the outage
+            except Exception:  # otherwise the watchdog would silently get no samples
                 logger.exception("lag.failed")
             for group, names in self._groups.items():
                 self._on_sample(group, None)
@@ -71,7 +71,7 @@ class LagSampler:
             await self._clock.sleep(self._every_s)
 
     def _forget(self, group: str, names: Sequence[str]) -> None:
-        """Remove the gauges: neither the last lag nor 0 would be true."""
+        """Remove the gauges, because neither the last lag nor 0 would be correct."""
         for name in names:
             self._meter.forget("consumer_lag_records", group=group, topic=name)
             if name in self._rungs:
@@ -88,7 +88,7 @@ class LagSampler:
                 await asker.start()
                 await reader.start()
             asked = [place for names in self._groups.values() for place in self._places(names)]
-            attend(asker, [*asked, self._registry])
+            preload_metadata(asker, [*asked, self._registry])
             while True:
                 for group, names in self._groups.items():
                     await self._sample(admin, asker, reader, group, names)
@@ -110,7 +110,7 @@ class LagSampler:
         names: Sequence[str],
     ) -> None:
         places = self._places(names)
-        async with asyncio.timeout(_ANSWER_S):  # aiokafka itself asks again for ever
+        async with asyncio.timeout(_ANSWER_S):  # aiokafka itself retries for ever
             ends = await asker.end_offsets([*places, self._registry])
             committed = await admin.list_consumer_group_offsets(group)
             begins = await asker.beginning_offsets([place for place in places if place not in committed])

@@ -1,4 +1,4 @@
-"""Find out where a log that has moved is now, and commit the offset from which the group goes on."""
+"""Detect logs that have moved under a consumer group, and commit the offset at which the group continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANSWER_S = 10.0
 
 
 async def _ids(consumer: AioConsumer, topics: Collection[str]) -> dict[str, str]:
-    """Topic → its id, where the brokers say it within time."""
+    """Topic → its id, as far as the brokers report it within `_ANSWER_S`."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             facts = await topic_facts(consumer._client, topics)
@@ -33,44 +33,46 @@ async def _ids(consumer: AioConsumer, topics: Collection[str]) -> dict[str, str]
 
 
 class GroupLogs:
-    """The logs that a member of a group reads, and whether they still are those that it has begun."""
+    """Tracks whether the logs that a group member reads are still those whose offsets it remembers."""
 
     def __init__(self, consumer: AioConsumer, metadata: str = "") -> None:
-        """`metadata` is that of the commit from which a moved log goes on."""
+        """`metadata`: of the commit at which reading of a moved log continues."""
         self._consumer = consumer
         self._metadata = metadata
-        #: of the topics as they were at the last assignment
+        #: topic → its id at the last assignment
         self._ids: dict[str, str] = {}
         #: the ids of the logs in which our positions were reached, as far as the brokers report them
         self._origins: dict[TopicPartition, str] = {}
-        #: for these nothing more is committed: where to go on is committed already
+        #: nothing more is committed for these: the offset to continue at is committed already
         self.moved: set[TopicPartition] = set()
-        #: whose positions are stored elsewhere: perhaps they are those of another Kafka
+        #: partitions whose positions are stored outside Kafka, and may stem from another cluster
         self.elsewhere: set[TopicPartition] = set()
 
     async def assigned(self, committed: Mapping[TopicPartition, tuple[int | None, str]]) -> LogMoved | None:
-        """These are read from now on: (committed offset, id in its metadata). What has happened to some meanwhile."""
+        """`committed`: partition → (committed offset, topic id in its metadata). Returns the recreated logs among them,
+        after committing where to continue; None if there are none.
+        """
         self._ids |= await _ids(self._consumer, {place.topic for place in committed})
-        remade = {}
+        recreated = {}
         for place, (offset, origin) in committed.items():
             now = self._ids.get(place.topic, "")
             self._origins[place] = origin
             if offset is not None and origin and now and origin != now:
-                remade[place] = offset
-        return await self.lost(remade) if remade else None
+                recreated[place] = offset
+        return await self.lost(recreated) if recreated else None
 
     def read(self, places: Collection[TopicPartition]) -> None:
-        """Records of these have come, so that they are the logs whose ids we know."""
+        """Records of these partitions have arrived, so their positions belong to the topics' current ids."""
         for place in places:
             self._origins[place] = self._ids.get(place.topic, "")
 
     def stamp(self, topic: str, metadata: str) -> str:
-        """The metadata of a commit."""
+        """The metadata for a commit: `metadata` and the topic's id."""
         return stamp(self._ids.get(topic, ""), metadata)
 
     async def lost(self, positions: Mapping[TopicPartition, int]) -> LogMoved:
-        """These positions cannot be read: commit from where the group goes on; what has happened."""
-        positions = self._all_positions() | dict(positions)  # what has moved one log has moved others, perhaps
+        """Judge positions that cannot be read, and commit where the group continues. Returns all moves."""
+        positions = self._all_positions() | dict(positions)  # the other logs may have moved, too
         ids = await _ids(self._consumer, {place.topic for place in positions})
         async with asyncio.timeout(_ANSWER_S):
             begins = await self._consumer.beginning_offsets(list(positions))
@@ -108,5 +110,5 @@ class GroupLogs:
                             for place, (offset, log_id) in offsets.items()
                         }
                     )
-        except (KafkaError, TimeoutError) as error:  # then the next start finds the same
+        except (KafkaError, TimeoutError) as error:  # the next start detects the same moves
             logger.warning("log.move_not_committed", error=repr(error))

@@ -1,4 +1,4 @@
-"""What the brokers say of topics: ids, partitions and leaders. aiokafka's own request is too old to bring ids."""
+"""Ids, partitions and leaders of topics. aiokafka's own metadata request is too old to return ids."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ class _Request(Request[MetadataRequest_v1 | _Struct]):
         self._topics = topics
 
     def build(self, request_struct_class: Any) -> Any:
-        """With ids where the broker can give them."""
+        """The request in the newest version that the broker supports; version 10 returns ids."""
         if request_struct_class is _Struct:
             return _Struct([(_NO_ID, name, {}) for name in self._topics], False, False, False, {})
         return request_struct_class(list(self._topics))
 
 
 async def topic_facts(client: AioClient, topics: Collection[str]) -> dict[str, TopicFacts]:
-    """Those of the topics that exist, as the first broker that answers sees them. Raises `KafkaError`."""
+    """The existing ones of `topics`, as seen by the first broker that answers. Raises `KafkaError`."""
     failure: Exception = KafkaError("no broker is known")
     for broker in client.cluster.brokers():
         try:

@@ -1,4 +1,4 @@
-"""Where topics end, asked over a connection of its own."""
+"""The end offsets of topics and the committed offsets of groups, over a connection of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.errors import Defect
 
 
 class KafkaOffsets:
-    """`app.ports.history.OffsetQueries` on a group-less consumer that reads nothing."""
+    """`app.ports.history.OffsetQueries` on a consumer without a group that fetches no records."""
 
     def __init__(self, clients: KafkaClients, *, client_id: str, events: str, fanout_group: str) -> None:
         self._clients = clients
@@ -49,16 +49,17 @@ class KafkaOffsets:
         return {number: done.get(number, 0) for number in await self.ends(self._events)}
 
 
-def attend(asker: AioConsumer, places: Collection[TopicPartition]) -> None:
-    """Have one request bring the metadata of all their topics, and keep it, before a consumer that reads nothing is
-    asked for offsets; by itself it asks for topics one after the other, 0.1 s each.
+def preload_metadata(asker: AioConsumer, places: Collection[TopicPartition]) -> None:
+    """Assign the partitions, paused, so that one request fetches the metadata of all their topics.
+
+    Otherwise the first offset query would fetch metadata for one topic after the other, 0.1 s each.
     """
     asker.assign(list(places))
     asker.pause(*places)
 
 
 async def committed(admin: AioAdmin, group: str, topic: str) -> dict[int, int]:
-    """Partition → the offset that a group has committed; partitions without a commit are not there."""
+    """Partition → the committed offset of a group, without the partitions that have no commit."""
     offsets = await admin.list_consumer_group_offsets(group)
     return {
         place.partition: int(commit.offset)

@@ -1,9 +1,9 @@
 """Append to topics over one idempotent aiokafka producer, through any broker outage.
 
-Why not `producer.send` for each record: it costs a coroutine and a metadata check, and when the producer dies (fenced
-sequence after broker trouble) its records die with it. Here each partition has a channel that keeps its records until
-the broker has acknowledged them: one batch is under way, the next one gathers meanwhile. A dead producer is replaced
-and the channel sends again, so a record may be there twice, never not at all, and never out of order.
+`producer.send` costs a coroutine and a metadata check for each record, and loses its records when the producer fails
+(an out-of-order sequence after an outage). Here each partition has a channel that retains its records until the broker
+has acknowledged them. One batch of a channel is in flight while the next one fills. A failed producer is replaced and
+the channel sends again. Records may therefore be appended twice, but are never lost or reordered.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from app.ports.metrics import Meter
 from app.ports.producer import RecordHeaders
 
 logger = structlog.get_logger(__name__)
-#: bytes, and records, that may wait for acknowledgements before `room` makes callers wait
+#: unacknowledged bytes, and records, above which `room` and `append` wait
 _ROOM_BYTES = 32 * 1024 * 1024
 _ROOM_RECORDS = 40_000
 _BATCH_BYTES = 256 * 1024
 _BATCH_RECORDS = 1000
-#: a batch with so many records is built alone in its turn of the loop
+#: records from which on a batch is built in an iteration of the event loop of its own
 _LARGE_RECORDS = 100
 _PARTITION_CACHE = 200_000
-#: a record of that topic in a smaller form: value and headers; None: there is none
+#: (topic, value, headers) → a smaller form of the record: value and headers; None if there is none
 Reduce = Callable[[str, bytes | None, RecordHeaders], tuple[bytes | None, list[tuple[str, bytes]]] | None]
-#: the longest that a try may take: a request's timeout, the end of its producer, and the start of another one
+#: longest duration of a try: the request's timeout, the producer's end, and the start of another one
 _TRY_S = 90.0
 
 
@@ -56,14 +56,14 @@ class _Channel:
         self.topic = topic
         self.partition = partition
         self.linger_s = linger_s
-        #: when a batch was handed to the producer last, or refused (monotonic)
+        #: start of the last try to send a batch (monotonic)
         self.tried_s = 0.0
         self.entries: deque[_Entry] = deque()
         self.task: asyncio.Task[None] | None = None
 
 
 class Bundle:
-    """Several records that count as done together; calls `then` once, when the last one is acknowledged."""
+    """Several records with one callback: `then` is called when all of them are acknowledged."""
 
     __slots__ = ("_failed", "_left", "_producer", "_then", "records", "size")
 
@@ -85,13 +85,13 @@ class Bundle:
         headers: RecordHeaders = (),
         partition: int | None = None,
     ) -> None:
-        """Enqueue one more record (not after `close`)."""
+        """Enqueue one more record; not allowed after `close`."""
         self._left += 1
         self.records += 1
         self.size += self._producer.enqueue(topic, partition, key, value, headers, self._one, self._failed)
 
     def close(self) -> None:
-        """No more records will come."""
+        """Declare the bundle complete, so that `then` may be called."""
         self._one(0)
 
     def _one(self, _offset: int) -> None:
@@ -112,8 +112,8 @@ class KafkaProducer:
         linger_s: dict[str, float] | None = None,
         reduce: Reduce = lambda topic, value, headers: None,
     ) -> None:
-        """`linger_s` names topics whose records may gather for a moment (nobody waits for them); `reduce` makes a
-        record smaller that a topic refuses for its size.
+        """`linger_s`: topic → seconds for which its records may gather into a batch, for topics where latency is
+        unimportant. `reduce`: called for records that exceed the topic's maximum size.
         """
         self._clients = clients
         self._client_id = client_id
@@ -128,13 +128,13 @@ class KafkaProducer:
         self._partitions: dict[tuple[int, bytes], int] = {}
         self._bytes = self._records = 0
         self._building = asyncio.Lock()
-        #: topics whose last try has failed
+        #: topics whose last try failed
         self._troubled: set[str] = set()
         self._room = asyncio.Event()
         self._room.set()
 
     async def start(self, topics: list[str]) -> None:
-        """Connect and learn the partition counts of `topics`; `ConfigError` names those that do not exist."""
+        """Connect and read the partition counts of `topics`. Raises `ConfigError` for those that do not exist."""
         async with self._clients.connecting():
             self._producer = await self._connect()
             cluster = await self._producer.client.fetch_all_metadata()
@@ -150,7 +150,7 @@ class KafkaProducer:
             raise ConfigError(missing)
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Send what waits (bounded), then disconnect."""
+        """Send the waiting records (for `timeout_s` at most), then disconnect."""
         tasks = [channel.task for channel in self._channels.values() if channel.task]
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=timeout_s)
@@ -162,11 +162,11 @@ class KafkaProducer:
             await stop_producer(producer)
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """The number of partitions of a topic."""
         return self._counts[topic]
 
     def partition_for(self, topic: str, key: bytes) -> int:
-        """The partition of a key, as Kafka's default partitioner chooses it (murmur2), remembered."""
+        """The partition of a key by Kafka's default partitioner (murmur2); cached."""
         count = self._counts[topic]
         partition = self._partitions.get((count, key))
         if partition is None:
@@ -191,20 +191,20 @@ class KafkaProducer:
         return future
 
     def waits_until_s(self) -> float | None:
-        """Until when (monotonic) waiting for acknowledgements is Kafka's doing; None: nothing waits.
+        """The time (monotonic) until which Kafka may be the reason for missing acknowledgements; None: none is missing.
 
-        Each try has an answer or an error of aiokafka's by then, and the next try begins. A channel that is silent for
-        longer has lost its way, and is nobody's excuse.
+        By then each try has ended with a response or an error, and the next one has begun. A channel without a try
+        for longer is stuck itself, and no longer excuses the roles that wait for it.
         """
         tries = [channel.tried_s for channel in self._channels.values() if channel.entries]
         return min(tries) + _TRY_S if tries else None
 
     async def room(self) -> None:
-        """Return when the buffer has room; callers of `bundle` wait here before they take in more work."""
+        """Return when the buffer has room. Callers of `bundle` wait here before they accept more work."""
         await self._room.wait()
 
     def bundle(self, then: Callable[[], None], failed: Callable[[HookstreamError], None]) -> Bundle:
-        """A group of records; `then` runs when all are acknowledged, `failed` when one can never be."""
+        """A group of records. `then` is called when all are acknowledged, `failed` for each that cannot be appended."""
         return Bundle(self, then, failed)
 
     def enqueue(
@@ -217,7 +217,7 @@ class KafkaProducer:
         acked: Callable[[int], None],
         failed: Callable[[HookstreamError], None],
     ) -> int:
-        """Add one record to its channel; never blocks. `acked` gets the offset (-1: unknown). Its size in bytes."""
+        """Add one record to its channel without waiting; returns its size. `acked` gets the offset (-1: unknown)."""
         if partition is None:
             partition = self.partition_for(topic, key or b"")
         channel = self._channels.get((topic, partition))
@@ -270,7 +270,7 @@ class KafkaProducer:
                     self._fail_first(channel, RecordTooLarge(f"{size} bytes for {channel.topic}: {error}"))
                     return
                 limit = 1
-            except InvalidTimestampError as error:  # only events.raw refuses it, and its callers get the error
+            except InvalidTimestampError as error:  # only events.raw checks timestamps; its callers get the error
                 self._note(channel.topic, error)
                 await self._renew(producer, given_up=given_up)
                 for _ in range(count):
@@ -286,7 +286,10 @@ class KafkaProducer:
                 return
 
     async def _turn(self) -> None:
-        """Channels whose batches were acknowledged together build the next ones together: one in each loop's turn."""
+        """Wait for an iteration of the event loop in which no other channel builds a large batch.
+
+        Channels whose batches are acknowledged together would otherwise all build the next ones at once.
+        """
         async with self._building:
             await asyncio.sleep(0)
 
@@ -305,7 +308,7 @@ class KafkaProducer:
         return count, await producer.send_batch(builder, channel.topic, partition=channel.partition)
 
     def _reduced(self, channel: _Channel) -> bool:
-        """Put a smaller form into the place of the first record; False: there is none."""
+        """Replace the first record by its smaller form; False if there is none."""
         entry = channel.entries[0]
         smaller = self._reduce(channel.topic, entry.value, entry.headers)
         if smaller is None:
@@ -341,25 +344,25 @@ class KafkaProducer:
             self._room.set()
 
     def _note(self, topic: str, error: Exception) -> None:
-        """Count it; one line for each topic until something of it is acknowledged again."""
-        if isinstance(error, Replaced):  # another channel's failure, which is noted there
+        """Count the failure, and log the first one of a topic since its last acknowledgement."""
+        if isinstance(error, Replaced):  # the consequence of another channel's failure, which is counted there
             return
         if topic not in self._troubled:
             self._troubled.add(topic)
-            logger.warning("log.append_failed", topic=topic, error=repr(error), action="again until it is acknowledged")
+            logger.warning("log.append_failed", topic=topic, error=repr(error), action="retry until acknowledged")
         if self._meter:
             self._meter.count("producer_errors_total", topic=topic, error=type(error).__name__)
 
     def _alive(self) -> AioProducer:
         if self._producer is None:
-            raise Defect("the log is closed")
+            raise Defect("the producer is closed")
         return self._producer
 
     async def _renew(self, producer: AioProducer, *, given_up: bool) -> None:
-        """Replace a producer that is dead, or has given a batch up.
+        """Replace a producer whose sender task has ended, or that has given up a batch.
 
-        A batch that aiokafka gives up has used its sequence numbers: the broker refuses everything after the gap, for
-        as long as this producer lives.
+        aiokafka has assigned sequence numbers to the batch that it gave up. The broker refuses every later batch of
+        the same producer, because of the gap.
         """
         sender = producer._sender.sender_task
         if sender is not None and not sender.done() and not given_up:
@@ -367,7 +370,7 @@ class KafkaProducer:
         async with self._renewing:
             if self._producer is not producer:
                 return
-            logger.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender has died")
+            logger.info("log.producer_renewed", reason="a batch was given up" if given_up else "its sender task ended")
             await stop_producer(producer)
             while self._producer is producer:
                 try:

@@ -1,4 +1,4 @@
-"""Records by their coordinates, fetched over one connection of their own."""
+"""Fetches records by partition and offset, over a connection of its own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from app.adapters.kafka.clients import AioConsumer, KafkaClients
 from app.core.errors import Unavailable
 from app.ports.consumer import Record
 
-#: offsets that far apart are read in one go
+#: the largest gap between two wanted offsets that is read through instead of skipped by a seek
 _NEIGHBOURS = 200
-#: what a partition may send at once
+#: bytes that one fetch may bring of a partition
 _FETCH_BYTES = 256 * 1024
 _POLL_MS = 1000
-#: polls in a row that bring nothing new
+#: polls in a row without progress after which reading fails
 _PATIENCE = 10
 
 
 class KafkaRecordReader:
-    """`app.ports.history.RecordReader` on a group-less consumer; connects when it is asked for the first time."""
+    """`app.ports.history.RecordReader` on a consumer without a group; connects at the first call."""
 
     def __init__(self, clients: KafkaClients, *, client_id: str) -> None:
         self._clients = clients
@@ -80,13 +80,13 @@ class KafkaRecordReader:
         while left:
             idle += 1
             if idle > _PATIENCE:
-                raise Unavailable("Kafka does not give the records that it has")
+                raise Unavailable("Kafka does not return records that are within the log's offsets")
             for place, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
                 wanted = set(left[place])
                 by_place |= {(place.partition, each.offset): each for each in records if each.offset in wanted}
             for place in list(left):
                 at = await reader.position(place)
-                if at != positions.get(place):  # over markers and aborted records, too
+                if at != positions.get(place):  # reading may also advance over markers and aborted records
                     idle = 0
                 positions[place] = at
                 rest = [each for each in left[place] if each >= at]

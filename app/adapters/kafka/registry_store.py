@@ -1,7 +1,7 @@
 """The registry's single writer: read commands, and write state, replies and the commands' offset in one transaction.
 
-Two writers cannot both succeed: the consumer group gives the one partition of registry.commands to one of them, and the
-transactional id fences a zombie whose transaction would come late.
+Two writers cannot both succeed: the consumer group assigns the only partition of registry.commands to one of them, and
+the transactional id fences a former writer whose transaction would come late.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class KafkaRegistryStore:
         self._chosen = asyncio.Event()
         self._lost = False
         self._joined = False
-        #: the offset that is committed
+        #: the committed offset of the commands
         self._next = 0
 
     async def start(self) -> None:
@@ -71,14 +71,14 @@ class KafkaRegistryStore:
         await self._source.start(self)
 
     async def stop(self) -> None:
-        """Leave it (bounded)."""
+        """Leave the group (bounded)."""
         await self._source.stop()
         await self._drop_producer()
 
     async def chosen(self, directory: Directory) -> None:
         """Wait until this process is the writer, fence its predecessor, and read the whole registry."""
         while not self._chosen.is_set():
-            await self._source.poll(timeout_ms=1000)  # brings errors of the group to light; the partition is on hold
+            await self._source.poll(timeout_ms=1000)  # only to raise errors of the group; the partition is paused
         self._lost = False
         await self._drop_producer()
         producer = self._clients.producer(
@@ -128,7 +128,7 @@ class KafkaRegistryStore:
         return records
 
     async def _pass_markers(self) -> None:
-        """Commit what was read beyond the last command: markers of others' transactions, which are no commands."""
+        """Commit the position past transaction markers of other producers that follow the last command."""
         place = (self._commands, 0)
         position = self._source.position(place)
         if position is None or position <= self._next or not self.is_writer():
@@ -146,7 +146,7 @@ class KafkaRegistryStore:
         """See `app.ports.registry.RegistryStore`."""
         producer = self._producer
         if producer is None or self._lost:
-            raise Unavailable("the registry has another writer")
+            raise Unavailable("another process has become the registry's writer")
         place = TopicPartition(self._commands, 0)
         position = OffsetAndMetadata(next_offset, self._source.stamp(self._commands))
         sent: list[asyncio.Future[Any]] = []
@@ -158,7 +158,7 @@ class KafkaRegistryStore:
                     sent.append(await producer.send(self._audit, key=tenant.encode(), value=entry))
                 for command_id, reply in replies:
                     sent.append(await producer.send(self._replies, key=command_id.encode(), value=reply))
-                await asyncio.gather(*sent)  # aiokafka commits a transaction without the records that were refused
+                await asyncio.gather(*sent)  # raises for refused records, which a commit would leave out
                 await producer.send_offsets_to_transaction({place: position}, self._group)
             self._next = next_offset
         except KafkaError as error:

@@ -1,4 +1,4 @@
-"""Read one partition of a compacted topic from its beginning to its present end, once."""
+"""Read topics once, up to their present end: the latest value of each key, or the newest records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.ports.consumer import Record
 
 
 async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[bytes, bytes]:
-    """Key → the latest value, of keys that have one. Raises `Unavailable`."""
+    """Key → its latest value, without deleted keys. Raises `Unavailable`."""
     place = TopicPartition(topic, partition)
     reader = clients.consumer("hookstream-cli")
     values: dict[bytes, bytes] = {}
@@ -42,12 +42,12 @@ T = TypeVar("T")
 async def newest(
     clients: KafkaClients, topic: str, *, since_ms: int, limit: int, wanted: Callable[[Record], T | None]
 ) -> list[T]:
-    """What `wanted` makes of records appended at or after `since_ms`: the newest `limit`, oldest first.
+    """The newest `limit` results of `wanted` other than None, for records appended since `since_ms`; oldest first.
 
     Raises `Unavailable`, and `ConfigError` where the topic does not exist.
     """
     reader = clients.consumer("hookstream-cli")
-    # (timestamp, partition, offset) differs for all records, so that the rest is never compared
+    # (timestamp, partition, offset) is unique, so that the results themselves are never compared
     newest_entries: list[tuple[tuple[int, int, int], T]] = []
     with clients.reachable():
         try:
@@ -70,7 +70,7 @@ async def newest(
 
 
 async def _begin(reader: AioConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
-    """Go to where the time begins; partition → its end, where there is something to read."""
+    """Seek to the first records of the time. Returns partition → end offset, for partitions with such records."""
     cluster = await reader._client.fetch_all_metadata()
     numbers = cluster.partitions_for_topic(topic)
     if not numbers:

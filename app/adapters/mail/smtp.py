@@ -1,8 +1,7 @@
-"""`app.ports.mail.Mailer` on aiosmtplib: one connection for each e-mail, and an answer that says what to do next.
+"""`app.ports.mail.Mailer` on aiosmtplib: one connection for each e-mail.
 
-A refusal (5xx) of an address or of the content is the end for this address. Everything else is an outage: no
-connection, no TLS, wrong credentials, a sender that the server does not accept, 4xx. It will be tried again, since
-somebody can repair it.
+A refusal (5xx) of an address or of the content is final for this address. Every other failure can be remedied and is
+therefore retried: no connection, no TLS, wrong credentials, a sender that the server does not accept, 4xx.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from app.ports.mail import OutgoingEmail, SmtpResult
 
 _TIMEOUT_S = 30.0
 _LINK_HEADER = "List-Unsubscribe"
-#: RFC 5322: no line is longer; a link cannot be folded
+#: RFC 5322 limits lines to 998 characters, and a link cannot be folded
 _LONGEST_LINK = 998 - len(_LINK_HEADER) - 4
 
 
 class _LinkHeader(UnstructuredHeader):
-    """A link as it is: programs that read List-Unsubscribe do not decode what email would encode (RFC 2047)."""
+    """A link without RFC 2047 encoding, which programs that read List-Unsubscribe do not decode."""
 
     def fold(self, *, policy: Policy[Any]) -> str:
         return f"{_LINK_HEADER}: {self}{policy.linesep}"
@@ -61,7 +60,7 @@ class SmtpMailer:
     ) -> None:
         """`sender` is an address, or `Name <address>`; `ca_file` holds further trusted authorities (PEM).
 
-        `status` is set by whether the server accepts e-mail at all.
+        `status` records whether the server accepts e-mail at all.
         """
         self._status = status
         self._server = server

@@ -1,7 +1,7 @@
 """Seal signing secrets with AES-256-GCM under a ring of keys.
 
-A ring is text `ID:BASE64,ID:BASE64,…`: the first key seals, all open. The owner (tenant/endpoint) is associated data,
-so a sealed secret that is copied to another endpoint does not open there.
+A ring is text `ID:BASE64,ID:BASE64,…`: the first key encrypts, all decrypt. The owner (tenant/endpoint) is associated
+data, so a sealed secret that is copied to another endpoint cannot be opened there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AesKeyRing:
             if not key_id or len(key) != 32:
                 problems.append(f"HOOKSTREAM_SECRET_KEYS: entry {number} is not ID:BASE64 of 32 bytes")
             elif key_id in self._keys:
-                problems.append(f"HOOKSTREAM_SECRET_KEYS: the id {key_id} is there twice")
+                problems.append(f"HOOKSTREAM_SECRET_KEYS: the id {key_id} occurs twice")
             else:
                 self._derived_from = key if not self._keys else self._derived_from
                 self._keys[key_id] = AESGCM(key)
@@ -51,7 +51,7 @@ class AesKeyRing:
         self._first = next(iter(self._keys))
 
     def derive(self, purpose: str) -> bytes:
-        """A secret of 32 bytes for another purpose: every process that has the ring gets the same."""
+        """A secret of 32 bytes for another purpose, the same in every process that has the ring."""
         return hmac.new(self._derived_from, purpose.encode(), sha256).digest()
 
     def seal(self, secret: str, owner: str, now_ms: int) -> SealedSecret:
@@ -61,7 +61,7 @@ class AesKeyRing:
         return SealedSecret(key_id=self._first, blob=base64.b64encode(nonce + sealed).decode(), created_at_ms=now_ms)
 
     def open(self, sealed: SealedSecret, owner: str) -> str:
-        """Decrypt; `ConfigError` when the ring lacks the key or the seal is broken."""
+        """Decrypt. Raises `ConfigError` when the ring lacks the key or the data was changed."""
         key = self._keys.get(sealed.key_id)
         if key is None:
             raise ConfigError([f"HOOKSTREAM_SECRET_KEYS: no key {sealed.key_id}, which sealed a secret of {owner}"])
@@ -73,7 +73,7 @@ class AesKeyRing:
 
 
 class AesSealer:
-    """`app.api.grants.Sealer`: text of our own that nobody else can read or write."""
+    """`app.api.grants.Sealer`: tokens that only this installation can create and read."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(hmac.new(key, b"seal", sha256).digest())
@@ -84,7 +84,7 @@ class AesSealer:
         return nonce + self._cipher.encrypt(nonce, plain, None)
 
     def open(self, sealed: bytes) -> bytes | None:
-        """Decrypt; None: it is not ours, or was changed."""
+        """Decrypt; None if the token was sealed with another key or changed."""
         try:
             return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
         except (InvalidTag, ValueError):
@@ -92,22 +92,22 @@ class AesSealer:
 
 
 def generate_ring() -> str:
-    """The text of a ring with one new key; its id is random, so that rings can be joined."""
+    """The text of a ring with one new key. Its id is random, so that two rings can be joined."""
     return f"k{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def ring_in(folder: Path, *, create: bool) -> str | None:
-    """The text of the ring in a data folder (`secret.keys`, mode 0600), made if wanted; None: there is none."""
+    """The text of the ring in a data folder (`secret.keys`, mode 0600); None if it is missing and not to be created."""
     return _read_or_create(folder / "secret.keys", generate_ring if create else None)
 
 
 def operator_token_in(folder: Path) -> str:
-    """The operator's token in a data folder (`admin.token`, mode 0600), made if it is not there."""
+    """The operator's token in a data folder (`admin.token`, mode 0600), created if it is missing."""
     return _read_or_create(folder / "admin.token", lambda: "op_" + secrets.token_hex(24)) or ""
 
 
 def _read_or_create(path: Path, make: Callable[[], str] | None) -> str | None:
-    """The text of a file that nobody else may read; None: it is not there, and nothing makes it."""
+    """The text of a file with mode 0600. A missing file is created with `make`; None without `make`."""
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

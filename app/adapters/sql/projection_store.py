@@ -162,7 +162,7 @@ class _Put:
     def sqlite(cls, table: Table, change: _Change | None = None) -> _Put:
         """A statement that the driver executes for many rows together.
 
-        It is compiled here, once: SQLAlchemy would build the parameters of each row anew, for a fifth of the cost of a
+        It is compiled here, once: SQLAlchemy would compile the parameters per row, for a fifth of the cost of a
         delivery.
         """
         insert = _conflict(sqlite.insert(table), table, change)

@@ -24,7 +24,7 @@ offsets = Table(
     Column("newest_ms", BigInteger, nullable=False),
 )
 
-#: the columns are the fields of core/readmodel/snapshot.py's Standing
+#: the columns are the fields of core/readmodel/snapshot.py's DeliverySnapshot
 deliveries = Table(
     "deliveries",
     metadata,
@@ -66,7 +66,7 @@ Index("deliveries_by_state", _d.tenant, _d.mode, _d.state, *_page)
 Index("deliveries_by_endpoint_state", _d.tenant, _d.mode, _d.endpoint_id, _d.state, *_page)
 Index("deliveries_by_type", _d.tenant, _d.mode, _d.event_type, *_page)
 Index("deliveries_by_event", _d.tenant, _d.mode, _d.event_id, *_page)
-#: the same words as in the questions: SQLite looks no further
+#: spelt as in the queries, because SQLite compares the text of the condition
 FAILED = text("result <> 'ok'")
 DEAD = text("state = 'dead'")
 REPLAYED = text("replay_id IS NOT NULL")

@@ -1,6 +1,6 @@
-"""Histograms that cost an observation one search of a bucket: prometheus-client's take two locks for each.
+"""Histograms whose observations take no lock; those of prometheus-client take two locks each.
 
-An attempt is observed in six histograms; with locks that cost a delivery as much as its signature.
+An attempt makes six observations, which with locks cost a delivery as much as its signature.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HistogramFamily(Collector):
         return self._histograms.setdefault(tuple(labels[name] for name in self._label_names), Histogram(self._bounds))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What prometheus-client writes into an exposition."""
+        """The samples for an exposition by prometheus-client."""
         family = HistogramMetricFamily(self._name, self._sentence, labels=self._label_names)
         for labels, histogram in self._histograms.items():
             histogram.add_to(family, labels)

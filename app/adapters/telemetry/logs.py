@@ -1,4 +1,4 @@
-"""Log lines: structlog to stderr as JSON (or for people), libraries' warnings through the same door."""
+"""Logging to stderr as JSON or as text: structlog, and the same format for the libraries' warnings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 import structlog
 
-#: libraries that say at error level what repairs itself; Faust calls a cancelled agent crashed at every stop
+#: libraries that log transient failures as errors; Faust reports a cancelled agent as crashed at every stop
 _QUIET = {"aiokafka": logging.ERROR, "faust": logging.CRITICAL, "mode": logging.CRITICAL, "asyncio": logging.WARNING}
 
-#: what they say is for whoever collects lines; a person at a terminal sees our own warnings
+#: logged as JSON only; at a terminal Hookstream's own warnings suffice
 _FOR_MACHINES = {"aiokafka"}
 _SELDOM_S = 10.0
-#: what aiokafka does not repair by trying again has one of these in its line
+#: fragments of aiokafka's messages about failures that a retry does not remedy
 _GRAVE = ("uthoriz", "uthentic", "SASL", "SSL", "ertificate", "nsupported", "ncompatible", "arge", "CRC", "nexpected")
 
 
@@ -53,9 +53,12 @@ def configure(*, style: str, level: str) -> None:
 
 
 def _grave(record: logging.LogRecord) -> bool:
-    """Whether a line of aiokafka is more than a retry: that Kafka is away we say ourselves, once."""
+    """Whether to show a record: of aiokafka, only failures that a retry does not remedy.
+
+    `ClusterWatch` reports outages, once.
+    """
     if record.name == "asyncio" and record.getMessage().startswith("Unclosed AIOKafka"):
-        return False  # a connection that was given up while it was opened
+        return False  # a connection attempt that was cancelled
     if record.name.partition(".")[0] != "aiokafka" or record.exc_info:
         return True
     text = record.getMessage()
@@ -63,7 +66,7 @@ def _grave(record: logging.LogRecord) -> bool:
 
 
 class _Seldom(logging.Filter):
-    """Lets a library say the same thing once in ten seconds: aiokafka repeats itself while a broker is away."""
+    """Shows the same message of a library once in ten seconds; aiokafka repeats it while a broker is down."""
 
     def __init__(self) -> None:
         super().__init__()

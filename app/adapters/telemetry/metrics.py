@@ -1,7 +1,6 @@
-"""The closed table of metrics, and `app.ports.metrics.Meter` on prometheus-client. docs/metrics.md says the
-same in words.
+"""The table of all metrics, and `app.ports.metrics.Meter` on prometheus-client. docs/metrics.md is generated from it.
 
-Labels come from closed sets only: endpoint ids and tenants are never labels.
+The values of labels come from closed sets; endpoint ids and tenants are never labels.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ METRICS: tuple[Metric, ...] = (
         "delivery_attempts_per_success",
         "histogram",
         (),
-        "Attempts that a delivery took until its 2xx.",
+        "Attempts of a delivered delivery, including the one with 2xx.",
         _ATTEMPTS,
     ),
     Metric("retry_scheduled_total", "counter", ("rung",), "Retries scheduled, by rung."),
@@ -107,19 +106,19 @@ METRICS: tuple[Metric, ...] = (
         "attempts_reassigned_total",
         "counter",
         (),
-        "Failed attempts of partitions that were reassigned meanwhile; they schedule nothing.",
+        "Failed attempts whose partition was reassigned meanwhile; they schedule no retry.",
     ),
     Metric(
         "ordered_copies_skipped_total",
         "counter",
         (),
-        "Copies of ordered deliveries that a later release proves settled.",
+        "Copies of ordered deliveries that were skipped, because a later release proves them settled.",
     ),
     Metric(
         "deliveries_superseded_total",
         "counter",
         (),
-        "Waiting copies of deliveries that were retried or cancelled on request.",
+        "Waiting copies that were skipped, because their delivery was retried or cancelled on request.",
     ),
     Metric("dead_letters_total", "counter", ("reason",), "Records written to deliveries.dead, by reason."),
     Metric(
@@ -163,9 +162,9 @@ METRICS: tuple[Metric, ...] = (
         "1 while the dependency answers: kafka, database, database_reads, mail_server, dns.",
     ),
     Metric(
-        "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log began or ended elsewhere than expected."
+        "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log lost records or was recreated, by kind."
     ),
-    Metric("rebalances_total", "counter", ("role",), "Partition assignments."),
+    Metric("rebalances_total", "counter", ("role",), "Assignments of partitions to the role in this process."),
     Metric("partitions_assigned", "gauge", ("role",), "Partitions that this process's member of the group owns."),
     Metric(
         "role_settling",
@@ -179,7 +178,7 @@ METRICS: tuple[Metric, ...] = (
         ("check",),
         "1 while the check of /readyz passes, else 0: a role, or kafka, topics or directory.",
     ),
-    Metric("role_restarts_total", "counter", ("role",), "Roles that failed and were built anew."),
+    Metric("role_restarts_total", "counter", ("role",), "Restarts of roles after a failure."),
     Metric("watchdog_verdicts_total", "counter", ("role", "verdict"), "Roles that a watchdog judged suspect or stuck."),
     Metric("producer_errors_total", "counter", ("topic", "error"), "Appends that had to be retried."),
     Metric(
@@ -201,7 +200,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("event_loop_lag_seconds", "gauge", (), "Delay of the event loop at its last check."),
 )
 
-#: of the process, by prometheus-client: their names are fixed and have no prefix
+#: metrics of the process by prometheus-client, with fixed names without the prefix
 PROCESS_METRICS = (
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -215,8 +214,8 @@ PROCESS_METRICS = (
 class PrometheusMeter:
     """Counts into a registry of its own; a name or label that is not in the table is a `Defect`.
 
-    What is counted gathers in a dictionary until Prometheus scrapes: a lock for each count would cost a delivery more
-    than its signature.
+    Counts are collected in a dictionary until Prometheus scrapes, because a lock for each count would cost a delivery
+    more than its signature.
     """
 
     def __init__(self) -> None:
@@ -240,7 +239,7 @@ class PrometheusMeter:
         key = (name, *labels.values())
         if key not in self._counted:
             if not isinstance(self._child(name, labels), Counter):
-                raise Defect(f"{name} is no counter")
+                raise Defect(f"{name} is not a counter")
             self._counted[key] = 0.0
         self._counted[key] += value
 
@@ -251,7 +250,7 @@ class PrometheusMeter:
         if histogram is None:
             child = self._child(name, labels)
             if not isinstance(child, Histogram):
-                raise Defect(f"{name} is no histogram")
+                raise Defect(f"{name} is not a histogram")
             histogram = self._histograms[key] = child
         histogram.observe(value)
 
@@ -259,7 +258,7 @@ class PrometheusMeter:
         """See `app.ports.metrics.Meter`."""
         child = self._child(name, labels)
         if not isinstance(child, Gauge):
-            raise Defect(f"{name} is no gauge")
+            raise Defect(f"{name} is not a gauge")
         child.set(value)
 
     def forget(self, name: str, **labels: str) -> None:
