@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.connect import process_context
+from app.cli.terminal.examples import keep_examples
 
 #: command → its module, which has a function of the same name
 _COMMANDS = ("up", "status", "run", "stats", "receiver")
@@ -60,6 +61,7 @@ def program(words: Sequence[str]) -> typer.Typer:
             for module in more:
                 group.add_typer(_module(module).app)
             made.add_typer(group, name=name)
+    keep_examples(made)
     return made
 
 

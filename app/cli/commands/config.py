@@ -18,7 +18,11 @@ app = typer.Typer(no_args_is_help=True, help="Show and check the settings (HOOKS
 
 @app.command("print")
 def print_config(output: OutputOption = OutputFormat.table) -> None:
-    """Show every setting with its value; secrets stay hidden."""
+    """Show every setting with its value; secrets stay hidden.
+
+    Example:
+        hookstream config print -o json
+    """
 
     def work() -> int:
         settings = process_context.settings()
@@ -34,7 +38,11 @@ def print_config(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("check")
 def check() -> None:
-    """Check the settings. Prints all errors at once, and exits with 2 if there are any."""
+    """Check the settings. Prints all errors at once, and exits with 2 if there are any.
+
+    Example:
+        hookstream config check
+    """
 
     def work() -> int:
         settings = process_context.settings()
@@ -56,7 +64,8 @@ def contexts(
 ) -> None:
     """List the contexts that --context NAME can choose: names and URLs, never keys.
 
-    Example:  hookstream config contexts
+    Example:
+        hookstream config contexts
     """
 
     def work() -> int:

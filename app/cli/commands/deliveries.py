@@ -73,7 +73,12 @@ def list_(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show deliveries, newest first."""
+    """Show deliveries, newest first.
+
+    Examples:
+        hookstream deliveries list --state dead,retrying --since 1h
+        hookstream deliveries list --tenant acme --status 5xx
+    """
     query = only_given(
         {
             "endpoint": endpoint,
@@ -105,7 +110,11 @@ def show_command(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer."""
+    """Show a delivery: every attempt, why it failed and what to do about it, the request and the answer.
+
+    Example:
+        hookstream deliveries show dlv_q4w7ez2mxn5rkb3vtdc6ujyh
+    """
     delivery = ask(address(tenant, mode), lambda api: api.get("deliveries", delivery_id))
     if output is OutputFormat.json:
         show_one(delivery, output)
@@ -142,6 +151,10 @@ def retry(
 
     The delivery and the event keep their ids, and attempts count on. One by its id may be in any state: what waits for
     its next attempt has it now, and what was delivered is sent again.
+
+    Examples:
+        hookstream deliveries retry dlv_q4w7ez2mxn5rkb3vtdc6ujyh
+        hookstream deliveries retry --status 5xx --since 1d --dry-run
     """
     body = only_given(
         {
@@ -175,7 +188,11 @@ def cancel(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """End a delivery that waits for its next attempt. A request that is under way is not broken off."""
+    """End a delivery that waits for its next attempt. A request that is under way is not broken off.
+
+    Example:
+        hookstream deliveries cancel dlv_q4w7ez2mxn5rkb3vtdc6ujyh
+    """
     show_one(ask(address(tenant, mode), lambda api: api.post("deliveries", delivery_id, "cancel")), output)
 
 

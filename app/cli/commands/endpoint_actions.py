@@ -37,7 +37,11 @@ def test(
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx."""
+    """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx.
+
+    Example:
+        hookstream endpoints test ep_5f0c83a1d27e49b6a3c81f04 --type user.created
+    """
     body = only_given({"type": event_type, "data": json_of("--data", data) if data is not None else None})
     address = the_api()
     outcome: dict[str, Any] = ask(address, lambda api: api.post("webhooks", endpoint_id, "test", body=body or None))
@@ -65,35 +69,55 @@ def _tell(outcome: dict[str, Any]) -> None:
 @app.command("pause")
 @uses_api
 def pause(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Pause an endpoint. Its deliveries are parked, and delivered on `resume`."""
+    """Pause an endpoint. Its deliveries are parked, and delivered on `resume`.
+
+    Example:
+        hookstream endpoints pause ep_5f0c83a1d27e49b6a3c81f04
+    """
     _act(endpoint_id, "pause", output)
 
 
 @app.command("resume")
 @uses_api
 def resume(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Resume a paused endpoint, starting with its parked deliveries."""
+    """Resume a paused endpoint, starting with its parked deliveries.
+
+    Example:
+        hookstream endpoints resume ep_5f0c83a1d27e49b6a3c81f04
+    """
     _act(endpoint_id, "resume", output)
 
 
 @app.command("disable")
 @uses_api
 def disable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Disable an endpoint. Events it misses can be delivered later with `enable`, then `recover`."""
+    """Disable an endpoint. Events it misses can be delivered later with `enable`, then `recover`.
+
+    Example:
+        hookstream endpoints disable ep_5f0c83a1d27e49b6a3c81f04
+    """
     _act(endpoint_id, "disable", output)
 
 
 @app.command("enable")
 @uses_api
 def enable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Enable a disabled endpoint: deliver events from now on."""
+    """Enable a disabled endpoint: deliver events from now on.
+
+    Example:
+        hookstream endpoints enable ep_5f0c83a1d27e49b6a3c81f04
+    """
     _act(endpoint_id, "enable", output)
 
 
 @app.command("recover")
 @uses_api
 def recover(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Deliver what an endpoint missed while it was disabled, as a replay; `replay show ID` shows its progress."""
+    """Deliver what an endpoint missed while it was disabled, as a replay; `replay show ID` shows its progress.
+
+    Example:
+        hookstream endpoints recover ep_5f0c83a1d27e49b6a3c81f04
+    """
     _act(endpoint_id, "recover", output)
 
 
@@ -114,7 +138,11 @@ def rotate_secret(
     remove: Annotated[bool, typer.Option("--remove", help="Stop signing, where the profile allows it.")] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day."""
+    """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day.
+
+    Example:
+        hookstream endpoints rotate-secret ep_5f0c83a1d27e49b6a3c81f04 --overlap 3600
+    """
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
     if remove and plain is not None:
         raise typer.BadParameter("--remove and a new secret exclude each other")

@@ -64,7 +64,11 @@ def add(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Register an endpoint. Its signing secret is shown once, now."""
+    """Register an endpoint. Its signing secret is shown once, now.
+
+    Example:
+        hookstream endpoints add https://example.com/hooks --events 'user.*'
+    """
     address = api_or_kafka()
     fields = {"url": url, "events": ("*",)} | settings | only_given({"profile": profile})
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
@@ -94,7 +98,12 @@ def list_(
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody."""
+    """Show all endpoints: of the key's tenant and mode, or over Kafka those of everybody.
+
+    Examples:
+        hookstream endpoints list
+        hookstream endpoints list --status disabled -o json
+    """
     address = api_or_kafka()
     if address is None:
         endpoints = process_context.run(endpoints_over_kafka.all_of(tenant, mode))
@@ -110,7 +119,11 @@ def list_(
 @app.command("show")
 @uses_api
 def show_command(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Show one endpoint."""
+    """Show one endpoint.
+
+    Example:
+        hookstream endpoints show ep_5f0c83a1d27e49b6a3c81f04
+    """
     address = api_or_kafka()
     if address is None:
         show_one(process_context.run(endpoints_over_kafka.one(endpoint_id)), output)
@@ -136,7 +149,12 @@ def update(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Change the named fields of an endpoint."""
+    """Change the named fields of an endpoint.
+
+    Examples:
+        hookstream endpoints update ep_5f0c83a1d27e49b6a3c81f04 --timeout 10
+        hookstream endpoints update ep_5f0c83a1d27e49b6a3c81f04 --clear schedule
+    """
     options = flags()
     if options.url and not options.has_key and options.context is None:
         if "url" in settings:
@@ -168,7 +186,11 @@ def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | No
 @app.command("remove")
 @uses_api
 def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Delete an endpoint and cancel its open deliveries."""
+    """Delete an endpoint and cancel its open deliveries.
+
+    Example:
+        hookstream endpoints remove ep_5f0c83a1d27e49b6a3c81f04
+    """
     address = api_or_kafka()
     if address is None:
         process_context.run(endpoints_over_kafka.remove(endpoint_id))

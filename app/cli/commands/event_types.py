@@ -72,7 +72,11 @@ def list_(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show event types: the tenant's own, the installation's, and those of the product's catalogue."""
+    """Show event types: the tenant's own, the installation's, and those of the product's catalogue.
+
+    Example:
+        hookstream event-types list --profile standard
+    """
     query = only_given({"profile": profile})
     types = ask(target(tenant, mode, installation), lambda api: api.all("event-types", query=query))
     rows = [each | {"declared by": each["profile"] or each["source"], "enforce": each["mode"]} for each in types]
@@ -89,7 +93,11 @@ def show_command(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show one event type with its schema and example."""
+    """Show one event type with its schema and example.
+
+    Example:
+        hookstream event-types show user.created
+    """
     show_one(ask(target(tenant, mode, installation), lambda api: api.get("event-types", name)), output)
 
 
@@ -110,7 +118,12 @@ def add(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Declare an event type, or replace its declaration."""
+    """Declare an event type, or replace its declaration.
+
+    Examples:
+        hookstream event-types add order.shipped --schema schema.json
+        hookstream event-types add order.shipped --installation --enforce warn
+    """
     body = only_given(
         {
             "description": description,
@@ -135,7 +148,11 @@ def delete(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Delete the declaration of an event type. Endpoints keep their subscriptions."""
+    """Delete the declaration of an event type. Endpoints keep their subscriptions.
+
+    Example:
+        hookstream event-types delete order.shipped --tenant acme
+    """
     ask(target(tenant, mode, installation), lambda api: api.delete("event-types", name))
     show_one({"name": name, "deleted": True}, output)
 
@@ -162,7 +179,11 @@ def import_(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Declare the webhooks of an OpenAPI document as event types. Deletes none."""
+    """Declare the webhooks of an OpenAPI document as event types. Deletes none.
+
+    Example:
+        hookstream event-types import openapi.yaml --dry-run
+    """
     request = {"document": document_of(bytes_of(file)), "body": body.value, "dry_run": dry_run}
     if enforce is not None:
         request["mode"] = enforce.value

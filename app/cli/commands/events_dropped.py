@@ -34,7 +34,11 @@ def rejected(
     limit: LimitOption = 100,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show records that could not be parsed as events, with the reason (from events.rejected, over Kafka)."""
+    """Show records that could not be parsed as events, with the reason (from events.rejected, over Kafka).
+
+    Example:
+        hookstream events rejected --since 2h
+    """
 
     def shown(record: Record) -> dict[str, Any] | None:
         named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
@@ -67,6 +71,9 @@ def duplicates(
     """Show events that were dropped as duplicates of an idempotency key (from events.duplicates, over Kafka).
 
     The dropped record and the one it repeats are in events.raw, at the partitions and offsets shown.
+
+    Example:
+        hookstream events duplicates --tenant acme
     """
 
     def shown(record: Record) -> dict[str, Any] | None:

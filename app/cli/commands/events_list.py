@@ -71,6 +71,9 @@ def list_(
 
     A tenant's key shows the events of its tenant and mode. The operator's token without --tenant shows the events of
     all tenants, and those of unknown tenants.
+
+    Example:
+        hookstream events list --outcome unmatched --since 1h
     """
     query = only_given(
         {

@@ -44,6 +44,10 @@ def send(
 
     Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. When
     a request fails, the ids of the events accepted before it are printed.
+
+    Examples:
+        echo '{"type": "user.created", "data": {}}' | hookstream events send -
+        hookstream events send events.ndjson --tenant acme --mode test
     """
     address = api_or_kafka()
     if address is not None:

@@ -40,6 +40,9 @@ def show(
     """Show an event, its data, and why each endpoint received it or did not (through the API).
 
     The id is enough. The operator's token finds an event of any tenant; --tenant chooses where several have the id.
+
+    Example:
+        hookstream events show evt_b5n2xq7ykd3mzr4wcjt6ahue
     """
     place = {
         "partition": None if partition is None else str(partition),

@@ -22,7 +22,11 @@ app = typer.Typer(
 
 @app.command("generate")
 def generate() -> None:
-    """Generate a key ring for HOOKSTREAM_SECRET_KEYS. All processes need the same one."""
+    """Generate a key ring for HOOKSTREAM_SECRET_KEYS. All processes need the same one.
+
+    Example:
+        export HOOKSTREAM_SECRET_KEYS=$(hookstream keys generate)
+    """
     print(generate_ring())
 
 
@@ -47,7 +51,9 @@ def create(
 ) -> None:
     """Make a key. It is shown once, now.
 
-    Into a file:  hookstream keys create --tenant T --mode live -o json | jq -r .key >live.key
+    Examples:
+        hookstream keys create --tenant acme --mode live
+        hookstream keys create --tenant acme --mode test -o json | jq -r .key >test.key
     """
     body = only_given({"mode": mode, "name": name, "scopes": scope, "expires_at": expires_at})
     show_one(ask(the_api(operator=True), lambda api: api.post("tenants", tenant, "keys", body=body)), output)
@@ -59,7 +65,11 @@ def list_(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys. Default: those of all tenants.")] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show keys: all but the key itself, of which the last four characters are known."""
+    """Show keys: all but the key itself, of which the last four characters are known.
+
+    Example:
+        hookstream keys list --tenant acme
+    """
     keys = ask(the_api(operator=True), lambda api: _keys(api, tenant))
     show(keys, ("id", "tenant", "mode", "name"), output, "No keys.", ("last4", "scopes", "expires_at", "created_at"))
 
@@ -76,6 +86,10 @@ def revoke(
     tenant: Annotated[str, typer.Option(help="The key's tenant.")],
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Make a key worthless, at once."""
+    """Make a key worthless, at once.
+
+    Example:
+        hookstream keys revoke key_81b2c5d09e7f4a3b6d20c9f5 --tenant acme
+    """
     ask(the_api(operator=True), lambda api: api.delete("tenants", tenant, "keys", key_id))
     show_one({"id": key_id, "revoked": True}, output)

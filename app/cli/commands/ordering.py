@@ -36,7 +36,11 @@ def show_(
     ] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait."""
+    """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait.
+
+    Example:
+        hookstream ordering show ep_5f0c83a1d27e49b6a3c81f04 --blocked
+    """
 
     async def work() -> list[dict[str, Any]]:
         log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
@@ -55,13 +59,21 @@ def show_(
 
 @app.command("skip")
 def skip(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Skip the dead delivery that blocks a key queue; it stays in deliveries.dead."""
+    """Skip the dead delivery that blocks a key queue; it stays in deliveries.dead.
+
+    Example:
+        hookstream ordering skip ep_5f0c83a1d27e49b6a3c81f04 customer-42
+    """
     show_one(process_context.run(_order("skip", endpoint_id, ordering_key)), output)
 
 
 @app.command("drop")
 def drop(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: OutputOption = OutputFormat.table) -> None:
-    """Give up all deliveries of a key queue. They go to deliveries.dead with the reason `ordering_dropped`."""
+    """Give up all deliveries of a key queue. They go to deliveries.dead with the reason `ordering_dropped`.
+
+    Example:
+        hookstream ordering drop ep_5f0c83a1d27e49b6a3c81f04 customer-42
+    """
     show_one(process_context.run(_order("drop", endpoint_id, ordering_key)), output)
 
 

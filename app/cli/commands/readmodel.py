@@ -30,7 +30,11 @@ app = typer.Typer(
 
 @app.command("status")
 def status(output: OutputOption = OutputFormat.table) -> None:
-    """Show the database and how many records it lags behind. Exits with 1 if this program cannot use its schema."""
+    """Show the database and how many records it lags behind. Exits with 1 if this program cannot use its schema.
+
+    Example:
+        hookstream readmodel status
+    """
     state, usable = process_context.run(_status())
     if output is OutputFormat.json:
         show_one(state, output)
@@ -70,7 +74,11 @@ async def _status() -> tuple[dict[str, Any], bool]:
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Migrate the schema to this version. The role projection does the same when it starts."""
+    """Migrate the schema to this version. The role projection does the same when it starts.
+
+    Example:
+        hookstream readmodel upgrade
+    """
 
     async def work() -> str:
         database = database_of(process_context.settings())
@@ -87,6 +95,9 @@ def rebuild() -> None:
     """Empty the read model and rebuild it from Kafka. Lists are incomplete until it is done; services may run on.
 
     Ctrl-C ends the waiting: a running role projection goes on with it.
+
+    Example:
+        hookstream readmodel rebuild
     """
     settings = process_context.settings()
     with _bar("records") as on_progress:
@@ -109,6 +120,9 @@ def check(
     """Count all hours again from the attempts in the read model. Exit code 1: counters differ, and were not repaired.
 
     Services may go on. Hours that retention has cut, or that were counted before this command existed, are left out.
+
+    Example:
+        hookstream readmodel check --repair
     """
     with _bar("rows") as on_progress:
         seen = process_context.run(count_again(process_context.settings(), repair=repair, on_progress=on_progress))

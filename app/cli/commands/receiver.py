@@ -32,6 +32,10 @@ def receiver(
     """Receive webhooks at /<profile>[/…]; GET / lists the last 1,000 as JSON, GET /stats counts them.
 
     Faults can also be asked for in an endpoint's URL: http://127.0.0.1:9000/bota?fault=status:500,200
+
+    Examples:
+        hookstream receiver --port 9000
+        hookstream receiver --fault 'status:500*3,200'
     """
 
     async def work() -> int:

@@ -71,7 +71,12 @@ def start(
     wait: WaitOption = True,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay."""
+    """Deliver the events of a span of time once more. Ctrl-C ends the waiting, not the replay.
+
+    Examples:
+        hookstream replay start --from 2h --only failed --dry-run
+        hookstream replay start --from 1d --endpoint ep_5f0c83a1d27e49b6a3c81f04 --rate 50
+    """
     try:
         timestamps.span(begin, end, SystemClock().now_ms())
     except timestamps.BadTimeRange as error:
@@ -104,7 +109,11 @@ def start(
 @app.command("list")
 @uses_api
 def list_(tenant: TenantOption = None, mode: ModeOption = None, output: OutputOption = OutputFormat.table) -> None:
-    """List the replays of a tenant and mode."""
+    """List the replays of a tenant and mode.
+
+    Example:
+        hookstream replay list --tenant acme
+    """
     replays = ask(address_of(tenant, mode), lambda api: api.all("replays"))
     show(replays, ("id", "state", "sent", "created_at"), output, "No replays.", ("endpoint", "reason"))
 
@@ -118,7 +127,11 @@ def show_command(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show one replay: its state, and how many deliveries it has appended."""
+    """Show one replay: its state, and how many deliveries it has appended.
+
+    Example:
+        hookstream replay show rpl_k3v7m2qd5xw4ancz6tjh2reo --follow
+    """
     address = address_of(tenant, mode)
     replay = ask(address, lambda api: api.get("replays", replay_id))
     _follow(address, replay, wait=follow, output=output)
@@ -132,7 +145,11 @@ def pause(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Append nothing more of a replay until `replay resume`; what it has appended is delivered."""
+    """Append nothing more of a replay until `replay resume`; what it has appended is delivered.
+
+    Example:
+        hookstream replay pause rpl_k3v7m2qd5xw4ancz6tjh2reo
+    """
     _act(replay_id, "pause", address_of(tenant, mode), output)
 
 
@@ -144,7 +161,11 @@ def resume(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Go on with a replay where it was paused."""
+    """Go on with a replay where it was paused.
+
+    Example:
+        hookstream replay resume rpl_k3v7m2qd5xw4ancz6tjh2reo
+    """
     _act(replay_id, "resume", address_of(tenant, mode), output)
 
 
@@ -156,7 +177,11 @@ def cancel(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Append nothing more of a replay; what it has appended is delivered."""
+    """Append nothing more of a replay; what it has appended is delivered.
+
+    Example:
+        hookstream replay cancel rpl_k3v7m2qd5xw4ancz6tjh2reo
+    """
     _act(replay_id, "cancel", address_of(tenant, mode), output)
 
 

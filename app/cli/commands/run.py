@@ -36,6 +36,10 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or
 
     /healthz, /readyz and /metrics are on HOOKSTREAM_METRICS_PORT, the management API of the role `api` on
     HOOKSTREAM_API_PORT.
+
+    Examples:
+        hookstream run all
+        hookstream run dispatch delay
     """
     process_context.service(lambda: _prepare(roles), log_format="json")
 

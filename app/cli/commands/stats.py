@@ -30,6 +30,10 @@ def stats(
 
     success is the share of attempts that were answered with 2xx. 50, 95 and 99 % of the attempts took at most so many
     milliseconds, as good as a histogram tells. Hours are in UTC.
+
+    Examples:
+        hookstream stats --tenant acme --since 2h
+        hookstream stats ep_5f0c83a1d27e49b6a3c81f04
     """
     path = ("stats",) if endpoint is None else ("webhooks", endpoint, "stats")
     query = only_given({"since": since, "until": until})

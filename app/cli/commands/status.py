@@ -29,7 +29,9 @@ def status(
 
     Exits with 4 if none is running with the data folder (HOOKSTREAM_DATA_DIR, default .hookstream).
 
-    Example:  export API=$(hookstream status api_url)
+    Examples:
+        hookstream status
+        export API=$(hookstream status api_url)
     """
 
     def work() -> int:

@@ -44,7 +44,11 @@ def add(
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Register a tenant, or replace what is known of it. Events of unregistered tenants are delivered all the same."""
+    """Register a tenant, or replace what is known of it. Events of unregistered tenants are delivered all the same.
+
+    Example:
+        hookstream tenants add acme --name 'Acme Ltd' --notify-email ops@acme.example
+    """
     emails = tuple(notify_email or ())
     address = api_or_kafka(operator=True)
     if address is not None:
@@ -83,7 +87,11 @@ async def _register(api: ApiClient, tenant_id: str, body: dict[str, Any]) -> dic
 @app.command("list")
 @uses_api
 def list_(output: OutputOption = OutputFormat.table) -> None:
-    """List tenants."""
+    """List tenants.
+
+    Example:
+        hookstream tenants list -o json
+    """
 
     async def work() -> list[dict[str, Any]]:
         async with session() as registry:
@@ -99,7 +107,11 @@ def list_(output: OutputOption = OutputFormat.table) -> None:
 def show_command(
     tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")], output: OutputOption = OutputFormat.table
 ) -> None:
-    """Show one tenant (through the API)."""
+    """Show one tenant (through the API).
+
+    Example:
+        hookstream tenants show acme
+    """
     show_one(ask(the_api(operator=True), lambda api: api.get("tenants", tenant_id)), output)
 
 

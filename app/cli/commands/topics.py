@@ -19,7 +19,11 @@ app = typer.Typer(
 
 @app.command("plan")
 def plan_command(output: OutputOption = OutputFormat.table) -> None:
-    """Show how the cluster differs from topics/*.yaml. Exit code 0: not at all; 2: there are differences."""
+    """Show how the cluster differs from topics/*.yaml. Exit code 0: not at all; 2: there are differences.
+
+    Example:
+        hookstream topics plan
+    """
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
     raise typer.Exit(2 if steps else 0)
@@ -27,7 +31,11 @@ def plan_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("apply")
 def apply_command(output: OutputOption = OutputFormat.table) -> None:
-    """Create missing topics and change settings that differ. Deletes nothing and changes no partition counts."""
+    """Create missing topics and change settings that differ. Deletes nothing and changes no partition counts.
+
+    Example:
+        hookstream topics apply
+    """
 
     async def work() -> tuple[list[TopicStep], list[str]]:
         topics = topics_of(process_context.settings())
@@ -45,7 +53,11 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("verify")
 def verify_command(output: OutputOption = OutputFormat.table) -> None:
-    """Like plan, for scripts: exits with 1 if the cluster differs."""
+    """Like plan, for scripts: exits with 1 if the cluster differs.
+
+    Example:
+        hookstream topics verify || echo 'the topics differ'
+    """
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
     raise typer.Exit(1 if steps else 0)
@@ -53,7 +65,11 @@ def verify_command(output: OutputOption = OutputFormat.table) -> None:
 
 @app.command("export")
 def export_command() -> None:
-    """Print kafka-topics.sh commands that create all topics, for clusters that are managed by other tools."""
+    """Print kafka-topics.sh commands that create all topics, for clusters that are managed by other tools.
+
+    Example:
+        hookstream topics export >create-topics.sh
+    """
     for spec in topics_of(process_context.settings()).specs:
         config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
         print(

@@ -47,6 +47,10 @@ def up(
     """Start Kafka (unless HOOKSTREAM_BOOTSTRAP_SERVERS names yours), the topics and all roles; Ctrl-C stops it all.
 
     Everything is kept in HOOKSTREAM_DATA_DIR (.hookstream): endpoints are there again at the next start.
+
+    Examples:
+        hookstream up --demo
+        hookstream up --demo --once
     """
     if once and not demo:
         raise typer.BadParameter("--once goes with --demo")
