@@ -12,6 +12,7 @@ DONE = {
     "disabled": "Disabled. Events are not delivered until you enable the endpoint.",
     "deleted": "Deleted. Deliveries under way are cancelled.",
     "saved": "Saved.",
+    "type_deleted": "Deleted. Events of the type are still accepted and delivered.",
     "recovering": "Recovery has begun: what was missed is being delivered.",
     "replaying": "The replay has begun.",
     "sent": "The event is in the log, and on its way to every endpoint that wants it.",

@@ -95,7 +95,7 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
     async with browser(stage, OPERATOR) as operator:
         for base in (LIVE, portal):
             for entry in entries("read", "write", method="GET"):
-                if entry.path.endswith("live"):
+                if entry.path.endswith("live") or (base == portal and entry.path == "/declare-event-type"):
                     continue
                 path = re.sub(r"\{\w+\}", ids.get(entry.path, ""), base + entry.path)
                 path = path if entry.path in ids else address(entry, base)
@@ -105,7 +105,8 @@ async def test_nothing_from_outside_becomes_markup_on_any_page(stage: Stage) -> 
                     assert status == 400 if wrong_since else status in (200, 422), (status, path)
                     assert "<script>" not in text and "<img src=x" not in text and "'49" not in text, path
                     seen += text.count("&lt;script&gt;")
-        for path in ("/ui/overview", "/ui/search?q=%22%3E%3Cscript%3Ealert", "/ui/search?q=acme", "/ui/tenants"):
+        own = f"{LIVE}/declare-event-type?name=own.type"
+        for path in ("/ui/overview", "/ui/search?q=%22%3E%3Cscript%3Ealert", "/ui/search?q=acme", own):
             status, text, _ = await operator.get(path)
             assert status == 200 and "<script>" not in text and "<img src=x" not in text, path
             seen += text.count("&lt;script&gt;")

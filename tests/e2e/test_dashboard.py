@@ -233,6 +233,7 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
             "events",
             "events/new",
             "audit",
+            "declare-event-type",
         ]
         for path in [
             "overview",
@@ -241,6 +242,8 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
             "tenants/open",
             "events",
             "operations",
+            "event-types",
+            "declare-event-type",
             *(f"t/open/live/{each}" for each in scoped),
         ]:
             await page.goto(f"{shared.api_url}/ui/{path}")

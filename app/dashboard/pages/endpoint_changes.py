@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import RotateIn, TestIn, Webhook, WebhookPatch
-from app.api.handlers import webhook_actions, webhooks
-from app.api.problems import ApiError, invalid, refused
+from app.api.handlers import event_types, webhook_actions, webhooks
+from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
+from app.dashboard.json_fields import read_json
 from app.dashboard.pages import endpoint_form
 from app.dashboard.pages.endpoints import page_of
 from app.dashboard.rendering import pretty
@@ -68,10 +68,7 @@ async def send(desk: PageContext, visit: PageRequest) -> PageResult:
     """Its answer is a part of the page."""
     data = visit.field("data")
     if data:
-        try:
-            msgspec.json.decode(data)
-        except ValueError as error:
-            raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
+        read_json("data", data, "payload")
     body = TestIn(type=visit.field("type") or None, data=msgspec.Raw(data.encode()) if data else msgspec.UNSET)
     answer = await webhook_actions.test(desk.api, visit.call(body))
     template = "test_result.html" if visit.partial else "test_page.html"
@@ -81,6 +78,7 @@ async def send(desk: PageContext, visit: PageRequest) -> PageResult:
 async def example(desk: PageContext, visit: PageRequest) -> PageResult:
     """The payload to begin with, for the type that was picked."""
     endpoint = webhooks.owned(desk.api, visit.call())
-    entry = desk.api.catalogue.get(endpoint.profile, {}).get(visit.query.get("type", ""))
-    text = pretty(entry.examples[0]) if entry is not None else '{\n  "test": true\n}'
+    declared = event_types.visible(desk.api, visit.caller, endpoint.profile).get(visit.query.get("type", ""))
+    example = declared.example if declared is not None else None
+    text = pretty(example) if example is not None else '{\n  "test": true\n}'
     return TemplatePage(template="payload_field.html", values={"text": text})

@@ -1,4 +1,4 @@
-"""Event types with their schemas and examples, and a form that appends an event."""
+"""A form that appends an event."""
 
 from __future__ import annotations
 
@@ -7,36 +7,12 @@ from typing import Any
 import msgspec
 
 from app.api.contract.events import EventIn
-from app.api.contract.fields import FieldError
 from app.api.handlers import audit, event_types, events
-from app.api.problems import ApiError, invalid
-from app.core.model.event_types import includes
+from app.api.problems import ApiError
+from app.dashboard.json_fields import read_json
 from app.dashboard.pages import endpoint_form
 from app.dashboard.pages.type_picker import offered_types
 from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
-from app.profiles.catalog import PROFILES
-
-
-async def types(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The types of the tenant and the installation, and those of one profile's catalogue."""
-    profile = visit.query.get("profile") or event_types.profile_of(desk.api, visit.caller.tenant)
-    if profile not in PROFILES:
-        raise ApiError(404, "not_found", f"there is no profile {profile}")
-    shown = event_types.visible(desk.api, visit.caller, profile)
-    values = {"types": list(shown.values()), "profile": profile, "profiles": list(PROFILES)}
-    return TemplatePage(template="event_types.html", values=values)
-
-
-async def type_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One type, and who subscribes to it."""
-    shown = (await event_types.get(desk.api, visit.call())).body
-    mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
-    subscribed = [
-        each
-        for each in mine
-        if any(includes(pattern, shown.name, PROFILES[each.profile].opt_in) for pattern in each.events)
-    ]
-    return TemplatePage(template="event_type.html", values={"type": shown, "subscribed": subscribed})
 
 
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -53,11 +29,8 @@ async def append(desk: PageContext, visit: PageRequest) -> PageResult:
     """Append it, as the API does."""
     form = {name: visit.field(name) for name in ("type", "data", "ordering_key", "key")}
     try:
-        try:
-            data = msgspec.json.decode(form["data"], type=msgspec.Raw)
-            msgspec.json.decode(form["data"])
-        except ValueError as error:
-            raise invalid(FieldError(detail=f"the payload is not JSON: {error}", pointer="/data")) from error
+        read_json("data", form["data"], "payload")
+        data = msgspec.Raw(form["data"].encode())
         body = body_of(EventIn, {"type": form["type"], "data": data, "ordering_key": form["ordering_key"] or None})
         if not visit.caller.actor:  # events.create takes a key for a service: here a person has it
             await audit.record(desk.api, visit.caller, "event.send", f"event/{form['type']}")
