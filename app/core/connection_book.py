@@ -1,10 +1,10 @@
-"""Which connections of an HTTP listener stay open: a pure book of who is connected, since when, and doing what.
+"""Decides which connections of an HTTP listener stay open, from their addresses, states and times.
 
 Rules of this file
-- A connection is *waiting* (for a request, or for the rest of its head) or *busy* (a request of it is carried out).
-- Where there is no room, the connection that has waited longest makes room. Busy ones are never closed for others.
-- Where all are busy, a newcomer is admitted to the *reserve*: it may ask for probes alone, and only once.
-- Every state but busy has a deadline, and so has a client that does not read its answer.
+- A connection is *waiting* (for a request, or for the rest of its head) or *busy* (a handler runs).
+- At the limit, the connection that has waited longest is closed for a new one. Busy ones are never closed for others.
+- If all are busy, a new connection is admitted to the *reserve*: it may send one request, for a probe.
+- Every state but busy has a deadline, and so has a client that does not read its response.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ Overdue = Literal["head_timeout", "idle", "unread"]
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers and seconds."""
+    """Maximum numbers of connections, and deadlines in seconds."""
 
     total: int = 2000
-    #: of one address; 0: no limit
+    #: connections of one address; 0: no limit
     per_address: int = 500
-    #: beyond `total`, for probes
+    #: further connections beyond `total`, for probes
     reserve: int = 32
-    #: for a whole request head, from the first byte; for the first one from the opening of the connection
+    #: for a complete request head, counted from its first byte; for the first head, from the accept
     head_s: float = 10.0
     #: between two requests; longer than proxies keep their connections (nginx: 60 s)
     idle_s: float = 75.0
-    #: for a client that takes nothing of its answer
+    #: for a client that does not read its response
     unread_s: float = 30.0
 
 
 class _Entry(msgspec.Struct):
     address: str
     reserve: bool
-    #: when the present state began
+    #: beginning of the current state
     since: float
-    #: when the first byte of the next head came; None: none did
+    #: arrival of the first byte of the next head; None: no byte has arrived
     head_since: float | None = None
     busy: bool = False
     served: bool = False
@@ -48,13 +48,13 @@ class _Entry(msgspec.Struct):
 
 
 class ConnectionBook:
-    """Time is an argument, in seconds; connections have numbers."""
+    """The open connections by number. All times are arguments, in seconds of one clock."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._all: dict[int, _Entry] = {}
         self._of_address: dict[str, int] = {}
-        #: waiting connections, the longest first: of all, and of each address
+        #: waiting connections, the one that waits longest first: of all addresses, and of each address
         self._waiting: OrderedDict[int, None] = OrderedDict()
         self._waiting_of: dict[str, OrderedDict[int, None]] = {}
         self._reserve: OrderedDict[int, None] = OrderedDict()
@@ -63,7 +63,7 @@ class ConnectionBook:
         return len(self._all)
 
     def open(self, number: int, address: str, now: float) -> tuple[Admitted, list[int]]:
-        """How a new connection is admitted, and which others must be closed for it."""
+        """How a new connection is admitted, and the numbers of connections to close for it."""
         limits, source = self.limits, source_of(address)
         closed: list[int] = []
         full = bool(limits.per_address) and self._of_address.get(source, 0) >= limits.per_address
@@ -100,17 +100,17 @@ class ConnectionBook:
                 del self._of_address[entry.address]
 
     def make_room(self) -> list[int]:
-        """Descriptors have run out: close the connection that has waited longest."""
+        """The number of the connection to close when descriptors run out: the one that has waited longest."""
         return self._evict(self._waiting)
 
     def received(self, number: int, now: float) -> None:
-        """Bytes arrived."""
+        """Note that bytes arrived."""
         entry = self._all.get(number)
         if entry is not None and not entry.busy and entry.head_since is None:
             entry.head_since = now
 
     def began(self, number: int, now: float) -> Admitted:
-        """The head of a request is whole and it is carried out."""
+        """Note that a complete head has arrived and its handler begins. Returns how the connection was admitted."""
         entry = self._all.get(number)
         if entry is None:
             return "served"
@@ -119,7 +119,7 @@ class ConnectionBook:
         return "reserve" if entry.reserve else "served"
 
     def ended(self, number: int, now: float) -> None:
-        """The request is finished; its answer may still be in transit."""
+        """Note that the handler has ended; the response may still be in transit."""
         entry = self._all.get(number)
         if entry is None:
             return
@@ -128,13 +128,13 @@ class ConnectionBook:
             self._wait(number, entry.address)
 
     def unread(self, number: int, now: float | None) -> None:
-        """Since when the client takes nothing of its answer; None: it does."""
+        """Note since when the client has not read its response; None: it reads."""
         entry = self._all.get(number)
         if entry is not None:
             entry.unread_since = now
 
     def overdue(self, now: float) -> list[tuple[int, Overdue]]:
-        """Connections whose time is over."""
+        """Connections past a deadline, with the reason for closing them."""
         overdue: list[tuple[int, Overdue]] = []
         for number, entry in self._all.items():
             reason = self._reason(entry, now)
@@ -174,7 +174,7 @@ class ConnectionBook:
 
 
 def source_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 network of an IPv6 address."""
+    """The key for the limit per address: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

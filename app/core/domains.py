@@ -1,4 +1,4 @@
-"""Host names: who shares a bound on lookups with whom."""
+"""Host names: their registrable domains, which share a limit on DNS lookups, and addresses of name servers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _SERVER = re.compile(r"\[(?P<v6>[^\]]+)\](?::(?P<port6>[0-9]{1,5}))?|(?P<v4>[0-9
 
 
 def share_of(host: str) -> str:
-    """The registrable domain, by a rule without a list: the last two labels, or three under such as `co.uk`.
+    """The registrable domain, without a list of public suffixes: the last two labels, or three under `co.uk` etc.
 
-    It decides who competes for lookups, and nothing else. Under a public suffix that the rule does not know (such as
-    `github.io`) the customers of one provider share one bound, which their common name servers make them do anyway.
+    It is used only for the limit on lookups. Under a public suffix that the rule does not recognise (such as
+    `github.io`) all customers of one provider share one limit; they share its name servers anyway.
     """
     labels = host.lower().rstrip(".").split(".")
     short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
@@ -27,7 +27,7 @@ def name_server_problems(servers: Iterable[str]) -> list[str]:
 
 
 def is_name_server(text: str) -> bool:
-    """Whether it is an address, or address:port, of a name server."""
+    """Whether `text` is an IP address, or address:port."""
     parts = _SERVER.fullmatch(text)
     host, port = (parts["v6"] or parts["v4"], parts["port6"] or parts["port4"]) if parts else (text, None)
     try:

@@ -1,13 +1,13 @@
-"""Where a request may go: judges addresses and endpoint URLs before anything leaves the machine.
+"""Which destinations a request may have: classifies addresses and checks endpoint URLs before anything is sent.
 
 The rules:
 
 - An address is refused unless it is public unicast or the operator's allow list covers it.
-- An address that carries another one (IPv4-mapped, NAT64, 6to4, Teredo, IPv4-compatible) is judged by what it carries.
-- Metadata services give credentials to any client, so a wide allow entry does not open them: only an entry
-  that names exactly that address does.
-- A URL check is advice for the person who types it. The wall is `classify` on the address that a socket is about to
-  connect to, because a name may resolve to something else a second later.
+- An address that embeds another one (IPv4-mapped, NAT64, 6to4, Teredo, IPv4-compatible) is classified by that one.
+- Metadata services give credentials to any client. They are allowed only by an entry for exactly that address, not by
+  a network.
+- `check_url` is advice for the user who enters the URL. Requests are protected by `classify` on the address that a
+  socket is about to connect to, because a name may resolve to another address a second later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IpNetwork = IPv4Network | IPv6Network
 
 
 class AddressVerdict(Enum):
-    """What an address is, as the end of the sentence "The address …"."""
+    """The class of an address; the value completes the sentence "The address …"."""
 
     PUBLIC = "is public"
     ALLOWED = "is allowed by the operator"
@@ -42,7 +42,7 @@ class AddressVerdict(Enum):
     DOCUMENTATION = "is reserved for documentation"
     BENCHMARK = "is reserved for benchmarks"
     LOCAL_TRANSLATION = "is a local NAT64 translation, which may lead anywhere"
-    RESERVED = "is reserved and reaches nobody"
+    RESERVED = "is reserved and not routed"
     MALFORMED = "is not an IP address"
 
     @property
@@ -51,14 +51,14 @@ class AddressVerdict(Enum):
         return self is AddressVerdict.PUBLIC or self is AddressVerdict.ALLOWED
 
 
-#: Ports on which a POST is never a webhook but an attempt to speak to a mail, chat or login server through us.
+#: Ports of mail, chat and login servers: a POST to them is an attack on the server, not a webhook.
 ABUSED_PORTS = frozenset({19, 21, 22, 23, 25, 110, 143, 465, 587, 993, 995, 6667, 6697})
 
 MAX_URL_LENGTH = 2048
 
 
 class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator lets out."""
+    """The operator's settings for outgoing requests."""
 
     #: networks that are allowed although they are not public (HOOKSTREAM_EGRESS_ALLOW)
     allow: tuple[IpNetwork, ...] = ()
@@ -69,7 +69,7 @@ class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def networks(cidrs: Iterable[str]) -> tuple[IpNetwork, ...]:
-        """Read CIDRs (or single addresses) for `allow`; raises ValueError naming the first that is none."""
+        """The networks of CIDRs or single addresses. Raises `ValueError` naming the first invalid one."""
         return tuple(ip_network(cidr.strip()) for cidr in cidrs)
 
 
@@ -88,7 +88,7 @@ _METADATA = frozenset(
     )
 )
 
-# The first network that holds the address decides. What no row holds is public.
+# The first network that contains the address decides. All other addresses are public.
 _V4: tuple[tuple[IpNetwork, AddressVerdict], ...] = tuple(
     (IPv4Network(cidr), verdict)
     for cidr, verdict in (
@@ -124,7 +124,7 @@ _V6: tuple[tuple[IpNetwork, AddressVerdict], ...] = tuple(
         ("3fff::/20", AddressVerdict.DOCUMENTATION),
         ("2001:2::/48", AddressVerdict.BENCHMARK),
         ("2001::/23", AddressVerdict.RESERVED),  # protocol assignments (ORCHID and others)
-        ("::/3", AddressVerdict.RESERVED),  # only 2000::/3 is global unicast: the other seven eighths are not
+        ("::/3", AddressVerdict.RESERVED),  # only 2000::/3 is global unicast
         ("4000::/2", AddressVerdict.RESERVED),
         ("8000::/1", AddressVerdict.RESERVED),
     )
@@ -134,13 +134,13 @@ _COMPATIBLE = IPv6Network("::/96")
 
 
 def classify(ip: str | IpAddress, policy: EgressPolicy) -> AddressVerdict:
-    """Say what the address is and so whether a connection to it may be opened. Never raises."""
+    """Classify an address, and so whether a connection to it may be opened. Never raises."""
     try:
         address = ip_address(ip)
     except ValueError:
         return AddressVerdict.MALFORMED
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        address = IPv6Address(int(address))  # the zone says through which interface, not the destination
+        address = IPv6Address(int(address))  # the zone names an interface, not a destination
     if address in _METADATA:
         named = any(network.num_addresses == 1 and address in network for network in policy.allow)
         return AddressVerdict.ALLOWED if named else AddressVerdict.METADATA
@@ -155,9 +155,9 @@ def classify(ip: str | IpAddress, policy: EgressPolicy) -> AddressVerdict:
 
 
 def check_url(url: str, policy: EgressPolicy) -> str | None:
-    """Why this endpoint URL is refused, as one sentence for the person who typed it; None when it is fine.
+    """Why an endpoint URL is refused, as one sentence for the user who entered it; None if it is accepted.
 
-    Judges an address that is written in the URL; a name is judged when it has been resolved.
+    An IP address in the URL is classified; a name is classified when it is resolved for a request.
     """
     if len(url) > MAX_URL_LENGTH:
         return f"The URL is longer than {MAX_URL_LENGTH} characters."
@@ -184,7 +184,7 @@ def check_url(url: str, policy: EgressPolicy) -> str | None:
 
 
 def _international(url: str) -> str | None:
-    """How a host in letters of other languages is to be written, by IDNA 2008; None: it has none."""
+    """A sentence about a host with non-ASCII letters, with its form in IDNA 2008; None: the host is ASCII."""
     parts = _URL.fullmatch(url)
     host = parts["authority"].rpartition("@")[2].partition(":")[0] if parts else ""
     if host.isascii():
@@ -192,7 +192,7 @@ def _international(url: str) -> str | None:
     try:
         return f"The host {host} is international: write it as {idna.encode(host, uts46=True).decode()}."
     except idna.IDNAError as error:
-        return f"The host {host[:100]} is no valid international name: {str(error)[:200].rstrip('.')}."
+        return f"The host {host[:100]} is not a valid international name: {str(error)[:200].rstrip('.')}."
 
 
 _CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z{|}~]*")
@@ -204,7 +204,7 @@ _NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 
 
 def _carried(address: IpAddress) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that an IPv6 address stands for: traffic to it ends at (or passes through) them."""
+    """The IPv4 addresses embedded in an IPv6 address: traffic to it ends at, or passes through, them."""
     if isinstance(address, IPv4Address):
         return ()
     if address.ipv4_mapped is not None:
@@ -222,7 +222,7 @@ def _look_up(address: IpAddress) -> AddressVerdict:
     table = _V4 if isinstance(address, IPv4Address) else _V6
     verdict = next((each for network, each in table if address in network), AddressVerdict.PUBLIC)
     if verdict is AddressVerdict.RESERVED and address in _COMPATIBLE:
-        inner = _look_up(IPv4Address(int(address)))  # ::a.b.c.d is not routed: judge the address inside
+        inner = _look_up(IPv4Address(int(address)))  # ::a.b.c.d is not routed: classify the embedded address
         return verdict if inner is AddressVerdict.PUBLIC else inner
     return verdict
 

@@ -1,4 +1,4 @@
-"""What HOOKSTREAM_SMTP_URL says: smtp://user:password@host:port, or smtps:// for TLS from the first byte."""
+"""E-mail: the server of HOOKSTREAM_SMTP_URL, tokens of unsubscribe links, addresses, and the content of digests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model.endpoint import SealedSecret
 
-#: wanted: STARTTLS where the server offers it; demanded: nothing is said without it
+#: from_the_start: smtps; demanded: fail unless the server offers STARTTLS; wanted: use it if it is offered
 SmtpEncryption = Literal["from_the_start", "demanded", "wanted"]
 _PORTS = {"smtp": 25, "smtps": 465}
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where e-mail goes."""
+    """The mail server and its credentials."""
 
     host: str
     port: int
@@ -28,13 +28,14 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None
 
     def __repr__(self) -> str:
-        return f"MailServer({self.host}:{self.port})"
+        return f"SmtpServer({self.host}:{self.port})"
 
 
 def read_smtp_url(url: str) -> SmtpServer:
-    """The server of a URL; `ValueError`, which does not quote the password, when it is none.
+    """The server of `smtp://user:password@host:port`, or of `smtps://…` for TLS from the first byte.
 
-    A password never travels in the clear, unless the server is on this machine.
+    With a password, TLS is demanded unless the server is on this machine. Raises `ValueError` for an invalid URL; the
+    message does not quote the password.
     """
     try:
         parts = urlsplit(url)
@@ -57,29 +58,29 @@ def read_smtp_url(url: str) -> SmtpServer:
 
 _token = msgspec.json.Decoder(tuple[str, str, str])
 _LONGEST = 2048
-#: where the link leads, on the API
+#: path of the link, on the API
 UNSUBSCRIBE_PATH = "/unsubscribe"
 
 
 def unsubscribe_owner(tenant: str) -> str:
-    """What the address is sealed for."""
+    """The owner, in the sense of `KeyRing.seal`, of an address in an unsubscribe token."""
     return f"unsubscribe/{tenant}"
 
 
 def unsubscribe_token(tenant: str, sealed: SealedSecret) -> str:
-    """Characters that a URL may have."""
+    """The token of an unsubscribe link, in characters that need no escaping in a URL."""
     text = msgspec.json.encode((tenant, sealed.key_id, sealed.blob))
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
 def read_unsubscribe_token(text: str) -> tuple[str, SealedSecret]:
-    """The tenant and the sealed address of a token; `Defect` when it is none."""
+    """The tenant and the sealed address of a token. Raises `Defect` for an invalid one."""
     try:
         if len(text) > _LONGEST:
-            raise ValueError("it is too long")
+            raise ValueError("too long")
         tenant, key_id, blob = _token.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, RecursionError) as error:
-        raise Defect(f"that is no link of ours: {error}") from error
+        raise Defect(f"the unsubscribe link is invalid: {error}") from error
     return tenant, SealedSecret(key_id=key_id, blob=blob, created_at_ms=0)
 
 
@@ -87,12 +88,12 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Z
 
 
 def is_address(text: str) -> bool:
-    """Whether e-mail can be sent there, as far as its form tells; no line break, space or list fits in."""
+    """Whether `text` has the form of one e-mail address, without line breaks, spaces or lists."""
     return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 class DigestEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One notice, in words; every text is one line."""
+    """One notice as text; every field is one line."""
 
     title: str
     at: str
@@ -109,7 +110,7 @@ class DigestEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmailDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the templates are filled with."""
+    """The values of the e-mail templates."""
 
     subject: str
     tenant: str

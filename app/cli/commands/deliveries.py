@@ -147,10 +147,10 @@ def retry(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Attempt deliveries once more, at once: one by its id, or all that match.
+    """Retry deliveries at once: one by its id, or all that match.
 
-    The delivery and the event keep their ids, and attempts count on. One by its id may be in any state: what waits for
-    its next attempt has it now, and what was delivered is sent again.
+    The delivery and the event keep their ids, and the numbers of attempts continue. A delivery named by its id may have
+    any state: a waiting one is attempted now, and a delivered one is sent again.
 
     Examples:
         hookstream deliveries retry dlv_q4w7ez2mxn5rkb3vtdc6ujyh
@@ -188,7 +188,7 @@ def cancel(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """End a delivery that waits for its next attempt. A request that is under way is not broken off.
+    """Cancel a delivery that waits for its next attempt. A request in flight is not aborted.
 
     Example:
         hookstream deliveries cancel dlv_q4w7ez2mxn5rkb3vtdc6ujyh

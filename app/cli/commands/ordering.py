@@ -36,7 +36,7 @@ def show_(
     ] = False,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show an endpoint's lines that are not at rest: which are under way, blocked or stopped, and how many wait.
+    """Show an endpoint's key queues that are not idle: those in flight, blocked or stopped, and how many wait.
 
     Example:
         hookstream ordering show ep_5f0c83a1d27e49b6a3c81f04 --blocked

@@ -44,7 +44,7 @@ def add(
     ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Register a tenant, or replace what is known of it. Events of unregistered tenants are delivered all the same.
+    """Register a tenant, or replace its settings. Events of unregistered tenants are delivered as well.
 
     Example:
         hookstream tenants add acme --name 'Acme Ltd' --notify-email ops@acme.example

@@ -221,7 +221,7 @@ def is_whole(field: msgspec.structs.FieldInfo) -> bool:
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
-#: a customer may not set these: they frame the request, or Hookstream sets them
+#: customers may not set these headers: they frame the request, or Hookstream sets them
 RESERVED_HEADERS = frozenset(
     [
         "host",
@@ -273,7 +273,7 @@ def _schedule(schedule: tuple[float, ...] | None) -> Iterator[str]:
         yield "all delays together are at most 30 days"
 
 
-#: one check for each field that its type cannot express: the sentences that say what is wrong
+#: field → a check that its type cannot express; the check yields a sentence for each problem
 RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "url": _url,
     "events": _events,

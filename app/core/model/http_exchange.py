@@ -48,7 +48,7 @@ class HttpTiming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The response, of any status; the verdict decides what is a success."""
+    """A response with any status; the verdict decides whether it is a success."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -57,7 +57,7 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     #: the body was longer than the cap, or its rest could not be read; the connection was closed
     truncated: bool
     timing: HttpTiming
-    #: what is unusual about the response, in sentences that do not quote it
+    #: sentences about unusual properties of the response, without quotations of it
     remarks: tuple[str, ...] = ()
 
     def header(self, name: str) -> str | None:

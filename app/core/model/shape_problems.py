@@ -1,4 +1,4 @@
-"""What is wrong with a value of a type: all of it at once, in words instead of Python's types."""
+"""All the problems of a value at once, as sentences without the names of Python's types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 def shape_problems(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
     """(JSON Pointer, sentence) for each field of `values` that does not fit `kind`, 20 at most.
 
-    `values` are as JSON has them.
+    `values` are decoded JSON.
     """
     yield from islice(_all_problems(values, kind), _MOST)
 

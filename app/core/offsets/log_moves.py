@@ -1,9 +1,9 @@
-"""Logs that do not contain a reader's position any more: what has happened, and where reading continues.
+"""Logs that no longer contain a reader's position: the cause, and the offset at which reading continues.
 
 Rules of this file
-- Everything below the position of a reader is done, as long as it is the same log.
-- A topic that was deleted and created again is another log, of which nothing is done. It is recognised by its id, which
-  every commit of Hookstream has in its metadata.
+- Everything below the position of a reader is finished, as long as the log is the same.
+- A topic that was deleted and created again is another log, of which nothing is finished. It is recognised by its id,
+  which every commit of Hookstream has in its metadata.
 - In doubt, records are processed again rather than left out.
 """
 

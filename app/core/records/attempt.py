@@ -61,7 +61,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     response_body: str | None = None
     #: which parts were cut to fit: error | headers | body; record: everything from the receiver was left out
     cut: tuple[Cut, ...] = ()
-    #: what is unusual about the response, in sentences
+    #: sentences about unusual properties of the response
     remarks: tuple[str, ...] = ()
     #: from the append of the event to the end of this attempt, in milliseconds
     latency_ms: int = 0

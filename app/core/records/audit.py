@@ -29,15 +29,15 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Mode | Literal[""]
     #: when the action was carried out, ISO 8601 in UTC
     at: str
-    #: who did it: operator, cli, health, the id of a key, or `portal of …`
+    #: the user or part that acted: operator, cli, health, the id of a key, or `portal of …`
     actor: str
-    #: what was done, such as endpoint.update or delivery.retry
+    #: the action, such as endpoint.update or delivery.retry
     action: str
-    #: what it was done to, such as endpoint/ep_1
+    #: the entity, such as endpoint/ep_1
     entity: str
     #: the entity's version after the change; 0: it was removed, or has no versions
     version: int = 0
-    #: a remark in words
+    #: a remark as text
     detail: str = ""
     #: the changed fields before the action; absent: the entity was created, or no field changed
     before: dict[str, Any] | None = None

@@ -2,8 +2,8 @@
 
 The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key` and `traceparent` take
 precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for checking and in
-`data_of` for sending. A value is a CloudEvent if its content type says so, or if it has a `specversion`, because some
-producers cannot set headers.
+`data_of` for sending. A value is a CloudEvent if its content type is that of CloudEvents, or if it has a
+`specversion`, because some producers cannot set headers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How much work it is at most to validate one value by one schema, counted before it is done.
+"""Upper bounds for the work of validating a value against a schema, computed before validation.
 
-A unit is about 25 ns of the validator's time, measured with the worst data for each keyword. Every applicator is taken
-as asked, whatever the others say, and every pattern of `patternProperties` as matching. So the count is an upper bound,
-and what stays within the budget cannot take long.
+A unit is about 25 ns of the validator's time, measured with the worst data for each keyword. The bound assumes that
+every applicator is evaluated, whatever the others return, and that every pattern of `patternProperties` matches.
 
-- For schemas without recursion one multiplication is enough: what all subschemas cost for one value, times the values.
-- Else, and where that is too much, the evaluation is walked through, until it ends or the budget does.
+- For schemas without recursion one multiplication suffices: the cost of all subschemas for one value, times the number
+  of values.
+- For other schemas, and if that bound exceeds the budget, the evaluation is simulated until it ends or exceeds it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from app.core.schemas.graph import Graph, Node
 #: units that one event may cost: 10 ms, and 50 ns for each of its bytes
 BASE_UNITS = 400_000
 UNITS_PER_BYTE = 2
-#: steps of a walk, each about 1 µs
+#: steps of a simulation, each about 1 µs
 _BASE_STEPS = 10_000
 _BYTES_PER_STEP = 8
-#: evaluations inside each other; more could exhaust the stack
+#: nested evaluations; more could exhaust the stack
 _MAX_DEPTH = 400
-#: bytes of a compiled pattern that cost one unit per character, where all of its states are alive
+#: bytes of a compiled pattern that cost one unit per character if all of its states are active
 _PATTERN_BYTES_PER_UNIT = 400
 _MATCH = 10
-#: one division of floats whose quotient is huge, and an ordinary one
+#: one division of floats with a huge quotient, and an ordinary one
 _DIVISION = 500
 _EASY_DIVISION = 80
 _EASY_DIVIDEND = 1e15
 #: hashing one value for `uniqueItems`
 _HASH = 4
-#: units of one step of a walk
+#: units of one step of a simulation
 _STEP = 40
 
 
@@ -43,18 +43,18 @@ class TooCostly(Exception):
 
     def __init__(self, units: int) -> None:
         super().__init__()
-        #: what finding that out has cost
+        #: units spent on computing the bound
         self.units = units
 
 
 class _Weight(msgspec.Struct, frozen=True):
-    """What one subschema costs."""
+    """The cost of one subschema, in units."""
 
     #: for any value
     fixed: int
-    #: for an object, apart from its members
+    #: for an object, without its members
     lookups: int
-    #: for each character of a string, and of a member's name
+    #: for each character of a string, and of the name of a member
     per_char: int
     per_name_char: int
     #: for a number
@@ -63,7 +63,7 @@ class _Weight(msgspec.Struct, frozen=True):
 
 
 class _Total(msgspec.Struct):
-    """What all subschemas cost together for one value, and for one byte of it; None: there is no such bound."""
+    """The cost of all subschemas together for one value, and for one byte of it, in units."""
 
     per_value: int
     per_byte: int
@@ -73,18 +73,18 @@ class CostBound:
     """Upper bounds for one schema."""
 
     def __init__(self, graph: Graph, pattern_sizes: Mapping[str, int]) -> None:
-        """`pattern_sizes` has the bytes of each pattern's compiled form at most."""
+        """`pattern_sizes`: pattern → maximum bytes of its compiled form."""
         self._root = graph.root
         self._sizes = pattern_sizes
         self._weights: dict[int, _Weight] = {}
-        self._graph = graph  # keeps the ids alive
+        self._graph = graph  # a reference, so that the ids of its nodes stay unique
         self._total = None if _repeats(graph.root) else self._sum(graph.root, {})
 
     def check(self, data: bytes, value: Any) -> int:
-        """The units at most; raises `TooCostly`. `value` is what `data` says in JSON."""
+        """The bound in units. Raises `TooCostly`. `value` is `data` decoded from JSON."""
         budget = BASE_UNITS + UNITS_PER_BYTE * len(data)
         if self._total is not None:
-            values = 1 + data.count(b",") + data.count(b"[") + data.count(b"{")  # strings may hold some, too
+            values = 1 + data.count(b",") + data.count(b"[") + data.count(b"{")  # those in strings only raise the bound
             units = self._total.per_value * values + self._total.per_byte * len(data)
             if units <= budget:
                 return units
@@ -97,7 +97,7 @@ class CostBound:
         return walk.units + _STEP * (steps - walk.steps)
 
     def weight(self, node: Node) -> _Weight:
-        """What a subschema itself costs."""
+        """The cost of a subschema without its children."""
         weight = self._weights.get(id(node))
         if weight is None:
             weight = self._weights[id(node)] = _weight(node, self._sizes)
@@ -120,7 +120,7 @@ class CostBound:
 
 
 class _Walk:
-    """Goes through all evaluations that a value could cause."""
+    """Simulates all evaluations that a value can cause."""
 
     def __init__(self, weight: Any, budget: int, steps: int) -> None:
         self._weight = weight
@@ -130,7 +130,7 @@ class _Walk:
         self.units = 0
 
     def evaluate(self, node: Node, value: Any, depth: int) -> None:
-        """Count the evaluation of a value by a subschema, and all that it causes."""
+        """Add the cost of evaluating a value against a subschema, including nested evaluations."""
         self._spend(node, value, depth)
         for each in node.same:
             self.evaluate(each, value, depth + 1)
@@ -165,7 +165,7 @@ class _Walk:
                 self.evaluate(each, value, depth)
 
     def _mark(self, node: Node, value: Any, depth: int) -> None:
-        """To learn what is unevaluated, every applicator at the same value is asked again, and marks in its turn."""
+        """Add the cost of finding unevaluated members: all applicators of the value are evaluated again."""
         place = (id(node), id(value))
         if place in self._marking:
             return
@@ -203,7 +203,7 @@ class _Walk:
             raise TooCostly(0)
 
     def _size(self, value: Any) -> int:
-        """Values inside, each counted as a step."""
+        """The number of nested values; an eighth of them counts as steps."""
         size, pending = 0, [value]
         while pending:
             inner = pending.pop()
@@ -229,7 +229,7 @@ def _weight(node: Node, sizes: Mapping[str, int]) -> _Weight:
         + sum(_length(each) + len(msgspec.json.encode(each)) // 8 for each in compared),
         lookups=lookups,
         per_char=_per_char(sizes[pattern]) if isinstance(pattern, str) else 0,
-        # `additionalProperties` and the marks of `unevaluatedProperties` ask each pattern again
+        # `additionalProperties` and `unevaluatedProperties` match each pattern again
         per_name_char=2 * sum(_per_char(sizes[name]) for name, _ in node.patterns),
         division=_DIVISION if "multipleOf" in keywords else 0,
         unique=keywords.get("uniqueItems") is True,
@@ -245,7 +245,7 @@ def _length(value: Any) -> int:
 
 
 def _repeats(root: Node) -> bool:
-    """Whether a schema refers to itself, or marks what is evaluated: then its evaluations are not a tree of its own."""
+    """Whether a schema is recursive or uses `unevaluated…`, so that a sum over its subschemas is no bound."""
     open_: set[int] = set()
     done: set[int] = set()
 

@@ -1,7 +1,7 @@
 """A JSON Schema (2020-12) as a graph of its subschemas, references resolved.
 
-`enum`, `const`, `default` and `examples` hold data, whatever they look like. Other unknown places become subschemas
-when a `$ref` leads there.
+`enum`, `const`, `default` and `examples` contain data, even if it looks like a schema. A value of an unknown keyword
+becomes a subschema if a `$ref` points to it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from app.core.errors import HookstreamError
 MAX_NODES = 5_000
 MAX_DEPTH = 100
 
-#: keywords with a schema, with a list of them, and with names and schemas. These look at the value itself,
+#: keywords that apply to the value itself: with one schema, with a list of schemas, with an object of schemas
 _SAME_ONE = ("not", "if", "then", "else")
 _SAME_LIST = ("allOf", "anyOf", "oneOf")
 _SAME_NAMED = ("dependentSchemas", "dependencies")
-#: and these at what is in it
+#: keywords with one schema that apply to the items of an array
 _ITEMS = ("items", "contains", "unevaluatedItems", "additionalItems")
 _DEFINITIONS = ("$defs", "definitions")
 
 
 class BadSchema(HookstreamError):
-    """A schema cannot be used; `pointer` leads to the keyword."""
+    """A schema cannot be used; `pointer` is the JSON Pointer of the keyword."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}" if pointer else detail)
@@ -55,24 +55,24 @@ class Node:
         self.pointer = pointer
         #: the schema itself; empty for `true` and `false`
         self.keywords = keywords
-        #: what looks at the same value, the target of a reference apart
+        #: subschemas that apply to the same value, except the target of a reference
         self.same: list[Node] = []
         self.ref: Node | None = None
-        #: of an object's members: `properties`, `patternProperties`, `additionalProperties`, `propertyNames`
+        #: for the members of an object: `properties`, `patternProperties`, `additionalProperties`, `propertyNames`
         self.names: dict[str, Node] = {}
         self.patterns: list[tuple[str, Node]] = []
         self.additional: Node | None = None
         self.any_name: Node | None = None
-        #: of an array's items: `prefixItems`, and what looks at all of them
+        #: for the items of an array: `prefixItems`, and subschemas for all items
         self.prefix: list[Node] = []
         self.items: list[Node] = []
         #: `unevaluatedProperties` or `unevaluatedItems`
         self.unevaluated: Node | None = None
-        #: it has one of the two, which asks all applicators at the same value again
+        #: whether it has one of the two, for which all applicators of the value are evaluated again
         self.marks = False
 
     def children(self) -> Iterator[Node]:
-        """Every subschema that is applied, the target of the reference included."""
+        """Every subschema that it applies, including the target of its reference."""
         yield from self.same
         yield from self.names.values()
         yield from (each for _, each in self.patterns)
@@ -84,10 +84,10 @@ class Node:
 
 
 class Graph:
-    """All subschemas of a schema, those of definitions included."""
+    """All subschemas of a schema, including those of its definitions."""
 
     def __init__(self, schema: Any) -> None:
-        """`BadSchema` where it is too large, nested too deeply, or refers to what is not in it."""
+        """Raises `BadSchema` if the schema is too large, nested too deeply, or has a reference without a target."""
         self._schema = schema
         self._by_id: dict[int, Node] = {}
         self._unresolved: list[tuple[Node, str]] = []
@@ -98,7 +98,7 @@ class Graph:
 
     @property
     def nodes(self) -> list[Node]:
-        """In no order."""
+        """All subschemas, in no particular order."""
         return list(self._by_id.values())
 
     def _node(self, schema: Any, pointer: str, depth: int) -> Node:
@@ -149,7 +149,7 @@ class Graph:
                 node.items.append(self._node(value, below, depth))
                 node.marks = node.marks or keyword == "unevaluatedItems"
             case _:
-                pass  # no subschema
+                pass  # a keyword without subschemas
 
     def _listed(self, value: Any, below: str, depth: int) -> list[Node]:
         each = value if isinstance(value, list) else ()
@@ -168,12 +168,12 @@ class Graph:
             elif isinstance(place, list) and name.isascii() and name.isdigit() and int(name[:9]) < len(place):
                 place = place[int(name[:9])]
             else:
-                raise BadSchema(f"{node.pointer}/$ref", f"{target[:100]} leads nowhere")
+                raise BadSchema(f"{node.pointer}/$ref", f"{target[:100]} does not exist in the schema")
         return place
 
 
 def escaped(step: str) -> str:
-    """One step of a JSON Pointer."""
+    """`step` escaped as one reference token of a JSON Pointer (RFC 6901)."""
     return step.replace("~", "~0").replace("/", "~1")
 
 

@@ -129,7 +129,7 @@ class _Reader:
         for step in reference[2:].split("/"):
             step = step.replace("~1", "/").replace("~0", "~")
             if not isinstance(node, dict) or step not in node:
-                raise _Unusable(f"reference {reference[:80]!r} leads nowhere")
+                raise _Unusable(f"the target of the reference {reference[:80]!r} does not exist")
             node = node[step]
         return node
 

@@ -1,4 +1,4 @@
-"""Which JSON Schemas (2020-12) a tenant may put: those whose work for one event can be bounded before it is done."""
+"""Which JSON Schemas (2020-12) are accepted: those whose validation cost can be bounded before validation."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import msgspec
 
 from app.core.schemas.graph import BadSchema, Graph, Node, escaped
 
-#: evaluations that one look at a value may cost; a schema of a kilobyte can ask for billions
+#: evaluations of subschemas for one value; a schema of a kilobyte can demand billions
 MAX_EVALUATIONS = 10_000
-#: subschemas that may lie on one way through references, without coming by the same one twice
+#: subschemas on one path through references without a repetition
 _MAX_WAY = 300
 #: patterns of one schema, names of `patternProperties` included, and the bytes of all of them when compiled
 MAX_PATTERNS = 200
 MAX_PATTERN_BYTES = 2_097_152
 _DYNAMIC = ("$dynamicRef", "$recursiveRef")
-#: what a number may be a multiple of: beyond, one division costs as much as a whole event
+#: bounds of `multipleOf`; outside them, one division costs as much as a whole event
 _DIVISORS = (1e-9, 1e15)
 
-#: `a++` backtracks in the one place where the validator has no linear engine; ECMAScript does not know it
+#: possessive quantifiers (`a++`) are not ECMAScript, and backtrack where the validator has no linear engine
 _POSSESSIVE = re.compile(r"[*+?}]\+")
 _LITERAL = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
 _BOUNDARY = re.compile(r"\\[bB<>]")
 
 
 def check(graph: Graph, pattern_bytes: Callable[[str], int | None]) -> dict[str, int]:
-    """Every pattern with its size; raises `BadSchema` with the first thing that speaks against a schema.
+    """Pattern → its size in bytes, for all patterns of the schema. Raises `BadSchema` with the first problem.
 
-    `pattern_bytes` gives the size of a compiled pattern at most; None where no linear engine can have it.
+    `pattern_bytes` returns the maximum size of a compiled pattern; None if the linear engine does not support it.
     """
     sizes: dict[str, int] = {}
     for node in graph.nodes:
@@ -82,7 +82,7 @@ def _checked_pattern(place: str, pattern: str, pattern_bytes: Callable[[str], in
 
 
 def _check_boundaries(graph: Graph) -> None:
-    """The validator reads names beside `unevaluatedProperties` with an engine that backtracks at word boundaries."""
+    """Refuse word boundaries: with `unevaluatedProperties` the validator matches names by backtracking at them."""
     for node in graph.nodes:
         for name, _ in node.patterns:
             if _BOUNDARY.search(name):
@@ -91,7 +91,7 @@ def _check_boundaries(graph: Graph) -> None:
 
 
 def _evaluations(node: Node, counts: dict[int, int], way: int) -> int:
-    """How many subschemas are evaluated for one value; one that refers to itself counts once for each round."""
+    """The number of subschemas evaluated for one value; `counts` caches the results by node."""
     if way > _MAX_WAY:
         raise BadSchema(node.pointer[:200], f"nested deeper than {_MAX_WAY} subschemas, references included")
     if id(node) not in counts:
@@ -101,9 +101,9 @@ def _evaluations(node: Node, counts: dict[int, int], way: int) -> int:
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """Why an event does not count as one that satisfies its type's schema."""
+    """The reason why an event does not count as valid against its type's schema."""
 
-    #: the data breaks it, validating would cost too much, or the schema itself cannot be used (any more)
+    #: the data violates the schema, validating would cost too much, or the schema itself cannot be used
     reason: Literal["schema", "schema_too_costly", "schema_unusable"]
-    #: where and how, in words
+    #: the location and the violation, as a sentence
     detail: str

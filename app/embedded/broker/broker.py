@@ -1,4 +1,4 @@
-"""Start, watch and stop a real Kafka of our own: the broker of `hookstream up` and of the tests."""
+"""Start, watch and stop the embedded Kafka broker of `hookstream up` and of the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.embedded.broker.process import BrokerProcess
 
 _START_S = 90
 _STOP_S = 20
-#: how long the Java of a process that was killed may take to follow it
+#: seconds for Java to end after its parent process was killed
 _PREDECESSOR_S = 15
 
 
@@ -52,14 +52,14 @@ class EmbeddedBroker:
         self._properties = dict(properties or {})
         self._port = port
         self._port_is_fixed = port != 0
-        #: of the last start; 0: there was none
+        #: the port of the last start; 0 before the first one
         self.controller_port = 0
         self._lock = FolderLock(self._folder / "lock")
         self._process: BrokerProcess | None = None
 
     @property
     def pid(self) -> int | None:
-        """Java's process id while it runs."""
+        """Java's process id; None if it does not run."""
         return self._process.pid if self._process and self._process.running else None
 
     async def start(self) -> str:
@@ -79,12 +79,12 @@ class EmbeddedBroker:
         return f"{kraft.HOST}:{self._port}"
 
     async def stop(self) -> None:
-        """End the broker in order, by force after 20 s; nothing happens if it does not run."""
+        """Shut the broker down, by force after 20 s; does nothing if it does not run."""
         await self._end_process(patience_s=_STOP_S)
         self._lock.release()
 
     async def wait_exited(self) -> int:
-        """Wait until Java has ended, for whatever reason; its exit status, negative for a signal."""
+        """Wait until Java has ended, for whatever reason. Returns the exit status, negative for a signal."""
         if self._process is None:
             raise Defect("wait_exited before start")
         return await self._process.exited()

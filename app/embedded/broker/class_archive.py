@@ -1,4 +1,4 @@
-"""Halve the broker's start: write the archive of the classes that a start loads, from a start made for that purpose."""
+"""Halve the broker's start time: start it once in order to write a class data archive (CDS)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATIENCE_S = 120
 
 
 async def prepare(cache: Path, *, say: jars.Say, which: jars.Which) -> bool:
-    """Fetch the jars and write the archive for this Java, each unless it is there; False if there is no archive.
+    """Fetch the jars and write the archive for this Java, unless they exist; False if there is no archive.
 
     Without the archive a broker works as well, it only starts more slowly. `Unavailable` as `jars.resolve`.
     """
@@ -58,7 +58,7 @@ async def _trial_run(runtime: kraft.Runtime, folder: Path) -> Path:
 
 
 def main() -> None:
-    """`python -m app.embedded.broker.class_archive [CACHE]`: make ready all that a start of the broker needs."""
+    """`python -m app.embedded.broker.class_archive [CACHE]`: prepare everything for fast starts of the broker."""
     cache = Path(sys.argv[1]) if len(sys.argv) > 1 else jars.default_cache()
     try:
         if not asyncio.run(prepare(cache.absolute(), say=print, which=shutil.which)):

@@ -1,4 +1,4 @@
-"""A lock on a folder that ends by itself with the last process that holds it, however that process ends."""
+"""A lock on a folder, released by the kernel when the last process that holds it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class FolderLock:
-    """An exclusive lock, held by an open file: a child that inherits `fd` holds it, too; it cannot go stale."""
+    """An exclusive lock on an open file. A child process that inherits `fd` holds it, too. It cannot become stale."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,7 +23,7 @@ class FolderLock:
         return self._fd
 
     async def acquire(self, *, wait_s: float) -> bool:
-        """Take the lock, waiting up to `wait_s` for its holders to end or let go; False if they did not."""
+        """Acquire the lock, waiting up to `wait_s` seconds; False if other processes still hold it."""
         if self._fd is not None:
             return True
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -39,7 +39,7 @@ class FolderLock:
         return True
 
     def owner(self) -> int | None:
-        """The process that took the lock last, if it is alive."""
+        """The id of the process that acquired the lock last; None if it has ended."""
         try:
             pid = int(self._path.read_bytes())
         except (ValueError, FileNotFoundError):
@@ -53,7 +53,7 @@ class FolderLock:
         return pid
 
     def release(self) -> None:
-        """Let go; nothing happens if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -69,7 +69,7 @@ async def _flock(fd: int, wait_s: float) -> bool:
     if wait_s <= 0:
         return False
     taken: Future[None] = Future()
-    taken.set_running_or_notify_cancel()  # from here on a cancelled waiter cannot cancel it
+    taken.set_running_or_notify_cancel()  # from now on the cancellation of a waiter does not cancel it
     threading.Thread(target=_flock_blocking, args=(os.dup(fd), taken), daemon=True).start()
     try:
         async with asyncio.timeout(wait_s):
@@ -80,7 +80,7 @@ async def _flock(fd: int, wait_s: float) -> bool:
 
 
 def _flock_blocking(fd: int, taken: Future[None]) -> None:
-    """Wait on a duplicate of the file: if the waiter gave up and closed its own, closing this one drops the lock."""
+    """Wait on a duplicate descriptor. If the waiter has closed its own, closing this one releases the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Get what the embedded broker runs on: a Java, and Kafka's jars, fetched once by Maven into a cache folder."""
+"""Find Java, and fetch Kafka's jars once, with Maven, into a cache folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ There are three ways on:
   1. install it:        sudo apt-get install openjdk-17-jre-headless maven   (a later Java will do as well)
   2. Kafka in Docker:   docker compose up -d --wait   (this project's compose.yaml, image apache/kafka:{KAFKA_VERSION}),
                         then set HOOKSTREAM_BOOTSTRAP_SERVERS=localhost:9092
-  3. a Kafka of yours:  set HOOKSTREAM_BOOTSTRAP_SERVERS=host:port"""
+  3. your own Kafka:    set HOOKSTREAM_BOOTSTRAP_SERVERS=host:port"""
 
 
 def default_cache(xdg_cache_home: str | None = None) -> Path:
@@ -39,7 +39,7 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 
 async def find_java(which: Which) -> Path:
-    """The Java to use; `Unavailable` with the ways on if there is none, or only one that is too old."""
+    """The Java to use. Raises `Unavailable` with the remedies if there is none, or only one that is too old."""
     java = which("java")
     if java is None:
         raise Unavailable(f"The embedded broker needs Java {OLDEST_JAVA} or later; there is none.\n{_WAYS_ON}")
@@ -54,7 +54,7 @@ async def find_java(which: Which) -> Path:
 
 
 async def resolve(cache: Path, *, say: Say, which: Which) -> list[Path]:
-    """The jars in the order of the class path; fetches them if they are not in `cache` yet.
+    """The jars in the order of the class path; fetched if they are not in `cache` yet.
 
     The folder appears under its final name when it is complete, so a fetch that was cut off counts for nothing.
     Several processes at once are fine: one fetches, the others wait. `Unavailable` if Maven is missing or fails.

@@ -1,4 +1,4 @@
-"""The broker's side of the embedding: how Java is called, its properties, the formatting of its folder, its ports."""
+"""Java's command line, the broker's configuration, the formatting of its folder, and its ports."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HOST = "127.0.0.1"
 _HERE = Path(__file__).parent
 _RECORDS = "records"
 _FORMAT_S = 60
-#: Below the ports that systems give to outgoing connections (Linux from 32768, macOS from 49152): while the broker is
-#: down, no client that tries to reach it can end up sitting on its port.
+#: Below the ephemeral ports (Linux from 32768, macOS from 49152). While the broker is down, a client that reconnects
+#: could otherwise be assigned the broker's own port.
 _PORTS = range(20_000, 30_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """A Java and the jars for it."""
+    """A Java executable and Kafka's jars."""
 
     java: Path
     jars: Sequence[Path]
@@ -34,13 +34,16 @@ class Runtime:
 
     @property
     def archive(self) -> Path:
-        """The archive of the classes that a start loads, in their parsed form, for exactly this Java and these jars."""
+        """The class data archive (CDS) for exactly this Java and these jars."""
         stat = self.java.stat()
         key = f"{self.java} {stat.st_size} {stat.st_mtime_ns} {self.jars[0].parent}"
         return self.cache / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsa"
 
     def command(self, main: str, *arguments: str, archive_to: Path | None = None) -> list[str]:
-        """Java with `main`; the log goes to `logs` below the working folder. `archive_to` writes the class archive."""
+        """The command line for the class `main`, which logs to `logs` below the working folder.
+
+        `archive_to`: the file to which the class archive is written.
+        """
         classes = [f"-XX:ArchiveClassesAtExit={archive_to}"] if archive_to else []
         if not classes and self.archive.is_file():
             classes = [f"-XX:SharedArchiveFile={self.archive}"]  # ignored by Java if it does not fit
@@ -80,9 +83,9 @@ def properties(*, port: int, controller_port: int, records: str = _RECORDS) -> s
 
 
 async def format_once(folder: Path, runtime: Runtime) -> None:
-    """Make the folder of the records, whole or not at all; leaves one that is whole alone.
+    """Create the folder of the records atomically, unless it is complete already.
 
-    `Unavailable` if there are records that have lost their `meta.properties`: they are not ours to delete.
+    Raises `Unavailable` if the folder has records but no `meta.properties`, since deleting them is the user's decision.
     """
     records = folder / _RECORDS
     if _formatted(records):
@@ -117,7 +120,7 @@ def _formatted(records: Path) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port of the loopback address now."""
+    """Whether a server can listen on the port of the loopback address now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -128,7 +131,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*, besides: int = 0) -> int:
-    """A port that nobody listens on, and not `besides`."""
+    """A free port of the loopback address, other than `besides`. Raises `Unavailable`."""
     start = secrets.randbelow(len(_PORTS))
     for step in range(len(_PORTS)):
         port = _PORTS[(start + step) % len(_PORTS)]

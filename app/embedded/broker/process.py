@@ -1,4 +1,4 @@
-"""Run foreign programs: one to its end, or the broker's Java as a guarded child.
+"""Run other programs: to their end, or the broker's Java as a guarded child process.
 
 The broker must never outlive us, even when we are killed with SIGKILL. Linux could do that with PR_SET_PDEATHSIG, but
 it exists nowhere else and fires when the *thread* that started the child ends. So a shell reads a pipe that only we
@@ -26,10 +26,10 @@ _TAIL_LINES = 30
 
 
 class BrokerProcess:
-    """Java, started on construction. Not the loop's: every method may be used from any loop."""
+    """A Java process, started on construction. Not bound to an event loop: any loop may call its methods."""
 
     def __init__(self, argv: Sequence[str], *, folder: Path, lock_fd: int | None) -> None:
-        """Start `argv` in `folder`; the child inherits `lock_fd` and so keeps that lock for as long as it lives."""
+        """Start `argv` in `folder`. The child inherits `lock_fd`, and so holds that lock until it ends."""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._started: Future[bool] = _uncancellable()
         self._exited: Future[int] = _uncancellable()
@@ -38,7 +38,7 @@ class BrokerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            process_group=0,  # a group of its own: Ctrl-C in the terminal does not reach it
+            process_group=0,  # its own process group: Ctrl-C in the terminal does not reach it
         )
         try:
             self._java = subprocess.Popen(
@@ -64,12 +64,12 @@ class BrokerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether Java is alive."""
+        """Whether Java is running."""
         return not self._exited.done()
 
     @property
     def tail(self) -> str:
-        """The last lines that Java wrote on its console."""
+        """The last lines of Java's console output."""
         return "\n".join(self._tail)
 
     async def started(self) -> bool:
@@ -77,15 +77,15 @@ class BrokerProcess:
         return await asyncio.wrap_future(self._started)
 
     async def exited(self) -> int:
-        """Wait for the end of Java, whatever its reason; the exit status, negative for a signal."""
+        """Wait until Java has ended, for whatever reason. Returns the exit status, negative for a signal."""
         return await asyncio.wrap_future(self._exited)
 
     def terminate(self) -> None:
-        """Ask for an orderly end (SIGTERM)."""
+        """Request an orderly shutdown (SIGTERM)."""
         self._java.terminate()
 
     def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill the process (SIGKILL)."""
         self._java.kill()
 
     def _follow(self) -> None:
@@ -109,7 +109,7 @@ class BrokerProcess:
 
 
 async def run_to_end(argv: Sequence[str], *, folder: Path, timeout_s: float) -> tuple[int, str]:
-    """Run a program and return its exit status and all that it wrote; it is killed on timeout and cancellation."""
+    """Run a program. Returns its exit status and its output; it is killed on timeout and cancellation."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Fault scripts: what the demo receiver does wrong, request after request.
+"""Fault scripts: how the demo receiver misbehaves, request by request.
 
 A script is a list of steps separated by commas; each step is used for one request, or for `n` with `*n`:
 
@@ -55,20 +55,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One step."""
 
     kind: FaultKind
-    #: the status, seconds or bytes of the kinds that have one
+    #: the status, seconds or bytes, for the kinds that have one
     number: float = 0
-    #: where `redirect` leads
+    #: the target of `redirect`
     url: str = ""
 
 
 class FaultScript(msgspec.Struct, frozen=True, kw_only=True):
-    """Steps in order, repetitions written out as counts."""
+    """Steps in order, each with its number of repetitions."""
 
     steps: tuple[tuple[Fault, int], ...]
 
     @classmethod
     def parse(cls, text: str) -> FaultScript:
-        """Read a script; raises ConfigError with a sentence for each step that cannot be read."""
+        """Parse a script. Raises `ConfigError` with a sentence for each invalid step."""
         steps: list[tuple[Fault, int]] = []
         problems: list[str] = []
         for part in text.split(","):
@@ -85,7 +85,7 @@ class FaultScript(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bad_tls(self) -> bool:
-        """Whether the receiver must listen with a certificate that nobody trusts."""
+        """Whether the receiver must listen with an untrusted certificate."""
         return self.steps[0][0].kind == "badtls"
 
     def fault(self, number: int) -> Fault:

@@ -20,28 +20,28 @@ _FILLER = b"x" * 65_536
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, read whole."""
+    """One complete request."""
 
     method: str
-    #: as sent, without the query
+    #: the path as sent, without the query
     path: str
     query: str
-    #: names in lower case; of a repeated header the last
+    #: names in lower case; the last value of a repeated header
     headers: dict[str, str]
     body: bytes
 
 
 class ReceiverAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do with a request."""
+    """The answer to a request, or the misbehaviour in its place."""
 
-    #: 0 when no status line is sent
+    #: 0: no status line is sent
     status: int = 200
     body: bytes = b'{"received":true}'
     #: further header lines
     headers: tuple[tuple[str, str], ...] = ()
-    #: seconds to wait before
+    #: seconds to wait before the answer
     after_s: float = 0
-    #: what to do instead of answering with `body`
+    #: the misbehaviour in place of an answer with `body`
     trick: Literal["hang", "reset", "garbage", "bigbody", "sloppy"] | None = None
     #: the body's size for `bigbody`
     size_bytes: int = 0
@@ -60,39 +60,39 @@ class ReceiverProtocol(asyncio.Protocol):
         self._buffer = b""
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
-        #: bytes of a big body that are still to be written
+        #: unwritten bytes of a big body
         self._owed = 0
         self._paused = False
         self.transport: asyncio.Transport
         connections.add(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client came."""
+        """Register the connection."""
         self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client left."""
+        """Remove the connection."""
         self._connections.discard(self)
         self._owed = 0
         if self._timer is not None:
             self._timer.cancel()
 
     def abort(self) -> None:
-        """End it at once, where it has come so far that it can be."""
+        """Abort the connection, if its transport exists already."""
         if hasattr(self, "transport"):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """More bytes of a request."""
+        """Buffer bytes, and answer complete requests."""
         self._buffer += data
         self._serve()
 
     def pause_writing(self) -> None:
-        """The client reads slowly."""
+        """Pause writing: the client reads slowly."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Resume writing: the client has caught up."""
         self._paused = False
         if self._owed:
             self._pay()
@@ -166,7 +166,7 @@ class ReceiverProtocol(asyncio.Protocol):
             self.transport.close()
 
     def _pay(self) -> None:
-        """Write on with a big body as long as the client takes it."""
+        """Continue writing a big body while the client reads it."""
         while self._owed and not self._paused and not self.transport.is_closing():
             piece = _FILLER[: self._owed]
             self._owed -= len(piece)
@@ -175,7 +175,7 @@ class ReceiverProtocol(asyncio.Protocol):
 
 
 def _read_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
-    """Method, path, query and headers; raises ValueError when it is not a request."""
+    """Method, path, query and headers. Raises `ValueError` for anything but a request."""
     line, *fields = head.decode("latin-1").split("\r\n")
     method, target, version = line.split(" ")
     if not version.startswith("HTTP/1."):

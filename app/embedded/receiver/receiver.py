@@ -1,4 +1,4 @@
-"""The demo receiver: a webhook endpoint that verifies signatures, remembers what came, and misbehaves on demand."""
+"""The demo receiver: a webhook endpoint that verifies signatures, remembers requests, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from app.embedded.receiver.tls import self_signed
 from app.embedded.receiver.verify import CHECKS, verify
 from app.ports.clock import Clock
 
-#: How many requests `GET /` lists.
+#: Requests that `GET /` lists.
 REMEMBERED = 1000
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One POST, as the receiver saw it."""
+    """One POST and its answer."""
 
-    #: when it was read whole, milliseconds since the epoch
+    #: when it was read completely, in milliseconds since the epoch
     at_ms: int
     path: str
     profile: str
     event_type: str | None
     event_id: str | None
-    #: from the attempt header; None when there is none
+    #: the value of the attempt header; None if there is none
     attempt: int | None
     #: None: no secret is registered for the path
     verified: bool | None
     #: why it is not verified
     reason: str | None
-    #: what was answered; 0: no status line (hang, reset, garbage)
+    #: the status of the answer; 0: no status line (hang, reset, garbage)
     status: int
     body_bytes: int
-    #: for `on_request` alone: what is remembered has neither
+    #: only for `on_request`; dropped from remembered requests
     headers: dict[str, str] = {}
     body: bytes = b""
 
 
-#: turns of the loop after which a connection that was accepted before the listener closed is registered
+#: iterations of the event loop after which connections accepted before the listener closed are registered
 _ACCEPTING = 3
-#: and after which every one has ended, but for a TLS handshake that nobody goes on with
+#: iterations after which all of them have ended, except unfinished TLS handshakes
 _ENDING = 20
 
 
 class DemoReceiver:
-    """`POST /<profile>[/<anything>]` takes webhooks; `GET /` lists the last 1,000, `GET /stats` counts all.
+    """`POST /<profile>[/<anything>]` accepts webhooks; `GET /` lists the last 1,000, `GET /stats` counts all.
 
     `secrets` maps a path without its first slash (`bota`, or `bota/acme` for one endpoint) to (profile, secret). A
     signature that does not hold is answered with 401; without a secret nothing is verified.
@@ -82,13 +82,13 @@ class DemoReceiver:
             self.register(path, profile, secret)
 
     def register(self, path: str, profile: str, secret: str) -> None:
-        """Verify what comes to `path` from now on (a secret exists only after its endpoint was created)."""
+        """Set the secret of `path`, which exists only after its endpoint was created."""
         if profile not in CHECKS:
             raise ConfigError([f"The receiver knows no profile {profile!r}; it knows {', '.join(CHECKS)}."])
         self._secrets[path.strip("/")] = (profile, secret)
 
     async def start(self) -> str:
-        """Listen; returns the base URL, such as http://127.0.0.1:49152. Raises ConfigError when the port is taken."""
+        """Listen. Returns the base URL, such as http://127.0.0.1:49152; raises `ConfigError` if the port is in use."""
         bad_tls = self._faults is not None and self._faults.bad_tls
         context = self_signed(self._host, self._clock.now_ms()) if bad_tls else None
         loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ class DemoReceiver:
         loop = asyncio.get_running_loop()
         for listener in self._server.sockets:
             loop.remove_reader(listener.fileno())
-        for _ in range(_ACCEPTING):  # asyncio forgets a connection whose listener closes in the midst of its acceptance
+        for _ in range(_ACCEPTING):  # asyncio loses a connection if the listener closes during the accept
             await asyncio.sleep(0)
         self._server.close()
         for _ in range(_ENDING):
@@ -201,7 +201,7 @@ class DemoReceiver:
 
 
 class _Event(msgspec.Struct):
-    """What every profile's envelope may have."""
+    """Fields that the envelope of any profile may have."""
 
     id: str | None = None
     type: str | None = None
@@ -212,7 +212,7 @@ _EVENT = msgspec.json.Decoder(_Event)
 
 
 def _read_event(request: ReceivedRequest) -> tuple[str | None, str | None]:
-    """Type and id: the type from the body, the id from the headers, else from the body."""
+    """The type from the body, and the id from the headers or else from the body."""
     try:
         event = _EVENT.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -227,7 +227,7 @@ def _attempt(headers: Mapping[str, str]) -> int | None:
 
 
 def _answer(fault: Fault | None, reason: str | None) -> ReceiverAnswer:
-    """What a fault makes of the usual answer: 200, or 401 when the signature does not hold."""
+    """The answer with a fault applied; without a fault it is 200, or 401 for an invalid signature."""
     usual = ReceiverAnswer() if reason is None else ReceiverAnswer(status=401, body=b'{"error":"Invalid signature"}')
     match fault:
         case Fault(kind="status", number=number):

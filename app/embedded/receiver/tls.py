@@ -1,4 +1,4 @@
-"""A certificate that nobody trusts, for the demo receiver's `badtls`."""
+"""A self-signed certificate, for the demo receiver's fault `badtls`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def self_signed(host: str, now_ms: int) -> ssl.SSLContext:
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "receiver.pem"  # the TLS library reads files only
+        path = Path(folder) / "receiver.pem"  # `load_cert_chain` only reads files
         path.write_bytes(private + certificate.public_bytes(pem))
         context.load_cert_chain(path)
     return context

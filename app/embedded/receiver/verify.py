@@ -1,4 +1,4 @@
-"""Checks signatures as a customer's receiver would: from the products' documents alone, not with our signing code."""
+"""Verifies signatures as a customer's receiver does: written from the products' documents, without the signing code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 
-#: What the Standard Webhooks libraries accept between the signature's time and now.
+#: Seconds between the signature's time and now that the Standard Webhooks libraries accept.
 TOLERANCE_S = 300
 
 ReceivedHeaders = Mapping[str, str]
@@ -16,12 +16,12 @@ SignatureCheck = Callable[[str, ReceivedHeaders, bytes, float], str | None]
 
 
 def verify(profile: str, secret: str, headers: ReceivedHeaders, body: bytes, now_s: float) -> str | None:
-    """None when the signature holds, else the reason. `headers` has lower-case names, `body` the bytes as received."""
+    """None if the signature is valid, otherwise the reason. `headers` has lower-case names; `body`: as received."""
     return CHECKS[profile](secret, headers, body, now_s)
 
 
 def _signed_envelope(prefix: str) -> SignatureCheck:
-    """Standard Webhooks, and Svix before it: id, time and body are signed; the header may hold several signatures."""
+    """Standard Webhooks, and Svix before it: id, time and body are signed; the header may have several signatures."""
 
     def check(secret: str, headers: ReceivedHeaders, body: bytes, now_s: float) -> str | None:
         identity, timestamp, signatures = (headers.get(f"{prefix}-{part}") for part in ("id", "timestamp", "signature"))

@@ -39,9 +39,9 @@ LAST_PROBE_MS = 300_000
 GAP_MS = 5
 #: deliveries retried on request that may pass an open circuit at once
 MAX_PASSES = 4
-#: what is put off by a rung must still be as far away when it is written, or a shorter rung takes it
+#: a deferral must still exceed its rung when it is written; otherwise a shorter rung is chosen
 _SLACK_MS = 1_000
-#: the rungs that deliveries are put off by, longest first
+#: milliseconds of the rungs that deliveries are deferred by, longest first
 _REACHES_MS = tuple(round(seconds * 1000) for _, seconds in reversed(RUNGS) if seconds * 1000 >= FIRST_PROBE_MS)
 _SILENT = frozenset(("timeout", "refused", "reset", "tls", "dns", "connect", "protocol"))
 

@@ -1,8 +1,8 @@
 """The verdict on an attempt: what its outcome means.
 
-2xx                      Delivered
-anything else            RetryAt(due), or Dead(reason) when the schedule is exhausted
-410, where the profile says so   Dead(gone), and health disables the endpoint
+2xx                                 Delivered
+410, if the profile disables on it  Dead(gone), and health disables the endpoint
+anything else                       RetryAt(due), or Dead(reason) when the schedule is exhausted
 """
 
 from __future__ import annotations

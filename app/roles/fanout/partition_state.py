@@ -12,7 +12,7 @@ TableLookup = Callable[[str, bytes], bytes | None]
 
 
 class PartitionState:
-    """The tables of a partition, with what is planned and not written to them yet."""
+    """The tables of a partition, with planned entries that are not written to them yet."""
 
     def __init__(
         self, number: int, read: TableLookup, *, group: str, start: int, was_reset: bool = False, moved: bool = False

@@ -11,8 +11,8 @@ Rules of this file
   record's offset. No key can have had more records than that, so receivers see a gap, and never a number twice.
 - A delivery to a paused endpoint is parked in deliveries.dead, as decided: with its sequence, and without duplicates,
   which could not be recognised later. A disabled endpoint gets nothing.
-- A delivery that must be in order goes to the sequencer also while its endpoint is paused. The sequencer alone knows
-  what is ahead of it, and parks it.
+- A delivery that must be in order goes to the sequencer also while its endpoint is paused. Only the sequencer
+  knows the deliveries ahead of it, and parks it.
 - A batch is planned in slices of bounded records and bytes. Where it is cut changes no id and no sequence. An event
   with many endpoints is cut between two of them, in the order of their ids. Its *checkpoint* says up to which of them
   everything is acknowledged; a worker that reads the event again continues behind it.

@@ -54,7 +54,7 @@ def covered(replay: Replay, directory: Directory) -> list[Endpoint]:
 
 
 def waits_for_resume(endpoint: Endpoint, directory: Directory) -> bool:
-    """Whether a resume is still to deliver what is parked for an endpoint."""
+    """Whether a resume, now or later, delivers the parked deliveries of an endpoint."""
     return endpoint.status == "paused" or any(
         each.endpoint_id == endpoint.id and each.reason == "resume" and each.state not in ("done", "cancelled")
         for each in directory.replays.values()

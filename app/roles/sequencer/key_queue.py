@@ -9,7 +9,7 @@ Rules of this file (DESIGN guarantee 5)
   change nothing. Only the record that released the delivery in flight releases it again, because the release may not
   have been written. No other record does, because the delivery may be between two of its retries.
 - A delivery that returns because its endpoint is paused becomes the head of its queue again. Nothing leaves the queue
-  until the endpoint takes deliveries, so what waits in a queue is always older than what was parked behind it.
+  until the endpoint takes deliveries, so deliveries waiting in a queue are always older than those parked behind it.
 - During the last steps of a resume new arrivals are *held* at the tail of their queue: parked deliveries, which the
   resume appends, go before them. They leave when the endpoint's gate opens (roles/sequencer/resume_gate.py).
 - A delivery that ended as dead blocks its queue if the endpoint's `on_exhausted` is `block`. A blocked queue only grows

@@ -2,7 +2,7 @@
 
 Rules of this file (DESIGN guarantee 5)
 - For each ordering key, deliveries that wait in the key queue are older than parked ones, and those are older than held
-  ones. A pause parks arrivals; a resume appends them again behind what is in the queue; then the gate opens.
+  ones. A pause parks arrivals; a resume appends them again behind the queued ones; then the gate opens.
 - A gate is moved by records of the endpoint's own partition of deliveries.ordered, between the arrivals. The offset of
   an arrival therefore decides on which side of a move it is, regardless of the pace of writers and readers.
 - The steps of a resume name their *resume run*: steps of a worker that has been replaced do not move the gate.

@@ -140,7 +140,7 @@ class DispatchRole(ConsumerRole):
         if in_time:
             await self._until_settled(places, _REVOKE_WAIT_S)
             for partition in leaving:
-                partition.ours = False  # what is scheduled from now on is not in the commit
+                partition.ours = False  # later retries would not be covered by the commit
             await self._committer.commit()
         self._partitions.remove(places)
 
