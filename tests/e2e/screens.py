@@ -48,33 +48,42 @@ async def fill(api: Api) -> str:
         event_type = types[number % len(types)]
         example = (await api.ask("GET", f"/v1/event-types/{event_type}"))["example"]
         await api.ask("POST", "/v1/events", {"type": event_type, "data": example})
-    await asyncio.sleep(6)
+    while (await api.ask("GET", "/v1/deliveries?state=retrying"))["data"]:
+        await asyncio.sleep(0.5)
     return str(demo["id"])
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "viewport": {"width": 375, "height": 780}, "device_scale_factor": 2},
+}
+#: look → the pictures that documents show
+SHOTS = {
+    "light": ("all-tenants", "overview", "deliveries", "dead-letters"),
+    "dark": ("overview", "endpoint"),
+    "phone": ("overview", "deliveries"),
+}
 
 
 async def main(url: str, token: str) -> None:
     """All of them."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    api = Api(url, token)
-    endpoint = await fill(api)
-    base = f"{url}/ui/t/{TENANT}/live"
-    shots = {
-        "overview": "overview",
-        "endpoint": f"endpoints/{endpoint}",
-        "deliveries": "deliveries?since=1h",
-        "dead-letters": "dead",
-    }
-    looks: dict[str, dict[str, Any]] = {
-        "light": {"color_scheme": "light"},
-        "dark": {"color_scheme": "dark"},
-        "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 780}, "device_scale_factor": 2},
+    endpoint = await fill(Api(url, token))
+    base = f"/ui/t/{TENANT}/live"
+    pages = {
+        "all-tenants": "/ui/overview",
+        "overview": f"{base}/overview",
+        "endpoint": f"{base}/endpoints/{endpoint}",
+        "deliveries": f"{base}/deliveries?since=1h",
+        "dead-letters": f"{base}/dead",
     }
     async with chrome() as browser:
-        for look, options in looks.items():
-            async with person(browser, **options) as page:
+        for look, names in SHOTS.items():
+            async with person(browser, **LOOKS[look]) as page:
                 await sign_in(page, url, token)
-                for name, path in shots.items():
-                    await page.goto(f"{base}/{path}")
+                for name in names:
+                    await page.goto(url + pages[name])
                     await page.wait_for_timeout(400)
                     await page.screenshot(path=FOLDER / f"{name}-{look}.png")
 

@@ -137,7 +137,7 @@ async def _failing(desk: PageContext) -> list[FailingEndpoint]:
             endpoint=webhooks.present_endpoint(desk.api, each),
             tenant=each.tenant,
             base=f"/ui/t/{quote(each.tenant, safe='')}/{each.mode}",
-            since_ms=since.get(each.id, since_ms),
+            since_ms=since.get(each.id) or max(since_ms, each.created_at_ms),
             failed_attempts=counts.get(each.id, 0),
             last=last.get(each.id),
         )
