@@ -15,6 +15,8 @@ import typer
 
 from app.cli.connect import process_context
 from app.cli.terminal.examples import keep_examples
+from app.core import exit_codes
+from app.core.exit_codes import ExitCode
 
 #: command → its module, which has a function of the same name
 _COMMANDS = ("up", "status", "run", "stats", "receiver")
@@ -45,9 +47,7 @@ def program(words: Sequence[str]) -> typer.Typer:
         help="Webhook delivery out of Kafka. Try it:  hookstream up --demo\n\n"
         "With --url, commands go through the management API of a service anywhere:  hookstream endpoints list "
         "--url https://hooks.example.com --key-file live.key.  ~/.config/hookstream/config.toml keeps addresses and "
-        "keys as [context.NAME]; --context NAME chooses one.\n\n"
-        "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 refused, 4 something is not reachable, 70 stuck "
-        "and ended by its watchdog.",
+        "keys as [context.NAME]; --context NAME chooses one.\n\n" + exit_codes.sentence(),
     )
     made.callback()(before)
     named = _named(words)
@@ -95,7 +95,7 @@ def main() -> None:
     words = sys.argv[1:]
     if _named(words) in _SERVICES:
         # Their own handlers come with the event loop. Until then nothing has been started.
-        for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        for number, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
             signal.signal(number, partial(_leave, code))
     program(words)()
 

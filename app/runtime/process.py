@@ -22,6 +22,7 @@ from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import ConfigError
+from app.core.exit_codes import ExitCode
 from app.core.topics.declarations import Topics
 from app.runtime.build.shared import (
     ListenAddress,
@@ -43,10 +44,6 @@ from app.runtime.watchdog_loop import WatchdogLoop, every_s, limits_of
 from app.settings import Settings
 
 logger = structlog.get_logger(__name__)
-
-
-#: the exit code of a process that a watchdog has ended (EX_SOFTWARE)
-EXIT_STUCK = 70
 
 
 #: time to stop the roles, in addition to requests in flight
@@ -99,7 +96,7 @@ class Process:
         self._ring_watch = KeyRingLog(lambda: self._feed.directory.sealed.problem(self._keyring.open))
         self._life = ReadinessLog(self._clock, self.readiness)
         self._check_topics = partial(check, clients, topics)
-        self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, EXIT_STUCK)
+        self._loop_watch = EventLoopWatchdog(settings.watchdog_loop_seconds, ExitCode.STUCK)
 
     def _share(self, keyring: AesKeyRing) -> Shared:
         return Shared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.architecture import (
     endpoint_fields_doc,
+    exit_codes_doc,
     health_doc,
     metrics_doc,
     record_schemas,
@@ -13,7 +14,7 @@ from tests.architecture import (
     test_openapi,
 )
 
-for part in (endpoint_fields_doc, health_doc, metrics_doc, rights_doc, roles_doc, settings_doc):
+for part in (endpoint_fields_doc, exit_codes_doc, health_doc, metrics_doc, rights_doc, roles_doc, settings_doc):
     part.SECTION.write(part.generated())
 record_schemas.main()
 test_openapi.main()

@@ -13,6 +13,7 @@ from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
+from app.core.exit_codes import ExitCode
 
 app = typer.Typer()
 
@@ -49,7 +50,7 @@ def test(
         show_one(outcome, output)
     else:
         _tell(outcome)
-    raise typer.Exit(0 if outcome.get("ok") else process_context.EXIT_FAILED)
+    raise typer.Exit(ExitCode.DONE if outcome.get("ok") else ExitCode.FAILED)
 
 
 def _tell(outcome: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from app.adapters.sql import migrate
 from app.adapters.sql.checking import Difference
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+from app.core.exit_codes import ExitCode
 from app.core.model.timestamps import iso
 from app.core.readmodel.batch import TOPICS
 from app.runtime.build.projection import count_again, database_of, extents, read_store
@@ -41,7 +42,7 @@ def status(output: OutputOption = OutputFormat.table) -> None:
     else:
         show_one({name: value for name, value in state.items() if name != "topics"}, output)
         show(state["topics"], ("topic", "partitions", "read", "behind"), output, "")
-    raise typer.Exit(0 if usable else 1)
+    raise typer.Exit(ExitCode.DONE if usable else ExitCode.FAILED)
 
 
 async def _status() -> tuple[dict[str, Any], bool]:
@@ -140,7 +141,7 @@ def check(
         if seen.differences:
             columns = ("endpoint", "hour", "counted", "rows")
             show([_difference(each) for each in seen.differences], columns, output, "", ("tenant", "mode", "partition"))
-    raise typer.Exit(1 if seen.different and not seen.repaired else 0)
+    raise typer.Exit(ExitCode.FAILED if seen.different and not seen.repaired else ExitCode.DONE)
 
 
 def _difference(difference: Difference) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.cli.terminal import replay_progress
 from app.cli.terminal.inputs import list_of, only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused, ConfigError
+from app.core.exit_codes import ExitCode
 from app.core.model import timestamps
 
 app = typer.Typer(
@@ -213,12 +214,12 @@ def _follow(address: ApiTarget, replay: dict[str, Any], *, wait: bool, output: O
         try:
             replay = ask(address, lambda api: replay_progress.follow(api, replay, SystemClock()))
         except typer.Exit as end:
-            if end.exit_code == process_context.EXIT_INTERRUPTED:
+            if end.exit_code == ExitCode.INTERRUPTED:
                 replay_progress.say_it_goes_on(replay["id"])
             raise
     show_one(replay, output)
     if wait and replay["state"] != "done":
-        raise typer.Exit(process_context.EXIT_FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _show_counted(made: dict[str, Any], output: OutputFormat) -> None:

@@ -18,8 +18,9 @@ from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry import logs
 from app.cli.connect import process_context
 from app.core.errors import Unavailable
+from app.core.exit_codes import ExitCode
 from app.runtime.build.shared import ListenAddress
-from app.runtime.process import EXIT_STUCK, Process
+from app.runtime.process import Process
 from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings, differing
@@ -88,10 +89,10 @@ async def _serve(process: Process, stop: asyncio.Event) -> int:
     why = await until_stopped(process, stop) if await start_patiently(process, stop) else None
     if why is None:
         log.info("process.stopping")
-        return 0 if await process.stop() else process_context.EXIT_FAILED
-    log.critical("process.stuck", reason=why, exit_code=EXIT_STUCK)
+        return ExitCode.DONE if await process.stop() else ExitCode.FAILED
+    log.critical("process.stuck", reason=why, exit_code=ExitCode.STUCK)
     await asyncio.wait([asyncio.create_task(process.stop())], timeout=_STUCK_STOP_S)
-    return EXIT_STUCK
+    return ExitCode.STUCK
 
 
 async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:

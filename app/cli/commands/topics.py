@@ -9,6 +9,7 @@ import typer
 from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
+from app.core.exit_codes import ExitCode
 from app.core.topics.drift import TopicDrift, TopicStep, plan
 from app.runtime.topics import topics_of
 
@@ -26,7 +27,7 @@ def plan_command(output: OutputOption = OutputFormat.table) -> None:
     """
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
-    raise typer.Exit(2 if steps else 0)
+    raise typer.Exit(ExitCode.USAGE if steps else ExitCode.DONE)
 
 
 @app.command("apply")
@@ -48,7 +49,7 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
     rows = [{"step": sentence, "done": True} for sentence in done]
     rows += [{"step": step.sentence(), "done": False} for step in drift]
     show(rows, ("step", "done"), output, "Nothing to do: the cluster is in line with topics/*.yaml.")
-    raise typer.Exit(1 if drift else 0)
+    raise typer.Exit(ExitCode.FAILED if drift else ExitCode.DONE)
 
 
 @app.command("verify")
@@ -60,7 +61,7 @@ def verify_command(output: OutputOption = OutputFormat.table) -> None:
     """
     steps = process_context.run(_steps())
     _show(steps, output, "The cluster is in line with topics/*.yaml.")
-    raise typer.Exit(1 if steps else 0)
+    raise typer.Exit(ExitCode.FAILED if steps else ExitCode.DONE)
 
 
 @app.command("export")

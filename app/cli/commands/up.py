@@ -22,9 +22,9 @@ from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry import logs
 from app.cli.connect import process_context
 from app.core.errors import Unavailable
+from app.core.exit_codes import ExitCode
 from app.embedded.receiver.receiver import Received
 from app.runtime.demo import Demo
-from app.runtime.process import EXIT_STUCK
 from app.runtime.service import Service
 from app.settings import UP_DEFAULTS, Settings, differing
 
@@ -91,10 +91,10 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
         else:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            code = 0
+            code = ExitCode.DONE
             if stuck.done() and not stop.is_set():
                 console.print(f"[red]{stuck.result()}[/] and building it anew has not helped: ending", highlight=False)
-                code = EXIT_STUCK
+                code = ExitCode.STUCK
     finally:
         stuck.cancel()
         if stop.is_set():
@@ -102,14 +102,14 @@ async def _run(settings: Settings, ring: AesKeyRing, *, demo: bool, once: bool) 
         stopping = asyncio.create_task(service.stop())
         await asyncio.wait([stopping], timeout=_STOP_S)
         clean = stopping.done() and stopping.result()
-    code = code or (0 if clean else process_context.EXIT_FAILED)
+    code = code or (ExitCode.DONE if clean else ExitCode.FAILED)
     log.info("process.stopped", exit_code=code)
     return code
 
 
 def _on_signal(stop: asyncio.Event) -> None:
     if stop.is_set():
-        os._exit(130)  # asked twice: at once; Java follows by itself
+        os._exit(ExitCode.INTERRUPTED)  # asked twice: at once; Java follows by itself
     stop.set()
 
 
@@ -163,7 +163,7 @@ async def _show(service: Service, ring: AesKeyRing, data_dir: Path, stop: asynci
         missing = await demo.all_arrived(_ARRIVAL_S)
         _summary(list(expected.values()), [expected[each] for each in missing])
         if once:
-            return 1 if missing else 0
+            return ExitCode.FAILED if missing else ExitCode.DONE
         console.print(
             "Ctrl-C stops. Send more with  hookstream events send FILE --tenant demo-standard", highlight=False
         )

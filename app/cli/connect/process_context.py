@@ -21,6 +21,7 @@ from app.adapters.http.descriptors import raise_descriptor_limit
 from app.adapters.secrets.keyring import AesKeyRing, operator_token_in, ring_in
 from app.adapters.telemetry import logs
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
+from app.core.exit_codes import ExitCode
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
 from app.embedded.broker.jars import default_cache
@@ -35,11 +36,6 @@ T = TypeVar("T")
 
 #: a command ends within 10 s when Kafka is silent; closing connections takes up to 3 s
 _CONNECT_S = 5.0
-
-#: exit codes, documented in `hookstream --help`
-EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNAVAILABLE = 1, 2, 3, 4
-#: Ctrl-C
-EXIT_INTERRUPTED = 130
 
 
 class RunningService(msgspec.Struct, frozen=True):
@@ -128,7 +124,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except HookstreamError as error:
         fail(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def service(work: Callable[[], NoReturn], *, log_format: str) -> NoReturn:
@@ -161,7 +157,7 @@ def serve(work: Coroutine[Any, Any, int], *, log_format: str) -> NoReturn:
         os._exit(code)
 
     run(whole())
-    raise typer.Exit(EXIT_FAILED)
+    raise typer.Exit(ExitCode.FAILED)
 
 
 def _report(error: Exception, log_format: str) -> int:
@@ -211,16 +207,16 @@ def _sentences(error: HookstreamError) -> str:
             return str(error)
 
 
-def _exit_code(error: Exception) -> int:
+def _exit_code(error: Exception) -> ExitCode:
     match error:
         case ConfigError():
-            return EXIT_USAGE
+            return ExitCode.USAGE
         case CommandRefused():
-            return EXIT_REFUSED
+            return ExitCode.REFUSED
         case Unavailable():
-            return EXIT_UNAVAILABLE
+            return ExitCode.UNAVAILABLE
         case _:
-            return EXIT_FAILED
+            return ExitCode.FAILED
 
 
 def quiet_logs() -> None:

@@ -11,6 +11,7 @@ from app.cli.commands import replay
 from app.cli.connect import process_context
 from app.cli.connect.api_target import ApiTarget
 from app.cli.terminal.output import OutputFormat
+from app.core.exit_codes import ExitCode
 from app.core.secret_text import SecretText
 
 
@@ -29,7 +30,7 @@ def test_ctrl_c_names_the_commands_that_show_and_cancel_the_replay(
     with pytest.raises(typer.Exit) as end:
         replay._follow(target, {"id": "rpl_1", "state": "running"}, wait=True, output=OutputFormat.table)
     printed = capsys.readouterr().err
-    assert end.value.exit_code == process_context.EXIT_INTERRUPTED
+    assert end.value.exit_code == ExitCode.INTERRUPTED
     assert "The replay goes on" in printed
     assert "hookstream replay show rpl_1 --follow" in printed
     assert "hookstream replay cancel rpl_1" in printed

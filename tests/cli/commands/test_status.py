@@ -13,6 +13,7 @@ import typer
 from app.cli.commands.status import StatusField, status
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat
+from app.core.exit_codes import ExitCode
 
 
 @pytest.fixture(autouse=True)
@@ -41,5 +42,5 @@ def test_the_addresses_that_up_chose_are_printed(folder: Path, capsys: pytest.Ca
 def test_without_a_running_up_it_exits_with_4_and_names_the_folder(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code() == process_context.EXIT_UNAVAILABLE
+    assert exit_code() == ExitCode.UNAVAILABLE
     assert str(folder) in capsys.readouterr().err
