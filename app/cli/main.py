@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -18,28 +18,39 @@ from app.cli.terminal.examples import keep_examples
 from app.core import exit_codes
 from app.core.exit_codes import ExitCode
 
-#: command → its module, which has a function of the same name
-_COMMANDS = ("up", "status", "run", "stats", "receiver")
+#: command → what the list of commands says about it; its module has a function of the same name
+_COMMANDS = {
+    "up": "Start Kafka, the topics and all roles on this machine.",
+    "status": "Show the addresses of the running `hookstream up`.",
+    "run": "Run roles in this process.",
+    "stats": "Show success rates, counts and latencies, by hour.",
+    "receiver": "Receive webhooks, verify and print them.",
+}
 #: commands that run until a signal stops them
 _SERVICES = ("up", "run")
-#: group → its modules, each with an `app`; the first one is the group, the others add to it
-_GROUPS = {
-    "endpoints": ("endpoints", "endpoint_actions"),
-    "events": ("events_send", "events_list", "events_show", "events_dropped"),
-    "deliveries": ("deliveries",),
-    "event-types": ("event_types",),
-    "replay": ("replay",),
-    "tenants": ("tenants",),
-    "keys": ("keys",),
-    "ordering": ("ordering",),
-    "readmodel": ("readmodel",),
-    "topics": ("topics",),
-    "config": ("config",),
+#: group → what the list of commands says about it, and its modules, each with an `app`: the group, and additions to it
+_GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "endpoints": ("The URLs that receive events.", ("endpoints", "endpoint_actions")),
+    "events": (
+        "Append events, and find out what became of them.",
+        ("events_send", "events_list", "events_show", "events_dropped"),
+    ),
+    "deliveries": ("List, explain, retry and cancel deliveries.", ("deliveries",)),
+    "event-types": ("Declare event types and their schemas.", ("event_types",)),
+    "replay": ("Deliver past events again.", ("replay",)),
+    "tenants": ("Your customers, isolated from each other.", ("tenants",)),
+    "keys": ("API keys, and the ring that seals secrets.", ("keys",)),
+    "ordering": ("Key queues of endpoints with `ordering: fifo`.", ("ordering",)),
+    "readmodel": ("The SQL tables that are derived from Kafka.", ("readmodel",)),
+    "topics": ("Compare the cluster's topics with their declarations.", ("topics",)),
+    "config": ("Show and check the settings; list contexts.", ("config",)),
 }
+#: all commands and groups
+NAMES = (*_COMMANDS, *_GROUPS)
 
 
-def program(words: Sequence[str]) -> typer.Typer:
-    """The program for a command line; for one that names no command, with all of them."""
+def program(loaded: Container[str]) -> typer.Typer:
+    """The program with the named commands and groups; its help lists the others without loading them."""
     made = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -50,23 +61,36 @@ def program(words: Sequence[str]) -> typer.Typer:
         "keys as [context.NAME]; --context NAME chooses one.\n\n" + exit_codes.sentence(),
     )
     made.callback()(before)
-    named = _named(words)
-    names_a_command = named in _COMMANDS or named in _GROUPS
-    for name in _COMMANDS:
-        if name == named or not names_a_command:
-            made.command(name)(getattr(_module(name), name))
-    for name, (first, *more) in _GROUPS.items():
-        if name == named or not names_a_command:
-            group = _module(first).app
-            for module in more:
-                group.add_typer(_module(module).app)
-            made.add_typer(group, name=name)
+    for name, sentence in _COMMANDS.items():
+        command = getattr(_module(name), name) if name in loaded else _not_loaded
+        made.command(name, short_help=sentence)(command)
+    for name, (sentence, modules) in _GROUPS.items():
+        made.add_typer(_group(modules) if name in loaded else typer.Typer(), name=name, short_help=sentence)
     keep_examples(made)
     return made
 
 
-def _named(words: Sequence[str]) -> str:
+def _group(modules: Sequence[str]) -> typer.Typer:
+    group: typer.Typer
+    group, *more = (_module(each).app for each in modules)
+    for each in more:
+        group.add_typer(each)
+    return group
+
+
+def _not_loaded() -> None:
+    """Stands for a command that the command line does not name."""
+
+
+def named_in(words: Sequence[str]) -> str:
+    """The command or group that a command line names."""
     return next((word for word in words if not word.startswith("-")), "")
+
+
+def completed_words() -> Sequence[str]:
+    """The words after `hookstream` that a shell asks to complete; empty when it does not."""
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    return line.split()[1:]
 
 
 def _module(name: str) -> Any:
@@ -86,18 +110,18 @@ def before(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show log messages of libraries.")] = False,
 ) -> None:
     """Runs before each command."""
-    if not verbose:
-        process_context.quiet_logs()
+    if verbose:
+        process_context.show_library_logs()
 
 
 def main() -> None:
     """The entry point of the console script."""
     words = sys.argv[1:]
-    if _named(words) in _SERVICES:
+    if named_in(words) in _SERVICES:
         # Their own handlers come with the event loop. Until then nothing has been started.
         for number, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
             signal.signal(number, partial(_leave, code))
-    program(words)()
+    program({named_in(words or completed_words())})()
 
 
 def _leave(code: int, _number: int, _frame: object) -> None:

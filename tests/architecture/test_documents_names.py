@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from app.adapters.telemetry.metrics import METRICS, PREFIX
-from app.cli.main import program
+from app.cli.main import NAMES, program
 from tests.architecture.test_documents import ROOT, each_document, prose
 
 #: about releases and names that are no more
@@ -70,7 +70,7 @@ def missing_commands(path: Path) -> Iterator[str]:
 @cache
 def _groups() -> dict[str, frozenset[str]]:
     """Command or group, and the group's commands."""
-    commands: dict[str, Any] = get_command(program([])).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = get_command(program(NAMES)).commands  # type: ignore[attr-defined]
     return {name: frozenset(getattr(command, "commands", ())) for name, command in commands.items()}
 
 

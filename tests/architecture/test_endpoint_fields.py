@@ -19,7 +19,7 @@ from tests.dashboard.stage import KEYS, browser, open_stage
 
 def options(command: str) -> set[str]:
     """The options of `hookstream endpoints COMMAND`."""
-    endpoints: Any = get_command(program([])).commands["endpoints"]  # type: ignore[attr-defined]
+    endpoints: Any = get_command(program(["endpoints"])).commands["endpoints"]  # type: ignore[attr-defined]
     return {option for parameter in endpoints.commands[command].params for option in parameter.opts}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from app.cli.main import program
+from app.cli.main import NAMES, program
 
 #: a command of click; typer brings its own copy of it
 Command = Any
@@ -17,7 +17,7 @@ Command = Any
 @cache
 def root() -> Command:
     """The program with all its commands."""
-    return typer.main.get_command(program(()))
+    return typer.main.get_command(program(NAMES))
 
 
 def commands() -> dict[str, Command]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from app.cli.main import program
+from app.cli.main import NAMES, program
 from monitoring import causes, objectives
 from monitoring.files import FILES, RUNBOOKS
 from monitoring.rule import Alert
@@ -96,4 +96,4 @@ def test_the_commands_of_a_runbook_exist_with_their_options(name: str) -> None:
 
 @cache
 def _command() -> Any:
-    return get_command(program([]))
+    return get_command(program(NAMES))

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from app.adapters.secrets.keyring import AesKeyRing
 from app.cli.connect import contexts_file, process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.settings import PREFIX, Settings
@@ -47,6 +46,8 @@ def check() -> None:
     def work() -> int:
         settings = process_context.settings()
         if settings.secret_keys is not None:
+            from app.adapters.secrets.keyring import AesKeyRing
+
             AesKeyRing(settings.secret_keys.reveal())
         print("The settings can be used.")
         return 0

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.tenant_options import ModeOption, TenantOption, address
-from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import list_of, only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -119,6 +120,8 @@ def show_command(
     if output is OutputFormat.json:
         show_one(delivery, output)
     else:
+        from app.cli.terminal import delivery_view
+
         delivery_view.show(delivery)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from app.cli.commands.endpoints import EndpointIdArgument
 from app.cli.connect import completion, process_context
@@ -54,6 +52,9 @@ def test(
 
 
 def _tell(outcome: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(highlight=False)
     mark = "[green]delivered[/]" if outcome.get("ok") else "[red]failed[/]"
     status = outcome.get("status")

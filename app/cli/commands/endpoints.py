@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.connect import completion, endpoints_over_kafka, process_context
+from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_url, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.endpoint_options import CLEARABLE, cleared, takes_settings
@@ -73,6 +73,8 @@ def add(
     fields = {"url": url, "events": ("*",)} | settings | only_given({"profile": profile})
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))
     if address is None:
+        from app.cli.connect import endpoints_over_kafka
+
         whose = {"tenant": tenant or "default", "mode": mode or "live"}
         work = endpoints_over_kafka.create(fields | whose, plain, unsigned=no_secret)
         _show_created(process_context.run(work), output)
@@ -106,6 +108,8 @@ def list_(
     """
     address = api_or_kafka()
     if address is None:
+        from app.cli.connect import endpoints_over_kafka
+
         endpoints = process_context.run(endpoints_over_kafka.all_of(tenant, mode))
         endpoints = [each for each in endpoints if status in (None, each["status"])]
     else:
@@ -126,6 +130,8 @@ def show_command(endpoint_id: EndpointIdArgument, output: OutputOption = OutputF
     """
     address = api_or_kafka()
     if address is None:
+        from app.cli.connect import endpoints_over_kafka
+
         show_one(process_context.run(endpoints_over_kafka.one(endpoint_id)), output)
     else:
         show_one(ask(address, lambda api: api.get("webhooks", endpoint_id)), output)
@@ -171,6 +177,8 @@ def update(
 def _changed(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
     address = api_or_kafka()
     if address is None:
+        from app.cli.connect import endpoints_over_kafka
+
         return process_context.run(endpoints_over_kafka.change(endpoint_id, changes, expect_version))
     status = changes.pop("status", None)
     if status not in (None, "active", "disabled"):
@@ -193,6 +201,8 @@ def remove(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.
     """
     address = api_or_kafka()
     if address is None:
+        from app.cli.connect import endpoints_over_kafka
+
         process_context.run(endpoints_over_kafka.remove(endpoint_id))
     else:
         ask(address, lambda api: api.delete("webhooks", endpoint_id))

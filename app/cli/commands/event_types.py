@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 import typer
-import yaml
 
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
@@ -201,6 +200,8 @@ def import_(
 
 def document_of(text: bytes) -> dict[str, Any]:
     """An OpenAPI document of a file."""
+    import yaml
+
     try:
         document = yaml.safe_load(text)  # JSON is YAML
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

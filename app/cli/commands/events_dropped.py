@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.scan import newest
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.errors import Defect
@@ -17,7 +16,6 @@ from app.core.readmodel.event_index import RawEventFormat, index_row
 from app.core.records import duplicate
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
-from app.runtime.topics import topics_of
 
 app = typer.Typer()
 
@@ -106,6 +104,9 @@ def duplicates(
 async def _rows(
     topic: str, since: str, limit: int, shown: Callable[[Record], dict[str, Any] | None]
 ) -> list[dict[str, Any]]:
+    from app.adapters.kafka.scan import newest
+    from app.runtime.topics import topics_of
+
     since_ms = since_of(since, SystemClock().now_ms())
     name = topics_of(process_context.settings()).name(topic)
     return await newest(process_context.clients(), name, since_ms=since_ms, limit=limit, wanted=shown)

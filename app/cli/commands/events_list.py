@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.tenant_options import ModeOption, TenantOption, read_address
 from app.cli.terminal.inputs import only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 app = typer.Typer()
 

@@ -8,7 +8,6 @@ import msgspec
 import orjson
 import typer
 
-from app.adapters.kafka.producer import KafkaProducer
 from app.cli.commands.endpoints import check_reach
 from app.cli.connect import completion, event_batches, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
@@ -17,7 +16,6 @@ from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.errors import MalformedEvent
 from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
-from app.runtime.topics import topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Append events, and see which were not delivered.")
 
@@ -76,6 +74,9 @@ def _post(address: ApiTarget, file: str, tenant: str | None, mode: str | None, o
 
 
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
+    from app.adapters.kafka.producer import KafkaProducer
+    from app.runtime.topics import topics_of
+
     settings = process_context.settings()
     topic = topics_of(settings).name(TopicName.EVENTS_RAW)
     log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")

@@ -8,7 +8,6 @@ import typer
 
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.tenant_options import ModeOption, TenantOption, read_address
-from app.cli.terminal import delivery_view
 from app.cli.terminal.inputs import only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 
@@ -53,4 +52,6 @@ def show(
     if output is OutputFormat.json:
         show_one(event, output)
     else:
+        from app.cli.terminal import delivery_view
+
         delivery_view.show_event(event)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.adapters.http.api_client import ApiClient
-from app.adapters.secrets.keyring import generate_ring
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,8 @@ def generate() -> None:
     Example:
         export HOOKSTREAM_SECRET_KEYS=$(hookstream keys generate)
     """
+    from app.adapters.secrets.keyring import generate_ring
+
     print(generate_ring())
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, the_api, uses_api
-from app.cli.connect.registry_session import session
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.model.tenant import Tenant
 from app.core.records.command import PutTenant
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +64,8 @@ def add(
         return
 
     async def work() -> dict[str, Any]:
+        from app.cli.connect.registry_session import session
+
         async with session() as registry:
             tenant = Tenant(
                 id=tenant_id, name=name, profile=profile, notify_emails=emails, open_catalogue=open_catalogue
@@ -94,6 +97,8 @@ def list_(output: OutputOption = OutputFormat.table) -> None:
     """
 
     async def work() -> list[dict[str, Any]]:
+        from app.cli.connect.registry_session import session
+
         async with session() as registry:
             return [_public(tenant) for _, tenant in sorted(registry.directory.tenants.items())]
 

@@ -9,20 +9,22 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import wraps
 from ipaddress import ip_address
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import typer
 
-from app.adapters.http.api_client import ApiClient
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.terminal.inputs import WHY_FILE
 from app.cli.terminal.options import parameters_of, show_parameters
 from app.core.errors import HookstreamError
 from app.core.secret_text import SecretText
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 T = TypeVar("T")
 
@@ -117,6 +119,7 @@ def _choose(*, operator: bool, direct: bool, or_operator: bool = False) -> ApiTa
 
 def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
     """Connect, ask, and come back with the answer; failures end the program with a sentence."""
+    from app.adapters.http.api_client import ApiClient  # takes time, and the help does without it
 
     async def whole() -> T:
         proxy = _proxy(address.url)

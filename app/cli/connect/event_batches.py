@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from app.adapters.http.api_client import ApiClient
 from app.cli.terminal.inputs import bytes_of
 from app.core.errors import CommandRefused, HookstreamError, Unavailable
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 #: events of one request, and bytes of them (a larger event goes alone)
 BATCH, BATCH_BYTES = 1000, 1_000_000
@@ -57,6 +57,9 @@ def batches(events: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 async def send(api: ApiClient, events: Sequence[bytes]) -> tuple[list[dict[str, Any]], HookstreamError | None]:
     """Post all events in order. Returns the accepted events and the error that stopped it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     accepted: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("sending", total=len(events))

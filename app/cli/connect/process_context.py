@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import sys
@@ -12,30 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
-import structlog
 import typer
-import uvloop
 
 from app import settings as settings_module
-from app.adapters.http.descriptors import raise_descriptor_limit
-from app.adapters.secrets.keyring import AesKeyRing, operator_token_in, ring_in
-from app.adapters.telemetry import logs
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
-from app.embedded.broker.jars import default_cache
 from app.settings import UP_DEFAULTS, Settings
 
 if TYPE_CHECKING:
     from app.adapters.kafka.clients import KafkaClients
-
-log = structlog.get_logger(__name__)
+    from app.adapters.secrets.keyring import AesKeyRing
 
 T = TypeVar("T")
 
 #: a command ends within 10 s when Kafka is silent; closing connections takes up to 3 s
 _CONNECT_S = 5.0
+
+_quiet = True
 
 
 class RunningService(msgspec.Struct, frozen=True):
@@ -51,6 +45,8 @@ def settings(*, development: bool = False) -> Settings:
     """The settings of this process; with `development`, the defaults of `up`."""
     loaded = settings_module.load(os.environ, UP_DEFAULTS if development else None)
     if loaded.cache_dir is None:
+        from app.embedded.broker.jars import default_cache
+
         cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
         loaded = msgspec.structs.replace(loaded, cache_dir=cache)
     return loaded
@@ -65,6 +61,8 @@ def with_operator_token(current: Settings) -> Settings:
     """The settings with an operator's token: the one that is set, else the data folder's, made if it is not there."""
     if current.admin_token is not None:
         return current
+    from app.adapters.secrets.keyring import operator_token_in
+
     return msgspec.structs.replace(current, admin_token=SecretText(operator_token_in(current.data_dir)))
 
 
@@ -106,6 +104,8 @@ def _bootstrap() -> str:
 
 def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:
     """The ring that seals signing secrets: the setting, else the data folder's."""
+    from app.adapters.secrets.keyring import AesKeyRing, ring_in
+
     text = current.secret_keys.reveal() if current.secret_keys else ring_in(current.data_dir, create=create)
     if text is None:
         raise ConfigError(
@@ -118,7 +118,19 @@ def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on uvloop; failures of ours end the program with a sentence and an exit code."""
+    """Run a command's coroutine to its end; failures of ours end the program with a sentence and an exit code."""
+    if _quiet and "structlog" in sys.modules:  # without it nothing of ours logs
+        from app.adapters.telemetry import logs
+
+        logs.configure(style="console", level="error")
+    return _run(work)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    import uvloop
+
     try:
         return uvloop.run(work)  # type: ignore[no-any-return]
     except HookstreamError as error:
@@ -141,6 +153,7 @@ def serve(work: Coroutine[Any, Any, int], *, log_format: str) -> NoReturn:
     The service has stopped everything of its own by then; Faust and aiokafka may keep a thread or a task that does not
     listen to its cancellation, and waiting for it would mean waiting for ever.
     """
+    from app.adapters.http.descriptors import raise_descriptor_limit
 
     raise_descriptor_limit()
 
@@ -156,7 +169,7 @@ def serve(work: Coroutine[Any, Any, int], *, log_format: str) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
 
-    run(whole())
+    _run(whole())
     raise typer.Exit(ExitCode.FAILED)
 
 
@@ -167,10 +180,17 @@ def _report(error: Exception, log_format: str) -> int:
     if chosen == "console" and isinstance(error, HookstreamError):
         print(_sentences(error), file=sys.stderr)
         return code
+    import structlog
+
+    from app.adapters.telemetry import logs
+
     logs.configure(style="console" if chosen == "console" else "json", level="info")
     problems = {"problems": error.problems} if isinstance(error, ConfigError) else {}
     expected = isinstance(error, HookstreamError | OSError)
-    log.critical("process.failed", reason=str(error), exit_code=code, exc_info=None if expected else error, **problems)
+    logger = structlog.get_logger(__name__)
+    logger.critical(
+        "process.failed", reason=str(error), exit_code=code, exc_info=None if expected else error, **problems
+    )
     return code
 
 
@@ -219,6 +239,7 @@ def _exit_code(error: Exception) -> ExitCode:
             return ExitCode.FAILED
 
 
-def quiet_logs() -> None:
-    """For short commands: warnings only, for people."""
-    logs.configure(style="console", level="error")
+def show_library_logs() -> None:
+    """Let `run` leave the log messages of libraries as they are; otherwise it shows errors only."""
+    global _quiet
+    _quiet = False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from app.adapters.http.api_client import ApiClient
 from app.core.errors import Unavailable
 from app.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
 
 _LOOK_S = 0.5
 #: looks that may fail one after the other
@@ -35,6 +34,9 @@ def say_it_goes_on(replay_id: str) -> None:
 
 async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Look at a replay until it has ended or is paused; what it was then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
