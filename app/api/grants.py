@@ -19,7 +19,7 @@ from app.core.model.tenant import KeyScope
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whom a session is of."""
+    """The holder of a session or of a portal link."""
 
     kind: Literal["operator", "key", "portal"]
     #: random, so that it cannot be guessed
@@ -39,7 +39,7 @@ _grant = msgspec.json.Decoder(Grant)
 
 
 class Sealer(Protocol):
-    """Encrypts what only this service may read."""
+    """Encrypts data that only this service may read."""
 
     def seal(self, plain: bytes) -> bytes: ...
 
@@ -47,10 +47,10 @@ class Sealer(Protocol):
 
 
 class GrantSigner:
-    """Seal and read grants; time is an argument."""
+    """Signs and reads grants. Times are arguments."""
 
     def __init__(self, key: bytes, sealer: Sealer) -> None:
-        """`key` and that of the sealer are secret, and the same in every process."""
+        """`key` and the sealer's key are secret, and the same in every process."""
         self._key = key
         self._sealer = sealer
 
@@ -59,7 +59,7 @@ class GrantSigner:
         return _text(self._sealer.seal(msgspec.json.encode(grant)))
 
     def read(self, text: str, now_ms: int) -> Grant | None:
-        """The grant of a text; None: not ours, changed or expired."""
+        """The grant of a text; None if it is invalid, was changed or has expired."""
         payload = self._sealer.open(_bytes(text))
         if payload is None:
             return None
@@ -70,11 +70,11 @@ class GrantSigner:
         return grant if grant.expires_at_ms > now_ms else None
 
     def proof(self, purpose: str, subject: str) -> str:
-        """What only we can say about a subject: the value of a form's hidden field."""
+        """A MAC over a purpose and a subject, for the hidden field of a form."""
         return _text(self._mac(purpose, subject.encode()))
 
     def proves(self, purpose: str, subject: str, given: str) -> bool:
-        """Whether it is that value."""
+        """Whether `given` is the `proof` of the purpose and the subject."""
         return hmac.compare_digest(self.proof(purpose, subject).encode(), given.encode("utf-8", "replace"))
 
     def _mac(self, purpose: str, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Lists by keyset: a page begins after the key that the cursor names, so nothing is counted and nothing is skipped."""
+"""Keyset pagination: a page begins after the key in the cursor, so that changes of the list skip no entry."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def not_found(what: str, name: str) -> ApiError:
 
 
 def invalid(*problems: FieldError) -> ApiError:
-    """The body says something that cannot be done."""
+    """A 422 for a body that is valid JSON of the right type but cannot be carried out."""
     return ApiError(422, "invalid", "; ".join(map(_sentence, problems)), errors=problems)
 
 
@@ -74,7 +74,7 @@ def refused(error: CommandRefused) -> ApiError:
 
 
 def unfit(error: msgspec.ValidationError, values: object = None, kind: Any = None) -> ApiError:
-    """The body does not have the shape of its type; with the values and a struct all its fields are named at once."""
+    """A 422 for a body that does not fit its type. With the values and the struct, all invalid fields are named."""
     problems = []
     if isinstance(values, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         problems = [FieldError(detail=detail, pointer=pointer) for pointer, detail in shape_problems(values, kind)]
@@ -91,5 +91,5 @@ def _field(detail: str) -> str | None:
 
 
 def reused() -> ApiError:
-    """The key belongs to another request."""
+    """A 422 for an Idempotency-Key that another request has used."""
     return ApiError(422, "idempotency_key_reused", "this Idempotency-Key was used for another request")

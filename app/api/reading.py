@@ -30,7 +30,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class BodyMemory:
-    """Bytes of bodies that are held at once: of all, and of each tenant."""
+    """Limits the bytes of request bodies in memory, in total and for each tenant."""
 
     def __init__(self, total: int = 128 * 1024 * 1024, share: int = 32 * 1024 * 1024) -> None:
         self._total = total
@@ -41,7 +41,7 @@ class BodyMemory:
 
     @asynccontextmanager
     async def reserved(self, account: str, size: int) -> AsyncIterator[None]:
-        """Hold so many bytes for an account; those of one account wait in line. Raises `ApiError` 503."""
+        """Reserve bytes for an account; requests of one account wait in order. Raises `ApiError` 503."""
         if account in self._waiting or not self._fits(account, size):
             await self._wait(account, size)
         else:
@@ -68,7 +68,7 @@ class BodyMemory:
                 del self._waiting[account]
             self._grant()
             if isinstance(error, TimeoutError):
-                detail = "too many large requests of yours are under way"
+                detail = "too many large requests of this tenant are in progress"
                 raise ApiError(503, "busy", detail, headers={"Retry-After": "1"} | _CLOSE) from error
             raise
 
@@ -93,7 +93,7 @@ class BodyMemory:
 
 
 def check_head(request: web.Request) -> None:
-    """Refuse what would make a handler fail; raises `ApiError` 400."""
+    """Raise `ApiError` 400 for paths and queries that handlers cannot process."""
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1 or (hosts and not _HOST.fullmatch(hosts[0])):
         raise ApiError(400, "bad_host", "Host: one host, with or without a port")

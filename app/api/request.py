@@ -1,4 +1,4 @@
-"""One request as its handler sees it, and what the handlers work with."""
+"""One request as handlers see it, and the services that handlers use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_PAGE = 100
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks."""
+    """The caller of a request."""
 
     #: of the key, for limits and idempotency
     id: str
@@ -42,12 +42,12 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def payer(self) -> str:
-        """Whose allowance its requests use up."""
+        """The key, or else the caller, that the rate limit counts the request for."""
         return self.answers_for or self.id
 
     @property
     def name(self) -> str:
-        """Who asks, as the audit log has it."""
+        """The name of the caller in the audit log."""
         return self.actor or self.id
 
     @property
@@ -62,7 +62,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, read and judged."""
+    """One request, decoded and authorised."""
 
     caller: Caller
     #: what the path's placeholders are
@@ -76,7 +76,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
     def expected_version(self) -> int | None:
-        """What If-Match says; None: nothing, or `*`."""
+        """The version in If-Match; None without the header, or for `*`."""
         text = self.headers.get("if-match", "*").strip()
         if text == "*":
             return None
@@ -86,11 +86,11 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return int(number)
 
     def keyed(self, what: str) -> str | None:
-        """What tells this request from all others, if it carries an Idempotency-Key: those of two callers differ."""
+        """Text that identifies the request by its caller and Idempotency-Key; None without a key."""
         return f"{what}/{self.caller.id}/{self.idempotency_key}" if self.idempotency_key else None
 
     def limit(self) -> int:
-        """How many entries a page may have."""
+        """The number of entries of a page."""
         text = self.query.get("limit", "20")
         if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MAX_PAGE):
             raise ApiError(400, "invalid_query", f"limit: 1 to {_MAX_PAGE}")
@@ -98,7 +98,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes back; the route says with which status."""
+    """The response of a handler; its status is in the table of routes."""
 
     body: Any = None
     headers: Mapping[str, str] = {}
@@ -109,7 +109,7 @@ class ApiResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handlers work with."""
+    """The services that handlers use."""
 
     feed: DirectoryFeed
     commands: CommandSender
@@ -146,6 +146,6 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, actor=actor)
 
     async def command(self, action: Any, entity: str) -> None:
-        """Ask the registry, and return when this process sees what came of it."""
+        """Send a command to the registry, and return when this process has read its effect."""
         await self.commands.call(action, entity=entity, actor=self.actor)
         await self.feed.catch_up_after_reply()

@@ -1,4 +1,4 @@
-"""Limit concurrent expensive operations: each tenant runs one at a time, and tenants take turns."""
+"""Limits concurrent expensive operations: one at a time for each tenant, and tenants take turns."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from app.api.problems import ApiError
 
 
 class Turnstile:
-    """Of one process."""
+    """The turns of one process."""
 
     def __init__(self, what: str, *, at_once: int, wait_s: float, line: int = 100) -> None:
-        """`what` it is about, in words; at most `line` tenants wait, each for `wait_s` seconds."""
+        """`what`: the operation, for messages. At most `line` tenants wait, each for at most `wait_s` seconds."""
         self._what = what
         self._free = at_once
         self._wait_s = wait_s
         self._most = line
-        self._under_way: set[str] = set()
+        self._running: set[str] = set()
         self._line: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
 
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[None]:
-        """Wait for one. Raises `ApiError` 429 when the account has one already, and 503 when it takes too long."""
-        if account in self._under_way:
-            detail = f"another {self._what} of yours is under way"
+        """Wait for a turn. Raises `ApiError` 429 if the account has one already, and 503 after `wait_s`."""
+        if account in self._running:
+            detail = f"another {self._what} of this tenant is in progress"
             raise ApiError(429, "busy", detail, headers={"Retry-After": "2"})
-        self._under_way.add(account)
+        self._running.add(account)
         try:
             await self._enter(account)
             try:
@@ -37,7 +37,7 @@ class Turnstile:
                 self._free += 1
                 self._next()
         finally:
-            self._under_way.discard(account)
+            self._running.discard(account)
 
     async def _enter(self, account: str) -> None:
         if self._free and not self._line:

@@ -1,4 +1,4 @@
-"""The command `hookstream`: only what the words on the command line need is loaded, since libraries take their time."""
+"""The command `hookstream`. Only the modules of the given command are imported, because libraries load slowly."""
 
 from __future__ import annotations
 

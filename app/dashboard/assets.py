@@ -1,4 +1,4 @@
-"""Our scripts and styles, read once; their addresses carry what they hold, so browsers may keep them."""
+"""Scripts and styles, read once. Their URLs contain a hash of the content, so browsers may cache them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 class Assets:
-    """All files of the folder, by name."""
+    """All files of the folder, by name, with a hash in their URLs."""
 
     def __init__(self) -> None:
         paths = [path for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES]
@@ -21,12 +21,12 @@ class Assets:
         self._prints = {name: sha256(body).hexdigest()[:12] for name, (body, _) in self._files.items()}
 
     def address(self, name: str) -> str:
-        """Where a page finds it."""
+        """The URL of a file."""
         stem, _, suffix = name.rpartition(".")
         return f"/ui/assets/{stem}.{self._prints[name]}.{suffix}"
 
     def file(self, asked: str) -> StaticFile:
-        """By the last step of an address. Raises `ApiError` 404."""
+        """The file for the last segment of a URL. Raises `ApiError` 404."""
         rest, _, suffix = asked.rpartition(".")
         stem, _, print_ = rest.rpartition(".")
         name = f"{stem}.{suffix}"

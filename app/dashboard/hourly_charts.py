@@ -1,4 +1,4 @@
-"""Deliveries of the last hours, as numbers for tiles and charts."""
+"""Statistics of the last hours, for tiles and charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 
 
 class DayChart(msgspec.Struct, frozen=True, kw_only=True):
-    """Some hours, summed."""
+    """The sums of several hours."""
 
     attempts: int
     failed: int
@@ -32,7 +32,7 @@ class DayChart(msgspec.Struct, frozen=True, kw_only=True):
 async def of_day(
     desk: PageContext, visit: PageRequest, endpoint_id: str | None = None, hours: int = 24
 ) -> DayChart | None:
-    """The last hours up to now; None: the read model cannot be asked."""
+    """Statistics of the last hours; None if the read model is unavailable."""
     begin_ms, end_ms = span(desk, hours)
     caller = visit.caller
     try:
@@ -47,7 +47,7 @@ async def of_day(
 async def of_endpoints(
     desk: PageContext, visit: PageRequest, endpoint_ids: Collection[str], hours: int = 24
 ) -> dict[str, AttemptCounts | None]:
-    """Endpoint id → its attempts in the last hours up to now, in one read; None: the read model cannot be asked."""
+    """Endpoint id → its attempts in the last hours; None if the read model is unavailable."""
     begin_ms, end_ms = span(desk, hours)
     caller = visit.caller
     try:

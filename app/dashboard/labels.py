@@ -1,4 +1,4 @@
-"""What codes mean to people: outcomes of attempts, states, changes, durations."""
+"""The labels of codes: outcomes of attempts, states, changes, durations."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _CHANGES = {
 
 
 def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
-    """What happened, and what to do about it."""
+    """The meaning of an outcome, and advice."""
     if result is None:
         return "", ""
     advice = hint(result, status) if result != "ok" else None
@@ -79,7 +79,7 @@ def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
 
 
 def outcome_name(result: str) -> str:
-    """What happened, in a few words."""
+    """The meaning of an outcome in a few words."""
     return _OUTCOMES.get(result) or result.replace("_", " ").capitalize()
 
 
@@ -89,12 +89,12 @@ def change(action: str) -> str:
 
 
 def number(value: int | float) -> str:
-    """With thin groups of three."""
+    """A number with commas between groups of three digits."""
     return f"{value:,}"
 
 
 def share(part: int, whole: int) -> str:
-    """Per cent."""
+    """A share as a percentage; below 100 % it is never rounded up to 100 %."""
     if not whole:
         return "–"
     percent = 100 * part / whole
@@ -102,7 +102,7 @@ def share(part: int, whole: int) -> str:
 
 
 def duration(ms: float | None) -> str:
-    """Milliseconds as people say them."""
+    """A duration in milliseconds as text, such as `3 min`."""
     if ms is None:
         return "–"
     for limit, divisor, unit in (

@@ -54,7 +54,7 @@ class _Subject:
         self.task: asyncio.Task[None] | None = None
 
     def missed(self, last_id: str) -> list[bytes]:
-        """The frames after one that a subscriber has seen."""
+        """The frames after the last one that the subscriber received; a `resync` if some were dropped."""
         epoch, _, number = last_id.partition(".")
         if not last_id:
             return []
@@ -81,7 +81,7 @@ class _Subject:
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who looks, and for whom it counts."""
+    """The viewer of a stream, and the accounts that the stream counts for."""
 
     session: str
     #: the key that the session or the portal link was made with
@@ -127,22 +127,22 @@ class Subscription:
         return frame
 
     def end(self) -> None:
-        """Give it no more frames."""
+        """End the subscription from the side of the hub."""
         self._ended = True
         self._hub.leave(self, self._name, self._subject, self._queue)
         _say_goodbye(self._queue)
 
     async def aclose(self) -> None:
-        """Leave."""
+        """End the subscription from the side of the page."""
         self._ended = True
         self._hub.leave(self, self._name, self._subject, self._queue)
 
 
 class LiveHub:
-    """All live pages of this process."""
+    """The live pages of one process."""
 
     def __init__(self, clock: Clock, epoch: str) -> None:
-        """`epoch` differs between processes and starts: ids of others are not ours."""
+        """`epoch` differs between processes and starts, so that the ids of frames do too."""
         self._clock = clock
         self._epoch = epoch
         self._subjects: dict[tuple[str, ...], _Subject] = {}
@@ -152,13 +152,13 @@ class LiveHub:
         self._watch: asyncio.Task[None] | None = None
 
     def streams(self) -> int:
-        """How many pages are open."""
+        """The number of open streams."""
         return len(self._open)
 
     def subscribe(
         self, name: tuple[str, ...], sample: Sample, *, every_s: float, viewer: Viewer, last_id: str = ""
     ) -> Subscription:
-        """Frames as they come, while the viewer may look. Raises `TooMany`."""
+        """The subject's frames, for as long as the viewer has permission. Raises `TooManyStreams`."""
         if any(self._count[account] >= most for account, most in _accounts(viewer)):
             raise TooManyStreams
         if len(self._open) >= MAX_STREAMS:
@@ -175,7 +175,7 @@ class LiveHub:
         return subscription
 
     def attach(self, subject: _Subject, queue: asyncio.Queue[bytes | None]) -> None:
-        """From now on the queue gets the subject's frames."""
+        """Add the queue to the subject's subscribers."""
         subject.queues.add(queue)
         if subject.task is None:
             subject.task = asyncio.create_task(self._run(subject))
@@ -183,7 +183,7 @@ class LiveHub:
     def leave(
         self, subscription: Subscription, name: tuple[str, ...], subject: _Subject, queue: asyncio.Queue[bytes | None]
     ) -> None:
-        """A page is closed."""
+        """Remove a subscription whose page was closed."""
         if subscription not in self._open:
             return
         del self._open[subscription]
@@ -202,7 +202,7 @@ class LiveHub:
             self._watch = None
 
     def _displace(self, viewer: Viewer) -> None:
-        """All streams are taken: the tenant that has most gives one to a tenant that has fewer."""
+        """Close a stream of the tenant with the most, if the viewer's has fewer. Raises `TooManyStreams` otherwise."""
         tenants = Counter(each.viewer.tenant for each in self._open)
         richest, most = tenants.most_common(1)[0]
         if most <= tenants[viewer.tenant] + 1:
@@ -231,7 +231,7 @@ class LiveHub:
                 subject.give(_BEAT)
 
     async def close(self) -> None:
-        """Let everybody go."""
+        """End all subscriptions."""
         for subject in list(self._subjects.values()):
             if subject.task is not None:
                 subject.task.cancel()
@@ -240,7 +240,7 @@ class LiveHub:
 
 
 def _accounts(viewer: Viewer) -> list[tuple[tuple[str, str], int]]:
-    """For whom a stream counts, and how many each may have."""
+    """The accounts that a stream counts for, each with its limit."""
     accounts = [(("session", viewer.session), MAX_OF_SESSION), (("key", viewer.payer), MAX_OF_KEY)]
     return [*accounts, (("tenant", viewer.tenant), MAX_OF_TENANT)] if viewer.tenant else accounts
 

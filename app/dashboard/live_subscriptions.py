@@ -11,18 +11,18 @@ from app.dashboard.request import PageContext, PageRequest
 
 
 def stream(desk: PageContext, visit: PageRequest, subject: str, sample: Sample, *, every_s: float) -> Subscription:
-    """The subject's frames; all visits of one tenant and mode share them, so `sample` must not depend on more."""
+    """Subscribe to a subject. All viewers of a tenant and mode share `sample`, so it must not depend on more."""
     name = (subject, visit.caller.tenant, visit.caller.mode)
     return desk.hub.subscribe(name, sample, every_s=every_s, viewer=viewer_of(desk, visit), last_id=visit.last_event_id)
 
 
 def viewer_of(desk: PageContext, visit: PageRequest) -> Viewer:
-    """Who looks, while its session and the key behind it hold."""
+    """The viewer of a request; `allowed` checks that its session and key are still valid."""
     grant = visit.grant
 
     def allowed() -> bool:
         now_ms = desk.api.clock.now_ms()
-        if grant is None or grant.expires_at_ms <= now_ms or desk.doorkeeper.has_ended(grant.id):
+        if grant is None or grant.expires_at_ms <= now_ms or desk.login_throttle.has_ended(grant.id):
             return False
         return allowed_caller(desk.api.feed.directory, grant, now_ms) is not None
 
@@ -33,7 +33,7 @@ def viewer_of(desk: PageContext, visit: PageRequest) -> Viewer:
 
 
 def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | None:
-    """Who a grant stands for now; None: its key was revoked, or has fewer scopes."""
+    """The caller of a grant; None if its key was revoked or has lost scopes."""
     if grant.kind == "operator":
         return OPERATOR
     scopes = grant.scopes

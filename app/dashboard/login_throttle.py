@@ -1,4 +1,4 @@
-"""Failed sign-ins by address, and the sessions that were ended: the memory of one process."""
+"""Failed sign-ins by address, and sessions that have signed out, in the memory of one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 
 class LoginThrottle:
-    """Time is an argument."""
+    """Times are arguments, in seconds."""
 
     MAX_FAILURES = 10
     WINDOW_S = 60.0
@@ -17,12 +17,12 @@ class LoginThrottle:
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def may_try(self, address: str, now_s: float) -> bool:
-        """Whether an address has failed less often than allowed, lately."""
+        """Whether an address has fewer recent failures than the limit."""
         recent = [at for at in self._failures.get(address, []) if now_s - at < self.WINDOW_S]
         return len(recent) < self.MAX_FAILURES
 
     def failed(self, address: str, now_s: float) -> None:
-        """It was a wrong one."""
+        """Record a failed sign-in."""
         recent = [at for at in self._failures.pop(address, []) if now_s - at < self.WINDOW_S]
         self._failures[address] = [*recent, now_s][-self.MAX_FAILURES :]
         while len(self._failures) > self._REMEMBERED:

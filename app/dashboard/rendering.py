@@ -1,4 +1,4 @@
-"""Templates to HTML: everything is escaped unless a template of ours says otherwise, and none does."""
+"""Renders templates to HTML with autoescaping, which no template switches off."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class Renderer:
         self._environment.globals |= {"asset": assets.address, "version": version}
 
     def page(self, page: TemplatePage, visit: PageRequest) -> str:
-        """The page; for htmx an error is a notice alone."""
+        """The response of a result; for htmx an error is only a notice."""
         name = "notice.html" if visit.partial and page.template == "error.html" else page.template
         return self._environment.get_template(name).render(self._values(visit) | dict(page.values))
 
     def part(self, template: str, **values: Any) -> str:
-        """A part of a page, for a stream."""
+        """A part of a page as HTML, for a stream."""
         return self._environment.get_template(template).render(values)
 
     def brand(self, visit: PageRequest) -> Brand | None:
-        """How the portal of the visit's tenant looks; None: no portal, or as ours."""
+        """The brand of the tenant's portal; None outside the portal, or without a brand."""
         tenant = self._feed.directory.tenants.get(visit.caller.tenant) if visit.is_portal else None
         return tenant.brand if tenant is not None else None
 
@@ -80,12 +80,12 @@ class Renderer:
 
 
 def _quoted(value: object) -> str:
-    """Jinja's own leaves slashes, and an id that has one is no longer one part of a path."""
+    """Percent-encode a path segment. Jinja's own filter leaves slashes, which an id may contain."""
     return quote(str(value), safe="")
 
 
 def pretty(value: Any) -> str:
-    """JSON with line breaks; text is taken as it is when it is none."""
+    """JSON with line breaks and indentation; other text is returned unchanged."""
     if isinstance(value, bytes | str):
         try:
             return (

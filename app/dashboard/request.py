@@ -1,4 +1,4 @@
-"""One visit to a page: who comes, from where, with which form; and what a page's handler may answer."""
+"""The request of a page, and the results that a page's handler may return."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read and judged."""
+    """A decoded and authorised request for a page."""
 
     #: None: a stranger
     grant: Grant | None
@@ -43,26 +43,26 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def may_write(self) -> bool:
-        """Whether the page has buttons."""
+        """Whether the viewer may change anything, so that the page has buttons."""
         return "write" in self.caller.scopes
 
     @property
     def is_portal(self) -> bool:
-        """Whether a tenant's customer looks."""
+        """Whether the viewer uses a portal link."""
         return self.grant is not None and self.grant.kind == "portal"
 
     @property
     def is_operator(self) -> bool:
-        """Whether the operator looks."""
+        """Whether the viewer is the operator."""
         return self.grant is not None and self.grant.kind == "operator"
 
     def field(self, name: str, otherwise: str = "") -> str:
-        """One value of the form, without blanks around it."""
+        """The first value of a field, without surrounding whitespace."""
         values = self.form.get(name)
         return values[0].strip() if values else otherwise
 
     def call(self, body: Any = None, *, key: str | None = None, **path: str) -> ApiRequest:
-        """The same request as the operations of the API take it."""
+        """The request in the form that handlers of the API take."""
         version = self.field("version")
         print_ = sha256(msgspec.json.encode([self.path, sorted(self.form.items())])).hexdigest()
         return ApiRequest(
@@ -77,7 +77,7 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplatePage(msgspec.Struct, frozen=True, kw_only=True):
-    """Show a template."""
+    """A page from a template."""
 
     template: str
     values: Mapping[str, Any] = {}
@@ -86,7 +86,7 @@ class TemplatePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):
-    """See another page."""
+    """A redirect to another page."""
 
     to: str
     #: name → value; empty: remove it
@@ -94,13 +94,13 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStream(msgspec.Struct, frozen=True, kw_only=True):
-    """Server-sent events, until the visitor leaves."""
+    """Server-sent events, until the page is closed."""
 
     frames: Subscription
 
 
 class StaticFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of ours."""
+    """A script, style sheet or image."""
 
     body: bytes
     media_type: str
@@ -112,18 +112,18 @@ PageResult = TemplatePage | Redirect | EventStream | StaticFile
 
 
 class PageContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pages work with."""
+    """The services that page handlers use."""
 
     api: ApiServices
     hub: LiveHub
     operations: ClusterInspector
     gate: Authenticator
-    doorkeeper: LoginThrottle
+    login_throttle: LoginThrottle
     #: a part of a page from its template and values; the site sets it
     render: Callable[..., str]
 
     def acting(self, caller: Caller) -> PageContext:
-        """The same, with the visitor's name in the audit log."""
+        """The same services, with the caller's name for the audit log."""
         return msgspec.structs.replace(self, api=self.api.acting(caller.name))
 
 
@@ -131,7 +131,7 @@ PageHandler = Callable[[PageContext, PageRequest], Awaitable[PageResult]]
 
 
 def body_of(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A form's values as the body of an operation; refused as the API refuses it."""
+    """The values of a form as the body of an API operation. Raises the API's `ApiError`."""
     try:
         return msgspec.convert(dict(values), kind)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Bota: recordings, transcriptions and summaries; device events only for those who ask for them."""
+"""Bota: recordings, transcriptions and summaries; device events only for endpoints that name them."""
 
 from __future__ import annotations
 

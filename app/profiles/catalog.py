@@ -27,7 +27,7 @@ def get(name: str) -> Profile:
 
 
 def get_or_standard(name: str) -> Profile:
-    """The profile of that name, or `standard`: for policy, where an unknown name must not end anything."""
+    """The profile of that name, or `standard`; for policies, where an unknown name must not raise."""
     return PROFILES.get(name) or PROFILES["standard"]
 
 

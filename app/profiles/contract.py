@@ -1,4 +1,4 @@
-"""What a profile is: the wire format and the policy of one product, as data plus three pure functions."""
+"""The contract of a profile: wire format and policy of one product, as data and three pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HeaderPairs = tuple[tuple[str, str], ...]
 
 
 class EventView(msgspec.Struct, frozen=True):
-    """What an envelope shows of an event."""
+    """The fields of an event for an envelope."""
 
     id: str
     type: str

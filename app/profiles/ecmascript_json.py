@@ -64,7 +64,7 @@ _STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _plain(text: str) -> str | None:
-    """The result for a document without peculiarities; None: ask `_exact`."""
+    """The result for an ordinary document; None: `_exact` is needed."""
     if _INDEX_KEY.search(text) or (text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH):
         return None
     try:
@@ -163,7 +163,7 @@ def _is_index(key: str) -> bool:
 
 
 class _Open:
-    """A container that is being read, and the key of the member that is."""
+    """A container that is being read, and the key of its current member."""
 
     __slots__ = ("items", "key", "members")
 
@@ -195,7 +195,7 @@ class _Open:
 
 
 class _Reader:
-    """Reads one document without recursion; `_open` holds the containers around the current place."""
+    """Reads one document without recursion; `_open` has the containers around the current position."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -281,7 +281,7 @@ class _Reader:
         return written
 
     def _token(self) -> tuple[str, str]:
-        """Kind and text of the next token; the end and anything that is no token have no text."""
+        """Kind and text of the next token; the text is empty at the end and for invalid text."""
         token = _TOKEN.match(self._text, self._at)
         if token is None:
             return "unreadable", ""
@@ -324,7 +324,7 @@ def _number(value: float) -> str:
 
 
 def _shortest(value: float) -> tuple[str, int]:
-    """The fewest digits d that tell a double from its neighbours, and n such that |value| = 0.d * 10**n."""
+    """The shortest digits d that identify a double, and n such that |value| = 0.d * 10**n."""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")

@@ -1,4 +1,4 @@
-"""How a profile retries, and when it disables an endpoint."""
+"""The retry and disable policies of a profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.model.endpoint import Endpoint
 
 
 class DisableRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When an endpoint is switched off for failing; a profile without a rule has only defaults."""
+    """The rule by which failing endpoints are disabled; without a rule the fields have defaults."""
 
     #: a 410 disables at once
     gone_410: bool = False
@@ -37,7 +37,7 @@ def effective(rule: DisableRule, endpoint: Endpoint) -> DisableRule:
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint and its profile say about retries."""
+    """The retry policy of an endpoint, from its settings and its profile."""
 
     schedule_s: Sequence[float]
     #: 410 ends the delivery at once

@@ -27,9 +27,9 @@ _OMITTED = (
 
 
 class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one version of an endpoint means for its requests."""
+    """The values for requests that are derived from one version of an endpoint."""
 
-    #: the very object it was worked out from: an endpoint that was removed and made again has the same version
+    #: the object that the values were derived from; a removed and recreated endpoint may have the same version
     source: Endpoint
     profile: Profile
     #: whose signature headers are sent: the endpoint's profile's, or another one's
@@ -43,7 +43,7 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestBuilder:
-    """Builds requests; remembers what it worked out for each version of an endpoint."""
+    """Builds requests, with a cache of the derived values of each endpoint version."""
 
     def __init__(self, open_secret: Callable[[SealedSecret, str], str], time_scale: float) -> None:
         """`open_secret` is `app.ports.secrets.KeyRing.open`."""
@@ -96,7 +96,7 @@ class RequestBuilder:
         return HttpRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
 
     def policy(self, endpoint: Endpoint) -> RetryPolicy:
-        """What its endpoint and profile say about retries."""
+        """The retry policy of an endpoint, from its settings and its profile."""
         profile = get_or_standard(endpoint.profile)
         return RetryPolicy(
             schedule_s=endpoint.schedule or profile.schedule_s,

@@ -1,4 +1,4 @@
-"""Whether an endpoint's secrets and the scheme that signs its requests go together."""
+"""Whether an endpoint's secrets fit the scheme that signs its requests."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _SHOWN_PREFIX = "whsec_"
 
 
 def text_key(secret: str) -> bytes:
-    """The secret's own characters in UTF-8, whatever they look like; raises `ConfigError` for an empty one."""
+    """The characters of the secret in UTF-8, without decoding. Raises `ConfigError` for an empty one."""
     try:
         key = secret.encode()
     except UnicodeEncodeError as error:

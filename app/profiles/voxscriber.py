@@ -1,4 +1,4 @@
-"""VoxScriber: transcription callbacks with a bare hex signature; five failures in a row switch the endpoint off."""
+"""VoxScriber: transcription callbacks with a plain hex signature; five failures in a row disable the endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo: one endpoint for each product at a receiver of ours, and every example event of the documents."""
+"""The demo: the demo receiver with one endpoint for each product, and every example event of the catalogue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Demo:
         self.receiver = DemoReceiver(clock=self._clock, port=port, on_request=self._arrived)
 
     async def start(self) -> str:
-        """Start the receiver and see to its endpoints; returns the receiver's base URL."""
+        """Start the receiver and create its endpoints. Returns the receiver's base URL."""
         base = await self.receiver.start()
         directory = Directory()
         feed = KafkaDirectoryFeed(
@@ -115,7 +115,7 @@ class Demo:
         self._on_request(received)
 
     async def _endpoint(self, profile: str, url: str, directory: Directory, client: CommandClient) -> None:
-        """Create the profile's demo endpoint, or find the one of an earlier start and see that its URL is right."""
+        """Create the profile's demo endpoint, or update the URL of the one from an earlier start."""
         tenant = _tenant(profile)
         for endpoint in directory.endpoints(tenant, "live"):
             if endpoint.description == _DESCRIPTION and endpoint.secrets:

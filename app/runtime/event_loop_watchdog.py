@@ -24,10 +24,10 @@ _LAST_WORDS_S = 2.0
 
 
 class EventLoopWatchdog:
-    """Watches the loop in which it is started."""
+    """Watches the event loop in which it is started."""
 
     def __init__(self, limit_s: float, code: int, end: Callable[[int], None] = os._exit) -> None:
-        """`limit_s` 0: watches nothing. `code` is the exit code of a process that it has ended."""
+        """`limit_s` 0: disabled. `code`: exit code of the process that it ends."""
         self._limit_s = limit_s
         self._code = code
         self._end = end
@@ -44,7 +44,7 @@ class EventLoopWatchdog:
             threading.Thread(target=self._watch, args=(watched, self._stopped), name="loop-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stopped.set()
         if self._ticking is not None:
             self._ticking.cancel()

@@ -1,4 +1,4 @@
-"""What a process has opened: closed in the reverse order, however far its start has come."""
+"""The parts that a process has opened, closed in reverse order even after an incomplete start."""
 
 from __future__ import annotations
 

@@ -161,11 +161,11 @@ class Process:
         return await self._parts.close()
 
     async def given_up(self) -> str:
-        """Wait until the process should end, because it cannot repair a role; why."""
+        """Wait until the process should end because a role cannot be restarted. Returns the reason."""
         return await self._supervisor.given_up()
 
     def readiness(self) -> dict[str, str | None]:
-        """For each role None, or why it would not act on a new event."""
+        """Role → None if it can process new events, otherwise the reason why it cannot."""
         cluster = {"kafka": self.dependencies.of("kafka").trouble}
         if self._cluster is not None:
             cluster = self._cluster.readiness()
@@ -200,22 +200,22 @@ class Process:
         )
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
         self._cluster = ClusterWatch(
-            self._clients, counts, self.dependencies.of("kafka"), self._clock, self._made_again
+            self._clients, counts, self.dependencies.of("kafka"), self._clock, self._restart_readers
         )
         return [sampler.run(), self._cluster.run(), self._watch_loop()]
 
-    def _made_again(self, topic: str) -> None:
-        """Its readers may not have noticed: a fresh start compares the ids of the logs."""
+    def _restart_readers(self, topic: str) -> None:
+        """Restart the roles that read a recreated topic, because a start compares the ids of the logs."""
         for role in self._roles:
             if topic in (self._topics.name(each) for each in GROUPS.get(role, ())):
-                self._supervisor.renew(role, f"topic {topic} was deleted and made again")
+                self._supervisor.renew(role, f"topic {topic} was deleted and created again")
 
     def _group_topics(self) -> dict[str, list[str]]:
         """Each consumer group and its topics."""
         return {self._group(role): [self._topics.name(each) for each in names] for role, names in GROUPS.items()}
 
     async def _watch_loop(self) -> None:
-        """Once a second: how late the event loop is, what the directory holds, and whether the process is ready."""
+        """Update once a second: the event loop's lag, the counts of the directory, and the readiness of the process."""
         self.meter.gauge("attempts_in_flight_limit", self._settings.max_in_flight)
         gauges = StateGauges(self.meter, self.readiness, self._supervisor.running, self._feed, self._roles)
         while True:
@@ -227,7 +227,7 @@ class Process:
             gauges.set()
 
     async def until_ready(self) -> None:
-        """Return when every role would act on a new event."""
+        """Return when every role can process new events."""
         while any(self.readiness().values()):
             await self._clock.sleep(0.05)
 

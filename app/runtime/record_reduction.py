@@ -32,7 +32,7 @@ _held = msgspec.msgpack.Decoder(tuple[bytes, bytes, list[tuple[str, bytes]]])
 
 
 def reduced(logical: str, value: bytes | None, headers: Iterable[RecordHeader]) -> Reduced | None:
-    """The small form of a record of the topic with that logical name; None: it has none, or the record is it."""
+    """The reduced form of a record of a topic; None if there is none, or the record is reduced already."""
     reduce = _KINDS.get(logical)
     if reduce is None:
         return None

@@ -30,7 +30,7 @@ class Right(Struct, frozen=True, order=True):
 
 
 class RoleRights(Struct, frozen=True, kw_only=True):
-    """What one role, or the command line, does with Kafka; names are physical."""
+    """The operations of one role, or of the command line, on Kafka; names are physical."""
 
     #: the consumer group that it joins
     group: str | None

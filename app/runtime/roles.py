@@ -13,7 +13,7 @@ from app.runtime.supervisor import Role
 
 
 class RoleSpec(Struct, frozen=True, kw_only=True):
-    """What the runtime, the operator and the documents need to know about a role."""
+    """The declaration of a role, for the runtime and the documents."""
 
     #: `hookstream run NAME`, group `<prefix>hookstream.NAME`, metric label, folder app/roles/NAME
     name: str

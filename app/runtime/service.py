@@ -1,4 +1,4 @@
-"""The whole service on one machine: broker (unless you have one), topics, all roles, probes: what `up` runs."""
+"""The whole service on one machine, as `up` runs it: broker (unless another Kafka is set), topics, roles, probes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STUCK_RESTARTS = 3
 
 
 class Service:
-    """Started and stopped as one."""
+    """A part of a service with a start and a stop."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Service:
         explicit_replication: bool,
         elsewhere: bool,
     ) -> None:
-        """`elsewhere`: the API's port was not asked for, so if it is taken any other one will do."""
+        """`elsewhere`: the API's port is a default, so use any free port if it is in use."""
         self._settings = settings
         self._ring = ring
         self._say = say
@@ -57,7 +57,7 @@ class Service:
         self.api_url = ""
 
     async def start(self) -> None:
-        """Start everything; returns when a new event would be delivered. `stop` afterwards, whatever happened."""
+        """Start everything; returns when new events would be delivered. Always call `stop` afterwards."""
         address = ListenAddress(self._settings.api_host, self._settings.api_port, elsewhere=self._elsewhere)
         await address.require_free()
         if not self.bootstrap:
@@ -76,7 +76,7 @@ class Service:
         self.api_url = f"http://{address.host}:{address.port}"
 
     async def given_up(self) -> str:
-        """Wait until the process should end, because it cannot repair a role; why."""
+        """Wait until the process should end because a role cannot be restarted. Returns the reason."""
         await self._started.wait()
         if self._process is None:
             raise Defect("the service was not started")
@@ -108,7 +108,7 @@ class Service:
             await admin.apply(steps)  # what this cannot mend, the process judges at its start
 
     async def _guard_broker(self, broker: EmbeddedBroker) -> None:
-        """Our broker must not stay away: start it again on the same port, whatever ended it."""
+        """Restart the embedded broker on the same port, whatever ended it."""
         while True:
             code = await broker.wait_exited()
             logger.warning("broker.ended", exit_code=code, action="starting it again")
@@ -123,5 +123,5 @@ class Service:
                     await asyncio.sleep(2.0)
 
     async def stop(self) -> bool:
-        """Stop everything that was started, the broker last; False when something had to be left behind."""
+        """Stop everything that was started, the broker last; False if a part did not stop in time."""
         return await self._parts.close()

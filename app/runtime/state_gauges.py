@@ -17,7 +17,7 @@ _OPEN: tuple[ReplayState, ...] = ("pending", "running", "paused")
 
 
 class StateGauges:
-    """Sets the gauges from what the process knows; asks neither Kafka nor a database."""
+    """Sets gauges from the state of the process; queries neither Kafka nor a database."""
 
     def __init__(
         self,

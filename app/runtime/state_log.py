@@ -12,7 +12,7 @@ logger = structlog.get_logger(__name__)
 
 
 class ReadinessLog:
-    """Looks at the readiness of a process and logs each change once."""
+    """Checks the readiness of a process and logs each change once."""
 
     def __init__(self, clock: Clock, readiness: Callable[[], Mapping[str, str | None]]) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class KeyRingLog:
         self.trouble: str | None = None
 
     def look(self) -> None:
-        """Compare; log a change once."""
+        """Compare, and log each change once."""
         trouble = self._problem()
         if trouble is not None and self.trouble is None:
             logger.error("keyring.differs", reason=trouble)

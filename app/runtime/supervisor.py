@@ -30,10 +30,10 @@ _STUCK_STOP_S = 20.0
 
 
 class Role(Protocol):
-    """A part that runs on its own."""
+    """A role: a part of the service that can run in a process of its own."""
 
     async def run(self) -> None:
-        """Work until cancelled; stop within seconds then. Raising asks for a fresh instance."""
+        """Work until cancelled, then stop within seconds. After an exception a fresh instance is started."""
         ...
 
     def ready(self) -> str | None:
@@ -41,7 +41,7 @@ class Role(Protocol):
         ...
 
     def report(self) -> RoleReport:
-        """What the watchdog judges; see the rules of runtime/watchdog.py."""
+        """The limits of the watchdog; see the rules of runtime/watchdog.py."""
         ...
 
 
@@ -103,13 +103,13 @@ class Supervisor:
         return not left
 
     async def given_up(self) -> str:
-        """Wait until a role can only be helped by the end of the process; why. After `start`."""
+        """Wait until a role cannot be restarted and the process must end; returns the reason. Call after `start`."""
         if self._given_up is None:
             raise Defect("the supervisor was not started")
         return await asyncio.shield(self._given_up)
 
     def readiness(self) -> dict[str, str | None]:
-        """For each role None, or why it is not ready."""
+        """Role → None if it is ready, otherwise the reason why it is not."""
         return {name: self._unready(supervised) for name, supervised in self._supervised.items()}
 
     def _unready(self, supervised: _SupervisedRole) -> str | None:
@@ -126,11 +126,11 @@ class Supervisor:
         return f"restarting in {ceil(max(0.0, supervised.again_s - self._clock.monotonic()))} s: {supervised.reason}"
 
     def running(self, name: str) -> Role | None:
-        """The present instance of a role; None: between two."""
+        """The current instance of a role; None between two instances."""
         return self._supervised[name].role
 
     def suspect(self, name: str, reason: str | None) -> None:
-        """The watchdog's word on the present instance: why it would not act on a new event; None: it would."""
+        """Set the watchdog's reason why the current instance is not ready; None: it is."""
         supervised = self._supervised[name]
         if self._condemned(supervised):
             return
@@ -142,7 +142,7 @@ class Supervisor:
         supervised.suspicion = reason
 
     def stuck(self, name: str, reason: str) -> None:
-        """The watchdog's word on the present instance: it has to end."""
+        """End the current instance, because the watchdog judged it stuck."""
         supervised = self._supervised[name]
         if supervised.stuck is None or self._condemned(supervised):
             return
@@ -155,13 +155,13 @@ class Supervisor:
             supervised.stuck.set_result(f"it was stuck: {reason}")
 
     def renew(self, name: str, reason: str) -> None:
-        """End the present instance, which is not to blame, for a fresh one."""
+        """Replace the current instance by a fresh one, without counting it as a failure."""
         supervised = self._supervised[name]
         if supervised.stuck is not None and not self._condemned(supervised):
             supervised.stuck.set_result(reason)
 
     def _condemned(self, supervised: _SupervisedRole) -> bool:
-        """It is ending; nothing that is seen of it now counts."""
+        """The instance is ending: ignore further observations."""
         ending = supervised.stuck is not None and supervised.stuck.done()
         return ending or (self._given_up is not None and self._given_up.done())
 
@@ -189,7 +189,7 @@ class Supervisor:
             backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
 
     async def _run(self, name: str, supervised: _SupervisedRole, stuck: asyncio.Future[str]) -> str:
-        """One instance, to its end; why it ended."""
+        """Run one instance to its end. Returns the reason why it ended."""
         try:
             role = supervised.role = self._makers[name]()
         except Exception as error:

@@ -40,7 +40,7 @@ async def check(clients: KafkaClients, topics: Topics) -> None:
 
 
 def topics_of(settings: Settings) -> Topics:
-    """All topics by logical name; raises `ConfigError` with everything that is wrong in the files."""
+    """All topics by logical name. Raises `ConfigError` with all problems of the files."""
     try:
         documents = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted(TOPICS.glob("*.yaml"))}
     except (OSError, yaml.YAMLError) as error:

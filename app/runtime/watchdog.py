@@ -21,7 +21,7 @@ from app.core.offsets.progress import GroupSpan, PartitionProgress, RoleReport
 
 
 class WatchdogLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """When idle time means something, in seconds; 0: never."""
+    """Seconds without progress after which a role is suspect or stuck; 0: never."""
 
     suspect_s: float = 30.0
     stuck_s: float = 120.0
@@ -29,17 +29,17 @@ class WatchdogLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Healthy(msgspec.Struct, frozen=True):
-    """At work, or without work."""
+    """The role makes progress, or has no work."""
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """It would not act on a new event."""
+    """The role cannot process new events at present."""
 
     reason: str
 
 
 class Stuck(msgspec.Struct, frozen=True):
-    """It will not recover by itself."""
+    """The role makes no progress and must be replaced."""
 
     reason: str
 
@@ -55,7 +55,7 @@ class _Clock:
         self.idle_s = 0.0
 
     def run(self, seconds: float, moves: tuple[int | None, ...], *, held: bool) -> None:
-        """Time has passed; a move sets the clock back."""
+        """Add seconds of idle time, unless `held`; a change of `moves` resets it to 0."""
         if moves != self.moves:
             self.moves, self.idle_s = moves, 0.0
         elif not held:
@@ -63,10 +63,10 @@ class _Clock:
 
 
 class RoleWatch:
-    """The judge of one instance of a role."""
+    """Judges one instance of a role."""
 
     def __init__(self, limits: WatchdogLimits, every_s: float) -> None:
-        """`every_s`: how often it will be asked, about."""
+        """`every_s`: approximate seconds between two observations."""
         self._limits = limits
         self._longest_s = 2 * every_s
         self._looked_s: float | None = None
@@ -75,7 +75,7 @@ class RoleWatch:
         self._verdict: WatchdogVerdict = Healthy()
 
     def judge(self, now_s: float, report: RoleReport, spans: Mapping[PartitionId, GroupSpan] | None) -> WatchdogVerdict:
-        """One look. `spans` None: Kafka cannot be asked, or is what the role waits for."""
+        """One observation. `spans` None: Kafka does not answer, or the role waits for Kafka."""
         passed_s = 0.0 if self._looked_s is None else min(self._longest_s, now_s - self._looked_s)
         self._looked_s = now_s
         if spans is None:
@@ -138,12 +138,12 @@ class RestartBudget:
     """How often a role that gets stuck is restarted before the process has to end."""
 
     def __init__(self, restarts: int, within_s: float) -> None:
-        """Give up when it gets stuck more than `restarts` times within `within_s` seconds."""
+        """Allow `restarts` restarts of a stuck role within `within_s` seconds."""
         self._restarts = restarts
         self._within_s = within_s
         self._times: list[float] = []
 
     def gives_up(self, now_s: float) -> bool:
-        """It is stuck again; whether that was once too often."""
+        """Record that the role is stuck. Returns whether the limit is exceeded."""
         self._times = [*(each for each in self._times if now_s - each < self._within_s), now_s]
         return len(self._times) > self._restarts

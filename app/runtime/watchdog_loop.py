@@ -1,4 +1,4 @@
-"""Look at the roles of a process whenever Kafka has said where their logs end, and pass the verdicts on."""
+"""Judge the roles of a process with each sample of their groups' offsets, and pass the verdicts to the supervisor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.settings import Settings
 
 
 def limits_of(settings: Settings) -> WatchdogLimits:
-    """The settings, as the judge wants them."""
+    """The limits of the watchdog from the settings."""
     return WatchdogLimits(
         suspect_s=settings.watchdog_suspect_seconds,
         stuck_s=settings.watchdog_stuck_seconds,
@@ -23,7 +23,7 @@ def limits_of(settings: Settings) -> WatchdogLimits:
 
 
 def every_s(limits: WatchdogLimits) -> float:
-    """How often to look, so that no limit is missed by much."""
+    """Seconds between two checks, short in comparison with the limits."""
     return min([EVERY_S, *(limit / 4 for limit in (limits.suspect_s, limits.stuck_s, limits.settling_s) if limit)])
 
 

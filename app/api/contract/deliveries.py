@@ -1,4 +1,4 @@
-"""What the API says of deliveries, attempts, statistics and events, and what it takes to retry and cancel them."""
+"""Bodies of deliveries, attempts, retries and cancellations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FilterText = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class AdviceOut(msgspec.Struct, frozen=True, kw_only=True):
-    """What an outcome means, and what to do about it."""
+    """The meaning of an outcome, and advice."""
 
     #: what happened
     what: str
@@ -111,7 +111,7 @@ class DeliveryDetail(DeliveryOut, frozen=True, kw_only=True):
 
 
 class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
-    """A retry or cancellation that was accepted."""
+    """An accepted retry or cancellation."""
 
     id: str
     asked: ManualAction

@@ -161,7 +161,7 @@ class SchemaDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypeChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import does with one webhook of the document."""
+    """The result of an import for one webhook of the document."""
 
     name: str
     action: Literal["add", "change", "unchanged", "skip"]
@@ -174,7 +174,7 @@ class EventTypeChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypesImported(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did, or would do."""
+    """The changes of an import, made or planned."""
 
     dry_run: bool
     added: int

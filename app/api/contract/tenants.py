@@ -1,4 +1,4 @@
-"""What the management API takes and gives about tenants: themselves, their keys, their portal, their audit log."""
+"""Bodies of tenants, their keys, portal links and audit entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the management API takes and gives: the types from which its OpenAPI document is made."""
+"""Bodies of endpoints and their actions; the OpenAPI document is generated from these types."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WebhookIn(EndpointSettings, frozen=True, kw_only=True, forbid_unknown_fiel
 if TYPE_CHECKING:
 
     class WebhookPatch(WebhookIn, frozen=True, kw_only=True):
-        """The type as mypy can know it: the fields of `WebhookIn` that can be changed, or UNSET."""
+        """The type for mypy: the fields of `WebhookIn` that can be changed, or UNSET."""
 else:
     WebhookPatch = msgspec.defstruct(
         "WebhookPatch",

@@ -38,7 +38,7 @@ async def entries(api: ApiServices, call: ApiRequest) -> tuple[list[AuditRow], s
 
 
 def present_entry(row: AuditRow) -> AuditOut:
-    """What a customer sees of an entry."""
+    """An audit entry as the API shows it."""
     return AuditOut(
         at=iso(row.at_ms),
         actor=row.actor,
@@ -52,7 +52,7 @@ def present_entry(row: AuditRow) -> AuditOut:
 
 
 class Owned(Protocol):
-    """What belongs to a tenant and mode."""
+    """The tenant and mode of a request."""
 
     @property
     def tenant(self) -> str: ...

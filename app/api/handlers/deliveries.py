@@ -1,4 +1,4 @@
-"""Deliveries as the read model knows them: lists, and one with its attempts and its request."""
+"""Deliveries from the read model: lists, and one delivery with its attempts and its request."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _OPEN_HEADERS = frozenset(
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Newest first, of the key's tenant and mode."""
+    """Deliveries of the key's tenant and mode, newest first."""
     return await _page(api, call, delivery_filters.of_query(api, call))
 
 
 async def of_webhook(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """The same, of one endpoint."""
+    """Deliveries of one endpoint, newest first."""
     return await _page(api, call, delivery_filters.of_query(api, call, endpoint_id=owned(api, call).id))
 
 
@@ -79,7 +79,7 @@ async def _page(api: ApiServices, call: ApiRequest, which: DeliveryFilter) -> Ap
 
 
 def present_delivery(row: DeliveryRow) -> DeliveryOut:
-    """What a customer sees of a delivery."""
+    """A delivery as the API shows it."""
     return DeliveryOut(
         id=row.id,
         event_id=row.event_id,
@@ -104,14 +104,14 @@ def present_delivery(row: DeliveryRow) -> DeliveryOut:
 
 
 def _hint(row: DeliveryRow) -> AdviceOut | None:
-    """What to do; where the delivery ended for another reason than its last attempt, about that reason."""
+    """Advice about the last attempt, or about the reason for which the delivery ended without one."""
     if row.state == "delivered":
         return None
     return advice(row.reason if row.state in ("cancelled", "paused") else row.result, row.status)
 
 
 def advice(result: str | None, status: int | None) -> AdviceOut | None:
-    """What to do about an outcome; None of a success, and where nothing is known."""
+    """Advice about an outcome; None for a success, or without an explanation."""
     advice = hint(result, status)
     return AdviceOut(what=advice.what, do=advice.do) if advice is not None and result != "ok" else None
 
@@ -147,10 +147,10 @@ async def _request(api: ApiServices, row: DeliveryRow, attempts: Sequence[Attemp
     if endpoint is None:
         note = "the endpoint is removed, and with it the format that the body had"
         return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=note)
-    return _made_again(api, row, endpoint, event, last)
+    return _rebuilt(api, row, endpoint, event, last)
 
 
-def _made_again(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
+def _rebuilt(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
     delivery = delivery_of(row, event, attempts=last.number - 1)
     try:
         prepared = api.builder.prepared(endpoint, api.clock.now_ms())
@@ -165,7 +165,7 @@ def _made_again(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: E
 
 
 def delivery_of(row: DeliveryRow, event: Event, *, attempts: int) -> Delivery:
-    """The delivery's record, made again from its event."""
+    """The record of a delivery, rebuilt from its event."""
     return Delivery(
         id=row.id,
         endpoint_id=row.endpoint_id,
@@ -192,5 +192,5 @@ def _iso(at_ms: int | None) -> str | None:
 
 
 def source_of(row: DeliveryRow) -> str | None:
-    """Where its event is, as a delivery's record says it."""
+    """The coordinates of the event, in the form of a delivery's record."""
     return None if row.source is None else f"{row.source[0]}:{row.source[1]}"

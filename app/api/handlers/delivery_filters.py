@@ -1,4 +1,4 @@
-"""Which deliveries a caller means: query parameters and bodies as a filter of the read model."""
+"""Filters for deliveries, from query parameters and bodies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST = 256
 
 
 class BadFilter(ValueError):
-    """A field says nothing that deliveries could be chosen by."""
+    """A field of a filter is invalid."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -31,7 +31,7 @@ class BadFilter(ValueError):
 
 
 def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = None) -> DeliveryFilter:
-    """The filter of a GET; raises `ApiError` 400."""
+    """The filter of a GET request. Raises `ApiError` 400."""
     query = call.query
     try:
         for name in QUERY:
@@ -56,7 +56,7 @@ def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = No
 
 
 def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFilter:
-    """The filter of a retry of many; raises `ApiError` 422."""
+    """The filter of a bulk retry. Raises `ApiError` 422."""
     try:
         for name in ("endpoint", "event", "result", "replay"):
             _check(name, getattr(body, name))
@@ -79,7 +79,7 @@ def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFi
 
 
 def span(api: ApiServices, call: ApiRequest, *, default_ms: int, longest_ms: int) -> tuple[int, int]:
-    """`since` and `until` of a query, milliseconds; raises `ApiError` 400."""
+    """`since` and `until` of a query, in milliseconds since the epoch. Raises `ApiError` 400."""
     now_ms = api.clock.now_ms()
     try:
         until = moment("until", call.query.get("until", "now"), now_ms) or 0
@@ -95,7 +95,7 @@ def span(api: ApiServices, call: ApiRequest, *, default_ms: int, longest_ms: int
 
 
 def is_name(text: str) -> bool:
-    """Whether anything can have that id or word."""
+    """Whether a text has the form of an id or a word, so that a row may match."""
     return 1 <= len(text) <= _LONGEST and text.isprintable()
 
 
@@ -129,7 +129,7 @@ def _status(text: str | None) -> tuple[int, int] | None:
 
 
 def moment(field: str, text: str | None, now_ms: int) -> int | None:
-    """A point in time, milliseconds; raises `Unfit`."""
+    """A point in time in milliseconds since the epoch. Raises `BadFilter`."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The list of events, out of the index in the read model, and what became of each."""
+"""The list of events, from the index in the read model, with their outcomes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ASKED = 200
 
 
 async def page(api: ApiServices, call: ApiRequest) -> PageOut:
-    """The newest events first: of the caller's tenant and mode, or of all for the operator. Raises `ApiError` 400."""
+    """Events of the caller's tenant and mode, or for the operator of all, newest first. Raises `ApiError` 400."""
     which, outcome = _filter(api, call)
     try:
         selected = await api.reads.events(which, limit=call.limit(), cursor=call.query.get("cursor"))
@@ -66,7 +66,7 @@ def duplicate_of(row: EventRow) -> DuplicateOf | None:
 
 
 def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
-    """What became of an event. One without deliveries is pending while an endpoint waits for its delivery."""
+    """The outcome of an event. Without deliveries it is pending while an endpoint waits for one."""
     if row.result != "unmatched":
         return row.result
     if row.tenant == "":

@@ -62,12 +62,12 @@ async def events_of(api: ApiServices, rows: Iterable[DeliveryRow]) -> dict[str, 
 
 
 def _belongs(event: Event, row: DeliveryRow) -> bool:
-    """Whether the record is still the event of the delivery: topics can be created again."""
+    """Whether the record is the delivery's event, since a recreated topic has other records at the same offsets."""
     return (event.id, event.tenant, event.mode) == (row.event_id, row.tenant, row.mode)
 
 
 async def parked_delivery(api: ApiServices, row: DeliveryRow) -> Delivery | None:
-    """The delivery from its record in deliveries.dead, whose retention is longer than that of events.raw."""
+    """The delivery from its record in deliveries.dead, whose retention exceeds that of events.raw."""
     topic = api.topics.name(TopicName.DELIVERIES_DEAD)
     number = api.partition_for(topic, row.endpoint_id.encode())
 

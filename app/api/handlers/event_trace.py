@@ -45,7 +45,7 @@ class FoundEvent(msgspec.Struct, frozen=True):
 
     @property
     def spot(self) -> Spot:
-        """Its coordinates in events.raw."""
+        """The event's coordinates in events.raw."""
         return self.record.partition, self.record.offset
 
 
@@ -73,7 +73,7 @@ class _Trace(NamedTuple):
 
     @property
     def event_type(self) -> str:
-        """Empty: unknown."""
+        """The event's type; empty if it is unknown."""
         if self.stored is not None:
             return self.stored.event.type
         return self.deliveries[0].event_type if self.deliveries else self.entry.event_type if self.entry else ""
@@ -134,7 +134,7 @@ def _since(api: ApiServices, call: ApiRequest) -> int | None:
 
 
 async def _entries(api: ApiServices, caller: Caller, id_: str, named: Spot | None) -> list[EventRow]:
-    """The rows of the index with that id (and at that place), newest first. The operator's are of all tenants."""
+    """The index rows of an event id, and of coordinates if given, newest first; for the operator of all tenants."""
     if not is_name(id_):
         return []
     which = EventFilter(event_id=id_)
@@ -145,7 +145,7 @@ async def _entries(api: ApiServices, caller: Caller, id_: str, named: Spot | Non
 
 
 def _owner(caller: Caller, id_: str, entries: Sequence[EventRow]) -> Caller:
-    """Whose event it is: the caller's, or for the operator the only tenant that has such an event."""
+    """The tenant of the event: the caller's, or for the operator the only one with such an event."""
     if not caller.operator:
         return caller
     owners = sorted({(row.tenant, row.mode) for row in entries})
@@ -158,7 +158,7 @@ def _owner(caller: Caller, id_: str, entries: Sequence[EventRow]) -> Caller:
 
 
 def _chosen(entries: Sequence[EventRow], spot: Spot | None) -> EventRow | None:
-    """The row at these coordinates; without coordinates the oldest that was not dropped, else the newest."""
+    """The row at these coordinates; without coordinates the oldest accepted one, or else the newest."""
     if spot is not None:
         return next((row for row in entries if (row.partition, row.offset) == spot), None)
     accepted = [row for row in entries if row.result in ("matched", "unmatched")]

@@ -56,7 +56,7 @@ _Planned = tuple[EventTypeChange, EventType | None]
 
 
 async def _planned(api: ApiServices, call: ApiRequest, read: WebhookType | SkippedWebhook) -> _Planned:
-    """What happens to one type of the document, and its new declaration where there is one."""
+    """The effect of an import on one type, and its new declaration, if it changes."""
     if isinstance(read, SkippedWebhook):
         return _skip(read.name, read.reason), None
     tenant, mode = call.caller.type_owner
@@ -91,7 +91,7 @@ async def _planned(api: ApiServices, call: ApiRequest, read: WebhookType | Skipp
 
 
 async def _carried_out(api: ApiServices, call: ApiRequest, planned: Sequence[_Planned]) -> list[_Planned]:
-    """Write the declarations; one that the registry refuses becomes a skipped one."""
+    """Write the declarations. A declaration that the registry refuses is returned as skipped."""
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def put(change: EventTypeChange, new: EventType | None) -> _Planned:
@@ -115,7 +115,7 @@ def _skip(name: str, reason: str) -> EventTypeChange:
 
 
 def _declared(event_type: EventType) -> dict[str, Any]:
-    """What of a type an import compares."""
+    """The fields of a type that an import compares."""
     return {
         "description": event_type.description,
         "schema": msgspec.json.decode(event_type.schema) if event_type.schema else None,
@@ -125,7 +125,7 @@ def _declared(event_type: EventType) -> dict[str, Any]:
 
 
 def _differences(old: object, new: object) -> Iterator[SchemaDifference]:
-    """Where two JSON values differ, as JSON Pointers, in the order of the new one."""
+    """The JSON Pointers at which two values differ, in the order of the new value."""
     left = _COMPARED
     waiting: list[tuple[str, object, object]] = [("", old, new)]
     while waiting and left:

@@ -33,7 +33,7 @@ async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """One type, from wherever it is declared."""
+    """One event type: the tenant's, the installation's or a product's."""
     return ApiResponse(body=_declared_anywhere(api, call))
 
 
@@ -68,7 +68,7 @@ async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def import_openapi(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Declare the webhooks of an OpenAPI document, or say what that would change."""
+    """Declare the webhooks of an OpenAPI document as event types, or return what that would change."""
     return ApiResponse(body=await event_type_import.import_types(api, call))
 
 
@@ -83,7 +83,7 @@ def visible(api: ApiServices, caller: Caller, profile: str | None = None) -> Map
 
 
 def profile_of(api: ApiServices, tenant_id: str) -> str:
-    """The profile of a tenant; `standard` where it is not registered."""
+    """The profile of a tenant; `standard` if the tenant is not registered."""
     tenant = api.feed.directory.tenants.get(tenant_id)
     return tenant.profile if tenant is not None else "standard"
 

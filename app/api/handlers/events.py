@@ -44,7 +44,7 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """List events, newest first, with the outcome of each. The operator sees those of all tenants, and of none."""
+    """List events, newest first, with their outcomes. The operator also sees events of other and of unknown tenants."""
     return ApiResponse(body=await event_listing.page(api, call))
 
 

@@ -1,4 +1,4 @@
-"""Where links lead: to HOOKSTREAM_PUBLIC_URL, or to this machine. A request's Host header is anybody's to choose."""
+"""The host of links: HOOKSTREAM_PUBLIC_URL, or this machine. Clients can forge the Host header."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.api.request import ApiRequest, ApiServices
 
 
 def base_url(api: ApiServices, call: ApiRequest) -> str:
-    """What links begin with. Raises `ApiError` 409."""
+    """The base URL of links. Raises `ApiError` 409."""
     if api.public_url:
         return api.public_url
     base = f"http://{call.headers.get('host', '')}"
@@ -23,7 +23,7 @@ def base_url(api: ApiServices, call: ApiRequest) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to the machine that it is opened on."""
+    """Whether the host of a URL is a loopback address."""
     try:
         host = urlsplit(url).hostname or ""
         _ = urlsplit(url).port

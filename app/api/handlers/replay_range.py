@@ -1,4 +1,4 @@
-"""Which part of events.raw a span of time is, and what of it is no longer there."""
+"""The offset range of a time range in events.raw, and warnings about deleted records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TimeRange(NamedTuple):
 
 
 def messages(span: TimeRange, oldest: Mapping[int, OldestRecord], now_ms: int) -> list[str]:
-    """What a person must know who takes the span for what will be read."""
+    """Warnings where the requested range and the retained log differ."""
     warnings = []
     times = [each.timestamp_ms for each in oldest.values() if each.timestamp_ms is not None]
     first_ms = min(times, default=None)
@@ -40,7 +40,7 @@ def messages(span: TimeRange, oldest: Mapping[int, OldestRecord], now_ms: int) -
 
 
 def outcomes_messages(span: TimeRange, oldest: Mapping[int, OldestRecord], only: str) -> list[str]:
-    """What the log of attempts can no longer tell about the span; `oldest` is of the endpoints' partitions."""
+    """A warning about attempts that retention has deleted; `oldest` has the endpoints' partitions."""
     cut = [each for each in oldest.values() if each.has_lost and _begins_late(each, span)]
     if only == "all" or not cut:
         return []
@@ -50,7 +50,7 @@ def outcomes_messages(span: TimeRange, oldest: Mapping[int, OldestRecord], only:
     return [f"attempts made {since} are no longer kept: {wrong} then are {_WRONG[only]}"]
 
 
-_WRONG = {"failed": "not found", "missing": "taken for missing, and made again"}
+_WRONG = {"failed": "not found", "missing": "treated as missing and delivered again"}
 
 
 def _begins_late(oldest: OldestRecord, span: TimeRange) -> bool:

@@ -31,7 +31,7 @@ _counts = Turnstile("count", at_once=2, wait_s=10.0)
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Begin a replay, or count what it would deliver. With an Idempotency-Key a repetition finds the first one."""
+    """Start a replay, or count what it would deliver. A repeated Idempotency-Key returns the first replay."""
     body: ReplayIn = call.body
     key = call.idempotency_key
     caller = call.caller
@@ -60,17 +60,17 @@ async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Append nothing more of it."""
+    """Cancel the replay: it appends no further deliveries."""
     return await _do(api, call, CancelReplay)
 
 
 async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Append nothing more of it until it is resumed."""
+    """Pause the replay: it appends no further deliveries until it is resumed."""
     return await _do(api, call, PauseReplay)
 
 
 async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Go on where it was interrupted."""
+    """Resume the replay where it was paused."""
     return await _do(api, call, ResumeReplay)
 
 
@@ -81,7 +81,7 @@ async def _do(api: ApiServices, call: ApiRequest, action: Any) -> ApiResponse:
 
 
 async def _planned(api: ApiServices, call: ApiRequest, id_: str, body: ReplayIn) -> Replay:
-    """The replay with the part of the log that it is about: from here on that is fixed."""
+    """The replay with its offset range, which is fixed from now on."""
     now_ms = api.clock.now_ms()
     try:
         span = TimeRange(*timestamps.span(body.from_, body.to, now_ms))
@@ -130,7 +130,7 @@ async def _stretch(
 
 
 async def _outcomes(api: ApiServices, replay: Replay) -> dict[int, OldestRecord]:
-    """How far back the log of attempts reaches for the endpoints that the replay is about."""
+    """The time of the oldest retained attempts of the replay's endpoints."""
     if replay.only == "all":
         return {}
     attempts = api.topics.name(TopicName.ATTEMPTS)
@@ -164,7 +164,7 @@ def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
 
 
 def present_replay(replay: Replay) -> ReplayOut:
-    """What a customer sees of a replay."""
+    """A replay as the API shows it."""
     asked = replay.reason == "replay"
     return ReplayOut(
         id=replay.id,

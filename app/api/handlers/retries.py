@@ -43,7 +43,7 @@ _WHY: dict[RetryRefusal, str] = {
 
 
 async def retry(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """One more attempt at once, whatever has become of the delivery."""
+    """Retry a delivery at once, whatever its state."""
     row = await owned_delivery(api, call)
     refusal = _refusal(api, row)
     if refusal is None:
@@ -55,7 +55,7 @@ async def retry(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """The same for all that match, or their count."""
+    """Retry all deliveries that match a filter, or count them."""
     body: BulkRetryIn = call.body
     which = delivery_filters.of_body(api, call, body)
     if body.dry_run:
@@ -68,7 +68,7 @@ async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cursor: str | None) -> BulkRetryOut:
-    """Retry what a filter lets through; raises `ApiError` 422 for a cursor that is none."""
+    """Retry the deliveries that match a filter. Raises `ApiError` 422 for an invalid cursor."""
     asked = {name: value for name, value in msgspec.to_builtins(which).items() if value not in (None, [], ())}
     await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
     rows: list[DeliveryRow] = []
@@ -128,7 +128,7 @@ def _refusal(api: ApiServices, row: DeliveryRow) -> RetryRefusal | None:
 
 
 async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, RetryRefusal]:
-    """Append a copy of each; those that cannot be made any more come back with the reason."""
+    """Append a copy of each delivery. Returns the failed ones with the reason, such as a deleted event."""
     events = await event_payloads.events_of(api, rows)
     copies: list[Delivery] = []
     refusals: dict[str, RetryRefusal] = {}
@@ -174,7 +174,7 @@ def _revision(api: ApiServices, row: DeliveryRow) -> int:
 
 
 def _ending(row: DeliveryRow, revision: int) -> Delivery:
-    """The copy that ends a delivery; nothing of it is sent, so it needs no body."""
+    """The copy that cancels a delivery. It is not sent, and so has no body."""
     return Delivery(
         id=row.id,
         endpoint_id=row.endpoint_id,

@@ -1,4 +1,4 @@
-"""How deliveries went, by hour: of one endpoint, or of all of a tenant and mode."""
+"""Hourly statistics of deliveries, for one endpoint or for all endpoints of a tenant and mode."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LONGEST_MS = 92 * _DAY_MS
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Of all endpoints."""
+    """Statistics of all endpoints of the tenant and mode."""
     return await _stats(api, call, None)
 
 
 async def of_webhook(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Of one endpoint."""
+    """Statistics of one endpoint."""
     return await _stats(api, call, owned(api, call).id)
 
 

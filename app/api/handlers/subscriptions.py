@@ -1,4 +1,4 @@
-"""Which event types an endpoint may subscribe to, and the nearest known ones when it names one that is not known."""
+"""The event types that an endpoint may subscribe to, with suggestions for a misspelt one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def subscription(
 
 
 def is_open(api: ApiServices, tenant_id: str) -> bool:
-    """Whether types that no catalogue knows are fine: said by the tenant, else where its profile is no product's."""
+    """Whether types outside the catalogues are allowed: the tenant's setting, or by default only for `standard`."""
     tenant = api.feed.directory.tenants.get(tenant_id)
     if tenant is None:
         return True

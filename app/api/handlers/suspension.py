@@ -1,4 +1,4 @@
-"""Pause, disable and reactivate an endpoint, with the places in the log at which that happened."""
+"""Pause, disable and reactivate an endpoint, with the offsets at which the suspension begins and ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def suspend(
     reason: str,
     expected: int | None = None,
 ) -> Endpoint:
-    """Give it nothing from now on."""
+    """Pause or disable an endpoint, with the current ends of the logs as the beginning of the suspension."""
     begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
     dead = api.topics.name(TopicName.DELIVERIES_DEAD)
     dead_ends = await api.ends.ends(dead)
@@ -35,7 +35,7 @@ async def suspend(
 
 
 async def reactivate(api: ApiServices, endpoint: Endpoint, expected: int | None = None) -> Endpoint:
-    """Give it everything from now on; after a pause, first what that held back."""
+    """Resume or enable an endpoint; after a pause, a replay first delivers the parked deliveries."""
     end = await api.ends.ends(api.topics.name(TopicName.EVENTS_RAW))
     action = ReactivateEndpoint(
         id=endpoint.id, end=dict(end), replay_id=api.minter.id("rpl"), expected_version=expected

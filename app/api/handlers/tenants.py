@@ -21,7 +21,7 @@ from app.core.records.command import CreateKey, PutTenant, RevokeKey
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Register a tenant that is not there yet."""
+    """Register a tenant that does not exist yet."""
     body: TenantIn = call.body
     try:
         await api.command(PutTenant(_tenant(body), expected_version=0), body.id)
@@ -54,7 +54,7 @@ async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Make a key; only its hash is kept."""
+    """Create a key; only its hash is stored."""
     body: KeyIn = call.body
     tenant = _existing(api, call.path["id"])
     if not body.scopes:
@@ -82,7 +82,7 @@ async def list_keys(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def revoke_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """It opens nothing from now on."""
+    """Revoke the key."""
     key = api.feed.directory.keys.get(call.path["key"])
     if key is None or key.tenant != call.path["id"]:
         raise not_found("key", call.path["key"])

@@ -1,4 +1,4 @@
-"""What can be done with an endpoint beyond changing it: test, pause, resume, enable, disable, rotate, recover."""
+"""Actions on an endpoint: test, pause, resume, enable, disable, rotate the secret, recover."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN = 4096
 
 
 async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Hold everything back."""
+    """Pause an endpoint: its deliveries are parked until it is resumed."""
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it first")
@@ -39,7 +39,7 @@ async def pause(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver again, beginning with the deliveries that the pause held back."""
+    """Resume an endpoint, beginning with the deliveries that were parked during the pause."""
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
@@ -47,13 +47,13 @@ async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def disable(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver nothing and keep nothing."""
+    """Disable an endpoint: events are not delivered, and not parked either."""
     endpoint = owned(api, call)
     return _answer(api, await suspend(api, endpoint, "disabled", "disabled through the API", call.expected_version()))
 
 
 async def enable(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Deliver again from now on; `recoverable` in the answer describes the missed events."""
+    """Enable an endpoint; `recoverable` in the response describes the missed events."""
     return _answer(api, await reactivate(api, owned(api, call), call.expected_version()))
 
 
@@ -67,7 +67,7 @@ async def recover(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Replace the secret. The same Idempotency-Key again gives the same secret, whichever process answers."""
+    """Replace the secret. A repetition with the same Idempotency-Key returns the same secret from any process."""
     body: RotateIn = call.body or RotateIn()
     endpoint = owned(api, call)
     signer = PROFILES[endpoint.signature or endpoint.profile]
@@ -89,7 +89,7 @@ async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Send one event at once, whatever the endpoint's status, and say what came of it."""
+    """Send one test event at once, whatever the endpoint's status, and return the outcome."""
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
     started_ms = api.clock.now_ms()

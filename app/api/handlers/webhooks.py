@@ -32,7 +32,7 @@ _SHOWN_MS = 24 * 3_600_000
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Register an endpoint. With an Idempotency-Key its id follows from the key: a repetition finds it there."""
+    """Register an endpoint. With an Idempotency-Key its id is a function of the key, so a repetition finds it."""
     body: WebhookIn = call.body
     key = call.idempotency_key
     id_ = endpoint_id(call.caller.tenant, call.caller.mode, key) if key else api.minter.id("ep")
@@ -108,12 +108,12 @@ def owned(api: ApiServices, call: ApiRequest, id_: str | None = None) -> Endpoin
 
 
 def owner(endpoint: Endpoint) -> str:
-    """What a sealed secret is bound to."""
+    """The owner that a sealed secret is bound to."""
     return f"{endpoint.tenant}/{endpoint.id}"
 
 
 def sealed(api: ApiServices, signer: Profile, id_owner: str, plain: str, pointer: str = "/secret") -> SealedSecret:
-    """A secret for the registry; refused when its profile cannot use it."""
+    """The sealed secret for the registry. Raises `ApiError` if the profile cannot use it."""
     try:
         signer.key(plain)
     except ConfigError as error:
@@ -184,7 +184,7 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
 
 
 def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
-    """What a customer sees of an endpoint."""
+    """An endpoint as the API shows it."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
     effective_settings = {name: getattr(endpoint, name) for name in NAMES} | {

@@ -1,4 +1,4 @@
-"""Who asks, and whether it may: the operator's token, and the keys of tenants by their hashes."""
+"""Authentication: the operator's token, and the keys of tenants by their hashes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPERATOR = Caller("operator", operator=True)
 
 
 class Authenticator:
-    """Tells callers apart; what it refuses it does not explain to strangers."""
+    """Identifies callers. Its refusals do not reveal whether a key exists."""
 
     def __init__(self, feed: DirectoryFeed, operator_token: str | None) -> None:
         self._feed = feed
@@ -29,7 +29,7 @@ class Authenticator:
 
     @property
     def has_operator(self) -> bool:
-        """Whether anybody can be the operator."""
+        """Whether an operator's token is set."""
         return self._operator is not None
 
     def caller(self, authorization: str | None, now_ms: int) -> Caller:

@@ -21,7 +21,7 @@ _KINDS = 256
 
 
 class Complaints:
-    """Of one process."""
+    """Limits repeated log lines of one process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,19 +29,19 @@ class Complaints:
         self._seen: OrderedDict[tuple[str, ...], tuple[float, int]] = OrderedDict()
 
     def unavailable(self, event: str, failure: Exception, **fields: str) -> None:
-        """Something that the service needs is away."""
+        """Note that an external system is unavailable."""
         left_out = self._left_out(event, failure)
         if left_out is not None:
             logger.warning(event, error=str(failure), **fields, **left_out)
 
     def failed(self, event: str, failure: Exception, **fields: str) -> None:
-        """A defect."""
+        """Note a defect."""
         left_out = self._left_out(event, failure)
         if left_out is not None:
             logger.error(event, exc_info=failure, **fields, **left_out)
 
     def _left_out(self, event: str, failure: Exception) -> dict[str, int] | None:
-        """What to add to the line; None: leave it out."""
+        """Further fields of the log line; None: write no line."""
         frames = traceback.extract_tb(failure.__traceback__, limit=-1)
         place = f"{frames[0].filename}:{frames[0].lineno}" if frames else ""
         kind, now = (event, type(failure).__name__, place), self._clock.monotonic()

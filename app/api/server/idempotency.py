@@ -23,7 +23,7 @@ _MAX_KEY = 255
 
 
 class StoredRequest(msgspec.Struct, eq=False):
-    """A request with a key."""
+    """A request with an Idempotency-Key."""
 
     fingerprint: str
     at_ms: int
@@ -37,7 +37,7 @@ class StoredRequest(msgspec.Struct, eq=False):
 
 
 class _Share:
-    """What one account has in the memory, oldest first."""
+    """The entries of one account, oldest first."""
 
     def __init__(self) -> None:
         self.requests: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -45,7 +45,7 @@ class _Share:
 
 
 class IdempotencyCache:
-    """The latest requests that carried a key. Where it is full, the account that has most forgets its oldest."""
+    """The latest requests with a key. At the limit, the account with the most entries loses its oldest one."""
 
     def __init__(self) -> None:
         self._stored: dict[tuple[str, str], StoredRequest] = {}
@@ -74,7 +74,7 @@ class IdempotencyCache:
         return stored, False
 
     def keep(self, caller: str, key: str, stored: StoredRequest, answer: tuple[int, dict[str, str], bytes]) -> None:
-        """The request is done."""
+        """Store the response, and wake waiting repetitions."""
         stored.answer = answer
         stored.ended.set()
         if self._stored.get((caller, key)) is stored:
@@ -84,7 +84,7 @@ class IdempotencyCache:
             self._drop_of(max(self._shares.values(), key=lambda each: each.bytes))
 
     def forget(self, caller: str, key: str, stored: StoredRequest) -> None:
-        """The request failed, or its answer holds for no other: the next one may try."""
+        """Drop a request that failed, or whose response must not be repeated; the next one is carried out."""
         stored.ended.set()
         if self._stored.get((caller, key)) is stored:
             self._drop((caller, key))

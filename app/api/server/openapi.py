@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of operations, their types and the catalogue of events."""
+"""The OpenAPI 3.1 document, generated from the table of operations, their types and the catalogue of events."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _EXAMPLE_SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 def document(catalogue: Catalogue, *, version: str) -> Json:
-    """The whole document, ready to be written as JSON; `catalogue` is what `load_catalogue` gives."""
+    """The document as JSON values; `catalogue` is the result of `load_catalogue`."""
     paths: Json = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -143,7 +143,7 @@ def _components() -> Json:
 
 
 def _choose_profile(properties: Json) -> None:
-    """Say which profiles there are, where a body names one."""
+    """Add the names of the profiles to the schemas of fields that name one."""
     for name in {"profile", "signature"} & properties.keys():
         for each in properties[name].get("anyOf", [properties[name]]):
             if each["type"] == "string":
@@ -151,7 +151,7 @@ def _choose_profile(properties: Json) -> None:
 
 
 def _parts(*types: Any) -> Iterator[Any]:
-    """The types that a schema is made for; a union of two structs has none of its own."""
+    """The types that get a schema; a union of two structs gets none of its own."""
     for each in types:
         if isinstance(each, UnionType):
             yield from _parts(*get_args(each))
@@ -221,7 +221,7 @@ def _header(name: str, description: str, schema: Json, always: bool = False) -> 
 
 
 def _is_conditional(route: Route) -> bool:
-    """Whether it changes one thing that has an ETag."""
+    """Whether the operation changes a resource with an ETag."""
     shown = next((each.gives for each in ROUTES if (each.method, each.path) == ("GET", route.path)), None)
     return route.method != "GET" and "{" in route.path and (route.gives in _TAGGED or shown in _TAGGED)
 
@@ -333,7 +333,7 @@ def _delivery(profile: Profile, entry: CatalogueEntry) -> Json:
 
 
 def _envelope(profile: Profile, entry: CatalogueEntry) -> Json:
-    """The body's schema, read off a body that the profile itself writes."""
+    """The schema of the body, derived from an example body of the profile."""
     data = msgspec.json.decode(entry.schema, type=dict[str, Any])
     meaning: Mapping[str, Json] = {
         "<id>": {"type": "string", "description": "The event's id."},
@@ -349,7 +349,7 @@ def _envelope(profile: Profile, entry: CatalogueEntry) -> Json:
 
 
 def _signature_header(name: str, value: str, profile: Profile) -> Json:
-    """A header that only the profile sends; the example's form says what it holds."""
+    """A header that only some profiles send; the example shows its format."""
     texts = {"id": "The event's id.", "timestamp": "When the attempt was made, in seconds; signed with the body."}
     text = texts.get(
         name.rpartition("-")[2], "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so."

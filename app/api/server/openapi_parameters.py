@@ -55,7 +55,7 @@ PARAMETERS: Mapping[str, tuple[str, Json]] = {
 
 
 def component(parameter: str, route: Route) -> str:
-    """The component of a query parameter: some mean something else for other resources."""
+    """The name of a parameter's component; some parameters have a different meaning for other resources."""
     if parameter == "status" and "deliveries" in route.path:
         return "http_status"
     return "event_id" if parameter == "id" and route.path == "/v1/events" else parameter

@@ -21,14 +21,14 @@ _TENANT_BYTES = 64 * 1024 * 1024
 
 
 class RateLimiter:
-    """Requests per second for each caller; time is an argument."""
+    """A limit on requests per second for each caller. Times are arguments."""
 
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
         self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, caller: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
-        """Whether the caller may ask now, and what the answer's headers say about it."""
+        """Whether the request is within the rate, and the headers about the rate for the response."""
         free_at = max(self._free_at.get(caller, 0.0), now_s)
         after = free_at + 1.0 / self.per_second
         allowed = after - now_s <= 1.0 + 1e-9
@@ -48,7 +48,7 @@ class RateLimiter:
         self._remember(caller, max(self._free_at.get(caller, 0.0), now_s) + amount / self.per_second)
 
     def behind_s(self, caller: str, now_s: float) -> float:
-        """How long a caller has to wait until its excess is worked off; 0: it may continue."""
+        """Seconds until the caller's charges are within its rate again; 0: it may continue now."""
         return max(0.0, self._free_at.get(caller, 0.0) - now_s - 1.0)
 
     def _remember(self, caller: str, free_at: float) -> None:
@@ -59,7 +59,7 @@ class RateLimiter:
 
 
 class CallLimits:
-    """The limits of keys, tenants and strangers, each remembered apart: none can make another's be forgotten."""
+    """The limits of keys, tenants and clients without a key, in separate memories so that none displaces another."""
 
     def __init__(self, per_key: int, per_tenant: int) -> None:
         self.keys = RateLimiter(per_key)
@@ -69,7 +69,7 @@ class CallLimits:
         self._tenant_bytes = RateLimiter(_TENANT_BYTES)
 
     def take(self, caller: Caller, now_s: float) -> tuple[bool, Mapping[str, str]]:
-        """See `RateLimiter.take`; the headers are the key's, or those of the tenant where that one refuses."""
+        """See `RateLimiter.take`. The headers are those of the key, or of the tenant if it has reached its limit."""
         allowed, headers = self.keys.take(caller.payer, now_s)
         if allowed and caller.tenant and not caller.operator:
             allowed, of_tenant = self.tenants.take(caller.tenant, now_s)
@@ -80,11 +80,11 @@ class CallLimits:
         return allowed, headers
 
     def take_stranger(self, address: str, now_s: float) -> tuple[bool, Mapping[str, str]]:
-        """The same for a caller without a key, by address."""
+        """See `RateLimiter.take`, for a client without a key, by its address."""
         return self.strangers.take(source_of(address), now_s)
 
     def charge(self, caller: Caller, size: int, now_s: float) -> None:
-        """A body of so many bytes was read."""
+        """Charge the bytes of a body to the caller's key and tenant."""
         self._key_bytes.charge(caller.payer, size, now_s)
         if caller.tenant:
             self._tenant_bytes.charge(caller.tenant, size, now_s)

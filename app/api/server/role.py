@@ -41,11 +41,11 @@ class ApiRole:
         self._listening = False
 
     def ready(self) -> str | None:
-        """None while it answers."""
+        """None while the server listens, otherwise the reason."""
         return None if self._listening else "starting"
 
     def report(self) -> RoleReport:
-        """For the watchdog: it reads no log, and each request has a time limit of its own."""
+        """The report for the watchdog. It is empty: the role reads no log, and each request has a time limit."""
         return RoleReport()
 
     async def run(self) -> None:

@@ -108,7 +108,7 @@ class Server:
         return serve
 
     def _admitted(self, route: Route, request: web.Request) -> Caller:
-        """Who asks, if it may."""
+        """The caller of a request. Raises `ApiError` 401, 403 or 429."""
         now_ms = self._services.clock.now_ms()
         try:
             caller = self._gate.caller(request.headers.get("authorization"), now_ms)
@@ -155,7 +155,7 @@ class Server:
         return await self._once(route, handler, call, key)
 
     async def _once(self, route: Route, handler: RouteHandler, call: ApiRequest, key: str) -> RawResponse:
-        """Carry out a request that has a key, or give the answer of the one that was there before."""
+        """Carry out a request with an Idempotency-Key, or return the stored response of an earlier one."""
         caller = call.caller.id
         while True:
             stored, mine = self._memory.begin(
@@ -200,7 +200,7 @@ class Server:
     async def _problems(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Give each request an id, and each failure a problem document."""
+        """Assign an id to each request, and turn each failure into a problem document."""
         request_id = self._services.minter.id("req")
         try:
             check_head(request)
@@ -259,7 +259,7 @@ def _query(route: Route, request: web.Request) -> Mapping[str, str]:
 
 
 def _json_or_none(raw: bytes) -> object:
-    """The value; None where the text stops being JSON after the first misfit."""
+    """The decoded value; None if the text is not valid JSON behind the first error."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):

@@ -80,7 +80,7 @@ def contexts(
 
 
 def _value(setting: Any) -> Any:
-    """A setting as JSON can hold it; a secret as its placeholder."""
+    """A setting as a JSON value; secrets as a placeholder."""
     if setting is None or isinstance(setting, bool | int | float):
         return setting
     return [str(each) for each in setting] if isinstance(setting, tuple) else str(setting)

@@ -1,4 +1,4 @@
-"""`hookstream deliveries`: what became of events, with every attempt; retry and cancel."""
+"""`hookstream deliveries`: list and show deliveries with their attempts; retry and cancel them."""
 
 from __future__ import annotations
 

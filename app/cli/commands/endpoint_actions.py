@@ -1,4 +1,4 @@
-"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|recover`: what only the API does."""
+"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|recover`: actions of the API."""
 
 from __future__ import annotations
 

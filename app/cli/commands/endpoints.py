@@ -227,7 +227,7 @@ def _only_the_keys_own(address: ApiTarget, tenant: str | None, mode: str | None)
 
 
 def check_reach(address: ApiTarget, tenant: str | None, mode: str | None) -> None:
-    """Raises `ConfigError` when the key is not of that mode, or a tenant is named at all."""
+    """Raise `ConfigError` if the key has another mode, or if a tenant is named."""
     problems = []
     if tenant is not None:
         problems.append(

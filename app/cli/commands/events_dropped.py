@@ -121,7 +121,7 @@ def since_of(text: str, now_ms: int) -> int:
 
 
 def tenant_of(record: Record) -> str | None:
-    """The tenant of a rejected record: of its header, else of its body. None if neither is readable."""
+    """The tenant of a rejected record, from its header or else its value; None if neither is readable."""
     try:
         return index_row(TopicName.EVENTS_REJECTED, record, RawEventFormat()).tenant or None
     except (Defect, ValueError):

@@ -1,4 +1,4 @@
-"""`hookstream events list`: events with what became of each, also those that no endpoint received."""
+"""`hookstream events list`: events with their outcomes, including those that no endpoint received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hookstream ordering`: look at the lines of ordered endpoints, and unblock them."""
+"""`hookstream ordering`: show the key queues of ordered endpoints, and unblock them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hookstream readmodel`: how far the read model is, and how it is made again."""
+"""`hookstream readmodel`: show the lag of the read model, check it and rebuild it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hookstream receiver`: a webhook receiver that verifies, shows, and misbehaves on demand."""
+"""`hookstream receiver`: a webhook receiver that verifies and shows requests, and misbehaves on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hookstream replay`: deliver a span of time once more, and see what becomes of each replay."""
+"""`hookstream replay`: deliver the events of a time range again, and follow the progress."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def cancel(
 
 
 def _asked(address: ApiTarget, body: dict[str, Any]) -> dict[str, Any]:
-    """Ask for a replay; raises `CommandRefused` where `ask` would end the program."""
+    """Query a replay. Raises `CommandRefused`, where `ask` would end the program."""
     refusal: list[CommandRefused] = []
 
     async def post(api: Any) -> dict[str, Any]:

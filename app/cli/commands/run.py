@@ -96,7 +96,7 @@ async def _serve(process: Process, stop: asyncio.Event) -> int:
 
 
 async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:
-    """Wait for the order to stop (None), or until the process cannot repair one of its roles (why)."""
+    """Wait for a signal to stop (returns None), or until a role cannot be restarted (returns the reason)."""
     stopped, given_up = asyncio.create_task(stop.wait()), asyncio.create_task(process.given_up())
     await asyncio.wait([stopped, given_up], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -105,7 +105,7 @@ async def until_stopped(process: Process, stop: asyncio.Event) -> str | None:
 
 
 async def start_patiently(process: Process, stop: asyncio.Event) -> bool:
-    """Start; wait for a Kafka that is not there yet (not ready meanwhile). False: stopped before it had started."""
+    """Start, waiting for Kafka if it is unavailable. False if the process was stopped before."""
     stopped = asyncio.create_task(stop.wait())
     try:
         for turn in count():

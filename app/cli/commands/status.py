@@ -13,7 +13,7 @@ from app.core.errors import Unavailable
 
 
 class StatusField(StrEnum):
-    """A value that `hookstream status` prints alone."""
+    """A value that `hookstream status` can print without the others."""
 
     api_url = "api_url"
     bootstrap = "bootstrap"

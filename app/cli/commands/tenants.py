@@ -1,4 +1,4 @@
-"""`hookstream tenants`: the customers whose events never mix."""
+"""`hookstream tenants`: register, list and remove tenants."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def add(
 
 
 async def _register(api: ApiClient, tenant_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    """As over Kafka: there already means that it is replaced."""
+    """Register a tenant, or replace an existing one, as the command does over Kafka."""
     try:
         registered: dict[str, Any] = await api.post("tenants", body=body)
     except CommandRefused as error:

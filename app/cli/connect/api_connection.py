@@ -77,33 +77,33 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def flags() -> Flags:
-    """What this command's line says about the API."""
+    """The API options of the current command."""
     return _flags.get()
 
 
 def redirect_url() -> str | None:
-    """Take `--url` for something else than the API's address: `endpoints update` had it before there was an API."""
+    """Take `--url` out of the API options, for a command that uses it for an endpoint's URL. Returns its value."""
     options = _flags.get()
     _flags.set(msgspec.structs.replace(options, url=None))
     return options.url
 
 
 def the_api(*, operator: bool = False) -> ApiTarget:
-    """The API, for what only it can do; ends the program with a sentence when none is named."""
+    """The API, for commands that need it; without one the program ends with a sentence."""
     address = _choose(operator=operator, direct=False)
     assert address is not None, "choose() raises where it is not `direct`"
     return address
 
 
 def api_for_anybody() -> ApiTarget:
-    """The API with the key of a tenant, or with the operator's token where there is no such key."""
+    """The API with a tenant's key, or with the operator's token if there is no key."""
     address = _choose(operator=False, direct=False, or_operator=True)
     assert address is not None, "choose() raises where it is not `direct`"
     return address
 
 
 def api_or_kafka(*, operator: bool = False) -> ApiTarget | None:
-    """The API where one is named; None: go over Kafka."""
+    """The target API if one is named; None: use Kafka."""
     return _choose(operator=operator, direct=True)
 
 
@@ -118,8 +118,8 @@ def _choose(*, operator: bool, direct: bool, or_operator: bool = False) -> ApiTa
 
 
 def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
-    """Connect, ask, and come back with the answer; failures end the program with a sentence."""
-    from app.adapters.http.api_client import ApiClient  # takes time, and the help does without it
+    """Connect, run the calls and return the result; errors end the program with a sentence."""
+    from app.adapters.http.api_client import ApiClient  # slow to import, and not needed for --help
 
     async def whole() -> T:
         proxy = _proxy(address.url)
@@ -161,7 +161,7 @@ def _local(host: str) -> bool:
 
 
 def _proxy(url: str) -> str | None:
-    """HTTPS_PROXY and NO_PROXY, as everywhere."""
+    """The proxy for a URL by HTTPS_PROXY and NO_PROXY; None: connect directly."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return None if _local(host) or proxy_bypass(host) else getproxies().get(parts.scheme)

@@ -23,7 +23,7 @@ from app.settings import PREFIX
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says about it."""
+    """The API options of a command line."""
 
     url: str | None = None
     key: str | None = None
@@ -34,7 +34,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_key(self) -> bool:
-        """Whether a key is given, which only the API takes."""
+        """Whether an API key is given."""
         return self.key is not None or self.key_file is not None
 
 
@@ -46,7 +46,7 @@ class RunningApi(msgspec.Struct, frozen=True):
 
 
 class ApiTarget(msgspec.Struct, frozen=True):
-    """An API, and who asks."""
+    """The URL of an API, and the credentials for it."""
 
     url: str
     token: SecretText

@@ -25,7 +25,7 @@ def wire_formats(incomplete: str) -> list[str]:
 
 
 def statuses(incomplete: str) -> list[str]:
-    """What an endpoint may be."""
+    """Completions for the status of an endpoint."""
     return _begin(["active", "paused", "disabled"], incomplete)
 
 

@@ -21,7 +21,7 @@ CLEARABLE = tuple(field.name.replace("_", "-") for field in FIELDS if can_be_nul
 
 
 def takes_settings(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting; it gets those that were named as `settings`, by field."""
+    """Add an option for each setting to a command, which gets the named ones as `settings`, by field."""
     fields = [field for field in FIELDS if field.name not in leave_out]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -78,7 +78,7 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _value(field: msgspec.structs.FieldInfo, text: Any) -> Any:
-    """The value of an option as the API has it; None: it was not given."""
+    """The value of an option in the form of the API; None if it was not given."""
     surface = surface_of(field)
     if text is None or (surface.widget == "pairs" and not text):
         return None

@@ -1,4 +1,4 @@
-"""`hookstream endpoints` over Kafka itself: commands to the registry, for who has the brokers and no API."""
+"""`hookstream endpoints` over Kafka: commands to the registry, without an API."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def remove(endpoint_id: str) -> None:
 
 
 def public(endpoint: Endpoint) -> dict[str, Any]:
-    """What may be shown of an endpoint: everything but its secrets and the registry's own notes."""
+    """The fields of an endpoint for output: all but its secrets and the registry's internal fields."""
     shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name not in _INNER}
     return shown | {"events": list(endpoint.events), "signed": bool(endpoint.secrets)}
 

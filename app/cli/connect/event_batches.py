@@ -42,7 +42,7 @@ def _line(number: int, line: bytes) -> bytes:
 
 
 def batches(events: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """The events in order, as many at a time as one request may have."""
+    """The events in order, in batches of at most one request's size."""
     batch: list[bytes] = []
     size = 0
     for event in events:
@@ -56,7 +56,7 @@ def batches(events: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 async def send(api: ApiClient, events: Sequence[bytes]) -> tuple[list[dict[str, Any]], HookstreamError | None]:
-    """Post all events in order. Returns the accepted events and the error that stopped it."""
+    """Post all events in order. Returns the accepted ones, and the error that ended the sending."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -74,7 +74,7 @@ async def send(api: ApiClient, events: Sequence[bytes]) -> tuple[list[dict[str, 
 
 
 def _placed(error: CommandRefused | Unavailable, begin: int, size: int, total: int) -> HookstreamError:
-    """Say which events are in the log, and which are not."""
+    """Print which events were appended, and which were not."""
     if total == 1:
         return error
     where = f"{begin} of {total} events were accepted; this was about the events {begin + 1} to {begin + size}"

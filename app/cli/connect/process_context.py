@@ -1,4 +1,4 @@
-"""What every command needs: the settings, the Kafka to talk to, the key ring, and how a failure is shown."""
+"""Shared by all commands: the settings, Kafka clients, the key ring, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _quiet = True
 
 
 class RunningService(msgspec.Struct, frozen=True):
-    """What a running `hookstream up` leaves in its data folder, so that other commands find it."""
+    """The addresses of a running `hookstream up`, which it stores in its data folder for other commands."""
 
     pid: int
     bootstrap: str
@@ -53,12 +53,12 @@ def settings(*, development: bool = False) -> Settings:
 
 
 def left_open(name: str) -> bool:
-    """Whether a setting has not been set explicitly."""
+    """Whether a setting is not set in the environment, neither directly nor by a file."""
     return not any(os.environ.get(f"{settings_module.PREFIX}{name}{end}") for end in ("", "_FILE"))
 
 
 def with_operator_token(current: Settings) -> Settings:
-    """The settings with an operator's token: the one that is set, else the data folder's, made if it is not there."""
+    """The settings with an operator's token: of the setting, or else of the data folder, created if missing."""
     if current.admin_token is not None:
         return current
     from app.adapters.secrets.keyring import operator_token_in
@@ -67,7 +67,7 @@ def with_operator_token(current: Settings) -> Settings:
 
 
 def running(data_dir: Path) -> RunningService | None:
-    """The `hookstream up` that is at work in a data folder, if any."""
+    """The running `hookstream up` of a data folder; None if there is none."""
     try:
         service = msgspec.json.decode((data_dir / "up.json").read_bytes(), type=RunningService)
         os.kill(service.pid, 0)
@@ -103,7 +103,7 @@ def _bootstrap() -> str:
 
 
 def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:
-    """The ring that seals signing secrets: the setting, else the data folder's."""
+    """The key ring of the setting, or else of the data folder."""
     from app.adapters.secrets.keyring import AesKeyRing, ring_in
 
     text = current.secret_keys.reveal() if current.secret_keys else ring_in(current.data_dir, create=create)
@@ -118,8 +118,8 @@ def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end; failures of ours end the program with a sentence and an exit code."""
-    if _quiet and "structlog" in sys.modules:  # without it nothing of ours logs
+    """Run a command's coroutine; Hookstream's own errors end the program with a sentence and an exit code."""
+    if _quiet and "structlog" in sys.modules:  # otherwise nothing has been imported that logs
         from app.adapters.telemetry import logs
 
         logs.configure(style="console", level="error")
@@ -140,7 +140,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def service(work: Callable[[], NoReturn], *, log_format: str) -> NoReturn:
-    """Run a command that serves: what ends it is reported in the format of the log, `log_format` is its default."""
+    """Run a serving command, which reports a fatal error in the format of the log; `log_format` is its default."""
     try:
         work()
     except (HookstreamError, OSError) as error:
@@ -174,7 +174,7 @@ def serve(work: Coroutine[Any, Any, int], *, log_format: str) -> NoReturn:
 
 
 def _report(error: Exception, log_format: str) -> int:
-    """Say why a service ends, as the log is read: one JSON line for programs, sentences for people; the exit code."""
+    """Report why a service ends, as a JSON line or as text like the log. Returns the exit code."""
     chosen = os.environ.get(f"{settings_module.PREFIX}LOG_FORMAT") or log_format
     code = _exit_code(error)
     if chosen == "console" and isinstance(error, HookstreamError):
@@ -195,7 +195,7 @@ def _report(error: Exception, log_format: str) -> int:
 
 
 def guarded(work: Callable[[], int]) -> NoReturn:
-    """Run a command that returns its exit code; failures of ours become a sentence and an exit code."""
+    """Run a command that returns its exit code; Hookstream's own errors become a sentence and an exit code."""
     try:
         code = work()
     except HookstreamError as error:
@@ -204,7 +204,7 @@ def guarded(work: Callable[[], int]) -> NoReturn:
 
 
 def or_fail(work: Callable[[], T]) -> T:
-    """Do something whose failures of ours end the program with a sentence and an exit code."""
+    """Run a function; Hookstream's own errors end the program with a sentence and an exit code."""
     try:
         return work()
     except HookstreamError as error:
@@ -212,7 +212,7 @@ def or_fail(work: Callable[[], T]) -> T:
 
 
 def fail(error: HookstreamError) -> NoReturn:
-    """Show an error and end."""
+    """Show an error and exit."""
     print(_sentences(error), file=sys.stderr)
     raise typer.Exit(_exit_code(error))
 

@@ -1,4 +1,4 @@
-"""A short connection of a command to the registry: read it whole, send commands, see them applied."""
+"""A command's connection to the registry: read it completely, send commands, and wait for their effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.settings import Settings
 
 
 class RegistrySession:
-    """The registry as it is, and the way to change it."""
+    """The registry's current state, and commands to change it."""
 
     def __init__(
         self, settings: Settings, feed: KafkaDirectoryFeed, client: CommandClient, directory: Directory

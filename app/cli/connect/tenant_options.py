@@ -1,4 +1,4 @@
-"""For whom a command acts: whose the key is, or the tenant that the operator names."""
+"""The tenant and mode that a command acts for: those of the key, or those that the operator names."""
 
 from __future__ import annotations
 

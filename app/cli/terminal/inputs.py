@@ -1,4 +1,4 @@
-"""What commands take from files and standard input: secrets that must not be on the command line, and JSON."""
+"""Values that commands read from files and standard input: secrets, which must not be arguments, and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _stdin_read: list[bool] = []
 
 
 def bytes_of(file: str) -> bytes:
-    """The whole of a file, or of standard input for `-`."""
+    """The content of a file, or of standard input for `-`."""
     if file == "-":
         if _stdin_read:
             raise ConfigError(["standard input (-) is named twice: it can be read once"])
@@ -45,7 +45,7 @@ def secret_of(name: str, given: str | None, file: str | None) -> str | None:
 
 
 def json_of(name: str, given: str) -> msgspec.Raw:
-    """JSON, or that of a file for `@FILE` (`@-` = stdin), byte for byte."""
+    """JSON, or the content of a file for `@FILE` (`@-`: standard input), byte for byte."""
     text = bytes_of(given[1:]) if given.startswith("@") else given.encode()
     try:
         msgspec.json.decode(text)
@@ -81,5 +81,5 @@ def seconds_of(text: str | None) -> tuple[float, ...] | None:
 
 
 def only_given(values: dict[str, Any]) -> dict[str, Any]:
-    """Only the options that were given."""
+    """The options that have a value."""
     return {name: value for name, value in values.items() if value is not None}

@@ -16,7 +16,7 @@ def parameters_of(annotations: Mapping[str, Any]) -> list[inspect.Parameter]:
 
 
 def show_parameters(wrapped: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
-    """Let typer see these parameters instead of those that `wrapped` has."""
+    """Give `wrapper` a signature for typer, in place of that of the wrapped function."""
     named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
     wrapped.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in named} | {"return": None}

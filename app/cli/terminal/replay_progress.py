@@ -33,7 +33,7 @@ def say_it_goes_on(replay_id: str) -> None:
 
 
 async def follow(api: ApiClient, replay: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """Look at a replay until it has ended or is paused; what it was then."""
+    """Query a replay until it has ended or is paused. Returns its last state."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

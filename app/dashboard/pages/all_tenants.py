@@ -48,12 +48,12 @@ class FailingEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """As it is now; the page keeps it up to date."""
+    """The page with the current state; a stream keeps it up to date."""
     return TemplatePage(template="all_tenants.html", values={"q": "", **await _values(desk)})
 
 
 async def live(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The numbers and tables, each time they have changed."""
+    """Numbers and tables, whenever they change."""
     last = ""
 
     async def sample() -> Sequence[tuple[str, str]]:
@@ -115,7 +115,7 @@ async def _values(desk: PageContext) -> dict[str, Any]:
 
 
 async def _failing(desk: PageContext) -> list[FailingEndpoint]:
-    """Those that are marked, the latest first, then those of which nothing succeeded lately."""
+    """Endpoints marked as failing, the latest first, then those without a recent success."""
     directory, reads = desk.api.feed.directory, desk.api.reads
     marked = sorted(directory.failing(), key=lambda each: (-_since(each), each.id))
     since = {each.id: _since(each) for each in marked}
@@ -146,7 +146,7 @@ async def _failing(desk: PageContext) -> list[FailingEndpoint]:
 
 
 def _since(endpoint: Endpoint) -> int:
-    """Since when it fails, or does not answer."""
+    """Since when an endpoint fails or its circuit is open."""
     if endpoint.failing_since_ms is not None:
         return endpoint.failing_since_ms
     return endpoint.circuit.since_ms if endpoint.circuit is not None else endpoint.updated_at_ms
@@ -161,7 +161,7 @@ def _tenants(desk: PageContext, wanted: str) -> list[str]:
 
 
 async def _endpoints(desk: PageContext, wanted: str) -> list[Endpoint]:
-    """Those with that id, else those whose URL contains it."""
+    """Endpoints with that id, or else those whose URL contains it."""
     directory = desk.api.feed.directory
     one = directory.endpoint(wanted)
     if one is not None:

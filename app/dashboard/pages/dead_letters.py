@@ -23,12 +23,12 @@ _ROUNDS = 5
 
 
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The largest group first."""
+    """The groups of dead deliveries, the largest first."""
     return await _page(desk, visit, visit.query.get("since", "7d"))
 
 
 async def retry(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Attempt a whole group once more, and say what could not be."""
+    """Retry all deliveries of a group, and show those that could not be retried."""
     since = visit.field("since", "7d")
     values = {name: visit.field(name) or None for name in ("endpoint", "result", "status")} | {
         "since": since,

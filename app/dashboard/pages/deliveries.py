@@ -1,4 +1,4 @@
-"""Deliveries: find them by a filter that is in the address, watch them live, and see every attempt of one."""
+"""Deliveries: a list with a filter in the URL and live updates, and one delivery with all its attempts."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def act(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One more attempt at once, or the end of a delivery that waits."""
+    """Retry or cancel a delivery."""
     action, done = {"retry": (retries.retry, "retried"), "cancel": (retries.cancel, "cancelled")}[visit.path["action"]]
     await action(desk.api, visit.call())
     return Redirect(to=f"{visit.base}/deliveries/{visit.path['id']}?done={done}")
 
 
 async def live(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Rows of the tenant as they come and change; each page shows those that fit its filter."""
+    """New and changed rows of the tenant; each page shows those that match its filter."""
     read, caller = desk.api.reads, visit.caller
     seen: dict[str, int] | None = None
 

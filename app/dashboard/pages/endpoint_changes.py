@@ -1,4 +1,4 @@
-"""What the buttons and the settings of an endpoint do."""
+"""The actions of the buttons and forms on an endpoint's page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def act(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def rotate(desk: PageContext, visit: PageRequest) -> PageResult:
-    """A new secret, on the page that comes back and on no other; the earlier one also signs for a while."""
+    """Rotate the secret. The next page shows the new one once; the previous one also signs for a while."""
     overlap = visit.field("overlap")
     is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
     values = {"overlap": int(overlap) if is_number else overlap} if overlap else {}
@@ -55,7 +55,7 @@ async def rotate(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def delete(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Remove it, after its id was typed or the question was answered."""
+    """Remove the endpoint, after the user has confirmed it."""
     await webhooks.delete(desk.api, visit.call())
     return Redirect(to=f"{visit.base}/endpoints?done=deleted")
 
@@ -65,7 +65,7 @@ def _back(visit: PageRequest, id_: str, done: str) -> Redirect:
 
 
 async def send(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Its answer is a part of the page."""
+    """Send a test event. The response is a part of the page."""
     data = visit.field("data")
     if data:
         read_json("data", data, "payload")
@@ -76,7 +76,7 @@ async def send(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def example(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The payload to begin with, for the type that was picked."""
+    """The example payload of the selected type."""
     endpoint = webhooks.owned(desk.api, visit.call())
     declared = event_types.visible(desk.api, visit.caller, endpoint.profile).get(visit.query.get("type", ""))
     example = declared.example if declared is not None else None

@@ -44,7 +44,7 @@ def fields(visit: PageRequest) -> list[FormField]:
 
 
 def body(visit: PageRequest) -> dict[str, Any]:
-    """The settings of a form that was sent. Raises `ApiError` 422 with every field that is wrong."""
+    """The settings of a submitted form. Raises `ApiError` 422 with every invalid field."""
     values: dict[str, Any] = {}
     problems: list[FieldError] = []
     for field in FIELDS:
@@ -59,7 +59,7 @@ def body(visit: PageRequest) -> dict[str, Any]:
 
 
 def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, Any]:
-    """What the form offers."""
+    """The choices of the form."""
     caller = visit.caller
     return {
         "profiles": list(PROFILES),
@@ -78,7 +78,7 @@ def filled(settings: EndpointSettings, version: int, offered: Collection[str]) -
 
 
 def sent(visit: PageRequest) -> dict[str, Any]:
-    """The values of the form as it was sent, to be shown once more."""
+    """The submitted values of the form, to be shown again."""
     names = [*NAMES, "more_types", "version", "profile", "secret", "key"]
     return {name: visit.field(name) for name in names} | {"types": list(visit.form.get("types", []))}
 

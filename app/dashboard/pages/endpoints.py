@@ -26,7 +26,7 @@ _PAGE = 50
 
 
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Those that the search finds, oldest first."""
+    """The endpoints that match the search, oldest first."""
     wanted, status = visit.query.get("q", "").strip(), visit.query.get("status", "")
     mine = desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
     matching = sorted(
@@ -59,7 +59,7 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def create(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Register it; its secret is on the page that comes back, and on no other."""
+    """Register an endpoint. The next page shows its secret once."""
     try:
         values = endpoint_form.body(visit)
         if visit.field("profile") and not visit.is_portal:
@@ -109,7 +109,7 @@ async def page_of(
 
 
 def test_types(desk: PageContext, endpoint: Webhook, recent: Sequence[str]) -> list[str]:
-    """The event types that a test may send: those that the endpoint subscribes to first, of these the recent ones."""
+    """The event types of a test: subscribed types first, and recent ones first among them."""
     stored = desk.api.feed.directory.endpoint(endpoint.id)
     if stored is None:
         return []

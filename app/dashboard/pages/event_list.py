@@ -1,4 +1,4 @@
-"""Lists of events with what became of each: of a tenant and mode, and for the operator of all."""
+"""Lists of events with their outcomes: of a tenant and mode, and for the operator of all."""
 
 from __future__ import annotations
 

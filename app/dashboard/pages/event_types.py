@@ -41,7 +41,7 @@ async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One type, and who subscribes to it."""
+    """One event type, and the endpoints that subscribe to it."""
     shown: EventTypeOut = (await event_types.get(desk.api, visit.call())).body
     caller = visit.caller
     mine = [] if caller.operator else desk.api.feed.directory.endpoints(caller.tenant, caller.mode)
@@ -55,7 +55,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The form for a type: empty, or with the declaration that holds for a name."""
+    """The form for an event type: empty, or with the effective declaration of a name."""
     _check_declares(visit)
     form = dict.fromkeys(_FIELDS, "") | {"mode": "off"}
     name = visit.query.get("name", "")
@@ -91,7 +91,7 @@ async def delete(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 def _declares(visit: PageRequest) -> bool:
-    """Whether the visitor may declare types: customers in the portal receive events and do not define them."""
+    """Whether the viewer may declare types, which customers in the portal may not."""
     return visit.caller.operator or (visit.may_write and not visit.is_portal)
 
 
@@ -101,7 +101,7 @@ def _check_declares(visit: PageRequest) -> None:
 
 
 def _is_own(visit: PageRequest, shown: EventTypeOut) -> bool:
-    """Whether the declaration is one that the visitor can change and delete."""
+    """Whether the viewer may change and delete the declaration."""
     return shown.source == ("installation" if visit.caller.operator else "tenant")
 
 

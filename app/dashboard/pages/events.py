@@ -26,7 +26,7 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def append(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Append it, as the API does."""
+    """Append the event, as the API does."""
     form = {name: visit.field(name) for name in ("type", "data", "ordering_key", "key")}
     try:
         read_json("data", form["data"], "payload")

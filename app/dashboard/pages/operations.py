@@ -1,4 +1,4 @@
-"""The operator's look at topics, groups and roles."""
+"""The operator's page about topics, groups and roles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _EVERY_S = 5.0
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """As it is now; the page keeps it up to date."""
+    """The page with the current state; a stream keeps it up to date."""
     return TemplatePage(template="operations.html", values={"state": await _state(desk), "roles": _roles(desk)})
 
 
 async def live(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The tables, each time they have changed."""
+    """The tables, whenever they change."""
     last = ""
 
     async def sample() -> Sequence[tuple[str, str]]:
@@ -34,7 +34,7 @@ async def live(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def _state(desk: PageContext) -> ClusterState | None:
-    """None: Kafka does not answer."""
+    """The state of the cluster; None if Kafka does not answer."""
     try:
         return await desk.operations.cluster()
     except Unavailable:

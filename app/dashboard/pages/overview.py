@@ -14,7 +14,7 @@ _EVERY_S = 2.0
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Tiles, a chart, what fails, what runs."""
+    """The overview: tiles, a chart, failing endpoints and running replays."""
     caller = visit.caller
     endpoints = desk.api.feed.directory.endpoints(caller.tenant, caller.mode)
     by_status = {
@@ -47,7 +47,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def live(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The numbers, each time they have changed."""
+    """The numbers, whenever they change."""
     last = ""
 
     async def sample() -> Sequence[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Replays: ask how much it would be, begin, watch and stop them."""
+"""Replays: estimate, start, watch and stop them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FIELDS = ("from", "to", "endpoint", "only", "types", "rate", "key")
 
 
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """All of the tenant and mode, the latest first."""
+    """All replays of the tenant and mode, the latest first."""
     return TemplatePage(template="replays.html", values={"replays": _mine(desk, visit)})
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One, live while it runs."""
+    """One replay, with live progress while it runs."""
     replay = (await replays.get(desk.api, visit.call())).body
     return TemplatePage(template="replay_card.html" if visit.partial else "replay.html", values={"replay": replay})
 
 
 async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
-    """The wizard's first step."""
+    """The form for a new replay."""
     form = {
         "from": visit.query.get("from", "24h"),
         "to": "now",
@@ -76,7 +76,7 @@ async def act(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def live(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Each replay of the tenant and mode when it has moved, as an event of its own name."""
+    """An event for each replay of the tenant and mode whose progress has changed."""
     last: dict[str | None, ReplayOut] = {}
 
     async def sample() -> Sequence[tuple[str, str]]:

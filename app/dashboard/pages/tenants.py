@@ -16,12 +16,12 @@ from app.profiles.catalog import PROFILES
 
 
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
-    """All that are registered, and those that only have endpoints."""
+    """All tenants that are registered or have endpoints."""
     return _list(desk, {"id": "", "name": "", "profile": "standard", "notify_emails": ""})
 
 
 async def create(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Register one."""
+    """Register a tenant."""
     form = {name: visit.field(name) for name in ("id", "name", "profile", "notify_emails")}
     try:
         body = body_of(TenantIn, {**form, "notify_emails": _mails(form["notify_emails"])})
@@ -34,12 +34,12 @@ async def create(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One with its keys."""
+    """One tenant with its keys."""
     return await _page(desk, visit)
 
 
 async def change(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Save what the form says; what it does not show stays as it is."""
+    """Save the fields of the form; other fields stay unchanged."""
     tenant = desk.api.feed.directory.tenants.get(visit.path["id"])
     brand = {name: visit.field(f"brand_{name}") for name in ("name", "color", "logo")}
     try:
@@ -64,7 +64,7 @@ async def change(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def create_key(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Make a key: it is on the page that comes back, and on no other."""
+    """Create a key. The next page shows it once."""
     values = {"mode": visit.field("mode"), "name": visit.field("name"), "scopes": list(visit.form.get("scopes", []))}
     try:
         answer = await tenants.create_key(desk.api, visit.call(body_of(KeyIn, values)))
@@ -74,7 +74,7 @@ async def create_key(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def revoke_key(desk: PageContext, visit: PageRequest) -> PageResult:
-    """It opens nothing from now on."""
+    """Revoke the key."""
     await tenants.revoke_key(desk.api, visit.call())
     return Redirect(to=f"/ui/tenants/{visit.path['id']}?done=revoked")
 

@@ -19,5 +19,5 @@ async def recent_types(desk: PageContext, visit: PageRequest) -> Sequence[str]:
 
 
 async def offered_types(desk: PageContext, visit: PageRequest, declared: Iterable[str]) -> list[str]:
-    """Types that were seen lately, then the declared ones."""
+    """The types of recent events, then the declared ones."""
     return list(dict.fromkeys([*await recent_types(desk, visit), *declared]))

@@ -17,7 +17,7 @@ _is_local = re.compile(r"/ui(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%&=+:*,/-]*)?"
 
 
 def is_page_of_ours(place: str) -> bool:
-    """Whether a path leads below /ui, however often a proxy decodes it."""
+    """Whether a path is below /ui, however often a proxy decodes it."""
     if not _is_local(place):
         return False
     path = place.partition("?")[0]
@@ -28,7 +28,7 @@ def is_page_of_ours(place: str) -> bool:
 
 
 async def home(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Where a session begins."""
+    """A redirect to the viewer's first page, or to the sign-in."""
     return Redirect(to=_first(visit.grant) if visit.grant is not None else "/ui/sign-in")
 
 
@@ -38,17 +38,17 @@ async def ask(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def enter(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Begin a session, if the token or key is one."""
+    """Begin a session, if the token or key is valid."""
     knock = visit.cookies.get(_KNOCK, "")
     now_s, now_ms = desk.api.clock.monotonic(), desk.api.clock.now_ms()
     if not knock or not desk.api.tokens.proves("sign-in", knock, visit.field("knock")):
         return _form(desk, visit, "The form was too old: please try again.", 403)
-    if not desk.doorkeeper.may_try(visit.address, now_s):
+    if not desk.login_throttle.may_try(visit.address, now_s):
         return _form(desk, visit, "Too many failed attempts from your address: wait a minute.", 429)
     try:
         caller = desk.gate.caller(f"Bearer {visit.field('token')}", now_ms)
     except ApiError:
-        desk.doorkeeper.failed(visit.address, now_s)
+        desk.login_throttle.failed(visit.address, now_s)
         return _form(desk, visit, "That is no token or key of this service, or it has expired.", 401)
     if not caller.operator and "read" not in caller.scopes:
         return _form(desk, visit, "This key may not read: use one with the scope read.", 403)
@@ -67,9 +67,9 @@ async def enter(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def leave(desk: PageContext, visit: PageRequest) -> PageResult:
-    """End the session: at once in this process, and by its cookie in this browser."""
+    """End the session: at once in this process, and by removing its cookie."""
     if visit.grant is not None:
-        desk.doorkeeper.end(visit.grant.id)
+        desk.login_throttle.end(visit.grant.id)
     return Redirect(to="/ui/sign-in", cookies={COOKIE: ""})
 
 

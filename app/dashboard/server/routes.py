@@ -29,7 +29,7 @@ Reach = Literal["read", "write", "operator", "anyone"]
 
 
 class PageRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One page, or one form that is sent."""
+    """A page, or the target of a form."""
 
     method: Literal["GET", "POST"]
     #: behind `/ui`; behind `/ui/t/<tenant>/<mode>` and `/portal/<token>` where it is of a tenant
@@ -39,7 +39,7 @@ class PageRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scoped(self) -> bool:
-        """Whether it is of a tenant and mode."""
+        """Whether the path contains a tenant and mode."""
         return self.reach in ("read", "write")
 
 

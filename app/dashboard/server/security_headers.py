@@ -11,13 +11,13 @@ from app.core.model.tenant import Brand
 
 
 class FramePolicy(msgspec.Struct, frozen=True):
-    """Who may show the portal in a frame."""
+    """The origins whose pages may embed the portal in a frame."""
 
     origins: Sequence[str] = ()
 
 
 def headers_of(brand: Brand | None, frames: FramePolicy, *, portal: bool) -> dict[str, str]:
-    """For one page. Nothing inline runs; nothing is loaded from elsewhere but a brand's logo."""
+    """The Content-Security-Policy of a page: no inline scripts, and no foreign resources except a brand's logo."""
     ancestors = " ".join(frames.origins) if portal and frames.origins else "'none'"
     logo = urlsplit(brand.logo) if brand is not None and brand.logo.startswith("https://") else None
     images = "'self' data:" + (f" https://{logo.netloc}" if logo is not None else "")

@@ -101,14 +101,14 @@ class Site:
         return serve
 
     def _visit(self, request: web.Request, prefix: str) -> PageRequest:
-        """Who comes; nothing is judged yet."""
+        """The request with its grant, before authorisation."""
         now_ms = self._desk.api.clock.now_ms()
         token = request.match_info.get("token") if prefix.startswith("/portal") else request.cookies.get(COOKIE)
         grant = self._desk.api.tokens.read(token, now_ms) if token else None
         if grant is not None and (grant.kind == "portal") != prefix.startswith("/portal"):
             grant = None
         caller = allowed_caller(self._desk.api.feed.directory, grant, now_ms) if grant is not None else None
-        if grant is not None and (caller is None or self._desk.doorkeeper.has_ended(grant.id)):
+        if grant is not None and (caller is None or self._desk.login_throttle.has_ended(grant.id)):
             grant, caller = None, None
         base = "/ui"
         if "tenant" in request.match_info:
@@ -138,7 +138,7 @@ class Site:
             raise ApiError(429, "too_many_requests", "that was too often: wait a second")
 
     async def _admitted(self, entry: PageRoute, request: web.Request, visit: PageRequest) -> PageRequest:
-        """The visit, if it may be; with its form. Raises `ApiError`."""
+        """The request with its form, once it is authorised. Raises `ApiError`."""
         if entry.reach != "anyone":
             visit = _placed(entry, visit)
         if entry.method == "POST":
@@ -236,7 +236,7 @@ _TITLES = {
 
 
 def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
-    """The visit with the tenant and mode of its address; 404 for other tenants."""
+    """The request with the tenant and mode of its path. Raises `ApiError` 404 for other tenants."""
     if visit.grant is None:
         raise _NotSignedIn(visit.here if entry.method == "GET" else "")
     caller = visit.caller
@@ -264,7 +264,7 @@ def _is_partial(request: web.Request) -> bool:
 
 
 def _same_origin(request: web.Request) -> bool:
-    """Whether a browser sent it from a page of ours; what says nothing is judged by the form's token alone."""
+    """Whether a form was sent from the site's own pages, by its headers; without them only its token is checked."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None and site not in ("same-origin", "none"):
         return False

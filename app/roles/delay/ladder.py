@@ -31,7 +31,7 @@ HOLD_MS = 30_000
 
 
 class ReleaseDue(msgspec.Struct, Generic[T], frozen=True):
-    """Append the record to `deliveries`: it is due."""
+    """Append the due record to `deliveries`."""
 
     item: T
 

@@ -54,7 +54,7 @@ def was_answered(outcome: HttpOutcome) -> bool | None:
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A circuit as it is from now on. An open one whose probe has failed is a change, too."""
+    """A changed circuit. The failed probe of an open circuit counts as a change."""
 
     endpoint_id: str
     to: State
@@ -100,7 +100,7 @@ class Circuit(Generic[T]):
         return True
 
     def put_off(self, now_ms: float) -> float:
-        """When a delivery that was not admitted comes back."""
+        """The time at which a deferred delivery returns."""
         if self.state == "open" and not self._appointed:
             self._appointed = True
             return self.probe_at_ms

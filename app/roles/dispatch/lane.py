@@ -119,7 +119,7 @@ class Lane(Generic[T]):
         return self.virtual_ms
 
     def guess_ms(self, now_ms: float, service_ms: float) -> float:
-        """When the endpoint could take one more if its pace stays as it is, spread over as long as that is believed."""
+        """When the endpoint could take one more at its current pace, with jitter within the period of the estimate."""
         if now_ms > self.far_ms + _BACK_BY_MS:  # the deferred deliveries have returned and were taken
             self.trouble_ms = now_ms
         reach_ms = 2 * max(now_ms - self.trouble_ms, self.silence_ms(now_ms))

@@ -226,7 +226,7 @@ class Lanes(Generic[T]):
             self.changes.append(Change(lane.id, circuit.state, circuit.since_ms, circuit.probe_at_ms))
 
     def forget_circuit(self, endpoint_id: str) -> None:
-        """Its partition was elsewhere meanwhile: what the registry says of it is newer."""
+        """Take the circuit from the registry, which is newer after the partition was assigned elsewhere."""
         lane = self._lanes.get(endpoint_id)
         if lane is not None:
             lane.circuit = None

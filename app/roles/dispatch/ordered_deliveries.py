@@ -77,7 +77,7 @@ class _KeyState(Generic[W]):
 
 
 class Step(NamedTuple, Generic[W]):
-    """What follows a change: the delivery that goes on, and those that are outdated."""
+    """The effect of a change: the delivery to admit, and the outdated ones."""
 
     go: W | None
     outdated: list[W]

@@ -27,7 +27,7 @@ def failing(facts: HealthFacts, percent: int) -> str:
 
 
 def disabled(facts: HealthFacts, *, gone: bool) -> str:
-    """The reason, as it is shown beside the status."""
+    """The reason, for display beside the status."""
     if gone:
         return "Disabled: it answered 410 Gone, which asks for no more requests."
     return f"Disabled: it {_so_far(facts)}{_last(facts)}"

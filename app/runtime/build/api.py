@@ -150,7 +150,7 @@ def _operator_token(settings: Settings) -> str | None:
 
 
 def _tokens(settings: Settings, keyring: AesKeyRing) -> GrantSigner:
-    """What seals sessions and links: another ring or another operator's token ends them all."""
+    """The signer of sessions and links. Another key ring or operator's token invalidates them all."""
     token = settings.admin_token.reveal() if settings.admin_token else ""
     key = keyring.derive(f"sessions/{token}")
     return GrantSigner(key, AesSealer(key))
@@ -191,7 +191,7 @@ def site(
         hub=LiveHub(services.clock, services.minter.id("live")),
         operations=operations,
         gate=gate,
-        doorkeeper=LoginThrottle(),
+        login_throttle=LoginThrottle(),
         render=renderer.part,
     )
     return Site(desk, renderer, server, FramePolicy(settings.portal_origins))

@@ -15,7 +15,7 @@ from app.runtime.build.shared import Shared
 
 
 def replay_sources(shared: Shared) -> ReplaySources:
-    """Readers of the logs' past, which connect when they are first used."""
+    """Readers of older records, which connect at the first call."""
     deliveries = shared.name(TopicName.DELIVERIES)
     fanout_group = shared.group("fanout")
     return ReplaySources(

@@ -1,4 +1,4 @@
-"""What the roles of one process share: its producer, its directory, its egress policy, the address of its API."""
+"""The objects that the roles of one process share: producer, directory, egress policy, the API's address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ATTEMPTS_LINGER_S = 0.005
 
 
 class ListenAddress:
-    """Where the API listens; a restart of the role keeps the port that it had."""
+    """The address on which the API listens; a restart of the role keeps the port."""
 
     def __init__(self, host: str, port: int, *, elsewhere: bool) -> None:
         self.host = host
@@ -48,7 +48,7 @@ class ListenAddress:
 
 
 class Shared(Struct, frozen=True, kw_only=True):
-    """What the roles of one process share. Each role takes from it what it needs."""
+    """The objects that the roles of one process share."""
 
     settings: Settings
     topics: Topics
@@ -117,7 +117,7 @@ def producer_of(clients: KafkaClients, topics: Topics, meter: Meter) -> KafkaPro
 
 
 def egress_policy(settings: Settings) -> EgressPolicy:
-    """Where requests to endpoints may go."""
+    """The policy for destinations of requests to endpoints."""
     return EgressPolicy(
         allow=EgressPolicy.networks(settings.egress_allow),
         allow_http=settings.allow_http,

@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 
 
 class DeliverySender:
-    """Sends single deliveries; `readmit` takes copies that waited for the end of a request and go on."""
+    """Sends single deliveries. `readmit` is called for copies that waited for a request and continue."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class InFlightRequests:
             request.ended = how
 
     def request_ended(self, delivery: Delivery) -> tuple[list[OpenDelivery], list[OpenDelivery]]:
-        """The request has ended. Returns the copies that waited for it: those that go on, and those to supersede."""
+        """The request has ended. Returns the copies that waited for it: those to continue, and those to supersede."""
         request = self._requests[_name(delivery)]
         request.copies -= 1
         if request.copies:

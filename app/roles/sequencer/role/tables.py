@@ -159,7 +159,7 @@ class TableChanges:
                 yield key, value, [*headers, ("reason", reason.encode()), ("last-result", reason.encode())]
 
     def outputs(self) -> int:
-        """About how many records the batch writes so far."""
+        """The approximate number of records that the batch writes so far."""
         return len(self.released) + len(self._dead) + len(self.waiting) + len(self.queues)
 
     def remove_resting(self, now_ms: int) -> None:
