@@ -88,6 +88,8 @@ async def _sign_in(browser: aiohttp.ClientSession) -> None:
 def _paths(endpoint: str, event: str) -> dict[str, str]:
     deliveries = f"{_HOME}/deliveries"
     return {
+        "all tenants": "/ui/overview",
+        "search": "/ui/search?q=recording",
         "tenants": "/ui/tenants",
         "overview": f"{_HOME}/overview",
         "100 endpoints": f"{_HOME}/endpoints",

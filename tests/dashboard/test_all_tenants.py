@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import timeout
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.core.model.endpoint import OpenCircuit
 from app.core.readmodel.rows import DeliveryRow, EventRow, HourRow
 from app.dashboard.pages import all_tenants
 from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
+from tests.patience import PATIENCE_S
 
 HOUR = 3_600_000
 
@@ -138,6 +140,16 @@ async def test_without_the_read_model_failing_endpoints_are_shown(
     stage.endpoint(failing_since_ms=1_700_000_000_000)
     status, page, _ = await operator.get("/ui/overview")
     assert status == 200 and "The read model is not available" in page and "ep_1" in page
+
+
+async def test_the_overview_is_sent_again_when_it_has_changed(stage: Stage, operator: Browser) -> None:
+    async with timeout(PATIENCE_S), operator.http.get(f"{stage.url}/ui/overview/live") as stream:
+        assert b"retry" in await stream.content.readuntil(b"\n\n")
+        assert "None. An endpoint is listed" in (await stream.content.readuntil(b"\n\n")).decode()
+        stage.endpoint(failing_since_ms=1_700_000_000_000)
+        await stage.clock.advance(10.1)
+        frame = (await stream.content.readuntil(b"\n\n")).decode()
+        assert "event: tables" in frame and "/endpoints/ep_1" in frame
 
 
 async def test_the_search_covers_all_tenants(stage: Stage, operator: Browser) -> None:

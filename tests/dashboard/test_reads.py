@@ -184,7 +184,7 @@ async def test_dead_letters_are_grouped_and_a_group_is_retried(stage: Stage, acm
     assert status == 200 and ">4</a>" in page and "exhausted" in page
     form = {"endpoint": "ep_1", "result": "http_5xx", "since": "7d"}
     status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)
-    assert status == 200 and "3 attempts are on the way." in page and "1 not: event gone." in page
+    assert status == 200 and "3 deliveries are retried." in page and "1 not: event gone." in page
     assert {each.id for each in appended(stage)} == {"dl_0", "dl_1", "dl_2"}
     assert f'method="get" action="{LIVE}/dead"' in page, "the address is now that of the form that was sent"
     await stage.clock.advance(60)
@@ -207,7 +207,7 @@ async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage
     form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_5xx", "since": "24h"}
     assert all(f'name="{name}" value="{value}"' in page for name, value in form.items())
     status, page, _ = await acme.post(f"{LIVE}/dead/retry", form)
-    assert status == 200 and "1 attempt is on the way." in page
+    assert status == 200 and "1 delivery is retried." in page
     assert [each.id for each in appended(stage)] == ["dl_late"]
 
 

@@ -80,7 +80,7 @@ async def test_from_the_first_sign_in_to_a_customers_portal(shared: Service) -> 
         await rotate_pause_and_resume(page, endpoint, customer)
         await replay(page, customer)
         await page.goto(f"{tenant}/audit")
-        for change in ("created the endpoint", "rotated the secret", "began a replay"):
+        for change in ("created the endpoint", "rotated the secret", "started a replay"):
             await seen(page, change)
         portal = (await shared.ask("POST", "/v1/portal-links", key=await shared.key("shop"))).body["url"]
         async with person(browser) as visitor:
@@ -133,7 +133,7 @@ async def see_it_fail_and_retry(page: Page, tenant: str, customer: Receiver) -> 
     await seen(page, "<script>alert('it broke')</script>")
     customer.broken = False
     await page.get_by_role("button", name="Retry now").click()
-    await seen(page, "One more attempt is on its way.")
+    await seen(page, "One more attempt was requested.")
     await customer.got(4)
     async with asyncio.timeout(PATIENCE_S):
         while not await page.locator("main .head .chip", has_text="delivered").count():
@@ -163,7 +163,7 @@ async def replay(page: Page, customer: Receiver) -> None:
     await page.get_by_text("all events", exact=True).click()
     await page.get_by_role("button", name="Count").click()
     await seen(page, "1 delivery would be made")
-    await page.get_by_role("button", name="Begin the replay").click()
+    await page.get_by_role("button", name="Replay 1 delivery").click()
     await customer.got(before + 1)
     await expect(page.locator('[data-replay-state="done"]')).to_be_visible(timeout=PATIENCE_S * 1000)
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)

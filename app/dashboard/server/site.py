@@ -135,7 +135,7 @@ class Site:
         stranger = visit.grant is None
         allowed, _ = limits.take_stranger(visit.address, now_s) if stranger else limits.take(visit.caller, now_s)
         if not allowed:
-            raise ApiError(429, "too_many_requests", "that was too often: wait a second")
+            raise ApiError(429, "too_many_requests", "too many requests: wait a second")
 
     async def _admitted(self, entry: PageRoute, request: web.Request, visit: PageRequest) -> PageRequest:
         """The request with its form, once it is authorised. Raises `ApiError`."""
@@ -228,8 +228,8 @@ class _NotSignedIn(Exception):
 _TITLES = {
     403: "You may not do that",
     404: "There is nothing here",
-    412: "Somebody else was faster",
-    422: "Please look at this again",
+    412: "It has changed meanwhile",
+    422: "The form has errors",
     429: "Too many requests",
     503: "Not now",
 }
@@ -253,7 +253,7 @@ def _placed(entry: PageRoute, visit: PageRequest) -> PageRequest:
     elif (tenant, mode) != (caller.tenant, caller.mode):
         raise ApiError(404, "not_found", "there is no such page")
     if entry.reach not in caller.scopes:
-        raise ApiError(403, "forbidden", "you may look, but not change anything")
+        raise ApiError(403, "forbidden", "your access is read-only")
     return msgspec.structs.replace(visit, caller=caller)
 
 
