@@ -41,6 +41,10 @@ class ReadStore(Protocol):
         """One delivery; None if the tenant and mode do not have it."""
         ...
 
+    async def delivery_of_any_tenant(self, delivery_id: str) -> DeliveryRow | None:
+        """The delivery of an id, whosever it is: for the operator alone."""
+        ...
+
     async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
         """A page of the index of events, on the same terms as `deliveries`."""
         ...

@@ -140,6 +140,7 @@ async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStor
         assert plans and all(re.search(rf"(INDEX|using) ({wanted})", plan) for plan in plans), plans
         assert [plan for plan in plans if SCAN.search(plan) or SORT.search(plan)] == []
     await read.delivery("acme", "live", "dlv_1")
+    await read.delivery_of_any_tenant("dlv_1")
     await read.attempts("acme", "live", "dlv_1")
     await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53)
     await read.dead_groups("acme", "live", since_ms=0, limit=20)

@@ -52,6 +52,7 @@ async def test_another_tenant_or_mode_sees_nothing(stores: Stores) -> None:
         assert await read.delivery(tenant, mode, one.id) is None  # type: ignore[arg-type]
         assert await read.attempts(tenant, mode, one.id) == []  # type: ignore[arg-type]
         assert await read.count(which, at_most=10) == 0
+        assert await read.delivery_of_any_tenant(one.id) is not None, "the operator does"
         assert await read.notices(tenant, mode, endpoint_id=None, limit=9) == []  # type: ignore[arg-type]
         assert await read.hours(tenant, mode, endpoint_id=None, since_ms=0, until_ms=2**53) == []  # type: ignore[arg-type]
 

@@ -168,6 +168,8 @@ async def test_the_search_covers_all_tenants(stage: Stage, operator: Browser) ->
     page = await hits("Example/in")
     assert "endpoints/ep_1" in page and "endpoints/ep_2" in page
     assert 'href="/ui/t/other/live/events/evt_7?partition=0&amp;offset=1"' in await hits("evt_7")
+    failed(stage, "ep_2", "other", result="timeout")
+    assert 'href="/ui/t/other/live/deliveries/dl_ep_2">a.b</a>' in await hits("dl_ep_2")
     assert "No results" in await hits("nothing")
     assert "No results" not in await hits("")
     for number in range(30):

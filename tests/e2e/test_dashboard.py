@@ -82,6 +82,7 @@ async def test_from_the_first_sign_in_to_a_customers_portal(shared: Service) -> 
         await page.goto(f"{tenant}/audit")
         for change in ("created the endpoint", "rotated the secret", "started a replay"):
             await seen(page, change)
+        await search_all_tenants(page, shared, customer, endpoint)
         portal = (await shared.ask("POST", "/v1/portal-links", key=await shared.key("shop"))).body["url"]
         async with person(browser) as visitor:
             await visit_portal(visitor, portal, customer)
@@ -167,6 +168,16 @@ async def replay(page: Page, customer: Receiver) -> None:
     await customer.got(before + 1)
     await expect(page.locator('[data-replay-state="done"]')).to_be_visible(timeout=PATIENCE_S * 1000)
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+async def search_all_tenants(page: Page, shared: Service, customer: Receiver, endpoint: str) -> None:
+    await page.goto(f"{shared.api_url}/ui/overview")
+    await expect(page.get_by_role("region", name="Tenants by traffic").get_by_role("link", name="Shop")).to_be_visible()
+    await page.keyboard.press("/")
+    await page.keyboard.type(customer.url)
+    await page.keyboard.press("Enter")
+    await page.get_by_role("main").get_by_role("link", name=customer.url).click()
+    await page.wait_for_url(endpoint.partition("?")[0])
 
 
 async def visit_portal(page: Page, portal: str, customer: Receiver) -> None:

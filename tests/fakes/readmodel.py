@@ -54,6 +54,9 @@ class MemoryReads:
         mine = (each for each in self.rows if (each.tenant, each.mode, each.id) == (tenant, mode, delivery_id))
         return next(mine, None)
 
+    async def delivery_of_any_tenant(self, delivery_id: str) -> DeliveryRow | None:
+        return next((each for each in self.rows if each.id == delivery_id), None)
+
     async def events(self, which: EventFilter, *, limit: int, cursor: str | None = None) -> EventPage:
         begin = _begin(cursor)
         found = [each for each in self.index if fits_event(which, each)]

@@ -70,6 +70,12 @@ class SqlReadStore:
             row = (await connection.execute(query)).first()
         return _delivery(row) if row is not None else None
 
+    async def delivery_of_any_tenant(self, delivery_id: str) -> DeliveryRow | None:
+        """See `app.ports.readmodel.ReadStore`."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(tables.deliveries).where(_d.id == delivery_id))).first()
+        return _delivery(row) if row is not None else None
+
     async def attempts(self, tenant: str, mode: Mode, delivery_id: str) -> Sequence[AttemptRow]:
         """See `app.ports.readmodel.ReadStore`."""
         own = select(_d.id).where(_d.id == delivery_id, _d.tenant == tenant, _d.mode == mode)

@@ -69,7 +69,7 @@ async def live(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def search(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Tenants, endpoints and events with that id, name or URL."""
+    """Tenants, endpoints, events and deliveries with that id, name or URL."""
     wanted = visit.query.get("q", "").strip()
     values: dict[str, Any] = {
         "q": wanted,
@@ -78,6 +78,7 @@ async def search(desk: PageContext, visit: PageRequest) -> PageResult:
         "tenants": [],
         "endpoints": [],
         "events": [],
+        "delivery": None,
         "most": _HITS,
     }
     if wanted and not is_name(wanted):
@@ -86,6 +87,7 @@ async def search(desk: PageContext, visit: PageRequest) -> PageResult:
         values |= {"tenants": _tenants(desk, wanted.lower()), "endpoints": await _endpoints(desk, wanted)}
         try:
             values["events"] = await _events(desk, wanted)
+            values["delivery"] = await desk.api.reads.delivery_of_any_tenant(wanted)
         except Unavailable:
             values["has_reads"] = False
     return TemplatePage(template="search.html", values=values, status=422 if values["wrong"] else 200)
