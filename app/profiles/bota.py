@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.profiles.contract import EventView, Profile
 from app.profiles.ecmascript_json import quote
-from app.profiles.signatures import hex_signature, text_key
+from app.profiles.signatures import HexSignature, text_key
 
 
 def _envelope(event: EventView) -> bytes:
@@ -20,7 +20,7 @@ PROFILE = Profile(
     name="bota",
     envelope=_envelope,
     key=text_key,
-    headers=hex_signature("X-Bota-Signature", "sha256="),
+    headers=HexSignature("X-Bota-Signature", "sha256="),
     schedule_s=(0, 60, 300, 1_800, 7_200, 28_800),
     timeout_s=30,
     opt_in=("device.",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.profiles.contract import EventView, Profile
 from app.profiles.ecmascript_json import quote, stringify
-from app.profiles.signatures import hex_signature, text_key
+from app.profiles.signatures import HexSignature, text_key
 
 
 def _envelope(event: EventView) -> bytes:
@@ -19,7 +19,7 @@ PROFILE = Profile(
     name="efficlose",
     envelope=_envelope,
     key=text_key,
-    headers=hex_signature("X-Webhook-Signature", "sha256=", optional=True),
+    headers=HexSignature("X-Webhook-Signature", "sha256=", optional=True),
     schedule_s=(0, 60, 300, 1_800, 7_200),
     timeout_s=30,
     secret_required=False,

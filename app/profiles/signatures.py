@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import msgspec
 
 from app.core.errors import ConfigError, Defect
 from app.profiles.contract import HeaderPairs
@@ -37,33 +39,61 @@ def base64_key(secret: str) -> bytes:
     return key
 
 
-def hex_signature(header: str, prefix: str = "", *, optional: bool = False) -> Callable[..., HeaderPairs]:
-    """Headers with one hex signature of the raw body, made with the newest key (there is room for one only)."""
+class HexSignature(msgspec.Struct, frozen=True):
+    """`Profile.headers` with one hex HMAC of the raw body, made with the newest key (there is room for one only)."""
 
-    def headers(body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
+    header: str
+    #: before the hex digits
+    prefix: str = ""
+    #: without keys there is no header
+    optional: bool = False
+
+    def __call__(self, body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
+        """See `Profile.headers`."""
         if not keys:
-            return () if optional else _unsigned(header)
-        return ((header, prefix + hmac.digest(keys[0], body, "sha256").hex()),)
-
-    return headers
+            return () if self.optional else _unsigned(self.header)
+        return ((self.header, self.prefix + hmac.digest(keys[0], body, "sha256").hex()),)
 
 
-def listed_signatures(family: str) -> Callable[..., HeaderPairs]:
-    """Headers `<family>-id`, `-timestamp` and `-signature` of Standard Webhooks v1 (`webhook`) and Svix (`svix`).
+class ListedSignatures(msgspec.Struct, frozen=True):
+    """`Profile.headers` of Standard Webhooks v1 (family `webhook`) and Svix (`svix`).
 
-    Signed is `id.timestamp.body`; every key gives one signature, separated by spaces, so that a receiver may hold
-    the old or the new secret during a rotation.
+    The headers are `<family>-id`, `-timestamp` and `-signature`. Signed is `id.timestamp.body`; every key gives one
+    signature, separated by spaces, so that a receiver may hold the old or the new secret during a rotation.
     """
-    id_name, timestamp_name, signature_name = f"{family}-id", f"{family}-timestamp", f"{family}-signature"
 
-    def headers(body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
+    family: str
+
+    @property
+    def id_header(self) -> str:
+        """The name of the header with the event's id."""
+        return f"{self.family}-id"
+
+    @property
+    def timestamp_header(self) -> str:
+        """The name of the header with the time of the attempt, in unix seconds."""
+        return f"{self.family}-timestamp"
+
+    @property
+    def signature_header(self) -> str:
+        """The name of the header with the signatures."""
+        return f"{self.family}-signature"
+
+    def __call__(self, body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
+        """See `Profile.headers`."""
+        family = self.family
         if not keys:
-            return _unsigned(signature_name)
+            return _unsigned(self.signature_header)
         signed = b"%b.%d.%b" % (event_id.encode(), at_s, body)
         signatures = ["v1," + b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys]
-        return ((id_name, event_id), (timestamp_name, str(at_s)), (signature_name, " ".join(signatures)))
+        return (
+            (f"{family}-id", event_id),
+            (f"{family}-timestamp", str(at_s)),
+            (f"{family}-signature", " ".join(signatures)),
+        )
 
-    return headers
+
+SignatureScheme = HexSignature | ListedSignatures
 
 
 def _unsigned(header: str) -> HeaderPairs:

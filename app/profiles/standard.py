@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.profiles.contract import EventView, Profile
 from app.profiles.ecmascript_json import quote
 from app.profiles.policy import DisableRule
-from app.profiles.signatures import base64_key, listed_signatures
+from app.profiles.signatures import ListedSignatures, base64_key
 
 
 def _envelope(event: EventView) -> bytes:
@@ -21,7 +21,7 @@ PROFILE = Profile(
     name="standard",
     envelope=_envelope,
     key=base64_key,
-    headers=listed_signatures("webhook"),
+    headers=ListedSignatures("webhook"),
     schedule_s=(0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
     timeout_s=20,
     disable=DisableRule(gone_410=True, failing_days=5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.profiles.contract import EventView, Profile
 from app.profiles.ecmascript_json import quote
 from app.profiles.policy import DisableRule
-from app.profiles.signatures import hex_signature, text_key
+from app.profiles.signatures import HexSignature, text_key
 
 
 def _envelope(event: EventView) -> bytes:
@@ -16,7 +16,7 @@ PROFILE = Profile(
     name="voxscriber",
     envelope=_envelope,
     key=text_key,
-    headers=hex_signature("X-Webhook-Signature"),
+    headers=HexSignature("X-Webhook-Signature"),
     schedule_s=(0, 60, 300, 1_800, 7_200),
     timeout_s=30,
     disable=DisableRule(consecutive_failures=5),
