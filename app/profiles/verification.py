@@ -28,7 +28,7 @@ _MOST_SIGNATURES = 20
 Level = Literal["good", "warning", "bad"]
 
 
-class Secret(NamedTuple):
+class CandidateSecret(NamedTuple):
     """A secret that may have signed the request."""
 
     text: str
@@ -52,7 +52,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class _Match(NamedTuple):
-    secret: Secret
+    secret: CandidateSecret
     #: how the body has to be changed so that the signature fits; empty: not at all
     change: str
     #: how the secret was used, if not as the profile says
@@ -74,7 +74,7 @@ def read_headers(text: str) -> list[tuple[str, str]]:
 
 
 def verify(
-    profile: Profile, secrets: Sequence[Secret], headers: Sequence[tuple[str, str]], body: bytes, now_s: float
+    profile: Profile, secrets: Sequence[CandidateSecret], headers: Sequence[tuple[str, str]], body: bytes, now_s: float
 ) -> Verification:
     """Check a request of `profile`; `secrets`: those that sign now first, then earlier ones; `body`: as received."""
     received = {name.lower(): value.encode(errors="replace").decode() for name, value in headers[:_MOST_HEADERS]}
@@ -91,7 +91,7 @@ def verify(
 def _listed(
     scheme: ListedSignatures,
     profile: Profile,
-    secrets: Sequence[Secret],
+    secrets: Sequence[CandidateSecret],
     received: Mapping[str, str],
     body: bytes,
     now_s: float,
@@ -120,7 +120,7 @@ def _listed(
 
 
 def _hex(
-    scheme: HexSignature, profile: Profile, secrets: Sequence[Secret], received: Mapping[str, str], body: bytes
+    scheme: HexSignature, profile: Profile, secrets: Sequence[CandidateSecret], received: Mapping[str, str], body: bytes
 ) -> Iterator[Finding]:
     name = scheme.header.lower()
     signature = received.get(name, "").strip()
@@ -148,7 +148,7 @@ def _hex(
 
 def _matching(
     profile: Profile,
-    secrets: Sequence[Secret],
+    secrets: Sequence[CandidateSecret],
     body: bytes,
     fits: Callable[[bytes, bytes], bool],
     header: str,
@@ -176,7 +176,7 @@ def _matching(
 
 
 def _search(
-    profile: Profile, secrets: Sequence[Secret], body: bytes, fits: Callable[[bytes, bytes], bool]
+    profile: Profile, secrets: Sequence[CandidateSecret], body: bytes, fits: Callable[[bytes, bytes], bool]
 ) -> _Match | None:
     keys = [(secret, key, misuse) for secret in secrets for key, misuse in _keys(profile, secret.text)]
     for change, candidate in _candidates(body):
@@ -264,7 +264,7 @@ def _missing(names: Sequence[str], received: Mapping[str, str]) -> Finding:
     return Finding("bad", f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing.{instead}")
 
 
-def _any_of(secrets: Sequence[Secret]) -> str:
+def _any_of(secrets: Sequence[CandidateSecret]) -> str:
     names = [each.name for each in secrets]
     return " or ".join(names) if names else "any secret: the endpoint has none"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
-from app.profiles.verification import Secret, Verification, read_headers, verify
+from app.profiles.verification import CandidateSecret, Verification, read_headers, verify
 
 NOW_S = 1_800_000_000
 BODY = b'{"type":"order.created","data":{"name":"Caf\xc3\xa9","n":1}}'
@@ -51,7 +51,7 @@ def check(
     secrets: Sequence[str] = (),
     now_s: float = NOW_S,
 ) -> Verification:
-    named = [Secret(text, f"secret {number}") for number, text in enumerate(secrets or (SECRET[profile],), 1)]
+    named = [CandidateSecret(text, f"secret {number}") for number, text in enumerate(secrets or (SECRET[profile],), 1)]
     return verify(PROFILES[profile], named, headers, body, now_s)
 
 
