@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.wording import hint
+from app.core.outcomes import outcome_of
 
 #: what a page says above itself after a form was sent; the address carries only the key
 DONE = {
@@ -20,24 +20,6 @@ DONE = {
     "cancelled": "Cancelled.",
     "revoked": "Revoked. Requests with the key are refused from now on.",
     "redriven": "Dead deliveries are being delivered again.",
-}
-
-#: an outcome in two or three words; core/wording.py has the advice
-_OUTCOMES = {
-    "ok": "Delivered",
-    "timeout": "No answer in time",
-    "refused": "Connection refused",
-    "reset": "Connection broken off",
-    "dns": "The name cannot be resolved",
-    "tls": "The certificate is not accepted",
-    "connect": "No connection",
-    "blocked_address": "The address is not allowed",
-    "protocol": "The response is not HTTP",
-    "not_sent": "No request could be built",
-    "http_3xx": "Redirected",
-    "http_4xx": "Refused by the receiver",
-    "http_429": "Too many requests",
-    "http_5xx": "The receiver failed",
 }
 
 _CHANGES = {
@@ -71,16 +53,20 @@ _CHANGES = {
 
 
 def outcome(result: str | None, status: int | None = None) -> tuple[str, str]:
-    """The meaning of an outcome, and advice."""
-    if result is None:
-        return "", ""
-    advice = hint(result, status) if result != "ok" else None
-    return outcome_name(result), advice.do if advice is not None else ""
+    """What happened in a few words, and what to do about it."""
+    explained = outcome_of(result, status)
+    if explained is None:
+        return "" if result is None else _spelled(result), ""
+    return explained.name, explained.do
 
 
-def outcome_name(result: str) -> str:
-    """The meaning of an outcome in a few words."""
-    return _OUTCOMES.get(result) or result.replace("_", " ").capitalize()
+def outcome_name(result: str, status: int | None = None) -> str:
+    """What happened, in a few words."""
+    return outcome(result, status)[0]
+
+
+def _spelled(word: str) -> str:
+    return word.replace("_", " ").capitalize()
 
 
 def change(action: str) -> str:

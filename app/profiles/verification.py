@@ -208,7 +208,7 @@ def _after_prefix(secret: str) -> bytes:
 
 
 def _candidates(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The body, and the forms that frameworks, editors and clipboards make of it, each with the change that makes it."""
+    """The body, and the forms that frameworks, editors and clipboards make of it, each with its change."""
     yield "", body
     if body.rstrip(b"\r\n") != body:
         yield "without the line break at its end", body.rstrip(b"\r\n")

@@ -7,6 +7,7 @@ from tests.architecture import (
     exit_codes_doc,
     health_doc,
     metrics_doc,
+    outcomes_doc,
     record_schemas,
     rights_doc,
     roles_doc,
@@ -14,7 +15,16 @@ from tests.architecture import (
     test_openapi,
 )
 
-for part in (endpoint_fields_doc, exit_codes_doc, health_doc, metrics_doc, rights_doc, roles_doc, settings_doc):
+for part in (
+    endpoint_fields_doc,
+    exit_codes_doc,
+    health_doc,
+    metrics_doc,
+    outcomes_doc,
+    rights_doc,
+    roles_doc,
+    settings_doc,
+):
     part.SECTION.write(part.generated())
 record_schemas.main()
 test_openapi.main()

@@ -79,7 +79,7 @@ async def test_failing_endpoints_say_whose_they_are_what_they_fail_with_and_sinc
     failed(stage, "ep_3", "other", result="timeout")
     _, page, _ = await operator.get("/ui/overview")
     assert "2023-11-14T22:13:20" in page and "2023-11-14T22:14:20" in page
-    assert 'href="/ui/t/acme/live/deliveries/dl_ep_1">503 The receiver failed' in page
+    assert 'href="/ui/t/acme/live/deliveries/dl_ep_1">503 Unavailable' in page
     assert 'href="/ui/t/other/live/endpoints/ep_2"' in page and "Connection refused" in page
     assert "ep_3" not in page, "it has failed once, and is not failing"
     stage.endpoint(id_="ep_1")
@@ -98,7 +98,7 @@ async def test_an_endpoint_without_a_success_is_listed_before_it_counts_as_faili
     stage.reads.by_hour["acme", "live", "ep_gone"] = gone
     failed(stage, "ep_1", status=404, result="http_4xx")
     _, page, _ = await operator.get("/ui/overview")
-    assert "no success</span>" in page and "7 attempts failed since" in page and "404 Refused by the receiver" in page
+    assert "no success</span>" in page and "7 attempts failed since" in page and "404 Not found" in page
     assert "ep_2" not in page and "ep_gone" not in page
     stage.endpoint(id_="ep_1", failing_since_ms=1_700_000_000_000)
     _, page, _ = await operator.get("/ui/overview")

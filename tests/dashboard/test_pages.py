@@ -193,7 +193,7 @@ async def test_the_list_shows_how_an_endpoint_failed_last(stage: Stage, acme: Br
         )
     )
     _, page, _ = await acme.get(f"{LIVE}/endpoints")
-    assert f'href="{LIVE}/deliveries/dl_1">404 Refused by the receiver' in page
+    assert f'href="{LIVE}/deliveries/dl_1">404 Not found' in page
     assert "failing since" in page and page.count("2023-11-14 22:30:00 UTC") == 1
 
 

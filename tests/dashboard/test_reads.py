@@ -216,7 +216,7 @@ async def test_dead_letters_of_one_outcome_are_told_apart_by_their_status(stage:
     for id_, status in (("dl_0", 404), ("dl_1", 410), ("dl_2", 404)):
         accepted(stage, id_, state="dead", status=status, result="http_4xx", reason="exhausted")
     _, page, _ = await acme.get(f"{LIVE}/dead")
-    assert page.index("404 Refused by the receiver") < page.index("410 Refused by the receiver")
+    assert page.index("404 Not found") < page.index("410 Gone")
     assert "Check the path" in page and "Bring it back" in page, "the advice follows from the status"
     assert "result=http_4xx&amp;status=410" in page
     form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_4xx", "status": "404", "since": "7d"}

@@ -16,8 +16,8 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.timestamps import iso
+from app.core.outcomes import outcome_of
 from app.core.readmodel.rows import AttemptRow, DeliveryFilter, DeliveryRow
-from app.core.wording import hint
 
 #: characters of a body that an answer shows
 _SHOWN = 262_144
@@ -104,16 +104,22 @@ def present_delivery(row: DeliveryRow) -> DeliveryOut:
 
 
 def _hint(row: DeliveryRow) -> AdviceOut | None:
-    """Advice about the last attempt, or about the reason for which the delivery ended without one."""
+    """What to do; where the delivery ended for another reason than its last attempt, about that reason."""
     if row.state == "delivered":
         return None
-    return advice(row.reason if row.state in ("cancelled", "paused") else row.result, row.status)
+    if row.reason is not None and row.reason not in _OF_THE_LAST_ATTEMPT:
+        return advice(row.reason, None) or advice(row.result, row.status)
+    return advice(row.result, row.status)
+
+
+#: reasons that say no more than that the last attempt failed
+_OF_THE_LAST_ATTEMPT = frozenset(("exhausted", "gone"))
 
 
 def advice(result: str | None, status: int | None) -> AdviceOut | None:
-    """Advice about an outcome; None for a success, or without an explanation."""
-    advice = hint(result, status)
-    return AdviceOut(what=advice.what, do=advice.do) if advice is not None and result != "ok" else None
+    """What to do about an outcome; None of a success, and where nothing is known."""
+    outcome = outcome_of(result, status)
+    return AdviceOut(what=outcome.what, do=outcome.do) if outcome is not None and result != "ok" else None
 
 
 def _attempt(row: AttemptRow) -> AttemptOut:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from app.core.email import DigestEntry, EmailDigest
+from app.core.outcomes import outcome_of
 from app.core.records.notice import Notice
-from app.core.wording import hint, plain
+from app.core.wording import plain
 
 #: notices that one e-mail shows; it says how many more there are
 _SHOWN = 50
@@ -80,7 +81,7 @@ def subject(notices: Sequence[Notice]) -> str:
 def _entry(notice: Notice) -> DigestEntry:
     status = notice.data.get("last_status")
     result = notice.data.get("last_result")
-    explanation = hint(str(result) if result else None, status if isinstance(status, int) else None)
+    explanation = outcome_of(str(result) if result else None, status if isinstance(status, int) else None)
     helps = explanation is not None and _TO_DO.get(notice.kind) != ""
     return DigestEntry(
         title=f"Endpoint {_TITLES.get(notice.kind, '')}".strip(),
