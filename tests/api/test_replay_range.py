@@ -116,5 +116,5 @@ def test_attempts_that_are_gone_are_said_where_they_matter() -> None:
     (failed,) = outcomes_messages(TimeRange(0, NOW), cut, "failed")
     assert iso(NOW - DAY) in failed and "are not found" in failed
     (missing,) = outcomes_messages(TimeRange(0, NOW), cut, "missing")
-    assert "made again" in missing
+    assert "delivered again" in missing
     assert outcomes_messages(TimeRange(0, NOW), WHOLE, "missing") == []
