@@ -122,6 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "json"
     #: debug, info, warning or error
     log_level: str = "info"
+    #: export spans over OTLP, as the standard variables OTEL_EXPORTER_OTLP_… say; needs the extra `otel`
+    tracing: bool = False
 
 
 #: the defaults of `up`: one broker of its own, receivers on this machine

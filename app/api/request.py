@@ -20,6 +20,7 @@ from app.ports.producer import Producer
 from app.ports.readmodel import ReadStore
 from app.ports.registry import CommandSender, DirectoryFeed
 from app.ports.secrets import KeyRing, TokenGenerator
+from app.ports.tracing import Tracer
 from app.profiles.catalog import CatalogueEntry
 from app.profiles.requests import RequestBuilder
 
@@ -74,6 +75,8 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: SHA-256 of method, path and body
     fingerprint: str = ""
     idempotency_key: str | None = None
+    #: the value of X-Request-Id in its response; empty: it came over no socket
+    id: str = ""
 
     def expected_version(self) -> int | None:
         """The version in If-Match; None without the header, or for `*`."""
@@ -138,6 +141,8 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     #: http:// is allowed, towards this machine
     allow_http: bool = False
+    #: exports spans; None: tracing is off
+    tracer: Tracer | None = None
     #: for whom this is, in the audit log; see `acting`
     actor: str = ""
 

@@ -33,6 +33,7 @@ from app.runtime.build.shared import (
     ports_of,
     producer_of,
 )
+from app.runtime.build.tracing import tracer_of
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.open_parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES
@@ -90,6 +91,7 @@ class Process:
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )
         self._feed = directory_feed(clients, topics, self.meter)
+        self._tracer = tracer_of(settings)
         self._shared = self._share(keyring)
         self._limits = limits_of(settings)
         self._supervisor = self._supervise(stuck_restarts)
@@ -111,6 +113,7 @@ class Process:
             clock=self._clock,
             randomness=SystemDice(),
             meter=self.meter,
+            tracer=self._tracer,
             dependencies=self.dependencies,
             address=self.address,
             inspector=KafkaClusterInspector(
@@ -143,6 +146,8 @@ class Process:
     async def _start(self) -> None:
         accept_undecodable_header_names()
         topics = sorted(self._topics.all_names())
+        if self._tracer is not None:
+            await self._parts.open("tracer", self._tracer.start, self._tracer.stop)
         await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
         await self._parts.open("log", lambda: self._log.start(topics), self._log.close)
         await self._check_topics()

@@ -8,7 +8,7 @@ import msgspec
 
 from app.api.contract.events import EventAccepted, EventIn, EventsAccepted
 from app.api.contract.fields import FieldError
-from app.api.handlers import audit, event_listing, event_trace
+from app.api.handlers import audit, event_listing, event_trace, event_tracing
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import MalformedEvent
@@ -36,10 +36,19 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
         )
     topic = api.topics.name(TopicName.EVENTS_RAW)
     headers = [("tenant", call.caller.tenant.encode()), ("mode", call.caller.mode.encode())]
+    trace = event_tracing.traceparent(api, call)
+    if trace is not None:
+        headers.append(("traceparent", trace.encode()))
     records = [_record(api, call, each, index if many else None) for index, each in enumerate(events)]
-    acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]
-    await asyncio.gather(*acks)
-    accepted = [EventAccepted(id=id_) for id_, _, _ in records]
+    started_ms, event_ids = api.clock.now_ms(), [id_ for id_, _, _ in records]
+    try:
+        acks = [await api.log.append(topic, key=key, value=value, headers=headers) for _, key, value in records]
+        await asyncio.gather(*acks)
+    except Exception as failure:
+        event_tracing.export(api, call, topic, event_ids, started_ms, error=type(failure).__name__)
+        raise
+    event_tracing.export(api, call, topic, event_ids, started_ms)
+    accepted = [EventAccepted(id=id_) for id_ in event_ids]
     return ApiResponse(body=EventsAccepted(data=accepted) if many else accepted[0])
 
 

@@ -57,6 +57,7 @@ _MODULES = {
 _DEADLINE_S = 75.0
 #: the headers that say how often the caller may ask: every answer has them, whatever came of the request
 _LIMITS = web.RequestKey("limits", Mapping[str, str])
+_REQUEST_ID = web.RequestKey("request_id", str)
 _encoder = msgspec.json.Encoder()
 
 
@@ -149,6 +150,7 @@ class Server:
             body=self._body(route, request, raw),
             fingerprint=sha256(f"{request.path}\n".encode() + raw).hexdigest(),
             idempotency_key=key,
+            id=request[_REQUEST_ID],
         )
         if key is None:
             return _encoded(route, await self._answer(handler, call))
@@ -201,7 +203,7 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Assign an id to each request, and turn each failure into a problem document."""
-        request_id = self._services.minter.id("req")
+        request_id = request[_REQUEST_ID] = self._services.minter.id("req")
         try:
             check_head(request)
             response = await handler(request)

@@ -33,7 +33,7 @@ def sent(
 ) -> Attempt:
     """The attempt of a delivery for which a request was made."""
     reply = outcome if isinstance(outcome, HttpReply) else None
-    state, next_at, reason = _ending(verdict)
+    state, next_at, reason = ending_of(verdict)
     headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
     words = "" if state == "delivered" else "; ".join((_in_words(outcome), *remarks))
     error = clip(words, ERROR_BUDGET)
@@ -45,7 +45,7 @@ def sent(
         tenant=delivery.tenant,
         mode=delivery.mode,
         attempt=delivery.attempts + 1,
-        trigger=_trigger(delivery),
+        trigger=trigger_of(delivery),
         state=state,
         result=result_of(outcome),
         started_at=iso(started_ms),
@@ -87,7 +87,7 @@ def unsent(
         tenant=delivery.tenant,
         mode=delivery.mode,
         attempt=delivery.attempts,
-        trigger=_trigger(delivery),
+        trigger=trigger_of(delivery),
         state=state,
         result=reason,
         started_at=iso(now_ms),
@@ -121,14 +121,15 @@ def reassigned(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, state="retrying", reason=REASSIGNED, next_attempt_at=None)
 
 
-def _trigger(delivery: Delivery) -> str:
+def trigger_of(delivery: Delivery) -> str:
+    """Why the delivery's next attempt is made."""
     if delivery.manual is not None:
         return "manual"
     return "retry" if delivery.attempts else "replay" if delivery.replay_id else "first"
 
 
-def _ending(verdict: Verdict) -> tuple[AttemptState, str | None, str | None]:
-    """State, time of the next attempt and reason."""
+def ending_of(verdict: Verdict) -> tuple[AttemptState, str | None, str | None]:
+    """State, time of the next attempt and reason after an attempt with that verdict."""
     match verdict:
         case Delivered():
             return "delivered", None, None

@@ -85,7 +85,7 @@ class BatchPlan(msgspec.Struct, kw_only=True):
     fanned_out: int = 0
 
 
-class _OpenEvent(msgspec.Struct):
+class OpenEvent(msgspec.Struct):
     """An accepted event, and how far it is planned."""
 
     event: Event
@@ -155,7 +155,7 @@ class BatchPlanner:
                 yield self._end_slice(upto)
         yield self._end_slice(upto)
 
-    def _end_slice(self, upto: int, opened: _OpenEvent | None = None) -> BatchPlan:
+    def _end_slice(self, upto: int, opened: OpenEvent | None = None) -> BatchPlan:
         planned, begun = self._slice, upto
         if opened is not None:
             begun = opened.record.offset + 1
@@ -178,7 +178,7 @@ class BatchPlanner:
         spent = self._spent() - self._spent_before
         return self._left <= 0 or self._bytes >= self._rules.slice_bytes or spent >= self._rules.slice_units
 
-    def _begin(self, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None) -> _OpenEvent | None:
+    def _begin(self, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None) -> OpenEvent | None:
         """Decode and judge a record; None when it causes no deliveries."""
         at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
         self._left -= 1
@@ -208,7 +208,7 @@ class BatchPlanner:
 
     def _accept(
         self, event: Event, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None
-    ) -> _OpenEvent | None:
+    ) -> OpenEvent | None:
         sequence: int | None = None
         if event.idempotency_key is None and event.ordering_key is None:
             if checkpoint is None:  # otherwise it was accepted before
@@ -218,7 +218,7 @@ class BatchPlanner:
             if not is_new:
                 return None
         self._slice.accepted += 1
-        opened = _OpenEvent(event, record, sequence, replay_id)
+        opened = OpenEvent(event, record, sequence, replay_id)
         if checkpoint is not None:
             opened.after, opened.cut = checkpoint.after, True
         return opened
@@ -265,7 +265,7 @@ class BatchPlanner:
         self._sequences[key] = number.to_bytes(8, "big")
         return number
 
-    def _deliver(self, opened: _OpenEvent) -> bool:
+    def _deliver(self, opened: OpenEvent) -> bool:
         """Plan deliveries of an event, as many as fit into the slice. Returns False when there are more."""
         event, planned = opened.event, self._slice
         size = len(event.body) + _OVERHEAD_BYTES
@@ -295,7 +295,7 @@ class BatchPlanner:
             return left
         return max(left, min(rules.whole_outputs, rules.whole_bytes // size), 1)
 
-    def _deliver_to(self, endpoints: Sequence[Endpoint], opened: _OpenEvent) -> int:
+    def _deliver_to(self, endpoints: Sequence[Endpoint], opened: OpenEvent) -> int:
         topics, event, record = self._rules.outputs, opened.event, opened.record
         append = self._slice.appends.append
         name = ids.delivery_ids(event.tenant, event.id, opened.replay_id)

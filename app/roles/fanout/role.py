@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -22,17 +23,21 @@ from app.ports.metrics import Meter
 from app.ports.producer import AckGroup, GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.stream import SchemaValidator, StreamApp, StreamBatch, StreamPartition
+from app.ports.tracing import Tracer
 from app.roles.ack_pipeline import PartedBatch, StreamRole, write_table
 from app.roles.fanout.partition_state import PartitionState
 from app.roles.fanout.plan import BatchPlan, BatchPlanner
 from app.roles.fanout.rules import FanoutRules
 from app.roles.fanout.slicing import SliceSize
+from app.roles.fanout.traced_plan import TracedBatchPlanner, TracedPlan, span_of, trace_of
 
 logger = structlog.get_logger(__name__)
 
 
 class FanoutRole(StreamRole):
     """One fan-out worker."""
+
+    _planner_class: type[BatchPlanner] = BatchPlanner
 
     def __init__(
         self,
@@ -73,11 +78,11 @@ class FanoutRole(StreamRole):
                 plan = next(slices)
                 upto = plan.upto
                 self._append(plan, parts, state)
-                self._measure(plan)
+                self._measure(plan, state, begun_s)
                 self._size.took(self._clock.monotonic() - begun_s)
 
     def _planner(self, state: PartitionState) -> BatchPlanner:
-        return BatchPlanner(
+        return self._planner_class(
             self._rules,
             state,
             self._feed.directory,
@@ -126,7 +131,7 @@ class FanoutRole(StreamRole):
             write_table(partition, table, entries, group)
         state.written(plan.final_tables.get("ordering", {}))
 
-    def _measure(self, plan: BatchPlan) -> None:
+    def _measure(self, plan: BatchPlan, _state: PartitionState, _begun_s: float) -> None:
         for reason in plan.rejections:
             self._meter.count("events_rejected_total", reason=reason)
         for result, number in (
@@ -142,3 +147,30 @@ class FanoutRole(StreamRole):
             self._meter.count("schema_warnings_total", len(plan.warnings))
         if plan.ended:
             self._meter.observe("event_fanout_endpoints", plan.fanned_out / plan.ended)
+
+
+class TracedFanoutRole(FanoutRole):
+    """A fan-out worker that exports a span for each event."""
+
+    _planner_class = TracedBatchPlanner
+
+    def __init__(self, tracer: Tracer, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._tracer = tracer
+
+    def _measure(self, plan: BatchPlan, state: PartitionState, begun_s: float) -> None:
+        super()._measure(plan, state, begun_s)
+        assert isinstance(plan, TracedPlan)
+        now_ms = self._clock.now_ms()
+        began_ms = now_ms - round(max(0.0, self._clock.monotonic() - begun_s) * 1000)
+        for planned in plan.events:
+            if self._tracer.is_sampled(trace_of(planned)):
+                span = span_of(
+                    planned,
+                    topic=self._rules.topic,
+                    group=self._group,
+                    partition=state.number,
+                    started_ms=began_ms,
+                    ended_ms=now_ms,
+                )
+                self._tracer.export(span)

@@ -103,6 +103,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             tokens=_tokens(settings, keyring),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
+            tracer=shared.tracer,
         )
     finally:
         await records.stop()

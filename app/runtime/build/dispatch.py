@@ -25,4 +25,5 @@ def dispatch_role(shared: Shared) -> DispatchRole:
         time_scale=settings.time_scale,
         stop_s=settings.stop_seconds,
         least_wait_ms=round(settings.max_wait_hours * 3_600_000),
+        tracer=shared.tracer,
     )

@@ -24,6 +24,7 @@ from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Randomness
 from app.ports.cluster import ClusterInspector
 from app.ports.metrics import Meter
+from app.ports.tracing import Tracer
 from app.profiles.catalog import PROFILES
 from app.runtime.record_reduction import reduced_for
 from app.settings import Settings
@@ -61,6 +62,8 @@ class Shared(Struct, frozen=True, kw_only=True):
     clock: Clock
     randomness: Randomness
     meter: Meter
+    #: exports spans; None: tracing is off
+    tracer: Tracer | None
     #: the states of the systems that the process depends on
     dependencies: Dependencies
     #: where the role `api` listens

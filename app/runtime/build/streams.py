@@ -12,7 +12,7 @@ from app.adapters.kafka.offsets import KafkaOffsets
 from app.core.table_recovery import TRUSTED_S, TableRecovery, later_state
 from app.core.topics.names import TopicName
 from app.ports.history import OffsetQueries
-from app.roles.fanout.role import FanoutRole
+from app.roles.fanout.role import FanoutRole, TracedFanoutRole
 from app.roles.fanout.rules import FanoutRules, OutputTopics
 from app.roles.fanout.sequences import later_count
 from app.roles.health.role import HealthRole
@@ -28,7 +28,8 @@ TABLES: dict[str, int | None] = {"idempotency": 9 * 86_400, "ordering": None, "p
 def fanout_role(shared: Shared) -> FanoutRole:
     """A new fan-out role; each run of it has a Faust app of its own."""
     source = shared.name(TopicName.EVENTS_RAW)
-    return FanoutRole(
+    make = FanoutRole if shared.tracer is None else partial(TracedFanoutRole, shared.tracer)
+    return make(
         app=partial(
             _stream,
             shared,

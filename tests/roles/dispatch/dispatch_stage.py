@@ -24,6 +24,7 @@ from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.sender import ScriptedSender
 from tests.fakes.source import MemoryGroup
+from tests.fakes.tracer import MemoryTracer
 
 TOPICS = topics_of(Settings(topic_prefix="", partitions=2, replication_factor=1))
 KEYRING = AesKeyRing("k1:" + base64.b64encode(bytes(32)).decode())
@@ -44,7 +45,10 @@ class Stage:
     """A dispatch worker with everything around it in memory."""
 
     def __init__(
-        self, limits: LaneLimits | None = None, sender: Callable[[FakeClock], ScriptedSender] | None = None
+        self,
+        limits: LaneLimits | None = None,
+        sender: Callable[[FakeClock], ScriptedSender] | None = None,
+        tracer: MemoryTracer | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=2)
@@ -64,6 +68,7 @@ class Stage:
             dice=FixedDice(DICE),
             meter=self.meter,
             limits=limits or LaneLimits(),
+            tracer=tracer,
         )
         self.running: asyncio.Task[None] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,13 +17,14 @@ from app.core.model.event_types import EventType
 from app.roles import ack_pipeline as shared_batches
 from app.roles.fanout import reset_detection
 from app.roles.fanout.reset_detection import position_key
-from app.roles.fanout.role import FanoutRole
+from app.roles.fanout.role import FanoutRole, TracedFanoutRole
 from app.roles.fanout.rules import FanoutRules
 from app.roles.fanout.sequences import coverage_key
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.fakes.stream import MemoryBatch, MemoryPartition, MemoryStreamApp
+from tests.fakes.tracer import MemoryTracer
 
 RULES = FanoutRules(topic="events.raw", ttl_ms=60_000, max_event_bytes=2000)
 SIGHTS, SEQUENCES, POSITIONS = "idempotency-changelog", "ordering-changelog", "positions-changelog"
@@ -50,14 +52,15 @@ class NoSchemas:
 class Stage:
     """A fan-out worker with everything around it in memory."""
 
-    def __init__(self, rules: FanoutRules = RULES) -> None:
+    def __init__(self, rules: FanoutRules = RULES, tracer: MemoryTracer | None = None) -> None:
         self.log = MemoryLog(FakeClock())
         self.feed = MemoryFeed(endpoint("a"), endpoint("b"))
         self.feed.position = 12
         self.app = MemoryStreamApp()
         self.meter = PrometheusMeter()
         self.partition = MemoryPartition()
-        self.role = FanoutRole(
+        make = FanoutRole if tracer is None else partial(TracedFanoutRole, tracer)
+        self.role = make(
             app=lambda: self.app,
             producer=self.log,
             feed=self.feed,

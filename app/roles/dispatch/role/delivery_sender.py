@@ -24,7 +24,7 @@ from app.roles.dispatch.circuit import was_answered
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
 from app.roles.dispatch.role.in_flight import InFlightRequests
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
-from app.roles.dispatch.verdict import judge, result_of
+from app.roles.dispatch.verdict import Verdict, judge, result_of
 from app.roles.dispatch.wait_limits import wait_limit_ms
 
 logger = structlog.get_logger(__name__)
@@ -172,7 +172,7 @@ class DeliverySender:
             now_ms=ended_ms,
             dice=self._dice.roll(),
         )
-        self._measure(delivery, endpoint, result_of(outcome), outcome.timing, started_ms, ended_ms)
+        self._measure(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         ended = self._settler.settle(work, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         if ended is not None:
             self._in_flight.delivery_ended(delivery, ended)
@@ -196,8 +196,16 @@ class DeliverySender:
             raise Defect(f"an error of the service itself: {error!r}") from error
 
     def _measure(
-        self, delivery: Delivery, endpoint: Endpoint, result: str, timing: HttpTiming, started_ms: int, ended_ms: int
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint,
+        outcome: HttpOutcome,
+        _verdict: Verdict,
+        *,
+        started_ms: int,
+        ended_ms: int,
     ) -> None:
+        result, timing = result_of(outcome), outcome.timing
         ordinal = "retry" if delivery.attempts else "first"
         self._meter.count("attempts_total", result=result, attempt=ordinal)
         if result != NOT_SENT:

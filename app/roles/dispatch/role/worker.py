@@ -9,7 +9,8 @@ Rules of this folder
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -27,6 +28,7 @@ from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
+from app.ports.tracing import Tracer
 from app.roles.committer import ConsumerRole
 from app.roles.dispatch.lanes import LaneLimits
 from app.roles.dispatch.ordered_deliveries import OrderedDeliveries
@@ -34,6 +36,7 @@ from app.roles.dispatch.role.delivery_sender import DeliverySender
 from app.roles.dispatch.role.lane_workers import LaneWorkers
 from app.roles.dispatch.role.ordered_intake import OrderedIntake
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
+from app.roles.dispatch.role.traced_sender import TracedDeliverySender
 
 logger = structlog.get_logger(__name__)
 
@@ -68,6 +71,7 @@ class DispatchRole(ConsumerRole):
         time_scale: float = 1.0,
         least_wait_ms: int = 86_400_000,
         stop_s: float = _REVOKE_WAIT_S,
+        tracer: Tracer | None = None,
     ) -> None:
         super().__init__(source, clock, meter)
         self._stop_s = stop_s
@@ -77,7 +81,7 @@ class DispatchRole(ConsumerRole):
         ordered: OrderedDeliveries[OpenDelivery] = OrderedDeliveries()
         self._settler = Settler(producer, topics, clock, meter, self._fail, self._committer, ordered)
         self._intake = OrderedIntake(ordered, self._settler, clock)
-        self._sender = DeliverySender(
+        self._sender = _sender_class(tracer, topics)(
             sender=sender,
             feed=feed,
             keyring=keyring,
@@ -206,3 +210,10 @@ class DispatchRole(ConsumerRole):
 
     def _admit(self, work: OpenDelivery) -> None:
         self._lane_workers.admit(work)
+
+
+def _sender_class(tracer: Tracer | None, topics: Topics) -> Callable[..., DeliverySender]:
+    """What sends deliveries; it has nothing to do with tracing unless that is on."""
+    if tracer is None:
+        return DeliverySender
+    return partial(TracedDeliverySender, tracer, topics.name(TopicName.DELIVERIES))

@@ -1,0 +1,86 @@
+"""One trace from a producer's header over accept, fan-out and attempts to the receiver, as a collector gets it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import RealBroker
+from tests.e2e.harness import inbox, pause, producer, service
+from tests.otlp import Collector, Exported, collector
+from tests.patience import PATIENCE_S
+
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
+
+
+async def spans(target: Collector, enough: Callable[[list[Exported]], bool]) -> list[Exported]:
+    """The spans of the collector, as soon as there are enough."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not enough(target.spans):
+            await pause(0.05)  # they come on a thread
+    return sorted(target.spans, key=lambda span: span.started_ns)
+
+
+async def test_a_trace_goes_from_the_caller_to_the_receiver(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+    with collector() as target:
+        settings = {
+            "HOOKSTREAM_TRACING": "true",
+            "HOOKSTREAM_TIME_SCALE": "0.001",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        async with (
+            service(broker.bootstrap, prefix, tmp_path, settings) as running,
+            inbox("status:500,200") as (box, base),
+        ):
+            await running.add(f"{base}/standard/planted", tenant="acme", events="*")
+            key = await running.key("acme")
+            answer = await running.ask(
+                "POST", "/v1/events", {"type": "a.b", "data": "planted"}, key=key, headers={"traceparent": TRACEPARENT}
+            )
+            await box.until(lambda: len(box.received) == 2)
+            accept, fanout, first, second = await spans(target, lambda seen: len(seen) >= 4)
+            assert [span.name for span in (accept, fanout, first, second)] == [
+                f"send {prefix}events.raw",
+                f"process {prefix}events.raw",
+                "POST webhook",
+                "POST webhook",
+            ]
+            assert {span.trace for span in target.spans} == {TRACE}
+            assert [span.parent for span in (accept, fanout, first, second)] == [
+                CALLER,
+                accept.id,
+                fanout.id,
+                fanout.id,
+            ]
+            assert accept.attributes["hookstream.request.id"] == answer.headers["X-Request-Id"]
+            assert accept.attributes["messaging.message.id"] == fanout.attributes["messaging.message.id"]
+            assert (first.failed, first.attributes["error.type"]) == (True, "http_5xx")
+            assert (second.failed, second.links) == (False, [(TRACE, first.id)])
+            given = [dict(each.headers)["traceparent"] for each in box.received]
+            assert given == [f"00-{TRACE}-{span.id}-01" for span in (first, second)]
+            (listed,) = (await running.ask("GET", "/v1/deliveries", key=key)).body["data"]
+            assert second.attributes["hookstream.delivery.id"] == listed["id"]
+            assert "planted" not in repr(target.spans)
+
+            async with producer(broker.bootstrap) as kafka:
+                await kafka.send_and_wait(
+                    f"{prefix}events.raw", b'{"type":"a.b","id":"k1","data":1,"tenant":"acme"}', key=b"acme"
+                )
+            *_, fanout, attempt = await spans(target, lambda seen: len(seen) >= 6)
+            assert (fanout.parent, attempt.parent, attempt.trace) == ("", fanout.id, fanout.trace)
+            assert fanout.trace != TRACE, "a record without a header has a trace of its own"
+
+
+async def test_without_tracing_the_callers_header_reaches_the_receiver(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
+    async with service(broker.bootstrap, prefix, tmp_path) as running, inbox() as (box, base):
+        await running.add(f"{base}/standard", tenant="acme", events="*")
+        key = await running.key("acme")
+        for given in (TRACEPARENT, "00-not-a-trace"):
+            await running.ask("POST", "/v1/events", {"type": "a.b", "data": 1}, key=key, headers={"traceparent": given})
+        await box.until(lambda: len(box.received) == 2)
+        assert [dict(each.headers).get("traceparent") for each in box.received] == [TRACEPARENT, None]
