@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from app.core.model.endpoint import OpenCircuit
 from app.core.model.replay import ReplayEstimate
-from app.core.readmodel.rows import DeliveryRow
+from app.core.readmodel.rows import DeliveryRow, HourRow
 from app.dashboard.pages import endpoint_form
 from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
 
@@ -96,7 +96,8 @@ async def test_an_endpoint_that_is_silent_says_so_on_its_page_and_in_the_list(st
         page = (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
         assert state in page and "It has not answered since" in page and "2023-11-14T22:13:20" in page
         assert ("data-countdown" in page) is (ahead_ms > 0)
-        assert state in (await acme.get(f"{LIVE}/endpoints"))[1]
+        listed = (await acme.get(f"{LIVE}/endpoints"))[1]
+        assert state in listed and "no answer since" in listed and "active</span>" not in listed
 
 
 async def test_the_buttons_pause_resume_disable_enable_recover_and_delete(stage: Stage, acme: Browser) -> None:
@@ -171,6 +172,17 @@ async def test_an_endpoint_that_fails_does_not_look_healthy_in_the_list(stage: S
     stage.endpoint(failing_since_ms=1)
     _, page, _ = await acme.get(f"{LIVE}/endpoints")
     assert '<span class="chip bad">failing</span>' in page and "since" in page and "active</span>" not in page
+
+
+async def test_an_endpoint_of_which_every_attempt_failed_is_not_shown_as_active(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    begins_ms = stage.clock.now_ms() // 3_600_000 * 3_600_000
+    for failures, chip in ((2, "no success"), (1, "active")):
+        hour = HourRow(begins_ms=begins_ms, attempts=2, failed_attempts=failures)
+        stage.reads.by_hour["acme", "live", "ep_1"] = [hour]
+        for path in ("endpoints", "endpoints/ep_1"):
+            _, page, _ = await acme.get(f"{LIVE}/{path}")
+            assert (f">{chip}</span>" in page) and ("active</span>" in page) is (chip == "active"), path
 
 
 async def test_the_list_shows_how_an_endpoint_failed_last(stage: Stage, acme: Browser) -> None:
