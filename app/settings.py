@@ -5,10 +5,8 @@ Adding a setting = adding a field with its `#:` sentence: the loader, `config pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,7 +16,9 @@ import msgspec
 from app.core import email, membership
 from app.core.domains import name_server_problems
 from app.core.errors import ConfigError
+from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
+from app.core.setting_rules import operator_token_problems, origin_problems
 
 PREFIX = "HOOKSTREAM_"
 
@@ -28,6 +28,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Kafka's host:port list. If set, no broker is started; otherwise `up` starts an embedded one
     bootstrap_servers: str | None = None
+    #: encryption and login of Kafka connections: plaintext, ssl, sasl_plaintext or sasl_ssl
+    kafka_security: str = "plaintext"
+    #: certificate authorities of the brokers (PEM); unset: those of the system
+    kafka_ca_file: Path | None = None
+    #: this client's certificate (PEM), for brokers that ask for one
+    kafka_cert_file: Path | None = None
+    #: its private key (PEM, not encrypted)
+    kafka_key_file: Path | None = None
+    #: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+    kafka_sasl_mechanism: str | None = None
+    #: user of Kafka, for SASL
+    kafka_username: str | None = None
+    #: password of that user
+    kafka_password: SecretText | None = None
     #: folder of the embedded broker, the tables and the key ring
     data_dir: Path = Path(".hookstream")
     #: folder of the embedded broker's jars; default: the user's cache folder
@@ -161,6 +175,12 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
     return settings
 
 
+def kafka_connection(settings: Settings, bootstrap: str) -> KafkaConnection:
+    """How to connect to the brokers `bootstrap`. Raises `ConfigError` for contradictions."""
+    fields = {name: getattr(settings, f"kafka_{name}") for name in KafkaConnection.SETTINGS}
+    return KafkaConnection(bootstrap=bootstrap, **fields)
+
+
 def differing(settings: Settings) -> dict[str, str]:
     """Variable → value of settings that differ from the default, for the log; secrets are hidden."""
     values = {field.name: (getattr(settings, field.name), field.default) for field in msgspec.structs.fields(settings)}
@@ -284,39 +304,19 @@ def _api_problems(settings: Settings) -> list[str]:
     return problems
 
 
-_TOKEN_CHARACTERS = 20
-_VARIETY = 8
-
-
-def _token_problems(settings: Settings) -> list[str]:
-    token = settings.admin_token.reveal() if settings.admin_token is not None else None
-    if token is None or (len(token) >= _TOKEN_CHARACTERS and len(set(token)) >= _VARIETY and _TOKEN.fullmatch(token)):
-        return []
-    return [
-        f"{PREFIX}ADMIN_TOKEN: at least {_TOKEN_CHARACTERS} characters without spaces, {_VARIETY} of them different, "
-        "such as `openssl rand -hex 24` prints: who guesses it can make keys for every tenant"
-    ]
-
-
-#: what a header may carry
-_TOKEN = re.compile(r"[!-~]+")
+def _address_problems(settings: Settings) -> list[str]:
+    problems = operator_token_problems(settings.admin_token) + origin_problems(
+        settings.portal_origins, settings.public_url
+    )
+    return [f"{PREFIX}{problem}" for problem in problems]
 
 
 def _mail_problems(settings: Settings) -> list[str]:
-    problems = []
-    if (settings.smtp_url is None) != (settings.mail_from is None):
-        problems.append(f"{PREFIX}SMTP_URL: goes together with {PREFIX}MAIL_FROM")
-    if settings.smtp_url is not None:
-        try:
-            email.read_smtp_url(settings.smtp_url.reveal())
-        except ValueError as error:
-            problems.append(f"{PREFIX}SMTP_URL: {error}")
-    if settings.mail_from is not None and not email.is_address(parseaddr(settings.mail_from)[1]):
-        problems.append(f"{PREFIX}MAIL_FROM: an address, or `Name <address>`")
+    problems = email.setting_problems(settings.smtp_url, settings.mail_from)
     for name in ("notify_digest_seconds", "notify_cooldown_seconds"):
         if not 0 <= getattr(settings, name) <= 86_400:
-            problems.append(f"{PREFIX}{name.upper()}: 0 to 86400")
-    return problems
+            problems.append(f"{name.upper()}: 0 to 86400")
+    return [f"{PREFIX}{problem}" for problem in problems]
 
 
 def _watchdog_problems(settings: Settings) -> list[str]:
@@ -334,25 +334,24 @@ def _watchdog_problems(settings: Settings) -> list[str]:
     return problems
 
 
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
-
-
-def _origin_problems(settings: Settings) -> list[str]:
-    problems = [
-        f"{PREFIX}PORTAL_ORIGINS: {origin!r} is not an origin such as https://app.example.com"
-        for origin in settings.portal_origins
-        if not _ORIGIN.fullmatch(origin)
-    ]
-    if settings.public_url is not None and not _ORIGIN.fullmatch(settings.public_url):
-        problems.append(f"{PREFIX}PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
-    return problems
-
-
 def _database_problems(settings: Settings) -> list[str]:
     url = settings.database_url.reveal() if settings.database_url else "sqlite:///"
     if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         return []
     return [f"{PREFIX}DATABASE_URL: postgresql://user:password@host:port/database, or sqlite:///path"]
+
+
+def _kafka_problems(settings: Settings) -> list[str]:
+    try:
+        kafka_connection(settings, settings.bootstrap_servers or "")
+    except ConfigError as error:
+        return error.problems
+    if settings.kafka_security == "plaintext" or settings.bootstrap_servers:
+        return []
+    return [
+        f"{PREFIX}KAFKA_SECURITY: {settings.kafka_security} needs {PREFIX}BOOTSTRAP_SERVERS; "
+        "the embedded broker has plaintext only"
+    ]
 
 
 def _egress_problems(settings: Settings) -> list[str]:
@@ -370,10 +369,10 @@ def _egress_problems(settings: Settings) -> list[str]:
 
 _JUDGES = (
     _api_problems,
-    _token_problems,
-    _origin_problems,
+    _address_problems,
     _database_problems,
     _egress_problems,
     _watchdog_problems,
     _mail_problems,
+    _kafka_problems,
 )

@@ -144,6 +144,10 @@ def test_a_bad_value_is_refused_with_its_name_and_a_sentence(name: str, text: st
         ({"MAIL_FROM": "a@b.example", "SMTP_URL": "mail.example"}, "SMTP_URL"),
         ({"MAIL_FROM": "nobody", "SMTP_URL": "smtp://x"}, "MAIL_FROM"),
         ({"NOTIFY_COOLDOWN_SECONDS": "-1"}, "NOTIFY_COOLDOWN_SECONDS"),
+        ({"KAFKA_SECURITY": "tls"}, "KAFKA_SECURITY"),
+        ({"KAFKA_SECURITY": "ssl"}, "KAFKA_SECURITY"),
+        ({"KAFKA_USERNAME": "u"}, "KAFKA_USERNAME"),
+        ({"KAFKA_CA_FILE": "/dev/null"}, "KAFKA_CA_FILE"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(texts: dict[str, str], name: str) -> None:
@@ -155,6 +159,12 @@ def test_settings_that_go_together_are_accepted() -> None:
     assert settings(WATCHDOG_SUSPECT_SECONDS="0", WATCHDOG_STUCK_SECONDS="0").watchdog_suspect_seconds == 0
     assert settings(SMTP_URL="smtp://x", MAIL_FROM="a@b.example").mail_from == "a@b.example"
     assert settings(MAX_IN_FLIGHT="10", MAX_IN_FLIGHT_PER_ENDPOINT="10").max_in_flight == 10
+
+
+def test_kafka_settings_that_contradict_each_other_are_named_in_pairs() -> None:
+    assert problems(BOOTSTRAP_SERVERS="k:9092", KAFKA_SECURITY="sasl_ssl", KAFKA_USERNAME="u", KAFKA_PASSWORD="p") == [
+        "HOOKSTREAM_KAFKA_SASL_MECHANISM: required by HOOKSTREAM_KAFKA_SECURITY=sasl_ssl"
+    ]
 
 
 @pytest.mark.parametrize(

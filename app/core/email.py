@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from email.utils import parseaddr
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ import msgspec
 
 from app.core.errors import Defect
 from app.core.model.endpoint import SealedSecret
+from app.core.secret_text import SecretText
 
 #: from_the_start: smtps; demanded: fail unless the server offers STARTTLS; wanted: use it if it is offered
 SmtpEncryption = Literal["from_the_start", "demanded", "wanted"]
@@ -54,6 +56,21 @@ def read_smtp_url(url: str) -> SmtpServer:
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
     )
+
+
+def setting_problems(smtp_url: SecretText | None, mail_from: str | None) -> list[str]:
+    """Problems of the settings SMTP_URL and MAIL_FROM."""
+    problems = []
+    if (smtp_url is None) != (mail_from is None):
+        problems.append("SMTP_URL: goes together with HOOKSTREAM_MAIL_FROM")
+    if smtp_url is not None:
+        try:
+            read_smtp_url(smtp_url.reveal())
+        except ValueError as error:
+            problems.append(f"SMTP_URL: {error}")
+    if mail_from is not None and not is_address(parseaddr(mail_from)[1]):
+        problems.append("MAIL_FROM: an address, or `Name <address>`")
+    return problems
 
 
 _token = msgspec.json.Decoder(tuple[str, str, str])

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar
 
 from msgspec import Struct
 
 from app.core.errors import ConfigError
 from app.core.secret_text import SecretText
 
-SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SECURITY_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+#: name of the setting of a field
+_SETTING = "HOOKSTREAM_KAFKA_{}"
+_SECURITY = _SETTING.format("SECURITY")
 
 
 class KafkaConnection(Struct, frozen=True, kw_only=True):
     """Where Kafka is and how a client authenticates itself.
 
-    Raises `ConfigError` with all problems at once where fields contradict each other.
+    Raises `ConfigError` with all problems at once where fields contradict each other. The problems name settings.
     """
+
+    #: fields that are settings of the same name
+    SETTINGS: ClassVar = ("security", "ca_file", "cert_file", "key_file", "sasl_mechanism", "username", "password")
 
     #: host:port of one or more brokers, comma-separated
     bootstrap: str
-    security: SecurityProtocol = "plaintext"
+    #: one of `SECURITY_PROTOCOLS`
+    security: str = "plaintext"
     #: certificate authorities that sign the brokers' certificates (PEM); None: those of the system
     ca_file: Path | None = None
     #: the client's certificate and its key (PEM), for mutual TLS
     cert_file: Path | None = None
     key_file: Path | None = None
-    sasl_mechanism: SaslMechanism | None = None
+    #: one of `SASL_MECHANISMS`
+    sasl_mechanism: str | None = None
     username: str | None = None
     password: SecretText | None = None
 
@@ -49,28 +58,31 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
         return self.security in ("sasl_plaintext", "sasl_ssl")
 
     def _problems(self) -> Iterator[str]:
-        if self.security not in get_args(SecurityProtocol):
-            yield f"Kafka security protocol {self.security!r}: one of {', '.join(get_args(SecurityProtocol))}"
+        if self.security not in SECURITY_PROTOCOLS:
+            yield f"{_SECURITY}: {self.security!r} is none of {', '.join(SECURITY_PROTOCOLS)}"
             return
         yield from self._tls_problems()
         yield from self._sasl_problems()
 
     def _tls_problems(self) -> Iterator[str]:
-        files = {"CA file": self.ca_file, "certificate file": self.cert_file, "key file": self.key_file}
-        for name, path in files.items():
+        for name in ("ca_file", "cert_file", "key_file"):
+            path: Path | None = getattr(self, name)
+            setting = _SETTING.format(name.upper())
             if path is not None and not self.encrypted:
-                yield f"Kafka {name}: the security protocol {self.security} does not use TLS; use ssl or sasl_ssl"
+                yield f"{setting}: {_SECURITY}={self.security} does not use TLS; set ssl or sasl_ssl there"
             elif path is not None and not path.is_file():
-                yield f"Kafka {name}: {path} is not a file"
+                yield f"{setting}: {path} is not a file"
         if (self.cert_file is None) != (self.key_file is None):
-            yield "Kafka certificate file and key file must be set together"
+            yield f"{_SETTING.format('CERT_FILE')}: goes together with {_SETTING.format('KEY_FILE')}"
 
     def _sasl_problems(self) -> Iterator[str]:
-        fields = {"SASL mechanism": self.sasl_mechanism, "user name": self.username, "password": self.password}
-        for name, value in fields.items():
+        for name in ("sasl_mechanism", "username", "password"):
+            setting = _SETTING.format(name.upper())
+            value = getattr(self, name)
             if value is not None and not self.authenticated:
-                yield f"Kafka {name}: the security protocol {self.security} does not use SASL; use sasl_ssl"
+                yield f"{setting}: {_SECURITY}={self.security} does not use SASL; set sasl_ssl there"
             elif value is None and self.authenticated:
-                yield f"Kafka {name}: required by the security protocol {self.security}"
-        if self.sasl_mechanism is not None and self.sasl_mechanism not in get_args(SaslMechanism):
-            yield f"Kafka SASL mechanism {self.sasl_mechanism!r}: one of {', '.join(get_args(SaslMechanism))}"
+                yield f"{setting}: required by {_SECURITY}={self.security}"
+        if self.sasl_mechanism is not None and self.sasl_mechanism not in SASL_MECHANISMS:
+            setting = _SETTING.format("SASL_MECHANISM")
+            yield f"{setting}: {self.sasl_mechanism!r} is none of {', '.join(SASL_MECHANISMS)}"

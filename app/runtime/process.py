@@ -21,7 +21,7 @@ from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.errors import ConfigError
+from app.core.errors import ConfigError, Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.topics.declarations import Topics
 from app.runtime.build.shared import (
@@ -139,7 +139,9 @@ class Process:
         """
         try:
             await self._start()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Unavailable):
+                self.dependencies.of("kafka").down(str(error))
             await self.stop()
             raise
 

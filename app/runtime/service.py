@@ -12,7 +12,6 @@ from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.secrets.keyring import AesKeyRing
 from app.core.errors import Defect, HookstreamError
-from app.core.kafka_connection import KafkaConnection
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
@@ -21,7 +20,7 @@ from app.runtime.open_parts import Parts, Tasks
 from app.runtime.process import Process
 from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
-from app.settings import Settings
+from app.settings import Settings, kafka_connection
 
 logger = structlog.get_logger(__name__)
 #: here everything is in one process: only the stuck role is restarted, up to this often before the process ends
@@ -62,7 +61,7 @@ class Service:
         await address.require_free()
         if not self.bootstrap:
             await self._start_broker()
-        self.clients = KafkaClients(KafkaConnection(bootstrap=self.bootstrap))
+        self.clients = KafkaClients(kafka_connection(self._settings, self.bootstrap))
         await self._apply_topics()
         self._say("starting the roles: " + ", ".join(ROLES))
         self._process = Process(

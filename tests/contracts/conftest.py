@@ -1,4 +1,4 @@
-"""Every sender, on both event loops: the standard one, and the one that production uses."""
+"""Every sender and secured connection, on both event loops: the standard one, and the one of production."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.postgres import Postgres
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.path.name.startswith("test_sender"):
+    if item.path.name.startswith(("test_sender", "test_kafka_security")):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 

@@ -11,7 +11,7 @@ from aiokafka import conn
 from aiokafka.errors import KafkaConnectionError
 
 from app.adapters.kafka.clients import KafkaClients
-from app.adapters.kafka.connections import UvloopConnection
+from app.adapters.kafka.connections import BrokerConnection
 from app.core.kafka_connection import KafkaConnection
 from tests.conftest import RealBroker
 from tests.patience import PATIENCE_S
@@ -66,7 +66,7 @@ def test_the_stock_client_refreshes_no_more(broker: RealBroker, monkeypatch: pyt
 def test_a_request_on_a_lost_connection_is_a_kafka_error(broker: RealBroker) -> None:
     async def ask() -> None:
         client, connection = await _with_lost_connection(broker)
-        assert isinstance(connection, UvloopConnection)
+        assert isinstance(connection, BrokerConnection)
         with pytest.raises(KafkaConnectionError, match="lost"):
             connection._send_sasl_token(b"")
         assert not connection.connected()

@@ -42,12 +42,13 @@ def test_all_contradictions_are_named_at_once(tmp_path: Path) -> None:
             cert_file=tmp_path / "cert.pem",
             username="hookstream",
         )
+    no_tls = "HOOKSTREAM_KAFKA_SECURITY=sasl_plaintext does not use TLS; set ssl or sasl_ssl there"
     assert raised.value.problems == [
-        "Kafka CA file: the security protocol sasl_plaintext does not use TLS; use ssl or sasl_ssl",
-        "Kafka certificate file: the security protocol sasl_plaintext does not use TLS; use ssl or sasl_ssl",
-        "Kafka certificate file and key file must be set together",
-        "Kafka SASL mechanism: required by the security protocol sasl_plaintext",
-        "Kafka password: required by the security protocol sasl_plaintext",
+        f"HOOKSTREAM_KAFKA_CA_FILE: {no_tls}",
+        f"HOOKSTREAM_KAFKA_CERT_FILE: {no_tls}",
+        "HOOKSTREAM_KAFKA_CERT_FILE: goes together with HOOKSTREAM_KAFKA_KEY_FILE",
+        "HOOKSTREAM_KAFKA_SASL_MECHANISM: required by HOOKSTREAM_KAFKA_SECURITY=sasl_plaintext",
+        "HOOKSTREAM_KAFKA_PASSWORD: required by HOOKSTREAM_KAFKA_SECURITY=sasl_plaintext",
     ]
 
 
@@ -55,13 +56,13 @@ def test_missing_files_and_unused_credentials() -> None:
     with pytest.raises(ConfigError) as raised:
         KafkaConnection(bootstrap="kafka:9092", security="ssl", ca_file=Path("/nowhere/ca.pem"), username="hookstream")
     assert raised.value.problems == [
-        "Kafka CA file: /nowhere/ca.pem is not a file",
-        "Kafka user name: the security protocol ssl does not use SASL; use sasl_ssl",
+        "HOOKSTREAM_KAFKA_CA_FILE: /nowhere/ca.pem is not a file",
+        "HOOKSTREAM_KAFKA_USERNAME: HOOKSTREAM_KAFKA_SECURITY=ssl does not use SASL; set sasl_ssl there",
     ]
 
 
 @pytest.mark.parametrize("field", ["security", "sasl_mechanism"])
 def test_unknown_names(field: str) -> None:
     fields = {"security": "sasl_ssl", "sasl_mechanism": "PLAIN", "username": "u", "password": SecretText("p")}
-    with pytest.raises(ConfigError, match="one of"):
+    with pytest.raises(ConfigError, match="none of"):
         KafkaConnection(bootstrap="kafka:9092", **(fields | {field: "odd"}))  # type: ignore[arg-type]

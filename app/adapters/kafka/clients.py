@@ -10,7 +10,6 @@ Transaction markers occupy an offset but are not records; see `BatchTrack`, `Off
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
@@ -20,8 +19,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from app.adapters.kafka.connections import use_uvloop_connections
-from app.core.errors import ConfigError, Unavailable
+from app.adapters.kafka.connection_problems import explanations
+from app.adapters.kafka.connections import use_broker_connections
+from app.adapters.kafka.tls_files import TlsFiles
+from app.core.errors import Unavailable
 from app.core.kafka_connection import KafkaConnection
 
 #: aiokafka's clients in annotations; all other files may not import the classes, so that none can construct one
@@ -33,7 +34,7 @@ AioClient: TypeAlias = AIOKafkaClient
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
 
-use_uvloop_connections()
+use_broker_connections()
 
 
 class KafkaClients:
@@ -46,7 +47,7 @@ class KafkaClients:
         """
         self.connection = connection
         self._connect_s = connect_s
-        self._tls = _tls_context(connection) if connection.encrypted else None
+        self._tls = TlsFiles(connection) if connection.encrypted else None
 
     def consumer(self, client_id: str, *, group: str | None = None, **fetch: Any) -> AioConsumer:
         """A consumer of committed records, without auto-commit. `fetch` has further options of aiokafka."""
@@ -100,25 +101,36 @@ class KafkaClients:
     @contextmanager
     def reachable(self) -> Iterator[None]:
         """Turn aiokafka's errors into `Unavailable`, with the remedy."""
-        try:
-            yield
-        except KafkaError as error:
-            raise self._unavailable(f"{type(error).__name__}: {error}") from error
+        with explanations() as explained:
+            try:
+                yield
+            except KafkaError as error:
+                raise self._unavailable(f"{type(error).__name__}: {error}", *explained) from error
 
     @asynccontextmanager
     async def connecting(self) -> AsyncIterator[None]:
         """As `reachable`; also raises `Unavailable` when the body takes longer than `connect_s`."""
-        try:
-            with self.reachable():
+        with explanations() as explained:
+            try:
                 async with asyncio.timeout(self._connect_s):
                     yield
-        except TimeoutError as error:
-            limit = f" within {self._connect_s:g} s" if self._connect_s is not None else ""
-            raise self._unavailable(f"no answer{limit}; is it Kafka that listens there?") from error
+            except KafkaError as error:
+                raise self._unavailable(f"{type(error).__name__}: {error}", *explained) from error
+            except TimeoutError as error:
+                limit = f" within {self._connect_s:g} s" if self._connect_s is not None else ""
+                raise self._unavailable(f"no answer{limit}; is it Kafka that listens there?", *explained) from error
 
-    def _unavailable(self, reason: str) -> Unavailable:
+    def trouble(self, reason: str, *explained: str) -> str:
+        """A sentence about a failure: the explanation of its connections if there is one, else the `reason`."""
+        at = f"Kafka at {self.connection.bootstrap}"
+        return f"{at} cannot be used: {explained[0]}" if explained else f"{at} does not answer ({reason})"
+
+    def _unavailable(self, reason: str, *explained: str) -> Unavailable:
+        sentence = self.trouble(reason, *explained)
+        if explained:
+            return Unavailable(sentence)
         return Unavailable(
-            f"Kafka at {self.connection.bootstrap} does not answer ({reason}).\n"
+            f"{sentence}.\n"
             "Start it, or set HOOKSTREAM_BOOTSTRAP_SERVERS to another one; `hookstream up` starts its own."
         )
 
@@ -137,17 +149,6 @@ class KafkaClients:
                 "sasl_plain_password": connection.password.reveal() if connection.password else None,
             }
         return options
-
-
-def _tls_context(connection: KafkaConnection) -> ssl.SSLContext:
-    """A context that verifies the brokers' certificates and host names."""
-    try:
-        context = ssl.create_default_context(cafile=connection.ca_file)
-        if connection.cert_file is not None:
-            context.load_cert_chain(connection.cert_file, connection.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"Kafka's TLS files cannot be used: {error}"]) from error
-    return context
 
 
 class Replaced(KafkaError):

@@ -9,6 +9,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from app.adapters.kafka.clients import AioClient, KafkaClients
+from app.adapters.kafka.connection_problems import explanations
 from app.adapters.kafka.metadata import topic_facts
 from app.core.cluster import Expected, Findings
 from app.ports.clock import Clock
@@ -59,13 +60,21 @@ class ClusterWatch:
                     answered_s = self._clock.monotonic()
                     self._kafka.up()
                 elif self._clock.monotonic() - answered_s > _DOWN_S:
-                    self._kafka.down(f"Kafka at {self._clients.connection.bootstrap} does not answer ({failure})")
+                    self._kafka.down(failure)
                 await self._clock.sleep(_EVERY_S)
         finally:
             await self._close()
 
     async def _look(self) -> str | None:
-        """One query. Returns None, or the reason why it failed."""
+        """One query. Returns None, or a sentence why it failed."""
+        with explanations() as explained:
+            failure = await self._ask()
+        if failure is None:
+            return None
+        await self._close()
+        return self._clients.trouble(failure, *explained)
+
+    async def _ask(self) -> str | None:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 facts = await topic_facts(await self._connected(), self._topics)
@@ -79,7 +88,6 @@ class ClusterWatch:
         else:
             self._note(self._expected.compare(facts))
             return None
-        await self._close()
         return failure
 
     def _note(self, findings: Findings) -> None:

@@ -83,23 +83,23 @@ def clients(*, connect_s: float | None = _CONNECT_S) -> KafkaClients:
     """
     from app.adapters.kafka.clients import KafkaClients  # its library takes time, and most commands use the API
 
-    return KafkaClients(KafkaConnection(bootstrap=_bootstrap()), connect_s=connect_s)
+    return KafkaClients(_connection(), connect_s=connect_s)
 
 
-def _bootstrap() -> str:
+def _connection() -> KafkaConnection:
     try:
         current = settings()
     except HookstreamError as error:
         fail(error)
     if current.bootstrap_servers:
-        return current.bootstrap_servers
+        return settings_module.kafka_connection(current, current.bootstrap_servers)
     service = running(current.data_dir)
     if service is None:
         raise Unavailable(
             f"No Kafka to talk to: HOOKSTREAM_BOOTSTRAP_SERVERS is not set, and no `hookstream up` is running with the "
             f"data folder {current.data_dir} (HOOKSTREAM_DATA_DIR)."
         )
-    return service.bootstrap
+    return settings_module.kafka_connection(current, service.bootstrap)
 
 
 def keyring(current: Settings, *, create: bool = False) -> AesKeyRing:

@@ -1,0 +1,282 @@
+"""A broker with TLS, SASL and Kafka's authorizer, its certificates, users and access rights."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiokafka.protocol.admin import CreateAclsRequest_v1
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.adapters.kafka.clients import KafkaClients
+from app.core.kafka_connection import KafkaConnection
+from app.core.secret_text import SecretText
+from app.embedded.broker.broker import EmbeddedBroker
+from app.embedded.broker.jars import default_cache
+from tests.ports import free_port
+
+_ITERATIONS = 4096
+_SCRAM_SHA_512 = 2
+#: of Kafka's AclOperation, ResourceType, PatternType and AclPermissionType
+OPERATIONS = {
+    "Read": 3,
+    "Write": 4,
+    "Create": 5,
+    "Describe": 8,
+    "DescribeConfigs": 10,
+    "AlterConfigs": 11,
+    "IdempotentWrite": 12,
+}
+RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactional-id": 5}
+_LITERAL, _ALLOW = 3, 3
+
+
+class Authority:
+    """A certificate authority that writes PEM files."""
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._name = name
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.ca_file = folder / f"{name}.pem"
+        self._certificate = self._sign(name, self._key, authority=True, names=())
+        self.ca_file.write_bytes(_pem(self._certificate))
+
+    def issue(self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1")) -> tuple[Path, Path]:
+        """Certificate and key files of a new certificate; files of the same name are replaced."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate, private = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        certificate.write_bytes(_pem(self._sign(name, key, authority=False, names=names)))
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate, private
+
+    def keystore(self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1")) -> Path:
+        """One file with key and certificates, as Kafka reads it."""
+        certificate, private = self.issue(name, names)
+        file = self._folder / f"{name}.keystore.pem"
+        file.write_bytes(private.read_bytes() + certificate.read_bytes() + self.ca_file.read_bytes())
+        return file
+
+    def _sign(self, name: str, key: Any, *, authority: bool, names: Sequence[str]) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(_name(self._name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(each) for each in names]), False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class Acl(NamedTuple):
+    """One permission of one principal."""
+
+    principal: str
+    resource: str
+    name: str
+    operation: str
+
+
+class SecureBroker:
+    """Listeners: `plain` (the superuser's), `sasl_ssl`, `sasl_plain`, `mutual` (TLS with clients' certificates), `odd`.
+
+    The certificate of `odd` is for another host name. PLAIN's only user is `plain` with the password `plain-secret`.
+    """
+
+    LISTENERS = ("sasl_ssl", "sasl_plain", "mutual", "odd")
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.authority = Authority(folder / "certificates")
+        self.ports = {name: free_port() for name in ("plain", "controller", *self.LISTENERS)}
+        self.own = EmbeddedBroker(
+            data_dir=folder,
+            port=self.ports["plain"],
+            cache_dir=cache or default_cache(),
+            properties=self._properties(),
+        )
+
+    def _properties(self) -> dict[str, str]:
+        kinds = {"sasl_ssl": "SASL_SSL", "sasl_plain": "SASL_PLAINTEXT", "mutual": "SSL", "odd": "SSL"}
+        listeners = {"broker": "plain", "controller": "controller", **{name: name for name in self.LISTENERS}}
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        plain = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="plain-secret";'
+        properties = {
+            "listeners": ",".join(f"{name.upper()}://127.0.0.1:{self.ports[port]}" for name, port in listeners.items()),
+            "controller.quorum.voters": f"1@127.0.0.1:{self.ports['controller']}",
+            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            + ",".join(f"{name.upper()}:{kind}" for name, kind in kinds.items()),
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.authority.keystore("broker")),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.authority.ca_file),
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.odd.ssl.keystore.type": "PEM",
+            "listener.name.odd.ssl.keystore.location": str(self.authority.keystore("odd", ["kafka.example"])),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS;User:plain;User:CN=client",
+        }
+        for listener in ("sasl_ssl", "sasl_plain"):
+            start = f"listener.name.{listener}"
+            properties |= {
+                f"{start}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+                f"{start}.scram-sha-512.sasl.jaas.config": scram,
+                f"{start}.plain.sasl.jaas.config": plain,
+            }
+        return properties
+
+    def address(self, listener: str) -> str:
+        """host:port of a listener."""
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def superuser(self) -> KafkaClients:
+        """Clients that may do everything."""
+        return KafkaClients(KafkaConnection(bootstrap=self.address("plain")))
+
+    def scram(self, user: str, password: str, **changes: Any) -> KafkaConnection:
+        """A connection over SASL_SSL with SCRAM."""
+        fields: dict[str, Any] = {
+            "bootstrap": self.address("sasl_ssl"),
+            "security": "sasl_ssl",
+            "ca_file": self.authority.ca_file,
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "username": user,
+            "password": SecretText(password),
+        }
+        return KafkaConnection(**(fields | changes))
+
+    async def add_users(self, passwords: dict[str, str]) -> None:
+        """Create SCRAM users, or change their passwords."""
+        upserts: list[Any] = [
+            (user, _SCRAM_SHA_512, _ITERATIONS, *_salted(password), {}) for user, password in passwords.items()
+        ]
+        answer = await self._send(_Scram(upserts))
+        assert all(result["error_code"] == 0 for result in answer.to_object()["results"]), answer
+
+    async def allow(self, acls: Iterable[Acl]) -> None:
+        """Grant permissions."""
+        rows = [
+            (
+                RESOURCES[acl.resource],
+                acl.name,
+                _LITERAL,
+                f"User:{acl.principal}",
+                "*",
+                OPERATIONS[acl.operation],
+                _ALLOW,
+            )
+            for acl in acls
+        ]
+        answer = await self._send(_Acls(rows))
+        assert all(code == 0 for code, _ in answer.creation_responses), answer
+
+    async def _send(self, request: Any) -> Any:
+        client = self.superuser().metadata_client("test-admin")
+        await client.bootstrap()
+        try:
+            (node,) = [broker.nodeId for broker in client.cluster.brokers()]
+            return await client.send(node, request)
+        finally:
+            await client.close()
+
+
+def _salted(password: str) -> tuple[bytes, bytes]:
+    salt = secrets.token_bytes(16)
+    return salt, hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
+
+
+class _ScramResponse(Response):
+    API_KEY = 51
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "results",
+            CompactArray(
+                ("user", CompactString("utf-8")),
+                ("error_code", Int16),
+                ("error_message", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _ScramStruct(RequestStruct):
+    FLEXIBLE_VERSION = True
+    API_KEY = 51
+    API_VERSION = 0
+    RESPONSE_TYPE = _ScramResponse
+    SCHEMA = Schema(
+        ("deletions", CompactArray(("name", CompactString("utf-8")), ("mechanism", Int8), ("tags", TaggedFields))),
+        (
+            "upsertions",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                ("mechanism", Int8),
+                ("iterations", Int32),
+                ("salt", CompactBytes),
+                ("salted_password", CompactBytes),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _Scram(Request[_ScramStruct]):
+    API_KEY = 51
+
+    def __init__(self, upserts: list[Any]) -> None:
+        self._upserts = upserts
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request."""
+        return request_struct_class([], self._upserts, {})
+
+
+class _Acls(Request[CreateAclsRequest_v1]):
+    API_KEY = 30
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request."""
+        return request_struct_class(self._rows)
