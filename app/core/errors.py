@@ -16,7 +16,7 @@ A receiver that answers 500 or not at all is not an error: it is an `HttpReply` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from app.core.offsets.log_moves import LogMove
@@ -44,12 +44,16 @@ class MalformedEvent(HookstreamError):
 
 
 class CommandRefused(HookstreamError):
-    """The registry did not apply a command; `code` is a closed code (not_found, conflict, invalid, …)."""
+    """The registry did not apply a command; `code` is a closed code (not_found, conflict, invalid, …).
 
-    def __init__(self, code: str, detail: str) -> None:
+    `problems` are JSON Pointers into the request, each with a sentence, where the refusal has them.
+    """
+
+    def __init__(self, code: str, detail: str, problems: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.problems = problems
 
 
 class Unrepresentable(HookstreamError):

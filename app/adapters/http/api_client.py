@@ -205,7 +205,8 @@ class ApiClient:
             raise self._foreign(f"{answer.status} {shown}".strip())
         if answer.status >= 500:
             raise Unavailable(f"{self._base} could not do it now ({answer.status}): {problem.sentence()}")
-        raise CommandRefused(problem.code, problem.sentence())
+        places = [(each.pointer, each.detail) for each in problem.errors if each.pointer]
+        raise CommandRefused(problem.code, problem.sentence(), places)
 
     def _foreign(self, what: str) -> Unavailable:
         return Unavailable(

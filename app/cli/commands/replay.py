@@ -15,6 +15,7 @@ from app.cli.connect.tenant_options import ModeOption, TenantOption
 from app.cli.connect.tenant_options import address as address_of
 from app.cli.terminal import replay_progress
 from app.cli.terminal.inputs import list_of, only_given
+from app.cli.terminal.option_problems import sentence_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.exit_codes import ExitCode
@@ -98,7 +99,7 @@ def start(
         made = _asked(address, body)
     except CommandRefused as error:
         if error.code == "invalid":
-            process_context.fail(ConfigError([error.detail]))
+            process_context.fail(ConfigError([sentence_of(error)]))
         process_context.fail(error)
     replay_progress.say(made)
     if dry_run:

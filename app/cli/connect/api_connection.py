@@ -19,6 +19,7 @@ import typer
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
 from app.cli.terminal.inputs import WHY_FILE
+from app.cli.terminal.option_problems import names_of, use_names
 from app.cli.terminal.options import parameters_of, show_parameters
 from app.core.errors import HookstreamError
 from app.core.secret_text import SecretText
@@ -68,9 +69,11 @@ def uses_api(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(**given: Any) -> None:
         _flags.set(Flags(**{name.removeprefix("api_"): given.pop(name) for name in _OPTIONS}))
+        use_names(options)
         command(**given)
 
     own = list(inspect.signature(command, eval_str=True).parameters.values())
+    options = names_of(own)
     last = [each for each in own if each.name == "output"]
     show_parameters(wrapped, [*(each for each in own if each.name != "output"), *parameters_of(_OPTIONS), *last])
     return wrapped

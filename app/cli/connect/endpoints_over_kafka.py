@@ -76,8 +76,9 @@ def _checked(values: dict[str, Any]) -> Endpoint:
     try:
         return msgspec.convert(values, Endpoint)
     except msgspec.ValidationError as error:  # it names one misfit
-        problems = [f"{pointer.strip('/')}: {text}" for pointer, text in shape_problems(values, Endpoint)]
-        raise CommandRefused("invalid", "; ".join(problems)) from error
+        problems = list(shape_problems(values, Endpoint))
+        detail = "; ".join(f"{pointer.strip('/')}: {text}" for pointer, text in problems)
+        raise CommandRefused("invalid", detail, problems) from error
 
 
 def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from app import settings as settings_module
+from app.cli.terminal import option_problems
 from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.kafka_connection import KafkaConnection
@@ -221,8 +222,8 @@ def _sentences(error: HookstreamError) -> str:
     match error:
         case ConfigError(problems=problems):
             return "\n".join(problems)
-        case CommandRefused(code=reason, detail=detail):
-            return f"refused ({reason}): {detail}"
+        case CommandRefused():
+            return f"refused ({error.code}): {option_problems.sentence_of(error)}"
         case _:
             return str(error)
 
