@@ -10,7 +10,7 @@ from app.cli.commands.endpoints import EndpointIdArgument
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
-from app.cli.terminal.output import OutputFormat, OutputOption, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show_one
 from app.core.exit_codes import ExitCode
 
 app = typer.Typer()
@@ -150,7 +150,10 @@ def rotate_secret(
         raise typer.BadParameter("--remove and a new secret exclude each other")
     body = only_given({"secret": plain, "overlap": overlap, "remove": remove or None})
     address = the_api()
-    show_one(ask(address, lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body)), output)
+    rotated = ask(address, lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body))
+    show_one(rotated, output)
+    if rotated.get("secret") and output is not OutputFormat.json:
+        remind_to_store("secret")
 
 
 def _act(endpoint_id: str, action: str, output: OutputFormat) -> None:

@@ -11,7 +11,7 @@ from app.cli.connect.api_connection import api_or_kafka, ask, flags, redirect_ur
 from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.endpoint_options import CLEARABLE, cleared, takes_settings
 from app.cli.terminal.inputs import WHY_FILE, only_given, secret_of
-from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show, show_one
 from app.core.errors import ConfigError
 from app.profiles.catalog import PROFILES
 
@@ -218,7 +218,7 @@ def _show_created(created: dict[str, Any], output: OutputFormat) -> None:
     secret = created.get("secret")
     show_one(needed | {"secret": secret or created.get("secret_hint") or "none: requests are not signed"}, output)
     if secret:
-        typer.echo("Store this secret now. It will not be shown again.", err=True)
+        remind_to_store("secret")
 
 
 def _only_the_keys_own(address: ApiTarget, tenant: str | None, mode: str | None) -> None:

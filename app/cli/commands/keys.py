@@ -9,7 +9,7 @@ import typer
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show, show_one
 
 if TYPE_CHECKING:
     from app.adapters.http.api_client import ApiClient
@@ -60,6 +60,8 @@ def create(
     """
     body = only_given({"mode": mode, "name": name, "scopes": scope, "expires_at": expires_at})
     show_one(ask(the_api(operator=True), lambda api: api.post("tenants", tenant, "keys", body=body)), output)
+    if output is not OutputFormat.json:
+        remind_to_store("key")
 
 
 @app.command("list")

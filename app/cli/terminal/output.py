@@ -50,3 +50,8 @@ def show_one(entity: Mapping[str, Any], output: OutputFormat) -> None:
     from app.cli.terminal import tables
 
     tables.print_fields(entity)
+
+
+def remind_to_store(what: str) -> None:
+    """Remind a person on standard error that a secret is shown once."""
+    typer.echo(f"Store this {what} now. It will not be shown again.", err=True)
