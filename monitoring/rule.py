@@ -25,7 +25,7 @@ class Alert(NamedTuple):
     """A query that should have no result."""
 
     name: str
-    #: critical: wake somebody; warning: look at it today; info: show it
+    #: critical: page the person on call; warning: handle it during the day; info: only show it
     severity: Severity
     #: for how long the query must have had a result
     lasts: str

@@ -10,9 +10,9 @@ _PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
 
 _HEAD = """# Runbooks
 
-One page for each alert of `monitoring/rules/hookstream.yaml`: what one sees, what it means for customers, three
-commands to begin with, causes and remedies. Critical alerts wake somebody, warnings are looked at during the day, infos
-are shown. [Dashboards and alerts](../operations.md#dashboards-and-alerts) says how to load the rules.
+One page for each alert of `monitoring/rules/hookstream.yaml`: symptom, impact on customers, three first commands,
+causes and remedies. Critical alerts page the person on call, warnings are handled during the day, infos are only shown.
+[Dashboards and alerts](../operations.md#dashboards-and-alerts) describes how to load the rules.
 
 In the commands, `HOST` is the address of a process, `T` a tenant; commands for a tenant also take `--mode` and a key
 ([operations](../operations.md)).
