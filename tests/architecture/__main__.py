@@ -8,6 +8,7 @@ from tests.architecture import (
     health_doc,
     metrics_doc,
     outcomes_doc,
+    receivers_doc,
     record_schemas,
     rights_doc,
     roles_doc,
@@ -21,10 +22,12 @@ for part in (
     health_doc,
     metrics_doc,
     outcomes_doc,
+    receivers_doc,
     rights_doc,
     roles_doc,
     settings_doc,
 ):
     part.SECTION.write(part.generated())
+receivers_doc.write_files()
 record_schemas.main()
 test_openapi.main()

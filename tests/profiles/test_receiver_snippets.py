@@ -19,7 +19,9 @@ from tests.receivers.launch import HERE, Oracle, oracle
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "receivers.md"
-Inbox: Any = runpy.run_path(str(HERE / "snippets" / "inbox.py"))["Inbox"]
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(HERE / "snippets"))  # the inbox imports the file that verifies
+    Inbox: Any = runpy.run_path(str(HERE / "snippets" / "inbox.py"))["Inbox"]
 #: (ordering key, sequence)
 Arrival = tuple[str, int]
 Request = tuple[dict[str, str], str]

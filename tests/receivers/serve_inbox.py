@@ -12,7 +12,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-INBOX = runpy.run_path(str(Path(__file__).parent / "snippets" / "inbox.py"))["Inbox"](os.environ["WEBHOOK_SECRET"])
+_SNIPPETS = Path(__file__).parent / "snippets"
+sys.path.insert(0, str(_SNIPPETS))  # the inbox imports the file that verifies
+INBOX = runpy.run_path(str(_SNIPPETS / "inbox.py"))["Inbox"](os.environ["WEBHOOK_SECRET"])
 TOLD: list[tuple[str, str]] = []
 
 
