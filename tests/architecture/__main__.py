@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.architecture import (
+    chart_schema,
     endpoint_fields_doc,
     exit_codes_doc,
     health_doc,
@@ -30,4 +31,5 @@ for part in (
     part.SECTION.write(part.generated())
 receivers_doc.write_files()
 record_schemas.main()
+chart_schema.main()
 test_openapi.main()

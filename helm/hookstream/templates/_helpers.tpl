@@ -1,0 +1,97 @@
+{{- define "hookstream.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "hookstream.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "hookstream.labels" -}}
+{{ include "hookstream.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "hookstream.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{- define "hookstream.secretName" -}}
+{{ default (include "hookstream.fullname" .) .Values.secret.existing }}
+{{- end }}
+
+{{- define "hookstream.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "hookstream.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Ends the rendering with a sentence if values contradict each other. */}}
+{{- define "hookstream.validate" -}}
+{{- if not .Values.kafka.bootstrapServers }}
+{{- fail "kafka.bootstrapServers is empty: name your brokers, such as kafka-1:9092,kafka-2:9092" }}
+{{- end }}
+{{- $sasl := hasPrefix "sasl_" .Values.kafka.security }}
+{{- if ne $sasl (not (not .Values.kafka.sasl.mechanism)) }}
+{{- fail (printf "kafka.security is %s, but kafka.sasl.mechanism is %q" .Values.kafka.security .Values.kafka.sasl.mechanism) }}
+{{- end }}
+{{- if and (hasSuffix "plaintext" .Values.kafka.security) (or .Values.kafka.ca.secret .Values.kafka.client.secret) }}
+{{- fail (printf "kafka.security is %s, but kafka.ca or kafka.client is given" .Values.kafka.security) }}
+{{- end }}
+{{- if and (not .Values.postgresql) (not .Values.singleProcess) }}
+{{- fail "postgresql is false: roles in workloads of their own cannot share SQLite; use PostgreSQL or singleProcess" }}
+{{- end }}
+{{- $workloads := fromYaml (include "hookstream.workloads" .) }}
+{{- if and .Values.singleProcess (gt (int .Values.roles.all.replicas) 1) (not .Values.postgresql) }}
+{{- fail "roles.all.replicas is more than 1: that needs PostgreSQL" }}
+{{- end }}
+{{- if not .Values.secret.existing }}
+{{- if not .Values.secret.values.secretKeys }}
+{{- fail "secret.existing and secret.values.secretKeys are empty: the key ring must be given (hookstream keys generate)" }}
+{{- end }}
+{{- if and .Values.postgresql (not .Values.secret.values.databaseUrl) }}
+{{- fail "secret.existing and secret.values.databaseUrl are empty, but postgresql is true" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.mail.enabled (not .Values.mail.from) }}
+{{- fail "mail.enabled is true, but mail.from is empty" }}
+{{- end }}
+{{- range $name, $workload := $workloads }}
+{{- if $workload.autoscaling }}
+{{- if not (or $workload.lagTopic $workload.serves) }}
+{{- fail (printf "roles.%s.autoscaling: this role is not scaled by its load" $name) }}
+{{- end }}
+{{- if and $workload.lagTopic (gt (int $workload.autoscaling.max) (int $.Values.kafka.partitions)) }}
+{{- fail (printf "roles.%s.autoscaling.max is more than kafka.partitions (%d)" $name (int $.Values.kafka.partitions)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "hookstream.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "hookstream.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

@@ -1,0 +1,211 @@
+"""The Helm chart, rendered by helm and checked by kubeconform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.runtime.roles import ROLES
+from app.settings import Settings
+from monitoring.files import DASHBOARD, RULES
+from tests.helm.chart import EXAMPLES, Object, conform, environment, lint, render
+
+each_example = pytest.mark.parametrize("example", EXAMPLES)
+#: the smallest values that are accepted
+LEAST = ("kafka.bootstrapServers=kafka:9092", "secret.existing=hookstream")
+
+
+def container(pod: Object) -> Object:
+    """The only container of a pod."""
+    (only,) = pod["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+@each_example
+def test_an_example_is_accepted_by_lint_and_kubeconform(example: str, tmp_path: Path) -> None:
+    assert "0 chart(s) failed" in (linted := lint(example)).stdout, linted.stderr
+    done = conform(render(example).text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+
+
+def test_kubeconform_refuses_a_field_that_does_not_exist(tmp_path: Path) -> None:
+    done = conform(render("production").text.replace("readinessProbe:", "readyProbe:"), tmp_path)
+    assert done.returncode == 1 and "readyProbe" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("kafka.bootstrapServer=kafka:9092", "bootstrapServer"),
+        ("roles.fanot.replicas=2", "fanot"),
+        ("settings.MAX_IN_FLIHGT=1", "MAX_IN_FLIHGT"),
+        ("roles.dispatch.settings.MAX_INFLIGHT=1", "MAX_INFLIGHT"),
+        ("settings.ADMIN_TOKEN=x", "ADMIN_TOKEN"),
+        ("autoscaling.kind=both", "kind"),
+        ("kafka.partitions=many", "partitions"),
+        ("secret.exist=x", "exist"),
+        ("image.digest=latest", "digest"),
+    ],
+)
+def test_a_misspelled_value_is_refused_and_named(value: str, named: str) -> None:
+    refused = render(None, *LEAST, value)
+    assert refused.code != 0
+    assert named in refused.error and "specifications of the schema" in refused.error
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (("secret.existing=x",), "kafka.bootstrapServers is empty"),
+        (("kafka.bootstrapServers=k:1",), "the key ring must be given"),
+        ((*LEAST, "postgresql=false"), "cannot share SQLite"),
+        ((*LEAST, "singleProcess=true", "postgresql=false", "roles.all.replicas=2"), "needs PostgreSQL"),
+        ((*LEAST, "mail.enabled=true"), "mail.from is empty"),
+        ((*LEAST, "kafka.security=sasl_ssl"), "kafka.sasl.mechanism is"),
+        ((*LEAST, "kafka.ca.secret=x"), "kafka.security is plaintext"),
+        (
+            (*LEAST, "autoscaling.kind=hpa", "roles.delay.autoscaling.min=1", "roles.delay.autoscaling.max=2"),
+            "roles.delay.autoscaling: this role is not scaled",
+        ),
+        (
+            (*LEAST, "autoscaling.kind=keda", "roles.dispatch.autoscaling.min=1", "roles.dispatch.autoscaling.max=13"),
+            "roles.dispatch.autoscaling.max is more than kafka.partitions (12)",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_in_a_sentence(values: tuple[str, ...], sentence: str) -> None:
+    assert sentence in render(None, *values).error
+
+
+def test_the_chart_has_one_workload_for_each_role_and_a_volume_for_each_with_tables() -> None:
+    rendered = render(None, *LEAST)
+    kinds = {name: each["kind"] for name, each in rendered.of_kind("Deployment", "StatefulSet").items()}
+    tables = {name for name, spec in ROLES.items() if "table" in spec.state}
+    assert kinds == {f"hooks-hookstream-{name}": "StatefulSet" if name in tables else "Deployment" for name in ROLES}
+    for each in rendered.of_kind("StatefulSet").values():
+        assert [claim["metadata"]["name"] for claim in each["spec"]["volumeClaimTemplates"]] == ["data"]
+    assert {container(rendered.pods()[name])["args"][1] for name in ROLES} == set(ROLES)
+
+
+@each_example
+def test_every_variable_is_a_setting(example: str) -> None:
+    known = {f"HOOKSTREAM_{name.upper()}" for name in Settings.__struct_fields__}
+    for pod in render(example).pods().values():
+        names = environment(pod)
+        assert names and not {name for name in names if not {name, name.removesuffix("_FILE")} & known}
+
+
+@each_example
+def test_kubernetes_adds_no_variables_that_the_service_would_refuse(example: str) -> None:
+    """A Service named hookstream would add HOOKSTREAM_PORT and others to every pod of the namespace."""
+    assert all(pod["spec"]["enableServiceLinks"] is False for pod in render(example).pods().values())
+
+
+@each_example
+def test_a_pod_may_do_as_little_as_possible(example: str) -> None:
+    for pod in render(example).pods().values():
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        rights = container(pod)["securityContext"]
+        assert rights["readOnlyRootFilesystem"] is True and rights["allowPrivilegeEscalation"] is False
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container(pod)["resources"]["limits"]
+
+
+@each_example
+def test_a_secret_is_a_file_of_the_pods_that_need_it(example: str) -> None:
+    secrets = {"secret-keys": set(ROLES) | {"all"}, "admin-token": {"api", "all"}}
+    secrets |= {"database-url": {"api", "projection", "migration", "all"}, "smtp-url": {"notifier", "all"}}
+    secrets |= {"kafka-password": {*ROLES, "all", "topics", "migration"}}
+    for component, pod in render(example).pods().items():
+        mounted = {
+            item["path"]
+            for volume in pod["spec"]["volumes"]
+            if volume["name"] == "secret"
+            for item in volume["secret"]["items"]
+        }
+        files = {Path(value).name for value in environment(pod).values() if "/etc/hookstream/secret/" in value}
+        assert mounted == files
+        assert all(component in secrets[path] for path in mounted)
+
+
+@each_example
+def test_the_grace_period_is_longer_than_a_stop(example: str) -> None:
+    for component, pod in render(example, "stopSeconds=120").pods().items():
+        if component in {*ROLES, "all"}:
+            sleep = container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            stop = int(environment(pod)["HOOKSTREAM_STOP_SECONDS"])
+            # 30 seconds for roles and connections besides requests in flight: docs/operations.md
+            assert pod["spec"]["terminationGracePeriodSeconds"] > sleep + stop + 30
+
+
+@each_example
+def test_a_liveness_probe_waits_longer_than_the_watchdog_of_the_event_loop(example: str) -> None:
+    for component, pod in render(example).pods().items():
+        if component in {*ROLES, "all"}:
+            probe = container(pod)["livenessProbe"]
+            assert probe["periodSeconds"] * probe["failureThreshold"] > Settings().watchdog_loop_seconds
+
+
+def scalers(kind: str) -> dict[str, Any]:
+    """Role → what scales it, in the production example."""
+    rendered = render("production", f"autoscaling.kind={kind}")
+    return {
+        name.removeprefix("hooks-hookstream-"): each["spec"]
+        for name, each in rendered.of_kind("HorizontalPodAutoscaler", "ScaledObject").items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_roles_are_scaled_by_the_seconds_of_lag_of_what_they_read(kind: str) -> None:
+    scaled = scalers(kind)
+    assert set(scaled) == {"fanout", "dispatch", "projection", "api"}
+    for name in set(scaled) - {"api"}:
+        text = yaml.safe_dump(scaled[name], width=1000)
+        assert "hookstream_consumer_lag_seconds" in text and f"hookstream.{name}" in text
+        topics = [topic for topic in ROLES[name].reads if topic in text]
+        assert topics and not any("delay" in topic for topic in topics)
+
+
+def test_there_is_never_more_than_one_scaler_for_a_role() -> None:
+    for kind, other in (("hpa", "ScaledObject"), ("keda", "HorizontalPodAutoscaler"), ("none", "ScaledObject")):
+        rendered = render("production", f"autoscaling.kind={kind}")
+        assert not rendered.of_kind(other)
+        fixed = "replicas" in rendered.of_kind("StatefulSet")["hooks-hookstream-fanout"]["spec"]
+        assert fixed is (kind == "none")
+
+
+def test_roles_with_several_pods_have_a_disruption_budget() -> None:
+    budgets = render(None, *LEAST, "roles.registry.replicas=2").of_kind("PodDisruptionBudget")
+    assert set(budgets) == {"hooks-hookstream-registry"}
+
+
+def test_rules_and_dashboard_are_those_of_the_repository() -> None:
+    rendered = render("production")
+    (rules,) = rendered.of_kind("PrometheusRule").values()
+    prefix = "https://git.example.com/hookstream/docs/runbooks"
+    text = RULES.read_text(encoding="utf-8").replace("docs/runbooks", prefix)
+    assert rules["spec"] == yaml.safe_load(text)
+    (dashboard,) = rendered.of_kind("ConfigMap").values()
+    assert dashboard["data"]["hookstream.json"].strip() == DASHBOARD.read_text(encoding="utf-8").strip()
+
+
+def test_hooks_run_before_the_workloads_and_find_what_they_need() -> None:
+    rendered = render(
+        "dev", "postgresql=true", "secret.values.databaseUrl=postgresql://db/x", "networkPolicy.enabled=true"
+    )
+    hooks = {
+        (each["kind"], each["metadata"]["name"]): int(each["metadata"]["annotations"]["helm.sh/hook-weight"])
+        for each in rendered.objects()
+        if "pre-install" in each["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    }
+    topics, migration = (hooks["Job", f"hooks-hookstream-{name}"] for name in ("topics", "migration"))
+    assert topics < migration
+    for kind, name in (("Secret", "hooks-hookstream"), ("NetworkPolicy", "hooks-hookstream-topics")):
+        assert hooks[kind, name] < topics
