@@ -55,7 +55,7 @@ def filled(stage: Stage) -> None:
         ({"event": "somebody's"}, []),
     ],
 )
-async def test_a_list_has_what_the_filter_says(stage: Stage, query: dict[str, str], found: list[str]) -> None:
+async def test_a_list_has_only_matching_deliveries(stage: Stage, query: dict[str, str], found: list[str]) -> None:
     filled(stage)
     assert await ids(stage, **query) == found
 
@@ -77,7 +77,7 @@ async def test_a_list_has_what_the_filter_says(stage: Stage, query: dict[str, st
         {"result": "x" * 257},
     ],
 )
-async def test_a_filter_that_says_nothing_is_refused(stage: Stage, query: dict[str, str]) -> None:
+async def test_a_filter_with_an_invalid_field_is_refused(stage: Stage, query: dict[str, str]) -> None:
     assert await stage.refused("deliveries.list", **query) == (400, "invalid_query")
 
 
@@ -101,7 +101,7 @@ async def test_the_deliveries_of_an_endpoint_are_its_own(stage: Stage) -> None:
 
 @pytest.mark.parametrize("name", ["deliveries.get", "retries.retry", "retries.cancel", "events.get"])
 @pytest.mark.parametrize(("tenant", "mode"), [("other", "live"), ("acme", "test")])
-async def test_what_is_somebody_elses_does_not_exist(stage: Stage, name: str, tenant: str, mode: Any) -> None:
+async def test_resources_of_other_tenants_seem_not_to_exist(stage: Stage, name: str, tenant: str, mode: Any) -> None:
     row = stage.row(stage.event())
     stranger = Caller.of(ApiKey(id="s", tenant=tenant, mode=mode, digest="", last4=""))
     id_ = "e1" if name == "events.get" else row.id
@@ -131,7 +131,7 @@ async def test_a_delivery_is_shown_with_its_attempts_hints_and_request(stage: St
     assert {shown["x-token"], shown["webhook-signature"], shown["traceparent"]} == {"(hidden)"}
 
 
-async def test_a_body_that_kafka_keeps_no_longer_is_null_with_a_note(stage: Stage) -> None:
+async def test_a_body_deleted_by_retention_is_null_with_a_note(stage: Stage) -> None:
     row = stage.row(stage.event())
     stage.attempt(row, 1)
     stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
@@ -143,7 +143,7 @@ async def test_a_body_that_kafka_keeps_no_longer_is_null_with_a_note(stage: Stag
     assert request["body"] is None and "unknown" in request["body_note"]
 
 
-async def test_a_place_that_holds_another_event_now_is_not_believed(stage: Stage) -> None:
+async def test_coordinates_that_now_hold_another_event_are_rejected(stage: Stage) -> None:
     row = msgspec.structs.replace(stage.row(stage.event("somebody's")), event_id="e1")
     stage.put(row)
     stage.attempt(row, 1)

@@ -45,7 +45,7 @@ async def test_a_tenant_sees_its_own_events_newest_first(stage: Stage) -> None:
         assert await stage.refused("events.list", **query) == (403, "forbidden")
 
 
-async def test_the_operator_sees_all_and_those_of_nobody(stage: Stage) -> None:
+async def test_the_operator_sees_events_of_all_and_of_unknown_tenants(stage: Stage) -> None:
     rejected = row(5, tenant="", mode="", event_id="", result="rejected", reason="bad_tenant", detail="why")
     stage.reads.index = [row(1), row(2, tenant="typo"), row(3, event_type="x.y"), rejected]
     found = (await stage.ask("events.list", caller=OPERATOR))["data"]

@@ -111,7 +111,7 @@ async def test_a_dry_run_shows_what_an_import_would_change(stage: Stage) -> None
     assert (await imported(stage, later))["unchanged"] == 3
 
 
-async def test_an_import_keeps_what_is_enforced_unless_it_says_otherwise(stage: Stage) -> None:
+async def test_an_import_keeps_the_mode_of_a_type_unless_it_sets_one(stage: Stage) -> None:
     await put(stage, "order.paid", OTHER, schema={}, mode="reject")
     await imported(stage, document(paid={"type": "object"}), OTHER)
     own = stage.feed.directory.event_types["other", "test", "order.paid"]
@@ -123,6 +123,6 @@ async def test_an_import_keeps_what_is_enforced_unless_it_says_otherwise(stage: 
     assert "needs a schema" in skipped["reason"]
 
 
-async def test_a_document_that_is_none_is_refused(stage: Stage) -> None:
+async def test_an_invalid_document_is_refused(stage: Stage) -> None:
     refused = await stage.refused("event_types.import_openapi", {"document": {"openapi": "3.0.0"}}, caller=OPERATOR)
     assert refused == (422, "invalid")

@@ -24,7 +24,7 @@ def why(found: dict[str, Any]) -> dict[str, str]:
     return {each["endpoint"]: each["why"] for each in found["endpoints"]}
 
 
-async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) -> None:
+async def test_each_endpoint_has_the_reason_for_or_against_an_event(stage: Stage) -> None:
     event = stage.event("e1")
     stage.event("later")
     row = stage.row(event, state="delivered")
@@ -52,7 +52,7 @@ async def test_every_endpoint_says_why_it_got_an_event_or_did_not(stage: Stage) 
     assert found["duplicate_of"] is None
 
 
-async def test_an_event_that_kafka_keeps_no_longer_is_told_by_its_deliveries(stage: Stage) -> None:
+async def test_an_event_deleted_by_retention_is_explained_by_its_deliveries(stage: Stage) -> None:
     stage.row(stage.event("e1"))
     stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     found = await stage.ask("events.get", of="e1")
@@ -60,7 +60,7 @@ async def test_an_event_that_kafka_keeps_no_longer_is_told_by_its_deliveries(sta
     assert why(found) == {"ep": "matched"} and found["partition"] == 0
 
 
-async def test_an_event_without_deliveries_is_found_by_its_place(stage: Stage) -> None:
+async def test_an_event_without_deliveries_is_located_by_its_coordinates(stage: Stage) -> None:
     stage.endpoint(events=("c.d",))
     stage.event("e1", partition=1)
     assert await stage.refused("events.get", of="e1") == (404, "not_found")
@@ -71,7 +71,7 @@ async def test_an_event_without_deliveries_is_found_by_its_place(stage: Stage) -
     assert await stage.refused("events.get", of="other", partition="1", offset="0") == (404, "not_found")
 
 
-async def test_an_event_without_deliveries_is_looked_for_when_asked(stage: Stage) -> None:
+async def test_an_event_without_deliveries_is_searched_for_on_request(stage: Stage) -> None:
     stage.endpoint(events=("c.d",))
     for number in range(5):
         stage.event(f"e{number}", partition=number % 2)
@@ -80,7 +80,7 @@ async def test_an_event_without_deliveries_is_looked_for_when_asked(stage: Stage
     assert await stage.refused("events.get", of="nobody", since="1h") == (404, "not_found")
 
 
-async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
+async def test_an_incomplete_search_is_marked_and_can_be_continued(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_trace, "_SEARCHED", 3)
@@ -106,7 +106,7 @@ async def test_a_search_that_has_not_reached_the_end_says_so_and_goes_on(
 @pytest.mark.parametrize(
     "query", [{"partition": "1"}, {"offset": "1"}, {"partition": "x", "offset": "1"}, {"since": "x"}, {"since": ""}]
 )
-async def test_a_place_that_is_none_is_refused(stage: Stage, query: dict[str, str]) -> None:
+async def test_invalid_coordinates_are_refused(stage: Stage, query: dict[str, str]) -> None:
     stage.row(stage.event("e1"))
     assert await stage.refused("events.get", of="e1", **query) == (400, "invalid_query")
 
@@ -140,7 +140,7 @@ async def test_of_several_records_with_one_id_the_accepted_one_is_shown(stage: S
     assert (await stage.ask("events.get", of="e1", partition="0", offset="1"))["outcome"] == "duplicate"
 
 
-async def test_a_rejected_event_says_why(stage: Stage) -> None:
+async def test_a_rejected_event_has_its_reason(stage: Stage) -> None:
     bad = stage.event("e1", created_at="yesterday")
     stage.indexed(bad, result="rejected", reason="bad_created_at", detail="it is no time")
     found = await stage.ask("events.get", of="e1")
@@ -173,7 +173,7 @@ async def test_an_id_of_several_tenants_is_not_guessed(stage: Stage) -> None:
     assert (await stage.ask("events.get", of="e1"))["tenant"] == "acme"
 
 
-async def test_a_second_record_with_the_same_id_is_told_apart_by_its_place(stage: Stage) -> None:
+async def test_records_with_the_same_id_are_distinguished_by_their_coordinates(stage: Stage) -> None:
     stage.row(stage.event("e1"))
     stage.event("e1")
     found = await stage.ask("events.get", of="e1", partition="0", offset="1")

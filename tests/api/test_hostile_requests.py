@@ -171,7 +171,7 @@ TYPES = [
 ]
 
 
-async def test_no_route_answers_nonsense_with_a_fault_of_ours(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_route_answers_malformed_input_with_a_500(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_lookup(*_: object) -> str:
         raise AssertionError("a stranger's request asks the name server")
 
@@ -193,7 +193,7 @@ async def test_no_route_answers_nonsense_with_a_fault_of_ours(stage: Stage, monk
     assert not [line for line in lines if line["log_level"] in ("error", "critical")]
 
 
-async def test_no_form_and_no_page_answers_hostile_values_with_a_fault_of_ours(stage: Stage) -> None:
+async def test_no_page_answers_hostile_values_with_a_500(stage: Stage) -> None:
     dice = random.Random(7)
     templates = (Path(site.__file__).parents[1] / "templates").rglob("*.html")
     text = "".join(each.read_text("utf-8") for each in templates)

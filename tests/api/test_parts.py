@@ -47,7 +47,7 @@ def test_a_burst_of_one_second_is_allowed_and_then_the_rate() -> None:
     assert not refusal[0] and int(refusal[1]["Retry-After"]) >= 1
 
 
-def test_a_key_gives_its_answer_again_and_refuses_another_request() -> None:
+def test_a_repeated_key_gets_the_stored_response_and_refuses_another_request() -> None:
     memory = IdempotencyCache()
     first, mine = memory.begin("caller", "key", "print", 0)
     assert mine
@@ -98,7 +98,7 @@ def test_a_bad_query_is_refused(query: dict[str, str]) -> None:
         ({"url": "https://x", "events": "*", "colour": 1}, ""),
     ],
 )
-def test_a_misshapen_body_is_pointed_at(body: Any, pointer: str) -> None:
+def test_the_error_of_a_malformed_body_has_a_pointer(body: Any, pointer: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(msgspec.json.encode(body), type=WebhookIn)
     (error,) = unfit(caught.value).errors
@@ -119,7 +119,7 @@ def test_the_detail_of_a_problem_names_each_field_once() -> None:
     assert problem.detail == "profile: is unknown; secret: is empty; a.0: at least 1; not so"
 
 
-def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
+def test_only_the_operator_and_keys_are_authenticated() -> None:
     feed = MemoryFeed()
     feed.directory.put_key(
         ApiKey(
@@ -149,7 +149,7 @@ def test_the_gate_knows_the_operator_keys_and_nobody_else() -> None:
         assert caught.value.status == 403
 
 
-def test_the_operator_acts_for_the_tenant_that_it_names_and_a_tenant_for_itself_alone() -> None:
+def test_the_operator_acts_for_a_named_tenant_and_a_key_only_for_its_own() -> None:
     gate = Authenticator(MemoryFeed(), "operator's own")
     operator, acme = gate.caller("Bearer operator's own", 0), Caller("k1", "acme", "test", ("read",))
     assert gate.acting(operator, {}) is operator and gate.acting(acme, {}) is acme
@@ -251,7 +251,7 @@ def test_links_and_sessions_use_up_the_allowance_of_their_key_and_keys_that_of_t
 
 
 @pytest.mark.parametrize("query", ["state=dead&state=cancelled", "state=dead&state=dead"])
-def test_a_parameter_that_is_given_twice_is_refused_and_not_half_obeyed(query: str) -> None:
+def test_a_repeated_parameter_is_refused(query: str) -> None:
     route = next(each for each in ROUTES if each.name == "deliveries.list")
     with pytest.raises(ApiError, match="state: give it once"):
         server._query(route, make_mocked_request("GET", f"/v1/deliveries?{query}"))

@@ -29,7 +29,7 @@ BOMB = gzip.compress(b"%41" * (8 * 1024 * 1024 // 3), 9)
 @pytest.mark.parametrize(
     "path", ["/ui/sign-in", "/portal/x/endpoints/ep_1/rotate", "/unsubscribe?token=x", "/v1/webhooks"]
 )
-async def test_a_stranger_s_bomb_is_neither_inflated_nor_waited_for(stage: Stage, path: str) -> None:
+async def test_an_unauthenticated_compression_bomb_is_not_decompressed(stage: Stage, path: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
         for _ in range(60):
             connection = await RawConnection.to(stage.url)
@@ -41,7 +41,7 @@ async def test_a_stranger_s_bomb_is_neither_inflated_nor_waited_for(stage: Stage
             connection.close()
 
 
-async def test_a_form_of_a_stranger_is_refused_before_it_is_read(stage: Stage) -> None:
+async def test_an_unauthenticated_form_is_refused_before_it_is_read(stage: Stage) -> None:
     for body in (b"%41" * 2_800_000, b"token=" + b"a" * 9000):
         request = head("POST", "/ui/sign-in", Content_Type=FORM, length=len(body))
         assert (await ask(stage.url, request)).status == 413, "only its head was sent"
@@ -91,7 +91,7 @@ async def test_a_key_may_compress_within_the_bound_of_the_route(stage: Stage) ->
         assert (await ask(stage.url, asked + b"{}")).status == 415, name
 
 
-async def test_who_asks_is_judged_before_anything_is_read(stage: Stage) -> None:
+async def test_callers_are_authenticated_before_a_body_is_read(stage: Stage) -> None:
     for path in ("/v1/events", "/v1/webhooks", "/v1/tenants"):
         request = head("POST", path, Content_Type=JSON, length=1_000_000)
         assert (await ask(stage.url, request)).status == 401
@@ -111,7 +111,7 @@ async def test_a_body_has_the_bound_of_its_route(stage: Stage) -> None:
         assert route.most <= large.get(route.name, 256 * 1024), route.name
 
 
-async def test_a_body_that_does_not_come_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_arrive_times_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_NEXT_S", 0.2)
     for request in (
         head("POST", "/v1/events", key=ACME, Content_Type=JSON, length=100) + b'{"type"',
@@ -125,7 +125,7 @@ async def test_a_body_that_does_not_come_is_given_up(stage: Stage, monkeypatch: 
         connection.close()
 
 
-async def test_bodies_under_way_of_one_tenant_leave_room_for_another(stage: Stage) -> None:
+async def test_unfinished_bodies_of_one_tenant_leave_room_for_another(stage: Stage) -> None:
     begun = [await RawConnection.to(stage.url) for _ in range(20)]
     for each in begun:
         await each.send(head("POST", "/v1/events", key=ACME, Content_Type=JSON, length=MAX_BODY) + b"[")
@@ -155,7 +155,7 @@ async def portal_link(stage: Stage, key: str = ACME) -> str:
     return str(json.loads(answer.body)["url"]).removeprefix("http://localhost")
 
 
-async def test_what_is_revoked_ends_within_two_seconds(stage: Stage) -> None:
+async def test_live_pages_of_a_revoked_key_end_within_two_seconds(stage: Stage) -> None:
     path = "/ui/t/acme/live/overview/live"
     async with browser(stage, ACME) as leaves, browser(stage, ACME) as stays, browser(stage, OPERATOR) as operator:
         signed_out = await opened_stream(stage, path, session_of(leaves))
@@ -218,7 +218,7 @@ async def test_memory_for_bodies_is_shared_by_tenants_and_given_in_line() -> Non
         pass
 
 
-async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_too_long_for_memory_is_a_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_RESERVE_S", 0.05)
     memory = BodyMemory(total=100, share=60)
     async with memory.reserved("a", 60):
@@ -234,7 +234,7 @@ async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: 
         pass
 
 
-async def test_failures_of_ours_fill_no_log() -> None:
+async def test_repeated_defects_do_not_fill_the_log() -> None:
     clock = FakeClock()
     complaints = Complaints(clock)
 

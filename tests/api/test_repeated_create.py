@@ -21,7 +21,7 @@ async def webhook(stage: Stage, path: str, key: str, repeat: str, body: Any = No
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "another process"])
-async def test_a_repeated_create_shows_its_secret_to_its_caller_alone_and_not_after_a_rotation(restarted: bool) -> None:
+async def test_a_repeated_create_shows_the_secret_only_to_its_caller_and_not_after_a_rotation(restarted: bool) -> None:
     """The first answer may have been lost, in a crash: then the secret is still needed."""
     async with open_stage() as stage:
         stage.key("sk_live_acme_2", "acme", "live")

@@ -31,12 +31,12 @@ DAY = 86_400_000
         ("1969-12-31T23:00:00Z", 0),
     ],
 )
-def test_a_moment_is_written_in_many_ways(text: str, found: int) -> None:
+def test_a_point_in_time_has_many_forms(text: str, found: int) -> None:
     assert moment(text, NOW) == found
 
 
 @given(st.integers(0, 4_000_000_000_000))
-def test_what_the_service_shows_it_understands(timestamp_ms: int) -> None:
+def test_displayed_times_are_accepted_as_input(timestamp_ms: int) -> None:
     assert moment(iso(timestamp_ms), NOW) == timestamp_ms
 
 
@@ -66,7 +66,7 @@ def test_anything_else_is_refused_with_the_forms(text: str, said: str) -> None:
         ("1h", "x", "to", "not a point in time"),
     ],
 )
-def test_a_span_that_is_none_names_the_field(begin: str, end: str, field: str, said: str) -> None:
+def test_an_invalid_time_range_names_the_field(begin: str, end: str, field: str, said: str) -> None:
     with pytest.raises(BadTimeRange, match=said) as caught:
         span(begin, end, NOW)
     assert caught.value.field == field
@@ -80,7 +80,7 @@ def test_a_span_may_end_in_the_future_and_may_be_empty() -> None:
 WHOLE = {0: OldestRecord(0, NOW - 2 * DAY), 1: OldestRecord(0, None)}
 
 
-def test_nothing_is_said_of_a_span_that_is_there() -> None:
+def test_a_fully_retained_time_range_causes_no_warning() -> None:
     assert messages(TimeRange(NOW - DAY, NOW), WHOLE, NOW) == []
     assert messages(TimeRange(0, NOW), WHOLE, NOW) == [], "the beginning is where the log begins"
 
@@ -100,7 +100,7 @@ def test_a_span_that_ends_in_the_future_ends_now() -> None:
     assert said == f"to {iso(NOW + DAY)} is in the future: ends now, at {iso(NOW)}"
 
 
-def test_what_retention_has_removed_is_said() -> None:
+def test_a_warning_names_records_removed_by_retention() -> None:
     cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(0, NOW - 2 * DAY), 2: OldestRecord(4, NOW - 3 * DAY)}
     (said,) = messages(TimeRange(NOW - 2 * DAY, NOW), cut, NOW)
     assert (
@@ -110,7 +110,7 @@ def test_what_retention_has_removed_is_said() -> None:
     assert messages(TimeRange(NOW - DAY, NOW), cut, NOW) == []
 
 
-def test_attempts_that_are_gone_are_said_where_they_matter() -> None:
+def test_deleted_attempts_are_warned_about_if_the_replay_needs_them() -> None:
     cut = {0: OldestRecord(9, NOW - DAY), 1: OldestRecord(3, None)}
     assert outcomes_messages(TimeRange(0, NOW), cut, "all") == []
     (failed,) = outcomes_messages(TimeRange(0, NOW), cut, "failed")

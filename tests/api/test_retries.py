@@ -42,7 +42,7 @@ async def test_a_delivered_or_cancelled_one_can_be_sent_again(stage: Stage, stat
     assert [each.id for each in stage.appended()] == [row.id] and not stage.commands
 
 
-async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed_over(stage: Stage) -> None:
+async def test_a_waiting_delivery_is_appended_before_its_waiting_copy_is_superseded(stage: Stage) -> None:
     row = stage.row(stage.event(), state="retrying")
     stage.log.hold(TopicName.DELIVERIES)
     asking = asyncio.create_task(stage.ask("retries.retry", of=row.id))
@@ -59,9 +59,7 @@ async def test_a_waiting_one_is_appended_before_its_waiting_copy_is_to_be_passed
     assert stage.appended()[1].revision > copy.revision, "though no time has passed"
 
 
-async def test_a_dead_letter_is_read_at_its_place_however_many_are_before_it(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_dead_letter_is_read_at_its_offset(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     row = stage.row(stage.event(), attempts=5)
     stage.records.begins[TopicName.EVENTS_RAW, 0] = 1
     number = stage.services.partition_for("", b"ep")
@@ -112,7 +110,7 @@ async def test_a_dead_delivery_outlives_its_event(stage: Stage) -> None:
         ({"ordering": "fifo"}, {"state": "pending", "ordering_key": "k"}, "in_line"),
     ],
 )
-async def test_what_cannot_be_retried_says_why(
+async def test_a_refused_retry_has_a_reason(
     stage: Stage, endpoint: dict[str, Any], fields: dict[str, Any], code: str
 ) -> None:
     stage.endpoint(**endpoint)
@@ -140,7 +138,7 @@ async def test_a_dry_run_counts_and_appends_nothing(stage: Stage) -> None:
     assert not stage.appended()
 
 
-async def test_many_are_retried_up_to_the_limit_and_the_cursor_goes_on(stage: Stage) -> None:
+async def test_a_bulk_retry_stops_at_its_limit_and_continues_with_the_cursor(stage: Stage) -> None:
     for number in range(250):
         stage.row(stage.event(f"e{number}", partition=number % 2))
     first = await stage.ask("retries.retry_many", {"limit": 201})
@@ -150,7 +148,7 @@ async def test_many_are_retried_up_to_the_limit_and_the_cursor_goes_on(stage: St
     assert len({each.id for each in stage.appended()}) == 250
 
 
-async def test_what_is_left_out_of_many_is_counted_by_its_reason(stage: Stage) -> None:
+async def test_skipped_deliveries_of_a_bulk_retry_are_counted_by_reason(stage: Stage) -> None:
     stage.endpoint("off", status="disabled")
     stage.row(stage.event("e1"))
     stage.row(stage.event("e2"), endpoint="off")
@@ -164,7 +162,7 @@ async def test_what_is_left_out_of_many_is_counted_by_its_reason(stage: Stage) -
     ]
 
 
-async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: Stage) -> None:
+async def test_pending_deliveries_can_be_retried_in_bulk(stage: Stage) -> None:
     """Behind an endpoint whose circuit was open, that is all there is."""
     rows = [stage.row(stage.event(f"e{number}"), state="pending") for number in range(3)]
     said = await stage.ask("retries.retry_many", {"state": ["pending", "retrying"]})
@@ -174,7 +172,7 @@ async def test_what_waits_for_its_first_attempt_can_be_retried_together(stage: S
 
 
 @pytest.mark.parametrize("body", [{"status": "x"}, {"type": "."}, {"since": "x"}, {"cursor": "x"}, {"event": "\x00"}])
-async def test_a_filter_that_says_nothing_retries_nothing(stage: Stage, body: dict[str, str]) -> None:
+async def test_an_empty_filter_retries_nothing(stage: Stage, body: dict[str, str]) -> None:
     stage.row(stage.event())
     assert await stage.refused("retries.retry_many", body) == (422, "invalid")
     assert not stage.appended()
@@ -198,7 +196,7 @@ async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage
     ]
 
 
-async def test_one_that_its_line_still_holds_is_marked_and_ends_when_it_comes(stage: Stage) -> None:
+async def test_cancelling_a_delivery_in_its_key_queue_marks_it_until_its_release(stage: Stage) -> None:
     row = stage.row(None, state="pending", attempts=0, ordering_key="k", arrival=None)
     await stage.ask("retries.cancel", of=row.id)
     assert not stage.appended()
@@ -206,7 +204,7 @@ async def test_one_that_its_line_still_holds_is_marked_and_ends_when_it_comes(st
 
 
 @pytest.mark.parametrize(("state", "code"), [("delivered", "ended"), ("dead", "ended"), ("paused", "paused")])
-async def test_what_does_not_wait_cannot_be_cancelled(stage: Stage, state: Any, code: str) -> None:
+async def test_only_waiting_deliveries_can_be_cancelled(stage: Stage, state: Any, code: str) -> None:
     row = stage.row(stage.event(), state=state)
     assert await stage.refused("retries.cancel", of=row.id) == (409, code)
     assert not stage.appended() and not stage.commands
@@ -247,7 +245,7 @@ async def test_many_retries_are_one_entry_with_the_filter(stage: Stage) -> None:
     assert entry.action == "deliveries.retry" and "dead" in str(entry.after)
 
 
-async def test_what_is_refused_leaves_no_entry(stage: Stage) -> None:
+async def test_a_refused_action_leaves_no_audit_entry(stage: Stage) -> None:
     row = stage.row(stage.event(), state="delivered")
     assert await stage.refused("retries.cancel", of=row.id) == (409, "ended")
     assert not audited(stage)

@@ -76,6 +76,6 @@ def _groups() -> dict[str, frozenset[str]]:
 
 @each_document
 @pytest.mark.parametrize("missing", [missing_paths, missing_modules, missing_metrics, missing_commands])
-def test_what_is_named_exists(path: Path, missing: Callable[[Path], Iterator[str]]) -> None:
+def test_names_in_documents_exist(path: Path, missing: Callable[[Path], Iterator[str]]) -> None:
     if path.name not in _PAST:
         assert not sorted(set(missing(path)))

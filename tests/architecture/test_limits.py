@@ -68,7 +68,7 @@ def test_every_field_of_a_request_has_a_limit(name: str, taken: Any) -> None:
     assert not found, "give the field a limit of app/core/limits.py"
 
 
-def test_the_test_sees_what_has_no_limit() -> None:
+def test_the_test_detects_fields_without_a_limit() -> None:
     class Wide(msgspec.Struct):
         text: str
         number: int

@@ -61,7 +61,7 @@ def parameter(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def test_the_file_is_what_the_code_gives() -> None:
+def test_the_file_equals_the_generated_one() -> None:
     assert FILE.read_text(encoding="utf-8") == text(), "run: .venv/bin/python -m tests.architecture.test_openapi"
 
 
@@ -112,7 +112,7 @@ def test_the_entries_of_a_page_have_a_type() -> None:
 
 
 @pytest.mark.parametrize("name", ["WebhookIn", "WebhookPatch"])
-def test_a_body_names_a_profile_that_there_is(name: str) -> None:
+def test_request_examples_name_existing_profiles(name: str) -> None:
     check = validator({"$ref": f"#/components/schemas/{name}"})
     endpoint = {"url": "https://a.example", "events": ["*"]}
     for signature in (*PROFILES, None):

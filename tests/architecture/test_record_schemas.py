@@ -81,7 +81,7 @@ _EVENTS: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("name", sorted(documents()))
-def test_the_files_are_what_the_types_give(name: str) -> None:
+def test_the_files_equal_the_generated_ones(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == documents()[name], (
         "run: .venv/bin/python -m tests.architecture.record_schemas"
     )
@@ -107,7 +107,7 @@ def test_no_file_is_left_over() -> None:
         ),
     ],
 )
-def test_what_is_written_is_valid_and_without_an_identity_it_is_not(topic: str, value: msgspec.Struct) -> None:
+def test_written_records_are_valid_and_invalid_without_an_id(topic: str, value: msgspec.Struct) -> None:
     schema = _validator(topic)
     written = msgspec.json.decode(msgspec.json.encode(value))
     schema.validate(written)

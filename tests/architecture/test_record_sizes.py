@@ -113,7 +113,9 @@ def work_of(delivery: Delivery) -> OpenDelivery:
 
 @settings(max_examples=60, deadline=None)
 @given(DELIVERIES, OUTCOMES, VERDICTS, st.text(max_size=3) | long_text(300_000, WORST | HALF))
-def test_what_dispatch_writes(delivery: Delivery, outcome: HttpOutcome, verdict: Verdict, words: str) -> None:
+def test_records_of_dispatch_fit_their_topics(
+    delivery: Delivery, outcome: HttpOutcome, verdict: Verdict, words: str
+) -> None:
     log = CheckedLog()
     writer = settler(log)
     for each in (verdict, Delivered(), RetryAt(NOW_MS + 10**7), Dead("exhausted")):
@@ -153,7 +155,7 @@ def raw_records(draw: st.DrawFn, offset: int) -> MemoryRecord:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(["active", "paused"]), st.sampled_from(["none", "fifo"]))
-def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> None:
+def test_records_of_fanout_fit_their_topics(data: st.DataObject, status: Any, ordering: Any) -> None:
     directory = Directory()
     directory.put_endpoint(msgspec.structs.replace(ENDPOINT, tenant="default", status=status, ordering=ordering))
     rules = FanoutRules(topic="events.raw", ttl_ms=86_400_000, max_event_bytes=MAX_EVENT, slice_bytes=1 << 30)
@@ -171,7 +173,7 @@ def test_what_fanout_writes(data: st.DataObject, status: Any, ordering: Any) -> 
 
 @settings(max_examples=40, deadline=None)
 @given(DELIVERIES)
-def test_what_the_sequencer_writes(delivery: Delivery) -> None:
+def test_records_of_the_sequencer_fit_their_topics(delivery: Delivery) -> None:
     headers = delivery_record.encode(delivery)
     record = MemoryRecord(
         TopicName.DELIVERIES_ORDERED, 0, 0, NOW_MS, delivery.endpoint_id.encode(), delivery.body, headers
@@ -190,7 +192,7 @@ def test_what_the_sequencer_writes(delivery: Delivery) -> None:
     )
 
 
-def test_the_longest_line() -> None:
+def test_the_longest_key_queue_fits_its_topic() -> None:
     waiting = tuple(range(10**18, 10**18 + key_queue.MAX_WAITING))
     line = key_queue.KeyQueue(
         applied=10**18, in_flight=10**18, waiting=waiting, blocked=10**18, cause=10**18, held=10_000
@@ -216,7 +218,7 @@ SIGNALS = st.builds(
     st.lists(SIGNALS, min_size=1, max_size=60),
     st.sampled_from([DisableRule(consecutive_failures=3), DisableRule(failing_days=0.001)]),
 )
-def test_what_health_writes(some: list[HealthSignal], rule: DisableRule) -> None:
+def test_records_of_health_fit_their_topics(some: list[HealthSignal], rule: DisableRule) -> None:
     state: HealthState | None = None
     for offset, signal in enumerate(some):
         state, emitted = observe(state, ENDPOINT, rule, signal, offset, NOW_MS + offset * 86_400_000)
@@ -228,7 +230,7 @@ def test_what_health_writes(some: list[HealthSignal], rule: DisableRule) -> None
         fits("hookstream.health-state-changelog", b"ep", msgspec.msgpack.encode(state))
 
 
-def test_a_signal_that_is_larger_than_ours_is_none() -> None:
+def test_a_signal_larger_than_any_written_one_is_unreadable() -> None:
     with pytest.raises(Defect, match="bytes"):
         signal_record.read(
             msgspec.json.encode(HealthSignal(outcome="failed", epoch=1, delivery_id="d", error="x" * 70_000))
@@ -263,7 +265,7 @@ def actions(draw: st.DrawFn) -> CommandAction:
 
 @settings(max_examples=100, deadline=None)
 @given(actions(), st.sampled_from(["c", "c" * 1024, "\x00" * 1024, "c" * 500_000]), long_text(400_000))
-def test_what_the_registry_writes(action: CommandAction, command_id: str, actor: str) -> None:
+def test_records_of_the_registry_fit_their_topics(action: CommandAction, command_id: str, actor: str) -> None:
     role = RegistryRole(store=cast(Any, None), clock=FakeClock(), meter=PrometheusMeter(), profiles=PROFILES)
     directory = Directory()
     directory.put_endpoint(ENDPOINT)

@@ -31,7 +31,7 @@ def bodies(source: str) -> Iterator[tuple[str, int, int]]:
             yield node.name, node.lineno, length
 
 
-def test_there_is_something_to_measure() -> None:
+def test_the_rules_are_applied_to_files() -> None:
     assert len(FILES) > 50
 
 

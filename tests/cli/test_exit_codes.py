@@ -105,7 +105,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("code", ExitCode)
-def test_a_command_ends_with_it(code: ExitCode) -> None:
+def test_a_command_uses_the_exit_code(code: ExitCode) -> None:
     assert ENDINGS[code]() is code
 
 

@@ -15,7 +15,7 @@ from tests.fakes.log import MemoryLog, MemoryRecord
 from tests.kafka import clients_at
 
 
-async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten() -> None:
+async def test_a_cancellation_that_coincides_with_the_answer_is_not_lost() -> None:
     clock = FakeClock()
     log = MemoryLog(clock)
     client = CommandClient(

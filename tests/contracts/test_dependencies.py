@@ -46,7 +46,7 @@ def test_only_changes_are_logged_and_the_gauges_follow() -> None:
     assert "hookstream_kafka_up 1.0" in exposed and 'hookstream_dependency_up{dependency="kafka"} 1.0' in exposed
 
 
-def test_one_that_never_answered_is_down_too() -> None:
+def test_a_dependency_that_never_answered_is_down() -> None:
     dependencies = Dependencies(FakeClock(), PrometheusMeter())
     with capture_logs() as lines:
         dependencies.of("mail_server").down("refused")
@@ -55,7 +55,7 @@ def test_one_that_never_answered_is_down_too() -> None:
         dependencies.of("weather")
 
 
-async def test_the_mail_server_is_down_when_it_takes_nothing_and_up_when_it_refuses_an_address() -> None:
+async def test_the_mail_server_is_down_on_failures_and_up_on_a_refused_address() -> None:
     status = Dependencies(FakeClock(), PrometheusMeter()).of("mail_server")
     box = Postbox()
     async with running(box) as port:

@@ -57,7 +57,7 @@ async def once_more(journal: Journal, write: SqlProjectionStore) -> None:
     assert await write.write(portion, {place: OffsetAdvance(there[place], there[place], 0) for place in moved})
 
 
-async def test_each_event_says_what_became_of_it(stores: Stores) -> None:
+async def test_each_event_has_its_outcome(stores: Stores) -> None:
     write, read = stores
     await with_each_outcome().into(write)
     again, bad, alone, delivered = await all_of(read, ACME)
@@ -95,7 +95,7 @@ async def test_reading_again_changes_nothing(stores: Stores) -> None:
     assert await all_of(read, ACME) == rows
 
 
-async def test_a_topic_that_was_created_again_replaces_what_was_at_its_offsets(stores: Stores) -> None:
+async def test_rows_of_a_recreated_topic_replace_those_at_the_same_offsets(stores: Stores) -> None:
     write, read = stores
     await with_each_outcome().into(write)
     journal = Journal()
@@ -116,7 +116,7 @@ async def test_another_tenant_or_mode_sees_nothing(stores: Stores) -> None:
             assert await all_of(read, EventFilter(tenant=tenant, mode=mode, **fields)) == []  # type: ignore[arg-type]
 
 
-async def test_what_cannot_be_read_belongs_to_nobody_and_the_operator_sees_it(stores: Stores) -> None:
+async def test_unreadable_records_have_no_tenant_and_are_shown_to_the_operator(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for tenant in (7, "no tenant", "x" * 200):
@@ -211,7 +211,7 @@ async def test_every_filter_on_pages_of_any_length(
         await read.events(ACME, limit=5, cursor="bm9uc2Vuc2U")
 
 
-async def test_no_question_looks_through_the_table(stores: Stores) -> None:
+async def test_no_query_scans_the_table_of_events(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for number in range(3000):

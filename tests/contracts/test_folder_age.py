@@ -46,7 +46,7 @@ def removal(offset: int) -> Any:
     return SimpleNamespace(message=SimpleNamespace(tp=PLACE, partition=0, offset=offset, key=LINE, value=None))
 
 
-async def test_a_line_whose_removal_alone_is_left_in_the_changelog_is_not_taken_for_one_under_way(
+async def test_a_tombstone_alone_in_the_changelog_does_not_restore_a_key_queue(
     tmp_path: Path,
 ) -> None:
     clock = FakeClock()
@@ -60,7 +60,7 @@ async def test_a_line_whose_removal_alone_is_left_in_the_changelog_is_not_taken_
         assert table.read(0, LINE) is None, "it would wait for ever"
 
 
-async def test_a_folder_that_was_left_a_moment_ago_is_gone_on_with(tmp_path: Path) -> None:
+async def test_a_recently_used_folder_is_used_again(tmp_path: Path) -> None:
     clock = FakeClock()
     for _ in range(3):
         async with worker(tmp_path, clock) as table:
@@ -74,7 +74,7 @@ async def test_a_folder_that_was_left_a_moment_ago_is_gone_on_with(tmp_path: Pat
         assert table.read(0, LINE) == BUSY
 
 
-async def test_a_worker_that_stood_still_for_too_long_does_not_make_its_folder_young_again(tmp_path: Path) -> None:
+async def test_a_long_suspended_worker_does_not_renew_the_age_of_its_folder(tmp_path: Path) -> None:
     clock = FakeClock()
     async with worker(tmp_path, clock) as table:
         table.persisted_offset(PLACE)
@@ -104,7 +104,7 @@ async def test_two_rebalances_in_a_row_empty_no_folder_that_is_being_recovered(t
         assert table.persisted_offset(PLACE) == 90
 
 
-async def test_a_folder_that_was_put_aside_is_recovered_from_the_beginning(tmp_path: Path) -> None:
+async def test_a_replaced_folder_is_recovered_from_the_beginning(tmp_path: Path) -> None:
     clock = FakeClock()
     async with worker(tmp_path, clock) as table:
         table.data.set_persisted_offset(PLACE, 90)

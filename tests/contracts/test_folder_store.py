@@ -25,7 +25,7 @@ def table(folder: Path) -> BatchTable:
     return app.batch_table("kept", 1)
 
 
-async def test_a_stopped_app_leaves_its_folders_to_the_next_one_though_something_still_holds_them(
+async def test_a_stopped_app_closes_its_folders_despite_remaining_references(
     tmp_path: Path,
 ) -> None:
     first = table(tmp_path)

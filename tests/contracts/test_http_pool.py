@@ -132,7 +132,7 @@ async def test_the_longest_idle_makes_room(loop: ManualLoop, origin: Origin, mon
     assert pool.take(origin) is None
 
 
-async def test_what_is_given_after_the_end_is_closed(loop: ManualLoop, origin: Origin) -> None:
+async def test_a_connection_returned_after_close_is_closed(loop: ManualLoop, origin: Origin) -> None:
     pool, (wire, transport) = pool_on(loop), connected()
     await pool.close()
     pool.give(wire, origin)
@@ -185,7 +185,7 @@ async def test_a_body_with_broken_framing_ends_at_once() -> None:
     assert (message.code, await reading) == (200, (b"half", True))
 
 
-async def test_what_came_of_a_broken_body_is_kept() -> None:
+async def test_the_beginning_of_a_broken_body_is_stored() -> None:
     wire, _ = connected()
     wire.data_received(b"HTTP/1.1 500 No\r\ncontent-length: 9\r\n\r\nhalf")
     _, payload = await wire.answer()
@@ -194,7 +194,7 @@ async def test_what_came_of_a_broken_body_is_kept() -> None:
     assert await wire.body(payload, 3) == (b"hal", True)
 
 
-async def test_endless_informational_answers_are_no_answer() -> None:
+async def test_endless_informational_responses_are_a_failure() -> None:
     sender = HttpSender(LOCAL)
     await sender.start()
     async with FaultServer(answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MAX_INTERIM + 1) + OK)) as server:
@@ -217,7 +217,7 @@ async def test_the_request_is_these_bytes() -> None:
     ]
 
 
-async def test_closing_the_sender_ends_what_is_under_way() -> None:
+async def test_closing_the_sender_ends_exchanges_in_progress() -> None:
     sender = HttpSender(LOCAL)
     await sender.start()
     asked = asyncio.Event()

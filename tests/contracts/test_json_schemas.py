@@ -90,7 +90,7 @@ def test_a_sensible_schema_is_accepted(schema: Any) -> None:
         {"allOf": [{}] * 10_001},
     ],
 )
-def test_a_schema_that_is_none_or_too_dear_is_refused(schema: Any) -> None:
+def test_an_invalid_or_expensive_schema_is_refused(schema: Any) -> None:
     assert schema_problem(json.dumps(schema))
 
 
@@ -114,7 +114,7 @@ def test_a_schema_that_is_none_or_too_dear_is_refused(schema: Any) -> None:
         ({"items": {"$dynamicRef": "#x"}}, "/items/$dynamicRef"),
     ],
 )
-def test_what_cannot_be_bounded_is_refused_with_its_place(schema: Any, pointer: str) -> None:
+def test_a_schema_without_a_cost_bound_is_refused_with_a_pointer(schema: Any, pointer: str) -> None:
     problem = schema_problem(json.dumps(schema))
     assert problem is not None and problem.pointer == pointer
 
@@ -131,18 +131,18 @@ def test_a_violation_has_its_place() -> None:
 
 
 @pytest.mark.parametrize("data", [b'{"n":1e999}', b"[" * 400 + b"]" * 400])
-def test_data_that_cannot_be_judged_is_a_violation(data: bytes) -> None:
+def test_data_that_cannot_be_validated_is_a_violation(data: bytes) -> None:
     violation = JsonSchemaValidator().violation(event_type({"type": "string"}), data)
     assert violation is not None and violation.detail.startswith("data")
 
 
-def test_a_type_that_was_removed_and_made_again_has_its_new_schema() -> None:
+def test_a_recreated_type_has_its_new_schema() -> None:
     judge = JsonSchemaValidator()
     assert judge.violation(event_type({"type": "string"}), b"{}") is not None
     assert judge.violation(event_type({"type": "object"}), b"{}") is None
 
 
-def test_a_stored_schema_that_froze_fan_out_is_unusable_and_nothing_is_matched() -> None:
+def test_a_stored_schema_that_is_too_expensive_is_unusable() -> None:
     violation = judged(FREEZING, ["a" * 60] * 2500)
     assert violation is not None and violation.reason == "schema_unusable" and "/items/pattern" in violation.detail
 
@@ -175,7 +175,7 @@ def test_a_stored_schema_that_froze_fan_out_is_unusable_and_nothing_is_matched()
         ),
     ],
 )
-def test_what_would_cost_too_much_is_not_begun(schema: Any, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expensive_validation_is_not_started(schema: Any, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert schema_problem(json.dumps(schema)) is None, "it is the data that makes it costly"
     monkeypatch.setattr("jsonschema_rs.Draft202012Validator", NeverAsked)
     violation = judged(schema, data)
@@ -209,13 +209,13 @@ def test_large_events_of_ordinary_schemas_are_judged(schema: Any, data: Any) -> 
     assert judged(schema, data) is None
 
 
-def test_the_place_of_a_violation_is_not_looked_for_where_that_costs_too_much() -> None:
+def test_a_violation_is_not_located_if_that_costs_too_much() -> None:
     union = {"items": {"anyOf": [{"enum": [f"a{n}-{k}" for k in range(40)]} for n in range(5)]}}
     violation = judged(union, ["no"] * 500)
     assert violation is not None and violation.reason == "schema" and "would cost too much" in violation.detail
 
 
-def test_work_is_counted_whatever_comes_of_it() -> None:
+def test_validation_work_is_counted_whatever_the_result() -> None:
     judge = JsonSchemaValidator()
     costs = []
     for schema, data in (({"type": "integer"}, 1), ({"type": "integer"}, 1), (TWICE, deep(100)), (FREEZING, [])):
@@ -227,7 +227,7 @@ def test_work_is_counted_whatever_comes_of_it() -> None:
     assert 0 < again < 100 and walked > 2_000_000 + 400_000
 
 
-def test_what_is_remembered_of_schemas_is_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_schemas_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = JsonSchemaValidator()
     monkeypatch.setattr(json_schemas, "_CACHE_BYTES", 100_000)
     for number in range(50):

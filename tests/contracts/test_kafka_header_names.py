@@ -40,7 +40,7 @@ def rest_of(kind: Any, records: Any, start: int) -> Any:
     return kind(PLACE, records, None, start, None, None, True, 0)
 
 
-def test_stock_aiokafka_stops_there() -> None:
+def test_stock_aiokafka_stops_at_such_a_header_name() -> None:
     reading = rest_of(PartitionRecords, MemoryRecords(batch(0, 1, 0)), 0)
     assert next(reading).value == b"0"
     with pytest.raises(UnicodeDecodeError):

@@ -147,7 +147,7 @@ async def test_a_batch_that_was_given_up_renews_the_producer_though_its_sender_l
     assert [producer.stopped for producer in bench.broker.producers] == [True, False]
 
 
-async def test_what_was_acknowledged_is_not_sent_again_and_what_follows_waits_its_turn(bench: Bench) -> None:
+async def test_acknowledged_records_are_not_sent_again_and_later_ones_keep_their_order(bench: Bench) -> None:
     bench.broker.batch_records = 2
     bench.broker.rule = lambda number, values: (
         OutOfOrderSequenceNumber() if number == 0 and values == [b"c", b"d"] else None
@@ -176,7 +176,7 @@ async def test_a_record_that_is_too_large_fails_alone(bench: Bench) -> None:
     assert bench.broker.values == [b"a", b"b", b"d", b"e"]
 
 
-async def test_what_comes_from_a_clock_far_ahead_fails_at_once_and_what_follows_does_not(bench: Bench) -> None:
+async def test_records_with_a_timestamp_far_ahead_fail_and_later_ones_do_not(bench: Bench) -> None:
     bench.broker.batch_records = 2
     bench.broker.rule = lambda number, values: InvalidTimestampError() if values == [b"a", b"b"] else None
     answers = await asyncio.gather(*await bench.append(*LETTERS), return_exceptions=True)
@@ -184,7 +184,7 @@ async def test_what_comes_from_a_clock_far_ahead_fails_at_once_and_what_follows_
 
 
 @pytest.mark.parametrize("error", [None, MessageSizeTooLargeError()], ids=["acknowledged", "failed"])
-async def test_room_opens_again_when_what_filled_it_is_over(
+async def test_room_opens_again_after_acknowledgements(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
     monkeypatch.setattr(producer_, "_ROOM_BYTES", 1000)
@@ -200,7 +200,7 @@ async def test_room_opens_again_when_what_filled_it_is_over(
     assert isinstance(big.exception(), RecordTooLarge) if error else big.result() == 0
 
 
-async def test_a_defect_of_ours_fails_what_waits_and_the_log_goes_on(bench: Bench) -> None:
+async def test_a_defect_fails_the_waiting_records_and_the_producer_continues(bench: Bench) -> None:
     bench.broker.batch_records = 0  # a batch that takes nothing
     answers = await asyncio.gather(*await bench.append(b"a", b"b"), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Defect, Defect]

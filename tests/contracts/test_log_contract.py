@@ -139,7 +139,7 @@ async def test_equal_keys_share_a_partition_and_other_keys_use_the_rest(bench: B
     assert set().union(*where.values()) == set(range(PARTITIONS))
 
 
-async def test_a_bundle_is_done_once_when_all_its_records_are_there(bench: Bench) -> None:
+async def test_a_bundle_is_done_once_when_all_records_are_acknowledged(bench: Bench) -> None:
     ending = Ending()
     bundle = bench.log.bundle(ending.then, ending.failed)
     for serial in range(100):
@@ -190,6 +190,6 @@ async def test_a_bundle_with_a_record_that_is_too_large_fails_and_is_never_done(
     assert len(ending.failures) == 1
 
 
-async def test_there_is_room_when_nothing_waits(bench: Bench) -> None:
+async def test_room_returns_at_once_with_an_empty_buffer(bench: Bench) -> None:
     async with asyncio.timeout(PATIENCE_S):
         await bench.log.room()

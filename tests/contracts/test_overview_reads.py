@@ -118,7 +118,7 @@ async def test_events_are_counted_up_to_a_limit(stores: Stores) -> None:
     assert await read.count_events(EventFilter(result="rejected"), at_most=100) == 6
 
 
-async def test_the_overview_looks_through_no_table(stores: Stores) -> None:
+async def test_the_overview_scans_no_table(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for hour in range(48):

@@ -23,7 +23,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
 
 
-def test_what_was_open_is_closed_and_what_comes_is_closed_from_the_start(tmp_path: Path) -> None:
+def test_an_existing_folder_is_made_private_and_new_files_are_private_from_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "kafka" / "records" / "events.raw-0").mkdir(parents=True)
     for name in (
@@ -43,6 +43,6 @@ def test_what_was_open_is_closed_and_what_comes_is_closed_from_the_start(tmp_pat
     assert open_to_others == {"notes.txt": "0o644"}, "a file that is none of ours is left alone, behind a closed folder"
 
 
-def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path) -> None:
     make_private(tmp_path / "a" / "b")
     assert modes(tmp_path / "a" / "b") == {".": 0o700}

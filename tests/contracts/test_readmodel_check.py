@@ -61,7 +61,7 @@ async def _change(write: SqlProjectionStore, statement: Any) -> None:
         await connection.execute(statement)
 
 
-async def test_what_the_projection_counts_is_what_its_rows_say(stores: Stores) -> None:
+async def test_the_counts_agree_with_the_rows(stores: Stores) -> None:
     write, _ = stores
     assert (await _check(write)).hours == 0
     await _journal().into(write)
@@ -71,7 +71,7 @@ async def test_what_the_projection_counts_is_what_its_rows_say(stores: Stores) -
 
 
 @pytest.mark.parametrize("fault", ["counted twice", "an hour too many", "an hour is missing"])
-async def test_what_was_counted_wrong_is_named_and_corrected(stores: Stores, fault: str) -> None:
+async def test_wrong_counts_are_named_and_corrected(stores: Stores, fault: str) -> None:
     write, read = stores
     await _journal().into(write)
     expected = await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53)
@@ -93,7 +93,7 @@ async def test_what_was_counted_wrong_is_named_and_corrected(stores: Stores, fau
     assert await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53) == expected
 
 
-async def test_what_retention_has_removed_is_no_difference(stores: Stores) -> None:
+async def test_pruned_rows_are_no_difference(stores: Stores) -> None:
     write, _ = stores
     await _journal().into(write)
     before_ms = BEGUN_MS + 4 * HOUR_MS + 1000

@@ -94,7 +94,7 @@ async def test_a_newer_schema_that_only_adds_is_used(database: Database) -> None
         (None, False),
     ],
 )
-def test_which_schemas_a_program_can_use(there: str | None, usable: bool) -> None:
+def test_the_schema_revisions_that_a_program_can_use(there: str | None, usable: bool) -> None:
     assert migrate.is_usable(there, "0007") is usable
     assert migrate.is_usable(there, "0007_since_0006") is (usable and there != "0007")
 
@@ -120,7 +120,7 @@ async def test_a_url_may_name_a_file_or_how_to_encrypt(tmp_path: Path, postgres:
     await sealed.close()
 
 
-async def test_no_question_looks_through_a_table(stores: tuple[SqlProjectionStore, SqlReadStore]) -> None:
+async def test_no_query_scans_a_table(stores: tuple[SqlProjectionStore, SqlReadStore]) -> None:
     write, read = stores
     journal = Journal()
     for number in range(3000):

@@ -118,7 +118,7 @@ async def test_a_dead_delivery_has_the_offset_of_its_last_record(stores: Stores)
     assert rows == {"evt_0": 0, "evt_1": 4, "evt_2": 2, "evt_9": 3}
 
 
-async def test_dead_ones_are_grouped(stores: Stores) -> None:
+async def test_dead_deliveries_are_grouped(stores: Stores) -> None:
     write, read = stores
     journal = Journal()
     for number in range(6):

@@ -52,7 +52,7 @@ async def filled(bench: Bench, number: int, partition: int, value: Callable[[int
         await ack
 
 
-async def test_records_come_by_their_coordinates_and_what_is_not_there_is_missing(bench: Bench) -> None:
+async def test_records_are_read_by_coordinates_and_missing_ones_are_left_out(bench: Bench) -> None:
     await filled(bench, 1200, 0, lambda each: b"zero %d" % each)
     await filled(bench, 3, 1, lambda each: b"one %d" % each)
     _, reader, topic = bench
@@ -68,7 +68,7 @@ async def test_records_come_by_their_coordinates_and_what_is_not_there_is_missin
     assert all((record.partition, record.offset) == spot for spot, record in found.items())
 
 
-async def test_a_reader_is_asked_again_and_for_nothing(bench: Bench) -> None:
+async def test_a_reader_serves_repeated_and_empty_requests(bench: Bench) -> None:
     await filled(bench, 5, 0, lambda each: b"%d" % each)
     _, reader, topic = bench
     assert await reader.records(topic, []) == {}

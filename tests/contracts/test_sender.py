@@ -24,7 +24,7 @@ async def exchange(open_sender: Open, script: Script, **options: float) -> tuple
 # The ordinary
 
 
-async def test_a_good_answer_is_given_whole(open_sender: Open) -> None:
+async def test_a_regular_response_is_returned_completely(open_sender: Open) -> None:
     outcome, server = await exchange(open_sender, obliging)
     reply = replied(outcome, 200)
     assert (reply.body, reply.truncated, reply.header("content-length")) == (b"ok", False, "2")
@@ -84,7 +84,7 @@ async def test_answers_without_a_body_keep_the_connection(open_sender: Open, sta
     assert server.connections == 1
 
 
-async def test_a_receiver_that_wants_another_protocol_is_left(open_sender: Open) -> None:
+async def test_a_protocol_switch_ends_the_connection(open_sender: Open) -> None:
     switch = b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x00"
     sender = await open_sender()
     async with FaultServer(answering(switch)) as server:
@@ -146,7 +146,7 @@ async def test_200_at_once_get_a_connection_each(open_sender: Open) -> None:
         (b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello world"),
     ],
 )
-async def test_a_body_is_put_together(open_sender: Open, pieces: tuple[bytes, ...]) -> None:
+async def test_a_chunked_body_is_assembled(open_sender: Open, pieces: tuple[bytes, ...]) -> None:
     outcome, _ = await exchange(open_sender, answering(*pieces))
     reply = replied(outcome, 200)
     assert (reply.body, reply.truncated) == (b"hello world", False)
@@ -268,7 +268,7 @@ async def test_a_slow_reader_gets_the_whole_body(open_sender: Open) -> None:
     assert server.requests[0].endswith(b"\r\n\r\n" + body)
 
 
-async def test_an_early_answer_is_heard(open_sender: Open) -> None:
+async def test_an_early_response_is_read(open_sender: Open) -> None:
     async def script(conversation: Conversation) -> None:
         await conversation.head()
         await conversation.say(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
@@ -302,7 +302,7 @@ async def test_cancelling_closes_the_connection(open_sender: Open) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nx:"])
 @pytest.mark.parametrize("orderly", [True, False])
-async def test_a_fresh_connection_that_breaks_is_not_tried_again(open_sender: Open, said: bytes, orderly: bool) -> None:
+async def test_a_broken_fresh_connection_is_not_retried(open_sender: Open, said: bytes, orderly: bool) -> None:
     async def script(conversation: Conversation) -> None:
         await conversation.request()
         await conversation.say(said)
@@ -317,7 +317,7 @@ async def test_a_fresh_connection_that_breaks_is_not_tried_again(open_sender: Op
 @pytest.mark.parametrize(
     "said", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01\x00\x02\x02\x16", b"HTTP/2.0 200\r\r\r", b"\0" * 100]
 )
-async def test_garbage_is_named(open_sender: Open, said: bytes) -> None:
+async def test_bytes_that_are_not_http_are_a_protocol_failure(open_sender: Open, said: bytes) -> None:
     outcome, _ = await exchange(open_sender, answering(said))
     assert "not an HTTP/1.1 answer" in refused(outcome, "protocol")
 
@@ -329,13 +329,13 @@ async def test_a_refused_port_is_named(open_sender: Open) -> None:
     refused(await sender.send(post(f"http://127.0.0.1:{port}/")), "refused")
 
 
-async def test_a_name_that_does_not_resolve_is_named(open_sender: Open) -> None:
+async def test_an_unresolvable_name_is_named(open_sender: Open) -> None:
     sender = await open_sender(resolver=Names())
     outcome = await sender.send(post("http://nowhere.test/"))
     assert refused(outcome, "dns") == "The name nowhere.test does not resolve: Name or service not known."
 
 
-async def test_odd_bytes_in_headers_can_be_stored(open_sender: Open) -> None:
+async def test_header_bytes_that_are_not_utf_8_can_be_stored(open_sender: Open) -> None:
     outcome, _ = await exchange(
         open_sender, answering(b"HTTP/1.1 200 OK\r\nx: a\xff\xc3\xbc\r\ncontent-length: 0\r\n\r\n")
     )

@@ -54,7 +54,7 @@ async def test_the_system_resolver_changes_nothing(open_sender: Open) -> None:
     assert server.connections == 0
 
 
-async def test_a_name_that_changes_its_address_is_judged_each_time(open_sender: Open) -> None:
+async def test_the_address_of_a_name_is_checked_for_each_connection(open_sender: Open) -> None:
     """127.0.0.2 stands for a public address; the second lookup (another port, so not cached) gives a forbidden one."""
     sender = await open_sender(ONLY_TWO, resolver=Names(rebind_test=[["127.0.0.2"], ["127.0.0.1"]]))
     async with FaultServer(obliging, host="127.0.0.2") as allowed, FaultServer(obliging) as forbidden:
@@ -91,7 +91,7 @@ async def test_a_redirect_is_not_followed(open_sender: Open, status: int) -> Non
     assert other.connections == 0
 
 
-def test_the_guard_opens_only_what_is_permitted() -> None:
+def test_the_guard_opens_sockets_only_for_permitted_addresses() -> None:
     address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     guard(LOCAL)(address).close()
     with pytest.raises(BlockedAddress, match="loopback"):
@@ -136,7 +136,7 @@ async def test_a_certificate_of_a_trusted_authority_is_accepted(
 @pytest.mark.parametrize(
     ("fault", "reason"), [("unknown", "unable to get local issuer"), ("expired", "expired"), ("host", "mismatch")]
 )
-async def test_a_certificate_that_proves_nothing_is_refused(
+async def test_an_untrusted_certificate_is_refused(
     open_sender: Open, authority: trustme.CA, ca_file: Path, fault: str, reason: str
 ) -> None:
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -220,7 +220,7 @@ async def test_a_receiver_that_hangs_up_in_the_handshake_is_a_tls_failure(open_s
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_is_no_use_stops_the_start(tmp_path: Path, content: str | None) -> None:
+def test_an_unusable_ca_file_stops_the_start(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -228,7 +228,7 @@ def test_a_ca_file_that_is_no_use_stops_the_start(tmp_path: Path, content: str |
         trust(path)
 
 
-def test_the_service_itself_is_no_receiver() -> None:
+def test_endpoints_cannot_be_the_service_itself() -> None:
     policy = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8", "::1/128"]), allow_http=True)
     open_socket = guard(policy, lambda: {8080})
     for family, address in (

@@ -133,7 +133,7 @@ async def test_the_next_request_goes_over_a_new_connection(sender: HttpSender, n
         assert (server.connections, len(server.requests)) == (3, 3)
 
 
-async def test_the_rest_of_an_earlier_answer_is_no_answer(sender: HttpSender) -> None:
+async def test_the_rest_of_an_earlier_response_is_not_a_response(sender: HttpSender) -> None:
     """The body of a 204 comes when the next request has been written already."""
 
     async def script(conversation: Conversation) -> None:
@@ -190,7 +190,7 @@ async def test_headers_without_end_are_given_up_early(sender: HttpSender) -> Non
 
 
 @pytest.mark.parametrize("beginning", [b"HTTP/2 200\r\n", b"HTP", b"ok", b"\x15\x03\x01", b"HTTP/1.1 20\r\n\r\n"])
-async def test_what_is_no_answer_is_known_at_once(sender: HttpSender, beginning: bytes) -> None:
+async def test_bytes_that_are_not_a_response_fail_at_once(sender: HttpSender, beginning: bytes) -> None:
     async def script(conversation: Conversation) -> None:
         await conversation.request()
         await conversation.say(beginning)

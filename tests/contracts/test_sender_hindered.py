@@ -52,19 +52,19 @@ def joined(*numbers: int) -> OSError:
         (RuntimeError("x"), {V4}, set(), None),
     ],
 )
-def test_whose_fault_it_is(
+def test_failures_to_connect_are_attributed_to_machine_or_receiver(
     error: OSError, families: set[socket.AddressFamily], routes: set[socket.AddressFamily], cause: str | None
 ) -> None:
     found = hindrance(error, families, lambda family: family in routes)
     assert (found.cause if found else None) == cause
 
 
-def test_a_route_is_looked_up_without_a_packet() -> None:
+def test_a_route_is_looked_up_without_sending_a_packet() -> None:
     assert isinstance(has_route(V4), bool) and isinstance(has_route(V6), bool)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOBUFS])
-async def test_a_socket_that_cannot_be_opened_is_no_outcome(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+async def test_a_failure_to_open_a_socket_is_not_an_outcome(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     sender = HttpSender(LOCAL, resolver=Names(two_test=[["127.0.0.1", "127.0.0.2"]]))
     await sender.start()
     async with FaultServer(obliging) as server:
@@ -83,7 +83,7 @@ async def test_a_socket_that_cannot_be_opened_is_no_outcome(monkeypatch: pytest.
     await sender.close()
 
 
-async def test_memory_that_runs_out_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lack_of_memory_is_not_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     sender = HttpSender(LOCAL)
     await sender.start()
 
@@ -129,7 +129,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_process_without_descriptors(tmp_path: Path) -> None:
+async def test_a_process_without_descriptors_is_hindered(tmp_path: Path) -> None:
     async with FaultServer(obliging) as server:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -145,7 +145,7 @@ async def test_a_process_without_descriptors(tmp_path: Path) -> None:
     assert printed.decode().split() == ["descriptors", "descriptors", "True", "True"]
 
 
-async def test_an_unreachable_receiver_is_still_charged() -> None:
+async def test_an_unreachable_receiver_counts_as_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     sender = HttpSender(LOCAL)

@@ -52,7 +52,7 @@ async def test_names_of_this_machine_need_no_server(name: str) -> None:
     assert {each["host"] for each in found} <= {"127.0.0.1", "::1"} and found
 
 
-async def test_what_a_server_says(resolver: Callable[[NameServer], NameResolver]) -> None:
+async def test_answers_of_name_servers(resolver: Callable[[NameServer], NameResolver]) -> None:
     entries: dict[str, Entry] = {
         "both.test": [["192.0.2.7", "2001:db8::7"]],
         "alias.test": Alias("middle.test"),
@@ -78,7 +78,7 @@ async def test_what_a_server_says(resolver: Callable[[NameServer], NameResolver]
                 await ask.resolve(name)
 
 
-async def test_what_was_found_is_remembered_for_a_while_and_what_was_not_too(
+async def test_resolved_and_missing_names_are_cached_for_a_while(
     resolver: Callable[[NameServer], NameResolver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with NameServer({"good.test": [["192.0.2.1"], ["192.0.2.2"]]}) as server:
@@ -107,7 +107,7 @@ async def test_memory_of_names_is_bounded(
         assert not ask._lookups and not ask._busy and not ask._queue and not ask._shares
 
 
-async def test_who_asks_for_the_same_name_shares_a_lookup_and_the_last_one_ends_it(
+async def test_callers_share_a_lookup_and_the_last_cancellation_ends_it(
     resolver: Callable[[NameServer], NameResolver],
 ) -> None:
     async with NameServer({"dead.test": Silent(), "slow.test": Slow(0.3, "192.0.2.1")}) as server:
@@ -126,7 +126,7 @@ async def test_who_asks_for_the_same_name_shares_a_lookup_and_the_last_one_ends_
         assert not ask._lookups and not ask._busy
 
 
-async def test_hundreds_of_dead_names_beside_a_good_one(
+async def test_hundreds_of_dead_names_do_not_delay_a_good_one(
     resolver: Callable[[NameServer], NameResolver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More dead names than there are places, of as many domains: the good one is sent to while all of them hang."""
@@ -182,7 +182,7 @@ async def test_a_cancelled_attempt_cancels_its_lookup(resolver: Callable[[NameSe
         await sender.close()
 
 
-async def test_a_name_that_changes_its_address_is_judged_where_it_leads(
+async def test_the_address_that_is_connected_to_is_checked(
     resolver: Callable[[NameServer], NameResolver],
 ) -> None:
     only_two = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.2"]), allow_http=True)
@@ -206,7 +206,7 @@ async def test_a_name_that_changes_its_address_is_judged_where_it_leads(
 
 
 @pytest.mark.parametrize("root", [Silent(), SERVFAIL])
-async def test_name_servers_that_answer_nothing_are_our_trouble(
+async def test_silent_own_name_servers_are_a_hindrance(
     resolver: Callable[[NameServer], NameResolver], monkeypatch: pytest.MonkeyPatch, root: Entry
 ) -> None:
     monkeypatch.setattr(dns_channel, "TRY_S", 0.1)
@@ -231,7 +231,7 @@ async def test_name_servers_that_answer_nothing_are_our_trouble(
 
 
 @pytest.mark.parametrize(("entry", "words"), [(Silent(), "do not answer"), (SERVFAIL, "failed")])
-async def test_a_name_whose_servers_are_dead_is_its_owners_trouble(
+async def test_silent_name_servers_of_a_domain_are_a_failure_of_its_owner(
     resolver: Callable[[NameServer], NameResolver], monkeypatch: pytest.MonkeyPatch, entry: Entry, words: str
 ) -> None:
     monkeypatch.setattr(dns_channel, "TRY_S", 0.1)
@@ -242,7 +242,7 @@ async def test_a_name_whose_servers_are_dead_is_its_owners_trouble(
         assert ask.trouble is None
 
 
-async def test_nobody_listens_where_the_name_server_should_be() -> None:
+async def test_a_missing_name_server_is_a_hindrance() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -45,7 +45,7 @@ def mailer(url: str, ca_file: Path | None = None) -> SmtpMailer:
     return SmtpMailer(read_smtp_url(url), "Hookstream <noreply@hooks.example.com>", FakeClock(), ca_file)
 
 
-async def test_what_arrives_is_what_was_written() -> None:
+async def test_the_message_arrives_unchanged() -> None:
     box = Postbox()
     async with running(box) as port:
         assert await mailer(f"smtp://127.0.0.1:{port}").send(MAIL) == ("sent", "")
@@ -129,7 +129,7 @@ async def test_no_server_and_a_server_that_hangs_up_are_outages() -> None:
 
 
 @pytest.mark.parametrize("to", ["a@b.example\r\nBcc: c@d.example", "a@b.example\nX: y", "ä@b.example"])
-async def test_an_address_that_breaks_a_header_gets_nothing(to: str) -> None:
+async def test_an_address_that_would_break_a_header_is_refused(to: str) -> None:
     box = Postbox()
     async with running(box) as port:
         outcome = await mailer(f"smtp://127.0.0.1:{port}").send(OutgoingEmail(**{**_fields(), "to": to}))
@@ -140,7 +140,7 @@ def _fields() -> dict[str, Any]:
     return {name: getattr(MAIL, name) for name in OutgoingEmail.__struct_fields__}
 
 
-async def test_a_link_that_no_header_can_hold_is_in_the_text_alone() -> None:
+async def test_a_link_too_long_for_a_header_is_only_in_the_text() -> None:
     box = Postbox()
     long = MAIL.unsubscribe + "x" * 600 if MAIL.unsubscribe else ""
     async with running(box) as port:

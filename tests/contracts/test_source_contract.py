@@ -132,7 +132,7 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         await log.close()
 
 
-async def test_an_assignment_is_heard_before_its_first_record(bench: Bench) -> None:
+async def test_the_listener_is_notified_before_the_first_record(bench: Bench) -> None:
     await bench.append(3)
     heard = Heard()
     heard.gate.clear()
@@ -182,7 +182,7 @@ async def test_leaving_commits_nothing(bench: Bench) -> None:
     assert offsets(await read(await bench.member(Heard()), 3)) == [0, 1, 2]
 
 
-async def test_a_paused_partition_gives_nothing_and_then_all_of_it(bench: Bench) -> None:
+async def test_a_paused_partition_returns_nothing_until_it_is_resumed(bench: Bench) -> None:
     heard = Heard()
     member = await bench.member(heard)
     await heard.has(PARTITIONS)
@@ -224,7 +224,7 @@ async def test_a_second_member_gets_some_partitions_and_gives_them_back(bench: B
     await one.has(PARTITIONS)
 
 
-async def test_a_commit_for_a_partition_of_somebody_else_is_refused(bench: Bench) -> None:
+async def test_a_commit_for_another_members_partition_is_refused(bench: Bench) -> None:
     one, two = Heard(), Heard()
     first = await bench.member(one)
     await one.has(PARTITIONS)
@@ -235,9 +235,7 @@ async def test_a_commit_for_a_partition_of_somebody_else_is_refused(bench: Bench
     assert await first.commit(dict.fromkeys(one.mine, (0, "")))
 
 
-async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_be_replaced(
-    broker: RealBroker, prefix: str
-) -> None:
+async def test_the_lease_of_a_suspended_member_ends_before_it_is_replaced(broker: RealBroker, prefix: str) -> None:
     """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
     topic = f"{prefix}topic"
     async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
@@ -274,7 +272,7 @@ async def test_a_member_that_stands_still_knows_before_anybody_else_that_it_may_
     await second.stop()
 
 
-async def test_a_member_with_a_name_that_comes_back_in_time_has_its_partitions_and_disturbs_nobody(
+async def test_a_static_member_that_rejoins_in_time_keeps_its_partitions_without_a_rebalance(
     broker: RealBroker, prefix: str
 ) -> None:
     topic = f"{prefix}topic"

@@ -107,7 +107,7 @@ async def log(narrow: tuple[str, Topics]) -> AsyncIterator[tuple[KafkaProducer, 
     await made.close()
 
 
-async def test_an_attempt_and_its_delivery_lose_detail_and_are_there(
+async def test_oversized_attempts_and_deliveries_are_written_without_detail(
     narrow: tuple[str, Topics], log: tuple[KafkaProducer, PrometheusMeter]
 ) -> None:
     bootstrap, topics = narrow

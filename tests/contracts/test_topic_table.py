@@ -13,7 +13,7 @@ from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
 
-async def test_after_a_reply_a_change_that_is_not_committed_yet_is_waited_for(broker: RealBroker, prefix: str) -> None:
+async def test_a_change_that_a_reply_reported_is_awaited_although_uncommitted(broker: RealBroker, prefix: str) -> None:
     """The registry commits change and reply in one transaction: the marker beside the reply may come first."""
     topic = f"{prefix}registry"
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)

@@ -146,7 +146,7 @@ async def test_a_head_that_trickles_has_one_deadline_as_a_whole() -> None:
 
 
 @on_both_loops
-async def test_a_connection_that_asks_no_more_is_closed_and_one_that_asks_goes_on() -> None:
+async def test_an_idle_connection_is_closed_and_an_active_one_continues() -> None:
     async with opened(QUICK) as door:
         reader, writer = await door.connect()
         for _ in range(8):  # together longer than any deadline
@@ -173,7 +173,7 @@ async def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
 
 
 @on_both_loops
-async def test_a_thousand_silent_connections_shut_nobody_out() -> None:
+async def test_a_thousand_silent_connections_do_not_block_new_ones() -> None:
     raise_descriptor_limit()
     async with opened(ConnectionLimits(total=100, per_address=0)) as door:
         crowd = [await door.connect() for _ in range(1000)]
@@ -185,7 +185,7 @@ async def test_a_thousand_silent_connections_shut_nobody_out() -> None:
 
 
 @on_both_loops
-async def test_where_all_are_busy_the_probes_answer_and_others_are_asked_to_come_again() -> None:
+async def test_if_all_connections_are_busy_probes_are_answered_and_others_get_503() -> None:
     async with opened(ConnectionLimits(total=10, per_address=0, reserve=4)) as door:
         asking = [asyncio.create_task(door.ask(b"wait")) for _ in range(10)]
         async with asyncio.timeout(PATIENCE_S):
@@ -211,7 +211,7 @@ async def test_an_address_has_a_share_of_the_connections() -> None:
 
 
 @on_both_loops
-async def test_a_lack_of_descriptors_ends_no_listener() -> None:
+async def test_a_lack_of_descriptors_does_not_end_the_listener() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with opened(ConnectionLimits(total=10_000, per_address=0)) as door:
         crowd = [await door.connect() for _ in range(20)]
@@ -240,7 +240,7 @@ async def test_a_lack_of_descriptors_ends_no_listener() -> None:
 
 
 @on_both_loops
-async def test_the_parser_inflates_nothing() -> None:
+async def test_the_parser_does_not_decompress() -> None:
     async with opened(ConnectionLimits()) as door:
         reader, writer = await door.connect()
         body = b"\x1f\x8bnot inflated by anybody"
@@ -252,7 +252,7 @@ async def test_the_parser_inflates_nothing() -> None:
 
 
 @on_both_loops
-async def test_what_is_no_http_is_answered_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_requests_that_are_not_http_are_answered_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with opened(ConnectionLimits()) as door:
         for rubbish in (

@@ -11,7 +11,7 @@ def facts(**more: TopicFacts) -> dict[str, TopicFacts]:
     return {"events.raw": TopicFacts("a", 4), "deliveries": TopicFacts("b", 4), **more}
 
 
-def test_topics_as_they_were_are_no_finding() -> None:
+def test_unchanged_topics_cause_no_finding() -> None:
     assert EXPECTED.compare(facts()) == (None, None, ())
 
 
@@ -22,7 +22,7 @@ def test_a_count_that_was_raised_is_named_with_what_to_do() -> None:
     assert "hookstream topics plan" in found.topics
 
 
-def test_a_topic_that_is_gone_is_named() -> None:
+def test_a_missing_topic_is_named() -> None:
     found = EXPECTED.compare({"events.raw": TopicFacts("a", 4)})
     assert found.topics == "deliveries is missing: run `hookstream topics apply`"
 
@@ -33,7 +33,7 @@ def test_partitions_without_a_leader_are_named_the_first_of_them() -> None:
     assert found.topics is None
 
 
-def test_a_topic_that_was_made_again_is_named_once() -> None:
+def test_a_recreated_topic_is_named_once() -> None:
     expected = Expected({"events.raw": 4, "deliveries": 4})
     assert expected.compare(facts()).recreated == ()
     assert expected.compare(facts(deliveries=TopicFacts("other", 4))).recreated == ("deliveries",)

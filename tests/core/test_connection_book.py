@@ -24,7 +24,7 @@ def test_the_connection_that_has_waited_longest_makes_room() -> None:
     assert len(book) == 3
 
 
-def test_an_address_gives_room_to_itself_and_takes_it_from_nobody() -> None:
+def test_an_address_at_its_limit_loses_only_its_own_connections() -> None:
     book = ConnectionBook(SMALL)
     book.open(1, "10.0.0.1", 0)
     book.open(2, "10.0.0.2", 1)
@@ -43,7 +43,7 @@ def test_an_address_gives_room_to_itself_and_takes_it_from_nobody() -> None:
     assert book.open(8, "10.0.0.2", 10) == ("served", [])
 
 
-def test_no_limit_of_an_address_is_no_limit() -> None:
+def test_zero_means_no_limit_per_address() -> None:
     book = ConnectionBook(ConnectionLimits(total=3, per_address=0))
     assert [book.open(number, "10.0.0.1", 0) for number in (1, 2, 3)] == [("served", [])] * 3
 
@@ -85,7 +85,7 @@ _STEPS = st.lists(
 
 
 @given(_STEPS)
-def test_the_book_never_holds_more_than_its_limits_and_closes_no_busy_one(steps: list[tuple[str, int, str]]) -> None:
+def test_the_limits_always_hold_and_no_busy_connection_is_closed(steps: list[tuple[str, int, str]]) -> None:
     book, here, busy, new = ConnectionBook(SMALL), set[int](), set[int](), 100
     for now, (step, at, address) in enumerate(steps):
         number = sorted(here)[at % len(here)] if here else 0

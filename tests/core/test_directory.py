@@ -55,7 +55,7 @@ def found(where: Directory, event_type: str, tenant: str = "acme", mode: str = "
         ("A.b", "a.b", False),
     ],
 )
-def test_which_patterns_match_a_type(pattern: str, event_type: str, included: bool) -> None:
+def test_the_patterns_that_match_a_type(pattern: str, event_type: str, included: bool) -> None:
     assert includes(pattern, event_type) is included
 
 

@@ -20,15 +20,15 @@ from app.core.domains import is_name_server, share_of
         ("a.customer.github.io", "github.io"),
     ],
 )
-def test_a_share_is_a_registrable_domain(host: str, share: str) -> None:
+def test_lookups_are_limited_by_registrable_domain(host: str, share: str) -> None:
     assert share_of(host) == share
 
 
 @pytest.mark.parametrize("text", ["10.0.0.2", "10.0.0.2:53", "[fd00::2]:5353", "fd00::2", "[fd00::2]"])
-def test_a_name_server(text: str) -> None:
+def test_addresses_of_name_servers(text: str) -> None:
     assert is_name_server(text)
 
 
 @pytest.mark.parametrize("text", ["", "dns.example", "10.0.0.2:", "10.0.0.2:0", "10.0.0.2:70000", "10.0.0", "[x]:53"])
-def test_what_is_none(text: str) -> None:
+def test_invalid_addresses_of_name_servers(text: str) -> None:
     assert not is_name_server(text)

@@ -11,7 +11,7 @@ from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
 
 
-def test_an_address_alone_is_enough() -> None:
+def test_a_connection_needs_only_an_address() -> None:
     connection = KafkaConnection(bootstrap="kafka:9092")
     assert not connection.encrypted
     assert not connection.authenticated

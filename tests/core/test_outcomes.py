@@ -98,11 +98,11 @@ def test_every_reason_for_an_end_without_a_request_has_a_hint() -> None:
         ("http_5xx", 599, "logs"),
     ],
 )
-def test_the_hint_speaks_of_the_cause(result: str, status: int | None, word: str) -> None:
+def test_the_hint_names_the_cause(result: str, status: int | None, word: str) -> None:
     outcome = outcomes.outcome_of(result, status)
     assert outcome is not None and word in f"{outcome.what} {outcome.do}".lower()
 
 
-def test_a_word_of_somebody_else_gets_no_hint() -> None:
+def test_an_unknown_outcome_has_no_hint() -> None:
     assert outcomes.outcome_of("teapot") is None
     assert outcomes.outcome_of(None) is None

@@ -17,7 +17,7 @@ from app.roles.sequencer.table_versions import later_queue
 encode = msgspec.msgpack.encode
 
 
-def test_a_line_never_goes_back() -> None:
+def test_an_older_key_queue_does_not_replace_a_newer_one() -> None:
     new, old = encode(KeyQueue(applied=1047)), encode(KeyQueue(applied=842, in_flight=524, waiting=(545, 568)))
     assert not later_queue(new, old), "it would wait for ever for what has been settled"
     assert later_queue(old, new)
@@ -27,12 +27,12 @@ def test_a_line_never_goes_back() -> None:
 @pytest.mark.parametrize(
     "busy", [KeyQueue(5, in_flight=3), KeyQueue(5, waiting=(4,)), KeyQueue(5, blocked=2), ResumeGate(5, "parking", "s")]
 )
-def test_only_what_is_at_rest_is_removed(busy: KeyQueue | ResumeGate) -> None:
+def test_tombstones_do_not_remove_busy_entries(busy: KeyQueue | ResumeGate) -> None:
     assert not later_queue(encode(busy), None)
 
 
 @pytest.mark.parametrize("resting", [KeyQueue(5), ResumeGate(5)])
-def test_what_is_at_rest_is_removed(resting: KeyQueue | ResumeGate) -> None:
+def test_tombstones_remove_idle_entries(resting: KeyQueue | ResumeGate) -> None:
     assert later_queue(encode(resting), None)
 
 
@@ -43,11 +43,11 @@ def test_the_health_of_an_endpoint_never_goes_back_and_may_be_forgotten() -> Non
 
 
 @given(st.integers(0, 2**63), st.integers(0, 2**63))
-def test_a_count_never_goes_back(known: int, said: int) -> None:
+def test_a_smaller_counter_does_not_replace_a_larger_one(known: int, said: int) -> None:
     assert later_count(known.to_bytes(8, "big"), said.to_bytes(8, "big")) == (said >= known)
 
 
 @example(None, b"\x91\xa1\x80")  # text that is not UTF-8: not a DecodeError of msgspec
 @given(st.binary(max_size=20) | st.none(), st.binary(max_size=20) | st.none())
-def test_anything_can_be_compared(old: bytes | None, new: bytes | None) -> None:
+def test_any_table_values_can_be_compared(old: bytes | None, new: bytes | None) -> None:
     later_queue(old, new), later_state(old, new), later_count(old, new)

@@ -68,9 +68,7 @@ async def test_the_operator_begins_with_all_tenants(stage: Stage, operator: Brow
     assert '<span class="chip warn">75 %</span>' in page and 'href="/ui/t/acme/live/dead?since=24h"' in page
 
 
-async def test_failing_endpoints_say_whose_they_are_what_they_fail_with_and_since_when(
-    stage: Stage, operator: Browser
-) -> None:
+async def test_failing_endpoints_have_tenant_last_failure_and_since_when(stage: Stage, operator: Browser) -> None:
     stage.endpoint(id_="ep_1", failing_since_ms=1_700_000_000_000)
     stage.endpoint("other", id_="ep_2", circuit=OpenCircuit(since_ms=1_700_000_060_000, probe_at_ms=2**42))
     stage.endpoint("other", id_="ep_3")
@@ -179,7 +177,7 @@ async def test_the_search_covers_all_tenants(stage: Stage, operator: Browser) ->
     assert (await operator.get("/ui/search?q=" + "x" * 257))[0] == 422
 
 
-async def test_customers_see_nothing_of_it(stage: Stage) -> None:
+async def test_customers_do_not_see_the_operators_page(stage: Stage) -> None:
     async with browser(stage, KEYS["acme", "live"]) as acme:
         for path in ("/ui/overview", "/ui/overview/live", "/ui/search?q=other"):
             assert (await acme.get(path))[0] == 403

@@ -37,7 +37,7 @@ def event_row(number: int, **fields: Any) -> EventRow:
     return EventRow(partition=0, offset=number, at_ms=1000 + number, **named | fields)
 
 
-async def test_events_are_listed_with_what_became_of_each(stage: Stage, acme: Browser) -> None:
+async def test_events_are_listed_with_their_outcomes(stage: Stage, acme: Browser) -> None:
     bad = {"result": "rejected", "reason": "bad_type", "detail": "type <b>: no"}
     stage.reads.index = [event_row(1), event_row(2, result="duplicate"), event_row(3, **bad), event_row(4, mode="test")]
     status, page, _ = await acme.get(f"{LIVE}/events")
@@ -53,7 +53,7 @@ async def test_events_are_listed_with_what_became_of_each(stage: Stage, acme: Br
     assert 'href="?type=a.%2A&amp;cursor=50"' in page
 
 
-async def test_the_operator_sees_events_of_all_tenants_and_of_none(stage: Stage, operator: Browser) -> None:
+async def test_the_operator_sees_events_of_all_and_of_unknown_tenants(stage: Stage, operator: Browser) -> None:
     lost = event_row(2, tenant="", mode="", event_id="", event_type="", result="rejected", reason="r", detail="why")
     stage.reads.index = [event_row(1), lost, event_row(3, tenant="typo", result="unmatched")]
     status, page, _ = await operator.get("/ui/events")

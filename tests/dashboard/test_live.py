@@ -64,7 +64,7 @@ def look(hub: LiveHub, numbers: Numbers, session: str = "s", last_id: str = "", 
     return Reader(hub.subscribe(("n",), numbers, every_s=1, viewer=viewer(session, **more), last_id=last_id))
 
 
-async def test_two_hundred_pages_cost_one_look() -> None:
+async def test_two_hundred_pages_share_one_sample() -> None:
     clock, numbers = FakeClock(), Numbers()
     hub = LiveHub(clock, "e")
     readers = [look(hub, numbers, f"s{each % 20}") for each in range(200)]
@@ -77,7 +77,7 @@ async def test_two_hundred_pages_cost_one_look() -> None:
     assert numbers.looks == 4 and hub.streams() == 0, "nobody looks: nothing runs"
 
 
-async def test_a_page_that_comes_back_gets_what_it_has_missed_and_no_more() -> None:
+async def test_a_reconnecting_page_gets_the_missed_frames_only() -> None:
     clock, numbers = FakeClock(), Numbers()
     hub = LiveHub(clock, "e")
     stays = look(hub, numbers)
@@ -98,7 +98,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_missed_and_no_more() -> N
         await each.leave()
 
 
-async def test_who_does_not_read_is_let_go_and_the_others_notice_nothing() -> None:
+async def test_a_slow_reader_is_disconnected_without_affecting_others() -> None:
     clock, numbers = FakeClock(), Numbers()
     hub = LiveHub(clock, "e")
     slow = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer("slow"))
@@ -127,7 +127,7 @@ async def test_silence_is_broken_by_beats_and_a_session_ends_its_streams() -> No
     assert reader.task.done() and hub.streams() == 0
 
 
-async def test_a_subject_that_cannot_be_asked_is_asked_again() -> None:
+async def test_a_failed_sample_is_retried() -> None:
     clock, numbers = FakeClock(), Numbers()
     hub = LiveHub(clock, "e")
     numbers.broken = True
@@ -171,7 +171,7 @@ async def test_a_key_and_a_tenant_have_a_bounded_number_of_streams_whatever_thei
     assert hub.streams() == 0
 
 
-async def test_where_all_streams_are_taken_the_tenant_with_most_gives_one_away() -> None:
+async def test_at_the_limit_the_tenant_with_the_most_streams_loses_one() -> None:
     hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     tenants = [f"t{each % (MAX_STREAMS // MAX_OF_TENANT)}" for each in range(MAX_STREAMS)]
     readers = [look(hub, numbers, f"s{each}", tenant=tenant) for each, tenant in enumerate(tenants)]
@@ -186,7 +186,7 @@ async def test_where_all_streams_are_taken_the_tenant_with_most_gives_one_away()
     assert hub.streams() == 0
 
 
-async def test_a_stream_that_was_never_read_is_counted_and_let_go() -> None:
+async def test_an_unread_stream_is_counted_and_released() -> None:
     hub, numbers = LiveHub(FakeClock(), "e"), Numbers()
     frames = hub.subscribe(("n",), numbers, every_s=1, viewer=viewer())
     assert hub.streams() == 1

@@ -68,7 +68,7 @@ async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage,
         ({"url": "https://x.example", "types": ["*"], "more_types": "a b..c"}, "neither an event type"),
     ],
 )
-async def test_a_form_that_is_wrong_says_so_beside_the_field_and_keeps_what_was_typed(
+async def test_an_invalid_form_shows_errors_beside_fields_and_keeps_the_input(
     stage: Stage, acme: Browser, fields: dict[str, str], said: str
 ) -> None:
     form = {"profile": "standard", "key": "k1", "description": "mine", **fields}
@@ -77,7 +77,7 @@ async def test_a_form_that_is_wrong_says_so_beside_the_field_and_keeps_what_was_
     assert not stage.feed.directory.endpoints("acme", "live")
 
 
-async def test_an_endpoint_that_fails_says_since_when_and_what_comes_of_it(stage: Stage, acme: Browser) -> None:
+async def test_a_failing_endpoint_shows_since_when_and_when_it_will_be_disabled(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     assert "failing since" not in (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
     stage.endpoint(failing_since_ms=1_700_000_000_000, disable_at_ms=1_700_400_000_000)
@@ -86,7 +86,7 @@ async def test_an_endpoint_that_fails_says_since_when_and_what_comes_of_it(stage
     assert "it is disabled" in page and 'data-countdown="2023-11-19T13:20:00' in page
 
 
-async def test_an_endpoint_that_is_silent_says_so_on_its_page_and_in_the_list(stage: Stage, acme: Browser) -> None:
+async def test_a_silent_endpoint_is_marked_on_its_page_and_in_the_list(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     for path in ("endpoints/ep_1", "endpoints"):
         assert ">circuit " not in (await acme.get(f"{LIVE}/{path}"))[1]
@@ -116,7 +116,7 @@ async def test_the_buttons_pause_resume_disable_enable_recover_and_delete(stage:
     assert stage.feed.directory.endpoint("ep_1") is None
 
 
-async def test_settings_are_saved_unless_somebody_was_faster(stage: Stage, acme: Browser) -> None:
+async def test_settings_are_saved_unless_the_endpoint_changed_meanwhile(stage: Stage, acme: Browser) -> None:
     stage.endpoint()
     form = {
         "url": "https://acme.example/new",
@@ -325,7 +325,7 @@ async def test_the_search_finds_by_url_and_status(stage: Stage, acme: Browser) -
     assert "<html" in (await acme.get(f"{LIVE}/endpoints?q=ONE", **again))[1]
 
 
-async def test_a_slash_too_many_leads_to_the_dashboard(acme: Browser) -> None:
+async def test_a_trailing_slash_redirects_to_the_dashboard(acme: Browser) -> None:
     status, _, headers = await acme.get("/ui/")
     assert (status, headers["Location"]) == (303, "/ui")
 

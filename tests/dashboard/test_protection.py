@@ -36,7 +36,7 @@ async def test_the_sign_in_says_whether_there_is_an_operator(stage: Stage) -> No
         assert "HOOKSTREAM_ADMIN_TOKEN</code> is not set" in page and "admin.token" not in page
 
 
-async def test_strangers_are_sent_to_the_sign_in_and_see_nothing(stage: Stage) -> None:
+async def test_unauthenticated_visitors_are_redirected_to_the_sign_in(stage: Stage) -> None:
     async with browser(stage) as stranger:
         for entry in entries("read", "write", "operator"):
             path = address(entry, LIVE if entry.scoped else "/ui")
@@ -65,7 +65,7 @@ async def test_no_page_of_another_tenant_or_mode_exists_for_a_key(stage: Stage) 
 
 
 @pytest.mark.parametrize("tenant", ["a%22b", "a%0d%0aX-Evil:%201", "%3Cb%3E", "a%2Fb", "%C3%A4", "x" * 129])
-async def test_what_can_be_no_tenant_has_no_pages_even_for_the_operator(stage: Stage, tenant: str) -> None:
+async def test_an_invalid_tenant_name_has_no_pages_even_for_the_operator(stage: Stage, tenant: str) -> None:
     async with browser(stage, OPERATOR) as operator:
         for entry in entries("read", "write"):
             status, _, headers = await ask(operator, entry, address(entry, f"/ui/t/{tenant}/live"))
@@ -122,7 +122,7 @@ async def test_a_key_that_may_read_sees_no_buttons_and_changes_nothing(stage: St
 
 
 @pytest.mark.parametrize("attack", ["none", "foreign", "other purpose", "cross-site", "origin", "json"])
-async def test_no_form_counts_that_was_not_made_for_this_session(stage: Stage, attack: str) -> None:
+async def test_forms_of_other_sessions_are_refused(stage: Stage, attack: str) -> None:
     async with browser(stage, KEYS["acme", "live"]) as acme, browser(stage, OPERATOR) as operator:
         for entry in entries("write", "operator", method="POST"):
             somebody, other = (acme, operator) if entry.scoped else (operator, acme)
@@ -205,7 +205,7 @@ async def test_only_the_portal_may_be_framed_and_only_by_the_origins_that_the_op
         "/ui?next=https://evil",
     ],
 )
-async def test_signing_in_leads_nowhere_but_to_our_own_pages(stage: Stage, target: str) -> None:
+async def test_the_sign_in_redirects_only_to_its_own_pages(stage: Stage, target: str) -> None:
     async with browser(stage) as somebody:
         status, _, headers = await somebody.sign_in(KEYS["acme", "live"], next=target)
         place = headers["Location"]
@@ -213,7 +213,7 @@ async def test_signing_in_leads_nowhere_but_to_our_own_pages(stage: Stage, targe
         assert place == f"{LIVE}/overview" or place in ("/ui", "/ui?next=https://evil")
 
 
-async def test_signing_in_leads_to_where_one_wanted_to_go(stage: Stage) -> None:
+async def test_the_sign_in_redirects_to_the_requested_page(stage: Stage) -> None:
     async with browser(stage) as somebody:
         _, _, headers = await somebody.get(f"{LIVE}/deliveries?state=dead&type=a.*")
         _, page, _ = await somebody.get(headers["Location"])
@@ -255,7 +255,7 @@ async def test_a_sign_in_form_of_another_browser_is_refused(stage: Stage) -> Non
         assert (await victim.post("/ui/sign-in", form, csrf=""))[0] == 403
 
 
-def test_a_grant_that_was_changed_is_none_of_ours() -> None:
+def test_a_changed_grant_is_invalid() -> None:
     tokens, grant = GrantSigner(b"k" * 32, AesSealer(b"k")), Grant(kind="operator", id="x", expires_at_ms=1000)
     text = tokens.sign(grant)
     assert tokens.read(text, 999) == grant and tokens.read(text, 1000) is None
@@ -268,14 +268,14 @@ def test_a_grant_that_was_changed_is_none_of_ours() -> None:
         assert tokens.read(rubbish, 0) is None
 
 
-async def test_a_grant_cannot_be_read_by_whoever_has_it(stage: Stage) -> None:
+async def test_the_holder_of_a_grant_cannot_read_it(stage: Stage) -> None:
     token = (await portal_of(stage, return_url="https://app.example/")).removeprefix("/portal/")
     raw = base64.urlsafe_b64decode(token + "==")
     for word in (b"key_of", b"acme", b"portal", b"app.example", b"tenant"):
         assert word not in raw and word.decode() not in token
 
 
-async def test_where_links_lead_is_not_taken_from_a_request() -> None:
+async def test_the_host_of_links_is_not_taken_from_a_request() -> None:
     async with open_stage() as stage, browser(stage) as somebody:
         for host, status in (
             ("evil.example", 409),
@@ -297,7 +297,7 @@ async def test_where_links_lead_is_not_taken_from_a_request() -> None:
             assert (await answer.json())["url"].startswith("https://hooks.example.com/portal/")
 
 
-async def test_a_portal_leads_back_over_http_to_this_machine_alone() -> None:
+async def test_return_url_may_use_http_only_for_this_machine() -> None:
     async with open_stage(allow_http=True) as stage, browser(stage) as somebody:
         for url, status in (
             ("http://localhost:3000/x", 201),
@@ -313,7 +313,7 @@ async def test_a_portal_leads_back_over_http_to_this_machine_alone() -> None:
                 assert answer.status == status, (url, await answer.text())
 
 
-async def test_links_to_the_portal_do_no_more_than_who_makes_them(stage: Stage) -> None:
+async def test_portal_links_have_no_more_scopes_than_their_creator(stage: Stage) -> None:
     async def made(key: str, **body: Any) -> int:
         async with browser(stage) as somebody:
             headers = {"authorization": f"Bearer {key}"}

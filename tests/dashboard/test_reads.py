@@ -103,12 +103,12 @@ async def test_the_address_is_the_filter(acme: Browser, query: str, found: set[s
 
 
 @pytest.mark.parametrize("query", ["status=9xx", "status=1", "since=yesterday", "state=x", "cursor=x"])
-async def test_a_filter_that_cannot_be_is_explained(acme: Browser, query: str) -> None:
+async def test_an_invalid_filter_is_explained(acme: Browser, query: str) -> None:
     status, page, _ = await acme.get(f"{LIVE}/deliveries?{query}")
     assert status == 422 and 'role="alert"' in page and "<h1>Deliveries</h1>" in page
 
 
-async def test_the_next_page_goes_on_with_the_same_filter(stage: Stage, acme: Browser) -> None:
+async def test_the_next_page_keeps_the_filter(stage: Stage, acme: Browser) -> None:
     stage.reads.rows.clear()
     for each in range(60):
         stage.reads.rows.append(row(f"dl_{each}", each, state="dead"))
@@ -211,7 +211,7 @@ async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage
     assert [each.id for each in appended(stage)] == ["dl_late"]
 
 
-async def test_dead_letters_of_one_outcome_are_told_apart_by_their_status(stage: Stage, acme: Browser) -> None:
+async def test_dead_letters_are_grouped_by_status_within_an_outcome(stage: Stage, acme: Browser) -> None:
     stage.reads.rows.clear()
     for id_, status in (("dl_0", 404), ("dl_1", 410), ("dl_2", 404)):
         accepted(stage, id_, state="dead", status=status, result="http_4xx", reason="exhausted")
@@ -225,7 +225,7 @@ async def test_dead_letters_of_one_outcome_are_told_apart_by_their_status(stage:
     assert {each.id for each in appended(stage)} == {"dl_0", "dl_2"}
 
 
-async def test_a_filter_by_what_is_in_no_list_stays_in_the_form(acme: Browser) -> None:
+async def test_a_filter_with_a_value_outside_the_lists_stays_in_the_form(acme: Browser) -> None:
     _, page, _ = await acme.get(f"{LIVE}/deliveries?state=dead,retrying&endpoint=ep_gone")
     assert "<option selected>dead,retrying</option>" in page and "<option selected>ep_gone</option>" in page
 
@@ -282,7 +282,7 @@ def test_hours_without_anything_are_filled_in() -> None:
     assert empty.points == [[0, 3600, 7200], [0, 0, 0], [0, 0, 0]] and empty.p95_ms is None
 
 
-async def test_the_tail_shows_new_rows_to_all_who_look_with_one_question(stage: Stage, acme: Browser) -> None:
+async def test_one_query_shows_new_rows_to_all_viewers(stage: Stage, acme: Browser) -> None:
     asked = stage.reads.asked
     path = f"{stage.url}{LIVE}/deliveries/live"
     async with (

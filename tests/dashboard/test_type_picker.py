@@ -66,7 +66,7 @@ async def test_forms_offer_the_types_of_the_latest_events_first(stage: Stage, ac
         assert "user.created" in types and "of.another" not in types and "bad" not in types
 
 
-async def test_without_the_read_model_forms_offer_what_is_declared(
+async def test_without_the_read_model_forms_offer_declared_types(
     stage: Stage, acme: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unavailable(*_: object, **__: object) -> None:

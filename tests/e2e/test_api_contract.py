@@ -87,7 +87,7 @@ async def test_an_operation_keeps_the_document(api: Api, alfa: Party, name: str)
 
 
 @pytest.mark.parametrize("name", GUARDED)
-async def test_nobody_is_served_without_a_key(api: Api, alfa: Party, name: str) -> None:
+async def test_without_a_key_every_operation_answers_401(api: Api, alfa: Party, name: str) -> None:
     method, path = OPERATIONS[name].method.upper(), filled(OPERATIONS[name].path, alfa.things)
     body: dict[str, Any] | None = {} if OPERATIONS[name].body else None
     none = ("", "Bearer", "Bearer ", "Basic Zm9vOmJhcg==", "Bearer sk_live_none", "Bearer \xe9")
@@ -113,7 +113,7 @@ async def test_nobody_is_served_without_a_key(api: Api, alfa: Party, name: str) 
     ],
     ids=lambda headers: str(headers)[:40],
 )
-async def test_no_header_is_too_strange(api: Api, alfa: Party, headers: dict[str, str]) -> None:
+async def test_hostile_headers_cause_no_defect(api: Api, alfa: Party, headers: dict[str, str]) -> None:
     body = {"url": api.receiver, "events": ["user.created"], "description": "strange"}
     webhook = f"/v1/webhooks/{await asyncio.to_thread(api.webhook, alfa.live)}"
     for method, path, sent in (
@@ -130,7 +130,7 @@ async def test_no_header_is_too_strange(api: Api, alfa: Party, headers: dict[str
 
 
 @pytest.mark.parametrize("name", OF_ONE_THING)
-async def test_what_is_somebody_elses_does_not_exist(api: Api, alfa: Party, bravo: Party, name: str) -> None:
+async def test_resources_of_other_tenants_seem_not_to_exist(api: Api, alfa: Party, bravo: Party, name: str) -> None:
     operation = OPERATIONS[name]
     callers = await asyncio.to_thread(strangers, api, alfa, bravo, operation.path)
     theirs = named(operation, bravo.things[kind(operation.path)])
@@ -159,7 +159,7 @@ async def test_what_is_somebody_elses_does_not_exist(api: Api, alfa: Party, brav
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_list_has_nothing_of_somebody_else(api: Api, alfa: Party, bravo: Party, name: str) -> None:
+async def test_a_list_has_nothing_of_other_tenants(api: Api, alfa: Party, bravo: Party, name: str) -> None:
     path = OPERATIONS[name].path
     own = bravo.live if name != "tenants.list" else ADMIN_TOKEN
     page = await asyncio.to_thread(api.done, "GET", f"{path}?limit=1", own)
@@ -188,7 +188,7 @@ async def test_an_idempotency_key_is_its_tenants_and_modes_own(api: Api, alfa: P
     await asyncio.to_thread(all_of_it)
 
 
-async def test_the_scope_and_the_operators_token_are_borders_too(api: Api, alfa: Party) -> None:
+async def test_scopes_and_the_operators_token_are_enforced(api: Api, alfa: Party) -> None:
     readers = await asyncio.to_thread(api.key, alfa.tenant, scopes=["read"])
     for name in GUARDED:
         operation = OPERATIONS[name]

@@ -121,7 +121,7 @@ async def test_an_event_after_the_answer_sees_the_change_in_other_processes(
         assert not [each for each in box.ids() if each.startswith(("unwanted", "removed"))]
 
 
-async def test_a_repetition_while_the_first_is_under_way_gets_its_answer(
+async def test_a_repetition_during_the_first_request_gets_its_response(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with service(broker.bootstrap, prefix, tmp_path) as running:
@@ -171,7 +171,7 @@ async def test_http_is_refused_unless_the_operator_allows_it(broker: RealBroker,
         assert (answer.status, "https" in answer.body["detail"]) == (422, True), answer
 
 
-async def test_limits_say_when_to_come_again(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_rate_limits_have_retry_after(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     async with service(broker.bootstrap, prefix, tmp_path, {"HOOKSTREAM_API_RATE_LIMIT": "5"}) as running:
         key = await running.key("acme")
         answers = [await running.ask("GET", "/v1/webhooks", key=key) for _ in range(12)]

@@ -53,7 +53,7 @@ async def acme(shared: Service) -> Auditor:
     return Auditor(shared, await shared.key(f"audited-{token_hex(4)}"))
 
 
-async def test_traffic_of_the_same_tenant_pushes_no_entry_out(acme: Auditor) -> None:
+async def test_traffic_of_a_tenant_displaces_no_audit_entry(acme: Auditor) -> None:
     made = await acme.ask("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/first", "events": ["a.b"]})
     endpoint = f"/v1/webhooks/{made['id']}"
     for number in range(130):

@@ -38,7 +38,7 @@ async def test_an_endpoint_that_is_silent_is_probed_and_gets_everything_when_it_
             await acme.delivery(event, "delivered")
 
 
-async def test_what_could_not_be_attempted_in_time_is_dead_and_offered_for_recovery(
+async def test_deliveries_not_attempted_in_time_are_dead_and_can_be_retried(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     settings = {"HOOKSTREAM_MAX_WAIT_HOURS": "0.002"}

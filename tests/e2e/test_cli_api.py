@@ -98,7 +98,7 @@ async def test_a_test_event_tells_what_the_receiver_did_and_its_exit_code_does_t
     assert gone.json()["status"] is None and gone.json()["reason"]
 
 
-async def test_event_types_of_ones_own(acme: Commands) -> None:
+async def test_a_tenants_own_event_types(acme: Commands) -> None:
     put = await acme(
         "event-types", "add", "order.shipped", "--schema", "-", "--enforce", "reject", stdin='{"required":["n"]}'
     )
@@ -131,7 +131,9 @@ async def test_a_catalogue_for_all_tenants_out_of_an_openapi_document(
     assert name not in [each["name"] for each in await acme("event-types", "list")]
 
 
-async def test_many_events_go_in_batches_and_a_bad_one_says_what_was_accepted(acme: Commands, tmp_path: Path) -> None:
+async def test_many_events_are_sent_in_batches_and_an_error_lists_the_accepted_ones(
+    acme: Commands, tmp_path: Path
+) -> None:
     lines = [f'{{"type":"user.created","data":{{}},"id":"evt_{number}"}}' for number in range(2100)]
     (tmp_path / "many").write_text("\n".join(lines))
     assert [each["id"] for each in await acme("events", "send", str(tmp_path / "many"))] == [
@@ -153,7 +155,7 @@ async def test_a_list_is_whole_however_many_pages_it_has(shared: Service, operat
     assert len({each["id"] for each in await operator("keys", "list", "--tenant", name)}) == 105
 
 
-async def test_tenants_and_keys_are_the_operators(operator: Commands, tmp_path: Path) -> None:
+async def test_only_the_operator_manages_tenants_and_keys(operator: Commands, tmp_path: Path) -> None:
     name = f"t-{token_hex(4)}"
     assert (await operator("tenants", "add", name, "--name", "One"))["version"] == 1
     assert (await operator("tenants", "add", name, "--name", "Two"))["name"] == "Two"
@@ -173,7 +175,7 @@ async def test_tenants_and_keys_are_the_operators(operator: Commands, tmp_path: 
     assert "unauthorized" in (await reader("endpoints", "list", expect=3)).err
 
 
-async def test_what_is_wrong_is_said_with_its_place(acme: Commands) -> None:
+async def test_errors_have_a_pointer(acme: Commands) -> None:
     ended = await acme("endpoints", "add", "https://x.example", "--header", "Host: a", "--timeout", "9999", expect=3)
     assert "refused (invalid)" in ended.err and "/timeout" in ended.err and ended.out == ""
 

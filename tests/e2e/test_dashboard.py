@@ -191,7 +191,7 @@ async def visit_portal(page: Page, portal: str, customer: Receiver) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_the_tail_shows_what_comes_while_one_looks(shared: Service) -> None:
+async def test_the_live_list_shows_new_deliveries(shared: Service) -> None:
     key = await shared.key("tail")
     async with receiver() as customer, chrome() as browser, person(browser) as page:
         customer.broken = False
@@ -220,7 +220,7 @@ _DESKTOP_PARTS = """() => [
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
-async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
+async def test_every_page_is_accessible(shared: Service, look: str) -> None:
     key = await shared.key("open")
     made = await shared.ask("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/x", "events": "*"}, key=key)
     endpoint = made.body["id"]
@@ -266,7 +266,7 @@ async def test_no_page_shuts_anybody_out(shared: Service, look: str) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_the_keyboard_is_enough(shared: Service) -> None:
+async def test_all_pages_can_be_used_with_the_keyboard(shared: Service) -> None:
     key = await shared.key("keys")
     async with chrome() as browser, person(browser) as page:
         await sign_in(page, shared.api_url, key)

@@ -229,7 +229,9 @@ async def test_a_waiting_delivery_is_retried_at_once_and_has_one_final_state(sha
         assert (found["state"], len(found["attempts"])) == ("delivered", 2)
 
 
-async def test_a_cancelled_delivery_stays_so_and_its_line_goes_on(shared: Service, acme: Customer) -> None:
+async def test_a_cancelled_delivery_stays_cancelled_and_its_key_queue_continues(
+    shared: Service, acme: Customer
+) -> None:
     before = await passed_over(shared)
     async with inbox("status:500*1,200") as (box, base):
         await acme.endpoint(f"{base}/standard", schedule=[0, 3], ordering="fifo")
@@ -254,7 +256,7 @@ async def test_a_cancelled_delivery_stays_so_and_its_line_goes_on(shared: Servic
         await acme.delivery(first, "delivered", 2)
 
 
-async def test_a_dead_delivery_that_blocks_its_line_is_retried_and_the_line_goes_on(acme: Customer) -> None:
+async def test_a_blocking_dead_delivery_is_retried_and_its_key_queue_continues(acme: Customer) -> None:
     async with inbox("status:500*1,200") as (box, base):
         await acme.endpoint(f"{base}/standard", schedule=[0], ordering="fifo", on_exhausted="block")
         first, second = [await acme.event(number, ordering_key="k") for number in (1, 2)]
@@ -264,7 +266,7 @@ async def test_a_dead_delivery_that_blocks_its_line_is_retried_and_the_line_goes
         assert box.ids() == [first, first, second]
 
 
-async def test_an_event_tells_why_each_endpoint_got_it_or_did_not(acme: Customer) -> None:
+async def test_an_event_shows_the_reason_for_each_endpoint(acme: Customer) -> None:
     async with inbox() as (_, base):
         got = await acme.endpoint(f"{base}/standard")
         deaf = await acme.endpoint(f"{base}/standard", events=["meeting.*"])
@@ -292,7 +294,7 @@ async def test_an_event_tells_why_each_endpoint_got_it_or_did_not(acme: Customer
         assert {each["why"] for each in dropped["endpoints"]} >= {"duplicate", "not_subscribed"}
 
 
-async def test_an_event_that_nobody_received_is_listed_and_explained(shared: Service, acme: Customer) -> None:
+async def test_an_unmatched_event_is_listed_and_explained(shared: Service, acme: Customer) -> None:
     endpoint = await acme.endpoint("https://x.example/", events=["meeting.*"])
     alone = await acme.event(1, type="recording.created")
     listed = await acme.until(f"/v1/events?id={alone}", lambda page: bool(page["data"]))

@@ -82,7 +82,7 @@ async def test_kill_9_keeps_the_order(broker: RealBroker, prefix: str, tmp_path:
         assert await running.stop() == 0
 
 
-async def test_a_dead_one_blocks_its_key_or_is_passed_over(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_dead_delivery_blocks_its_key_or_is_skipped(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     async with service(broker.bootstrap, prefix, tmp_path) as running, inbox("status:500,200") as (box, base):
         key = await running.key("default")
         for name, on_exhausted in (("block", "block"), ("skip", "skip")):
@@ -105,7 +105,7 @@ async def test_a_dead_one_blocks_its_key_or_is_passed_over(broker: RealBroker, p
         )
 
 
-async def test_what_a_replaced_worker_writes_late_stops_no_line(
+async def test_late_writes_of_a_replaced_worker_stop_no_key_queue(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)

@@ -39,7 +39,7 @@ async def notices(running: Service, number: int) -> list[dict[str, Any]]:
     return [json.loads(each.value) for each in found]
 
 
-async def test_voxscriber_five_failures_disable_and_what_was_missed_can_be_recovered(
+async def test_voxscriber_disables_after_five_failures_and_missed_events_can_be_recovered(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with service(broker.bootstrap, prefix, tmp_path, FAST) as running, inbox("status:500*5,ok") as (box, base):

@@ -11,7 +11,7 @@ from tests.e2e.harness import inbox, producer, read, service
 EVENTS = 20
 
 
-async def test_what_receivers_answer_stops_nobody(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_no_response_of_a_receiver_stops_a_role(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     async with (
         service(broker.bootstrap, prefix, tmp_path) as running,
         inbox() as (good, base),

@@ -89,7 +89,7 @@ async def test_the_same_key_at_the_same_moment_on_two_processes_is_one_delivery(
         assert Counter(box.ids()) == Counter(markers | set(ids.values()))
 
 
-async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
+async def test_the_idempotency_header_is_the_key_and_dropped_records_are_listed(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with service(broker.bootstrap, prefix, tmp_path) as running, producer(broker.bootstrap) as kafka:
@@ -128,7 +128,7 @@ async def test_the_header_of_a_record_is_the_key_and_what_was_dropped_is_told(
         assert "same" in await running.cli("events", "duplicates")
 
 
-async def test_the_window_survives_a_hand_over_an_empty_disk_a_kill_and_an_old_disk(
+async def test_the_idempotency_window_survives_handover_empty_disk_kill_and_old_disk(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     def worker(folder: str) -> Service:

@@ -31,7 +31,7 @@ def shows_lag(metrics: str) -> bool:
     return "hookstream_consumer_lag_records{" in metrics or "hookstream_retry_backlog{" in metrics
 
 
-async def test_an_outage_is_said_once_and_its_numbers_go_stale(
+async def test_an_outage_is_logged_once_and_lag_metrics_disappear(
     own_broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     running = Service(own_broker.bootstrap, prefix, tmp_path, {"HOOKSTREAM_LOG_LEVEL": "info"})

@@ -10,7 +10,7 @@ from tests.e2e.harness import ADMIN_TOKEN, inbox
 from tests.e2e.test_stops import Starting, event
 
 
-async def test_the_log_tells_the_life_of_the_process(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_the_log_has_each_state_of_the_process(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     settings = {"HOOKSTREAM_TIME_SCALE": "0.001", "HOOKSTREAM_SMTP_URL": "", "HOOKSTREAM_MAX_IN_FLIGHT": "99"}
     process = Starting(broker.bootstrap, prefix, tmp_path, settings)
     await process.cli("topics", "apply", "-o", "json")

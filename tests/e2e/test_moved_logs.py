@@ -79,7 +79,7 @@ async def delivered(running: Service, box: Inbox, *ids: str) -> None:
     assert Counter(box.ids()) == Counter(ids)
 
 
-async def test_a_log_that_has_lost_its_beginning_is_read_on_and_that_is_said(
+async def test_a_log_without_its_beginning_is_read_on_and_reported(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)
@@ -134,7 +134,7 @@ async def test_a_log_that_has_lost_its_end_is_not_sent_again(broker: RealBroker,
 
 
 @pytest.mark.parametrize("topic", ["events.raw", "deliveries"])
-async def test_a_topic_that_is_made_again_under_a_process_is_read_from_its_beginning(
+async def test_a_topic_recreated_at_run_time_is_read_from_its_beginning(
     broker: RealBroker, prefix: str, tmp_path: Path, topic: str
 ) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)

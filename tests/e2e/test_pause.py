@@ -121,7 +121,7 @@ async def no_more(box: Inbox, number: int) -> None:
     assert len(box.received) == number
 
 
-async def test_a_resume_gives_all_that_was_held_back_in_order_and_once(
+async def test_a_resume_delivers_all_parked_deliveries_in_order_and_once(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with (
@@ -190,7 +190,7 @@ async def test_kill_9_in_a_resume_loses_nothing(
     assert repeated < 3000
 
 
-async def test_recover_gives_what_a_disabled_endpoint_has_missed_as_fan_out_decided_it(
+async def test_recover_delivers_missed_events_as_fan_out_decided(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with (

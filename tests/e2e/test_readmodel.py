@@ -83,7 +83,7 @@ async def test_deliveries_are_found_and_found_again_after_a_rebuild(
         await read.close()
 
 
-async def test_postgresql_may_go_and_a_worker_may_be_killed_and_nothing_is_lost_or_counted_twice(
+async def test_an_outage_of_postgresql_and_a_kill_lose_nothing_and_count_nothing_twice(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     own = Postgres()

@@ -87,7 +87,7 @@ async def test_every_event_type_verifies(customers: Customers, name: str, entry:
 
 
 @each_receiver
-async def test_a_changed_body_or_another_secret_does_not(customers: Customers, name: str) -> None:
+async def test_a_changed_body_or_another_secret_does_not_verify(customers: Customers, name: str) -> None:
     sent = event(b'{"uploadId":"upl_1"}')
     assert await customers.status(name, sent, tamper=lambda body: body.replace(b"upl_1", b"upl_2")) == 401
     assert await customers.status(name, sent, secrets=[OTHER_SECRET]) == 401
@@ -166,7 +166,7 @@ VALID = [key for key, (_, expected) in NASTY.items() if expected != NOT_JSON]
 
 
 @pytest.mark.parametrize("key", NASTY)
-async def test_efficlose_verifies_or_we_refuse(customers: Customers, key: str) -> None:
+async def test_efficlose_receivers_verify_or_the_event_is_refused(customers: Customers, key: str) -> None:
     data, expected = NASTY[key]
     if expected == VERIFIES:
         assert await customers.status("efficlose", event(data)) == 200

@@ -29,7 +29,7 @@ async def told(url: str, number: int) -> dict[str, str]:
             await pause(0.1)
 
 
-async def test_order_gaps_and_signatures_are_told_by_both(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_both_receivers_detect_order_gaps_and_signatures(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     with ExitStack() as running_receivers:
         urls = {
             (name, events): running_receivers.enter_context(receiver(name, SECRET, tmp_path / f"{name}.{events}.log"))

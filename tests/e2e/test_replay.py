@@ -99,7 +99,7 @@ async def test_types_and_times_narrow_it(acme: Party) -> None:
         assert done["sent"] == 2 and {each.event_id for each in again(box)} == set(names(2, "new"))
 
 
-async def test_a_tenant_gets_its_own_and_the_operator_names_one(acme: Party, kafka: AIOKafkaProducer) -> None:
+async def test_a_key_sees_its_own_tenant_and_the_operator_names_one(acme: Party, kafka: AIOKafkaProducer) -> None:
     other = await party_of(acme.service, kafka)
     async with inbox() as (box, url), inbox() as (foreign, foreign_url):
         mine = await acme.endpoint(f"{url}/standard")
@@ -180,12 +180,12 @@ async def test_a_key_of_idempotency_makes_one_replay(acme: Party) -> None:
         ({}, "/from"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(shared: Service, body: dict[str, Any], pointer: str) -> None:
+async def test_invalid_replays_are_refused(shared: Service, body: dict[str, Any], pointer: str) -> None:
     answer = await shared.ask("POST", "/v1/replays", body, headers={"Hookstream-Tenant": "anybody"})
     assert answer.status == 422 and answer.body["errors"][0]["pointer"] == pointer, answer
 
 
-async def test_the_command_refuses_it_before_it_asks_anybody(shared: Service) -> None:
+async def test_the_command_refuses_invalid_input_without_a_request(shared: Service) -> None:
     said = await asyncio.gather(
         shared.cli("replay", "start", "--from", "2099-01-01T00:00:00Z", expect=2),
         shared.cli("replay", "start", "--from", "1h", "--to", "2h", expect=2),

@@ -89,7 +89,7 @@ async def _listening(answer: bool) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("at", ["process.started", "process.waiting_for_kafka"])
-async def test_while_kafka_is_waited_for(tmp_path: Path, at: str) -> None:
+async def test_a_stop_while_waiting_for_kafka(tmp_path: Path, at: str) -> None:
     process = Starting(f"127.0.0.1:{free_port()}", "", tmp_path)
     await process.spawn()
     await process.until(event(at))
@@ -97,7 +97,7 @@ async def test_while_kafka_is_waited_for(tmp_path: Path, at: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [False, True], ids=["silent", "closes"])
-async def test_while_something_else_listens_there(tmp_path: Path, answer: bool) -> None:
+async def test_a_stop_while_another_server_answers_on_kafkas_port(tmp_path: Path, answer: bool) -> None:
     async with _listening(answer) as port:
         process = Starting(f"127.0.0.1:{port}", "", tmp_path)
         await process.spawn()
@@ -111,7 +111,7 @@ def _is_new(seen: set[str], new: set[str], roles: Mapping[str, str]) -> bool:
     return bool(new) or set(roles.values()) == {"ready"}
 
 
-async def test_while_the_roles_start(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_stop_while_the_roles_start(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     """At the first sight of each thing that a role waits for; the last start is let through."""
     seen: set[str] = set()
     process = Starting(broker.bootstrap, prefix, tmp_path)
@@ -128,7 +128,7 @@ async def test_while_the_roles_start(broker: RealBroker, prefix: str, tmp_path: 
     assert any("recovering" in each for each in seen), seen
 
 
-async def test_while_tables_are_recovered_from_a_kafka_that_is_silent(own_broker: RealBroker, tmp_path: Path) -> None:
+async def test_a_stop_during_table_recovery_from_a_silent_kafka(own_broker: RealBroker, tmp_path: Path) -> None:
     process = Starting(own_broker.bootstrap, "", tmp_path)
     await process.cli("topics", "apply", "-o", "json")
     await process.spawn()
@@ -145,7 +145,7 @@ async def test_while_tables_are_recovered_from_a_kafka_that_is_silent(own_broker
         java.resume()
 
 
-async def test_while_the_database_is_waited_for(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_stop_while_waiting_for_the_database(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     settings = {"HOOKSTREAM_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none"}
     process = Starting(broker.bootstrap, prefix, tmp_path, settings)
     await process.cli("topics", "apply", "-o", "json")
@@ -154,7 +154,7 @@ async def test_while_the_database_is_waited_for(broker: RealBroker, prefix: str,
     await process.stops_in_order()
 
 
-async def test_while_the_port_of_the_api_is_taken(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_stop_while_the_port_of_the_api_is_in_use(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -166,7 +166,7 @@ async def test_while_the_port_of_the_api_is_taken(broker: RealBroker, prefix: st
         await process.stops_in_order()
 
 
-async def test_what_prevents_a_start_is_one_line(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_failed_start_logs_one_line(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     """The port of the probes is taken; topics are missing; a setting is wrong."""
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
@@ -187,7 +187,7 @@ async def test_what_prevents_a_start_is_one_line(broker: RealBroker, prefix: str
 
 @pytest.mark.usefixtures("starts_a_broker")
 @pytest.mark.parametrize("at", ["starting Kafka", "starting the roles", "Ready."])
-async def test_up_at_its_stages(tmp_path: Path, at: str) -> None:
+async def test_up_can_be_stopped_at_every_stage(tmp_path: Path, at: str) -> None:
     path = tmp_path / "log"
     with path.open("wb") as output:
         running = await asyncio.create_subprocess_exec(

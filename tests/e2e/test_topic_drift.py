@@ -64,7 +64,7 @@ async def test_topics_of_version_0_refuse_the_start(broker: RealBroker, prefix: 
     assert "docs/upgrading.md" in reason and f"{prefix}hookstream.sequencer-line-changelog exist" in reason
 
 
-async def test_a_count_that_is_raised_under_a_process_is_said_and_the_role_does_not_loop(
+async def test_a_partition_count_raised_at_run_time_is_reported_without_a_restart_loop(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)

@@ -52,7 +52,7 @@ async def reset(bootstrap: str, group: str, topic: str) -> None:
     await client.stop()
 
 
-async def test_fanout_replay_and_reset_see_committed_events_alone(
+async def test_fanout_replay_and_reset_read_only_committed_events(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     topic, group = f"{prefix}events.raw", f"{prefix}hookstream.fanout"
@@ -103,9 +103,7 @@ async def test_fanout_replay_and_reset_see_committed_events_alone(
         assert await running.stop() == 0
 
 
-async def test_event_pages_and_excerpts_show_committed_events_alone(
-    broker: RealBroker, prefix: str, tmp_path: Path
-) -> None:
+async def test_event_pages_show_only_committed_events(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     topic = f"{prefix}events.raw"
     async with (
         service(broker.bootstrap, prefix, tmp_path) as running,
@@ -128,9 +126,7 @@ async def test_event_pages_and_excerpts_show_committed_events_alone(
         assert len(await running.cli("events", "rejected", "-o", "json")) == 1
 
 
-async def test_every_group_passes_over_what_strangers_have_aborted(
-    broker: RealBroker, prefix: str, tmp_path: Path
-) -> None:
+async def test_every_group_skips_aborted_transactions(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     topics = [(role, f"{prefix}{logical}") for role, names in GROUPS.items() for logical in names]
     async with service(broker.bootstrap, prefix, tmp_path) as running:
         for number, (_, topic) in enumerate(topics):

@@ -128,7 +128,7 @@ async def test_a_fanout_whose_appends_do_not_succeed_waits_and_is_not_stuck(
         assert "watchdog_verdicts_total{" not in await running.metrics()
 
 
-async def test_neither_a_transactions_marker_nor_a_distant_retry_is_work_without_a_move(
+async def test_transaction_markers_and_distant_retries_do_not_count_as_stuck(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     async with (

@@ -129,7 +129,7 @@ async def timestamps_of_all_ages(running: Service, box: Inbox, kafka: AIOKafkaPr
     assert re.search(r'events_ingested_total\{result="duplicate"\} 6\.0', await running.metrics())
 
 
-async def test_an_hour_forwards_and_back(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_the_clock_may_jump_an_hour_forwards_and_back(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     running = ShiftedService(broker.bootstrap, prefix, tmp_path, {})
     await running.cli("topics", "apply")
     await running.start()

@@ -159,7 +159,9 @@ def restarts(metrics: str) -> dict[str, float]:
     return {role: float(number) for role, number in found if float(number)}
 
 
-async def test_fenced_invaded_and_deleted(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_roles_survive_fencing_foreign_members_and_deleted_groups(
+    broker: RealBroker, prefix: str, tmp_path: Path
+) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)
     await running.cli("topics", "apply")
     await running.start()

@@ -132,7 +132,7 @@ def restarts(metrics: str) -> dict[str, float]:
     return {role: float(number) for role, number in found if float(number)}
 
 
-async def test_damaged_and_emptied_tables(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_damaged_and_lost_tables_are_rebuilt(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     running = Service(broker.bootstrap, prefix, tmp_path)
     await running.cli("topics", "apply")
     await running.start()

@@ -51,7 +51,7 @@ def story() -> tuple[Seen, list[Target], list[Hit], list[Window]]:
     return seen, [Target("ep", "/r/a", fifo=True)], hits, [Window("kill", 10.0, 11.0)]
 
 
-def test_nothing_is_found_where_nothing_is_wrong() -> None:
+def test_a_correct_log_has_no_findings() -> None:
     verdict = judge(*story())
     assert verdict.broken == []
     assert (verdict.events, verdict.deliveries, verdict.delivered, verdict.lost) == (3, 3, 3, 0)
@@ -139,14 +139,14 @@ def send_to_nobody(seen: Seen, hits: list[Hit]) -> None:
         send_to_nobody,
     ],
 )
-def test_every_crime_is_found(crime: Callable[[Seen, list[Hit]], None]) -> None:
+def test_every_planted_violation_is_detected(crime: Callable[[Seen, list[Hit]], None]) -> None:
     seen, targets, hits, windows = story()
     crime(seen, hits)
     assert judge(seen, targets, hits, windows).broken
 
 
 @pytest.mark.parametrize("crime", [lose_an_event, say_delivered_without_sending, die_without_a_letter])
-def test_what_is_lost_is_counted(crime: Callable[[Seen, list[Hit]], None]) -> None:
+def test_lost_deliveries_are_counted(crime: Callable[[Seen, list[Hit]], None]) -> None:
     seen, targets, hits, windows = story()
     crime(seen, hits)
     assert judge(seen, targets, hits, windows).lost == 1
@@ -167,7 +167,7 @@ def test_the_read_model_is_compared_with_what_came_of_each_delivery() -> None:
     assert not list(shown(seen, targets, rows)), "of two ends the better one counts"
 
 
-def test_what_was_under_way_when_a_fault_began_may_be_sent_again() -> None:
+def test_requests_in_flight_at_a_fault_may_be_sent_again() -> None:
     seen, targets, hits, windows = story()
     hits[-1].started, hits[-1].ended = 9.2, 9.7
     hits.append(hit("e3", 12))
@@ -175,7 +175,7 @@ def test_what_was_under_way_when_a_fault_began_may_be_sent_again() -> None:
     assert verdict.broken == [] and verdict.sent_again == 1 and verdict.bound == 2
 
 
-def test_what_a_fault_has_run_twice_may_be_given_up_once_and_delivered_once() -> None:
+def test_a_delivery_that_ran_twice_may_be_dead_once_and_delivered_once() -> None:
     seen, targets, hits, windows = story()
     targets[0].attempts = 2
     hits[-1:] = [
@@ -205,7 +205,7 @@ def test_requests_of_a_key_that_overlap_are_found_whatever_their_order() -> None
     assert judge(seen, targets, hits, windows).overlaps == 0, "the order of that endpoint is nobody's promise"
 
 
-def test_a_request_may_be_repeated_while_its_receiver_is_still_busy_with_it() -> None:
+def test_a_request_may_be_repeated_while_the_receiver_is_processing_it() -> None:
     seen, targets, hits, windows = story()
     hits[-1].started, hits[-1].ended = 9.2, 14.0
     hits.append(hit("e3", 12))
@@ -221,7 +221,7 @@ def test_keys_do_not_wait_for_each_other() -> None:
     assert judge(seen, targets, hits, windows).overlaps == 0
 
 
-def test_a_copy_that_its_successor_has_outrun_is_no_end() -> None:
+def test_an_overtaken_copy_does_not_count_as_an_end() -> None:
     seen, targets, hits, windows = story()
     seen.attempts.append({**attempt("e1", "cancelled"), "reason": "superseded"})
     assert judge(seen, targets, hits, windows).broken == []
@@ -229,7 +229,7 @@ def test_a_copy_that_its_successor_has_outrun_is_no_end() -> None:
     assert judge(seen, targets, hits, windows).lost == 1, "it is not a substitute for one either"
 
 
-def test_an_attempt_that_found_no_connection_is_one_and_many_are_a_fault() -> None:
+def test_one_attempt_without_a_connection_is_allowed_and_many_are_a_fault() -> None:
     seen, targets, hits, windows = story()
     seen.attempts[1]["error"] = "There was no connection within 0.7 s."
     first = hits.pop(1)

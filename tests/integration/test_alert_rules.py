@@ -33,5 +33,5 @@ def test_each_alert_fires_on_its_condition_and_on_nothing_else(tmp_path: Path) -
     promtool.run(tmp_path, cases, INTERVAL)
 
 
-def test_a_healthy_service_alerts_nobody(tmp_path: Path) -> None:
+def test_a_healthy_service_raises_no_alert(tmp_path: Path) -> None:
     promtool.run(tmp_path, [promtool.case("healthy", healthy(), INTERVAL, "7h", [], within="7h")], INTERVAL)

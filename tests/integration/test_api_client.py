@@ -45,7 +45,7 @@ async def failure(url: str, kind: type[HookstreamError], **more: Any) -> str:
     return str(caught.value)
 
 
-async def test_a_broken_connection_is_tried_once_more_with_the_same_key() -> None:
+async def test_a_broken_connection_is_retried_once_with_the_same_key() -> None:
     keys: list[str] = []
 
     async def breaks_once(request: web.Request) -> web.Response:
@@ -72,7 +72,7 @@ async def test_a_broken_connection_is_tried_once_more_with_the_same_key() -> Non
     assert len(keys) == 2
 
 
-async def test_an_api_that_asks_for_patience_gets_it() -> None:
+async def test_retry_after_of_the_api_is_obeyed() -> None:
     seen: list[str] = []
 
     async def busy(request: web.Request) -> web.Response:
@@ -134,7 +134,7 @@ async def test_every_answer_becomes_a_sentence(
         assert said in await failure(url, kind)
 
 
-async def test_silence_and_refusal_have_a_way_out() -> None:
+async def test_timeouts_and_refusals_have_a_remedy() -> None:
     async def silent(_: web.Request) -> web.Response:
         await pause(30)
         return web.Response()

@@ -136,13 +136,13 @@ async def test_java_and_its_guard_follow_a_killed_parent_and_the_next_start_wait
                 os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_folder_in_use_is_explained_and_its_user_left_alone(own_broker: RealBroker, tmp_path: Path) -> None:
+async def test_a_folder_in_use_causes_an_error_and_its_user_continues(own_broker: RealBroker, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=rf"in use by process {os.getpid()}"):
         await embedded(tmp_path).start()
     await create(own_broker.bootstrap, TOPIC)
 
 
-async def test_a_stale_lock_of_a_living_stranger_is_no_obstacle(tmp_path: Path) -> None:
+async def test_a_stale_lock_with_the_id_of_another_process_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "lock").write_text(str(os.getppid()))
     broker = embedded(tmp_path)
@@ -188,7 +188,7 @@ async def test_a_remembered_port_that_is_taken_is_replaced(tmp_path: Path) -> No
     assert not bootstrap.endswith(f":{taken}")
 
 
-async def test_a_broker_that_cannot_start_says_why_and_lets_go_of_the_folder(tmp_path: Path) -> None:
+async def test_a_failed_start_of_the_broker_has_a_reason_and_releases_the_folder(tmp_path: Path) -> None:
     broker = embedded(tmp_path)
     await broker.start()
     await broker.stop()
@@ -202,7 +202,7 @@ async def test_a_broker_that_cannot_start_says_why_and_lets_go_of_the_folder(tmp
     await broker.stop()
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match=r"cannot use .*/file/kafka"):
         await embedded(tmp_path / "file").start()
@@ -245,7 +245,7 @@ async def test_an_old_java_is_refused(tmp_path: Path, version: str) -> None:
         await jars.find_java(lambda _: old)
 
 
-async def test_a_fetch_that_failed_half_way_counts_for_nothing(tmp_path: Path) -> None:
+async def test_a_partial_download_is_not_used(tmp_path: Path) -> None:
     folder = (
         'for word; do case $word in -DoutputDirectory=*) out=${word#*=};; esac; done; mkdir -p "$out"; : > "$out/a.jar"'
     )

@@ -208,7 +208,7 @@ async def test_deleted_tables_and_a_reset_group_lose_nothing_and_are_a_replay(
         assert all(found == set(range(1, len(found) + 1)) for found in sequences.values()), "gaps"
 
 
-async def test_a_batch_that_fails_is_done_again_by_a_new_app(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_a_failed_batch_is_repeated_by_a_new_app(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     async with bench(broker, prefix, tmp_path) as running:
         failures = 0
 
@@ -236,7 +236,7 @@ async def test_a_batch_that_fails_is_done_again_by_a_new_app(broker: RealBroker,
         assert failures == 2
 
 
-async def test_workers_that_come_and_go_lose_nothing(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
+async def test_workers_that_join_and_leave_lose_no_event(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     async with bench(broker, prefix, tmp_path) as running:
         tap = Tap(running)
         stop = asyncio.Event()
@@ -278,7 +278,7 @@ async def test_duplicates_of_a_producer_stay_out_when_the_tables_come_from_the_c
         assert 'events_ingested_total{result="duplicate"} 300.0' in running.meter.exposition().decode()
 
 
-def test_commits_never_pass_what_is_open() -> None:
+def test_commits_never_pass_an_open_batch() -> None:
     track = BatchTrack()
     assert track.committable() is None
     track.delivered(101, 110)
@@ -299,7 +299,7 @@ def test_commits_never_pass_what_is_open() -> None:
     assert track.committable() == 106
 
 
-def test_no_more_is_read_of_a_partition_that_has_too_much_under_way() -> None:
+def test_reading_of_a_partition_pauses_above_the_limit_of_unfinished_batches() -> None:
     tracks = {"busy": BatchTrack(), "large": BatchTrack(), "idle": BatchTrack()}
     tracks["busy"].delivered(0, 3999, 4000, 10)
     tracks["large"].delivered(0, 9, 10, 4 << 20)

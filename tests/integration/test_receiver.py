@@ -114,7 +114,7 @@ SIGNERS: dict[str, tuple[str, Callable[[bytes, float], dict[str, str]]]] = {
 
 
 @pytest.mark.parametrize("profile", SIGNERS)
-async def test_a_good_signature_is_believed_and_no_other(bench: Bench, profile: str) -> None:
+async def test_only_a_valid_signature_is_accepted(bench: Bench, profile: str) -> None:
     secret, sign = SIGNERS[profile]
     await bench.start(secrets={profile: (profile, secret)})
     now = CLOCK.now_ms() / 1000
@@ -130,7 +130,7 @@ async def test_a_good_signature_is_believed_and_no_other(bench: Bench, profile: 
 
 @pytest.mark.parametrize("profile", ["standard", "recall"])
 @pytest.mark.parametrize(("age_s", "status"), [(290, 200), (-290, 200), (310, 401), (-310, 401)])
-async def test_an_old_signature_is_a_replay(bench: Bench, profile: str, age_s: float, status: int) -> None:
+async def test_an_old_signature_is_refused(bench: Bench, profile: str, age_s: float, status: int) -> None:
     secret, sign = SIGNERS[profile]
     await bench.start(secrets={profile: (profile, secret)})
     assert await bench.status(f"/{profile}", headers=sign(BODY, CLOCK.now_ms() / 1000 - age_s)) == status
@@ -148,7 +148,7 @@ async def test_a_secret_may_belong_to_one_endpoint_and_come_later(bench: Bench) 
         bench.receiver.register("x", "acme", "s")
 
 
-async def test_everything_is_remembered(bench: Bench) -> None:
+async def test_received_requests_are_remembered(bench: Bench) -> None:
     await bench.start(secrets={"bota": ("bota", PLAIN)})
     before = CLOCK.now_ms()
     await bench.status("/bota/a", headers={**SIGNERS["bota"][1](BODY, 0), "webhook-attempt": "3"})
@@ -349,7 +349,7 @@ async def test_a_taken_port_is_explained(bench: Bench) -> None:
         await DemoReceiver(clock=CLOCK, port=port).start()
 
 
-async def test_who_comes_while_it_stops_is_sent_away_and_leaves_nothing_behind() -> None:
+async def test_connections_during_a_stop_are_refused_and_leave_nothing_open() -> None:
     # what is left behind is a warning when it is collected, which fails this test
     for turns in range(6):
         receiver = DemoReceiver(clock=CLOCK)

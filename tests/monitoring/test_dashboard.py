@@ -21,7 +21,7 @@ def test_a_query_uses_what_the_code_declares(query: str) -> None:
     assert not list(problems(query))
 
 
-def test_a_variable_takes_its_values_from_a_label_that_is_there() -> None:
+def test_a_variable_takes_its_values_from_an_existing_label() -> None:
     queries = [each["query"] for each in BOARD["templating"]["list"] if each["type"] == "query"]
     assert queries
     for query in queries:

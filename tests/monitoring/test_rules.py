@@ -62,7 +62,7 @@ def test_each_alert_has_series_that_raise_it() -> None:
     assert {(each.alert, each.severity) for each in FIRING} == {(alert.name, alert.severity) for alert in ALERTS}
 
 
-def test_each_alert_has_its_runbook_and_no_other_is_there() -> None:
+def test_alerts_and_runbooks_correspond() -> None:
     assert set(PAGES) == {alert.name for alert in ALERTS}
 
 

@@ -101,7 +101,7 @@ def test_bota_shows_whole_events() -> None:
     assert (deleted.example_id, deleted.example_created_at) == ("evt_rst345", "2025-01-15T11:00:00Z")
 
 
-def test_all_problems_of_a_catalogue_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_catalogue_are_named_at_once(tmp_path: Path) -> None:
     for name, text in {
         "bota/a.b.json": "{",
         "bota/no example.json": "{}",

@@ -74,7 +74,7 @@ def test_envelope_and_headers(path: Path) -> None:
 
 
 @each_golden
-def test_body_says_what_the_document_says_in_its_order(path: Path) -> None:
+def test_the_body_has_the_documented_fields_in_their_order(path: Path) -> None:
     _, golden = read(path)
     said = json.loads("\n".join(golden.document or [golden.body]), object_pairs_hook=list)
     assert json.loads(golden.body, object_pairs_hook=list) == said

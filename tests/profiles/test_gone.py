@@ -23,7 +23,7 @@ def _row(path: str, begin: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_gone_ends_the_delivery_and_disables_the_endpoint_or_neither(name: str) -> None:
+def test_410_ends_the_delivery_and_disables_the_endpoint_or_does_neither(name: str) -> None:
     rule = PROFILES[name].disable
     policy = RetryPolicy(schedule_s=(0.0, 5.0), gone_410=rule.gone_410)
     verdict = judge(

@@ -106,7 +106,7 @@ def test_in_order_a_gap_and_late(node: Oracle) -> None:
     assert {status for status, _ in answers} == {200}
 
 
-def test_what_fails_is_not_remembered() -> None:
+def test_failures_are_not_cached() -> None:
     inbox = Inbox(SECRET)
     headers, body = request("e1", "o", 1)
 
@@ -130,7 +130,7 @@ def test_memory_is_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), max_size=30))
-def test_shuffled_duplicated_and_dropped_events_are_told_from_each_other(node: Oracle, arrivals: list[Arrival]) -> None:
+def test_shuffled_duplicated_and_dropped_events_are_distinguished(node: Oracle, arrivals: list[Arrival]) -> None:
     answers = both(node, [request(f"{key}{sequence}", key, sequence) for key, sequence in arrivals])
     told = [(arrival, verdict) for arrival, (_, verdict) in zip(arrivals, answers, strict=True) if verdict is not None]
     assert sorted(arrival for arrival, _ in told) == sorted(set(arrivals)), "each once"
@@ -156,5 +156,5 @@ def test_an_undisturbed_stream_is_in_order(node: Oracle, keys: list[str]) -> Non
 
 
 @pytest.mark.parametrize("name", ["inbox.py", "inbox.js"])
-def test_the_document_shows_what_was_tested(name: str) -> None:
+def test_the_document_shows_the_tested_code(name: str) -> None:
     assert (HERE / "snippets" / name).read_text("utf-8") in DOCUMENT.read_text("utf-8")

@@ -45,7 +45,7 @@ def problem(profile: str, *secrets: SealedSecret, signature: str | None = None) 
         ("nobody knows it", None, ["any text"]),
     ],
 )
-def test_what_goes_together(profile: str, signature: str | None, secrets: list[str]) -> None:
+def test_compatible_secrets_and_schemes(profile: str, signature: str | None, secrets: list[str]) -> None:
     assert problem(profile, *map(sealed, secrets), signature=signature) is None
 
 
@@ -58,7 +58,7 @@ def test_what_goes_together(profile: str, signature: str | None, secrets: list[s
         ("efficlose", "standard", [], "always signs"),
     ],
 )
-def test_what_does_not(profile: str, signature: str | None, secrets: list[str], word: str) -> None:
+def test_incompatible_secrets_and_schemes(profile: str, signature: str | None, secrets: list[str], word: str) -> None:
     found: Any = problem(profile, *map(sealed, secrets), signature=signature)
     assert found.startswith("signature: ") and word in found and "any text" not in found
 
@@ -68,5 +68,5 @@ def test_only_secrets_that_still_sign_count() -> None:
     assert problem("standard", sealed(BASE64, until_ms=NOW)) is not None
 
 
-def test_a_secret_that_no_key_opens_is_the_operators_trouble() -> None:
+def test_a_secret_that_no_key_opens_is_a_configuration_error() -> None:
     assert problem("standard", sealed(BASE64, owner="somebody/else")) is None

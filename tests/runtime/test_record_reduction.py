@@ -25,7 +25,7 @@ from tests.architecture.largest_records import (
 
 @settings(max_examples=30, deadline=None)
 @given(DELIVERIES, REPLIES)
-def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply: HttpReply) -> None:
+def test_a_reduced_record_is_small_and_marked(delivery: Delivery, reply: HttpReply) -> None:
     verdict = RetryAt(NOW_MS)
     attempt = sent(delivery, ENDPOINT, reply, verdict, started_ms=NOW_MS, ended_ms=NOW_MS)
     small = reduced(TopicName.ATTEMPTS, msgspec.json.encode(attempt), [])
@@ -46,7 +46,7 @@ def test_what_is_left_of_a_record_is_small_and_says_so(delivery: Delivery, reply
         assert reduced(logical, *left) is None
 
 
-def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
+def test_rejected_and_waiting_records_have_a_reduced_form() -> None:
     ours = [("rejected-reason", b"not_json")]
     assert reduced(TopicName.EVENTS_REJECTED, b"x" * 9, [("a", b"b" * 5), *ours]) == (
         b"",
@@ -61,5 +61,5 @@ def test_a_rejected_record_and_a_held_one_have_a_small_form() -> None:
 @pytest.mark.parametrize(
     "logical", [TopicName.REGISTRY, "nothing", TopicName.ATTEMPTS, TopicName.SEQUENCER_WAITING, TopicName.NOTICES]
 )
-def test_what_has_no_small_form_is_left_to_fail(logical: str) -> None:
+def test_records_without_a_reduced_form_fail(logical: str) -> None:
     assert reduced(logical, b"\xff", []) is None

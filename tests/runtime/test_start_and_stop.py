@@ -106,7 +106,7 @@ def _errors() -> list[Callable[[], Exception | None]]:
 
 
 @pytest.mark.parametrize("error", _errors(), ids=["cancelled", "unavailable", "wrong", "defect"])
-async def test_a_start_that_ends_anywhere_leaves_nothing(tmp_path: Path, error: Callable[[], Exception | None]) -> None:
+async def test_an_aborted_start_leaves_nothing_open(tmp_path: Path, error: Callable[[], Exception | None]) -> None:
     before = await _others()
     for at in range(1, 3 * _STEPS + 1):
         script = Script(at, error())
@@ -161,7 +161,7 @@ async def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
     assert not await parts.close(), "and it is not forgotten"
 
 
-async def test_a_sender_is_closed_by_whoever_has_begun_to_start_it(tmp_path: Path) -> None:
+async def test_a_sender_is_closed_by_the_caller_that_began_to_start_it(tmp_path: Path) -> None:
     process = _process(tmp_path, Script(2, Unavailable("away")))
     process._sender = HttpSender(process._policy)
     with pytest.raises(Unavailable):

@@ -31,7 +31,7 @@ class ReportingRole:
         return self._report
 
 
-def test_the_gauges_say_what_the_process_would_say_of_itself() -> None:
+def test_the_gauges_agree_with_readyz() -> None:
     meter = PrometheusMeter()
     places = {("deliveries", 0): PartitionProgress(1), ("deliveries", 1): PartitionProgress(1)}
     running: dict[str, Role] = {

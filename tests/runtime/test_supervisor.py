@@ -101,7 +101,7 @@ class Stage:
 BEHIND = {PLACE: GroupSpan(0, 9)}
 
 
-async def test_a_role_that_keeps_failing_says_why_and_when_it_comes_back() -> None:
+async def test_a_failing_role_reports_the_reason_and_its_next_start() -> None:
     stage = Stage(fails)
     await stage.start()
     assert stage.says == "restarting in 1 s: the broker is on holiday"
@@ -127,7 +127,7 @@ async def test_after_a_good_minute_the_pause_is_short_again_and_the_reason_stays
     await stage.supervisor.stop()
 
 
-async def test_a_maker_that_fails_is_tried_again() -> None:
+async def test_a_failed_construction_of_a_role_is_retried() -> None:
     stage = Stage()
     made = stage._make
     broken = [True]
@@ -145,7 +145,7 @@ async def test_a_maker_that_fails_is_tried_again() -> None:
     await stage.supervisor.stop()
 
 
-async def test_a_role_without_a_move_is_suspect_then_replaced_and_the_reason_is_said() -> None:
+async def test_a_role_without_progress_is_suspect_then_replaced_with_the_reason() -> None:
     stage = Stage()
     await stage.start()
     await stage.watch(30, BEHIND)
@@ -189,7 +189,7 @@ async def test_neither_an_outage_nor_waiting_for_acknowledgements_is_being_stuck
     await stage.supervisor.stop()
 
 
-async def test_a_role_that_is_stuck_again_and_again_is_given_up() -> None:
+async def test_a_repeatedly_stuck_role_is_given_up() -> None:
     stage = Stage(restarts=1)
     await stage.start()
     given_up = asyncio.create_task(stage.supervisor.given_up())
@@ -214,7 +214,7 @@ async def test_a_stuck_role_that_does_not_stop_is_given_up(monkeypatch: pytest.M
     assert await stage.supervisor.stop()
 
 
-async def test_without_restarts_the_first_time_is_the_last() -> None:
+async def test_without_restarts_a_stuck_role_is_given_up_at_once() -> None:
     stage = Stage(restarts=0)
     await stage.start()
     await stage.watch(130, BEHIND)

@@ -36,7 +36,7 @@ class Looks:
         return verdict
 
 
-def test_work_without_a_move_is_suspect_and_then_stuck() -> None:
+def test_work_without_progress_is_suspect_and_then_stuck() -> None:
     looks = Looks()
     assert looks.after(25) == Healthy()
     assert looks.after(5) == Suspect("behind by 10 in events.raw, partition 1, and nothing has moved for 30 s")
@@ -45,7 +45,7 @@ def test_work_without_a_move_is_suspect_and_then_stuck() -> None:
 
 
 @pytest.mark.parametrize("moved", [PartitionProgress(11), PartitionProgress(10, (1,)), PartitionProgress(20)])
-def test_any_move_and_the_end_of_the_work_begin_anew(moved: PartitionProgress) -> None:
+def test_progress_and_the_end_of_the_work_reset_the_clock(moved: PartitionProgress) -> None:
     looks = Looks()
     assert isinstance(looks.after(115), Suspect)
     assert looks.after(5, RoleReport({ONE: moved})) == Healthy()
@@ -54,12 +54,12 @@ def test_any_move_and_the_end_of_the_work_begin_anew(moved: PartitionProgress) -
     assert isinstance(looks.after(5), Suspect)
 
 
-def test_a_partition_at_its_end_may_rest_for_ever() -> None:
+def test_a_partition_at_its_end_may_be_idle_for_ever() -> None:
     looks = Looks()
     assert looks.after(10_000, RoleReport({ONE: PartitionProgress(20)})) == Healthy()
 
 
-def test_what_is_committed_counts_where_the_role_does_not_know_yet() -> None:
+def test_the_committed_offset_counts_until_the_role_reports_its_own() -> None:
     looks = Looks()
     unknown = RoleReport({ONE: PartitionProgress(None)})
     assert looks.after(10_000, unknown, {ONE: GroupSpan(20, 20)}) == Healthy()
@@ -89,11 +89,11 @@ def test_an_outage_holds_the_clock_and_keeps_the_verdict() -> None:
     assert isinstance(looks.after(5), Stuck)
 
 
-def test_an_outage_alone_condemns_nobody() -> None:
+def test_an_outage_alone_makes_no_role_stuck() -> None:
     assert Looks().after(10_000, spans=None) == Healthy()
 
 
-def test_waiting_on_purpose_holds_the_clock_until_it_should_be_over() -> None:
+def test_deliberate_waiting_stops_the_clock_until_its_end() -> None:
     looks = Looks()
     until_s = looks.now_s + 60
     waiting = RoleReport({ONE: PartitionProgress(10, waits_until_s=until_s)})
@@ -102,7 +102,7 @@ def test_waiting_on_purpose_holds_the_clock_until_it_should_be_over() -> None:
     assert isinstance(looks.after(5, waiting), Suspect)
 
 
-def test_a_process_that_was_stopped_for_an_hour_is_not_condemned_for_it() -> None:
+def test_an_hour_of_suspension_does_not_count_as_idle() -> None:
     looks = Looks()
     looks.now_s += 3600
     assert looks.after(5) == Healthy()
@@ -110,7 +110,7 @@ def test_a_process_that_was_stopped_for_an_hour_is_not_condemned_for_it() -> Non
     assert isinstance(looks.after(5), Suspect)
 
 
-def test_recovery_without_a_step_is_stuck_and_each_step_begins_anew() -> None:
+def test_recovery_without_a_step_is_stuck_and_each_step_resets_the_clock() -> None:
     looks = Looks()
     verdict: WatchdogVerdict = Healthy()
     for step in range(500):
@@ -122,21 +122,21 @@ def test_recovery_without_a_step_is_stuck_and_each_step_begins_anew() -> None:
     assert looks.after(5, still) == Stuck("recovering tables: no step for 600 s")
 
 
-def test_recovery_is_no_idleness_of_the_partitions() -> None:
+def test_recovery_does_not_count_as_idle() -> None:
     looks = Looks()
     looks.after(115)
     looks.after(5, RoleReport(settling="recovering tables"))
     assert looks.after(30) == Healthy()
 
 
-def test_zero_switches_off() -> None:
+def test_zero_disables_a_watchdog() -> None:
     assert Looks(WatchdogLimits(suspect_s=0, stuck_s=0, settling_s=0)).after(10_000) == Healthy()
     looks = Looks(WatchdogLimits(suspect_s=30, stuck_s=0, settling_s=0))
     assert isinstance(looks.after(10_000), Suspect)
     assert looks.after(10_000, RoleReport(settling="recovering tables")) == Healthy()
 
 
-def test_patience_ends_with_one_time_too_many_within_the_window() -> None:
+def test_restarts_are_limited_within_the_window() -> None:
     patience = RestartBudget(2, within_s=100)
     assert [patience.gives_up(now) for now in (0, 10, 20)] == [False, False, True]
     rare = RestartBudget(2, within_s=100)
@@ -144,7 +144,7 @@ def test_patience_ends_with_one_time_too_many_within_the_window() -> None:
     assert RestartBudget(0, within_s=100).gives_up(0)
 
 
-def test_a_member_counts_from_what_is_open_else_from_where_it_reads() -> None:
+def test_progress_counts_from_the_oldest_open_offset_or_the_position() -> None:
     fresh = OpenPartition(ONE, CommittedOffset(None, ""), lambda: None)
     assert progress_of(fresh, None).low is None
     assert progress_of(fresh, 7).low == 7
@@ -166,7 +166,7 @@ looks_seen = st.lists(
 
 
 @given(looks_seen)
-def test_never_condemned_without_that_much_idle_time(
+def test_no_role_is_stuck_without_that_much_idle_time(
     seen: list[tuple[float, int, int, bool, bool]],
 ) -> None:
     """(seconds since the look before, low, moves, Kafka answers, waits on purpose)."""

@@ -73,7 +73,7 @@ def problems(home: Path, flags: Flags | None = None, **more: Any) -> str:
     return "\n".join(caught.value.problems)
 
 
-def test_the_default_context_is_taken_by_itself_and_says_so(home: Path) -> None:
+def test_the_default_context_is_used_and_named(home: Path) -> None:
     address = chosen(home, direct=True, up=UP)
     assert address is not None and address.url == "https://hooks.example.com"
     assert address.token.reveal() == "sk_live_default"
@@ -81,7 +81,7 @@ def test_the_default_context_is_taken_by_itself_and_says_so(home: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["HOOKSTREAM_BOOTSTRAP_SERVERS", "HOOKSTREAM_BOOTSTRAP_SERVERS_FILE"])
-def test_where_a_kafka_is_set_the_default_context_is_not(home: Path, variable: str) -> None:
+def test_the_default_context_is_ignored_if_kafka_is_set(home: Path, variable: str) -> None:
     environ = {"XDG_CONFIG_HOME": str(home), variable: "x"}
     assert choose(Flags(), environ, lambda: None, operator=False, direct=True) is None
     assert "--context default" in problems(home, kafka=True)
@@ -96,7 +96,7 @@ def test_a_context_is_chosen_by_name_and_its_files_lie_next_to_it(home: Path) ->
     assert asked(home, operator=True) == ["https://hooks.example.com", "op_default"]
 
 
-def test_what_an_operator_may_read_too_takes_a_key_of_a_tenant_first(home: Path) -> None:
+def test_a_tenants_key_takes_precedence_over_the_operators_token(home: Path) -> None:
     address = chosen(home, or_operator=True)
     assert address is not None and address.token.reveal() == "sk_live_default"
     write(home / "hookstream" / "config.toml", FULL.replace('key = "sk_live_default"\n', ""))
@@ -120,7 +120,7 @@ def test_the_default_contexts_key_does_not_go_to_another_url(home: Path) -> None
     assert "whose key goes to the URL" in problems(home, Flags(url="https://else.example", config="x.toml"))
 
 
-def test_a_key_can_be_in_a_file_and_both_are_too_many(home: Path, tmp_path: Path) -> None:
+def test_a_key_may_be_in_a_file_but_not_in_both_places(home: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "k", " sk_live_file \n")
     assert asked(home, Flags(key_file=str(file)))[1] == "sk_live_file"
     assert "both given" in problems(home, Flags(key="sk_live_x", key_file=str(file)))
@@ -138,7 +138,7 @@ def test_a_running_up_is_found_by_itself_and_its_token_goes_nowhere_else(tmp_pat
         chosen(tmp_path, Flags(url="https://else.example"), up=UP, operator=True)
 
 
-def test_without_any_address_the_way_is_explained(tmp_path: Path) -> None:
+def test_without_an_address_the_error_explains_the_options(tmp_path: Path) -> None:
     said = problems(tmp_path)
     assert "--url" in said and "--key-file" in said and "[context.default]" in said
     assert str(tmp_path / "hookstream" / "config.toml") in said
@@ -166,11 +166,11 @@ def test_without_any_address_the_way_is_explained(tmp_path: Path) -> None:
         ('[context.defualt]\nurl = "https://x"', "no [context.default]; did you mean defualt?"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_problem_with_a_file_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert said in problems(tmp_path, Flags(config=str(write(tmp_path / "own.toml", text))))
 
 
-def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     file = write(tmp_path / "own.toml", '[context.a]\nurl = 1\n[context.b]\nulr = "x"\n[other]\n')
     said = problems(tmp_path, Flags(config=str(file)))
     assert len(said.splitlines()) == 4, said  # other, a.url, b.ulr, b has no url
@@ -205,7 +205,7 @@ def test_events_are_kept_byte_for_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "line"), [(b'{"a":"\xff"}', 1), (b'{"a":1}\n{"a":"\xff"}', 2), (b'{"\xff":1}', 1)])
-def test_what_is_not_utf_8_is_named_and_no_traceback(tmp_path: Path, text: bytes, line: int) -> None:
+def test_input_that_is_not_utf_8_causes_a_message_and_no_traceback(tmp_path: Path, text: bytes, line: int) -> None:
     file = tmp_path / "events.ndjson"
     file.write_bytes(text)
     with pytest.raises(BadParameter, match=f"line {line} is not JSON"):

@@ -112,6 +112,6 @@ def test_json_has_numbers_booleans_null_and_lists(capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == [row]
 
 
-def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_prints_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     show([], ("id",), OutputFormat.table, "No replays.")
     assert capsys.readouterr().out == "No replays.\n"

@@ -37,14 +37,14 @@ async def follow(*answers: dict[str, Any] | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled", "paused"])
-async def test_it_waits_for_the_end_and_through_a_restart(end: str) -> None:
+async def test_following_a_replay_survives_a_restart(end: str) -> None:
     silence = [None] * 100
     assert await follow(replay("running", 3), *silence, replay("running", 5), *silence, replay(end, 9)) == replay(
         end, 9
     )
 
 
-async def test_it_does_not_wait_for_ever() -> None:
+async def test_following_a_replay_is_bounded() -> None:
     with pytest.raises(Unavailable):
         await follow(replay("running"), None)
 

@@ -28,7 +28,7 @@ def test_another_log_is_read_from_its_beginning() -> None:
         assert move is not None and (move.kind, move.resume) == ("made_again", 0)
 
 
-def test_in_doubt_nothing_is_left_out() -> None:
+def test_without_an_id_a_moved_log_is_read_again() -> None:
     move = judge(30, 10, 20, same=None)
     assert move is not None and (move.kind, move.resume) == ("shorter", 10)
     assert judge(15, 10, 20, same=None) is None

@@ -16,7 +16,7 @@ def test_markers_are_committed_like_records() -> None:
     assert changes, "nobody would commit it"
 
 
-def test_a_partition_of_markers_alone_gets_a_commit() -> None:
+def test_a_partition_with_only_transaction_markers_gets_a_commit() -> None:
     partitions = OpenPartitions(lambda: None)
     partitions.add({PLACE: CommittedOffset(None, "")})
     partitions.read_to({PLACE: 0}.get)

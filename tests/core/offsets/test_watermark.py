@@ -78,7 +78,7 @@ def test_metadata_round_trip(done: set[int], low: int) -> None:
     assert decoded(low, text) == done
 
 
-def test_too_much_for_the_metadata_keeps_the_lowest_and_stays_within_the_limit() -> None:
+def test_excess_metadata_keeps_the_lowest_runs_within_the_limit() -> None:
     done = {offset * 3 for offset in range(1, 20_000)}
     text = encode_finished(0, Runs(done))
     restored = decoded(0, text)
@@ -105,7 +105,7 @@ def test_never_commits_past_something_open(seed: int, steps: int) -> None:
         assert mark.open == len(still)
 
 
-def test_a_log_that_has_lost_its_beginning_forgets_what_was_finished_there() -> None:
+def test_finished_offsets_before_the_logs_beginning_are_forgotten() -> None:
     mark = OffsetWatermark(5, Runs({7, 8, 21}))
     assert mark.opened(20)
     assert decoded(mark.committable, mark.metadata()) == {21}
@@ -147,7 +147,7 @@ def test_no_record_is_lost_between_markers(entries: list[tuple[bool, bool]], dic
     assert mark.committable == len(entries)
 
 
-def test_a_commit_costs_what_has_room_in_its_metadata_however_much_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_a_commit_is_bounded_by_its_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces: list[int] = []
     varint = watermark._varint
 

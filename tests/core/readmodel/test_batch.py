@@ -45,12 +45,12 @@ def standing(*said: Attempt) -> DeliverySnapshot:
 
 
 @pytest.mark.parametrize("state", ["delivered", "dead", "cancelled"])
-def test_a_reassigned_attempt_takes_nothing_back_however_late_it_is_told(state: AttemptState) -> None:
+def test_a_late_reassigned_attempt_does_not_change_the_state(state: AttemptState) -> None:
     lost = reassigned(attempt(3, "dead", "exhausted"))
     for order in permutations([attempt(2, "retrying"), lost, attempt(3, state, "why")]):
         assert standing(*order).state == state
 
 
-def test_a_reassigned_attempt_alone_leaves_its_delivery_waiting() -> None:
+def test_a_reassigned_attempt_leaves_its_delivery_waiting() -> None:
     first = standing(reassigned(attempt(1, "dead", "exhausted")))
     assert (first.state, first.attempts, first.next_attempt_at_ms) == ("retrying", 0, None)

@@ -10,7 +10,7 @@ from app.core.readmodel.hourly_stats import quantile, summed
 BOUNDS = (5, 10, 25, 50, 100)
 
 
-def test_nothing_has_no_quantile_and_what_is_beyond_the_bounds_is_at_least_the_last() -> None:
+def test_an_empty_histogram_has_no_quantile_and_the_last_bucket_has_its_lower_bound() -> None:
     assert quantile([0] * 6, BOUNDS, 0.5) is None
     assert quantile([0, 0, 0, 0, 0, 3], BOUNDS, 0.5) == 100
     assert quantile([10, 0, 0, 0, 0, 0], BOUNDS, 0.5) == 2.5

@@ -71,7 +71,7 @@ DEAD = fact("attempt", "dead", 2, 5020, reason="exhausted")
 KEPT = fact("aside", "dead", 2, 5020, reason="exhausted")
 
 
-def test_an_ordinary_life() -> None:
+def test_the_states_of_an_ordinary_delivery() -> None:
     assert state(HANDED) == "pending"
     assert state(HANDED, FAILED) == "retrying"
     assert state(HANDED, FAILED, BACK) == "retrying"
@@ -79,7 +79,7 @@ def test_an_ordinary_life() -> None:
     assert told(HANDED, FAILED, BACK, DELIVERED).attempts == 2
 
 
-def test_what_is_read_late_takes_nothing_back() -> None:
+def test_records_read_late_do_not_change_a_newer_state() -> None:
     assert state(DELIVERED, HANDED, FAILED, BACK) == "delivered"
     assert state(DEAD, BACK) == state(KEPT, BACK) == "dead"
     again = fact("attempt", "retrying", 3, 9000)
@@ -87,7 +87,7 @@ def test_what_is_read_late_takes_nothing_back() -> None:
     assert told(DELIVERED, again).attempts == 3
 
 
-def test_a_paused_one_may_become_anything() -> None:
+def test_a_paused_delivery_may_reach_any_state() -> None:
     paused = fact("attempt", "paused", 1, 5010, reason="paused")
     resumed = fact("delivery", "retrying", 1, 60_000)
     assert state(HANDED, FAILED, BACK, paused) == "paused"

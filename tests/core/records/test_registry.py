@@ -60,7 +60,7 @@ ACTIONS = st.one_of(
 
 
 @given(TEXT, st.integers(0, 2**62), ACTIONS)
-def test_a_command_survives_its_topic(id_: str, issued_at_ms: int, action: CommandAction) -> None:
+def test_a_command_is_decoded_as_it_was_encoded(id_: str, issued_at_ms: int, action: CommandAction) -> None:
     command = command_record.Command(id=id_, issued_at_ms=issued_at_ms, action=action)
     assert registry.read_command(registry.encode(command)) == command
 

@@ -28,6 +28,6 @@ def test_a_long_detail_is_cut() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [("rejected-offset", b"x")], rejected.write(NOTICE)[1:]])
-def test_other_records_are_none(headers: list[tuple[str, bytes]]) -> None:
+def test_malformed_headers_are_a_defect(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(Defect):
         rejected.read(headers)

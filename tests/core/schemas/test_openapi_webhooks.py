@@ -107,7 +107,7 @@ def test_a_deep_schema_is_skipped() -> None:
     assert skipped(webhook(deep)) == "its schema is nested too deeply"
 
 
-def test_a_circle_of_envelopes_ends() -> None:
+def test_a_circular_envelope_is_skipped() -> None:
     loop = {"allOf": [{"$ref": "#/components/schemas/Loop"}]}
     assert skipped(webhook(loop), body="envelope", schemas={"Loop": loop})
 
@@ -123,7 +123,7 @@ def test_a_circle_of_envelopes_ends() -> None:
         ({"openapi": "3.1.0", "webhooks": {f"a.{number}": {} for number in range(201)}}, "at most 200"),
     ],
 )
-def test_a_document_that_is_none_is_refused(given: dict[str, Any], reason: str) -> None:
+def test_an_invalid_document_is_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_webhooks(given, "data")
 

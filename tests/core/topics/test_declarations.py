@@ -141,7 +141,7 @@ def test_a_missing_rung_is_reported() -> None:
         ({"rungs": "1s"}, "$.rungs"),
     ],
 )
-def test_a_bad_file_is_named_with_the_place(document: Any, place: str) -> None:
+def test_an_invalid_file_is_named_with_the_error(document: Any, place: str) -> None:
     broken = DOCUMENTS["notices.yaml"] | document if isinstance(document, dict) else document
     (problem,) = problems(DOCUMENTS | {"x.yaml": broken})
     assert problem.startswith("x.yaml: ")

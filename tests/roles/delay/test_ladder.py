@@ -49,7 +49,7 @@ def test_every_record_is_released_at_its_due_time(waits: list[float]) -> None:
         assert 0 <= at - dues[number] <= 10
 
 
-def test_only_the_head_is_looked_at() -> None:
+def test_only_the_head_of_a_partition_is_examined() -> None:
     ladder: Ladder[int] = Ladder(capacity=10, capacity_bytes=1000)
     for number in range(1000):
         ladder.add(("8h", 0), number, appended_ms=number, due_ms=number + 29_000_000, size=1, rung_ms=28_800_000)
@@ -85,7 +85,7 @@ def test_the_bytes_held_are_bounded() -> None:
     assert [order.item for order in ladder.step(2000)] == [2, 3, 4, 0, 1], "the rest went out at its due time"
 
 
-def test_without_room_in_memory_a_head_goes_out_at_its_due_time() -> None:
+def test_without_room_in_memory_a_head_is_still_released_at_its_due_time() -> None:
     ladder: Ladder[str] = Ladder(capacity=10, capacity_bytes=100)
     ladder.add(("r", 0), "held", appended_ms=0, due_ms=20_000, rung_ms=0, size=100)
     ladder.step(0)

@@ -80,7 +80,7 @@ async def stage() -> AsyncIterator[Stage]:
     await made.stop()
 
 
-async def test_a_record_comes_back_at_its_own_due_time_as_it_was(stage: Stage) -> None:
+async def test_a_record_returns_unchanged_at_its_own_due_time(stage: Stage) -> None:
     assert stage.role.ready() is not None
     await stage.start()
     assert stage.role.ready() is None
@@ -93,7 +93,7 @@ async def test_a_record_comes_back_at_its_own_due_time_as_it_was(stage: Stage) -
     assert await stage.offset("5s", 1) == 1
 
 
-async def test_what_is_not_due_is_no_lag_and_what_is_overdue_is(stage: Stage) -> None:
+async def test_only_overdue_records_count_as_lag(stage: Stage) -> None:
     await stage.start()
     stage.put("8h", 8 * 3600)
     stage.put("8h", 9 * 3600)
@@ -124,7 +124,7 @@ async def test_records_of_one_rung_come_back_in_the_order_of_their_due_times(sta
     assert await stage.offset("1s") == 4
 
 
-async def test_an_overdue_record_comes_back_at_once(stage: Stage) -> None:
+async def test_an_overdue_record_is_released_at_once(stage: Stage) -> None:
     await stage.start()
     stage.put("8h", -5)
     stage.log.put(rung("1s"), key=b"ep", value=b"v", headers=[("due-at", b"soon")], partition=0)
@@ -132,7 +132,7 @@ async def test_an_overdue_record_comes_back_at_once(stage: Stage) -> None:
     assert stage.released_at() == [0, 0]
 
 
-async def test_a_record_walks_down_the_ladder_to_its_due_time(stage: Stage) -> None:
+async def test_a_record_moves_down_the_ladder_until_its_due_time(stage: Stage) -> None:
     await stage.start()
     first = stage.put("1m", 105, partition=1)
     await stage.clock.advance(59.9)
@@ -184,7 +184,7 @@ async def test_an_offset_is_committed_when_its_output_is_acknowledged(stage: Sta
     assert await stage.offset("1m") == 1
 
 
-async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
+async def test_an_unwritable_record_ends_the_run_without_a_commit(stage: Stage) -> None:
     stage.log.fail(TopicName.DELIVERIES, RecordTooLarge("a retry"))
     await stage.start()
     stage.put("1s", 1)
@@ -194,7 +194,7 @@ async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage
     assert not stage.group.offset((rung("1s"), 0))
 
 
-async def test_what_was_held_of_a_revoked_partition_is_forgotten_and_read_again(stage: Stage) -> None:
+async def test_records_held_for_a_revoked_partition_are_dropped_and_read_again(stage: Stage) -> None:
     await stage.start()
     stage.put("1s", 1.5)
     stage.put("5m", 310)
@@ -242,7 +242,7 @@ async def test_records_in_memory_have_no_more_bytes_than_allowed(monkeypatch: py
         await stage.stop()
 
 
-async def test_a_revoked_partition_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_revoking_a_partition_frees_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(role, "_CAPACITY_BYTES", 1000)
     stage = Stage()
     try:

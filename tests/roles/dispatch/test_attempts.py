@@ -43,7 +43,7 @@ def attempt(status: int = 500, body: bytes = b"", *, truncated: bool = False, **
         ("identity", WORDS),
     ],
 )
-def test_a_compressed_body_is_shown_as_what_it_says(encoding: str, body: bytes) -> None:
+def test_a_compressed_body_is_shown_decompressed(encoding: str, body: bytes) -> None:
     record = attempt(body=body, content_encoding=encoding)
     assert (record.response_body, record.cut, record.remarks) == (WORDS.decode(), (), ())
 
@@ -51,14 +51,14 @@ def test_a_compressed_body_is_shown_as_what_it_says(encoding: str, body: bytes) 
 @pytest.mark.parametrize(
     ("encoding", "body"), [("br", b"\x0b\x02"), ("zstd", b"\x28\xb5"), ("gzip, br", b"x"), ("gzip", b"no gzip")]
 )
-def test_a_body_that_cannot_be_inflated_is_not_shown(encoding: str, body: bytes) -> None:
+def test_a_body_that_cannot_be_decompressed_is_not_shown(encoding: str, body: bytes) -> None:
     record = attempt(body=body, content_encoding=encoding)
     assert record.response_body is None
     assert record.remarks == (f"its body is compressed ({encoding!r}) and not shown",)
     assert record.error == f"the endpoint answered 500; {record.remarks[0]}"
 
 
-def test_a_bomb_is_inflated_no_further_than_is_shown() -> None:
+def test_a_compression_bomb_is_decompressed_only_as_far_as_it_is_shown() -> None:
     bomb = gzip.compress(bytes(60_000_000))
     assert len(bomb) < 65_536
     assert decompress(bomb, "gzip", 1000) == bytes(1000)
@@ -74,7 +74,7 @@ def test_the_beginning_of_a_compressed_body_is_shown() -> None:
 
 
 @pytest.mark.parametrize("value", ["soon", "2026-01-01T00:00:00", "1e3", "-5", "x" * 500 + "\n"])
-def test_a_retry_after_that_is_not_understood_is_remarked(value: str) -> None:
+def test_an_invalid_retry_after_is_noted_in_the_attempt(value: str) -> None:
     record = attempt(429, retry_after=value)
     (remark,) = record.remarks
     assert remark.startswith("its Retry-After was not understood: '") and len(remark) < 110
@@ -82,7 +82,7 @@ def test_a_retry_after_that_is_not_understood_is_remarked(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["60", "60.5", "+60", "2026-01-01T00:00:00Z"])
-def test_a_retry_after_that_is_understood_is_not(value: str) -> None:
+def test_a_valid_retry_after_is_not_noted(value: str) -> None:
     assert attempt(429, retry_after=value).remarks == ()
 
 

@@ -13,7 +13,7 @@ DAY_MS = 24 * HOUR_MS
 
 
 @pytest.mark.parametrize("per_second", [0.1, 1])
-def test_what_waits_for_an_endpoint_that_hangs_for_a_day_is_moved_a_few_times(per_second: float) -> None:
+def test_deliveries_for_an_endpoint_hanging_for_a_day_are_moved_a_few_times(per_second: float) -> None:
     hours = 24 if per_second < 1 else 4
     backlog = Backlog(hangs, every(round(1000 / per_second))).play(hours * HOUR_MS)
     waits = backlog.still()
@@ -34,7 +34,7 @@ def test_when_the_endpoint_is_back_everything_is_delivered_within_as_long_as_it_
     assert max(minutes.count(each) for each in set(minutes)) < len(minutes) / 5, "they come back spread"
 
 
-def test_a_burst_behind_an_endpoint_that_hangs_comes_back_at_a_bounded_rate() -> None:
+def test_a_burst_for_a_hanging_endpoint_returns_at_a_bounded_rate() -> None:
     backlog = Backlog(hangs, iter(range(1, 6001))).play(6 * HOUR_MS)
     assert backlog.arrived == 6000
     assert max(backlog.hourly.values()) / 3600 < 500
@@ -49,13 +49,13 @@ def test_each_delivery_behind_a_rate_limit_is_moved_a_few_times_in_days() -> Non
     assert sum(backlog.hourly.values()) * 1000 / (2 * DAY_MS) < 2
 
 
-def test_what_has_no_slot_in_time_ends_at_its_limit() -> None:
+def test_a_delivery_without_a_slot_in_time_ends_at_its_limit() -> None:
     backlog = Backlog(answers, iter(range(1, 5001)), rate=0.5, schedule_s=(0.0,), least_ms=HOUR_MS).play(3 * HOUR_MS)
     assert len(backlog.delivered) == pytest.approx(1800, abs=10)
     assert backlog.overloaded == 5000 - len(backlog.delivered)
 
 
-def test_what_has_a_slot_is_delivered_in_the_order_of_arrival_although_more_arrives() -> None:
+def test_deliveries_with_a_slot_keep_their_order_although_others_arrive() -> None:
     def arrivals() -> object:
         yield from range(1, 1001)
         yield from range(2000, 1_000_000, 2000)
@@ -65,14 +65,14 @@ def test_what_has_a_slot_is_delivered_in_the_order_of_arrival_although_more_arri
     assert backlog.most_moves < 20
 
 
-def test_a_slow_endpoint_with_too_much_to_do_is_no_loop() -> None:
+def test_an_overloaded_endpoint_causes_no_loop_of_deferrals() -> None:
     """It answers, so its circuit stays closed: 1.6 of 3 a second are delivered, the rest waits."""
     backlog = Backlog(lambda _: (20_000, 200), every(333)).play(3 * HOUR_MS)
     assert len(backlog.delivered) > 1.5 * 3 * 3600
     assert sum(backlog.hourly.values()) / backlog.arrived < 40
 
 
-def test_nothing_waits_longer_than_its_limit() -> None:
+def test_no_delivery_waits_longer_than_its_limit() -> None:
     backlog = Backlog(hangs, every(10_000), schedule_s=(0.0, 5.0), least_ms=HOUR_MS).play(5 * HOUR_MS)
     assert backlog.overloaded > 1000
     assert max(wait for wait, _ in backlog.waits) <= 2 * (HOUR_MS + 60_000)

@@ -53,7 +53,7 @@ def test_a_circuit_opens_after_five_silent_requests_behind_which_others_wait() -
     assert len(lanes.stalled(now)) == waited and lanes.waiting == 0
 
 
-def test_an_endpoint_that_answers_is_no_silent_one_whatever_it_says() -> None:
+def test_an_answer_with_any_status_is_not_silence() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=2))
     for step in range(100):
         offer(lanes, step * 1000)
@@ -73,7 +73,7 @@ def test_without_a_backlog_silence_opens_nothing_and_the_schedule_is_kept() -> N
     assert lanes.changes == []
 
 
-def test_a_hiccup_of_some_seconds_opens_nothing() -> None:
+def test_a_few_seconds_of_silence_do_not_open_the_circuit() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=32))
     for _ in range(100):
         offer(lanes, 0)
@@ -83,7 +83,7 @@ def test_a_hiccup_of_some_seconds_opens_nothing() -> None:
     assert lanes.changes == []
 
 
-def test_an_endpoint_that_refuses_many_requests_has_a_backlog_that_nobody_sees() -> None:
+def test_many_refused_requests_count_as_a_backlog() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits())
     now = 0.0
     while not lanes.changes and now < HOUR_MS:
@@ -110,7 +110,7 @@ def test_one_probe_at_a_time_goes_out_at_growing_distances_and_counts_for_the_ci
     assert len(probes) < 300
 
 
-def test_what_is_put_off_comes_back_after_a_rung_that_is_not_longer_than_the_silence() -> None:
+def test_deferred_deliveries_return_after_a_rung_no_longer_than_the_silence() -> None:
     lanes, _ = hanging()
     rungs = {round(seconds * 1000) for _, seconds in RUNGS}
     for silence in (120_000, 600_000, HOUR_MS, 5 * HOUR_MS, 100 * HOUR_MS):
@@ -123,14 +123,14 @@ def test_what_is_put_off_comes_back_after_a_rung_that_is_not_longer_than_the_sil
         assert {after - before for before, after in pairwise(waits)} == {GAP_MS}, "and a burst comes back spread"
 
 
-def test_what_is_put_off_first_is_the_next_probe() -> None:
+def test_the_delivery_deferred_first_is_the_next_probe() -> None:
     lanes, now = hanging()
     due = [full.until_ms for _, full in lanes.stalled(now)]
     assert due[0] == lanes.changes[-1].probe_at_ms and due[0] not in due[1:]
     assert not isinstance(offer(lanes, due[0]), LaneFull)
 
 
-def test_the_answer_to_a_probe_closes_it_and_the_lane_goes_on() -> None:
+def test_the_answer_to_a_probe_closes_the_circuit_and_the_lane_continues() -> None:
     lanes, now = hanging()
     now += 60_000
     assert not isinstance(offer(lanes, now), LaneFull)
@@ -141,7 +141,7 @@ def test_the_answer_to_a_probe_closes_it_and_the_lane_goes_on() -> None:
     assert lanes.take(now + 10) is not None, "what waited in the lane, and was not put off yet"
 
 
-def test_a_late_answer_closes_it_too() -> None:
+def test_a_late_answer_closes_the_circuit_too() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits())
     for _ in range(100):
         offer(lanes, 0)
@@ -154,7 +154,7 @@ def test_a_late_answer_closes_it_too() -> None:
     assert changed_to == ["open", "closed"] and lanes.take(TIMEOUT_MS + 2) is not None
 
 
-def test_a_probe_that_is_not_sent_after_all_leaves_its_place_to_the_next() -> None:
+def test_an_unsent_probe_makes_the_next_delivery_the_probe() -> None:
     lanes, now = hanging()
     now += HOUR_MS
     assert not isinstance(offer(lanes, now), LaneFull)
@@ -166,7 +166,7 @@ def test_a_probe_that_is_not_sent_after_all_leaves_its_place_to_the_next() -> No
     assert lanes.take(now) is not None
 
 
-def test_what_somebody_asks_for_passes_an_open_circuit_up_to_a_bound() -> None:
+def test_manual_retries_pass_an_open_circuit_up_to_a_bound() -> None:
     lanes, now = hanging()
     lanes.stalled(now)
     passed = [not isinstance(offer(lanes, now, urgent=True), LaneFull) for _ in range(MAX_PASSES + 5)]
@@ -189,7 +189,7 @@ def test_a_circuit_that_another_worker_has_opened_is_probed_at_once() -> None:
     assert not isinstance(offer(lanes, now + 20, open_since_ms=now - HOUR_MS), LaneFull), "the registry is behind"
 
 
-def test_another_url_begins_with_a_closed_circuit() -> None:
+def test_another_url_closes_the_circuit() -> None:
     lanes, now = hanging()
     lanes.stalled(now)
     assert isinstance(offer(lanes, now), LaneFull)
@@ -197,7 +197,7 @@ def test_another_url_begins_with_a_closed_circuit() -> None:
     assert lanes.circuits_open == 0
 
 
-def test_a_rate_limit_holds_for_probes_too() -> None:
+def test_a_rate_limit_applies_to_probes_too() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     now = 0.0
     offer(lanes, now, rate=0.1, open_since_ms=0.0)
@@ -217,12 +217,12 @@ def test_a_rate_limit_holds_for_probes_too() -> None:
         (HttpFailure(kind="dns", detail="", timing=HttpTiming()), False),
     ],
 )
-def test_what_counts_as_silence(outcome: HttpReply | HttpFailure, word: bool) -> None:
+def test_timeouts_and_connection_errors_count_as_silence(outcome: HttpReply | HttpFailure, word: bool) -> None:
     assert was_answered(outcome) is word
 
 
 @given(st.lists(st.sampled_from(["offer", "ask", "take", "ok", "silent", "silent", "unsent", "sweep"]), max_size=200))
-def test_nothing_is_lost_or_sent_twice_whatever_the_circuit_does(steps: list[str]) -> None:
+def test_no_delivery_is_lost_or_repeated_by_the_circuit(steps: list[str]) -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(in_flight=5, per_endpoint=2, queue=6))
     inside, flying = set[int](), list[int]()
     now = 0.0

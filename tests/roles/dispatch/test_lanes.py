@@ -40,7 +40,7 @@ def test_lanes_take_turns() -> None:
     assert [item[0] for item in order if item] == ["a", "b", "a"]
 
 
-def test_a_done_request_makes_place_for_the_next() -> None:
+def test_an_ended_request_frees_its_slot() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 2)
     first = lanes.take(0)
@@ -49,7 +49,7 @@ def test_a_done_request_makes_place_for_the_next() -> None:
     assert lanes.take(5) is not None
 
 
-def test_a_fast_lane_is_long_and_a_slow_one_short() -> None:
+def test_the_length_of_a_lane_follows_its_pace() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=2, queue=1000, max_wait_ms=2000))
     assert fill(lanes, "fast", 2000) == 201  # 20 ms each, two at a time: what fits into 2 s, and one
     slow: Lanes[int] = Lanes(LaneLimits(per_endpoint=2, queue=1000, max_wait_ms=2000))
@@ -85,7 +85,7 @@ def test_a_rate_limited_endpoints_overflow_has_exact_slots_for_days_ahead() -> N
     assert refused[-1].until_ms > 5 * 86_400_000
 
 
-def test_what_arrives_goes_behind_what_has_a_slot() -> None:
+def test_arrivals_queue_behind_deliveries_with_a_slot() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     slots = [answer for _ in range(10) if (answer := lanes.offer("a", next(SERIAL), 0, rate=1))]
     taken = take_all(lanes, 0) + take_all(lanes, 1000) + take_all(lanes, 2000) + take_all(lanes, 3000)
@@ -96,7 +96,7 @@ def test_what_arrives_goes_behind_what_has_a_slot() -> None:
 
 
 @pytest.mark.parametrize(("rate", "waits_ms"), [(None, 0), (10, 100), (0.5, 2000)])
-def test_a_rate_limit_that_was_changed_holds_back_nothing_by_the_old_one(rate: float | None, waits_ms: int) -> None:
+def test_a_changed_rate_limit_applies_at_once(rate: float | None, waits_ms: int) -> None:
     """With one request in 1000 s, the next one was allowed in 1000 s whatever the limit had become meanwhile."""
     lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=10_000_000))
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_a_rate_limit_that_was_changed_holds_back_nothing_by_the_old_one(rate: f
     assert again is None, "slots of the old limit count for nothing"
 
 
-def test_an_endpoint_that_answers_is_not_judged_by_the_one_request_that_hangs() -> None:
+def test_one_hanging_request_does_not_make_an_answering_endpoint_slow() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=32))
     fill(lanes, "a", 400)
     flying = take_all(lanes)
@@ -127,7 +127,7 @@ def test_an_endpoint_that_answers_is_not_judged_by_the_one_request_that_hangs() 
     assert not lanes.stalled(now)
 
 
-def test_the_longer_the_trouble_the_farther_overflow_is_put_off() -> None:
+def test_overflow_is_deferred_by_longer_the_longer_the_slowdown_lasts() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 3)
     take_all(lanes)
@@ -141,7 +141,7 @@ def test_the_longer_the_trouble_the_farther_overflow_is_put_off() -> None:
     assert 1_000_000 < farthest(1_000_000) <= 2_000_000
 
 
-def test_a_lane_that_stalls_gives_back_its_tail() -> None:
+def test_a_stalled_lane_returns_its_newest_deliveries() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=4, max_wait_ms=2000))
     accepted = fill(lanes, "a", 300)
     take_all(lanes)
@@ -184,7 +184,7 @@ def test_a_rate_limit_spaces_requests() -> None:
     assert len(take_all(lanes, 100)) == 1
 
 
-def test_what_waits_for_the_next_slot_of_a_low_rate_limit_is_not_shed() -> None:
+def test_the_delivery_with_the_next_slot_of_a_low_rate_limit_stays_in_its_lane() -> None:
     """It was, once a second, so that an endpoint with a limit of less than 0.25/s got hardly anything after a burst."""
     lanes: Lanes[int] = Lanes(LaneLimits(max_wait_ms=2000))
     lanes.offer("a", next(SERIAL), 0, rate=0.1)
@@ -194,7 +194,7 @@ def test_what_waits_for_the_next_slot_of_a_low_rate_limit_is_not_shed() -> None:
     assert len(take_all(lanes, 10_000)) == 1
 
 
-def test_cleared_lanes_give_back_what_waited_and_go_on() -> None:
+def test_a_cleared_lane_returns_its_waiting_deliveries_and_accepts_others() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(per_endpoint=1))
     fill(lanes, "a", 5)
     flying = lanes.take(0)
@@ -237,7 +237,7 @@ def test_nothing_is_lost_or_sent_twice(steps: list[tuple[str, str]]) -> None:
         lanes.done(item[0], item, 10_000_000, answered=True)
 
 
-def test_a_healthy_lane_that_was_over_the_threshold_goes_on_with_its_own_answers() -> None:
+def test_a_healthy_lane_above_the_threshold_continues_with_its_own_answers() -> None:
     lanes: Lanes[int] = Lanes(LaneLimits(in_flight=256, per_endpoint=32))
     lanes.widen()
     for number in range(200):

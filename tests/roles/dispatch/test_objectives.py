@@ -26,7 +26,7 @@ ENDPOINT = Endpoint(
 PAUSE = Suspension(kind="paused", since_ms=10, begin={0: 1}, end={0: 2})
 
 
-def test_a_delivery_that_nothing_held_back_counts() -> None:
+def test_an_undelayed_delivery_is_measured() -> None:
     assert is_prompt(DELIVERY, ENDPOINT)
 
 
@@ -42,11 +42,11 @@ def test_a_delivery_that_nothing_held_back_counts() -> None:
     ],
     ids=lambda fields: next(iter(fields)),
 )
-def test_a_delivery_that_waits_on_purpose_does_not_count(fields: dict[str, object]) -> None:
+def test_a_deliberately_waiting_delivery_is_not_measured(fields: dict[str, object]) -> None:
     assert not is_prompt(msgspec.structs.replace(DELIVERY, **fields), ENDPOINT)
 
 
-def test_a_delivery_that_was_parked_does_not_count() -> None:
+def test_a_parked_delivery_is_not_measured() -> None:
     resumed = msgspec.structs.replace(ENDPOINT, suspensions=(PAUSE,), updated_at_ms=3000)
     assert not is_prompt(DELIVERY, resumed)
     assert is_prompt(msgspec.structs.replace(DELIVERY, accepted_at_ms=3001), resumed)

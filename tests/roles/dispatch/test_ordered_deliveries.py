@@ -159,7 +159,7 @@ def test_one_at_a_time_in_sequence_and_every_one_whatever_crashes(seed: int) -> 
         newest = max(newest, number)
 
 
-def test_lines_at_rest_are_remembered_up_to_a_bound() -> None:
+def test_idle_key_queues_are_remembered_up_to_a_bound() -> None:
     ordered: OrderedDeliveries[Copy] = OrderedDeliveries(remembered=2)
     partition = OpenPartition(PLACE, CommittedOffset(0, ""), lambda: None)
     for key in ("a", "b", "c"):

@@ -15,7 +15,7 @@ from tests.fakes.sender import refusal, reply
 from tests.roles.dispatch.dispatch_stage import JITTER, ONE, ZERO, Stage, delayed, rung, url_of
 
 
-async def test_a_request_under_way_is_waited_for_as_long_as_its_timeout(stage: Stage) -> None:
+async def test_a_stop_waits_for_a_request_in_flight_as_long_as_its_timeout(stage: Stage) -> None:
     stage.endpoint("a")
     await stage.start()
     stage.sender.hold(url_of("a"))
@@ -77,7 +77,7 @@ async def test_500_500_200_is_three_attempts_of_one_event_through_two_rungs(stag
     assert await stage.offset() == 3
 
 
-async def test_an_exhausted_delivery_goes_to_the_dead_with_its_last_outcome(stage: Stage) -> None:
+async def test_an_exhausted_delivery_becomes_a_dead_letter_with_its_last_outcome(stage: Stage) -> None:
     stage.endpoint("a", schedule=(0.0, 5.0))
     stage.sender.script(url_of("a"), 503)
     await stage.start()
@@ -95,7 +95,7 @@ async def test_an_exhausted_delivery_goes_to_the_dead_with_its_last_outcome(stag
     assert await stage.offset() == 1
 
 
-async def test_410_is_the_end_where_the_profile_says_so(stage: Stage) -> None:
+async def test_410_ends_the_delivery_if_the_profile_disables_on_it(stage: Stage) -> None:
     stage.endpoint("a")
     stage.endpoint("b", profile="bota")
     stage.sender.script(url_of("a"), 410)
@@ -161,7 +161,7 @@ async def test_data_that_the_profile_cannot_carry_is_dead_unsent(stage: Stage) -
     assert (dead.header("reason"), dead.value, stage.sender.requests) == ("unrepresentable", body, [])
 
 
-async def test_deliveries_of_a_paused_endpoint_are_put_aside_for_its_resume(stage: Stage) -> None:
+async def test_deliveries_of_a_paused_endpoint_are_parked_until_its_resume(stage: Stage) -> None:
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", attempts=3)
@@ -173,7 +173,7 @@ async def test_deliveries_of_a_paused_endpoint_are_put_aside_for_its_resume(stag
     assert await stage.offset() == 1
 
 
-async def test_an_ordered_delivery_of_a_paused_endpoint_goes_back_to_its_line_as_it_is(stage: Stage) -> None:
+async def test_an_ordered_delivery_of_a_paused_endpoint_returns_to_its_key_queue_unchanged(stage: Stage) -> None:
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", attempts=3, ordering_key="k", arrival=8)
@@ -216,7 +216,7 @@ async def test_a_change_reaches_deliveries_that_already_wait_in_a_lane(
     assert stage.events("a") == ["e1"]
 
 
-async def test_an_unreadable_record_is_passed_over(stage: Stage) -> None:
+async def test_an_unreadable_record_is_skipped(stage: Stage) -> None:
     stage.endpoint("a")
     await stage.start()
     stage.log.put(TopicName.DELIVERIES, key=b"a", value=b"{}", headers=[("event-id", b"e")], partition=0)
@@ -225,7 +225,7 @@ async def test_an_unreadable_record_is_passed_over(stage: Stage) -> None:
     assert await stage.offset() == 2
 
 
-async def test_what_a_hostile_receiver_answers_fits_into_the_attempt_and_says_that_it_was_cut(stage: Stage) -> None:
+async def test_a_hostile_response_fits_into_the_attempt_and_is_marked_as_cut(stage: Stage) -> None:
     stage.endpoint("a")
     flood = tuple((f"x-{n}", "\ufffd" * 7800) for n in range(100))
     answer = HttpReply(status=500, headers=flood, body=b"\xff" * 65_536, truncated=False, timing=HttpTiming())
@@ -238,7 +238,7 @@ async def test_what_a_hostile_receiver_answers_fits_into_the_attempt_and_says_th
     assert stage.running is not None and not stage.running.done()
 
 
-async def test_a_delivery_whose_event_was_left_out_dies_and_says_why(stage: Stage) -> None:
+async def test_a_delivery_without_its_event_dies_with_the_reason(stage: Stage) -> None:
     stage.endpoint("a")
     await stage.start()
     stage.put("a", omitted=300_000, body=b"")
@@ -248,7 +248,7 @@ async def test_a_delivery_whose_event_was_left_out_dies_and_says_why(stage: Stag
     assert stage.sender.requests == []
 
 
-async def test_what_this_machine_lacks_is_charged_to_nobody_and_slows_dispatch_down(stage: Stage) -> None:
+async def test_missing_resources_slow_dispatch_down_and_count_against_no_endpoint(stage: Stage) -> None:
     stage.endpoint("a")
     stage.sender.script(url_of("a"), Hindered("descriptors", "none left"), Hindered("dns", "none"), 200)
     await stage.start()

@@ -70,7 +70,7 @@ def exposed(stage: Stage, metric: str) -> float:
     return float(next((line.split()[-1] for line in lines if line.startswith(f"hookstream_{metric} ")), 0))
 
 
-async def test_a_silent_endpoint_is_probed_by_one_delivery_and_the_others_are_put_off_once(stage: Stage) -> None:
+async def test_a_silent_endpoint_is_probed_by_one_delivery_and_the_others_are_deferred_once(stage: Stage) -> None:
     await opened(stage)
     sent = len(stage.sender.requests)
     before = len(deferred(stage))
@@ -87,7 +87,7 @@ async def test_a_silent_endpoint_is_probed_by_one_delivery_and_the_others_are_pu
     assert exposed(stage, "circuits_open") == 1
 
 
-async def test_health_is_told_of_each_change_of_a_circuit(stage: Stage) -> None:
+async def test_each_change_of_a_circuit_is_signalled(stage: Stage) -> None:
     await opened(stage)
 
     def told() -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ async def test_an_attempt_that_becomes_due_meanwhile_is_not_counted(stage: Stage
     assert waiting.attempts == 3 and waiting.due_at_ms > stage.clock.now_ms()
 
 
-async def test_a_retry_on_request_passes_an_open_circuit_and_its_answer_closes_it(stage: Stage) -> None:
+async def test_a_manual_retry_passes_an_open_circuit_and_its_answer_closes_it(stage: Stage) -> None:
     await opened(stage)
     stage.sender.silent.clear()  # type: ignore[attr-defined]
     sent = len(stage.sender.requests)
@@ -145,7 +145,7 @@ async def test_the_attempts_of_probes_follow_the_schedule(stage: Stage) -> None:
     )
 
 
-async def test_what_has_waited_too_long_is_dead_with_a_reason_and_an_attempt_record(stage: Stage) -> None:
+async def test_a_delivery_that_waited_too_long_is_dead_with_a_reason_and_an_attempt_record(stage: Stage) -> None:
     await opened(stage)
     await stage.clock.advance(60)
     stage.put("a", "probe")
@@ -188,7 +188,7 @@ async def test_a_circuit_that_the_registry_calls_open_is_probed_by_the_first_del
     assert len(deferred(stage)) == 4
 
 
-async def test_what_a_worker_knows_of_circuits_ends_with_its_assignment(stage: Stage) -> None:
+async def test_a_worker_forgets_circuits_at_a_new_assignment(stage: Stage) -> None:
     await opened(stage)
     await stage.clock.advance(5)
     await stage.source.revoke(ZERO, ONE)
@@ -200,7 +200,7 @@ async def test_what_a_worker_knows_of_circuits_ends_with_its_assignment(stage: S
     assert "fresh" in stage.events("a")[sent:], "the registry knows of no open circuit"
 
 
-async def test_what_waits_in_a_lane_is_not_put_off_for_a_partition_that_was_lost(stage: Stage) -> None:
+async def test_deliveries_of_a_lost_partition_are_not_deferred(stage: Stage) -> None:
     """Its next owner has it: a copy in the ladder would be a second one."""
     await stage.start()
     for number in range(20):

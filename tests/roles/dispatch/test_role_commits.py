@@ -31,7 +31,7 @@ async def test_an_offset_is_committed_when_attempt_and_retry_are_both_acknowledg
     assert await stage.offset() == 1
 
 
-async def test_what_is_finished_above_an_open_offset_is_in_the_commits_metadata(stage: Stage) -> None:
+async def test_finished_offsets_above_an_open_one_are_in_the_commits_metadata(stage: Stage) -> None:
     for name in "ab":
         stage.endpoint(name)
     stage.sender.hold(url_of("a"))
@@ -53,7 +53,7 @@ async def test_what_is_finished_above_an_open_offset_is_in_the_commits_metadata(
     assert await stage.offset() == 5
 
 
-async def test_what_a_refused_commit_would_have_said_is_in_the_next_one(stage: Stage) -> None:
+async def test_the_offsets_of_a_refused_commit_are_in_the_next_one(stage: Stage) -> None:
     stage.endpoint("a")
     stage.group.refusing = True
     await stage.start()
@@ -66,7 +66,7 @@ async def test_what_a_refused_commit_would_have_said_is_in_the_next_one(stage: S
     assert (await stage.offset(ONE), stage.group.offset(ZERO)) == (1, 1)
 
 
-async def test_a_record_that_can_never_be_written_ends_the_run_uncommitted(stage: Stage) -> None:
+async def test_an_unwritable_record_ends_the_run_without_a_commit(stage: Stage) -> None:
     stage.endpoint("a")
     stage.log.fail(TopicName.ATTEMPTS, RecordTooLarge("an attempt"))
     await stage.start()
@@ -122,7 +122,7 @@ async def test_records_polled_before_a_rebalance_do_not_count_for_the_partitions
     assert await stage.offset(ZERO) == 1
 
 
-async def test_a_partition_that_is_revoked_while_it_waits_for_the_registry_is_let_go(stage: Stage) -> None:
+async def test_a_partition_revoked_while_it_waits_for_the_registry_is_released(stage: Stage) -> None:
     stage.feed.blocked = True
     stage.put("removed", "e1", position=5)
     stage.put("removed", "e2")

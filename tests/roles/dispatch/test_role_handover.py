@@ -53,7 +53,7 @@ async def test_a_failure_after_the_partition_was_lost_schedules_no_retry(stage: 
     assert not stage.group.offset(ZERO), "the next owner would not send it again"
 
 
-async def test_the_last_failure_after_the_partition_was_lost_puts_nothing_aside(stage: Stage) -> None:
+async def test_the_last_failure_after_the_partition_was_lost_writes_no_dead_letter(stage: Stage) -> None:
     stage.endpoint("a", schedule=(0,))
     record = await outlive(stage, 500, arrival=3, ordering_key="k", sequence=1)
     assert (record["state"], record["reason"]) == ("retrying", "reassigned")
@@ -61,14 +61,14 @@ async def test_the_last_failure_after_the_partition_was_lost_puts_nothing_aside(
     assert not stage.log.of(TopicName.DELIVERIES_ORDERED), "its line would go on beside the next owner's request"
 
 
-async def test_a_success_after_the_partition_was_lost_counts_and_its_line_goes_on(stage: Stage) -> None:
+async def test_a_success_after_the_partition_was_lost_counts_and_its_key_queue_continues(stage: Stage) -> None:
     record = await outlive(stage, 200, arrival=3, ordering_key="k", sequence=1)
     assert record["state"] == "delivered"
     (told,) = stage.log.of(TopicName.DELIVERIES_ORDERED)
     assert ordered.read(told.headers) == ("k", Settlement(3, "delivered"))
 
 
-async def test_a_partition_that_comes_back_during_the_request_is_another_assignment(stage: Stage) -> None:
+async def test_a_partition_reassigned_during_the_request_is_another_assignment(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -99,7 +99,7 @@ async def frozen(stage: Stage) -> None:
     await stage.clock.advance(5)
 
 
-async def test_a_worker_that_stood_still_does_nothing_before_its_group_has_answered(stage: Stage) -> None:
+async def test_a_suspended_worker_does_nothing_before_its_group_has_answered(stage: Stage) -> None:
     await frozen(stage)
     stage.put("a", "e3")
     await stage.clock.advance(5)
@@ -112,7 +112,7 @@ async def test_a_worker_that_stood_still_does_nothing_before_its_group_has_answe
     assert len(stage.log.of(rung("5s"))) == 3
 
 
-async def test_a_worker_that_was_replaced_while_it_stood_still_tells_what_happened_and_no_more(stage: Stage) -> None:
+async def test_a_worker_replaced_while_suspended_records_the_outcome_and_schedules_nothing(stage: Stage) -> None:
     await frozen(stage)
     await stage.source.revoke(ZERO)  # at once: there is nothing to be waited for
     stage.source.lease = float("inf")
@@ -123,7 +123,7 @@ async def test_a_worker_that_was_replaced_while_it_stood_still_tells_what_happen
     assert not stage.group.offset(ZERO)
 
 
-async def test_what_is_uncertain_at_a_stop_is_left_to_the_next_owner(stage: Stage) -> None:
+async def test_unconfirmed_work_at_a_stop_is_left_to_the_next_owner(stage: Stage) -> None:
     await frozen(stage)
     assert stage.running is not None
     stage.running.cancel()
@@ -134,7 +134,7 @@ async def test_what_is_uncertain_at_a_stop_is_left_to_the_next_owner(stage: Stag
     assert stage.log.of(TopicName.ATTEMPTS) == [] and stage.events("a") == ["e1"]
 
 
-async def test_what_was_polled_and_not_taken_in_when_the_partition_was_lost_is_not_committed(stage: Stage) -> None:
+async def test_polled_but_unprocessed_records_of_a_lost_partition_are_not_committed(stage: Stage) -> None:
     stage.endpoint("b")
     stage.sender.hold(url_of("b"))
     await stage.start()

@@ -7,7 +7,7 @@ from app.roles.dispatch.lanes import LaneLimits
 from tests.roles.dispatch.dispatch_stage import Stage, delayed, rung, url_of
 
 
-async def test_a_jump_of_the_wall_clock_holds_back_nothing(stage: Stage) -> None:
+async def test_a_jump_of_the_wall_clock_delays_no_delivery(stage: Stage) -> None:
     """Forwards, requests in flight look as if they hung for an hour; back, a rate limit lies an hour ahead."""
     stage.endpoint("a", rate_limit=10)
     stage.endpoint("b")
@@ -52,7 +52,7 @@ async def test_overflow_is_deferred_with_a_due_time_and_no_attempt() -> None:
         await stage.stop()
 
 
-async def test_what_waits_behind_an_endpoint_that_hangs_is_given_back(stage: Stage) -> None:
+async def test_deliveries_behind_a_hanging_endpoint_are_returned(stage: Stage) -> None:
     stage.endpoint("a", max_in_flight=2)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -65,7 +65,7 @@ async def test_what_waits_behind_an_endpoint_that_hangs_is_given_back(stage: Sta
     assert all(delayed(each).due_at_ms > stage.clock.now_ms() - 5000 and delayed(each).attempts == 0 for each in shed)
 
 
-async def test_many_endpoints_that_hang_do_not_keep_the_next_one_from_its_request(stage: Stage) -> None:
+async def test_many_hanging_endpoints_do_not_delay_a_healthy_one(stage: Stage) -> None:
     await stage.start()
     for serial in range(300):
         stage.endpoint(f"h{serial}")

@@ -38,7 +38,7 @@ def states(stage: Stage, records: list[dict[str, object]]) -> list[tuple[object,
     return [(each["event_id"], each["attempt"], each["state"], each.get("reason")) for each in records]
 
 
-async def test_what_was_settled_and_not_committed_is_not_sent_beside_its_successor(stage: Stage) -> None:
+async def test_a_settled_but_uncommitted_delivery_is_not_sent_beside_its_successor(stage: Stage) -> None:
     put(stage, "e1", 1, 1)
     stage.put("a", "x")
     put(stage, "e2", 2, 5)
@@ -57,7 +57,7 @@ async def test_nothing_ordered_is_sent_before_the_records_at_the_assignment_are_
     assert "e0" not in stage.events("a") and "e1199" in stage.events("a")
 
 
-async def test_others_do_not_wait_for_what_is_in_line(stage: Stage) -> None:
+async def test_deliveries_of_other_keys_do_not_wait_for_a_key_queue(stage: Stage) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -66,7 +66,7 @@ async def test_others_do_not_wait_for_what_is_in_line(stage: Stage) -> None:
     await stage.sender.called(3)
 
 
-async def test_reading_that_never_comes_to_its_end_is_not_waited_for(stage: Stage) -> None:
+async def test_waiting_for_the_end_of_a_partition_is_bounded(stage: Stage) -> None:
     put(stage, "e1", 1, 1)
     stage.source.lost_position = True
     await stage.start()
@@ -76,7 +76,7 @@ async def test_reading_that_never_comes_to_its_end_is_not_waited_for(stage: Stag
     assert stage.events("a") == ["e1"]
 
 
-async def test_a_copy_waits_for_the_one_under_way_and_ends_with_its_success(stage: Stage) -> None:
+async def test_a_copy_waits_for_the_request_in_flight_and_ends_with_its_success(stage: Stage) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -89,7 +89,7 @@ async def test_a_copy_waits_for_the_one_under_way_and_ends_with_its_success(stag
     assert stage.events("a") == ["e1"] and settled(stage) == [(1, "delivered")]
 
 
-async def test_a_copy_goes_on_after_a_failure_and_only_one_of_them_is_retried(stage: Stage) -> None:
+async def test_a_copy_continues_after_a_failure_and_only_one_copy_is_retried(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500)
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -101,7 +101,7 @@ async def test_a_copy_goes_on_after_a_failure_and_only_one_of_them_is_retried(st
     await stage.sender.called(2)
 
 
-async def test_a_successor_waits_for_the_one_under_way_whose_failure_has_no_retry(stage: Stage) -> None:
+async def test_a_successor_waits_for_the_request_in_flight_whose_failure_has_no_retry(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 200)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -119,7 +119,7 @@ async def test_a_successor_waits_for_the_one_under_way_whose_failure_has_no_retr
     assert not stage.log.of(rung("5s")) and settled(stage) == [(1, "cancelled"), (2, "delivered")]
 
 
-async def test_a_success_counts_although_its_successor_is_out(stage: Stage) -> None:
+async def test_a_success_counts_although_its_successor_was_released(stage: Stage) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -130,7 +130,7 @@ async def test_a_success_counts_although_its_successor_is_out(stage: Stage) -> N
     assert states(stage, await stage.attempts(2)) == [("e1", 1, "delivered", None), ("e2", 1, "delivered", None)]
 
 
-async def test_one_that_waits_in_its_lane_is_over_when_its_successor_arrives(stage: Stage) -> None:
+async def test_a_delivery_waiting_in_its_lane_ends_when_its_successor_arrives(stage: Stage) -> None:
     stage.endpoint("a", ordering="fifo", max_in_flight=1)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -147,7 +147,7 @@ async def test_one_that_waits_in_its_lane_is_over_when_its_successor_arrives(sta
     assert (told["state"], told["reason"], told["attempt"]) == ("cancelled", "superseded", 0)
 
 
-async def test_a_second_run_out_of_the_ladder_comes_to_nothing_once_its_line_has_moved_on(stage: Stage) -> None:
+async def test_a_second_run_from_the_ladder_has_no_effect_once_its_key_queue_moved_on(stage: Stage) -> None:
     await stage.start()
     put(stage, "e1", 1, 1)
     await stage.attempts(1)
@@ -164,7 +164,7 @@ async def test_a_second_run_out_of_the_ladder_comes_to_nothing_once_its_line_has
     assert stage.events("a") == ["e1", "e2"], "what a mark proves holds in the next assignment, too"
 
 
-async def test_copies_of_older_versions_have_no_mark_and_go_one_by_one(stage: Stage) -> None:
+async def test_copies_without_a_release_mark_are_admitted_one_by_one(stage: Stage) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     for number in (3, 1, 2):
@@ -177,7 +177,7 @@ async def test_copies_of_older_versions_have_no_mark_and_go_one_by_one(stage: St
     assert stage.events("a") == ["e3", "e1", "e2"], "nobody knows what they prove: none may be lost"
 
 
-async def test_very_many_copies_in_one_line_are_worked_off(stage: Stage) -> None:
+async def test_very_many_copies_in_one_key_queue_are_processed(stage: Stage) -> None:
     stage.feed.directory.remove_endpoint("a")
     for number in range(5000):
         put(stage, f"e{number}", number)
@@ -186,7 +186,7 @@ async def test_very_many_copies_in_one_line_are_worked_off(stage: Stage) -> None
     assert await stage.offset() == 5000
 
 
-async def test_what_waits_in_line_goes_with_its_partition(stage: Stage) -> None:
+async def test_deliveries_in_a_key_queue_leave_with_their_partition(stage: Stage) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -204,7 +204,7 @@ async def test_what_waits_in_line_goes_with_its_partition(stage: Stage) -> None:
     assert stage.events("a") == ["e1", "e2"]
 
 
-async def test_a_retry_on_request_of_one_that_is_dead_and_passed_is_sent(stage: Stage) -> None:
+async def test_a_manual_retry_of_a_dead_and_skipped_delivery_is_sent(stage: Stage) -> None:
     await stage.start()
     put(stage, "e2", 2, 5)
     await stage.attempts(1)
@@ -212,7 +212,7 @@ async def test_a_retry_on_request_of_one_that_is_dead_and_passed_is_sent(stage: 
     assert states(stage, await stage.attempts(2))[1] == ("e1", 11, "delivered", None)
 
 
-async def test_a_retry_on_request_of_the_one_that_is_out_is_over_with_it(stage: Stage) -> None:
+async def test_a_manual_retry_of_the_delivery_in_flight_ends_with_it(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 500, 200)
     await stage.start()
     put(stage, "e1", 1, 1)
@@ -227,7 +227,7 @@ async def test_a_retry_on_request_of_the_one_that_is_out_is_over_with_it(stage: 
     assert stage.events("a") == ["e1", "e1", "e2"]
 
 
-async def test_the_sequencer_is_told_when_everything_else_of_the_delivery_is_safe(stage: Stage) -> None:
+async def test_a_settlement_is_written_after_all_other_records_of_the_delivery(stage: Stage) -> None:
     stage.log.hold(TopicName.ATTEMPTS)
     await stage.start()
     put(stage, "e1", 1, 1)

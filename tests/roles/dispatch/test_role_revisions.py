@@ -29,7 +29,7 @@ def told(attempts: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
     return [(each["attempt"], each["trigger"], each["state"]) for each in attempts]
 
 
-async def test_a_retry_on_request_counts_on_and_its_retries_are_ordinary_ones(stage: Stage) -> None:
+async def test_a_manual_retry_continues_the_numbers_and_its_retries_are_ordinary(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500)
     await stage.start()
     stage.put("a", attempts=3, revision=ASKED, manual="retry")
@@ -53,7 +53,7 @@ async def test_the_copy_in_the_ladder_leaves_no_trace_after_a_retry_on_request(s
     assert len(stage.sender.requests) == 2 and len(stage.log.of(TopicName.ATTEMPTS)) == 2
 
 
-async def test_the_copy_in_the_ladder_is_passed_over_by_a_worker_that_knows_the_registry_alone(stage: Stage) -> None:
+async def test_a_superseded_copy_in_the_ladder_is_dropped_by_a_worker_that_only_read_the_registry(stage: Stage) -> None:
     stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED))
     await stage.start()
     stage.put("a", attempts=1)
@@ -63,7 +63,7 @@ async def test_the_copy_in_the_ladder_is_passed_over_by_a_worker_that_knows_the_
     assert await stage.offset() == 2
 
 
-async def test_a_copy_in_a_lane_is_passed_over_when_its_time_comes(stage: Stage) -> None:
+async def test_a_superseded_copy_in_a_lane_is_dropped_when_it_is_due(stage: Stage) -> None:
     stage.endpoint("a", max_in_flight=1)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -80,7 +80,7 @@ async def test_a_copy_in_a_lane_is_passed_over_when_its_time_comes(stage: Stage)
 
 
 @pytest.mark.parametrize("asked", ["retry", "cancel"])
-async def test_what_is_asked_during_a_request_that_succeeds_changes_nothing(stage: Stage, asked: str) -> None:
+async def test_a_manual_action_during_a_successful_request_has_no_effect(stage: Stage, asked: str) -> None:
     stage.sender.hold(url_of("a"))
     await stage.start()
     stage.put("a")
@@ -93,7 +93,7 @@ async def test_what_is_asked_during_a_request_that_succeeds_changes_nothing(stag
     assert len(stage.sender.requests) == 1 and not stage.log.of(rung("5s"))
 
 
-async def test_a_retry_that_is_asked_during_a_request_that_fails_follows_it_with_the_next_number(stage: Stage) -> None:
+async def test_a_retry_requested_during_a_failing_request_gets_the_next_number(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 200)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -125,7 +125,7 @@ async def test_a_cancellation_during_a_request_that_fails_ends_the_delivery_afte
     assert len(stage.sender.requests) == 1
 
 
-async def test_what_waits_for_a_request_is_read_again_by_the_next_owner(stage: Stage) -> None:
+async def test_deliveries_waiting_for_a_request_are_read_again_by_the_next_owner(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 200)
     stage.sender.hold(url_of("a"))
     await stage.start()
@@ -142,7 +142,7 @@ async def test_what_waits_for_a_request_is_read_again_by_the_next_owner(stage: S
     await stage.sender.called(2)
 
 
-async def test_a_line_goes_on_after_its_delivery_was_cancelled_in_the_ladder(stage: Stage) -> None:
+async def test_a_key_queue_continues_after_its_delivery_was_cancelled_in_the_ladder(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500)
     await stage.start()
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
@@ -153,7 +153,7 @@ async def test_a_line_goes_on_after_its_delivery_was_cancelled_in_the_ladder(sta
     assert (settled.header("settles"), settled.header("outcome")) == ("4", "cancelled")
 
 
-async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: Stage) -> None:
+async def test_a_delivery_cancelled_in_its_key_queue_ends_when_it_is_released(stage: Stage) -> None:
     stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=True))
     await stage.start()
     stage.put("a", ordering_key="k", sequence=1, arrival=4)
@@ -162,7 +162,7 @@ async def test_what_a_line_still_holds_ends_as_cancelled_when_it_comes(stage: St
     assert told(await stage.attempts(1)) == [(0, "first", "cancelled")] and not stage.sender.requests
 
 
-async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_is_resumed(stage: Stage) -> None:
+async def test_a_dead_delivery_keeps_its_revision_and_is_not_superseded_when_resumed(stage: Stage) -> None:
     stage.endpoint("a", status="paused")
     await stage.start()
     stage.put("a", revision=ASKED, manual="retry")
@@ -173,9 +173,7 @@ async def test_a_dead_one_keeps_its_turn_so_that_it_is_not_passed_over_when_it_i
 
 
 @pytest.mark.parametrize("cancel", [False, True])
-async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_asked_of_that(
-    stage: Stage, cancel: bool
-) -> None:
+async def test_a_manual_action_does_not_affect_a_later_event_with_the_same_id(stage: Stage, cancel: bool) -> None:
     stage.feed.directory.put_revision(DeliveryRevision(id="dlv_e1", number=ASKED, cancel=cancel, source="0:3"))
     await stage.start()
     stage.put("a", "e1", source="0:3", attempts=1)
@@ -184,7 +182,7 @@ async def test_an_event_that_has_the_id_of_an_earlier_one_is_sent_whatever_was_a
     assert stage.events("a") == ["e1"] and await stage.offset() == 2
 
 
-async def test_a_turn_that_this_worker_has_read_is_of_its_own_event_alone(stage: Stage) -> None:
+async def test_a_revision_applies_only_to_its_own_event(stage: Stage) -> None:
     stage.sender.script(url_of("a"), 500, 200)
     await stage.start()
     stage.put("a", "e1", source="0:3", attempts=1, revision=ASKED, manual="retry")

@@ -16,7 +16,7 @@ def signals(stage: Stage) -> list[tuple[str, str | None]]:
     return [(each["outcome"], each.get("dead")) for each in said]
 
 
-async def test_health_is_told_of_failures_and_of_the_first_success_after_one(stage: Stage) -> None:
+async def test_failures_and_the_first_success_after_one_are_signalled(stage: Stage) -> None:
     stage.endpoint("a", epoch=7)
     stage.sender.script(url_of("a"), reply(500), reply(503), reply(200))
     await stage.start()
@@ -35,7 +35,7 @@ async def test_health_is_told_of_failures_and_of_the_first_success_after_one(sta
     assert signals(stage)[3:] == [("ok", None)], "somebody else may have told a failure meanwhile"
 
 
-async def test_health_is_told_of_every_failure_where_failures_are_counted(stage: Stage) -> None:
+async def test_every_failure_is_signalled_if_the_rule_counts_failures(stage: Stage) -> None:
     stage.endpoint("days")
     stage.endpoint("counts", disable_after_failures=100)
     for name in ("days", "counts"):
@@ -49,7 +49,7 @@ async def test_health_is_told_of_every_failure_where_failures_are_counted(stage:
     assert (keys.count(b"days"), keys.count(b"counts")) == (10, 30)
 
 
-async def test_health_is_told_of_the_dead_and_not_of_what_a_pause_puts_aside(stage: Stage) -> None:
+async def test_dead_deliveries_are_signalled_and_parked_ones_are_not(stage: Stage) -> None:
     stage.endpoint("a", schedule=(0,))
     stage.endpoint("gone")
     stage.endpoint("paused", status="paused")

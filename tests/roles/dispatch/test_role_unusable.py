@@ -22,7 +22,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fields", UNUSABLE.values(), ids=UNUSABLE)
-async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
+async def test_a_delivery_that_cannot_be_signed_is_recorded_and_follows_its_schedule(
     stage: Stage, fields: dict[str, Any]
 ) -> None:
     stage.endpoint("a", schedule=(0, 5), **fields)
@@ -47,7 +47,7 @@ async def test_what_cannot_be_signed_is_recorded_follows_its_schedule_and_ends(
     assert 'attempts_total{attempt="first",result="not_sent"} 1.0' in stage.meter.exposition().decode()
 
 
-async def test_an_error_of_ours_while_a_request_is_built_stops_no_other_delivery(
+async def test_a_defect_in_building_a_request_stops_no_other_delivery(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.endpoint("a")
@@ -69,7 +69,7 @@ async def test_an_error_of_ours_while_a_request_is_built_stops_no_other_delivery
 
 
 @pytest.mark.parametrize("fields", [{}, {"arrival": 3, "ordering_key": "k"}])
-async def test_a_delivery_whose_value_is_no_event_is_dead_and_its_line_goes_on(
+async def test_a_delivery_whose_value_is_not_an_event_is_dead_and_its_key_queue_continues(
     stage: Stage, fields: dict[str, Any]
 ) -> None:
     stage.endpoint("a")
@@ -86,7 +86,7 @@ async def test_a_delivery_whose_value_is_no_event_is_dead_and_its_line_goes_on(
     assert await stage.offset() == 3
 
 
-async def test_what_is_no_delivery_is_passed_over_and_counted(stage: Stage) -> None:
+async def test_a_record_that_is_not_a_delivery_is_skipped_and_counted(stage: Stage) -> None:
     stage.endpoint("a")
     await stage.start()
     stage.put("a", "e1", attempts=-100)

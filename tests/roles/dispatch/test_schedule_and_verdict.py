@@ -96,7 +96,9 @@ def test_retry_after_only_pushes_later_and_is_not_scaled(delay: float, scale: fl
         (0, 1, None, 0.99, 0),
     ],
 )
-def test_the_due_time(delay: float, scale: float, retry_after: float | None, dice: float, wait_s: float) -> None:
+def test_the_due_time_adds_delay_jitter_and_retry_after(
+    delay: float, scale: float, retry_after: float | None, dice: float, wait_s: float
+) -> None:
     due = due_at_ms(NOW_MS, delay, scale=scale, dice=dice, retry_after_s=retry_after)
     assert due - NOW_MS == round(wait_s * 1000)
 
@@ -142,7 +144,7 @@ def test_retry_after_in_every_spelling(value: str | None, seconds: float | None)
 
 
 @given(st.text() | st.from_regex(r"(Wed, )?\d{1,3} Oct \d{1,6} \d\d:\d\d(:\d\d)?( GMT| [+-]\d{1,9})?", fullmatch=True))
-def test_no_receiver_can_break_us_with_its_retry_after(value: str) -> None:
+def test_no_retry_after_value_raises(value: str) -> None:
     seconds = retry_after_s(value, NOW_MS)
     assert seconds is None or 0 <= seconds <= RETRY_AFTER_CAP_S
 
@@ -200,7 +202,7 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         *((refusal(kind), RETRY, kind) for kind in get_args(HttpFailureKind)),
     ],
 )
-def test_what_an_outcome_means(outcome: HttpOutcome, verdict: Verdict, result: str) -> None:
+def test_outcomes_and_their_verdicts(outcome: HttpOutcome, verdict: Verdict, result: str) -> None:
     assert judged(outcome) == verdict
     assert result_of(outcome) == result
 
@@ -225,18 +227,18 @@ def test_success_counts_even_after_the_end() -> None:
 
 
 @pytest.mark.parametrize(("attempt", "verdict"), [(1, RETRY), (3, Dead("exhausted"))])
-def test_410_is_any_failure_where_the_profile_does_not_say_otherwise(attempt: int, verdict: Verdict) -> None:
+def test_410_is_an_ordinary_failure_for_other_profiles(attempt: int, verdict: Verdict) -> None:
     assert judged(reply(410), attempt, gone_410=False) == verdict
 
 
-def test_the_scale_and_the_dice_reach_the_due_time() -> None:
+def test_time_scale_and_jitter_affect_the_due_time() -> None:
     assert judged(reply(500), scale=0.5) == RetryAt(NOW_MS + 30_000)
     assert judged(reply(500), dice=0.5) == RetryAt(NOW_MS + 63_000)
     assert judged(reply(503, "100"), scale=0.5) == LATER
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
-def test_a_date_without_a_zone_is_gmt(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_after_date_without_a_zone_is_gmt(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     assert retry_after_s("Wed Oct 21 07:28:00 2015", 1_445_412_380_000) == 100

@@ -7,7 +7,7 @@ from app.roles.fanout.dropped_records import rejected_record
 from tests.roles.fanout.test_plan import RULES, Record
 
 
-def test_a_rejection_says_why_and_where_from_after_the_original_headers() -> None:
+def test_a_rejected_record_has_reason_and_coordinates_behind_its_own_headers() -> None:
     original = (("tenant", b"acme"), ("rejected-reason", b"an earlier one"), ("odd", b"\xff"))
     record = Record(9, b"x", original, 55)
     _, value, headers = rejected_record(record, MalformedEvent("not_json", "\u00e4" * 2000), RULES, 3)

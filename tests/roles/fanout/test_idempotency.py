@@ -35,7 +35,9 @@ def test_a_key_never_seen_is_accepted() -> None:
         (3, 99, 1100, NewKey((ACCEPTED,))),
     ],
 )
-def test_what_is_accepted(partition: int, offset: int, timestamp: int, answer: object) -> None:
+def test_a_record_is_new_a_redelivery_or_a_duplicate(
+    partition: int, offset: int, timestamp: int, answer: object
+) -> None:
     assert decide(encode((ACCEPTED,)), partition, offset, timestamp, TTL) == answer
 
 
@@ -74,7 +76,7 @@ NUMBER = st.integers(0, 2**63 - 1)
 
 
 @given(st.lists(st.builds(AcceptedRecord, st.integers(0, 2**32 - 1), NUMBER, NUMBER, NUMBER), max_size=5).map(tuple))
-def test_what_is_stored_is_read_back(records: tuple[AcceptedRecord, ...]) -> None:
+def test_stored_records_can_be_read_back(records: tuple[AcceptedRecord, ...]) -> None:
     assert decode(encode(records)) == records
 
 
@@ -102,7 +104,7 @@ def answers(log: Log, table: dict[str, bytes], begin: int) -> list[int]:
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(-TTL // 2, TTL)), min_size=1, max_size=MAX_RECORDS),
     st.data(),
 )
-def test_a_log_read_again_from_anywhere_gives_the_same_answers(log: Log, data: st.DataObject) -> None:
+def test_rereading_the_log_from_any_offset_gives_the_same_decisions(log: Log, data: st.DataObject) -> None:
     table: dict[str, bytes] = {}
     once = answers(log, table, 0)
     assert sorted(number for number in once if number) == list(range(1, max(once) + 1))

@@ -121,13 +121,13 @@ def test_a_delivery_carries_all_that_its_sender_needs() -> None:
     )
 
 
-def test_what_nobody_asked_for_is_counted() -> None:
+def test_events_without_endpoints_are_counted() -> None:
     where = directory(endpoint("p", status="paused"), endpoint("d", status="disabled"))
     plan = Tables().plan(where, [event(0), event(1, tenant="nobody")])
     assert (keys(plan), plan.accepted, plan.unmatched) == ([], 2, 1)
 
 
-def test_what_a_paused_endpoint_misses_is_put_aside_and_a_disabled_one_misses_it() -> None:
+def test_deliveries_of_a_paused_endpoint_are_parked_and_of_a_disabled_one_not_created() -> None:
     where = directory(endpoint("a"), endpoint("p", status="paused"), endpoint("d", status="disabled"), endpoint("z"))
     plan = Tables().plan(where, [event(0, ordering_key="o")])
     assert [each.endpoint_id for each in deliveries(plan)] == ["a", "z"]
@@ -137,7 +137,7 @@ def test_what_a_paused_endpoint_misses_is_put_aside_and_a_disabled_one_misses_it
     assert plan.unmatched == 0
 
 
-def test_what_has_to_be_in_order_goes_to_the_sequencer_in_a_pause_too() -> None:
+def test_ordered_deliveries_go_to_the_sequencer_also_during_a_pause() -> None:
     where = directory(
         endpoint("p", status="paused", ordering="fifo"), endpoint("d", status="disabled", ordering="fifo")
     )
@@ -164,7 +164,7 @@ def test_duplicates_are_dropped_within_a_batch_and_across_batches(split: int) ->
     assert sum(plan.accepted for plan in plans) == 4
 
 
-def test_a_dropped_duplicate_says_what_it_repeats() -> None:
+def test_a_dropped_duplicate_names_the_record_that_it_repeats() -> None:
     records = [event(7, 1000, idempotency_key="i", ordering_key="o"), event(9, 1400, idempotency_key="i", tenant="t2")]
     repeats = Record(12, event(12, id="e12", ordering_key="o").value, (("idempotency-key", b"i"),), 1500, b"its key")
     plan = Tables().plan(directory(), [*records, repeats])
@@ -187,7 +187,7 @@ def test_a_dropped_duplicate_says_what_it_repeats() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [("tenant", b"a")], [("tenant", b"\xff")]])
-def test_what_is_no_record_of_ours_is_a_defect(headers: list[tuple[str, bytes]]) -> None:
+def test_malformed_headers_of_a_duplicate_are_a_defect(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(Defect):
         duplicate.read(headers)
 
@@ -199,7 +199,7 @@ def test_a_key_takes_16_bytes_however_long_it_is_and_names_do_not_run_together()
     assert {len(key) for key in keys} == {16}
 
 
-def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
+def test_a_schema_is_checked_only_when_an_event_is_first_accepted() -> None:
     where = directory(endpoint("ep"))
     stricter = EventType(tenant="default", mode="live", name="a.b", schema="{}", enforce="reject")
     tables = Tables()
@@ -219,7 +219,7 @@ def test_a_schema_is_asked_at_the_first_sight_and_not_again() -> None:
 
 
 @pytest.mark.parametrize("reason", ["schema", "schema_too_costly", "schema_unusable"])
-def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_mode(reason: Any) -> None:
+def test_data_that_cannot_be_validated_is_handled_according_to_the_mode(reason: Any) -> None:
     violation = Violation(reason, "why")
 
     def plan(enforce: Any) -> BatchPlan:
@@ -234,7 +234,7 @@ def test_what_cannot_be_held_against_its_schema_is_treated_in_the_sense_of_the_m
     assert (len(keys(plan("off"))), plan("off").warnings) == (1, [])
 
 
-def test_the_installations_type_holds_where_the_tenant_has_none_of_its_own() -> None:
+def test_the_installations_type_applies_if_the_tenant_has_none_of_its_own() -> None:
     violation = Violation("schema", "why")
     where = directory(endpoint("ep"))
     where.put_event_type(EventType(tenant="", mode="", name="a.b", schema="{}", enforce="reject"))
@@ -262,7 +262,7 @@ def test_events_without_an_identity_are_never_duplicates() -> None:
     )  # and cost no memory
 
 
-def test_a_lost_table_of_sequences_never_gives_a_number_again() -> None:
+def test_no_sequence_is_repeated_after_the_table_was_lost() -> None:
     where, before = directory(endpoint("ep")), Tables()
     records = [event(offset, ordering_key="ab"[offset % 2]) for offset in range(20)]
     given = {each.event_id: each.sequence or 0 for each in deliveries(before.plan(where, records[:14]))}
@@ -280,7 +280,7 @@ def test_a_lost_table_of_sequences_never_gives_a_number_again() -> None:
 
 
 @pytest.mark.parametrize("stored", [b"", b"\xff" * 8, b"\1" * 9])
-def test_a_sequence_that_nobody_has_written_counts_as_none(stored: bytes) -> None:
+def test_an_implausible_stored_sequence_is_ignored(stored: bytes) -> None:
     tables = Tables(sequences={b"default\0live\0a": stored})
     (delivery,) = deliveries(tables.plan(directory(endpoint("ep")), [event(5, ordering_key="a")]))
     assert delivery.sequence == 1
@@ -302,14 +302,14 @@ def test_sequences_are_gapless_for_each_key_whatever_the_batches(size: int) -> N
         assert [each.sequence for each in sent if each.ordering_key == key] == list(range(1, 11))
 
 
-def test_an_event_that_nobody_gets_still_has_its_number() -> None:
+def test_an_event_without_endpoints_still_gets_a_sequence() -> None:
     tables, where = Tables(), directory()
     tables.plan(where, [event(0, ordering_key="o")])
     where.put_endpoint(endpoint("ep"))
     assert [each.sequence for each in deliveries(tables.plan(where, [event(1, ordering_key="o")]))] == [2]
 
 
-def test_a_replay_makes_new_deliveries_of_the_same_events_with_their_numbers() -> None:
+def test_a_replay_creates_new_deliveries_of_the_same_events_and_sequences() -> None:
     records = [event(offset, id=f"e{offset % 3}", ordering_key="o") for offset in range(5)]
     tables, where = Tables(), directory(endpoint("ep"))
     once = deliveries(tables.plan(where, records))
@@ -322,7 +322,7 @@ def test_a_replay_makes_new_deliveries_of_the_same_events_with_their_numbers() -
     assert [each.replay_id for each in ahead] == [""]
 
 
-def test_a_record_that_is_no_event_does_not_stop_the_others() -> None:
+def test_a_malformed_event_does_not_stop_the_others() -> None:
     records = [event(0), Record(1, b"hello"), Record(2, None), event(3, type="a b"), event(4, x="y" * 3000), event(5)]
     plan = Tables().plan(directory(endpoint("ep")), records)
     assert [json.loads(each.body)["data"] for each in deliveries(plan)] == [0, 5]
@@ -361,7 +361,7 @@ def test_tenants_and_modes_never_mix(events: list[dict[str, str]], data: st.Data
 
 
 @given(st.lists(st.tuples(FIELDS, st.integers(0, 3000)), max_size=20))
-def test_a_batch_planned_again_causes_the_same_and_adds_nothing(events: list[tuple[dict[str, str], int]]) -> None:
+def test_a_replanned_batch_has_the_same_outputs_and_no_others(events: list[tuple[dict[str, str], int]]) -> None:
     where = directory(*(endpoint(f"{tenant}-{mode}", tenant, mode) for tenant, mode in SCOPES), endpoint("t1b", "t1"))  # type: ignore[arg-type]
     records = [event(offset, timestamp, **fields) for offset, (fields, timestamp) in enumerate(events)]
     tables = Tables()

@@ -84,7 +84,7 @@ def outputs(plans: list[BatchPlan], topic: str) -> list[Output]:
     st.integers(1, 20),
     st.sampled_from([4000, 40_000]),
 )
-def test_a_batch_in_slices_causes_what_it_causes_in_one(
+def test_a_batch_in_slices_has_the_same_outputs_as_in_one_slice(
     endpoints: int, sizes: list[int], most: int, whole: int, most_bytes: int
 ) -> None:
     where = directory(endpoints)
@@ -105,7 +105,7 @@ def test_a_batch_in_slices_causes_what_it_causes_in_one(
         assert sum(sizes) <= most_bytes * 5 // 4 + heaviest
 
 
-def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
+def test_a_cut_event_continues_behind_its_checkpoint() -> None:
     where = directory(100)
     rules = msgspec.structs.replace(RULES, slice_outputs=10, whole_outputs=10)
     records = [event(0), event(1), event(2)]
@@ -127,7 +127,7 @@ def test_an_event_that_was_cut_goes_on_behind_its_checkpoint() -> None:
     [(event(1, data="other"), ""), (Record(1, event(1).value, timestamp=1001), ""), (event(1), "rpl_x")],
     ids=["other bytes", "another time", "a replay"],
 )
-def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, replay: str) -> None:
+def test_a_checkpoint_applies_only_to_its_record_in_its_replay(record: Record, replay: str) -> None:
     where = directory(10)
     checkpoint = reset_detection.checkpoint(event(1), "", "ep_00007")
     position = reset_detection.ReadPosition(high=9, replay_id=replay, replay_until=9 if replay else 0)
@@ -137,7 +137,7 @@ def test_a_checkpoint_holds_for_its_record_in_its_replay_alone(record: Record, r
     assert keys(behind) == [b"ep_00009"] and not keys(behind, TopicName.DELIVERIES_ORDERED)
 
 
-def test_endpoints_that_change_between_two_slices_are_taken_as_they_are_then() -> None:
+def test_each_slice_uses_the_current_settings_of_endpoints() -> None:
     where = directory(0)
     endpoint = Endpoint(
         id="", tenant="default", mode="live", url="https://x.example", events=("*",), profile="standard"

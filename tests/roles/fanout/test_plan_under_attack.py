@@ -165,7 +165,7 @@ LIVES = st.builds(
 
 @settings(max_examples=400)
 @given(st.lists(SAID, min_size=1, max_size=10), st.lists(LIVES, max_size=6), st.integers(1, 9), st.data())
-def test_what_is_delivered_is_what_one_undisturbed_pass_delivers(
+def test_crashes_and_resets_deliver_the_same_events_as_one_undisturbed_pass(
     said: list[tuple[str | None, str | None, int]], lives: list[Life], outputs: int, data: st.DataObject
 ) -> None:
     log = log_of(said)

@@ -21,7 +21,7 @@ def crashed(known: ReadPosition | None, start: int) -> ReadPosition:
 
 
 @pytest.mark.parametrize("was_reset", [False, True])
-def test_the_first_reading_of_a_partition_is_no_replay(was_reset: bool) -> None:
+def test_the_first_read_of_a_partition_is_not_a_replay(was_reset: bool) -> None:
     assert begin(None, GROUP, 0, 50, was_reset=was_reset) == ReadPosition(high=50)
 
 
@@ -32,7 +32,7 @@ def test_reading_from_our_own_commit_is_redelivery(start: int) -> None:
 
 
 @pytest.mark.parametrize("start", [0, 40, 119])
-def test_a_reset_replays_up_to_what_was_processed(start: int) -> None:
+def test_a_reset_replays_up_to_the_former_position(start: int) -> None:
     position = reset(KNOWN, start)
     assert position.replay_id.startswith("rpl_")
     assert {replay_of(position, offset) for offset in range(start, 120)} == {position.replay_id}
@@ -40,7 +40,7 @@ def test_a_reset_replays_up_to_what_was_processed(start: int) -> None:
 
 
 @pytest.mark.parametrize("start", [120, 121, 500])
-def test_a_reset_to_what_was_never_processed_replays_nothing(start: int) -> None:
+def test_a_reset_to_unprocessed_offsets_is_no_replay(start: int) -> None:
     assert reset(KNOWN, start) == KNOWN
 
 
@@ -58,14 +58,14 @@ def test_the_same_reset_has_the_same_id_and_any_other_has_another() -> None:
 
 
 @pytest.mark.parametrize(("next_offset", "start"), [(70, 60), (120, 60), (150, 90), (150, 130)])
-def test_a_crash_within_a_replay_goes_on_with_it(next_offset: int, start: int) -> None:
+def test_fan_out_continues_a_replay_after_a_crash(next_offset: int, start: int) -> None:
     begun = reset(KNOWN, 40)
     again = crashed(advance(begun, next_offset), start)
     for offset in range(start, 200):
         assert replay_of(again, offset) == replay_of(begun, offset)
 
 
-def test_a_crash_before_the_first_commit_finds_the_same_reset_again() -> None:
+def test_a_crash_before_the_first_commit_detects_the_same_reset_again() -> None:
     begun = reset(KNOWN, 40)
     assert reset(advance(begun, 70), 40) == begun
 
@@ -98,7 +98,7 @@ def test_a_delivery_is_decoded_as_it_was_encoded(position: ReadPosition) -> None
 @pytest.mark.parametrize(
     "stored", [None, b"", b"\xff", b"[]", b"{}", b'{"high":"1"}', b'{"high":-1}', b'{"high":1' + b"0" * 30 + b"}"]
 )
-def test_what_cannot_be_read_is_nothing_known(stored: bytes | None) -> None:
+def test_an_unreadable_position_counts_as_unknown(stored: bytes | None) -> None:
     assert read(stored) is None
 
 

@@ -125,9 +125,7 @@ async def test_a_batch_is_acknowledged_after_the_last_of_its_outputs(stage: Stag
 
 
 @pytest.mark.parametrize("topic", ["deliveries", SIGHTS, POSITIONS])
-async def test_a_batch_with_an_output_that_can_never_be_written_fails_and_is_not_acknowledged(
-    stage: Stage, topic: str
-) -> None:
+async def test_a_batch_with_an_unwritable_output_fails_and_is_not_acknowledged(stage: Stage, topic: str) -> None:
     stage.log.fail(topic, RecordTooLarge(f"a record for {topic}"))
     stage.start()
     batch = stage.give(event(0))
@@ -137,7 +135,7 @@ async def test_a_batch_with_an_output_that_can_never_be_written_fails_and_is_not
     assert batch.failure is not None and not batch.acked
 
 
-async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) -> None:
+async def test_an_event_sees_registry_changes_confirmed_before_it(stage: Stage) -> None:
     stage.feed.blocked = True
     stage.start()
     batch = stage.give(event(0))
@@ -153,7 +151,7 @@ async def test_an_event_sees_what_was_in_the_registry_before_it(stage: Stage) ->
     assert stage.feed.caught_up_to == [batch.polled_at]
 
 
-async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_was(stage: Stage) -> None:
+async def test_a_reset_is_a_replay_with_its_own_id_up_to_the_former_position(stage: Stage) -> None:
     stored = reset_detection.write(reset_detection.ReadPosition(high=2))
     stage.partition = MemoryPartition(start=0, was_reset=True)
     stage.partition.tables["positions"][position_key(0)] = stored
@@ -168,7 +166,7 @@ async def test_a_reset_group_is_a_replay_with_an_id_of_its_own_up_to_where_it_wa
     assert remembered == reset_detection.ReadPosition(high=3, replay_id=replays[0], replay_until=2)
 
 
-async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a_replay(stage: Stage) -> None:
+async def test_a_partition_reassigned_to_the_same_worker_after_a_reset_is_a_replay(stage: Stage) -> None:
     stage.start()
     await stage.app.acked(stage.give(event(0)))
     again = MemoryPartition(start=0, was_reset=True)
@@ -179,7 +177,7 @@ async def test_a_partition_that_comes_back_to_the_same_worker_after_a_reset_is_a
     assert replays == [False, False, True, True, False, False]
 
 
-async def test_a_crash_in_a_replay_goes_on_with_its_id(stage: Stage) -> None:
+async def test_a_replay_continues_with_the_same_id_after_a_crash(stage: Stage) -> None:
     stage.start()
     stage.partition = MemoryPartition(start=0, was_reset=True)
     stage.partition.tables["positions"][position_key(0)] = reset_detection.write(reset_detection.ReadPosition(high=2))
@@ -203,7 +201,7 @@ async def test_redelivery_after_a_crash_is_the_same_delivery_with_the_same_seque
     assert [record.header("sequence") for record in records[::2]] == ["1", "2", "1", "2"]
 
 
-async def test_a_producers_duplicate_is_dropped_also_in_a_later_batch(stage: Stage) -> None:
+async def test_a_duplicate_is_dropped_also_in_a_later_batch(stage: Stage) -> None:
     stage.start()
     await stage.app.acked(stage.give(event(0, idempotency_key="i"), event(1, idempotency_key="i")))
     await stage.app.acked(stage.give(event(2, idempotency_key="i")))
@@ -215,7 +213,7 @@ async def test_a_producers_duplicate_is_dropped_also_in_a_later_batch(stage: Sta
     assert [each.header(name) for name in names for each in told[1:]] == ["i", "e2", "2", "0", "default", "live"]
 
 
-async def test_a_sequence_is_written_when_the_sight_that_has_it_is_safe_and_counted_before(stage: Stage) -> None:
+async def test_a_sequence_is_counted_at_once_and_written_after_its_accepted_record(stage: Stage) -> None:
     stage.log.hold(SIGHTS)
     stage.start()
     batches = [stage.give(event(offset, ordering_key="o")) for offset in range(3)]
@@ -244,7 +242,7 @@ async def test_after_a_failed_batch_no_later_sequence_is_written(stage: Stage) -
     assert not stage.log.of(SEQUENCES)
 
 
-async def test_a_partition_that_was_assigned_anew_gets_no_late_sequences(stage: Stage) -> None:
+async def test_no_late_sequences_are_written_after_a_reassignment(stage: Stage) -> None:
     stage.log.hold(SIGHTS)
     stage.start()
     batch = stage.give(event(0, ordering_key="o"))
@@ -255,7 +253,7 @@ async def test_a_partition_that_was_assigned_anew_gets_no_late_sequences(stage: 
     assert not stage.log.of(SEQUENCES) and not batch.acked
 
 
-async def test_a_record_that_is_no_event_is_put_aside_with_its_reason(stage: Stage) -> None:
+async def test_a_malformed_event_is_rejected_with_the_reason(stage: Stage) -> None:
     stage.start()
     batch = stage.give(MemoryRecord("events.raw", 0, 0, 7, b"k", b"{", [("own", b"1")]), event(1))
     await stage.app.acked(batch)

@@ -55,7 +55,7 @@ def elsewhere(offset: int) -> MemoryRecord:
     return event(offset, id=f"other{offset}", tenant="other")._replace(partition=1)
 
 
-async def test_what_is_done_of_a_batch_may_be_committed_before_all_of_it_is(stage: WideStage) -> None:
+async def test_the_finished_part_of_a_batch_may_be_committed(stage: WideStage) -> None:
     stage.start()
     batch = stage.give(event(0), event(1), event(2))
     await stage.app.acked(batch)
@@ -84,7 +84,7 @@ async def test_the_acknowledgements_of_a_wide_event_are_awaited_within_bounds(
     assert stage.reached("e0") == NAMES
 
 
-async def test_a_checkpoint_says_what_is_acknowledged_without_a_gap(stage: WideStage) -> None:
+async def test_a_checkpoint_covers_outputs_acknowledged_without_a_gap(stage: WideStage) -> None:
     stage.start()
     stage.log.hold("idempotency-changelog")
     batch = stage.give(event(0))
@@ -95,7 +95,7 @@ async def test_a_checkpoint_says_what_is_acknowledged_without_a_gap(stage: WideS
     await stage.app.acked(batch)
 
 
-async def test_other_partitions_have_their_turn_between_two_slices(stage: WideStage) -> None:
+async def test_other_partitions_are_processed_between_two_slices(stage: WideStage) -> None:
     stage.start()
     wide = stage.give(*(event(offset) for offset in range(10)))
     others = [stage.app.give(MemoryPartition(1), elsewhere(offset)) for offset in range(3)]
@@ -105,7 +105,7 @@ async def test_other_partitions_have_their_turn_between_two_slices(stage: WideSt
     await stage.app.acked(wide)
 
 
-async def test_a_wide_event_goes_on_behind_its_checkpoint_after_a_crash(stage: WideStage) -> None:
+async def test_a_wide_event_continues_behind_its_checkpoint_after_a_crash(stage: WideStage) -> None:
     stage.start()
     stage.log.hold(POSITIONS)
     stage.give(event(0, ordering_key="o"))
@@ -126,7 +126,7 @@ async def test_a_wide_event_goes_on_behind_its_checkpoint_after_a_crash(stage: W
     assert stage.reached("e1") == NAMES
 
 
-async def test_a_partition_that_is_about_to_leave_begins_no_slice(stage: WideStage) -> None:
+async def test_a_partition_about_to_be_revoked_begins_no_slice(stage: WideStage) -> None:
     stage.start()
     stage.log.hold("deliveries")
     batch = stage.give(event(0))
@@ -142,7 +142,7 @@ async def test_a_partition_that_is_about_to_leave_begins_no_slice(stage: WideSta
     assert known is not None and known.after == NAMES[sent - 1], "what was begun is finished and known"
 
 
-async def test_who_resets_a_group_wants_the_event_for_all_endpoints(stage: WideStage) -> None:
+async def test_a_reset_delivers_an_event_to_all_endpoints_again(stage: WideStage) -> None:
     half = reset_detection.checkpoint(event(0), "", NAMES[14])
     stage.partition.tables["positions"] = {
         position_key(0): reset_detection.write(reset_detection.ReadPosition(high=1)),
@@ -156,7 +156,7 @@ async def test_who_resets_a_group_wants_the_event_for_all_endpoints(stage: WideS
     assert stage.checkpoint() is None
 
 
-async def test_an_event_under_way_counts_as_begun_for_a_reset(stage: WideStage) -> None:
+async def test_an_unfinished_event_counts_as_begun_for_a_reset(stage: WideStage) -> None:
     stage.start()
     stage.log.hold("deliveries")
     stage.give(event(0))

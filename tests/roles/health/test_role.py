@@ -167,7 +167,7 @@ async def test_when_kafka_cannot_be_asked_the_run_ends_and_the_next_one_disables
     assert [type(each.action).__name__ for each in stage.commands()] == ["MarkFailing", "SuspendEndpoint"]
 
 
-async def test_success_clears_and_takes_the_state_back_where_nothing_was_told(stage: Stage) -> None:
+async def test_a_success_clears_the_state_without_a_notice_if_none_was_sent(stage: Stage) -> None:
     await stage.give(stage.signal(), stage.signal())
     assert set(stage.partition.tables[TABLE]) == {b"ep"}
     await stage.give(stage.signal("ok"))
@@ -177,7 +177,7 @@ async def test_success_clears_and_takes_the_state_back_where_nothing_was_told(st
     assert stage.kinds() == ["endpoint.failing", "endpoint.recovered"]
 
 
-async def test_what_nobody_of_us_has_written_is_passed_over(stage: Stage) -> None:
+async def test_foreign_records_are_skipped(stage: Stage) -> None:
     poison = [stage.signal(value=value) for value in (b"", b"{", b"\xff" * 100, b'{"outcome":1}')]
     poison.append(stage.signal()._replace(key=b"\xff"))
     poison.append(stage.signal()._replace(key=None))
@@ -185,13 +185,13 @@ async def test_what_nobody_of_us_has_written_is_passed_over(stage: Stage) -> Non
     assert stage.kinds()[-1] == "endpoint.disabled"
 
 
-async def test_a_table_entry_that_cannot_be_read_counts_as_nothing(stage: Stage) -> None:
+async def test_an_unreadable_table_entry_counts_as_absent(stage: Stage) -> None:
     stage.partition.tables[TABLE][b"ep"] = b"\xc1"
     await stage.give(*(stage.signal() for _ in range(5)))
     assert stage.kinds()[-1] == "endpoint.disabled"
 
 
-async def test_what_was_read_before_the_partition_moved_is_not_written(
+async def test_records_read_before_a_reassignment_are_not_written(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def moved_meanwhile(*_: Any) -> None:

@@ -109,7 +109,7 @@ def test_voxscriber_disables_after_five_failures_in_a_row() -> None:
     assert patient.wait(1).fail("another") == []
 
 
-def test_voxscriber_counts_failures_of_different_deliveries_and_a_success_begins_anew() -> None:
+def test_voxscriber_counts_failures_of_different_deliveries_and_a_success_resets_the_count() -> None:
     patient = Patient("voxscriber")
     for number in range(4):
         patient.fail(f"d{number}")
@@ -167,7 +167,7 @@ def test_a_single_success_stops_recalls_clock() -> None:
 # --- the others ------------------------------------------------------------------------------------------------------
 
 
-def test_standard_disables_at_once_when_the_receiver_is_gone() -> None:
+def test_standard_disables_at_once_on_410() -> None:
     orders = Patient("standard").orders_of(
         HealthSignal(outcome="failed", epoch=1, delivery_id="d", result="http_4xx", dead="gone"), 0, START
     )
@@ -185,7 +185,7 @@ def test_standard_disables_after_five_days_from_the_first_failure() -> None:
 
 
 @pytest.mark.parametrize("profile", ["bota", "efficlose"])
-def test_a_profile_without_a_rule_shows_that_an_endpoint_fails_and_leaves_it_on(profile: str) -> None:
+def test_without_a_disable_rule_an_endpoint_is_shown_as_failing_and_stays_enabled(profile: str) -> None:
     patient = Patient(profile)
     told = [patient.wait(HOUR).fail(f"d{number}") for number in range(24 * 30)]
     assert [each for each in told if each] == [["show"]]
@@ -203,7 +203,7 @@ def test_an_endpoint_has_numbers_of_its_own_and_0_means_never() -> None:
     assert days.wait(DAY).fail() == ["show", "disable", "disabled"]
 
 
-def test_what_was_not_tried_for_long_begins_anew() -> None:
+def test_an_endpoint_without_attempts_for_long_starts_again() -> None:
     patient = Patient("standard")
     patient.fail()
     patient.wait(HOUR).fail()
@@ -212,7 +212,7 @@ def test_what_was_not_tried_for_long_begins_anew() -> None:
     assert "disable" in patient.wait(5 * DAY).fail()
 
 
-def test_an_endpoint_that_goes_up_and_down_is_told_of_once_in_an_hour_and_is_still_disabled() -> None:
+def test_a_flapping_endpoint_causes_one_notice_an_hour_and_is_still_disabled() -> None:
     patient = Patient("voxscriber")
     told = []
     for _ in range(600):
@@ -223,7 +223,7 @@ def test_an_endpoint_that_goes_up_and_down_is_told_of_once_in_an_hour_and_is_sti
     assert [patient.fail() for _ in range(5)][-1] == ["show", "disable", "disabled"]
 
 
-def test_dead_deliveries_of_a_day_are_told_at_1_10_100() -> None:
+def test_dead_deliveries_of_a_day_cause_notices_at_1_10_100() -> None:
     patient = Patient("bota")
     told = [number for number in range(1, 251) if "dead" in patient.wait(1000).fail(f"d{number}", dead="exhausted")]
     assert told == [1, 10, 100]
@@ -234,7 +234,7 @@ def test_dead_deliveries_of_a_day_are_told_at_1_10_100() -> None:
 # --- epochs and records that are read again --------------------------------------------------------------------------
 
 
-def test_an_enabled_endpoint_begins_in_health_and_late_signals_of_before_mean_nothing() -> None:
+def test_an_enabled_endpoint_starts_healthy_and_older_signals_are_ignored() -> None:
     patient = Patient("voxscriber")
     late = HealthSignal(outcome="failed", epoch=1, delivery_id="old")
     for _ in range(5):
@@ -287,7 +287,7 @@ def test_reading_again_changes_nothing_and_gives_the_same_orders(
     assert decoded == state
 
 
-def test_orders_are_remembered_with_their_epoch() -> None:
+def test_emitted_actions_are_stored_with_their_epoch() -> None:
     patient = Patient("voxscriber")
     for _ in range(5):
         patient.fail()
@@ -301,7 +301,7 @@ def test_orders_are_remembered_with_their_epoch() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\r\nBcc: x@y", "\x1b[31mred", "‮evil", "x" * 10_000, "a\u2028b"])
-def test_what_others_wrote_is_one_short_line(text: str) -> None:
+def test_foreign_text_is_one_short_line(text: str) -> None:
     line = plain(text)
     assert len(line) <= 300 and line.isprintable()
     patient = Patient("voxscriber")
@@ -316,7 +316,7 @@ def test_what_others_wrote_is_one_short_line(text: str) -> None:
 # --- circuits ---------------------------------------------------------------------------------------------------------
 
 
-def test_each_change_of_a_circuit_is_shown_and_one_that_lasts_is_told_once() -> None:
+def test_each_change_of_a_circuit_is_shown_and_a_lasting_one_causes_one_notice() -> None:
     patient = Patient("bota")
     assert patient.circuit(is_open=True) == ["open"]
     assert patient.wait(60_000).circuit(is_open=True) == ["open"]
@@ -326,7 +326,7 @@ def test_each_change_of_a_circuit_is_shown_and_one_that_lasts_is_told_once() -> 
     assert patient.circuit(is_open=False) == ["closed", "circuit_closed"]
 
 
-def test_a_circuit_that_opens_and_closes_all_the_time_costs_two_notices_an_hour() -> None:
+def test_a_flapping_circuit_causes_at_most_two_notices_an_hour() -> None:
     patient = Patient("bota")
     told: list[str] = []
     for _ in range(60):  # ten hours
@@ -337,13 +337,13 @@ def test_a_circuit_that_opens_and_closes_all_the_time_costs_two_notices_an_hour(
     assert 10 <= len(notices) <= 2 * 10, notices
 
 
-def test_a_short_silence_is_shown_and_not_told() -> None:
+def test_a_short_silence_is_shown_without_a_notice() -> None:
     patient = Patient("bota")
     assert patient.circuit(is_open=True) == ["open"]
     assert patient.wait(120_000).circuit(is_open=False) == ["closed"]
 
 
-def test_probes_use_up_a_rule_of_failures_in_a_row_and_a_circuit_is_none() -> None:
+def test_probes_count_for_the_disable_rule_and_the_circuit_itself_does_not() -> None:
     patient = Patient("voxscriber")
     for _ in range(4):
         patient.wait(20_000).fail()
@@ -351,7 +351,7 @@ def test_probes_use_up_a_rule_of_failures_in_a_row_and_a_circuit_is_none() -> No
     assert "disable" in patient.wait(300_000).fail()
 
 
-def test_what_a_circuit_of_an_earlier_epoch_does_is_not_shown() -> None:
+def test_the_circuit_of_an_earlier_epoch_is_not_shown() -> None:
     patient = Patient("bota")
     mark = HealthSignal(outcome="circuit", epoch=1, circuit=OpenCircuit(since_ms=1, probe_at_ms=2))
     patient.renew()

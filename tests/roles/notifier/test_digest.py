@@ -28,7 +28,7 @@ def notice(kind: Any = "endpoint.disabled", number: int = 0, **data: Any) -> Not
     )
 
 
-def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
+def test_the_most_serious_notice_is_first_and_each_has_advice() -> None:
     made = digest(
         "acme",
         [
@@ -44,7 +44,7 @@ def test_the_gravest_comes_first_and_each_says_what_to_do() -> None:
     assert "recover the events that it missed" in text and "certificate" in text and "path" in text
 
 
-def test_a_thousand_notices_are_fifty_and_a_number() -> None:
+def test_an_email_shows_fifty_notices_and_the_number_of_the_others() -> None:
     made = digest("acme", [notice(number=number) for number in range(1000)], None)
     assert (len(made.entries), made.more) == (50, 950)
     assert "And 950 more" in TemplateRenderer().text(made)
@@ -63,7 +63,7 @@ def test_hostile_texts_stay_in_their_place(text: str) -> None:
     assert 'href="https://x/?a=1&amp;b=2"' in html
 
 
-def test_a_tenant_is_written_to_after_a_while_and_not_too_often() -> None:
+def test_a_tenant_gets_an_email_after_the_digest_time_and_not_more_often_than_the_cooldown() -> None:
     pace = EmailPace(digest_s=10, cooldown_s=900)
     assert pace.due_s(100.0, None) == 110.0
     assert pace.due_s(100.0, 50.0) == 950.0
@@ -84,7 +84,7 @@ def test_pauses_grow_to_an_hour() -> None:
         ("smtps://[2001:db8::1]:465/", ("2001:db8::1", 465, "from_the_start", None, None)),
     ],
 )
-def test_a_mail_servers_url(url: str, expected: tuple[Any, ...]) -> None:
+def test_the_url_of_a_mail_server_is_parsed(url: str, expected: tuple[Any, ...]) -> None:
     said = read_smtp_url(url)
     assert (said.host, said.port, said.encryption, said.user, said.password) == expected
     assert "p/w" not in repr(said)
@@ -94,12 +94,12 @@ def test_a_mail_servers_url(url: str, expected: tuple[Any, ...]) -> None:
     "url",
     ["mail.example", "http://mail.example", "smtp://", "smtp://u@h", "smtp://h:x", "smtp://h/path", "smtp://[", ""],
 )
-def test_what_is_no_mail_servers_url_is_refused(url: str) -> None:
+def test_an_invalid_url_of_a_mail_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
         read_smtp_url(url)
 
 
-def test_a_token_comes_back_and_a_broken_one_does_not() -> None:
+def test_a_token_can_be_read_and_a_damaged_one_is_refused() -> None:
     sealed = SealedSecret(key_id="k1", blob="AA+/==", created_at_ms=0)
     made = unsubscribe_token("acme.x", sealed)
     assert made.replace("-", "").replace("_", "").isalnum()

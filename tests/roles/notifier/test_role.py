@@ -145,7 +145,7 @@ async def test_notices_gather_for_one_email_and_the_next_one_waits_for_the_coold
     assert await stage.offset() == 3
 
 
-async def test_a_refused_address_is_passed_over_and_the_others_get_theirs(stage: Stage) -> None:
+async def test_a_refused_address_is_skipped_and_the_others_get_the_email(stage: Stage) -> None:
     stage.tenant("acme", "a@acme.example", "b@acme.example", "c@acme.example")
     stage.mailer.answers["b@acme.example"] = ["refused"]
     stage.put(1)
@@ -155,7 +155,7 @@ async def test_a_refused_address_is_passed_over_and_the_others_get_theirs(stage:
     assert b'emails_total{result="refused"} 1.0' in stage.meter.exposition()
 
 
-async def test_an_outage_is_tried_again_for_days_and_nobody_is_written_to_twice(stage: Stage) -> None:
+async def test_an_outage_is_retried_for_days_without_sending_an_email_twice(stage: Stage) -> None:
     stage.tenant("acme", "a@acme.example", "b@acme.example")
     stage.mailer.answers["b@acme.example"] = [*["later"] * 60, "sent"]
     stage.put(1)
@@ -169,7 +169,7 @@ async def test_an_outage_is_tried_again_for_days_and_nobody_is_written_to_twice(
     assert await stage.offset() == 1
 
 
-async def test_what_nobody_takes_for_five_days_is_given_up(stage: Stage) -> None:
+async def test_an_email_is_given_up_after_five_days(stage: Stage) -> None:
     stage.mailer.answers["a@acme.example"] = ["later"]
     stage.put(1)
     await stage.after(11)
@@ -193,7 +193,7 @@ async def test_tenants_do_not_wait_for_each_other(stage: Stage) -> None:
     assert await stage.offset() == 0, "acme's first one is open"
 
 
-async def test_a_restart_writes_again_to_nobody_who_has_been_written_to(stage: Stage) -> None:
+async def test_a_restart_sends_no_email_twice(stage: Stage) -> None:
     stage.tenant("other", "x@other.example")
     stage.mailer.answers["a@acme.example"] = ["later"]
     stage.put(1)
@@ -209,7 +209,7 @@ async def test_a_restart_writes_again_to_nobody_who_has_been_written_to(stage: S
     assert await stage.offset() == 2
 
 
-async def test_who_has_unsubscribed_is_not_tried_again(stage: Stage) -> None:
+async def test_an_unsubscribed_address_gets_no_retries(stage: Stage) -> None:
     stage.mailer.answers["a@acme.example"] = ["later"]
     stage.put(1)
     await stage.after(11)
@@ -218,7 +218,7 @@ async def test_who_has_unsubscribed_is_not_tried_again(stage: Stage) -> None:
     assert len(stage.mailer.tried) == 1 and await stage.offset() == 1
 
 
-async def test_tenants_without_addresses_and_what_is_no_notice_are_finished_at_once(stage: Stage) -> None:
+async def test_unreadable_notices_and_tenants_without_addresses_are_finished_at_once(stage: Stage) -> None:
     stage.put(1, "nobody")
     for value in (None, b"", b"{}", b"[" * 9000):
         stage.log.put(TopicName.NOTICES, key=b"x", value=value)
@@ -227,7 +227,7 @@ async def test_tenants_without_addresses_and_what_is_no_notice_are_finished_at_o
     assert b'records_unreadable_total{topic="notices"} 4.0' in stage.meter.exposition()
 
 
-async def test_an_endpoint_that_asks_for_it_is_told_by_an_event(stage: Stage) -> None:
+async def test_an_endpoint_that_subscribes_to_notices_gets_them_as_events(stage: Stage) -> None:
     stage.put(1)
     await stage.after(0)
     assert stage.log.of(TopicName.EVENTS_RAW) == [], "nobody asks for it"
@@ -254,7 +254,7 @@ async def test_an_endpoint_that_asks_for_it_is_told_by_an_event(stage: Stage) ->
     assert (record.header("tenant"), record.header("mode")) == ("acme", "live")
 
 
-async def test_waiting_on_purpose_is_no_standstill(stage: Stage) -> None:
+async def test_deliberate_waiting_does_not_count_as_stuck(stage: Stage) -> None:
     stage.put(1)
     await stage.after(0)
     (progress,) = stage.role.report().places.values()

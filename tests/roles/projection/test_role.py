@@ -84,7 +84,7 @@ async def stage() -> AsyncIterator[Stage]:
     await made.stop()
 
 
-async def test_what_is_polled_together_is_one_transaction(stage: Stage) -> None:
+async def test_records_polled_together_are_written_in_one_transaction(stage: Stage) -> None:
     await stage.start()
     ids = await stage.attempted(1, 2, 3)
     await stage.turn()
@@ -92,7 +92,7 @@ async def test_what_is_polled_together_is_one_transaction(stage: Stage) -> None:
     assert stage.role.ready() is None
 
 
-async def test_it_reads_on_from_the_database_not_from_the_group(stage: Stage) -> None:
+async def test_reading_continues_at_the_offsets_of_the_database(stage: Stage) -> None:
     ids = await stage.attempted(1, 2, 3, 4)
     stage.store.next[ATTEMPTS] = 2
     await stage.start()
@@ -103,7 +103,7 @@ async def test_it_reads_on_from_the_database_not_from_the_group(stage: Stage) ->
     assert stage.group.offset(("p.attempts", 0)) == 4, "for those who measure the lag"
 
 
-async def test_a_database_that_is_away_is_waited_for_and_said(stage: Stage) -> None:
+async def test_an_unavailable_database_is_awaited_and_reported(stage: Stage) -> None:
     await stage.start()
     stage.store.unavailable = "the disk is full"
     ids = await stage.attempted(1, 2)
@@ -117,7 +117,7 @@ async def test_a_database_that_is_away_is_waited_for_and_said(stage: Stage) -> N
     assert stage.store.written == ids and stage.role.ready() is None
 
 
-async def test_it_waits_for_the_database_at_its_start(stage: Stage) -> None:
+async def test_the_role_waits_for_the_database_at_its_start(stage: Stage) -> None:
     await stage.stop()
     stage.store.unavailable = "it starts"
     stage.begin()
@@ -129,7 +129,7 @@ async def test_it_waits_for_the_database_at_its_start(stage: Stage) -> None:
     assert stage.role.ready() == "waiting for the assignment of partitions"
 
 
-async def test_who_has_lost_its_place_reads_again_from_where_the_database_is(stage: Stage) -> None:
+async def test_a_writer_with_outdated_offsets_continues_at_those_of_the_database(stage: Stage) -> None:
     await stage.start()
     await stage.attempted(1, 2)
     await stage.turn()
@@ -157,7 +157,7 @@ async def test_a_partition_that_was_revoked_is_not_written(stage: Stage) -> None
     assert stage.store.written == []
 
 
-async def test_a_record_that_the_database_does_not_take_is_passed_over(stage: Stage) -> None:
+async def test_a_record_that_the_database_refuses_is_skipped(stage: Stage) -> None:
     await stage.start()
     stage.store.poison = delivery(2).id
     one, _, three = await stage.attempted(1, 2, 3)
@@ -178,7 +178,7 @@ async def test_offsets_of_another_kafka_are_noticed(stage: Stage) -> None:
         await stage.running
 
 
-async def test_what_is_no_record_at_the_end_of_a_log_is_passed(stage: Stage) -> None:
+async def test_transaction_markers_at_the_end_of_a_log_are_skipped(stage: Stage) -> None:
     await stage.attempted(1)
     await stage.start()
     await stage.turn()
@@ -190,7 +190,7 @@ async def test_what_is_no_record_at_the_end_of_a_log_is_passed(stage: Stage) -> 
     assert stage.store.transactions == transactions, "written again while nothing moves"
 
 
-async def test_what_is_old_is_pruned_a_little_at_a_time(stage: Stage) -> None:
+async def test_old_rows_are_pruned_in_small_steps(stage: Stage) -> None:
     await stage.start()
     stage.store.pruned.clear()
     await stage.turn(61)
@@ -207,7 +207,7 @@ async def test_it_leaves_in_order(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("kind", "resume"), [("end_lost", 1), ("made_again", 0), ("beginning_lost", 5)])
-async def test_the_database_goes_with_a_log_that_has_moved(stage: Stage, kind: LogMoveKind, resume: int) -> None:
+async def test_the_database_follows_a_log_that_has_moved(stage: Stage, kind: LogMoveKind, resume: int) -> None:
     await stage.start()
     await stage.attempted(1, 2, 3)
     await stage.turn()
@@ -219,7 +219,7 @@ async def test_the_database_goes_with_a_log_that_has_moved(stage: Stage, kind: L
     assert stage.store.next[ATTEMPTS] == resume
 
 
-async def test_a_database_of_another_kafka_is_not_moved(stage: Stage) -> None:
+async def test_the_offsets_of_a_database_of_another_kafka_are_not_changed(stage: Stage) -> None:
     await stage.start()
     await stage.attempted(1, 2, 3)
     await stage.turn()

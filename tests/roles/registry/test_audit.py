@@ -104,7 +104,7 @@ def directory() -> Directory:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else "",
 )
-def test_an_entry_says_whose_what_and_how_it_was_before_and_after(
+def test_an_audit_entry_has_tenant_entity_and_values_before_and_after(
     directory: Directory, asked: Any, scope: tuple[str, str], entity: str, before: Any, after: Any
 ) -> None:
     entry = do(directory, asked)
@@ -124,7 +124,7 @@ def test_only_what_changed_is_in_an_entry(directory: Directory) -> None:
     assert written["after"] == {"events": ["a.*"], "headers": {"authorization": "(hidden)"}}
 
 
-def test_what_roles_ask_of_each_other_has_no_entry(directory: Directory) -> None:
+def test_commands_between_roles_have_no_audit_entry(directory: Directory) -> None:
     assert do(directory, CreateEndpoint(ENDPOINT), actor="") is None
     advance = Command(id="c", issued_at_ms=0, action=AdvanceReplay("rpl_1", {}, 0, "done"), actor="somebody")
     assert entry_of(advance, "replay/rpl_1", None, 1, directory, 0) is None, "a replay that is not there"

@@ -96,7 +96,7 @@ def test_a_replaced_tenant_has_its_creation_time_and_the_next_version() -> None:
     assert second.version == 8
 
 
-def test_the_records_of_a_life_rebuild_the_directory() -> None:
+def test_the_records_of_an_endpoints_life_rebuild_the_directory() -> None:
     where, steps = Directory(), list[RegistryChange]()
     for action in (
         PutTenant(Tenant(id="acme", name="Acme", notify_emails=("ops@acme.example",))),
@@ -145,7 +145,7 @@ def test_revisions_are_stored_by_delivery_and_expire() -> None:
     assert where.revisions == {"dlv_1": DeliveryRevision(id="dlv_1", number=5, cancel=True)}
 
 
-def test_an_address_that_unsubscribes_is_taken_off_its_tenant_alone() -> None:
+def test_unsubscribing_removes_an_address_from_its_tenant_only() -> None:
     where = directory(Tenant(id="acme", notify_emails=("Ops@x.example", "b@x.example"), version=2))
     after = decide(command_record.UnsubscribeAddress("acme", "ops@X.example"), where)
     assert after.value == Tenant(id="acme", notify_emails=("b@x.example",), version=3, updated_at_ms=NOW)

@@ -93,7 +93,7 @@ def test_a_value_of_another_type_is_refused_with_its_place(field: str, value: An
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
 )
-def test_the_limits_themselves_are_allowed(field: str, value: Any) -> None:
+def test_values_at_the_limit_are_allowed(field: str, value: Any) -> None:
     assert decide(UpdateEndpoint("ep_1", {field: value})).version == 4
 
 

@@ -83,7 +83,7 @@ def test_replays_are_removed_with_their_endpoint_and_the_oldest_at_a_limit() -> 
 MARK = command_record.MarkFailing("ep_1", 1, failing_since_ms=700, disable_at_ms=9_000)
 
 
-def test_a_mark_shows_and_hides_since_when_an_endpoint_fails() -> None:
+def test_a_command_sets_and_clears_failing_since() -> None:
     shown = decide(MARK).value
     assert shown == changed(failing_since_ms=700, disable_at_ms=9_000, version=4, updated_at_ms=NOW)
     hidden = decide(command_record.MarkFailing("ep_1", 1), directory(shown)).value

@@ -56,7 +56,7 @@ def asked(**fields: Any) -> CreateReplay:
     return CreateReplay(msgspec.structs.replace(REPLAY, **fields))
 
 
-def test_a_replay_begins_with_nothing_done_whatever_it_is_said_to_be() -> None:
+def test_a_new_replay_begins_without_progress_whatever_the_command_contains() -> None:
     created = state(asked(state="done", done={0: 9}, sent=5, version=7))
     assert (created.state, created.done, created.sent, created.version, created.created_at_ms) == (
         "pending",
@@ -68,12 +68,12 @@ def test_a_replay_begins_with_nothing_done_whatever_it_is_said_to_be() -> None:
     assert state(asked(), ADVANCE, asked()).sent == 3, "asked for again, it is the same one"
 
 
-def test_its_progress_is_kept() -> None:
+def test_reported_progress_is_stored() -> None:
     created = state(asked(), ADVANCE)
     assert (created.state, created.done, created.sent, created.parked, created.skipped) == ("running", {0: 4}, 3, 2, 1)
 
 
-def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_changes_that_not() -> None:
+def test_a_replay_stays_paused_although_its_worker_reports_its_end() -> None:
     paused = state(asked(), PauseReplay("rpl"), ADVANCE)
     assert (paused.state, paused.sent) == ("paused", 3)
     assert state(asked(), PauseReplay("rpl"), ResumeReplay("rpl")).state == "pending"
@@ -83,7 +83,7 @@ def test_a_pause_holds_until_it_is_resumed_and_the_farewell_of_the_worker_change
 
 
 @pytest.mark.parametrize("end", [CancelReplay("rpl"), AdvanceReplay("rpl", {0: 9}, 5, "done")])
-def test_what_has_ended_stays_as_it_is(end: CommandAction) -> None:
+def test_a_delivery_that_has_ended_does_not_change(end: CommandAction) -> None:
     before = state(asked(), end)
     for action in (ADVANCE, PauseReplay("rpl"), ResumeReplay("rpl"), CancelReplay("rpl")):
         assert state(asked(), end, action) == before
@@ -108,7 +108,7 @@ def test_an_unknown_replay_is_refused(action: CommandAction) -> None:
         ({"rate": float("inf")}, "rate: deliveries per second"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_with_the_field(fields: dict[str, Any], begins: str) -> None:
+def test_an_invalid_replay_is_refused_with_the_field(fields: dict[str, Any], begins: str) -> None:
     with pytest.raises(CommandRefused) as caught:
         after(asked(**fields))
     assert caught.value.code == "invalid" and caught.value.detail.startswith(begins)
@@ -128,6 +128,6 @@ def test_a_tenants_open_replays_are_limited_and_those_that_ended_forgotten() -> 
     assert sorted(remaining) == ["rpl", *(f"rpl_{number:02}" for number in range(5, MAX_REPLAYS + 5))]
 
 
-def test_a_replay_of_one_endpoint_leaves_with_it_and_one_of_all_stays() -> None:
+def test_removing_an_endpoint_removes_its_own_replays_only() -> None:
     left = after(asked(), asked(id="one", endpoint_id="ep"), RemoveEndpoint("ep")).replays
     assert list(left) == ["rpl"]

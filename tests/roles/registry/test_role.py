@@ -168,7 +168,7 @@ async def test_a_refusal_is_answered_and_changes_nothing(stage: Stage, action: C
     assert set(stage.store.states) == set(before)
 
 
-async def test_what_a_person_changes_is_in_the_audit_log_in_the_same_transaction(stage: Stage) -> None:
+async def test_a_users_change_and_its_audit_entry_are_in_one_transaction(stage: Stage) -> None:
     stage.start()
     by_somebody = Command(id="c2", issued_at_ms=0, action=UpdateEndpoint("ep", {"description": "new"}), actor="key_1")
     stage.store.give(command("c1", CreateEndpoint(endpoint())), msgspec.json.encode(by_somebody))

@@ -84,7 +84,7 @@ def test_many_holds_of_a_thousand_partitions_fit() -> None:
     assert [suspension.since_ms for suspension in life.endpoint.suspensions] == [38, 39, 40, 41]
 
 
-def test_with_few_partitions_the_latest_are_remembered() -> None:
+def test_with_few_partitions_the_latest_suspensions_are_stored() -> None:
     life = Life(12)
     for number in range(20):
         life.cycle("disabled" if number % 5 == 0 else "paused")

@@ -21,7 +21,7 @@ def replay(name: str = "rpl", target: str = "ep", **fields: Any) -> Replay:
     return Replay(id=name, tenant="t", mode="live", endpoint_id=target, reason="resume", **merged)
 
 
-def test_the_oldest_replay_of_each_endpoint_that_is_active_or_gone_can_be_worked_on() -> None:
+def test_the_oldest_replay_of_each_active_or_removed_endpoint_can_be_worked_on() -> None:
     directory = Directory()
     for each in (endpoint("a"), endpoint("b", "paused"), endpoint("c", "disabled")):
         directory.put_endpoint(each)
@@ -39,7 +39,7 @@ def test_the_oldest_replay_of_each_endpoint_that_is_active_or_gone_can_be_worked
     assert [each.id for each in workable(directory, {"a1", "gone"})] == ["a2"]
 
 
-def test_a_resume_ends_where_the_next_pause_began_to_park() -> None:
+def test_a_resume_ends_at_the_first_delivery_parked_by_the_next_pause() -> None:
     own = Suspension(kind="paused", since_ms=50, begin={0: 0}, end={0: 9}, dead_begin=3)
     job = replay(dead_begin=3)
     assert parked_until(endpoint(suspensions=(own,)), job) is None

@@ -44,7 +44,7 @@ def test_look_ahead_is_bounded_by_records_and_by_bytes() -> None:
     assert not queue.full
 
 
-def test_a_record_from_the_future_does_not_hold_back_the_progress_for_ever() -> None:
+def test_a_record_from_the_future_does_not_stop_the_progress_for_ever() -> None:
     queue = OldestFirstQueue(0, capacity=5)
     queue.add(record(0, accepted_at=10**15))
     taken = []

@@ -28,7 +28,7 @@ def test_the_window_is_what_an_endpoint_takes_in_two_seconds_and_at_once() -> No
     assert window_of(endpoint(rate_limit=1.0, max_in_flight=4)) == 2
 
 
-def test_a_window_opens_with_each_attempt_of_its_own_deliveries() -> None:
+def test_each_attempt_of_its_own_deliveries_opens_the_window() -> None:
     window = UnattemptedWindow(0.0)
     window.sent("a", 0.0)
     window.sent("b", 0.0)

@@ -48,7 +48,7 @@ def test_endpoints_are_served_round_robin() -> None:
     assert [each.endpoint_id for _ in range(6) for each in queues.take(1, everything)] == ["a", "b", "c", "a", "b", "c"]
 
 
-def test_what_waits_is_bounded_by_number_and_bytes_and_overflows_only_where_others_wait() -> None:
+def test_waiting_deliveries_are_bounded_by_number_and_bytes() -> None:
     queues: EndpointQueues[int] = EndpointQueues(capacity=3, capacity_bytes=100)
     for offset in range(3):
         assert not queues.full

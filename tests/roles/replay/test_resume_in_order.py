@@ -312,7 +312,7 @@ async def test_no_queue_stays_held_whatever_changes_meanwhile(block: int) -> Non
 
 
 @pytest.mark.parametrize("block", range(4))
-async def test_a_change_of_the_ordering_meanwhile_loses_nothing(block: int) -> None:
+async def test_changing_the_ordering_during_a_resume_loses_nothing(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         async with world_of(seed) as world:
             await play(world, changes=[world.reorder])

@@ -80,7 +80,7 @@ async def test_the_window_limits_unattempted_deliveries(stage: Stage) -> None:
     assert stage.values() == list(range(40)) and stage.replay().state == "done"
 
 
-async def test_an_endpoint_with_a_rate_gets_its_deliveries_one_after_the_other(stage: Stage) -> None:
+async def test_a_rate_limited_endpoint_gets_its_deliveries_one_by_one(stage: Stage) -> None:
     stage.endpoint(rate_limit=0.5)
     stage.suspend()
     for serial in range(3):
@@ -192,7 +192,7 @@ async def test_an_unavailable_registry_gets_the_report_later(stage: Stage) -> No
     assert stage.replay().state == "done" and len(stage.appended()) == 1
 
 
-async def test_a_failure_affects_no_other_replay_and_is_repeated(stage: Stage) -> None:
+async def test_a_failed_replay_is_retried_and_affects_no_other(stage: Stage) -> None:
     stage.suspend()
     stage.aside(0)
     stage.reactivate()

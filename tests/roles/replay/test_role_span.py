@@ -57,7 +57,7 @@ async def stage() -> AsyncIterator[Stage]:
     await running.stop()
 
 
-async def test_all_endpoints_that_match_get_all_of_it_in_order(stage: Stage) -> None:
+async def test_all_matching_endpoints_get_all_events_in_order(stage: Stage) -> None:
     stage.endpoint("other")
     stage.endpoint("b-only", events=("b.*",))
     stage.endpoint("foreign", tenant="u")
@@ -145,7 +145,7 @@ async def test_failed_and_missing_depend_on_the_latest_record(stage: Stage) -> N
     assert stage.replay("again").sent == 0 and stage.replay("again").state == "done"
 
 
-async def test_what_waits_for_a_resume_is_neither_failed_nor_missing(stage: Stage) -> None:
+async def test_parked_deliveries_are_neither_failed_nor_missing(stage: Stage) -> None:
     events(stage, 2)
     stage.suspend()
     put(stage, TopicName.DELIVERIES_DEAD, "ep", "e00", reason="paused")
@@ -268,7 +268,7 @@ async def test_a_paused_replay_continues_when_it_is_resumed(stage: Stage) -> Non
     assert stage.replay().state == "done"
 
 
-async def test_after_a_crash_the_log_shows_what_was_handed_out(stage: Stage) -> None:
+async def test_after_a_crash_the_log_shows_which_deliveries_were_appended(stage: Stage) -> None:
     stage.endpoint("slow", max_in_flight=1)
     events(stage, 20)
     stage.do(CreateReplay(span(stage)))
@@ -317,7 +317,7 @@ async def test_a_replay_of_a_range_does_not_delay_a_resume(stage: Stage) -> None
     assert stage.replay("resume").state == "done" and stage.replay().state == "running"
 
 
-async def test_types_narrow_it(stage: Stage) -> None:
+async def test_types_select_events_of_a_replay(stage: Stage) -> None:
     events(stage, 2)
     stage.raw(0, 300, 0, id="c", type="a.c")
     stage.do(CreateReplay(msgspec.structs.replace(span(stage), types=("a.c", "x.*"))))

@@ -84,7 +84,7 @@ def test_targets_match_now_and_existed_when_the_replay_was_created() -> None:
         (("b.*", "c"), "a.b", False),
     ],
 )
-def test_types_narrow_a_replay(types: tuple[str, ...], event_type: str, meant: bool) -> None:
+def test_types_limit_a_replay_of_events(types: tuple[str, ...], event_type: str, meant: bool) -> None:
     assert bool(targets(replay(types=types), directory(endpoint()), event_type)) is meant
 
 

@@ -48,7 +48,7 @@ def run(
     return queue, all_actions
 
 
-def test_the_first_goes_out_and_the_others_wait_for_it() -> None:
+def test_the_first_delivery_is_released_and_the_others_wait_for_it() -> None:
     queue, actions = run([(0, "arrive"), (1, "arrive"), (2, "arrive"), (3, "settle", 0, "delivered")])
     assert actions == [
         [StoreRecord(0), ReleaseNext(0)],
@@ -65,19 +65,19 @@ def test_a_settlement_of_another_arrival_changes_nothing() -> None:
     assert queue.in_flight == 0
 
 
-def test_a_dead_one_blocks_until_it_is_skipped() -> None:
+def test_a_dead_delivery_blocks_its_queue_until_it_is_skipped() -> None:
     records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "arrive"), (4, "skip")]
     queue, actions = run(records, block=True)
     assert actions[2:] == [[], [StoreRecord(3)], [DropRecord(0), ReleaseNext(1)]]
     assert (queue.blocked, queue.in_flight, queue.waiting) == (-1, 1, (3,))
 
 
-def test_a_dead_one_is_skipped_where_the_endpoint_wants_it() -> None:
+def test_a_dead_delivery_is_skipped_for_an_endpoint_with_on_exhausted_skip() -> None:
     _, actions = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")], block=False)
     assert actions[2] == [DropRecord(0), ReleaseNext(1)]
 
 
-def test_dropped_deliveries_are_dead_and_the_queue_goes_on() -> None:
+def test_dropped_deliveries_are_dead_and_the_queue_continues() -> None:
     records = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "drop"), (4, "arrive")]
     queue, actions = run(records, block=True)
     assert actions[3:] == [[DeadLetter(1, "ordering_dropped"), DropRecord(0)], [StoreRecord(4), ReleaseNext(4)]]
@@ -120,7 +120,7 @@ def test_in_order_one_at_a_time_also_when_records_are_read_again(kinds: list[str
     assert is_idle(queue) == (len(settled) == arrived)
 
 
-def test_a_follower_that_is_read_again_does_not_release_the_delivery_in_flight() -> None:
+def test_a_reread_successor_does_not_release_the_delivery_in_flight() -> None:
     log: list[tuple[Any, ...]] = [
         (0, "arrive"),
         (1, "arrive"),
@@ -144,7 +144,7 @@ def test_a_delivery_in_flight_can_be_skipped() -> None:
     assert (queue.in_flight, queue.waiting) == (1, ())
 
 
-def test_a_dead_one_that_is_retried_with_success_unblocks_its_queue() -> None:
+def test_a_successful_retry_of_a_dead_delivery_unblocks_its_queue() -> None:
     dead: list[tuple[Any, ...]] = [(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead")]
     for outcome in ("delivered", "cancelled"):
         queue, actions = run([*dead, (3, "settle", 0, outcome)], block=True)
@@ -164,7 +164,7 @@ def test_a_returned_delivery_is_the_head_of_its_queue_again() -> None:
     assert actions == [[DropRecord(0), ReleaseNext(1)]]
 
 
-def test_a_dead_one_that_is_retried_in_a_pause_is_the_head_of_its_queue_again() -> None:
+def test_a_dead_delivery_retried_during_a_pause_is_the_head_of_its_queue_again() -> None:
     queue, _ = run([(0, "arrive"), (1, "arrive"), (2, "settle", 0, "dead"), (3, "settle", 0, "parked")], block=True)
     assert (queue.blocked, queue.waiting) == (-1, (0, 1))
 
@@ -202,7 +202,7 @@ def test_held_arrivals_are_bounded() -> None:
 
 
 @given(st.data())
-def test_held_arrivals_leave_behind_all_others_each_once_whatever_is_read_again(data: st.DataObject) -> None:
+def test_held_arrivals_leave_after_all_others_and_once_despite_rereading(data: st.DataObject) -> None:
     """A resume brings some while fresh ones are held; then they are let go."""
     queue, brought, fresh, released, settled = KeyQueue(), list[int](), list[int](), list[int](), list[int]()
     before = queue

@@ -59,7 +59,9 @@ AGAIN = directory_of("running", status="paused")
         (HOLDING, GONE, "hold", "none", "holding"),
     ],
 )
-def test_admission(gate: ResumeGate, directory: Directory, way: str, move: str, state: str) -> None:
+def test_admission_depends_on_the_state_of_the_gate(
+    gate: ResumeGate, directory: Directory, way: str, move: str, state: str
+) -> None:
     moved, admission, does = arrive(gate, 9, "ep", directory, resumed=False)
     assert (admission, does, moved.state) == (way, move, state)
     assert arrive(gate, 9, "ep", directory, resumed=True) == (gate, "enqueue", "none")
@@ -86,14 +88,14 @@ def test_a_resume_goes_through_its_steps() -> None:
     assert apply(gate, 6, GateStep("open", "a"), "ep", RESUMED) == (ResumeGate(6), "release all")
 
 
-def test_a_worker_that_was_replaced_moves_nothing() -> None:
+def test_a_replaced_worker_does_not_move_the_gate() -> None:
     gate, _ = apply(HOLDING, 4, GateStep("parking", "new"), "ep", RESUMED)
     for to in ("holding", "open"):
         assert apply(gate, 5, GateStep(to, "s"), "ep", RESUMED) == (gate, "none")
 
 
 @pytest.mark.parametrize("resume_run", ["", "s"])
-def test_an_abandoned_gate_opens_only_where_no_resume_is_to_come(resume_run: str) -> None:
+def test_an_abandoned_gate_opens_only_without_another_resume(resume_run: str) -> None:
     for directory in (PAUSED, RESUMED, AGAIN):
         held, _, _ = arrive(HOLDING, 4, "ep", ACTIVE, resumed=False)  # when nothing was to come
         assert apply(held, 5, GateStep("open", resume_run), "ep", directory) == (held, "none")

@@ -25,7 +25,7 @@ async def test_a_key_has_one_delivery_in_flight_and_keys_are_independent(stage: 
     assert stage.partition.tables["waiting"] == {}
 
 
-async def test_a_new_worker_goes_on_from_the_tables(stage: Stage) -> None:
+async def test_a_new_worker_continues_from_the_tables(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.arrival("b"))
     await stage.stop()
     stage.start()
@@ -45,14 +45,14 @@ async def test_records_read_again_release_only_the_delivery_in_flight(stage: Sta
     assert stage.released()[-1] == ("c", "2")
 
 
-async def test_a_dead_one_blocks_until_it_is_skipped(stage: Stage) -> None:
+async def test_a_dead_delivery_blocks_its_queue_until_it_is_skipped(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
     assert stage.released() == [("a", "0")]
     await stage.give(stage._record(instruction("skip", "k"), None, 0))
     assert stage.released() == [("a", "0"), ("b", "1")]
 
 
-async def test_a_blocked_queue_goes_on_when_the_endpoint_is_changed(stage: Stage) -> None:
+async def test_a_blocked_queue_continues_when_the_endpoint_is_changed_to_skip(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
     stage.feed.directory.put_endpoint(endpoint(on_exhausted="skip"))
     await stage.give(stage.arrival("c"))
@@ -71,7 +71,7 @@ async def test_dead_letters_are_written_before_the_tables(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"on_exhausted": "skip"}, {"status": "disabled"}])
-async def test_a_dead_one_is_skipped_where_nothing_may_block(fields: dict[str, Any]) -> None:
+async def test_a_dead_delivery_is_skipped_if_on_exhausted_is_skip(fields: dict[str, Any]) -> None:
     stage = Stage(**fields)
     await stage.give(stage.arrival("a"), stage.arrival("b"), stage.settled(0, "dead"))
     assert stage.released() == [("a", "0"), ("b", "1")]
@@ -121,7 +121,7 @@ async def test_a_damaged_table_counts_as_empty(stage: Stage, table: str) -> None
     assert ("c", "2") in stage.released()
 
 
-async def test_queues_at_rest_leave_the_table_after_a_while(stage: Stage) -> None:
+async def test_idle_key_queues_leave_the_table_after_a_while(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.settled(0))
     await stage.give(stage.arrival("x", "other", at_ms=30_000))
     assert len(stage.partition.tables["queues"]) == 2
@@ -170,7 +170,7 @@ async def test_nothing_is_written_after_the_partition_has_moved(stage: Stage, mo
 
 
 @pytest.mark.parametrize("bound", ["_PART_OUTPUTS", "_PART_RECORDS", "_PART_BYTES"])
-async def test_a_batch_is_worked_on_in_bounded_parts(stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+async def test_a_batch_is_processed_in_bounded_parts(stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     monkeypatch.setattr(sequencer_role, bound, 3)
     names = [f"d{number}" for number in range(9)]
     batch = stage.app.give(

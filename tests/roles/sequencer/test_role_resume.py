@@ -10,7 +10,7 @@ from app.roles.sequencer.resume_gate import ResumeGate, prefix
 from tests.roles.sequencer.sequencer_stage import Stage, endpoint
 
 
-async def test_a_gate_whose_name_is_not_utf_8_stops_nothing(stage: Stage) -> None:
+async def test_a_gate_with_a_key_that_is_not_utf_8_is_ignored(stage: Stage) -> None:
     stage.partition.tables["queues"] = {prefix(2) + b"\xff": msgspec.msgpack.encode(ResumeGate(5, "parking", "s"))}
     await stage.give(stage.arrival("a"))
     assert stage.released() == [("a", "0")]
@@ -45,7 +45,7 @@ async def test_parked_deliveries_go_before_held_ones(stage: Stage) -> None:
     assert all(each.header("resumed") is None for each in stage.log.of("deliveries"))
 
 
-async def test_a_gate_step_that_is_read_again_releases_again(stage: Stage) -> None:
+async def test_a_reread_gate_step_releases_again(stage: Stage) -> None:
     stage.resume("running")
     await stage.give(stage.step("parking", "s"), stage.step("holding", "s"), stage.arrival("a"), stage.arrival("b"))
     stage.log.hold("deliveries")
@@ -59,7 +59,7 @@ async def test_a_gate_step_that_is_read_again_releases_again(stage: Stage) -> No
     assert stage.released()[before:] == [("a", "2")]
 
 
-async def test_a_delivery_that_returns_after_its_queue_has_gone_on_is_parked(stage: Stage) -> None:
+async def test_a_delivery_that_returns_after_its_queue_moved_on_is_parked(stage: Stage) -> None:
     await stage.give(stage.arrival("a"), stage.settled(0, "dead"), stage._record(instruction("skip", "k"), None, 0))
     stage.feed.directory.put_endpoint(endpoint(status="paused"))
     await stage.give(stage.returned("a", 0, attempts=4))  # it was retried on request
