@@ -87,8 +87,8 @@ def _listed(family: str) -> Iterator[SignedRequest]:
 
 def _signed(family: str, *, secret: str = _SECRET, age_s: int = 0) -> Headers:
     at_s, event_id = int(time.time()) - age_s, "evt_1"
-    sign = {"webhook": standardwebhooks.Webhook(secret).sign, "svix": svix.Webhook(secret).sign}[family]
-    signature = sign(event_id, datetime.fromtimestamp(at_s, UTC), _BODY)
+    signer = svix.Webhook(secret) if family == "svix" else standardwebhooks.Webhook(secret)
+    signature = signer.sign(event_id, datetime.fromtimestamp(at_s, UTC), _BODY)
     return {f"{family}-id": event_id, f"{family}-timestamp": str(at_s), f"{family}-signature": signature}
 
 
