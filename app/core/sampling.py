@@ -27,6 +27,32 @@ class Sampled:
         return omitted
 
 
+class SampledByKey:
+    """Allows at most `each` lines of one key and `most` of all keys in `every_s` seconds."""
+
+    def __init__(self, *, each: int, most: int, every_s: float) -> None:
+        self._each = each
+        self._all = Sampled(most=most, every_s=every_s)
+        self._every_s = every_s
+        self._begun_s = -inf
+        #: lines by key since then; has at most `most` keys
+        self._taken: dict[str, int] = {}
+        self._omitted = 0
+
+    def take(self, key: str, now_s: float) -> int | None:
+        """How many lines were left out since the last one, of all keys; None: leave this one out, too."""
+        if now_s - self._begun_s >= self._every_s:
+            self._begun_s = now_s
+            self._taken.clear()
+        taken = self._taken.get(key, 0)
+        if taken == self._each or self._all.take(now_s) is None:
+            self._omitted += 1
+            return None
+        self._taken[key] = taken + 1
+        omitted, self._omitted = self._omitted, 0
+        return omitted
+
+
 class Tallied:
     """Counts occurrences by reason, with the first example of each."""
 

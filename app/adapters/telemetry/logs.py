@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -15,6 +18,10 @@ _QUIET = {"aiokafka": logging.ERROR, "faust": logging.CRITICAL, "mode": logging.
 #: logged as JSON only; at a terminal Hookstream's own warnings suffice
 _FOR_MACHINES = {"aiokafka"}
 _SELDOM_S = 10.0
+#: characters of a field, and of those that are longer by nature
+_MOST_CHARACTERS = 4_000
+_MOST = {"exception": 20_000}
+_MOST_IN_LINE = 65_536
 #: fragments of aiokafka's messages about failures that a retry does not remedy
 _GRAVE = ("uthoriz", "uthentic", "SASL", "SSL", "ertificate", "nsupported", "ncompatible", "arge", "CRC", "nexpected")
 
@@ -26,6 +33,7 @@ def configure(*, style: str, level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if style == "json" else _keep,
+        _clipped,
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_dumps)
@@ -50,6 +58,27 @@ def configure(*, style: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name, floor in _QUIET.items():
         logging.getLogger(name).setLevel(logging.CRITICAL if style == "console" and name in _FOR_MACHINES else floor)
+    logging.captureWarnings(True)
+    if style == "json":
+        _catch_uncaught()
+
+
+def _catch_uncaught() -> None:
+    """What would end a thread, or is lost in a destructor, becomes a line, too."""
+    logger = structlog.get_logger("python")
+
+    def note(event: str, kind: type[BaseException], error: BaseException | None) -> None:
+        logger.error(event, exc_info=error, error=kind.__name__)
+
+    def main_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            note("process.uncaught", kind, error)
+
+    sys.excepthook = main_thread
+    sys.unraisablehook = lambda lost: note("process.unraisable", lost.exc_type, lost.exc_value)
+    threading.excepthook = lambda ended: note("process.thread_ended", ended.exc_type, ended.exc_value)
 
 
 def _grave(record: logging.LogRecord) -> bool:
@@ -91,5 +120,22 @@ def _drop_meta(_logger: Any, _method: str, event: Any) -> Any:
     return event
 
 
+def _clipped(_logger: Any, _method: str, event: Any) -> Any:
+    """The fields, each with a bounded text: some quote what a customer has sent, or an exception does."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            most = _MOST.get(name, _MOST_CHARACTERS)
+            if len(value) > most:
+                event[name] = f"{value[: most // 2]} … {value[-(most // 2) :]} ({len(value)} characters)"
+    return event
+
+
 def _dumps(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=repr).decode()
+    try:
+        text = orjson.dumps(event, default=repr).decode()
+    except TypeError:  # half a surrogate pair, an integer of more than 64 bits, or a key that is no text
+        text = json.dumps(event, default=repr, skipkeys=True)
+    if len(text) <= _MOST_IN_LINE:
+        return text
+    short = {name: event[name] for name in ("event", "level", "timestamp") if name in event}
+    return orjson.dumps({**short, "left_out": f"fields of {len(text)} characters"}).decode()

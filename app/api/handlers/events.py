@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
+import structlog
 
 from app.api.contract.events import EventAccepted, EventIn, EventsAccepted
 from app.api.contract.fields import FieldError
@@ -17,6 +19,7 @@ from app.core.model.event_types import RESERVED
 from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 
+logger = structlog.get_logger(__name__)
 _MAX_BATCH = 1000
 
 
@@ -48,8 +51,23 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
         event_tracing.export(api, call, topic, event_ids, started_ms, error=type(failure).__name__)
         raise
     event_tracing.export(api, call, topic, event_ids, started_ms)
+    _log(call, event_ids, trace)
     accepted = [EventAccepted(id=id_) for id_ in event_ids]
     return ApiResponse(body=EventsAccepted(data=accepted) if many else accepted[0])
+
+
+def _log(call: ApiRequest, event_ids: list[str], trace: str | None) -> None:
+    """The line by which the id of a request is joined to those of its events."""
+    if logger.is_enabled_for(logging.DEBUG):
+        first = {"event_id": event_ids[0], "trace_id": trace[3:35] if trace else None}
+        logger.debug(
+            "events.accepted",
+            request=call.id,
+            tenant=call.caller.tenant,
+            mode=call.caller.mode,
+            events=len(event_ids),
+            **{name: value for name, value in first.items() if value is not None},
+        )
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:

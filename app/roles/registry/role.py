@@ -17,6 +17,7 @@ from app.core.records import audit
 from app.core.records.audit import AuditEntry
 from app.core.records.command import Command, CommandReply
 from app.core.records.registry import apply, encode, read_command
+from app.core.sampling import Sampled
 from app.core.schemas.graph import BadSchema
 from app.ports.clock import Clock
 from app.ports.consumer import Record
@@ -32,6 +33,8 @@ _MAX_STATE_BYTES = 256 * 1024
 _MAX_NAME = 1024
 #: bytes of JSON of a reply's detail at most; it may quote the command
 _MAX_DETAIL = 8192
+#: log lines about changes in a minute at most
+_CHANGES_PER_MINUTE = 300
 
 
 class RegistryRole:
@@ -69,6 +72,7 @@ class RegistryRole:
         self._too_large: set[int] = set()
         #: below that offset each command has its own transaction, to find out which of them is too large
         self._alone_until = 0
+        self._changes = Sampled(most=_CHANGES_PER_MINUTE, every_s=60.0)
 
     def ready(self) -> str | None:
         """None once this process has joined the writers' group, even if another one writes; otherwise the reason."""
@@ -133,6 +137,23 @@ class RegistryRole:
         await store.commit(
             states, [(entry.tenant, audit.encode(entry)) for entry in entries], replies, records[-1].offset + 1
         )
+        self._note(entries)
+
+    def _note(self, entries: Sequence[AuditEntry]) -> None:
+        """Log the changes; their values are in `audit`, and not in the log."""
+        for entry in entries:
+            omitted = self._changes.take(self._clock.monotonic())
+            if omitted is not None:
+                logger.info(
+                    "registry.changed",
+                    action=entry.action,
+                    entity=entry.entity,
+                    version=entry.version,
+                    tenant=entry.tenant,
+                    mode=entry.mode,
+                    actor=entry.actor,
+                    **({"left_out": omitted} if omitted else {}),
+                )
 
     def _decide(
         self,

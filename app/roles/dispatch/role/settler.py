@@ -29,6 +29,7 @@ from app.roles.committer import Committer
 from app.roles.dispatch.attempts import reassigned, sent, superseded, unsent
 from app.roles.dispatch.objectives import is_healthy
 from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, is_ordered
+from app.roles.dispatch.role.attempt_log import AttemptLog
 from app.roles.dispatch.role.dead_letter_log import DeadLetterLog
 from app.roles.dispatch.signals import SignalEncoder
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
@@ -75,6 +76,8 @@ class Settler:
         on_failure: Callable[[HookstreamError], None],
         committer: Committer,
         ordered: OrderedDeliveries[OpenDelivery],
+        *,
+        traced: bool = False,
     ) -> None:
         self._ordered = ordered
         self._sure = committer.sure
@@ -88,6 +91,7 @@ class Settler:
         self._on_failure = on_failure
         self._signals = SignalEncoder()
         self.dead_letter_log = DeadLetterLog(clock)
+        self._attempt_log = AttemptLog(clock, traced=traced)
         self._attempts_topic = topics.name(TopicName.ATTEMPTS)
         self._ordered_topic = topics.name(TopicName.DELIVERIES_ORDERED)
         self._dead_topic = topics.name(TopicName.DELIVERIES_DEAD)
@@ -252,6 +256,8 @@ class Settler:
     def _write(self, work: OpenDelivery, outputs: _Outputs) -> None:
         """Append the outputs at once, or as soon as it is certain that the partition is still ours."""
         work.settled = True
+        if outputs.attempt is not None:
+            self._attempt_log.note(outputs.attempt, work.delivery)
         work.partition.settling += 1
         append = partial(self._append, work, outputs)
         if self._sure():

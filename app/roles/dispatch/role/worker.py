@@ -79,7 +79,9 @@ class DispatchRole(ConsumerRole):
         self._feed = feed
         self._max_record_bytes = topics.max_record_bytes
         ordered: OrderedDeliveries[OpenDelivery] = OrderedDeliveries()
-        self._settler = Settler(producer, topics, clock, meter, self._fail, self._committer, ordered)
+        self._settler = Settler(
+            producer, topics, clock, meter, self._fail, self._committer, ordered, traced=tracer is not None
+        )
         self._intake = OrderedIntake(ordered, self._settler, clock)
         self._sender = _sender_class(tracer, topics)(
             sender=sender,
