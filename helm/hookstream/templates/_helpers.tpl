@@ -74,7 +74,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not (or $workload.lagTopic $workload.serves) }}
 {{- fail (printf "roles.%s.autoscaling: this role is not scaled by its load" $name) }}
 {{- end }}
-{{- if and $workload.lagTopic (gt (int $workload.autoscaling.max) (int $.Values.kafka.partitions)) }}
+{{- if and $workload.scaled $workload.lagTopic (gt (int $workload.autoscaling.max) (int $.Values.kafka.partitions)) }}
 {{- fail (printf "roles.%s.autoscaling.max is more than kafka.partitions (%d)" $name (int $.Values.kafka.partitions)) }}
 {{- end }}
 {{- end }}
