@@ -34,6 +34,8 @@ class CandidateSecret(NamedTuple):
     text: str
     #: in a sentence: "the current secret"
     name: str
+    #: False: its overlap has ended
+    is_in_use: bool = True
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -164,7 +166,8 @@ def _matching(
     if match.misuse:
         yield Finding("bad", f"The signature was made with {match.secret.name}, but {match.misuse}.")
     else:
-        yield Finding("good", f"The signature was made with {match.secret.name}.")
+        level: Level = "good" if match.secret.is_in_use else "bad"
+        yield Finding(level, f"The signature was made with {match.secret.name}.")
     if match.change:
         yield Finding(
             "bad",

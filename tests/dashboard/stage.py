@@ -181,7 +181,7 @@ class Stage:
             tenant=tenant,
             mode=mode,
             events=more.pop("events", ("*",)),
-            profile="standard",
+            profile=more.pop("profile", "standard"),
             url=more.pop("url", f"https://{tenant}.example/{id_}"),
             secrets=(self.ring.seal("whsec_" + "c2VjcmV0" * 4, f"{tenant}/{id_}", self.clock.now_ms()),),
             created_at_ms=self.clock.now_ms(),

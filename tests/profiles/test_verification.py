@@ -148,6 +148,12 @@ def test_a_rotation_has_two_signatures() -> None:
     assert check("standard", list(headers.items())).valid
 
 
+def test_a_secret_that_signs_no_more() -> None:
+    secrets = [CandidateSecret(OTHER, "the new one"), CandidateSecret(SECRET["bota"], "the old one", False)]
+    answer = verify(PROFILES["bota"], secrets, signed("bota", SECRET["bota"], BODY), BODY, NOW_S)
+    assert not answer.valid and "the old one" in sentences(answer, "bad")
+
+
 def test_the_secret_was_not_decoded() -> None:
     signature = hmac.digest(SECRET["standard"].encode(), b"evt_1.1800000000." + BODY, "sha256")
     headers = dict(signed("standard", SECRET["standard"], BODY)) | {

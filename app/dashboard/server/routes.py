@@ -20,6 +20,7 @@ from app.dashboard.pages import (
     overview,
     replays,
     tenants,
+    verification,
 )
 from app.dashboard.request import PageHandler
 from app.dashboard.server import login
@@ -83,6 +84,8 @@ SCREENS: tuple[PageRoute, ...] = (
     _post("/endpoints/{id}/settings", endpoint_changes.settings),
     _post("/endpoints/{id}/test", endpoint_changes.send),
     _get("/endpoints/{id}/example", endpoint_changes.example),
+    _get("/endpoints/{id}/verify", verification.show),
+    _post("/endpoints/{id}/verify", verification.check, "read"),
     _post("/endpoints/{id}/rotate", endpoint_changes.rotate),
     _post("/endpoints/{id}/delete", endpoint_changes.delete),
     _post("/endpoints/{id}/{action:pause|resume|enable|disable|recover}", endpoint_changes.act),

@@ -1,0 +1,82 @@
+"""Verify signatures: code for the receiver, and a box that says why the signature of a request fits or does not."""
+
+from __future__ import annotations
+
+from app.api.handlers import webhooks
+from app.api.handlers.webhooks import owner
+from app.core.errors import ConfigError
+from app.core.model.endpoint import Endpoint
+from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage
+from app.profiles.catalog import get as profile_of
+from app.profiles.receiver_code.snippets import snippets
+from app.profiles.verification import CandidateSecret, Verification, read_headers, verify
+
+#: characters of a pasted body, and of pasted headers
+MOST_BODY = 200_000
+MOST_HEADERS = 20_000
+
+
+async def show(desk: PageContext, visit: PageRequest) -> PageResult:
+    """The code, in the language that the query names, and an empty box."""
+    return await _page(desk, visit, None)
+
+
+async def check(desk: PageContext, visit: PageRequest) -> PageResult:
+    """Check what was pasted; it is neither stored nor logged."""
+    endpoint = webhooks.owned(desk.api, visit.call())
+    headers, body = _pasted(visit, "headers"), _pasted(visit, "body")
+    if len(headers) > MOST_HEADERS or len(body) > MOST_BODY:
+        problem = f"At most {MOST_HEADERS:,} characters of headers and {MOST_BODY:,} of a body are checked."
+        return await _page(desk, visit, None, problem=problem, status=413)
+    try:
+        secrets = _secrets(desk, endpoint)
+    except ConfigError:
+        problem = "The endpoint's secret cannot be opened by this process. Ask the operator."
+        return await _page(desk, visit, None, problem=problem, status=503)
+    signer = profile_of(endpoint.signature or endpoint.profile)
+    # A text area cannot end without the reader's own last line break.
+    verification = verify(
+        signer, secrets, read_headers(headers), body.rstrip("\n").encode(), desk.api.clock.now_ms() / 1000
+    )
+    return await _page(desk, visit, verification)
+
+
+async def _page(
+    desk: PageContext, visit: PageRequest, verification: Verification | None, *, problem: str = "", status: int = 200
+) -> PageResult:
+    endpoint = webhooks.owned(desk.api, visit.call())
+    choices = snippets(profile_of(endpoint.signature or endpoint.profile))
+    wanted = visit.query.get("language", "")
+    values = {
+        "endpoint": endpoint,
+        "snippets": choices,
+        "snippet": next((each for each in choices if each.language == wanted), choices[0] if choices else None),
+        "verification": verification,
+        "problem": problem,
+        "pasted": {name: _pasted(visit, name) if status == 200 else "" for name in ("headers", "body")},
+    }
+    return TemplatePage(
+        template="verification_result.html" if visit.partial else "verification.html", values=values, status=status
+    )
+
+
+def _pasted(visit: PageRequest, name: str) -> str:
+    """A text area's value; browsers send its line breaks as CRLF."""
+    values = visit.form.get(name)
+    return values[0].replace("\r\n", "\n") if values else ""
+
+
+def _secrets(desk: PageContext, endpoint: Endpoint) -> list[CandidateSecret]:
+    """Those that sign first, the newest of them first; raises `ConfigError` when no key opens one."""
+    now_ms = desk.api.clock.now_ms()
+    candidates = []
+    for number, sealed in enumerate(endpoint.secrets):
+        is_in_use = sealed.expires_at_ms is None or sealed.expires_at_ms > now_ms
+        if not is_in_use:
+            name = "an earlier secret of the endpoint, which signs no more"
+        elif number:
+            name = "an earlier secret of the endpoint, which still signs"
+        else:
+            name = "the endpoint's current secret"
+        candidates.append(CandidateSecret(desk.api.keyring.open(sealed, owner(endpoint)), name, is_in_use))
+    return candidates
