@@ -235,6 +235,7 @@ async def test_every_page_is_accessible(shared: Service, look: str) -> None:
             "endpoints",
             "endpoints/new",
             f"endpoints/{endpoint}",
+            f"endpoints/{endpoint}/verify",
             "deliveries",
             "dead",
             "replays",
