@@ -22,7 +22,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def check(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Check what was pasted; it is neither stored nor logged."""
+    """Check a pasted request; it is neither stored nor logged."""
     endpoint = webhooks.owned(desk.api, visit.call())
     headers, body = _pasted(visit, "headers"), _pasted(visit, "body")
     if len(headers) > MOST_HEADERS or len(body) > MOST_BODY:
