@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from app.cli.main import NAMES, named_in, program
 from tests.cli.command_tree import root
 from tests.patience import PATIENCE_S
-from tests.ports import free_port
 
 #: libraries that take 20 ms or more to load
 HEAVY = {
@@ -24,8 +23,9 @@ HEAVY = {
     *("aiohttp.web", "jinja2", "cryptography", "prometheus_client", "structlog", "jsonschema", "yaml", "uvloop"),
     *("rich.console", "rich.progress", "rich.table"),
 }
-API = ("--url", f"http://127.0.0.1:{free_port()}", "--key", "sk_live_1")
-KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+#: no server listens on port 1; the names of the tests have to be the same in every process
+API = ("--url", "http://127.0.0.1:1", "--key", "sk_live_1")
+KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 #: yaml reads the declarations of topics, and structlog brings rich
 KAFKA_NEEDS = {"uvloop", "aiokafka", "structlog", "rich.console", "rich.table", "yaml"}
 #: command line → libraries of `HEAVY` that it may load
