@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.architecture import (
+    chart_kafka,
     chart_schema,
     endpoint_fields_doc,
     exit_codes_doc,
@@ -31,5 +32,6 @@ for part in (
     part.SECTION.write(part.generated())
 receivers_doc.write_files()
 record_schemas.main()
+chart_kafka.main()
 chart_schema.main()
 test_openapi.main()

@@ -121,13 +121,18 @@ class Container:
         return self._ports[name]
 
 
+def _brokers(component: str, bootstrap: str) -> str:
+    """Where a pod finds Kafka; its network policy keeps the migration from it."""
+    return "127.0.0.1:9" if component == "migration" else bootstrap
+
+
 class Namespace:
     """Where a rendered release runs."""
 
     def __init__(self, rendered: Rendered, folder: Path, secret: Mapping[str, str], bootstrap: str) -> None:
         self.rendered = rendered
         self.containers = {
-            name: Container(f"hooks-hookstream-{name}", pod, folder / name, secret, bootstrap)
+            name: Container(f"hooks-hookstream-{name}", pod, folder / name, secret, _brokers(name, bootstrap))
             for name, pod in rendered.pods().items()
         }
 

@@ -53,9 +53,9 @@ def program(name: str) -> str:
 
 
 def render(example: str | None = None, *values: str, release: str = "hooks") -> Rendered:
-    """Render the chart with an example's values; `values` are assignments for --set."""
+    """Render the chart with an example's values; `values` are assignments, and settings are strings."""
     chosen = ["-f", str(EXAMPLES[example])] if example else []
-    assignments = [word for each in values for word in ("--set", each)]
+    assignments = [word for each in values for word in ("--set-string" if "settings." in each else "--set", each)]
     command = [program("helm"), "template", release, str(CHART), "-n", "hooks", "--kube-version", KUBERNETES]
     done = subprocess.run([*command, *chosen, *assignments], capture_output=True, text=True, check=False)
     return Rendered(done.returncode, done.stdout, done.stderr)

@@ -122,7 +122,7 @@ def test_a_pod_may_do_as_little_as_possible(example: str) -> None:
 def test_a_secret_is_a_file_of_the_pods_that_need_it(example: str) -> None:
     secrets = {"secret-keys": set(ROLES) | {"all"}, "admin-token": {"api", "all"}}
     secrets |= {"database-url": {"api", "projection", "migration", "all"}, "smtp-url": {"notifier", "all"}}
-    secrets |= {"kafka-password": {*ROLES, "all", "topics", "migration"}}
+    secrets |= {"kafka-password": {*ROLES, "all", "topics"}}
     for component, pod in render(example).pods().items():
         mounted = {
             item["path"]

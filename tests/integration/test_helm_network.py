@@ -69,7 +69,7 @@ def test_only_roles_that_send_reach_the_internet() -> None:
 
 
 def test_every_pod_has_a_policy_for_both_directions() -> None:
-    found = policies("topics.mode=job", "migration.enabled=true")
+    found = policies("topics.mode=job", "strimzi.users=false", "migration.enabled=true")
     assert set(found) == {*ROLES, "topics", "migration"}
     assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} for spec in found.values())
 

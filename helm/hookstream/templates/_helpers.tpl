@@ -51,6 +51,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (hasSuffix "plaintext" .Values.kafka.security) (or .Values.kafka.ca.secret .Values.kafka.client.secret) }}
 {{- fail (printf "kafka.security is %s, but kafka.ca or kafka.client is given" .Values.kafka.security) }}
 {{- end }}
+{{- if and (or .Values.strimzi.users (eq .Values.topics.mode "strimzi")) (not .Values.strimzi.cluster) }}
+{{- fail "strimzi.cluster is empty: name the Kafka resource" }}
+{{- end }}
+{{- if .Values.strimzi.users }}
+{{- if ne .Values.kafka.sasl.mechanism "SCRAM-SHA-512" }}
+{{- fail "strimzi.users is true: kafka.sasl.mechanism must be SCRAM-SHA-512" }}
+{{- end }}
+{{- if eq .Values.topics.mode "job" }}
+{{- fail "strimzi.users is true: no role may create topics; set topics.mode to strimzi or none" }}
+{{- end }}
+{{- end }}
+{{- if and (eq .Values.topics.mode "strimzi") .Values.settings.MAX_EVENT_BYTES }}
+{{- fail "topics.mode is strimzi: the topics are declared for the default of MAX_EVENT_BYTES; set topics.mode to none" }}
+{{- end }}
 {{- if and (not .Values.postgresql) (not .Values.singleProcess) }}
 {{- fail "postgresql is false: roles in workloads of their own cannot share SQLite; use PostgreSQL or singleProcess" }}
 {{- end }}

@@ -3,6 +3,7 @@
 {{- $values := .root.Values }}
 {{- $workload := .workload -}}
 - {name: HOOKSTREAM_BOOTSTRAP_SERVERS, value: {{ $values.kafka.bootstrapServers | quote }}}
+{{- if not $workload.offline }}
 - {name: HOOKSTREAM_KAFKA_SECURITY, value: {{ $values.kafka.security }}}
 {{- if $values.kafka.ca.secret }}
 - {name: HOOKSTREAM_KAFKA_CA_FILE, value: /etc/hookstream/kafka-ca/ca.crt}
@@ -13,8 +14,14 @@
 {{- end }}
 {{- if $values.kafka.sasl.mechanism }}
 - {name: HOOKSTREAM_KAFKA_SASL_MECHANISM, value: {{ $values.kafka.sasl.mechanism }}}
+{{- if $values.strimzi.users }}
+- {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ include "hookstream.fullname" .root }}-{{ $workload.name }}}
+- {name: HOOKSTREAM_KAFKA_PASSWORD_FILE, value: /etc/hookstream/kafka-user/password}
+{{- else }}
 - {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ $values.kafka.sasl.username | quote }}}
 - {name: HOOKSTREAM_KAFKA_PASSWORD_FILE, value: /etc/hookstream/secret/kafka-password}
+{{- end }}
+{{- end }}
 {{- end }}
 - {name: HOOKSTREAM_TOPIC_PREFIX, value: {{ $values.kafka.topicPrefix | quote }}}
 - {name: HOOKSTREAM_PARTITIONS, value: {{ $values.kafka.partitions | toString | quote }}}
@@ -63,7 +70,7 @@
 {{- if not .workload.hook }}
 - {key: {{ .root.Values.secret.keys.secretKeys }}, path: secret-keys}
 {{- end }}
-{{- if .root.Values.kafka.sasl.mechanism }}
+{{- if and .root.Values.kafka.sasl.mechanism (not .workload.offline) (not .root.Values.strimzi.users) }}
 - {key: {{ .root.Values.secret.keys.kafkaPassword }}, path: kafka-password}
 {{- end }}
 {{- if and .workload.database .root.Values.postgresql }}
@@ -83,11 +90,16 @@
 {{- if include "hookstream.secretItems" . | trim }}
 - {name: secret, mountPath: /etc/hookstream/secret, readOnly: true}
 {{- end }}
+{{- if not .workload.offline }}
+{{- if .root.Values.strimzi.users }}
+- {name: kafka-user, mountPath: /etc/hookstream/kafka-user, readOnly: true}
+{{- end }}
 {{- if .root.Values.kafka.ca.secret }}
 - {name: kafka-ca, mountPath: /etc/hookstream/kafka-ca, readOnly: true}
 {{- end }}
 {{- if .root.Values.kafka.client.secret }}
 - {name: kafka-client, mountPath: /etc/hookstream/kafka-client, readOnly: true}
+{{- end }}
 {{- end }}
 {{- with .root.Values.extraVolumeMounts }}
 {{ toYaml . }}
@@ -106,6 +118,14 @@
     defaultMode: 0440
     items: {{- . | nindent 6 }}
 {{- end }}
+{{- if not .workload.offline }}
+{{- if .root.Values.strimzi.users }}
+- name: kafka-user # made by Strimzi's user operator
+  secret:
+    secretName: {{ include "hookstream.fullname" .root }}-{{ .workload.name }}
+    defaultMode: 0440
+    items: [{key: password, path: password}]
+{{- end }}
 {{- with .root.Values.kafka.ca }}
 {{- if .secret }}
 - name: kafka-ca
@@ -119,6 +139,7 @@
     secretName: {{ .secret }}
     defaultMode: 0440
     items: [{key: {{ .cert }}, path: tls.crt}, {key: {{ .key }}, path: tls.key}]
+{{- end }}
 {{- end }}
 {{- end }}
 {{- with .root.Values.extraVolumes }}
