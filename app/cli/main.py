@@ -23,6 +23,7 @@ _COMMANDS = {
     "up": "Start Kafka, the topics and all roles on this machine.",
     "status": "Show the addresses of the running `hookstream up`.",
     "run": "Run roles in this process.",
+    "doctor": "Examine the installation; each finding names its repair.",
     "stats": "Show success rates, counts and latencies, by hour.",
     "receiver": "Receive webhooks, verify and print them.",
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from app.adapters.faust.app import BatchApp
 from app.adapters.kafka.clients import KafkaClients
+from app.core.diagnosis.kafka import worker_name
 
 
 def build_app(
@@ -22,7 +25,7 @@ def build_app(
         group,
         batched_topics=frozenset({source_topic}),
         **clients.faust_broker(),
-        broker_client_id=client_id,
+        broker_client_id=worker_name(client_id, version("hookstream")),
         broker_session_timeout=session_s,
         consumer_group_instance_id=instance,
         broker_heartbeat_interval=min(2.0, session_s / 4),

@@ -114,6 +114,10 @@ class NameResolver(AbstractResolver):
             if family in (socket.AF_UNSPEC, kind)
         ][:MAX_ADDRESSES]
 
+    async def answers(self) -> bool:
+        """Whether the name servers answer at all; a few seconds at most."""
+        return await self._servers_answer()
+
     async def close(self) -> None:
         """End all lookups."""
         for task in (self._look, self._watch):

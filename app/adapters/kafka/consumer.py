@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping
+from importlib.metadata import version
 from math import inf
 
 import structlog
@@ -30,6 +31,7 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.internals import read_position
 from app.adapters.kafka.log_moves import GroupLogs
+from app.core.diagnosis.kafka import worker_name
 from app.core.errors import Defect
 from app.core.offsets.log_moves import unstamp
 from app.core.offsets.partitions import CommittedOffset, PartitionId, spans
@@ -76,7 +78,7 @@ class KafkaGroupConsumer:
         #: the last time (monotonic) at which we were certainly a member of the group
         self._member_s = -inf
         self._consumer = clients.consumer(
-            client_id,
+            worker_name(client_id, version("hookstream")),
             group=group,
             auto_offset_reset="none",  # reading again from another offset must not happen silently
             partition_assignment_strategy=(RangePartitionAssignor if together else RoundRobinPartitionAssignor,),

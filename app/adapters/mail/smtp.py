@@ -95,6 +95,15 @@ class SmtpMailer:
             self._status.up()
         return outcome
 
+    async def problem(self) -> str | None:
+        """Connect and log in without sending anything. Returns why the server cannot be used; None if it can."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S), self._client() as client:
+                await client.noop()
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            return plain(f"{type(error).__name__}: {error}")
+        return None
+
     def _client(self) -> aiosmtplib.SMTP:
         server = self._server
         return aiosmtplib.SMTP(

@@ -42,6 +42,11 @@ def show(
         tables.print_list(rows, columns, empty)
 
 
+def show_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    print(orjson.dumps(document).decode())
+
+
 def show_one(entity: Mapping[str, Any], output: OutputFormat) -> None:
     """Print an entity: a JSON object, or a table of its fields."""
     if output is OutputFormat.json:
