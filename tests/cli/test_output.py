@@ -12,11 +12,13 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from app.adapters.kafka.groups import GroupStanding
 from app.api.server.routes import ROUTES
 from app.cli.connect import process_context
 from app.cli.main import program
 from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
+from app.core.offsets.resets import PartitionOffsets
 from app.core.topics.drift import TopicDrift
 from app.runtime.topics import topics_of
 from app.settings import load
@@ -67,6 +69,25 @@ TABLES = {
     "newest_record_at": TIME,
     "topics": [{"topic": "hookstream.deliveries.dead", "partitions": 12, "behind": 1_234_567, "read": 99_234_567}],
 }
+STANDING = GroupStanding(
+    group="hookstream.dispatch",
+    state="PreparingRebalance",
+    members=("hookstream-dispatch 10.200.130.140",) * 12,
+    partitions=(
+        PartitionOffsets(topic="hookstream.deliveries.delay.30m", partition=1, committed=None, begin=5, end=1_234_567),
+    ),
+)
+GROUP_ROWS = [
+    {
+        "role": "dispatch",
+        "topic": "hookstream.deliveries.delay.30m",
+        "lag": 1_234_562,
+        "clients": [*STANDING.members],
+        "state": "PreparingRebalance",
+        "members": 12,
+        "group": "hookstream.dispatch",
+    }
+]
 STEPS = [TopicDrift(spec, LONG) for spec in topics_of(load({}, None)).specs]
 STEP_ROWS = [{"step": each.sentence(), "topic": each.spec.name, "kind": "drift"} for each in STEPS]
 #: command over Kafka → its arguments, what its work returns, and the JSON that it prints
@@ -81,6 +102,7 @@ OVER_KAFKA: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "events rejected": ((), [ROW], None),
     "events duplicates": ((), [ROW], None),
     "ordering show": ((ENDPOINT,), [QUEUE, QUEUE], None),
+    "groups show": ((), {"dispatch": STANDING}, GROUP_ROWS),
     "readmodel status": ((), (TABLES, True), TABLES),
     "topics plan": ((), STEPS, STEP_ROWS),
     "topics verify": ((), STEPS, STEP_ROWS),
