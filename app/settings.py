@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from app.core import email, membership
+from app.core import default_ports, email, membership
 from app.core.domains import name_server_problems
 from app.core.errors import ConfigError
 from app.core.kafka_connection import KafkaConnection
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: address of the management API
     api_host: str = "127.0.0.1"
     #: its port; 0 = any
-    api_port: int = 8080
+    api_port: int = default_ports.API
     #: address of this service for browsers, such as https://hooks.example.com; unset: links lead to this machine
     public_url: str | None = None
     #: origins that may show the portal in a frame, such as https://app.example.com, comma-separated
@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: the same for one address; behind a proxy, the proxy's address; 0 = no limit
     api_connections_per_address: int = 500
     #: port of /healthz, /readyz and /metrics of `run`; 0 = any
-    metrics_port: int = 9400
+    metrics_port: int = default_ports.METRICS
     #: endpoints of one tenant, in both modes together; fan-out is measured with 100,000
     max_endpoints_per_tenant: int = 100_000
     #: API keys of one tenant

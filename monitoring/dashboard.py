@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
+from app.core import default_ports
 from monitoring.panel import SOURCE
 from monitoring.rows import ROWS
 
@@ -58,7 +59,7 @@ def built() -> dashboard.Dashboard:
         .with_variable(
             dashboard.TextBoxVariable("hookstream_url")
             .label("Hookstream's address")
-            .default_value("http://localhost:8080")
+            .default_value(f"http://localhost:{default_ports.API}")
         )
         .link(_link("Endpoints that fail", f"{_OWN}/ui/"))
         .link(_link("Operations", f"{_OWN}/ui/operations"))

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.core import default_ports
 from app.core.errors import ConfigError, Defect, Unavailable
 from app.ports.dependencies import Dependency
 
@@ -158,4 +159,4 @@ def _postgresql(url: str) -> Any:
 
 def _hidden(url: str) -> str:
     parsed = _postgresql(url)
-    return f"PostgreSQL, {parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"
+    return f"PostgreSQL, {parsed.host or 'localhost'}:{parsed.port or default_ports.POSTGRESQL}/{parsed.database or ''}"

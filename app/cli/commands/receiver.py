@@ -11,12 +11,13 @@ import typer
 from app.adapters.clock import SystemClock
 from app.cli.commands.up import console, print_arrival
 from app.cli.connect import process_context
+from app.core import default_ports
 from app.embedded.receiver.faults import FaultScript
 from app.embedded.receiver.receiver import DemoReceiver
 
 
 def receiver(
-    port: Annotated[int, typer.Option(help="0 = any free one.")] = 9000,
+    port: Annotated[int, typer.Option(help="0 = any free one.")] = default_ports.RECEIVER,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secret: Annotated[
         list[str] | None, typer.Option(help="PATH=PROFILE:SECRET: verify requests to PATH. Repeatable.")
@@ -31,10 +32,10 @@ def receiver(
 ) -> None:
     """Receive webhooks at /<profile>[/…]; GET / lists the last 1,000 as JSON, GET /stats counts them.
 
-    Faults can also be asked for in an endpoint's URL: http://127.0.0.1:9000/bota?fault=status:500,200
+    Faults can also be asked for in the path of an endpoint's URL: /bota?fault=status:500,200
 
     Examples:
-        hookstream receiver --port 9000
+        hookstream receiver
         hookstream receiver --fault 'status:500*3,200'
     """
 

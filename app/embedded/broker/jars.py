@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from app.core import default_ports
 from app.core.errors import Unavailable
 from app.embedded.broker.folder_lock import FolderLock
 from app.embedded.broker.process import run_to_end
@@ -28,7 +29,7 @@ _WAYS_ON = f"""\
 There are three ways on:
   1. install it:        sudo apt-get install openjdk-17-jre-headless maven   (a later Java will do as well)
   2. Kafka in Docker:   docker compose up -d --wait   (this project's compose.yaml, image apache/kafka:{KAFKA_VERSION}),
-                        then set HOOKSTREAM_BOOTSTRAP_SERVERS=localhost:9092
+                        then set HOOKSTREAM_BOOTSTRAP_SERVERS=localhost:{default_ports.KAFKA}
   3. your own Kafka:    set HOOKSTREAM_BOOTSTRAP_SERVERS=host:port"""
 
 

@@ -17,6 +17,7 @@ from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.secrets.keyring import AesKeyRing
+from app.core import default_ports
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
 from app.core.topics.declarations import Topics
@@ -104,7 +105,7 @@ def ports_of(settings: Settings, clients: KafkaClients) -> set[int]:
     ports = {int(server.rpartition(":")[2]) for server in clients.connection.bootstrap.split(",") if ":" in server}
     url = urlsplit(settings.database_url.reveal()) if settings.database_url else None
     if url is not None and url.scheme.startswith("postgres"):
-        ports.add(url.port or 5432)
+        ports.add(url.port or default_ports.POSTGRESQL)
     return ports
 
 
