@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import ConfigError, Unavailable
@@ -17,6 +18,8 @@ from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, Topi
 
 #: source of a setting in DescribeConfigs: set on the topic itself, not inherited from the broker
 _DYNAMIC_TOPIC = 1
+#: topics that a message names when many have the same problem
+_NAMED = 3
 
 
 class KafkaAdmin:
@@ -91,13 +94,9 @@ class KafkaAdmin:
             for step in steps
         ]
         answer = await self._client.create_topics(fresh, timeout_ms=30_000)
-        problems = [
-            f"{error[0]}: {error[2] if len(error) > 2 and error[2] else for_code(error[1]).__name__}"
-            for error in answer.topic_errors
-            if error[1] != 0 and for_code(error[1]) is not TopicAlreadyExistsError
-        ]
+        problems = not_created(answer.topic_errors)
         if problems:
-            raise ConfigError([f"Kafka did not create the topic {problem}" for problem in problems])
+            raise ConfigError(problems)
         await self._until_led({step.spec.name for step in steps})
 
     async def _until_led(self, names: set[str]) -> None:
@@ -141,3 +140,24 @@ class KafkaAdmin:
                 own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
                 configs[name] = (effective, own)
         return configs
+
+
+def not_created(errors: Iterable[Sequence[Any]]) -> list[str]:
+    """A sentence for each reason for which Kafka did not create topics. An error is a topic, a code and a text."""
+    topics: dict[str, list[str]] = {}
+    for name, code, *text in errors:
+        kind = for_code(code)
+        if code == 0 or kind is TopicAlreadyExistsError:
+            continue
+        reason = str(text[0]).rstrip(".") if text and text[0] else kind.__name__
+        if kind is InvalidReplicationFactorError:
+            reason += ". Set HOOKSTREAM_REPLICATION_FACTOR to the number of brokers at most"
+        topics.setdefault(reason, []).append(name)
+    return [f"Kafka did not create {_listed(names)}: {reason}." for reason, names in topics.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"the topic {names[0]}"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} topics ({', '.join(names[:_NAMED])}{more})"
