@@ -35,4 +35,4 @@ def after(cursor: str | None) -> str | None:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
-        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
+        raise ApiError(400, "invalid_query", "cursor: use the value of next_cursor unchanged") from error

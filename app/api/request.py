@@ -85,7 +85,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
             return None
         number = text.removeprefix("W/").strip('"')
         if not (number.isascii() and number.isdigit() and len(number) < 19):
-            raise ApiError(412, "conflict", "If-Match: give a version of this resource as it stands in its ETag")
+            raise ApiError(412, "conflict", "If-Match: use a version of this resource from its ETag")
         return int(number)
 
     def keyed(self, what: str) -> str | None:
@@ -121,7 +121,7 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     #: what a replay may begin with, and what it would deliver
     past: HistoryReader
     counter: ReplayEstimator
-    #: what became of deliveries, and single records of Kafka
+    #: the read model, and single records of Kafka
     reads: ReadStore
     records: RecordReader
     sender: Sender

@@ -33,7 +33,7 @@ _SERVICES = ("up", "run")
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "endpoints": ("The URLs that receive events.", ("endpoints", "endpoint_actions")),
     "events": (
-        "Append events, and find out what became of them.",
+        "Append events, and show their outcomes.",
         ("events_send", "events_list", "events_show", "events_dropped"),
     ),
     "deliveries": ("List, explain, retry and cancel deliveries.", ("deliveries",)),

@@ -59,7 +59,7 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
 
     def _problems(self) -> Iterator[str]:
         if self.security not in SECURITY_PROTOCOLS:
-            yield f"{_SECURITY}: {self.security!r} is none of {', '.join(SECURITY_PROTOCOLS)}"
+            yield f"{_SECURITY}: {self.security!r} is not one of {', '.join(SECURITY_PROTOCOLS)}"
             return
         yield from self._tls_problems()
         yield from self._sasl_problems()
@@ -85,4 +85,4 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
                 yield f"{setting}: required by {_SECURITY}={self.security}"
         if self.sasl_mechanism is not None and self.sasl_mechanism not in SASL_MECHANISMS:
             setting = _SETTING.format("SASL_MECHANISM")
-            yield f"{setting}: {self.sasl_mechanism!r} is none of {', '.join(SASL_MECHANISMS)}"
+            yield f"{setting}: {self.sasl_mechanism!r} is not one of {', '.join(SASL_MECHANISMS)}"

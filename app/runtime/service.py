@@ -115,7 +115,7 @@ class Service:
                 try:
                     await broker.start()
                     self._own_ports.add(broker.controller_port)
-                    logger.warning("broker.back")
+                    logger.warning("broker.restarted")
                     break
                 except HookstreamError as error:
                     logger.error("broker.not_started", error=str(error))

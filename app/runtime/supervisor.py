@@ -138,7 +138,7 @@ class Supervisor:
             logger.warning("role.suspect", role=name, reason=reason)
             self._meter.count("watchdog_verdicts_total", role=name, verdict="suspect")
         elif reason is None and supervised.suspicion is not None:
-            logger.warning("role.moves_again", role=name)
+            logger.warning("role.progress_resumed", role=name)
         supervised.suspicion = reason
 
     def stuck(self, name: str, reason: str) -> None:

@@ -102,7 +102,7 @@ async def test_a_dry_run_shows_what_an_import_would_change(stage: Stage) -> None
         {"pointer": "/schema/properties/id/type", "change": "changed"},
     ]
     assert (same["action"], added["action"], bad["action"]) == ("unchanged", "add", "skip")
-    assert "no event type" in bad["reason"]
+    assert "not a valid event type" in bad["reason"]
     directory = stage.feed.directory
     assert directory.event_types["", "", "order.paid"].version == 1, "nothing was written"
     await imported(stage, later)

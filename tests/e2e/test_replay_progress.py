@@ -163,7 +163,7 @@ async def trimmed(broker: RealBroker, acme: Party) -> None:
     early, removed, late, forgotten = asked.body["messages"]
     assert "is before the oldest record kept" in early and "begins there" in early
     assert removed.startswith("retention has removed events of this range from 1 of 4 partitions")
-    assert "in the future: ends now" in late and "no longer kept" in forgotten
+    assert "in the future: ends now" in late and "deleted by retention" in forgotten
     environ = ["--url", acme.service.api_url, "--key", acme.live]
     said = await acme.service.cli("replay", "start", "--from", "3h", *environ, "-o", "json")
     assert said["state"] == "done" and said["sent"] == 2 and "begins there" in said["messages"][0]

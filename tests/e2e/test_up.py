@@ -175,7 +175,7 @@ async def test_a_killed_broker_is_started_again(tmp_path: Path) -> None:
     await up.until("Ctrl-C stops")
     java = next(child for child in family(up.process.pid) if "java" in child.name())
     java.kill()
-    await up.until("broker.back")
+    await up.until("broker.restarted")
     event = tmp_path / "event.json"
     event.write_text('{"type": "ping", "tenant": "demo-standard", "data": {"after": "the kill"}}', encoding="ascii")
     await cli(tmp_path, "events", "send", str(event))

@@ -54,7 +54,7 @@ EventOutcome = Literal["matched", "pending", "unmatched", "rejected", "duplicate
 
 
 class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of `events.raw` and what became of it."""
+    """A record of `events.raw` and its outcome."""
 
     #: null: it has none that can be read
     id: str | None

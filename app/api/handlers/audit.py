@@ -27,7 +27,7 @@ async def entries(api: ApiServices, call: ApiRequest) -> tuple[list[AuditRow], s
     """A page of what the caller may see, and the cursor of the next one."""
     after, limit = pagination.after(call.query.get("cursor")), call.limit()
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is")
+        raise ApiError(400, "invalid_query", "cursor: use the value of next_cursor unchanged")
     rows = list(
         await api.reads.audit(
             call.caller.tenant, call.caller.mode, limit=limit + 1, before=None if after is None else int(after)

@@ -74,7 +74,7 @@ async def _page(api: ApiServices, call: ApiRequest, which: DeliveryFilter) -> Ap
     try:
         page = await api.reads.deliveries(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
-        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
+        raise ApiError(400, "invalid_query", "cursor: use the value of next_cursor unchanged") from error
     return ApiResponse(body=PageOut(data=[present_delivery(row) for row in page.rows], next_cursor=page.cursor))
 
 

@@ -29,7 +29,7 @@ async def page(api: ApiServices, call: ApiRequest) -> PageOut:
     try:
         selected = await api.reads.events(which, limit=call.limit(), cursor=call.query.get("cursor"))
     except ValueError as error:
-        raise ApiError(400, "invalid_query", "cursor: take it from next_cursor as it is") from error
+        raise ApiError(400, "invalid_query", "cursor: use the value of next_cursor unchanged") from error
     tenants = _existing_tenants(api)
     entries = [summary(api, row, tenants) for row in selected.rows]
     # The read model cannot tell `pending` from `unmatched`: both have no delivery.

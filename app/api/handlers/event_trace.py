@@ -211,7 +211,7 @@ async def _searched(api: ApiServices, owner: Caller, id_: str, since_ms: int, af
 
 def _unknown(id_: str, named: Spot | None) -> ApiError:
     if named is not None:
-        return ApiError(404, "not_found", f"there is no event {id_} at that place, or Kafka has deleted it")
+        return ApiError(404, "not_found", f"there is no event {id_} at these coordinates, or Kafka has deleted it")
     return ApiError(
         404,
         "not_found",

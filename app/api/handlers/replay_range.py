@@ -47,7 +47,7 @@ def outcomes_messages(span: TimeRange, oldest: Mapping[int, OldestRecord], only:
     times = [each.timestamp_ms for each in cut if each.timestamp_ms is not None]
     since = f"before {iso(max(times))}" if times else "so far"
     wrong = "deliveries that failed" if only == "failed" else "deliveries that were made"
-    return [f"attempts made {since} are no longer kept: {wrong} then are {_WRONG[only]}"]
+    return [f"attempts made {since} were deleted by retention: {wrong} then are {_WRONG[only]}"]
 
 
 _WRONG = {"failed": "not found", "missing": "treated as missing and delivered again"}

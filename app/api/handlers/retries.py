@@ -76,7 +76,9 @@ async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cu
         try:
             page = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
         except ValueError as error:
-            raise invalid(FieldError(detail="cursor: take it from next_cursor as it is", pointer="/cursor")) from error
+            raise invalid(
+                FieldError(detail="cursor: use the value of next_cursor unchanged", pointer="/cursor")
+            ) from error
         rows += page.rows
         cursor = page.cursor
         if cursor is None:

@@ -123,7 +123,7 @@ async def _keep(api: ApiServices, record: Attempt) -> None:
 def _delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
     event_type = body.type or _first_type(api, endpoint)
     if not is_event_type(event_type):
-        raise invalid(FieldError(detail=f"{event_type!r} is no event type", pointer="/type"))
+        raise invalid(FieldError(detail=f"{event_type!r} is not a valid event type", pointer="/type"))
     data = bytes(body.data) if isinstance(body.data, msgspec.Raw) else _example(api, endpoint, event_type)
     event_id = api.minter.id("evt_test")
     value = b'{"type":"%b","id":"%b","data":%b}' % (event_type.encode(), event_id.encode(), data)

@@ -42,7 +42,7 @@ class Authenticator:
             return OPERATOR
         key = self._feed.directory.keys_by_digest.get(digest.hexdigest())
         if key is None or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms):
-            raise ApiError(401, "unauthenticated", "the key is not known, revoked or expired", headers=_ASK)
+            raise ApiError(401, "unauthenticated", "the key is unknown, revoked or expired", headers=_ASK)
         return Caller.of(key)
 
     def acting(self, caller: Caller, headers: Mapping[str, str]) -> Caller:

@@ -83,8 +83,8 @@ ROUTES: tuple[Route, ...] = (
           "1,000", access="write", takes=events.EventIn | list[events.EventIn],
           gives=events.EventAccepted | events.EventsAccepted, status=202,
           most=MAX_BODY),
-    Route(method="GET", path="/v1/events", name="events.list", summary="List events, newest first, with what became of "
-          "each", access="read_any", gives=fields.PageOut, of=events.EventSummary, query=(*EVENTS_QUERY, *_PAGE)),
+    Route(method="GET", path="/v1/events", name="events.list", summary="List events, newest first, with their "
+          "outcomes", access="read_any", gives=fields.PageOut, of=events.EventSummary, query=(*EVENTS_QUERY, *_PAGE)),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
           "received it or did not", access="read_any", gives=events.EventOut,
           query=("partition", "offset", "since", "after")),

@@ -69,7 +69,7 @@ def list_(
     mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
-    """Show events, newest first, with what became of each (through the API).
+    """Show events, newest first, with their outcomes (through the API).
 
     A tenant's key shows the events of its tenant and mode. The operator's token without --tenant shows the events of
     all tenants, and those of unknown tenants.

@@ -167,24 +167,24 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     disable_after_failures: Annotated[
         Annotated[int, Meta(ge=0, le=limits.FAILURES)] | None,
         _shown(
-            "Consecutive failed attempts that disable the endpoint; 0: never; null: as the profile says.",
+            "Consecutive failed attempts that disable the endpoint; 0: never; null: the profile's rule.",
             Surface(
                 option="--disable-after-failures",
                 label="Disable after failures in a row",
                 widget="number",
-                example="as the profile says",
+                example="the profile's rule",
             ),
         ),
     ] = None
     disable_after_days: Annotated[
         Annotated[float, Meta(ge=0, le=limits.DAYS)] | None,
         _shown(
-            "Days of failures without a success that disable the endpoint; 0: never; null: as the profile says.",
+            "Days of failures without a success that disable the endpoint; 0: never; null: the profile's rule.",
             Surface(
                 option="--disable-after-days",
                 label="Disable after days of failures",
                 widget="number",
-                example="as the profile says",
+                example="the profile's rule",
             ),
         ),
     ] = None

@@ -29,7 +29,7 @@ def timestamp(text: str, forms: str = "ISO 8601 with date, time and zone (2026-0
         parsed = datetime.fromisoformat(text.upper())
         parsed.astimezone(UTC)  # the first and the last day end in UTC, too
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is not a point in time: there is no such day or time of day") from error
+        raise ValueError(f"{text!r} is not a point in time: the day or the time of day does not exist") from error
     return parsed
 
 

@@ -177,7 +177,7 @@ def _describe(row: IndexedEvent, record: ConsumedRecord, form: RawEventFormat) -
         row.tenant, row.mode = tenant, mode
 
 
-#: characters of a text that is no event type
+#: characters of a text that is not a valid event type
 _SHOWN_TYPE = 100
 
 

@@ -102,7 +102,7 @@ class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-#: what became of a record of events.raw; unmatched: it is neither dropped nor delivered (or not yet)
+#: the outcome of a record of events.raw; unmatched: it is neither dropped nor delivered (or not yet)
 EventResult = Literal["matched", "unmatched", "rejected", "duplicate"]
 
 

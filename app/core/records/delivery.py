@@ -156,7 +156,7 @@ def _number(named: Mapping[str, str], name: str) -> int | None:
 
 def _one_of(allowed: frozenset[str], text: str) -> str:
     if text not in allowed:
-        raise ValueError(f"{text!r} is none of {', '.join(sorted(allowed))}")
+        raise ValueError(f"{text!r} is not one of {', '.join(sorted(allowed))}")
     return text
 
 

@@ -125,7 +125,7 @@ def data_of(body: bytes, kind: EventFormat) -> bytes:
         event = _cloud_event.decode(body)
         return bytes(event.data) if event.data_base64 is None else b64decode(event.data_base64)
     except (ValueError, RecursionError) as error:
-        raise MalformedEvent("not_an_event", f"the value is no event: {error}") from error
+        raise MalformedEvent("not_an_event", f"the value is not an event: {error}") from error
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

@@ -82,7 +82,9 @@ class _Reader:
 
     def _type(self, name: str, item: object) -> WebhookType:
         if not is_event_type(name):
-            raise _Unusable("the name is no event type: dot-joined segments of letters, digits, _ and -")
+            raise _Unusable(
+                "the name is not a valid event type: it must be dot-joined segments of letters, digits, _ and -"
+            )
         if name.startswith(RESERVED):
             raise _Unusable(f"types that begin with {RESERVED} are the service's own")
         path_item = self._resolved(item)

@@ -35,7 +35,7 @@ def disabled(facts: HealthFacts, *, gone: bool) -> str:
 
 def recovered(facts: HealthFacts) -> str:
     """Its deliveries succeed again."""
-    return f"{facts.url} takes deliveries again. It {_so_far(facts)}."
+    return f"{facts.url} accepts deliveries again. It {_so_far(facts)}."
 
 
 def silent(url: str, since: str) -> str:
@@ -65,7 +65,7 @@ def _when(facts: HealthFacts) -> str:
     if facts.rule.consecutive_failures:
         ways.append(f"after {facts.rule.consecutive_failures} failures in a row")
     if facts.disable_at:
-        ways.append(f"when it still fails at {facts.disable_at}")
+        ways.append(f"if it still fails at {facts.disable_at}")
     return " or ".join(ways)
 
 

@@ -84,7 +84,7 @@ class ProjectionRole:
             return self._trouble
         if not self._has_assignment:
             return "waiting for the assignment of partitions"
-        return None if self._next.keys() >= self._assigned else "looking up where to read on"
+        return None if self._next.keys() >= self._assigned else "loading the offsets from the database"
 
     def report(self) -> RoleReport:
         """Progress for the watchdog: a record was read or written. Waiting for the database is not being stuck."""
@@ -315,7 +315,7 @@ class ProjectionRole:
                 turn += 1
             else:
                 if self._trouble is not None:
-                    logger.info("projection.goes_on")
+                    logger.info("projection.resumed")
                 self._trouble = None
                 return done
 

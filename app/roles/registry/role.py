@@ -77,7 +77,7 @@ class RegistryRole:
     def ready(self) -> str | None:
         """None once this process has joined the writers' group, even if another one writes; otherwise the reason."""
         standing_by = self._store is not None and self._store.stands_by()
-        return None if self._ready or standing_by else "joining the writers of the registry"
+        return None if self._ready or standing_by else "joining the group of registry writers"
 
     def report(self) -> RoleReport:
         """Progress for the watchdog: a transaction was committed, or commands were read."""
@@ -174,7 +174,7 @@ class RegistryRole:
             return None
         try:
             if record.offset in self._too_large:
-                raise CommandRefused("invalid", "the result is larger than Kafka's topic for the registry takes")
+                raise CommandRefused("invalid", "the result exceeds the maximum size of a record of the registry")
             changes = decide(command, directory, self._clock.now_ms(), self._profiles, self._most)
             values = [self._checked(change, directory) for change in changes]
             entry = self._entry(command, changes, directory)

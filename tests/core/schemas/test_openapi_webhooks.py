@@ -83,7 +83,7 @@ def test_a_webhook_without_a_body_has_no_schema() -> None:
 @pytest.mark.parametrize(
     ("given", "name", "reason"),
     [
-        (webhook(), "order paid", "no event type"),
+        (webhook(), "order paid", "not a valid event type"),
         (webhook(), "hookstream.x", "the service's own"),
         ({}, "a", "no operation"),
         ([], "a", "not an object"),

@@ -58,7 +58,7 @@ class _Outputs(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None = None
     onward: Delivery | None = None
     extra: list[RecordHeader] = []
-    #: what became of it, for the sequencer; only of ordered deliveries
+    #: how the delivery was settled, for the sequencer; only for ordered deliveries
     settled: SettledAs | None = None
     #: a record of endpoints.signals
     signal: bytes | None = None

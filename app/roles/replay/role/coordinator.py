@@ -62,7 +62,7 @@ class ReplayRole:
 
     def ready(self) -> str | None:
         """None once this process has joined the group, even if another one is the worker; otherwise the reason."""
-        return None if self._joined else "joining the workers of replays"
+        return None if self._joined else "joining the group of replay workers"
 
     def report(self) -> RoleReport:
         """Nothing for the watchdog: runs wait for receivers, and begin again after a failure."""
