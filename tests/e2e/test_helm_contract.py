@@ -40,10 +40,12 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 class Container:
     """The only container of a pod, as a process on this machine."""
 
-    def __init__(self, name: str, pod: Object, folder: Path, secret: Mapping[str, str], bootstrap: str) -> None:
+    def __init__(
+        self, name: str, pod: Object, folder: Path, secret: Mapping[str, str], bootstrap: str, ports: Iterator[int]
+    ) -> None:
         (self.spec,) = pod["spec"]["containers"]
         self._folder = folder
-        self._ports = {each["name"]: free_port() for each in self.spec.get("ports", [])}
+        self._ports = {each["name"]: next(ports) for each in self.spec.get("ports", [])}
         self._mount(pod, secret)
         numbers = {str(each["containerPort"]): each["name"] for each in self.spec.get("ports", [])}
         replaced = {"HOOKSTREAM_BOOTSTRAP_SERVERS": bootstrap, "HOOKSTREAM_INSTANCE_ID": f"{name}-0"}
@@ -121,6 +123,16 @@ class Container:
         return self._ports[name]
 
 
+def _different_ports() -> Iterator[int]:
+    """Free ports; a port is free until its server starts, so that it could be given twice."""
+    given: set[int] = set()
+    while True:
+        port = free_port()
+        if port not in given:
+            given.add(port)
+            yield port
+
+
 def _brokers(component: str, bootstrap: str) -> str:
     """Where a pod finds Kafka; its network policy keeps the migration from it."""
     return "127.0.0.1:9" if component == "migration" else bootstrap
@@ -131,8 +143,9 @@ class Namespace:
 
     def __init__(self, rendered: Rendered, folder: Path, secret: Mapping[str, str], bootstrap: str) -> None:
         self.rendered = rendered
+        ports = _different_ports()
         self.containers = {
-            name: Container(f"hooks-hookstream-{name}", pod, folder / name, secret, _brokers(name, bootstrap))
+            name: Container(f"hooks-hookstream-{name}", pod, folder / name, secret, _brokers(name, bootstrap), ports)
             for name, pod in rendered.pods().items()
         }
 
