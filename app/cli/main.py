@@ -25,6 +25,7 @@ _COMMANDS = {
     "run": "Run roles in this process.",
     "doctor": "Examine the installation; each finding names its repair.",
     "stats": "Show success rates, counts and latencies, by hour.",
+    "verify": "Say why a request's signature fits or does not.",
     "receiver": "Receive webhooks, verify and print them.",
 }
 #: commands that run until a signal stops them

@@ -112,7 +112,7 @@ LOCAL = ("config print", "config contexts", "status")
 #: commands that print an event's data as it is, and sentences that the terminal breaks
 VERBATIM = ("events show",)
 #: commands with one of these names print what there is, and change nothing
-READING = {"list", "show", "status", "stats", "rejected", "duplicates", "plan", "verify", "print", "contexts"}
+READING = {"list", "show", "status", "stats", "rejected", "duplicates", "plan", "print", "contexts"}
 
 
 def printed(command: str, *arguments: str, output: str) -> str:
