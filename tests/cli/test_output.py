@@ -111,8 +111,10 @@ OVER_KAFKA: dict[str, tuple[tuple[str, ...], Any, Any]] = {
 LOCAL = ("config print", "config contexts", "status")
 #: commands that print an event's data as it is, and sentences that the terminal breaks
 VERBATIM = ("events show",)
+#: commands that print sentences only, which the terminal breaks
+SENTENCES = ("verify",)
 #: commands with one of these names print what there is, and change nothing
-READING = {"list", "show", "status", "stats", "rejected", "duplicates", "plan", "print", "contexts"}
+READING = {"list", "show", "status", "stats", "rejected", "duplicates", "plan", "verify", "print", "contexts"}
 
 
 def printed(command: str, *arguments: str, output: str) -> str:
@@ -160,7 +162,7 @@ def keeps_ids(text: str, *entries: dict[str, Any]) -> None:
 
 def test_every_reading_command_is_tried() -> None:
     reading = {name for name in commands() if name.split()[-1] in READING}
-    assert reading == {*THROUGH_API, *OVER_KAFKA, *LOCAL}
+    assert reading == {*THROUGH_API, *OVER_KAFKA, *LOCAL, *SENTENCES}
 
 
 def test_the_answers_have_the_types_of_the_contract() -> None:
