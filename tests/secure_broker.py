@@ -6,7 +6,9 @@ import datetime
 import hashlib
 import ipaddress
 import secrets
+import shlex
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -280,3 +282,19 @@ class _Acls(Request[CreateAclsRequest_v1]):
     def build(self, request_struct_class: Any) -> Any:
         """The request."""
         return request_struct_class(self._rows)
+
+
+def printed_acls(text: str) -> list[Acl]:
+    """The permissions that commands for kafka-acls.sh would grant."""
+    granted = []
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        pairs = list(pairwise(words))
+        users = [value.removeprefix("User:") for name, value in pairs if name == "--allow-principal"]
+        operations = [value for name, value in pairs if name == "--operation"]
+        named = [(name.removeprefix("--"), value) for name, value in pairs if name.removeprefix("--") in RESOURCES]
+        resources = [("cluster", "kafka-cluster")] if "--cluster" in words else named
+        granted += [
+            Acl(user, *resource, operation) for user in users for resource in resources for operation in operations
+        ]
+    return granted

@@ -12,7 +12,7 @@ from app.runtime.roles import ROLES
 
 Resource = Literal["topic", "group", "transactional_id", "cluster"]
 #: as Kafka names them in `kafka-acls.sh --operation`
-Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "AlterConfigs"]
+Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "AlterConfigs", "IdempotentWrite"]
 
 #: `read_by` and `written_by` of topics/*.yaml name the command line so
 COMMAND_LINE = "cli"
@@ -65,6 +65,8 @@ class RoleRights(Struct, frozen=True, kw_only=True):
             yield Right("transactional_id", self.transactional_id, ("Write", "Describe"))
         if self.manages_topics:
             yield Right("cluster", CLUSTER, ("Describe",))
+        if not self.writes:  # each process opens an idempotent producer; a right to write a topic allows it
+            yield Right("cluster", CLUSTER, ("IdempotentWrite",))
 
 
 def rights_of(topics: Topics, prefix: str) -> dict[str, RoleRights]:

@@ -41,6 +41,7 @@ def _others(rights: RoleRights) -> str:
     parts = [
         f"describes the groups {groups}" if groups else "",
         f"transactional id `{rights.transactional_id}`" if rights.transactional_id else "",
+        "" if rights.writes else "`IdempotentWrite` on the cluster",
         "creates and alters topics" if rights.manages_topics else "",
     ]
     return "; ".join(filter(None, parts)) or "–"

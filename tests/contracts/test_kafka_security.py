@@ -12,6 +12,7 @@ import pytest
 
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import KafkaClients
+from app.adapters.kafka.producer import KafkaProducer
 from app.core.errors import ConfigError, Unavailable
 from app.core.kafka_connection import KafkaConnection
 from tests.conftest import JAR_CACHE, apart
@@ -105,6 +106,13 @@ async def test_certificates_that_do_not_fit(cluster: Cluster) -> None:
     sentence = await refusal(odd)
     assert "is for another name" in sentence
     assert "advertised.listeners" in sentence
+
+
+async def test_missing_rights_name_the_user_and_the_remedy(cluster: Cluster) -> None:
+    await cluster.broker.add_users({"nobody": "nothing"})
+    producer = KafkaProducer(KafkaClients(cluster.broker.scram("nobody", "nothing")), client_id="test")
+    with pytest.raises(Unavailable, match=r"missing rights \(ClusterAuthorizationFailed.*grant to user nobody.*acls"):
+        await producer.start([])
 
 
 async def test_mutual_tls_and_its_absence(cluster: Cluster) -> None:

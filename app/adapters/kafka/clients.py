@@ -17,7 +17,13 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 from app.adapters.kafka.connection_problems import explanations
 from app.adapters.kafka.connections import use_broker_connections
@@ -33,6 +39,13 @@ AioClient: TypeAlias = AIOKafkaClient
 
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
+
+_MISSING_RIGHTS = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    ClusterAuthorizationFailedError,
+)
 
 use_broker_connections()
 
@@ -105,7 +118,7 @@ class KafkaClients:
             try:
                 yield
             except KafkaError as error:
-                raise self._unavailable(f"{type(error).__name__}: {error}", *explained) from error
+                raise self._failed(error, *explained) from error
 
     @asynccontextmanager
     async def connecting(self) -> AsyncIterator[None]:
@@ -115,7 +128,7 @@ class KafkaClients:
                 async with asyncio.timeout(self._connect_s):
                     yield
             except KafkaError as error:
-                raise self._unavailable(f"{type(error).__name__}: {error}", *explained) from error
+                raise self._failed(error, *explained) from error
             except TimeoutError as error:
                 limit = f" within {self._connect_s:g} s" if self._connect_s is not None else ""
                 raise self._unavailable(f"no answer{limit}; is it Kafka that listens there?", *explained) from error
@@ -124,6 +137,16 @@ class KafkaClients:
         """A sentence about a failure: the explanation of its connections if there is one, else the `reason`."""
         at = f"Kafka at {self.connection.bootstrap}"
         return f"{at} cannot be used: {explained[0]}" if explained else f"{at} does not answer ({reason})"
+
+    def _failed(self, error: KafkaError, *explained: str) -> Unavailable:
+        reason = f"{type(error).__name__}: {error}"
+        if not isinstance(error, _MISSING_RIGHTS):
+            return self._unavailable(reason, *explained)
+        user = f" to user {self.connection.username}" if self.connection.username else ""
+        return Unavailable(
+            f"Kafka at {self.connection.bootstrap} refuses a request for missing rights ({reason}): grant{user} what "
+            "`hookstream topics export --format acls` prints for the role"
+        )
 
     def _unavailable(self, reason: str, *explained: str) -> Unavailable:
         sentence = self.trouble(reason, *explained)

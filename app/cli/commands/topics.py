@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +11,7 @@ from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.exit_codes import ExitCode
+from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import TopicDrift, TopicStep, plan
 from app.runtime.topics import topics_of
 
@@ -64,19 +66,54 @@ def verify_command(output: OutputOption = OutputFormat.table) -> None:
     raise typer.Exit(ExitCode.FAILED if steps else ExitCode.DONE)
 
 
-@app.command("export")
-def export_command() -> None:
-    """Print kafka-topics.sh commands that create all topics, for clusters that are managed by other tools.
+class ExportFormat(StrEnum):
+    """What `export` prints."""
 
-    Example:
+    topics = "topics"
+    acls = "acls"
+    strimzi = "strimzi"
+    terraform = "terraform"
+
+
+@app.command("export")
+def export_command(
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="topics: kafka-topics.sh commands; the rights of each role as acls: kafka-acls.sh commands, "
+            "strimzi: KafkaUser resources, terraform: resources of the provider Mongey/kafka.",
+        ),
+    ] = ExportFormat.topics,
+    user: Annotated[
+        str, typer.Option(help="Kafka user of a role, for the rights; {role} stands for the role's name.")
+    ] = "hookstream-{role}",
+) -> None:
+    """Print all topics, or the rights that each role needs, for clusters that are managed by other tools.
+
+    The rights of the command line are those of the role `cli`. With a `--user` without {role} all roles share one.
+
+    Examples:
         hookstream topics export >create-topics.sh
+        hookstream topics export --format acls >grant.sh
     """
-    for spec in topics_of(process_context.settings()).specs:
-        config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
-        print(
-            f"kafka-topics.sh --bootstrap-server $KAFKA --create --if-not-exists --topic {spec.name} "
-            f"--partitions {spec.partitions} --replication-factor {spec.replication} {config}"
-        )
+    settings = process_context.or_fail(process_context.settings)
+    topics = process_context.or_fail(lambda: topics_of(settings))
+    if format_ is ExportFormat.topics:
+        print(*map(_create_command, topics.specs), sep="\n")
+        return
+    from app.runtime import rights, rights_export  # they import the roles, which takes time
+
+    write = {"acls": rights_export.acls, "strimzi": rights_export.strimzi, "terraform": rights_export.terraform}
+    print(write[format_](rights.rights_of(topics, settings.topic_prefix), user))
+
+
+def _create_command(spec: TopicSpec) -> str:
+    config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
+    return (
+        f"kafka-topics.sh --bootstrap-server $KAFKA --create --if-not-exists --topic {spec.name} "
+        f"--partitions {spec.partitions} --replication-factor {spec.replication} {config}"
+    )
 
 
 async def _steps() -> list[TopicStep]:

@@ -1,0 +1,110 @@
+"""The rights of each role, as commands for kafka-acls.sh, as Strimzi's KafkaUser and as Terraform."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from app.runtime.rights import Operation, Right, RoleRights
+
+#: role → rights of its user; several roles may share one
+Rights = Mapping[str, RoleRights]
+_ACL_RESOURCE = {"topic": "--topic", "group": "--group", "transactional_id": "--transactional-id"}
+_STRIMZI_RESOURCE = {"topic": "topic", "group": "group", "transactional_id": "transactionalId", "cluster": "cluster"}
+_TERRAFORM_RESOURCE = {"topic": "Topic", "group": "Group", "transactional_id": "TransactionalID", "cluster": "Cluster"}
+
+
+def user_of(template: str, role: str) -> str:
+    """The Kafka user of a role; `{role}` in the template stands for its name."""
+    return template.replace("{role}", role)
+
+
+def merged(rights: Rights, template: str) -> dict[str, list[Right]]:
+    """User → its rights, sorted; roles that share a user have the rights of all of them."""
+    operations: dict[str, dict[tuple[Any, str], list[Operation]]] = {}
+    for role, its in rights.items():
+        of_user = operations.setdefault(user_of(template, role), {})
+        for right in its.rights():
+            listed = of_user.setdefault((right.resource, right.name), [])
+            listed += [each for each in right.operations if each not in listed]
+    return {
+        user: sorted(Right(resource, name, tuple(each)) for (resource, name), each in of_user.items())
+        for user, of_user in operations.items()
+    }
+
+
+def acls(rights: Rights, template: str) -> str:
+    """Commands of kafka-acls.sh; resources with equal operations share one."""
+    lines = []
+    for user, its in merged(rights, template).items():
+        alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for right in its:
+            alike.setdefault((right.resource, right.operations), []).append(right.name)
+        lines += [f"# {user}", *(_command(user, *kind, names) for kind, names in alike.items())]
+    return "\n".join(lines)
+
+
+def _command(user: str, resource: str, operations: tuple[str, ...], names: list[str]) -> str:
+    option = _ACL_RESOURCE.get(resource)
+    where = " ".join(f"{option} {name}" for name in names) if option else "--cluster"
+    what = " ".join(f"--operation {operation}" for operation in operations)
+    return (
+        f"kafka-acls.sh --bootstrap-server $KAFKA --command-config $ADMIN --add --allow-principal 'User:{user}' "
+        f"{what} {where}"
+    )
+
+
+def strimzi(rights: Rights, template: str) -> str:
+    """One KafkaUser for each user; the label names the cluster and is to be changed."""
+    return yaml.safe_dump_all(
+        [
+            {
+                "apiVersion": "kafka.strimzi.io/v1beta2",
+                "kind": "KafkaUser",
+                "metadata": {"name": _dns_name(user), "labels": {"strimzi.io/cluster": "my-cluster"}},
+                "spec": {
+                    "authentication": {"type": "scram-sha-512"},
+                    "authorization": {"type": "simple", "acls": [_strimzi_acl(right) for right in its]},
+                },
+            }
+            for user, its in merged(rights, template).items()
+        ],
+        sort_keys=False,
+    ).rstrip()
+
+
+def _strimzi_acl(right: Right) -> dict[str, Any]:
+    resource: dict[str, str] = {"type": _STRIMZI_RESOURCE[right.resource]}
+    if right.resource != "cluster":
+        resource |= {"name": right.name, "patternType": "literal"}
+    return {"resource": resource, "operations": list(right.operations), "host": "*"}
+
+
+def _dns_name(user: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", user.lower()).strip("-.")
+
+
+def terraform(rights: Rights, template: str) -> str:
+    """Resources of the provider Mongey/kafka."""
+    return "\n\n".join(_terraform(rights, template))
+
+
+def _terraform(rights: Rights, template: str) -> Iterator[str]:
+    for user, its in merged(rights, template).items():
+        for right in its:
+            for operation in right.operations:
+                label = re.sub(r"[^a-z0-9]+", "_", f"{user}_{right.resource}_{right.name}_{operation}".lower())
+                yield (
+                    f'resource "kafka_acl" "{label}" {{\n'
+                    f'  resource_name                = "{right.name}"\n'
+                    f'  resource_type                = "{_TERRAFORM_RESOURCE[right.resource]}"\n'
+                    f'  resource_pattern_type_filter = "Literal"\n'
+                    f'  acl_principal                = "User:{user}"\n'
+                    f'  acl_host                     = "*"\n'
+                    f'  acl_operation                = "{operation}"\n'
+                    f'  acl_permission_type          = "Allow"\n'
+                    "}"
+                )

@@ -1,0 +1,98 @@
+"""Every role works over SASL_SSL with the rights that `topics export` prints for it, and with no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.runtime.roles import ROLES
+from tests.conftest import JAR_CACHE, apart
+from tests.e2e.harness import Service, inbox, pause
+from tests.patience import PATIENCE_S
+from tests.secure_broker import Acl, SecureBroker, printed_acls
+
+PASSWORDS = {f"hookstream-{name}": f"secret of {name}" for name in (*ROLES, "cli")}
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[SecureBroker]:
+    """A broker on which each role has a user, without any right."""
+    broker = SecureBroker(tmp_path / "broker", JAR_CACHE)
+    try:
+        apart(broker.own.start())
+        apart(broker.add_users(PASSWORDS))
+        yield broker
+    finally:
+        apart(broker.own.stop())
+
+
+def settings_of(broker: SecureBroker, role: str) -> dict[str, str]:
+    user = f"hookstream-{role}"
+    return {
+        "HOOKSTREAM_KAFKA_SECURITY": "sasl_ssl",
+        "HOOKSTREAM_KAFKA_CA_FILE": str(broker.authority.ca_file),
+        "HOOKSTREAM_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "HOOKSTREAM_KAFKA_USERNAME": user,
+        "HOOKSTREAM_KAFKA_PASSWORD": PASSWORDS[user],
+        "HOOKSTREAM_PARTITIONS": "2",
+    }
+
+
+def process_of(broker: SecureBroker, prefix: str, data_dir: Path, role: str, **more: str) -> Service:
+    """A process of one role, as that role's user; `cli` for commands."""
+    settings = settings_of(broker, role) | more
+    return Service(broker.address("sasl_ssl"), prefix, data_dir, settings, (role,))
+
+
+async def granted(cli: Service) -> list[Acl]:
+    return printed_acls(await cli.cli("topics", "export", "--format", "acls"))
+
+
+@asynccontextmanager
+async def every_role(broker: SecureBroker, prefix: str, data_dir: Path) -> AsyncIterator[dict[str, Service]]:
+    """One process for each role; the command line has made the topics."""
+    cli = process_of(broker, prefix, data_dir, "cli")
+    await broker.allow(await granted(cli))
+    await cli.cli("topics", "apply")
+    services = {role: process_of(broker, prefix, data_dir, role) for role in ROLES}
+    async with AsyncExitStack() as stack:
+        for each in services.values():
+            await each.spawn()
+            stack.push_async_callback(each.stop)
+        for role, each in services.items():
+            try:
+                await each.until_ready(60)
+            except TimeoutError:
+                pytest.fail(f"{role} is not ready: {await each.readiness()}")
+        yield services | {"cli": cli}
+
+
+async def test_one_round_with_the_printed_rights_only(secured: SecureBroker, prefix: str, tmp_path: Path) -> None:
+    async with every_role(secured, prefix, tmp_path / "data") as services, inbox("status:500*1,200") as (box, url):
+        api = services["api"]
+        key = await api.key("acme")
+        created = await api.ask(
+            "POST", "/v1/webhooks", {"url": f"{url}/standard", "events": ["*"], "schedule": [0, 1]}, key=key
+        )
+        assert created.status == 201, created
+        sent = await api.ask("POST", "/v1/events", {"type": "order.paid", "data": {"total": 1}}, key=key)
+        assert sent.status == 202, sent
+        await box.until(lambda: [each.status for each in box.received] == [500, 200])
+
+        async def row() -> dict[str, object]:
+            (delivery,) = (await api.ask("GET", "/v1/deliveries", key=key)).body["data"] or [{}]
+            return dict(delivery)
+
+        async with asyncio.timeout(PATIENCE_S):
+            while (await row()).get("state") != "delivered":
+                await pause(0.1)
+        replay = await api.ask("POST", "/v1/replays", {"from": "2020-01-01T00:00:00Z"}, key=key)
+        assert replay.status in (201, 202), replay
+        await box.until(lambda: any("webhook-replay" in each.headers for each in box.received))
+        event = b'{"type": "order.paid", "tenant": "acme", "data": {}}'
+        assert await services["cli"].cli("events", "send", "-", stdin=event)
+        await box.until(lambda: len(box.received) == 4)
