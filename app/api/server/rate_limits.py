@@ -1,7 +1,8 @@
-"""How often a caller may ask: a generic cell rate algorithm with a burst of one second's worth.
+"""Rate limits on callers of the API: a generic cell rate algorithm with a burst of one second's worth.
 
-A request counts for the key that answers for it and for the tenant. A session or a portal link has no allowance of its
-own: it counts for the key that it was made with. Strangers count by their address.
+A request counts for its key and for the tenant. Sessions and portal links count for the key that created them, and
+clients without a key for their address. Rate limits of endpoints are in `roles/dispatch/lanes.py`, those of replays in
+`roles/replay/pacing.py`.
 """
 
 from __future__ import annotations

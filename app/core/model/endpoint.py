@@ -1,4 +1,4 @@
-"""Endpoints, and what the registry stores of them."""
+"""Endpoints as the registry stores them; fields that customers may change are declared in `endpoint_settings.py`."""
 
 from __future__ import annotations
 
