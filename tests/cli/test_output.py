@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from app.adapters.kafka.groups import GroupStanding
 from app.api.server.routes import ROUTES
+from app.cli.commands.dead import grouped
 from app.cli.connect import process_context
 from app.cli.main import program
 from app.core.model.endpoint import Endpoint
@@ -34,6 +35,7 @@ THROUGH_API: dict[str, tuple[tuple[str, ...], Any]] = {
     "events list": ((), answer("GET", ("events",))["data"]),
     "events show": ((EVENT,), answer("GET", ("events", EVENT))),
     "deliveries list": (("--limit", "2"), answer("GET", ("deliveries",))["data"]),
+    "dead list": (("--limit", "2"), grouped(answer("GET", ("deliveries",))["data"])),
     "deliveries show": ((DELIVERY,), answer("GET", ("deliveries", DELIVERY))),
     "event-types list": ((), answer("GET", ("event-types",))["data"]),
     "event-types show": ((TYPE,), answer("GET", ("event-types", TYPE))),

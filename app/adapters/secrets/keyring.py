@@ -50,6 +50,11 @@ class AesKeyRing:
             raise ConfigError(problems)
         self._first = next(iter(self._keys))
 
+    @property
+    def first(self) -> str:
+        """The id of the key that seals."""
+        return self._first
+
     def derive(self, purpose: str) -> bytes:
         """A secret of 32 bytes for another purpose, the same in every process that has the ring."""
         return hmac.new(self._derived_from, purpose.encode(), sha256).digest()

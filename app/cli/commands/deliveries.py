@@ -94,7 +94,7 @@ def list_(
             "id": any_id,
         }
     )
-    rows, more = ask(address(tenant, mode), lambda api: _some(api, query, limit))
+    rows, more = ask(address(tenant, mode), lambda api: page_through(api, query, limit))
     if output is OutputFormat.json:
         show(rows, (), output, "")
         return
@@ -180,7 +180,7 @@ def retry(
     if not body:
         raise typer.BadParameter("name a delivery, or choose with --endpoint, --since …; --since begin means all")
     body |= {"state": list(list_of(state)), "dry_run": dry_run}
-    _show_retried(_retried(where, body, limit), output)
+    show_retried(retry_matching(where, body, limit), output)
 
 
 @app.command("cancel")
@@ -212,7 +212,8 @@ def _row(delivery: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _some(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list[Any], bool]:
+async def page_through(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list[Any], bool]:
+    """The newest `limit` deliveries of a query, and whether there are more."""
     rows: list[Any] = []
     cursor: dict[str, str] = {}
     while len(rows) < limit:
@@ -225,7 +226,9 @@ async def _some(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list
     return rows, True
 
 
-def _retried(where: ApiTarget, body: dict[str, Any], limit: int) -> dict[str, Any]:
+def retry_matching(where: ApiTarget, body: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Retry, or count, at most `limit` deliveries of a filter, in as many requests as that takes."""
+
     async def work(api: ApiClient) -> dict[str, Any]:
         whole: dict[str, Any] = {}
         left = limit
@@ -247,7 +250,8 @@ def _sum(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return part | {"retried": whole["retried"] + part["retried"], "skipped": skipped}
 
 
-def _show_retried(answer: dict[str, Any], output: OutputFormat) -> None:
+def show_retried(answer: dict[str, Any], output: OutputFormat) -> None:
+    """Print what was retried, and what was left out for which reason."""
     if output is OutputFormat.json:
         show_one(answer, output)
         return

@@ -34,6 +34,10 @@ class RegistrySession:
         await self._feed.catch_up_after_reply()
         return reply
 
+    async def catch_up(self) -> None:
+        """Return when `directory` has everything that the registry holds now."""
+        await self._feed.catch_up()
+
 
 @asynccontextmanager
 async def session() -> AsyncIterator[RegistrySession]:

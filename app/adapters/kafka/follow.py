@@ -1,0 +1,51 @@
+"""Follow a topic from a time, or from its end: records as they are appended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from aiokafka import TopicPartition
+
+from app.adapters.kafka.clients import KafkaClients
+from app.core.errors import ConfigError
+from app.ports.consumer import Record
+
+#: milliseconds of one poll
+_POLL_MS = 500
+
+
+async def follow(
+    clients: KafkaClients, topic: str, *, since_ms: int | None, until_end: bool
+) -> AsyncGenerator[Record, None]:
+    """Yield the records appended since a time (None: from now on); with `until_end`, up to the present end.
+
+    Records of one partition come in order. Joins no group and commits nothing. Raises `Unavailable`, and
+    `ConfigError` where the topic does not exist.
+    """
+    reader = clients.consumer("hookstream-cli", fetch_max_wait_ms=_POLL_MS)
+    with clients.reachable():
+        try:
+            async with clients.connecting():
+                await reader.start()
+                numbers = (await reader._client.fetch_all_metadata()).partitions_for_topic(topic)
+            if not numbers:
+                raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
+            places = [TopicPartition(topic, number) for number in sorted(numbers)]
+            reader.assign(places)
+            ends = await reader.end_offsets(places)
+            starts = await reader.offsets_for_times(dict.fromkeys(places, since_ms)) if since_ms is not None else {}
+            for place in places:
+                start = starts.get(place)
+                reader.seek(place, ends[place] if start is None else start.offset)
+            left = set(places)
+            while left or not until_end:
+                if until_end:
+                    left = {place for place in left if await reader.position(place) < ends[place]}
+                    if not left:
+                        return
+                for place, records in (await reader.getmany(timeout_ms=_POLL_MS)).items():
+                    for record in records:
+                        if not until_end or record.offset < ends[place]:
+                            yield record
+        finally:
+            await reader.stop()

@@ -1,0 +1,146 @@
+"""`hookstream dead`: dead deliveries by cause, and their delivery again once the cause is repaired."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.commands.deliveries import (
+    DeliverySinceOption,
+    EndpointOption,
+    EventOption,
+    ResultOption,
+    StatusOption,
+    TypeOption,
+    UntilOption,
+    page_through,
+    retry_matching,
+    show_retried,
+)
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.tenant_options import ModeOption, TenantOption, address
+from app.cli.terminal.inputs import only_given
+from app.cli.terminal.output import OutputFormat, OutputOption, show
+
+if TYPE_CHECKING:
+    from app.adapters.http.api_client import ApiClient
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Dead deliveries: those without a further attempt (through the API).\n\n"
+    "What has died, and why?  hookstream dead list --since 1d\n\n"
+    "Repaired?  hookstream dead redrive --endpoint ep_… --since 1d --dry-run  counts, without --dry-run it delivers.",
+)
+
+_COLUMNS = ("count", "endpoint", "last", "newest")
+_WIDE = ("oldest", "types", "example")
+#: types that a row names
+_TYPES = 3
+
+
+@app.command("list")
+@uses_api
+def list_(
+    endpoint: EndpointOption = None,
+    event: EventOption = None,
+    type_: TypeOption = None,
+    status: StatusOption = None,
+    result: ResultOption = None,
+    since: DeliverySinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Maximum number of deliveries to count, newest first.")
+    ] = 1000,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Count dead deliveries by endpoint and last outcome, so that the causes to repair are visible at once.
+
+    Examples:
+        hookstream dead list --since 1d
+        hookstream dead list --tenant acme --status 5xx -o json
+    """
+    query = _query(endpoint, event, type_, status, result, since, until) | {"state": "dead"}
+
+    async def work(api: ApiClient) -> tuple[list[Any], bool]:
+        return await page_through(api, query, limit)
+
+    rows, more = ask(address(tenant, mode), work)
+    show(grouped(rows), _COLUMNS, output, "No dead deliveries match.", _WIDE)
+    if more and output is not OutputFormat.json:
+        print(f"There are more: these are the newest {limit} (--limit).")
+
+
+@app.command("redrive")
+@uses_api
+def redrive(
+    endpoint: EndpointOption = None,
+    event: EventOption = None,
+    type_: TypeOption = None,
+    status: StatusOption = None,
+    result: ResultOption = None,
+    since: DeliverySinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of deliveries, newest first.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be delivered; deliver nothing.")] = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Deliver dead deliveries again. They keep their ids, and the numbers of attempts continue.
+
+    Examples:
+        hookstream dead redrive --endpoint ep_5f0c83a1d27e49b6a3c81f04 --since 1d --dry-run
+        hookstream dead redrive --status 5xx --since 2h
+    """
+    body = _query(endpoint, event, type_, status, result, since, until)
+    if not body:
+        raise typer.BadParameter("choose with --endpoint, --since …; --since begin means all")
+    show_retried(retry_matching(address(tenant, mode), body | {"state": ["dead"], "dry_run": dry_run}, limit), output)
+
+
+def grouped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each endpoint and last outcome, the largest first."""
+    groups: dict[tuple[str, Any], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["endpoint"], row["status"] or row["result"]), []).append(row)
+    made = []
+    for (endpoint, last), members in groups.items():
+        times = sorted(each["created_at"] for each in members)
+        types = sorted({each["event_type"] for each in members})
+        made.append(
+            {
+                "count": len(members),
+                "endpoint": endpoint,
+                "last": last,
+                "oldest": times[0],
+                "newest": times[-1],
+                "types": types[:_TYPES] + (["…"] if len(types) > _TYPES else []),
+                "example": members[0]["id"],
+            }
+        )
+    return sorted(made, key=lambda each: (-each["count"], each["endpoint"]))
+
+
+def _query(
+    endpoint: str | None,
+    event: str | None,
+    type_: str | None,
+    status: str | None,
+    result: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, Any]:
+    return only_given(
+        {
+            "endpoint": endpoint,
+            "event": event,
+            "type": type_,
+            "status": status,
+            "result": result,
+            "since": since,
+            "until": until,
+        }
+    )

@@ -1,0 +1,117 @@
+"""`hookstream keys rotate`: seal all signing secrets with the first key of the ring."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from app.cli.connect import process_context
+from app.cli.terminal.output import OutputFormat, OutputOption, show_one
+from app.core.errors import CommandRefused, ConfigError
+from app.core.records.command import UpdateEndpoint
+from app.core.resealing import RingUse, resealed
+
+if TYPE_CHECKING:
+    from app.cli.connect.registry_session import RegistrySession
+    from app.core.model.endpoint import Endpoint
+
+app = typer.Typer()
+
+#: commands that wait for their reply at the same time
+_AT_ONCE = 32
+#: endpoints between two lines of progress
+_PROGRESS = 500
+#: how often an endpoint that others change at the same moment is tried
+_TRIES = 3
+#: failures that are named
+_SHOWN = 5
+
+
+@app.command("rotate")
+def rotate(output: OutputOption = OutputFormat.table) -> None:
+    """Seal every signing secret with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
+
+    First put the new key in front of the ring of every process, and restart them. Afterwards the former keys can be
+    removed. It can be interrupted and repeated: secrets that the first key has sealed are left alone. Receivers notice
+    nothing, because the secrets themselves stay the same. Exit code 1: some secrets could not be sealed.
+
+    Examples:
+        hookstream keys rotate
+        hookstream keys rotate -o json
+    """
+
+    async def work() -> int:
+        from app.adapters.clock import SystemClock
+        from app.cli.connect.registry_session import session
+
+        keys = process_context.keyring(process_context.settings())
+        ring = RingUse(keys.first, keys.open, keys.seal)
+        async with session() as registry:
+            rotation = _Rotation(registry, ring, SystemClock().now_ms())
+            await rotation.run()
+        show_one(
+            {
+                "key": ring.first,
+                "sealed": rotation.sealed,
+                "unchanged": rotation.unchanged,
+                "failed": len(rotation.failed),
+            },
+            output,
+        )
+        for line in rotation.failed[:_SHOWN]:
+            print(line, file=sys.stderr)
+        return 1 if rotation.failed else 0
+
+    process_context.guarded(lambda: process_context.run(work()))
+
+
+class _Rotation:
+    def __init__(self, registry: RegistrySession, ring: RingUse, now_ms: int) -> None:
+        self._registry = registry
+        self._ring = ring
+        self._now_ms = now_ms
+        self.sealed = self.unchanged = 0
+        self.failed: list[str] = []
+
+    async def run(self) -> None:
+        """Go through all endpoints, a bounded number at the same time."""
+        waiting = iter(sorted(each.id for each in self._registry.directory.endpoints()))
+
+        async def worker() -> None:
+            for endpoint_id in waiting:
+                await self._rotate(endpoint_id)
+                done = self.sealed + self.unchanged + len(self.failed)
+                if done % _PROGRESS == 0:
+                    print(f"{done} endpoints examined, {self.sealed} sealed", file=sys.stderr)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(worker())
+
+    async def _rotate(self, endpoint_id: str) -> None:
+        for attempt in range(1, _TRIES + 1):
+            endpoint = self._registry.directory.endpoint(endpoint_id)
+            try:
+                secrets = resealed(endpoint, self._ring, self._now_ms) if endpoint is not None else None
+                if endpoint is None or secrets is None:
+                    self.unchanged += 1
+                    return
+                await self._registry.call(_update(endpoint, secrets), endpoint_id)
+                self.sealed += 1
+                return
+            except CommandRefused as error:
+                if error.code != "conflict" or attempt == _TRIES:
+                    self.failed.append(f"{endpoint_id}: {error.detail}")
+                    return
+                await self._registry.catch_up()
+            except ConfigError as error:
+                self.failed.append(f"{endpoint_id}: {error}")
+                return
+
+
+def _update(endpoint: Endpoint, secrets: object) -> UpdateEndpoint:
+    return UpdateEndpoint(endpoint.id, {"secrets": msgspec.to_builtins(secrets)}, expected_version=endpoint.version)

@@ -1,0 +1,44 @@
+"""Seal signing secrets again with the first key of the ring, so that the former keys can be removed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from app.core.errors import ConfigError
+from app.core.model.endpoint import Endpoint, SealedSecret
+
+
+class RingUse(NamedTuple):
+    """The functions of a key ring that resealing needs."""
+
+    #: the id of the key that seals
+    first: str
+    open: Callable[[SealedSecret, str], str]
+    seal: Callable[[str, str, int], SealedSecret]
+
+
+def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecret, ...] | None:
+    """The endpoint's secrets, all sealed with the first key; None if they are already.
+
+    A secret that has expired and that no key opens is dropped. Raises `ConfigError` when another one does not open.
+    """
+    if all(sealed.key_id == ring.first for sealed in endpoint.secrets):
+        return None
+    owner = f"{endpoint.tenant}/{endpoint.id}"
+    fresh = []
+    for sealed in endpoint.secrets:
+        if sealed.key_id == ring.first:
+            fresh.append(sealed)
+            continue
+        try:
+            plain = ring.open(sealed, owner)
+        except ConfigError:
+            if sealed.expires_at_ms is not None and sealed.expires_at_ms <= now_ms:
+                continue
+            raise
+        again = ring.seal(plain, owner, sealed.created_at_ms)
+        fresh.append(msgspec.structs.replace(again, expires_at_ms=sealed.expires_at_ms))
+    return tuple(fresh)
