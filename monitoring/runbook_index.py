@@ -14,6 +14,8 @@ One page for each alert of `monitoring/rules/hookstream.yaml`: symptom, impact o
 causes and remedies. Critical alerts page the person on call, warnings are handled during the day, infos are only shown.
 [Dashboards and alerts](../operations.md#dashboards-and-alerts) describes how to load the rules.
 
+`hookstream doctor` examines an installation as a whole ([on call](../on-call.md)).
+
 In the commands, `HOST` is the address of a process, `T` a tenant; commands for a tenant also take `--mode` and a key
 ([operations](../operations.md)).
 

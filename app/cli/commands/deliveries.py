@@ -251,7 +251,7 @@ def _sum(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_retried(answer: dict[str, Any], output: OutputFormat) -> None:
-    """Print what was retried, and what was left out for which reason."""
+    """Print how many deliveries were retried, and how many were left out for each reason."""
     if output is OutputFormat.json:
         show_one(answer, output)
         return

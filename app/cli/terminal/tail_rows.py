@@ -42,7 +42,7 @@ class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def event_row(record: ConsumedRecord, topic: str, max_event_bytes: int) -> dict[str, Any] | None:
-    """The row of a record of events.raw; for one that is no event, of what is readable in it."""
+    """The row of a record of events.raw; one that is no event has its readable fields."""
     event = index_row(TopicName.EVENTS_RAW, record, RawEventFormat(topic, max_event_bytes))
     return {
         "at": iso(event.at_ms),
@@ -99,7 +99,7 @@ def attempt_row(record: ConsumedRecord) -> dict[str, Any] | None:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """One line for people: time, tenant and type, then what is there."""
+    """One line for people: time, tenant and type, then the other fields that have a value."""
     head = f"{row['at'][:19].replace('T', ' ')} {row['tenant']}/{row['mode']} {row['type']}"
     rest = (f"{name}={row[name]}" for name in row if name not in _IN_HEAD and row[name] not in (None, ""))
     return " ".join([head, *rest]).translate(_ONE_LINE)
