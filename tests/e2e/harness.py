@@ -102,7 +102,11 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
+        except TimeoutError:
+            process.kill()
+            raise
         assert process.returncode == expect, f"exit code {process.returncode}\n{out.decode()}\n{err.decode()}"
         text = out.decode() if expect == 0 else err.decode()
         try:
