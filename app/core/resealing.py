@@ -27,7 +27,7 @@ def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecr
     """
     if all(sealed.key_id == ring.first for sealed in endpoint.secrets):
         return None
-    owner = f"{endpoint.tenant}/{endpoint.id}"
+    owner = endpoint.secret_owner
     fresh = []
     for sealed in endpoint.secrets:
         if sealed.key_id == ring.first:

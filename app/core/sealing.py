@@ -22,7 +22,7 @@ class SealedSamples:
 
     def note(self, endpoint: Endpoint) -> None:
         """Sample an endpoint's secrets, except those that expire: their key may have been removed."""
-        owner = f"{endpoint.tenant}/{endpoint.id}"
+        owner = endpoint.secret_owner
         for sealed in endpoint.secrets:
             if sealed.expires_at_ms is None:
                 samples = self._by_key.setdefault(sealed.key_id, {})
@@ -57,7 +57,7 @@ def newest_secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecre
         return None
     newest = max(endpoint.secrets, key=lambda each: each.created_at_ms)
     try:
-        open_secret(newest, f"{endpoint.tenant}/{endpoint.id}")
+        open_secret(newest, endpoint.secret_owner)
     except ConfigError as error:
         return (
             f"secret: {error}: it was sealed with another key ring (HOOKSTREAM_SECRET_KEYS) than that of the registry"

@@ -106,14 +106,13 @@ class RequestBuilder:
 
     def _work_out(self, endpoint: Endpoint, now_ms: int) -> EndpointRequestParts:
         profile = profile_of(endpoint.profile)
-        signer = profile_of(endpoint.signature or endpoint.profile)
+        signer = profile_of(endpoint.signer)
         valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
-        owner = f"{endpoint.tenant}/{endpoint.id}"
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
             signer=signer,
-            keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in valid),
+            keys=tuple(signer.key(self._open_secret(secret, endpoint.secret_owner)) for secret in valid),
             valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
             headers=tuple(endpoint.headers.items()),
             policy=self.policy(endpoint),

@@ -14,7 +14,7 @@ def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str]
 
     A secret that no key here opens is the operator's trouble, and does not speak against the combination.
     """
-    signer = PROFILES.get(endpoint.signature or endpoint.profile)
+    signer = PROFILES.get(endpoint.signer)
     if signer is None:
         return None  # an unknown name is refused on its own account
     valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
@@ -22,7 +22,7 @@ def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str]
         return f"signature: {signer.name} always signs, and the endpoint has no secret: rotate its secret first"
     for sealed in valid:
         try:
-            plain = open_secret(sealed, f"{endpoint.tenant}/{endpoint.id}")
+            plain = open_secret(sealed, endpoint.secret_owner)
         except ConfigError:
             continue
         try:

@@ -38,12 +38,12 @@ from app.core.diagnosis.surroundings import (
 )
 from app.core.directory import Directory
 from app.core.email import read_smtp_url
-from app.core.errors import ConfigError, HookstreamError, Unavailable
+from app.core.errors import HookstreamError, Unavailable
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.runtime.build.shared import egress_policy, group_of
 from app.runtime.rights import rights_of
-from app.runtime.roles import ROLES
+from app.runtime.roles import ROLES, require_roles
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
@@ -73,9 +73,7 @@ class Doctor:
         clock: Clock,
     ) -> None:
         """`keyring` raises `ConfigError` when there is no ring. Raises `ConfigError` for unknown roles."""
-        unknown = sorted(set(roles) - set(ROLES))
-        if unknown:
-            raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+        require_roles(roles)
         self._settings = settings
         self._clients = clients
         self._keyring = keyring

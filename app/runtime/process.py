@@ -21,7 +21,7 @@ from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
-from app.core.errors import ConfigError, Unavailable
+from app.core.errors import Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.topics.declarations import Topics
 from app.runtime.build.shared import (
@@ -36,7 +36,7 @@ from app.runtime.build.shared import (
 from app.runtime.build.tracing import tracer_of
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.open_parts import Parts, Tasks
-from app.runtime.roles import GROUPS, ROLES
+from app.runtime.roles import GROUPS, ROLES, require_roles
 from app.runtime.state_gauges import StateGauges
 from app.runtime.state_log import KeyRingLog, ReadinessLog
 from app.runtime.supervisor import Supervisor
@@ -66,9 +66,7 @@ class Process:
         stuck_restarts: int = 0,
     ) -> None:
         """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is restarted."""
-        unknown = sorted(set(roles) - set(ROLES))
-        if unknown:
-            raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+        require_roles(roles)
         self._settings = settings
         self._clients = clients
         self._topics = topics

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from app.core.errors import ConfigError
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import RUNGS, TopicName
 from app.runtime.build.shared import Shared
@@ -172,6 +173,14 @@ ROLES = {
         ),
     )
 }
+
+
+def require_roles(names: Sequence[str]) -> None:
+    """Raise `ConfigError` for names that are no roles, all of them at once."""
+    unknown = sorted(set(names) - set(ROLES))
+    if unknown:
+        raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+
 
 #: role → the logical topics that its group consumes; roles whose groups consume nothing are left out
 GROUPS = {name: spec.reads for name, spec in ROLES.items() if spec.reads}

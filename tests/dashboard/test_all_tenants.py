@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from asyncio import timeout
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from app.core.errors import Unavailable
 from app.core.model.endpoint import OpenCircuit
 from app.core.readmodel.rows import DeliveryRow, EventRow, HourRow
 from app.dashboard.pages import all_tenants
-from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
+from tests.dashboard.stage import KEYS, Browser, Stage, browser
 from tests.patience import PATIENCE_S
 
 HOUR = 3_600_000
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def operator(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, OPERATOR) as somebody:
-        yield somebody
 
 
 def failed(stage: Stage, endpoint_id: str, tenant: str = "acme", **fields: Any) -> DeliveryRow:

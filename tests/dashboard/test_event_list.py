@@ -8,7 +8,7 @@ from typing import Any
 import pytest_asyncio
 
 from app.core.readmodel.rows import EventRow
-from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, open_stage
+from tests.dashboard.stage import Browser, Stage, open_stage
 
 LIVE = "/ui/t/acme/live"
 
@@ -18,18 +18,6 @@ async def stage() -> AsyncIterator[Stage]:
     async with open_stage() as made:
         made.tenant("acme")
         yield made
-
-
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
-
-
-@pytest_asyncio.fixture
-async def operator(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, OPERATOR) as somebody:
-        yield somebody
 
 
 def event_row(number: int, **fields: Any) -> EventRow:

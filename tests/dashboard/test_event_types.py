@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
-import pytest_asyncio
 
 from app.core.model.event_types import EventType
 from tests.dashboard.attack_stage import portal_of
-from tests.dashboard.stage import KEYS, OPERATOR, READ_ONLY, Browser, Stage, browser, hidden, open_stage
+from tests.dashboard.stage import READ_ONLY, Browser, Stage, browser, hidden
 
 LIVE = "/ui/t/acme/live"
 SCHEMA = '{"type": "object", "required": ["id"]}'
 FORM = {"name": "order.paid", "description": "Paid.", "mode": "reject", "schema": SCHEMA, "example": '{"id": 1}'}
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
-
-
-@pytest_asyncio.fixture
-async def operator(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, OPERATOR) as somebody:
-        yield somebody
 
 
 def declared(stage: Stage, *scope: str) -> EventType | None:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from app.core.model.endpoint import OpenCircuit
 from app.core.model.replay import ReplayEstimate
 from app.core.readmodel.rows import DeliveryRow, HourRow
 from app.dashboard.pages import endpoint_form
-from tests.dashboard.stage import KEYS, OPERATOR, Browser, Stage, browser, hidden, open_stage
+from tests.dashboard.stage import Browser, Stage, browser, hidden
 
 LIVE = "/ui/t/acme/live"
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as found:
-        yield found
-
-
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
-
-
-@pytest_asyncio.fixture
-async def operator(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, OPERATOR) as somebody:
-        yield somebody
 
 
 async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage, acme: Browser) -> None:

@@ -36,12 +36,6 @@ async def stage() -> AsyncIterator[Stage]:
         yield found
 
 
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
-
-
 def row(id_: str, at_ms: int, **fields: Any) -> DeliveryRow:
     given = {
         "tenant": "acme",

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from app.core.errors import Unavailable
 from app.core.readmodel.rows import EventRow
-from tests.dashboard.stage import KEYS, Browser, Stage, browser, open_stage
+from tests.dashboard.stage import Browser, Stage
 
 LIVE = "/ui/t/acme/live"
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
 
 
 def seen(stage: Stage, *types: str, tenant: str = "acme") -> None:

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 import standardwebhooks
 
 from app.dashboard.pages.verification import MOST_BODY
 from app.profiles.catalog import PROFILES
-from tests.dashboard.stage import KEYS, READ_ONLY, Browser, Stage, browser, open_stage
+from tests.dashboard.stage import KEYS, READ_ONLY, Browser, Stage, browser
 
 VERIFY = "/ui/t/acme/live/endpoints/ep_1/verify"
 BODY = '{"type":"user.created","data":{"id":1}}'
-
-
-@pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with open_stage() as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def acme(stage: Stage) -> AsyncIterator[Browser]:
-    async with browser(stage, KEYS["acme", "live"]) as somebody:
-        yield somebody
 
 
 def headers_of(stage: Stage, body: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from aiokafka import TopicPartition
-
 from app.adapters.kafka.clients import KafkaClients
-from app.core.errors import ConfigError
+from app.adapters.kafka.scan import places_of
 from app.ports.consumer import Record
 
 #: milliseconds of one poll
@@ -27,10 +25,7 @@ async def follow(
         try:
             async with clients.connecting():
                 await reader.start()
-                numbers = (await reader._client.fetch_all_metadata()).partitions_for_topic(topic)
-            if not numbers:
-                raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
-            places = [TopicPartition(topic, number) for number in sorted(numbers)]
+                places = await places_of(reader, [topic])
             reader.assign(places)
             ends = await reader.end_offsets(places)
             starts = await reader.offsets_for_times(dict.fromkeys(places, since_ms)) if since_ms is not None else {}

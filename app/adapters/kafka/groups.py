@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from app.adapters.kafka.clients import KafkaClients
-from app.core.errors import CommandRefused, ConfigError
+from app.adapters.kafka.scan import places_of
+from app.core.errors import CommandRefused
 from app.core.offsets.resets import OffsetReset, PartitionOffsets
 
 _CLIENT = "hookstream-cli"
@@ -53,7 +54,7 @@ class KafkaGroups:
 
     async def standing(self, group: str, topics: Sequence[str]) -> GroupStanding:
         """Where a group stands. Raises `ConfigError` where a topic does not exist."""
-        places = await self._places(topics)
+        places = await places_of(self._reader, topics)
         begins, ends = await self._reader.beginning_offsets(places), await self._reader.end_offsets(places)
         committed = await self._admin.list_consumer_group_offsets(group)
         (described,) = await self._admin.describe_consumer_groups([group])
@@ -76,7 +77,7 @@ class KafkaGroups:
 
     async def at(self, topics: Sequence[str], timestamp_ms: int) -> dict[tuple[str, int], int]:
         """(topic, partition) → the first offset with that time or a later one; the end of the log where none has."""
-        places = await self._places(topics)
+        places = await places_of(self._reader, topics)
         ends = await self._reader.end_offsets(places)
         firsts = await self._reader.offsets_for_times(dict.fromkeys(places, timestamp_ms))
         return {
@@ -100,16 +101,6 @@ class KafkaGroups:
             raise CommandRefused("conflict", f"the group {group} has members") from error
         finally:
             await member.stop()
-
-    async def _places(self, topics: Sequence[str]) -> list[TopicPartition]:
-        cluster = await self._reader._client.fetch_all_metadata()
-        places = []
-        for topic in topics:
-            numbers = cluster.partitions_for_topic(topic)
-            if not numbers:
-                raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
-            places += [TopicPartition(topic, number) for number in sorted(numbers)]
-        return places
 
 
 def _offset(commit: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TypeVar
 
@@ -69,13 +69,21 @@ async def newest(
     return [made for _, made in sorted(newest_entries, key=lambda each: each[0])]
 
 
+async def places_of(reader: AioConsumer, topics: Sequence[str]) -> list[TopicPartition]:
+    """All partitions of the topics, in order. Raises `ConfigError` where a topic does not exist."""
+    cluster = await reader._client.fetch_all_metadata()
+    places = []
+    for topic in topics:
+        numbers = cluster.partitions_for_topic(topic)
+        if not numbers:
+            raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
+        places += [TopicPartition(topic, number) for number in sorted(numbers)]
+    return places
+
+
 async def _begin(reader: AioConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:
     """Seek to the first records of the time. Returns partition → end offset, for partitions with such records."""
-    cluster = await reader._client.fetch_all_metadata()
-    numbers = cluster.partitions_for_topic(topic)
-    if not numbers:
-        raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
-    places = [TopicPartition(topic, number) for number in sorted(numbers)]
+    places = await places_of(reader, [topic])
     ends = await reader.end_offsets(places)
     starts = await reader.offsets_for_times(dict.fromkeys(places, since_ms))
     begins = {place: start.offset for place, start in starts.items() if start is not None}

@@ -8,7 +8,7 @@ from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import RotateIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
 from app.api.handlers import audit, replays
 from app.api.handlers.suspension import reactivate, suspend
-from app.api.handlers.webhooks import owned, owner, present_endpoint, sealed, with_secret
+from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
@@ -70,12 +70,12 @@ async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Replace the secret. A repetition with the same Idempotency-Key returns the same secret from any process."""
     body: RotateIn = call.body or RotateIn()
     endpoint = owned(api, call)
-    signer = PROFILES[endpoint.signature or endpoint.profile]
+    signer = PROFILES[endpoint.signer]
     if body.remove and (body.secret is not None or signer.secret_required):
         detail = "excludes a secret" if body.secret is not None else f"profile {signer.name} always signs"
         raise invalid(FieldError(detail=detail, pointer="/remove"))
     plain = None if body.remove else body.secret or api.minter.secret()
-    secret = sealed(api, signer, owner(endpoint), plain) if plain else None
+    secret = sealed(api, signer, endpoint.secret_owner, plain) if plain else None
     now_ms = api.clock.now_ms()
     action = RotateSecret(
         endpoint.id,

@@ -107,11 +107,6 @@ def owned(api: ApiServices, call: ApiRequest, id_: str | None = None) -> Endpoin
     return endpoint
 
 
-def owner(endpoint: Endpoint) -> str:
-    """The owner that a sealed secret is bound to."""
-    return f"{endpoint.tenant}/{endpoint.id}"
-
-
 def sealed(api: ApiServices, signer: Profile, id_owner: str, plain: str, pointer: str = "/secret") -> SealedSecret:
     """The sealed secret for the registry. Raises `ApiError` if the profile cannot use it."""
     try:
@@ -135,7 +130,7 @@ def with_secret(
         hint = _secret_hint(api, endpoint, request)
         if hint is not None:
             return ApiResponse(body=present_endpoint(api, endpoint, hint=hint), headers=sent)
-        secret = api.keyring.open(endpoint.secrets[0], owner(endpoint)) if endpoint.secrets else UNSET
+        secret = api.keyring.open(endpoint.secrets[0], endpoint.secret_owner) if endpoint.secrets else UNSET
         return ApiResponse(body=present_endpoint(api, endpoint, secret), headers=sent)
 
     return msgspec.structs.replace(answer(), again=answer)

@@ -14,13 +14,13 @@ from app.cli.commands.deliveries import (
     StatusOption,
     TypeOption,
     UntilOption,
+    filter_of,
     page_through,
     retry_matching,
     show_retried,
 )
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.tenant_options import ModeOption, TenantOption, address
-from app.cli.terminal.inputs import only_given
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def list_(
         hookstream dead list --since 1d
         hookstream dead list --tenant acme --status 5xx -o json
     """
-    query = _query(endpoint, event, type_, status, result, since, until) | {"state": "dead"}
+    query = filter_of(endpoint, event, type_, status, result, since, until, state="dead")
 
     async def work(api: ApiClient) -> tuple[list[Any], bool]:
         return await page_through(api, query, limit)
@@ -95,7 +95,7 @@ def redrive(
         hookstream dead redrive --endpoint ep_5f0c83a1d27e49b6a3c81f04 --since 1d --dry-run
         hookstream dead redrive --status 5xx --since 2h
     """
-    body = _query(endpoint, event, type_, status, result, since, until)
+    body = filter_of(endpoint, event, type_, status, result, since, until)
     if not body:
         raise typer.BadParameter("choose with --endpoint, --since …; --since begin means all")
     show_retried(retry_matching(address(tenant, mode), body | {"state": ["dead"], "dry_run": dry_run}, limit), output)
@@ -106,11 +106,11 @@ def grouped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, Any], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["endpoint"], row["status"] or row["result"]), []).append(row)
-    made = []
+    counted = []
     for (endpoint, last), members in groups.items():
         times = sorted(each["created_at"] for each in members)
         types = sorted({each["event_type"] for each in members})
-        made.append(
+        counted.append(
             {
                 "count": len(members),
                 "endpoint": endpoint,
@@ -121,26 +121,4 @@ def grouped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "example": members[0]["id"],
             }
         )
-    return sorted(made, key=lambda each: (-each["count"], each["endpoint"]))
-
-
-def _query(
-    endpoint: str | None,
-    event: str | None,
-    type_: str | None,
-    status: str | None,
-    result: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, Any]:
-    return only_given(
-        {
-            "endpoint": endpoint,
-            "event": event,
-            "type": type_,
-            "status": status,
-            "result": result,
-            "since": since,
-            "until": until,
-        }
-    )
+    return sorted(counted, key=lambda each: (-each["count"], each["endpoint"]))

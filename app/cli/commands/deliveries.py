@@ -80,20 +80,7 @@ def list_(
         hookstream deliveries list --state dead,retrying --since 1h
         hookstream deliveries list --tenant acme --status 5xx
     """
-    query = only_given(
-        {
-            "endpoint": endpoint,
-            "event": event,
-            "type": type_,
-            "state": state,
-            "status": status,
-            "result": result,
-            "since": since,
-            "until": until,
-            "replay": replay,
-            "id": any_id,
-        }
-    )
+    query = filter_of(endpoint, event, type_, status, result, since, until, state=state, replay=replay, id=any_id)
     rows, more = ask(address(tenant, mode), lambda api: page_through(api, query, limit))
     if output is OutputFormat.json:
         show(rows, (), output, "")
@@ -159,18 +146,7 @@ def retry(
         hookstream deliveries retry dlv_q4w7ez2mxn5rkb3vtdc6ujyh
         hookstream deliveries retry --status 5xx --since 1d --dry-run
     """
-    body = only_given(
-        {
-            "endpoint": endpoint,
-            "event": event,
-            "type": type_,
-            "status": status,
-            "result": result,
-            "since": since,
-            "until": until,
-            "replay": replay,
-        }
-    )
+    body = filter_of(endpoint, event, type_, status, result, since, until, replay=replay)
     where = address(tenant, mode)
     if delivery_id is not None:
         if body or dry_run:
@@ -210,6 +186,31 @@ def _row(delivery: dict[str, Any]) -> dict[str, Any]:
         "endpoint": delivery["endpoint"],
         "event_id": delivery["event_id"],
     }
+
+
+def filter_of(
+    endpoint: str | None,
+    event: str | None,
+    type_: str | None,
+    status: str | None,
+    result: str | None,
+    since: str | None,
+    until: str | None,
+    **more: str | None,
+) -> dict[str, Any]:
+    """The filter of the API that the options given make; empty if none is given."""
+    return only_given(
+        {
+            "endpoint": endpoint,
+            "event": event,
+            "type": type_,
+            "status": status,
+            "result": result,
+            "since": since,
+            "until": until,
+            **more,
+        }
+    )
 
 
 async def page_through(api: ApiClient, query: dict[str, str], limit: int) -> tuple[list[Any], bool]:

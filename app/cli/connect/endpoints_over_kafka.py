@@ -101,6 +101,6 @@ def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
 def _sealed(endpoint: Endpoint, plain: str | None, registry: RegistrySession) -> Endpoint:
     if plain is None:
         return endpoint
-    owner = f"{endpoint.tenant}/{endpoint.id}"
+    owner = endpoint.secret_owner
     sealed: SealedSecret = process_context.keyring(registry.settings).seal(plain, owner, registry.clock.now_ms())
     return msgspec.structs.replace(endpoint, secrets=(sealed,))

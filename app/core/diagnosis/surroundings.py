@@ -121,7 +121,7 @@ def judge_secrets(
             if sealed.expires_at_ms is not None and sealed.expires_at_ms <= now_ms:
                 continue
             try:
-                open_secret(sealed, f"{endpoint.tenant}/{endpoint.id}")
+                open_secret(sealed, endpoint.secret_owner)
             except ConfigError:
                 unopened.setdefault(endpoint.id, sealed.key_id)
     if not unopened:

@@ -77,6 +77,16 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True):
     #: counts the changes, from 1
     version: int = 1
 
+    @property
+    def signer(self) -> str:
+        """The name of the profile whose signature its requests have."""
+        return self.signature or self.profile
+
+    @property
+    def secret_owner(self) -> str:
+        """The owner to which its sealed secrets are bound."""
+        return f"{self.tenant}/{self.id}"
+
 
 def last_disablement(endpoint: Endpoint) -> Suspension | None:
     """The last suspension in which the endpoint was disabled and that has ended; None if there is none."""

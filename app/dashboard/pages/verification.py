@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.api.handlers import webhooks
-from app.api.handlers.webhooks import owner
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint
 from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage
@@ -18,7 +17,7 @@ MOST_HEADERS = 20_000
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """The code, in the language that the query names, and an empty box."""
-    return await _page(desk, visit, None)
+    return _page(visit, webhooks.owned(desk.api, visit.call()), None)
 
 
 async def check(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -27,25 +26,24 @@ async def check(desk: PageContext, visit: PageRequest) -> PageResult:
     headers, body = _pasted(visit, "headers"), _pasted(visit, "body")
     if len(headers) > MOST_HEADERS or len(body) > MOST_BODY:
         problem = f"At most {MOST_HEADERS:,} characters of headers and {MOST_BODY:,} of a body are checked."
-        return await _page(desk, visit, None, problem=problem, status=413)
+        return _page(visit, endpoint, None, problem=problem, status=413)
     try:
         secrets = _secrets(desk, endpoint)
     except ConfigError:
         problem = "The endpoint's secret cannot be opened by this process. Ask the operator."
-        return await _page(desk, visit, None, problem=problem, status=503)
-    signer = profile_of(endpoint.signature or endpoint.profile)
+        return _page(visit, endpoint, None, problem=problem, status=503)
+    signer = profile_of(endpoint.signer)
     # A text area cannot end without the reader's own last line break.
     verification = verify(
         signer, secrets, read_headers(headers), body.rstrip("\n").encode(), desk.api.clock.now_ms() / 1000
     )
-    return await _page(desk, visit, verification)
+    return _page(visit, endpoint, verification)
 
 
-async def _page(
-    desk: PageContext, visit: PageRequest, verification: Verification | None, *, problem: str = "", status: int = 200
+def _page(
+    visit: PageRequest, endpoint: Endpoint, verification: Verification | None, *, problem: str = "", status: int = 200
 ) -> PageResult:
-    endpoint = webhooks.owned(desk.api, visit.call())
-    choices = snippets(profile_of(endpoint.signature or endpoint.profile))
+    choices = snippets(profile_of(endpoint.signer))
     wanted = visit.query.get("language", "")
     values = {
         "endpoint": endpoint,
@@ -78,5 +76,5 @@ def _secrets(desk: PageContext, endpoint: Endpoint) -> list[CandidateSecret]:
             name = "an earlier secret of the endpoint, which still signs"
         else:
             name = "the endpoint's current secret"
-        candidates.append(CandidateSecret(desk.api.keyring.open(sealed, owner(endpoint)), name, is_in_use))
+        candidates.append(CandidateSecret(desk.api.keyring.open(sealed, endpoint.secret_owner), name, is_in_use))
     return candidates

@@ -104,7 +104,7 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
         yield f"id {endpoint.id[:80]!r}: 1 to 128 of letters, digits, _, . and -"
     if not _ID.fullmatch(endpoint.tenant):
         yield f"tenant {endpoint.tenant[:80]!r}: 1 to 128 of letters, digits, _, . and -"
-    for name in (endpoint.profile, endpoint.signature or endpoint.profile):
+    for name in (endpoint.profile, endpoint.signer):
         if name not in profiles:
             yield _unknown_profile(name, profiles)
             break

@@ -9,16 +9,7 @@ import pytest
 
 from app.cli.commands import deliveries, endpoints, events_list
 from app.cli.terminal.output import OutputFormat, show
-from app.core.model import ids
-
-ENDPOINT = ids.endpoint_id("acme", "live", "k")
-DELIVERY = ids.delivery_id("acme", "e", ENDPOINT)
-EVENT = ids.event_id("events.raw", 3, 12345)
-UUID = "0198f3c2-6d1e-7c3a-9f00-1234567890ab"
-TENANT = "a-tenant-whose-id-has-forty-eight-characters-001"
-TIME = "2026-11-27T14:45:01.123Z"
-LONG = "a sentence of some length about the reason of a failure, " * 4
-URL = "https://hooks.customer-with-a-long-name.example.com/integrations/hookstream/v2/receive?team=42"
+from tests.cli.answers import DELIVERY, ENDPOINT, EVENT, LONG, TENANT, TIME, URL, UUID
 
 ROW: dict[str, Any] = {
     "id": DELIVERY,
