@@ -10,7 +10,6 @@ import gc
 import sys
 import time
 
-import msgspec
 import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
@@ -34,7 +33,7 @@ from app.roles.dispatch.role.worker import DispatchRole
 from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
 from tests.bench.sender import IN_FLIGHT, through_session
-from tests.bench.stage import Run, Stage, Task, answer, settings_of
+from tests.bench.stage import Run, Stage, Task, answer, begin, settings_of
 from tests.bench.stopwatch import Stopwatch, until
 from tests.kafka import clients_at
 
@@ -175,4 +174,4 @@ async def measure(stage: Stage, rounds: int, *, count: int = 20_000, profile: bo
 
 if __name__ == "__main__":
     way, text = sys.argv[1:]
-    answer(uvloop.run({"role": role, "session": session}[way](msgspec.json.decode(text, type=Task))))
+    answer(uvloop.run({"role": role, "session": session}[way](begin(text))))

@@ -10,7 +10,6 @@ import gc
 import sys
 import time
 
-import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -23,7 +22,7 @@ from app.core.topics.names import TopicName
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
 from tests.bench.sampling import sampled
-from tests.bench.stage import Run, Stage, Task, answer, settings_of
+from tests.bench.stage import Run, Stage, Task, answer, begin, settings_of
 from tests.bench.stopwatch import Stopwatch, until
 from tests.kafka import clients_at
 from tests.shared import shared_by
@@ -160,4 +159,4 @@ async def measure(stage: Stage, rounds: int, *, count: int = 30_000, profile: bo
 
 if __name__ == "__main__":
     way, text = sys.argv[1:]
-    answer(uvloop.run({"role": role, "raw": raw}[way](msgspec.json.decode(text, type=Task))))
+    answer(uvloop.run({"role": role, "raw": raw}[way](begin(text))))

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from app.adapters.kafka.admin import KafkaAdmin
+from app.adapters.telemetry.logs import configure
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import plan
 from app.embedded.broker.broker import EmbeddedBroker
@@ -192,6 +193,12 @@ async def stage() -> AsyncIterator[Stage]:
         finally:
             await receiver.end()
             await broker.stop()
+
+
+def begin(text: str) -> Task:
+    """A child's task. The child logs as a service does from then on: unconfigured, each attempt would print a line."""
+    configure(style="json", level="info")
+    return msgspec.json.decode(text, type=Task)
 
 
 def answer(result: msgspec.Struct) -> None:

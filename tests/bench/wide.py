@@ -28,7 +28,7 @@ from app.core.topics.names import TopicName
 from app.ports.producer import RecordHeaders
 from app.runtime.build.streams import fanout_role
 from app.runtime.topics import topics_of
-from tests.bench.stage import Stage, Task, answer, settings_of
+from tests.bench.stage import Stage, Task, answer, begin, settings_of
 from tests.kafka import clients_at
 from tests.shared import shared_by
 
@@ -214,4 +214,4 @@ async def measure(stage: Stage, endpoints: int, events: int) -> Wide:
 
 
 if __name__ == "__main__":
-    answer(uvloop.run(role(msgspec.json.decode(sys.argv[1], type=Task))))
+    answer(uvloop.run(role(begin(sys.argv[1]))))
