@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import RealBroker
-from tests.e2e.harness import inbox, pause, producer, service
+from tests.e2e.harness import Service, inbox, pause, producer, service
 from tests.otlp import Collector, Exported, collector
 from tests.patience import PATIENCE_S
 
@@ -21,6 +22,15 @@ async def spans(target: Collector, enough: Callable[[list[Exported]], bool]) -> 
         while not enough(target.spans):
             await pause(0.05)  # they come on a thread
     return sorted(target.spans, key=lambda span: span.started_ns)
+
+
+async def first_delivery(running: Service, key: str) -> dict[str, Any]:
+    """The tenant's only delivery, as soon as projection has written it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (rows := (await running.ask("GET", "/v1/deliveries", key=key)).body["data"]):
+            await pause(0.05)
+    (delivery,) = rows
+    return dict(delivery)
 
 
 async def test_a_trace_goes_from_the_caller_to_the_receiver(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
@@ -61,7 +71,7 @@ async def test_a_trace_goes_from_the_caller_to_the_receiver(broker: RealBroker, 
             assert (second.failed, second.links) == (False, [(TRACE, first.id)])
             given = [dict(each.headers)["traceparent"] for each in box.received]
             assert given == [f"00-{TRACE}-{span.id}-01" for span in (first, second)]
-            (listed,) = (await running.ask("GET", "/v1/deliveries", key=key)).body["data"]
+            listed = await first_delivery(running, key)
             assert second.attributes["hookstream.delivery.id"] == listed["id"]
             assert "planted" not in repr(target.spans)
 

@@ -72,13 +72,18 @@ class FolderStore(Store):
     def persisted_offset(self, tp: Any) -> int | None:
         """The last changelog offset that the folder contains; None if it is empty, -1 if it was just replaced.
 
-        With None, Faust would continue where an earlier recovery of this process ended.
+        With None, Faust would continue where an earlier recovery of this process ended. Raises `Unavailable` if the
+        folder cannot be used at all.
         """
+        if self._closed:  # partitions are assigned while the process stops: nothing will be recovered
+            return None
         try:
             offset: int | None = super().persisted_offset(tp)
             outdated = self._is_outdated(tp.partition, offset)
             wrong = "it is older than the tombstones that the changelog retains" if outdated else None
         except Exception as error:  # an error raised here would recur at each start
+            if tp.partition not in self._dbs:  # not even a new folder could be opened, or another process has it
+                raise
             offset, wrong = -1, str(error)
         if wrong is not None:
             self._dbs.pop(tp.partition).close()
