@@ -1,15 +1,21 @@
-"""A collector in the test's own process: OTLP over HTTP, as bytes on a socket."""
+"""A collector in the test's own process: OTLP over HTTP or gRPC, as bytes on a socket."""
 
 from __future__ import annotations
 
 import gzip
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 
 class Exported(NamedTuple):
@@ -35,6 +41,8 @@ class Collector:
         self.spans: list[Exported] = []
         self.answer = 200
         self.requests = 0
+        #: of the last request over gRPC
+        self.metadata: dict[str, str] = {}
         self._lock = threading.Lock()
         collector = self
 
@@ -107,3 +115,31 @@ def collector() -> Iterator[Collector]:
     finally:
         made.close()
         thread.join()
+
+
+class _Service(trace_service_pb2_grpc.TraceServiceServicer):
+    """Hands the requests of gRPC to a collector."""
+
+    def __init__(self, target: Collector) -> None:
+        self._target = target
+
+    def Export(self, request: Any, context: Any) -> Any:
+        self._target.metadata = dict(context.invocation_metadata())
+        self._target.take(request.SerializeToString())
+        if self._target.answer != 200:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "planted")
+        return ExportTraceServiceResponse()
+
+
+@contextmanager
+def grpc_collector() -> Iterator[Collector]:
+    """A running collector whose `url` takes OTLP over gRPC."""
+    with collector() as target, ThreadPoolExecutor(2) as threads:
+        server = grpc.server(threads)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Service(target), server)  # type: ignore[no-untyped-call]
+        target.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        try:
+            yield target
+        finally:
+            server.stop(None).wait()

@@ -15,7 +15,7 @@ from app.core.tracing.context import TraceContext, event_trace
 from app.core.tracing.span import FinishedSpan
 from app.runtime.build import tracing
 from app.settings import Settings
-from tests.otlp import Collector, collector
+from tests.otlp import Collector, collector, grpc_collector
 from tests.patience import PATIENCE_S
 from tests.ports import free_port
 
@@ -120,6 +120,61 @@ def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.
     with pytest.raises(ConfigError, match=r"HOOKSTREAM_TRACING: .*pip install 'hookstream\[otel\]'"):
         tracing.tracer_of(Settings(tracing=True))
     assert tracing.tracer_of(Settings()) is None
+
+
+async def test_a_span_arrives_over_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    with grpc_collector() as target:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", target.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=acme")
+        tracer = OtelTracer("1.2.3", "worker-1")
+        await exported(tracer, SPAN)
+        await exported(tracer, SPAN)  # a start may follow a stop
+        assert [(got.trace, got.id, got.parent) for got in target.spans] == [
+            (TRACE.trace_id, SPAN.context.span_id, TRACE.span_id)
+        ] * 2
+        assert target.metadata["x-tenant"] == "acme"
+
+
+async def test_a_grpc_collector_that_fails_delays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with grpc_collector() as target:
+        target.answer = 503
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", target.url)
+        monkeypatch.setattr("app.adapters.telemetry.tracing._STOP_S", 0.0)
+        await exported(OtelTracer("1", None), *[SPAN] * 5000)
+        assert target.spans == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' is not supported; use http/protobuf or"),
+        ({"PROTOCOL": "http/protobuf", "TRACES_PROTOCOL": "zipkin"}, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'zipkin'"),
+    ],
+)
+def test_a_protocol_that_is_not_supported_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problem: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        tracing.tracer_of(Settings(tracing=True))
+
+
+def test_grpc_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
+    with pytest.raises(ConfigError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL: .*pip install 'hookstream\[otel-grpc\]'"):
+        tracing.tracer_of(Settings(tracing=True))
+
+
+async def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")
+    tracer = OtelTracer("1", None)
+    with pytest.raises(ConfigError, match=r"OTEL_EXPORTER_OTLP_…: .*soon"):
+        await tracer.start()
 
 
 def test_attribute_names_are_those_of_the_semantic_conventions() -> None:

@@ -7,12 +7,12 @@ SDK: a collector that is slow or away costs the spans that do not fit into its q
 from __future__ import annotations
 
 import asyncio
+import os
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
@@ -26,6 +26,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from app.adapters.telemetry.otlp import exporter_of
+from app.core.errors import ConfigError
 from app.core.tracing.context import TraceContext
 from app.core.tracing.span import FinishedSpan
 
@@ -39,6 +41,8 @@ class OtelTracer:
     """The tracer of one process. All of its methods are called by the event loop's thread."""
 
     def __init__(self, version: str, instance: str | None) -> None:
+        """Raises `ConfigError` when the protocol that the variables name cannot be used."""
+        self._make_exporter = exporter_of(os.environ)
         self._ids = _GivenIds()
         ours = {"service.name": "hookstream", "service.version": version}
         if instance:
@@ -46,12 +50,15 @@ class OtelTracer:
         resource = Resource.create().merge(Resource(ours)).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
         self._tracer = self._provider.get_tracer("hookstream", version)
-        self._exporter: OTLPSpanExporter | None = None
+        self._exporter: SpanExporter | None = None
         self._processor: BatchSpanProcessor | None = None
 
     async def start(self) -> None:
-        """Begin to export."""
-        self._exporter = OTLPSpanExporter()
+        """Begin to export. Raises `ConfigError` when a value of the variables cannot be used."""
+        try:
+            self._exporter = self._make_exporter()
+        except (ValueError, OSError) as error:
+            raise ConfigError([f"OTEL_EXPORTER_OTLP_…: {error}"]) from error
         self._processor = BatchSpanProcessor(self._exporter)
         self._provider.add_span_processor(self._processor)
 
@@ -62,7 +69,7 @@ class OtelTracer:
         stopping = asyncio.create_task(asyncio.to_thread(self._processor.shutdown))
         await asyncio.wait([stopping], timeout=_STOP_S)
         if not stopping.done():
-            self._exporter.shutdown()  # type: ignore[no-untyped-call]
+            self._exporter.shutdown()
             # which ends a retry; the rest of the queue is lost
         await stopping
         self._processor = self._exporter = None
