@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-#: where runbooks are, below the root of the repository; docs/operations.md says how to put an address before it
-RUNBOOKS = "docs/runbooks"
+_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: stands for an alert's name in the address of runbooks
+ALERT = "{alert}"
+#: where a runbook is, unless another address is chosen
+RUNBOOKS = f"{_PROJECT['urls']['Documentation']}/runbooks/{ALERT}.md"
 Severity = Literal["critical", "warning", "info"]
 
 
@@ -16,7 +21,7 @@ class Recording(NamedTuple):
     name: str
     expr: str
 
-    def mapping(self) -> dict[str, Any]:
+    def mapping(self, runbooks: str) -> dict[str, Any]:
         """As in a file of rules."""
         return {"record": self.name, "expr": self.expr}
 
@@ -35,7 +40,7 @@ class Alert(NamedTuple):
     #: what it means and what to do first
     description: str
 
-    def mapping(self) -> dict[str, Any]:
+    def mapping(self, runbooks: str) -> dict[str, Any]:
         """As in a file of rules."""
         return {
             "alert": self.name,
@@ -45,11 +50,16 @@ class Alert(NamedTuple):
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
-                "runbook_url": f"{RUNBOOKS}/{self.name}.md",
+                "runbook_url": runbooks.replace(ALERT, self.name),
             },
         }
 
 
-def group(name: str, rules: Iterable[Recording | Alert]) -> dict[str, Any]:
+def group(name: str, rules: Iterable[Recording | Alert], runbooks: str) -> dict[str, Any]:
     """Rules that are evaluated one after the other."""
-    return {"name": name, "rules": [rule.mapping() for rule in rules]}
+    return {"name": name, "rules": [rule.mapping(runbooks) for rule in rules]}
+
+
+def runbooks_at(address: str) -> str:
+    """The address of runbooks with `{alert}` for the alert's name: at the end, if the address has none."""
+    return address if ALERT in address else f"{address.rstrip('/')}/{ALERT}.md"

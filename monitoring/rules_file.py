@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
 from monitoring import causes, objectives
-from monitoring.rule import group
+from monitoring.rule import RUNBOOKS, Alert, Recording, group
 
 _HEAD = "# Written by `make generate` from monitoring/*.py. Load it with rule_files; see docs/operations.md.\n"
 
@@ -23,21 +24,20 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def groups() -> dict[str, Any]:
+def groups(runbooks: str) -> dict[str, Any]:
     """All groups of rules."""
-    return {
-        "groups": [
-            group("hookstream.causes.series", causes.RECORDINGS),
-            group("hookstream.objectives.series", objectives.recordings()),
-            group("hookstream.objectives", objectives.alerts()),
-            group("hookstream.service", causes.SERVICE),
-            group("hookstream.backlog", causes.BACKLOG),
-            group("hookstream.kafka", causes.KAFKA),
-            group("hookstream.receivers", causes.RECEIVERS),
-        ]
+    named: dict[str, Iterable[Recording | Alert]] = {
+        "hookstream.causes.series": causes.RECORDINGS,
+        "hookstream.objectives.series": objectives.recordings(),
+        "hookstream.objectives": objectives.alerts(),
+        "hookstream.service": causes.SERVICE,
+        "hookstream.backlog": causes.BACKLOG,
+        "hookstream.kafka": causes.KAFKA,
+        "hookstream.receivers": causes.RECEIVERS,
     }
+    return {"groups": [group(name, rules, runbooks) for name, rules in named.items()]}
 
 
-def text() -> str:
-    """The file."""
-    return _HEAD + yaml.dump(groups(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+def text(runbooks: str = RUNBOOKS) -> str:
+    """The file; `runbooks` is the address of a runbook, with `{alert}` for the alert's name."""
+    return _HEAD + yaml.dump(groups(runbooks), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)

@@ -10,7 +10,9 @@ import yaml
 
 from app.runtime.roles import ROLES
 from app.settings import Settings
-from monitoring.files import DASHBOARD, RULES
+from monitoring import rules_file
+from monitoring.files import DASHBOARD
+from monitoring.rule import RUNBOOKS
 from tests.helm.chart import EXAMPLES, Object, conform, environment, lint, render
 
 each_example = pytest.mark.parametrize("example", EXAMPLES)
@@ -189,11 +191,23 @@ def test_roles_with_several_pods_have_a_disruption_budget() -> None:
 def test_rules_and_dashboard_are_those_of_the_repository() -> None:
     rendered = render("production")
     (rules,) = rendered.of_kind("PrometheusRule").values()
-    prefix = "https://git.example.com/hookstream/docs/runbooks"
-    text = RULES.read_text(encoding="utf-8").replace("docs/runbooks", prefix)
-    assert rules["spec"] == yaml.safe_load(text)
+    assert rules["spec"] == rules_file.groups("https://wiki.example.com/hookstream/{alert}")
     (dashboard,) = rendered.of_kind("ConfigMap").values()
     assert dashboard["data"]["hookstream.json"].strip() == DASHBOARD.read_text(encoding="utf-8").strip()
+
+
+@pytest.mark.parametrize(
+    ("runbooks", "page"),
+    [
+        ("", RUNBOOKS),
+        ("https://git.example.com/$1/runbooks/", "https://git.example.com/$1/runbooks/{alert}.md"),
+        ("https://wiki.example.com/show?page={alert}", "https://wiki.example.com/show?page={alert}"),
+    ],
+)
+def test_runbooks_can_be_anywhere(runbooks: str, page: str) -> None:
+    rendered = render(None, *LEAST, "monitoring.rules.enabled=true", f"monitoring.rules.runbooks={runbooks}")
+    (rules,) = rendered.of_kind("PrometheusRule").values()
+    assert rules["spec"] == rules_file.groups(page)
 
 
 def test_hooks_run_before_the_workloads_and_find_what_they_need() -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from app.cli.main import NAMES, program
 from monitoring import causes, objectives
-from monitoring.files import FILES, RUNBOOKS
+from monitoring.files import FILES, RULES, RUNBOOKS
 from monitoring.rule import Alert
 from tests.monitoring.declared import problems, recordings
 from tests.monitoring.firing import FIRING
 
+ROOT = Path(__file__).parents[2]
 ALERTS = [*objectives.alerts(), *causes.ALERTS]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.glob("Hookstream*.md")}
 _BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,6 +70,36 @@ def test_each_alert_has_series_that_raise_it() -> None:
 
 def test_alerts_and_runbooks_correspond() -> None:
     assert set(PAGES) == {alert.name for alert in ALERTS}
+
+
+def test_each_runbook_url_leads_to_a_page_of_the_documentation() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = f"{project['urls']['Documentation']}/"
+    urls = _runbook_urls(yaml.safe_load(RULES.read_text(encoding="utf-8")))
+    assert len(urls) == len(ALERTS)
+    for name, url in urls:
+        assert url.startswith(base) and base.startswith("https://"), url
+        page = ROOT / "docs" / url.removeprefix(base)
+        assert page.is_file() and page.stem == name, url
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("https://git.example.com/runbooks/", "https://git.example.com/runbooks/HookstreamAbsent.md"),
+        ("https://wiki.example.com/?page={alert}&x=1", "https://wiki.example.com/?page=HookstreamAbsent&x=1"),
+    ],
+)
+def test_the_rules_are_printed_with_runbooks_elsewhere(address: str, page: str) -> None:
+    command = [sys.executable, "-m", "monitoring", "--runbooks", address]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    urls = _runbook_urls(yaml.safe_load(done.stdout))
+    assert len(urls) == len(ALERTS) and ("HookstreamAbsent", page) in urls
+
+
+def _runbook_urls(rules: Any) -> list[tuple[str, str]]:
+    each_rule = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+    return [(rule["alert"], rule["annotations"]["runbook_url"]) for rule in each_rule]
 
 
 @each_page
