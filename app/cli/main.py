@@ -40,7 +40,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("events_send", "events_list", "events_show", "events_dropped"),
     ),
     "deliveries": ("List, explain, retry and cancel deliveries.", ("deliveries",)),
-    "dead": ("Count dead deliveries by cause, and deliver them again.", ("dead",)),
+    "dead": ("Count, redrive or discard dead deliveries.", ("dead",)),
     "tail": ("Follow events, deliveries and attempts over Kafka.", ("tail",)),
     "event-types": ("Declare event types and their schemas.", ("event_types",)),
     "replay": ("Deliver past events again.", ("replay",)),

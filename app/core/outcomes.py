@@ -244,6 +244,12 @@ _REASONS = {
     "cancelled": Outcome(
         "Cancelled", RetryRule.NONE, "It was cancelled on request.", "Retry it if it is still wanted."
     ),
+    "discarded": Outcome(
+        "Discarded",
+        RetryRule.NONE,
+        "It was dead, and was discarded on request: it is not needed any more.",
+        "Retry it if it is still wanted.",
+    ),
     "overloaded": Outcome(
         "Waited too long",
         RetryRule.NONE,

@@ -44,6 +44,7 @@ _CHANGES = {
     "delivery.retry": "retried a delivery",
     "delivery.cancel": "cancelled a delivery",
     "deliveries.retry": "retried deliveries",
+    "deliveries.discard": "discarded dead deliveries",
     "event.send": "sent an event",
     "portal-link.create": "created a portal link",
     "ordering.skip": "skipped a dead delivery of an ordering key",

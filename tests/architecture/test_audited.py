@@ -28,8 +28,15 @@ BY_THE_REGISTRY = {
     "tenants.create_key",
     "tenants.revoke_key",
 }
-#: by the handler (tests/api/test_retries.py, tests/e2e/test_audit.py)
-BY_THE_API = {"actions.test", "retries.retry_many", "retries.retry", "retries.cancel", "portal.create"}
+#: by the handler (tests/api/test_retries.py, tests/api/test_discards.py, tests/e2e/test_audit.py)
+BY_THE_API = {
+    "actions.test",
+    "retries.retry_many",
+    "retries.retry",
+    "retries.cancel",
+    "discards.discard_many",
+    "portal.create",
+}
 #: a key that appends events is a service at work: only those that a person sends are entries
 BY_THE_API_FOR_PEOPLE = {"events.create"}
 

@@ -14,6 +14,8 @@ import pytest_asyncio
 from app.core.model.delivery import Delivery
 from app.core.readmodel.rows import AttemptRow, DeliveryRow, HourRow
 from app.core.records import delivery
+from app.core.records.attempt import Attempt
+from app.core.topics.names import TopicName
 from app.dashboard.hourly_charts import summary
 from tests.dashboard.stage import KEYS, Browser, Stage, browser, open_stage
 from tests.fakes.clock import settle
@@ -183,6 +185,21 @@ async def test_dead_letters_are_grouped_and_a_group_is_retried(stage: Stage, acm
     assert f'method="get" action="{LIVE}/dead"' in page, "the address is now that of the form that was sent"
     await stage.clock.advance(60)
     assert "No dead letters" in (await acme.get(f"{LIVE}/dead?since=30s"))[1]
+
+
+async def test_a_group_of_dead_letters_is_discarded_with_a_reason(stage: Stage, acme: Browser) -> None:
+    stage.reads.rows.clear()
+    for number, reason in enumerate(("exhausted", "exhausted", "gone")):
+        accepted(stage, f"dl_{number}", state="dead", status=500, reason=reason)
+    _, page, _ = await acme.get(f"{LIVE}/dead")
+    assert 'data-ask="Discard 2 deliveries?' in page and "required" in page
+    form = {"endpoint": "ep_1", "reason": "exhausted", "result": "http_5xx", "since": "7d"}
+    status, page, _ = await acme.post(f"{LIVE}/dead/discard", form | {"why": " "})
+    assert status == 422 and "say why" in page and not stage.log.of(TopicName.ATTEMPTS)
+    status, page, _ = await acme.post(f"{LIVE}/dead/discard", form | {"why": "test data"})
+    assert status == 200 and "2 deliveries are discarded." in page
+    records = [msgspec.json.decode(each.value or b"", type=Attempt) for each in stage.log.of(TopicName.ATTEMPTS)]
+    assert {each.delivery_id for each in records} == {"dl_0", "dl_1"}
 
 
 async def test_a_group_of_dead_letters_is_what_the_page_has_counted(stage: Stage, acme: Browser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,7 @@ async def test_dead_deliveries_are_listed_by_cause_and_delivered_again(shared: S
     async with inbox("status:500*1,ok") as (box, url):
         added = await shared.add(f"{url}/standard", tenant="dead", events="*", schedule="0")
         await send(shared, "dead")
-        for _ in range(LOOKS):
-            listed = await shared.cli("dead", "list", *api, "-o", "json")
-            if listed:
-                break
-            await pause(0.1)
-        (group,) = listed
+        (group,) = await until(lambda: shared.cli("dead", "list", *api, "-o", "json"))
         assert (group["count"], group["endpoint"], group["last"]) == (1, added["id"], 500)
         counted = await shared.cli("dead", "redrive", *api, "--endpoint", added["id"], "--dry-run", "-o", "json")
         assert counted["matched"] == 1
@@ -72,6 +67,38 @@ async def test_dead_deliveries_are_listed_by_cause_and_delivered_again(shared: S
         await box.until(lambda: len(box.received) == 2)
         assert (await hookstream("dead", "redrive", *api, expect=2)).code == 2
         await shared.cli("endpoints", "remove", added["id"])
+
+
+async def test_discarded_deliveries_leave_the_dead_letters_and_can_be_retried(shared: Service, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(await shared.key("discard"))
+    api = ("--url", shared.api_url, "--key-file", str(tmp_path / "key"))
+    async with inbox("status:500*1,ok") as (box, url):
+        added = await shared.add(f"{url}/standard", tenant="discard", events="*", schedule="0")
+        await send(shared, "discard")
+        await until(lambda: shared.cli("dead", "list", *api, "-o", "json"))
+        counted = await shared.cli("dead", "discard", *api, "--endpoint", added["id"], "--dry-run", "-o", "json")
+        assert (counted["matched"], counted["discarded"]) == (1, 0)
+        assert (
+            await hookstream("dead", "discard", *api, "--since", "begin", environ=shared.environ, expect=2)
+        ).err.count("--why")
+        reason = ("--endpoint", added["id"], "--why", "test data")
+        assert (await shared.cli("dead", "discard", *api, *reason, "-o", "json"))["discarded"] == 1
+        cancelled = ("deliveries", "list", *api, "--state", "cancelled", "-o", "json")
+        (delivery,) = await until(lambda: shared.cli(*cancelled))
+        assert (delivery["reason"], delivery["status"], delivery["attempt_count"]) == ("discarded", 500, 1)
+        assert await shared.cli("dead", "list", *api, "-o", "json") == []
+        await shared.cli("deliveries", "retry", *api, delivery["id"])
+        await box.until(lambda: len(box.received) == 2)
+        await shared.cli("endpoints", "remove", added["id"])
+
+
+async def until(look: Callable[[], Awaitable[Any]]) -> Any:
+    """What `look` returns, as soon as that is not empty."""
+    for _ in range(LOOKS):
+        if there := await look():
+            return there
+        await pause(0.1)
+    raise AssertionError("it does not appear")
 
 
 async def test_rotated_keys_open_everything_and_the_former_key_can_go(

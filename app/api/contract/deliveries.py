@@ -121,17 +121,13 @@ class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None
 
 
-class BulkRetryIn(Input, frozen=True, kw_only=True):
-    """A filter for deliveries to retry. Omitted fields match everything."""
+class DeliverySelection(Input, frozen=True, kw_only=True):
+    """A filter for deliveries, of a request about many. Omitted fields match everything."""
 
     endpoint: FilterText | None = None
     event: FilterText | None = None
     #: exact, or a prefix such as `recording.*`
     type: FilterText | None = None
-    #: pending: includes deliveries that wait for an open circuit or a rate limit
-    state: Annotated[
-        list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
-    ] = msgspec.field(default_factory=lambda: ["dead"])
     #: HTTP status of the last attempt, or its class: `503`, `5xx`
     status: FilterText | None = None
     #: outcome of the last attempt: `timeout`, `refused`, `http_5xx` …
@@ -144,8 +140,37 @@ class BulkRetryIn(Input, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
     #: `next_cursor` of the request before
     cursor: Annotated[str, Meta(max_length=512)] | None = None
-    #: count, and retry nothing
+    #: count, and change nothing
     dry_run: bool = False
+
+
+class BulkRetryIn(DeliverySelection, frozen=True, kw_only=True):
+    """A filter for deliveries to retry. Omitted fields match everything."""
+
+    #: pending: includes deliveries that wait for an open circuit or a rate limit
+    state: Annotated[
+        list[Literal["dead", "cancelled", "delivered", "retrying", "pending"]], Meta(min_length=1, max_length=5)
+    ] = msgspec.field(default_factory=lambda: ["dead"])
+
+
+class BulkDiscardIn(DeliverySelection, frozen=True, kw_only=True):
+    """A filter for dead deliveries to discard. Omitted fields match everything."""
+
+    #: why, for the audit log; required unless it is a dry run
+    why: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class BulkDiscardOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of dead deliveries discarded, or matched in a dry run."""
+
+    dry_run: bool
+    #: dead deliveries that match now; only of a dry run
+    matched: int | None
+    #: there are more than were counted
+    matched_more: bool
+    discarded: int
+    #: give it as `cursor` to go on with those that match beyond `limit`; null: that was all
+    next_cursor: str | None
 
 
 class BulkRetryOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
-from app.api.contract.deliveries import BulkRetryIn
+import msgspec
+
+from app.api.contract.deliveries import DeliverySelection
 from app.api.contract.fields import FieldError
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiServices
 from app.core.model import timestamps
 from app.core.model.event_types import is_pattern
-from app.core.readmodel.rows import DeliveryFilter, DeliveryState
+from app.core.readmodel.rows import DeliveryFilter, DeliveryRow, DeliveryState
 
 #: what a list can be narrowed by
 QUERY = ("endpoint", "event", "type", "state", "status", "result", "since", "until", "replay", "id")
 _STATES: tuple[str, ...] = get_args(DeliveryState)
 _STATUS = re.compile(r"([1-5])(xx|[0-9]{2})")
 _LONGEST = 256
+#: rows of one query
+_PAGE = 100
 
 
 class BadFilter(ValueError):
@@ -55,8 +59,10 @@ def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = No
         raise ApiError(400, "invalid_query", error.detail) from error
 
 
-def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFilter:
-    """The filter of a bulk retry. Raises `ApiError` 422."""
+def of_body(
+    api: ApiServices, call: ApiRequest, body: DeliverySelection, states: Sequence[DeliveryState]
+) -> DeliveryFilter:
+    """The filter of a request about many deliveries. Raises `ApiError` 422."""
     try:
         for name in ("endpoint", "event", "result", "replay"):
             _check(name, getattr(body, name))
@@ -67,7 +73,7 @@ def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFi
             endpoint_id=body.endpoint,
             event_id=body.event,
             event_type=type_pattern(body.type),
-            states=tuple(dict.fromkeys(body.state)),
+            states=tuple(dict.fromkeys(states)),
             status=_status(body.status),
             result=body.result,
             replay_id=body.replay,
@@ -76,6 +82,30 @@ def of_body(api: ApiServices, call: ApiRequest, body: BulkRetryIn) -> DeliveryFi
         )
     except BadFilter as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
+
+
+def given(which: DeliveryFilter) -> dict[str, Any]:
+    """The fields of a filter that narrow it, for the audit log."""
+    fields: dict[str, Any] = msgspec.to_builtins(which)
+    return {name: value for name, value in fields.items() if value not in (None, [], ())}
+
+
+async def newest(
+    api: ApiServices, which: DeliveryFilter, *, limit: int, cursor: str | None
+) -> tuple[list[DeliveryRow], str | None]:
+    """The newest deliveries of a filter, and the cursor of the next ones. Raises `ApiError` 422 for a bad cursor."""
+    rows: list[DeliveryRow] = []
+    while len(rows) < limit:
+        try:
+            page = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
+        except ValueError as error:
+            detail = "cursor: use the value of next_cursor unchanged"
+            raise invalid(FieldError(detail=detail, pointer="/cursor")) from error
+        rows += page.rows
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return rows, cursor
 
 
 def span(api: ApiServices, call: ApiRequest, *, default_ms: int, longest_ms: int) -> tuple[int, int]:

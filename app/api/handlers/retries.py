@@ -11,10 +11,9 @@ from typing import Literal
 import msgspec
 
 from app.api.contract.deliveries import BulkRetryIn, BulkRetryOut, ManualActionOut
-from app.api.contract.fields import FieldError
 from app.api.handlers import audit, delivery_filters, event_payloads
 from app.api.handlers.deliveries import delivery_of, owned_delivery, source_of
-from app.api.problems import ApiError, invalid
+from app.api.problems import ApiError
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core import supersession
 from app.core.model.delivery import Delivery, DeliveryRevision
@@ -26,7 +25,6 @@ from app.core.topics.names import TopicName
 
 #: a dry run counts up to here
 _COUNTED = 100_000
-_PAGE = 100
 _WAITING = ("pending", "retrying")
 RetryRefusal = Literal[
     "endpoint_removed", "endpoint_disabled", "endpoint_paused", "paused", "in_line", "event_gone", "ended"
@@ -57,7 +55,7 @@ async def retry(api: ApiServices, call: ApiRequest) -> ApiResponse:
 async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Retry all deliveries that match a filter, or count them."""
     body: BulkRetryIn = call.body
-    which = delivery_filters.of_body(api, call, body)
+    which = delivery_filters.of_body(api, call, body, body.state)
     if body.dry_run:
         count = await api.reads.count(which, at_most=_COUNTED)
         counted = BulkRetryOut(
@@ -69,20 +67,9 @@ async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cursor: str | None) -> BulkRetryOut:
     """Retry the deliveries that match a filter. Raises `ApiError` 422 for an invalid cursor."""
-    asked = {name: value for name, value in msgspec.to_builtins(which).items() if value not in (None, [], ())}
+    asked = delivery_filters.given(which)
     await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
-    rows: list[DeliveryRow] = []
-    while len(rows) < limit:
-        try:
-            page = await api.reads.deliveries(which, limit=min(_PAGE, limit - len(rows)), cursor=cursor)
-        except ValueError as error:
-            raise invalid(
-                FieldError(detail="cursor: use the value of next_cursor unchanged", pointer="/cursor")
-            ) from error
-        rows += page.rows
-        cursor = page.cursor
-        if cursor is None:
-            break
+    rows, cursor = await delivery_filters.newest(api, which, limit=limit, cursor=cursor)
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
     refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
     return BulkRetryOut(

@@ -94,6 +94,8 @@ ROUTES: tuple[Route, ...] = (
           "and its request", access="read", gives=d.DeliveryDetail),
     Route(method="POST", path="/v1/deliveries/retry", name="retries.retry_many", summary="Retry all matching "
           "deliveries, or count them", access="write", takes=d.BulkRetryIn, gives=d.BulkRetryOut, status=202),
+    Route(method="POST", path="/v1/deliveries/discard", name="discards.discard_many", summary="Discard all matching "
+          "dead deliveries, or count them", access="write", takes=d.BulkDiscardIn, gives=d.BulkDiscardOut, status=202),
     Route(method="POST", path="/v1/deliveries/{id}/retry", name="retries.retry", summary="Retry a delivery now, "
           "whatever its state", access="write", gives=d.ManualActionOut, status=202),
     Route(method="POST", path="/v1/deliveries/{id}/cancel", name="retries.cancel", summary="Cancel a delivery that "

@@ -16,6 +16,7 @@ from aiohttp import web
 from app.api.handlers import (
     audit,
     deliveries,
+    discards,
     event_types,
     events,
     portal,
@@ -51,6 +52,7 @@ _MODULES = {
     "portal": portal,
     "deliveries": deliveries,
     "retries": retries,
+    "discards": discards,
     "stats": stats,
 }
 #: a request that takes longer is given up with 503; what it asked for may still happen

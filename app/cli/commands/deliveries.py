@@ -49,8 +49,8 @@ ReplayOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliv
 _COLUMNS = ("id", "type", "state", "last")
 _WIDE = ("attempts", "accepted", "endpoint", "event_id")
 _PAGE = 100
-#: of one request
-_AT_ONCE = 1000
+#: deliveries of one request for many
+MOST_AT_ONCE = 1000
 
 
 @app.command("list")
@@ -131,7 +131,7 @@ def retry(
     replay: ReplayOption = None,
     limit: Annotated[
         int, typer.Option(min=1, help="Without an id: maximum number of deliveries, newest first.")
-    ] = _AT_ONCE,
+    ] = MOST_AT_ONCE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be retried; retry nothing.")] = False,
     tenant: TenantOption = None,
     mode: ModeOption = None,
@@ -234,7 +234,7 @@ def retry_matching(where: ApiTarget, body: dict[str, Any], limit: int) -> dict[s
         whole: dict[str, Any] = {}
         left = limit
         while left > 0:
-            part = await api.post("deliveries", "retry", body=body | {"limit": min(left, _AT_ONCE)})
+            part = await api.post("deliveries", "retry", body=body | {"limit": min(left, MOST_AT_ONCE)})
             whole = part if not whole else _sum(whole, part)
             left -= part["retried"] + sum(part["skipped"].values()) or left
             if part["next_cursor"] is None:

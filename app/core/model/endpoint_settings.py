@@ -147,8 +147,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     on_exhausted: Annotated[
         Literal["block", "skip"],
         _shown(
-            "What a dead delivery does to its ordering key: `block` holds the key back until the delivery is retried "
-            "or skipped, `skip` continues with the next one.",
+            "What a dead delivery does to its ordering key: `block` holds the key back until the delivery is retried, "
+            "skipped or discarded, `skip` continues with the next one.",
             Surface(
                 option="--on-exhausted",
                 label="After a delivery is dead",

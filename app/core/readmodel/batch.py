@@ -30,7 +30,7 @@ from app.core.readmodel.snapshot import (
     new_snapshot,
 )
 from app.core.records import delivery as delivery_record
-from app.core.records.attempt import REASSIGNED, Attempt
+from app.core.records.attempt import DISCARDED, REASSIGNED, Attempt
 from app.core.records.audit import AuditEntry
 from app.core.records.record import ConsumedRecord
 from app.core.topics.names import TopicName
@@ -228,7 +228,7 @@ def _take_attempt(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     next_ms = moment(attempt.next_attempt_at, 0) if attempt.next_attempt_at and state == "retrying" else None
     requested = attempt.made_a_request
     last = None
-    if requested or number == 0:
+    if requested or (number == 0 and reason != DISCARDED):
         last = LastOutcome(
             status=None if attempt.status is None else as_number(attempt.status, 999),
             result=as_name(attempt.result),
@@ -244,7 +244,7 @@ def _take_attempt(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     portion.facts.append(fact)
     if requested and last is not None:
         portion.lines.append(_line(attempt, record, state, last))
-    if attempt.trigger != "test":
+    if attempt.trigger != "test" and reason != DISCARDED:  # a discarded delivery has ended, as dead, before
         _count(portion, attempt, fact, record, requested=requested)
 
 

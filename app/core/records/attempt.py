@@ -17,6 +17,8 @@ AttemptState = Literal["delivered", "retrying", "dead", "cancelled"]
 REASSIGNED = "reassigned"
 #: the reason of a delivery that ended because a later one of its key queue has been released
 SUPERSEDED = "superseded"
+#: result and reason of a dead delivery that was discarded on request; such a record ends as cancelled
+DISCARDED = "discarded"
 #: bytes of a response body that an attempt record may have, raw and as JSON
 BODY_LIMIT = 2048
 #: which part of a response was cut to fit

@@ -110,5 +110,6 @@ SCREENS: tuple[PageRoute, ...] = (
     _post("/deliveries/{id}/{action:retry|cancel}", deliveries.act),
     _get("/dead", dead_letters.list_),
     _post("/dead/retry", dead_letters.retry),
+    _post("/dead/discard", dead_letters.discard),
     _get("/audit", audit.list_),
 )

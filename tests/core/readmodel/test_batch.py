@@ -9,7 +9,7 @@ import pytest
 
 from app.core.readmodel.batch import ProjectionBatch
 from app.core.readmodel.snapshot import DeliverySnapshot
-from app.core.records.attempt import Attempt, AttemptState
+from app.core.records.attempt import DISCARDED, Attempt, AttemptState
 from app.core.topics.names import TopicName
 from app.roles.dispatch.attempts import reassigned
 from tests.fakes.log import MemoryRecord
@@ -42,6 +42,40 @@ def standing(*said: Attempt) -> DeliverySnapshot:
     assert portion.unreadable == 0 and len(portion.lines) == len(said), "each request is shown"
     (found,) = portion.settle({}).changed
     return found
+
+
+def test_a_discarded_delivery_is_cancelled_in_any_order_and_counts_no_second_end() -> None:
+    died, row = attempt(3, "dead", "exhausted"), attempt(3, "cancelled", DISCARDED)
+    discarded = msgspec.structs.replace(row, result=DISCARDED, trigger="manual", revision=7)
+    for order in permutations([attempt(2, "retrying"), died, discarded]):
+        portion = ProjectionBatch()
+        for offset, each in enumerate(order):
+            value = msgspec.json.encode(each)
+            portion.take(TopicName.ATTEMPTS, MemoryRecord(TopicName.ATTEMPTS, 0, offset, 1000, b"ep_1", value, []))
+        snapshot = portion.settle({}).changed[0]
+        assert (snapshot.state, snapshot.reason, snapshot.result) == ("cancelled", DISCARDED, "http_5xx")
+        assert [end.fact.state for end in portion.ends] == ["dead"] and len(portion.lines) == 2
+
+
+def test_a_discard_leaves_the_outcome_of_a_delivery_that_died_without_a_request() -> None:
+    died = msgspec.structs.replace(attempt(0, "dead", "unreadable"), result="unreadable")
+    discarded = msgspec.structs.replace(died, state="cancelled", reason=DISCARDED, result=DISCARDED, revision=7)
+    portion = ProjectionBatch()
+    for offset, each in enumerate((died, discarded)):
+        value = msgspec.json.encode(each)
+        portion.take(TopicName.ATTEMPTS, MemoryRecord(TopicName.ATTEMPTS, 0, offset, 1000, b"ep_1", value, []))
+    (snapshot,) = portion.settle({}).changed
+    assert (snapshot.state, snapshot.reason, snapshot.result) == ("cancelled", DISCARDED, "unreadable")
+
+
+def test_a_success_of_a_retry_that_was_in_progress_counts_despite_a_discard() -> None:
+    row = attempt(3, "cancelled", DISCARDED)
+    discarded = msgspec.structs.replace(row, result=DISCARDED, revision=8)
+    portion = ProjectionBatch()
+    for offset, each in enumerate((discarded, msgspec.structs.replace(attempt(4, "delivered"), revision=7))):
+        value = msgspec.json.encode(each)
+        portion.take(TopicName.ATTEMPTS, MemoryRecord(TopicName.ATTEMPTS, 0, offset, 1000, b"ep_1", value, []))
+    assert portion.settle({}).changed[0].state == "delivered"
 
 
 @pytest.mark.parametrize("state", ["delivered", "dead", "cancelled"])

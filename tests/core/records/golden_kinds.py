@@ -235,6 +235,21 @@ def _about_deliveries() -> Iterator[Kind]:
     for state in get_args(attempt.AttemptState):
         made = msgspec.structs.replace(full(attempt.Attempt), state=state)
         yield _json("attempts", state, "ep_1", made, attempt.Attempt)
+    made = attempt.Attempt(
+        **{name: getattr(full(attempt.Attempt), name) for name in ("delivery_id", "event_id", "event_type", "tenant")},
+        endpoint_id="ep_1",
+        mode="live",
+        attempt=3,
+        trigger="manual",
+        state="cancelled",
+        result=attempt.DISCARDED,
+        reason=attempt.DISCARDED,
+        started_at="2026-01-02T03:04:05.678Z",
+        duration_ms=0.0,
+        error="discarded by key_1: test data",
+        revision=1_767_323_045_678,
+    )
+    yield _json("attempts", "discarded", "ep_1", made, attempt.Attempt)
     for kind in get_args(notice.NoticeKind):
         made = msgspec.structs.replace(full(notice.Notice), kind=kind)
         yield Kind(
