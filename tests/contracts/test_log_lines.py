@@ -69,6 +69,27 @@ raise RuntimeError("the end")
     assert "the end" in lines[4]["exception"]
 
 
+def test_a_commit_that_fails_after_its_time_limit_is_reported_by_its_caller_alone() -> None:
+    lines = printed(
+        """
+class GroupCoordinator:
+    async def _do_commit_offsets(self, answer):
+        await answer
+        raise ValueError("another coordinator")
+async def given_up():
+    answer = asyncio.Event()
+    try:
+        await asyncio.wait_for(asyncio.shield(GroupCoordinator()._do_commit_offsets(answer.wait())), 0.01)
+    except TimeoutError:
+        log.warning("source.commit_failed")
+    answer.set()
+    await asyncio.sleep(0.01)
+asyncio.run(given_up())
+"""
+    )
+    assert [line["event"] for line in lines] == ["source.commit_failed"]
+
+
 def test_a_line_is_bounded_and_written_whatever_is_in_it() -> None:
     lines = printed(
         """

@@ -86,8 +86,10 @@ def _grave(record: logging.LogRecord) -> bool:
 
     `ClusterWatch` reports outages, once.
     """
-    if record.name == "asyncio" and record.getMessage().startswith("Unclosed AIOKafka"):
-        return False  # a connection attempt that was cancelled
+    if record.name == "asyncio":
+        text = record.getMessage()
+        # a connection attempt that was cancelled, or a commit after its time limit, which its caller has reported
+        return not (text.startswith("Unclosed AIOKafka") or "GroupCoordinator._do_commit_offsets" in text)
     if record.name.partition(".")[0] != "aiokafka" or record.exc_info:
         return True
     text = record.getMessage()
