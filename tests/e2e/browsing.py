@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.e2e.harness import ADMIN_TOKEN
+from tests.patience import PATIENCE_S
 
 _AXE = (Path(__file__).parent / "axe" / "axe-4.14.1.min.js").read_text(encoding="utf-8")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: what axe-core calls grave enough
 _GRAVE = ("serious", "critical")
+#: milliseconds that a page may take for anything; playwright's own 5 and 30 seconds judge by the clock
+_PATIENCE_MS = PATIENCE_S * 1000
+
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 def chromium() -> str:
@@ -45,7 +50,7 @@ async def person(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     """Somebody's own window; errors on its console, broken scripts and refused content fail the test."""
     context = await browser.new_context(viewport=options.pop("viewport", {"width": 1280, "height": 860}), **options)
     page = await context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(_PATIENCE_MS)
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
