@@ -59,7 +59,7 @@ async def test_traffic_of_a_tenant_displaces_no_audit_entry(acme: Auditor) -> No
     for number in range(130):
         await acme.ask("PATCH", endpoint, {"description": f"change {number}"})
     await acme.ask("DELETE", endpoint)
-    found = await acme.until(lambda each: each[0]["action"] == "endpoint.remove")
+    found = await acme.until(lambda each: any(entry["action"] == "endpoint.remove" for entry in each))
     assert [each["action"] for each in found if each["entity"].startswith("endpoint/")] == [
         "endpoint.remove",
         *["endpoint.update"] * 130,
@@ -90,7 +90,7 @@ async def test_tests_retries_cancellations_and_portal_links_have_entries(acme: A
         await acme.ask("POST", "/v1/deliveries/retry", {"state": ["dead"]})
         link = (await acme.ask("POST", "/v1/portal-links", {"expires_in": 600}))["url"]
         wanted = ["portal-link.create", "deliveries.retry", "delivery.cancel", "endpoint.test", "endpoint.create"]
-        found = await acme.until(lambda each: len(each) >= len(wanted))
+        found = await acme.until(lambda each: {entry["action"] for entry in each} >= set(wanted))
     of_mine = [each for each in found if each["action"] not in ("key.create", "tenant.put")]
     assert [each["action"] for each in of_mine] == wanted, "events of a service are no actions of a person"
     assert of_mine[2]["entity"] == f"delivery/{delivery['id']}" and of_mine[2]["before"] == {"state": "retrying"}

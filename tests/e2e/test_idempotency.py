@@ -123,6 +123,7 @@ async def test_the_idempotency_header_is_the_key_and_dropped_records_are_listed(
         assert await running.cli("events", "duplicates", "--tenant", "globex", "-o", "json") == []
         assert await running.cli("events", "duplicates", "--since", "2100-01-01T00:00:00Z", "-o", "json") == []
         assert len(await running.cli("events", "duplicates", "--limit", "1", "-o", "json")) == 1
+        await read(broker.bootstrap, f"{prefix}events.rejected", lambda found: len(found) == 1)
         (rejected,) = await running.cli("events", "rejected", "--tenant", "acme", "-o", "json")
         assert (rejected["reason"], rejected["partition"], rejected["topic"]) == ("not_json", first.partition, raw)
         assert "same" in await running.cli("events", "duplicates")

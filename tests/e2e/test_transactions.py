@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from app.runtime.roles import GROUPS
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, service
-from tests.e2e.upstream import until_caught_up, upstream
+from tests.e2e.upstream import until_caught_up, until_readable, upstream
 from tests.kafka import clients_at
 from tests.patience import PATIENCE_S
 
@@ -115,6 +115,7 @@ async def test_event_pages_show_only_committed_events(broker: RealBroker, prefix
         (hidden,) = await events.aborted(["hidden"])
         await events.aborted([f"more{number}" for number in range(300)])
         (last,) = await events.committed(["last"])
+        await until_readable(broker.bootstrap, topic, last)
         await until_caught_up(broker.bootstrap, f"{prefix}hookstream.fanout", topic, PARTITIONS)
         for id_, offset, status in (("shown", shown, 200), ("hidden", hidden, 404), ("last", last, 200)):
             by_place = await running.ask("GET", f"/v1/events/{id_}?partition=0&offset={offset}", key=key)
@@ -122,7 +123,8 @@ async def test_event_pages_show_only_committed_events(broker: RealBroker, prefix
             searched = await running.ask("GET", f"/v1/events/{id_}?since=begin", key=key)
             assert searched.status == status, searched
         await rejected.aborted(["no event"])
-        await rejected.committed(["no event either"])
+        (offset,) = await rejected.committed(["no event either"])
+        await until_readable(broker.bootstrap, f"{prefix}events.rejected", offset)
         assert len(await running.cli("events", "rejected", "-o", "json")) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -66,6 +67,18 @@ async def upstream(
         await client.stop()
 
 
+async def until_readable(bootstrap: str, topic: str, offset: int, partition: int = 0) -> None:
+    """Wait until a record counts as committed: a broker confirms the end of a transaction before it writes markers."""
+    asker, place = clients_at(bootstrap).consumer("test"), TopicPartition(topic, partition)
+    await asker.start()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while (await asker.end_offsets([place]))[place] <= offset:
+                await pause(0.05)
+    finally:
+        await asker.stop()
+
+
 async def until_caught_up(bootstrap: str, group: str, topic: str, partitions: int) -> None:
     """Wait until the group's commits stand where each partition that has something ends, markers included."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -73,9 +86,10 @@ async def until_caught_up(bootstrap: str, group: str, topic: str, partitions: in
     await admin.start()
     await asker.start()
     try:
-        ends = await asker.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
-        wanted = {place: end for place, end in ends.items() if end}
         for _ in range(int(PATIENCE_S / 0.2)):
+            # asked again each time: markers of transactions that have ended may still follow
+            ends = await asker.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
+            wanted = {place: end for place, end in ends.items() if end}
             committed = await admin.list_consumer_group_offsets(group)
             at = {place: committed[place].offset if place in committed else 0 for place in wanted}
             if at == wanted:
