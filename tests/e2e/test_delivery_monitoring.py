@@ -19,6 +19,8 @@ from tests.e2e.harness import ADMIN_TOKEN, Inbox, Service, inbox, pause, produce
 from tests.patience import LOOKS
 
 Json = dict[str, Any]
+#: until a retry that a test has to overtake: longer than the read model takes to show the delivery
+WAIT_S = 10
 
 
 class Customer:
@@ -218,7 +220,7 @@ async def test_the_monitoring_panel_shows_deliveries_failures_and_payloads(share
 async def test_a_waiting_delivery_is_retried_at_once_and_has_one_final_state(shared: Service, acme: Customer) -> None:
     before = await passed_over(shared)
     async with inbox("status:500*1,200") as (box, base):
-        await acme.endpoint(f"{base}/standard", schedule=[0, 3])
+        await acme.endpoint(f"{base}/standard", schedule=[0, WAIT_S])
         event = await acme.event()
         waiting = await acme.delivery(event, "retrying", 1)
         await acme.post(f"/v1/deliveries/{waiting['id']}/retry")
@@ -234,7 +236,7 @@ async def test_a_cancelled_delivery_stays_cancelled_and_its_key_queue_continues(
 ) -> None:
     before = await passed_over(shared)
     async with inbox("status:500*1,200") as (box, base):
-        await acme.endpoint(f"{base}/standard", schedule=[0, 3], ordering="fifo")
+        await acme.endpoint(f"{base}/standard", schedule=[0, WAIT_S], ordering="fifo")
         first, second = [await acme.event(number, ordering_key="k") for number in (1, 2)]
         waiting = await acme.delivery(first, "retrying", 1)
         assert box.ids() == [first]

@@ -72,7 +72,7 @@ async def test_a_410_disables_a_standard_endpoint_and_what_waits_for_it_is_cance
 ) -> None:
     async with service(broker.bootstrap, prefix, tmp_path, FAST) as running, inbox("status:500,410") as (box, base):
         key = await running.key("acme")
-        body = {"url": f"{base}/standard/a", "events": "*", "schedule": [0, 3000, 0]}
+        body = {"url": f"{base}/standard/a", "events": "*", "schedule": [0, 10_000, 0]}
         made = (await running.ask("POST", "/v1/webhooks", body, key=key)).body
         await append(running, "acme", 1)
         await box.until(lambda: len(box.received) == 1)

@@ -65,7 +65,7 @@ async def every_role(broker: SecureBroker, prefix: str, data_dir: Path) -> Async
             stack.push_async_callback(each.stop)
         for role, each in services.items():
             try:
-                await each.until_ready(60)
+                await each.until_ready()
             except TimeoutError:
                 pytest.fail(f"{role} is not ready: {await each.readiness()}")
         yield services | {"cli": cli}

@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import pause, service
+from tests.patience import PATIENCE_S
 from tests.receivers.launch import receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -19,7 +20,7 @@ KINDS = ("a.b", "c.d", "a.b", "a.b", "c.d", "c.d", "a.b")
 
 async def told(url: str, number: int) -> dict[str, str]:
     """Event id → verdict, as soon as there are so many: a foreign process leaves no other way than to ask again."""
-    async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+    async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
         while True:
             async with http.get(url) as answer:
                 said: list[tuple[str, str]] = await answer.json(content_type=None)

@@ -16,7 +16,12 @@ from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, read, service
 from tests.patience import PATIENCE_S
 
-LIMITS: dict[str, Any] = {"HOOKSTREAM_WATCHDOG_SUSPECT_SECONDS": "1", "HOOKSTREAM_WATCHDOG_STUCK_SECONDS": "2"}
+#: seconds; a role on a busy machine may stand still for one or two
+SUSPECT_S, STUCK_S, RECOVERY_S = 3, 8, 20
+LIMITS: dict[str, Any] = {
+    "HOOKSTREAM_WATCHDOG_SUSPECT_SECONDS": str(SUSPECT_S),
+    "HOOKSTREAM_WATCHDOG_STUCK_SECONDS": str(STUCK_S),
+}
 EVENT = b'{"type": "a.b", "data": {}}'
 
 
@@ -85,12 +90,12 @@ async def gone(broker: RealBroker, running: Service, topic: str) -> AsyncIterato
 
 
 async def test_a_spare_worker_is_ready_and_is_not_stuck(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
-    settings = LIMITS | {"HOOKSTREAM_PARTITIONS": "1", "HOOKSTREAM_WATCHDOG_RECOVERY_SECONDS": "12"}
+    settings = LIMITS | {"HOOKSTREAM_PARTITIONS": "1", "HOOKSTREAM_WATCHDOG_RECOVERY_SECONDS": str(RECOVERY_S)}
     roles = ("fanout", "sequencer", "dispatch", "delay", "registry", "replay")
     async with service(broker.bootstrap, prefix, tmp_path / "one", settings, roles):
         spare = Service(broker.bootstrap, prefix, tmp_path / "spare", settings, roles)
         await spare.start()
-        await stays_ready(spare, 15)
+        await stays_ready(spare, RECOVERY_S + 2)
         assert await spare.stop() == 0
 
 
@@ -122,7 +127,7 @@ async def test_a_fanout_whose_appends_do_not_succeed_waits_and_is_not_stuck(
         await running.add("http://127.0.0.1:9/x")
         async with gone(broker, running, f"{prefix}deliveries"):
             await kafka.send_and_wait(f"{prefix}events.raw", EVENT, partition=1)
-            await stays_ready(running, 3, "fanout")  # the process is not: its topic is gone, and it says so
+            await stays_ready(running, STUCK_S + 1, "fanout")  # the process is not: its topic is gone, and it says so
             await says(running, f'lag_records{{group="{prefix}hookstream.fanout",topic="{prefix}events.raw"}} 1.0')
         assert len(await read(broker.bootstrap, f"{prefix}deliveries", bool)) == 1
         assert "watchdog_verdicts_total{" not in await running.metrics()
@@ -140,7 +145,7 @@ async def test_transaction_markers_and_distant_retries_do_not_count_as_stuck(
             await once.send_and_wait(f"{prefix}events.raw", EVENT, partition=0)
         await box.until(lambda: len(box.received) == 1)
         assert len(await read(broker.bootstrap, f"{prefix}deliveries.delay.30m", bool)) == 1
-        await stays_ready(running, 3)
+        await stays_ready(running, STUCK_S + 1)
         await says(running, f'lag_records{{group="{prefix}hookstream.fanout",topic="{prefix}events.raw"}} 0.0')
         await says(running, f'topic="{prefix}deliveries.delay.30m"}} 1.0')
         assert "watchdog_verdicts_total{" not in await running.metrics()
