@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
+from aiokafka import TopicPartition
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
@@ -233,6 +234,31 @@ async def test_a_commit_for_another_members_partition_is_refused(bench: Bench) -
     await one.has(PARTITIONS // 2)
     assert not await first.commit(dict.fromkeys(two.mine, (0, "")))
     assert await first.commit(dict.fromkeys(one.mine, (0, "")))
+
+
+async def test_a_fresh_group_begins_in_all_partitions_at_once(
+    broker: RealBroker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real group alone: a seek waits for the fetch in progress, and the ladder has a hundred partitions."""
+    topic = f"{prefix}topic"
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
+        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=9, replication=1, config={}))])
+    member = KafkaGroupConsumer(
+        clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=30
+    )
+    seek, sought = member._consumer.seek_to_beginning, []
+
+    async def noted(*places: TopicPartition) -> None:
+        sought.append(len(places))
+        await seek(*places)
+
+    monkeypatch.setattr(member._consumer, "seek_to_beginning", noted)
+    await member.start(Heard())
+    async with asyncio.timeout(PATIENCE_S):
+        while None in [member.position((topic, number)) for number in range(9)]:
+            await member.poll(timeout_ms=100)
+    assert sought == [9]
+    await member.stop()
 
 
 async def test_the_lease_of_a_suspended_member_ends_before_it_is_replaced(broker: RealBroker, prefix: str) -> None:

@@ -93,6 +93,8 @@ class KafkaGroupConsumer:
         )
 
         self._logs = GroupLogs(self._consumer)
+        #: partitions of the last assignment for which the group has no offset
+        self._uncommitted: set[TopicPartition] = set()
 
     async def start(self, listener: RebalanceListener) -> None:
         """Join the group; returns before partitions are assigned."""
@@ -145,8 +147,19 @@ class KafkaGroupConsumer:
         return {(place.topic, place.partition): records for place, records in batches.items()}
 
     async def _begin(self, place: TopicPartition) -> None:
-        if place in self._consumer.assignment() and read_position(self._consumer, place) is None:
-            await self._consumer.seek_to_beginning(place)
+        """Seek to the beginning in all partitions without a commit at once.
+
+        aiokafka raises the error for one partition at a time. A seek waits for the fetch in progress, up to
+        `fetch_max_wait_ms`; one by one, the partitions of all rungs would take most of a minute.
+        """
+        places = [
+            each
+            for each in self._uncommitted | {place}
+            if each in self._consumer.assignment() and read_position(self._consumer, each) is None
+        ]
+        self._uncommitted = set()
+        if places:
+            await self._consumer.seek_to_beginning(*places)
 
     def pause(self, *places: PartitionId) -> None:
         """Stop fetching these partitions. Records that were fetched but not polled are fetched again after `resume`."""
@@ -229,6 +242,7 @@ class KafkaGroupConsumer:
             origin, metadata = unstamp(latest.metadata or "" if latest else "")
             origins[place] = (offset, origin)
             committed[place.topic, place.partition] = CommittedOffset(offset, metadata)
+        self._uncommitted = {place for place in places if origins[place][0] is None}
         moved = await self._logs.assigned(origins)
         if moved is not None:
             self.guard(moved)
