@@ -8,15 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import kubernetes_validate
 import yaml
+
+from tests.architecture.chart_schema import KUBERNETES, TYPES
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "hookstream"
 EXAMPLES = {path.stem: path for path in sorted((CHART / "examples").glob("*.yaml"))}
-KUBERNETES = "1.37.0"
 _OWN_SCHEMAS = Path(__file__).parent / "schemas"
-_SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{KUBERNETES}-local-strict"
 #: what kubeconform looks for
 _LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"
 
@@ -52,12 +51,18 @@ def program(name: str) -> str:
     return str(path)
 
 
-def render(example: str | None = None, *values: str, release: str = "hooks") -> Rendered:
-    """Render the chart with an example's values; `values` are assignments, and settings are strings."""
-    chosen = ["-f", str(EXAMPLES[example])] if example else []
+def render(example: str | None = None, *values: str, release: str = "hooks", given: Object | None = None) -> Rendered:
+    """Render the chart with an example's values; `values` are assignments, and settings are strings.
+
+    `given` are values as a file has them.
+    """
+    chosen = [*(("-f", str(EXAMPLES[example])) if example else ()), "-f", "-"]
     assignments = [word for each in values for word in ("--set-string" if "settings." in each else "--set", each)]
     command = [program("helm"), "template", release, str(CHART), "-n", "hooks", "--kube-version", KUBERNETES]
-    done = subprocess.run([*command, *chosen, *assignments], capture_output=True, text=True, check=False)
+    words = [*command, *chosen, *assignments]
+    done = subprocess.run(
+        words, input=json.dumps(given or {}, ensure_ascii=False), capture_output=True, text=True, check=False
+    )
     return Rendered(done.returncode, done.stdout, done.stderr)
 
 
@@ -77,7 +82,7 @@ def conform(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def _write_schemas(folder: Path) -> None:
     """Kubernetes' schemas without the names by which references would lead to the network, and our own."""
     for name in ("_definitions", *_kinds()):
-        schema = json.loads((_SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+        schema = json.loads((TYPES / f"{name}.json").read_text(encoding="utf-8"))
         schema.pop("$id")
         text = json.dumps(schema).replace('"/api/_definitions.json', '"_definitions.json')
         (folder / f"{name}.json").write_text(text, encoding="utf-8")

@@ -18,6 +18,12 @@ from tests.helm.chart import EXAMPLES, Object, conform, environment, lint, rende
 each_example = pytest.mark.parametrize("example", EXAMPLES)
 #: the smallest values that are accepted
 LEAST = ("kafka.bootstrapServers=kafka:9092", "secret.existing=hookstream")
+#: the same in one process, with a Secret that the chart makes
+OWN_SECRET = (
+    *("kafka.bootstrapServers=kafka:9092", "secret.values.secretKeys=a:b", "secret.values.adminToken=c"),
+    *("singleProcess=true", "postgresql=false"),
+)
+SASL = ("kafka.security=sasl_ssl", "kafka.sasl.mechanism=SCRAM-SHA-512")
 
 
 def container(pod: Object) -> Object:
@@ -48,7 +54,7 @@ def test_kubeconform_refuses_a_field_that_does_not_exist(tmp_path: Path) -> None
         ("settings.MAX_IN_FLIHGT=1", "MAX_IN_FLIHGT"),
         ("roles.dispatch.settings.MAX_INFLIGHT=1", "MAX_INFLIGHT"),
         ("settings.ADMIN_TOKEN=x", "ADMIN_TOKEN"),
-        ("autoscaling.kind=both", "kind"),
+        ("autoscaling.kind={hpa,keda}", "kind"),
         ("kafka.partitions=many", "partitions"),
         ("secret.exist=x", "exist"),
         ("image.digest=latest", "digest"),
@@ -69,10 +75,23 @@ def test_a_misspelled_value_is_refused_and_named(value: str, named: str) -> None
         ((*LEAST, "singleProcess=true", "postgresql=false", "roles.all.replicas=2"), "needs PostgreSQL"),
         ((*LEAST, "mail.enabled=true"), "mail.from is empty"),
         ((*LEAST, "kafka.security=sasl_ssl"), "kafka.sasl.mechanism is"),
+        ((*LEAST, *SASL), "kafka.sasl.username is empty"),
+        ((*OWN_SECRET, "postgresql=true"), "secret.values.databaseUrl are empty"),
+        ((*OWN_SECRET, "secret.values.adminToken="), "secret.values.adminToken are empty"),
+        ((*OWN_SECRET, "mail.enabled=true", "mail.from=a@b.example"), "secret.values.smtpUrl are empty"),
+        ((*OWN_SECRET, *SASL, "kafka.sasl.username=u"), "secret.values.kafkaPassword are empty"),
+        ((*LEAST, "monitoring.podMonitor.enabled=true", "monitoring.serviceMonitor.enabled=true"), "scraped twice"),
+        ((*LEAST, "gateway.enabled=true"), "gateway.parentRefs is empty"),
+        ((*LEAST, "ingress.enabled=true", "ingress.tlsSecret=x"), "ingress.host is empty"),
+        ((*LEAST, "autoscaling.kind=keda", "autoscaling.prometheus="), "autoscaling.prometheus is empty"),
         ((*LEAST, "kafka.ca.secret=x"), "kafka.security is plaintext"),
         (
             (*LEAST, "autoscaling.kind=hpa", "roles.delay.autoscaling.min=1", "roles.delay.autoscaling.max=2"),
             "roles.delay.autoscaling: this role is not scaled",
+        ),
+        (
+            (*LEAST, "roles.dispatch.autoscaling.min=3", "roles.dispatch.autoscaling.max=2"),
+            "roles.dispatch.autoscaling.min is more than max",
         ),
         (
             (*LEAST, "autoscaling.kind=keda", "roles.dispatch.autoscaling.min=1", "roles.dispatch.autoscaling.max=13"),
@@ -210,6 +229,25 @@ def test_runbooks_can_be_anywhere(runbooks: str, page: str) -> None:
     assert rules["spec"] == rules_file.groups(page)
 
 
+def test_a_service_monitor_finds_the_pods_of_every_role_through_one_service() -> None:
+    monitored = ("monitoring.podMonitor.enabled=false", "monitoring.serviceMonitor.enabled=true")
+    rendered = render("production", *monitored, "monitoring.serviceMonitor.labels.release=prometheus")
+    assert not rendered.of_kind("PodMonitor")
+    (monitor,) = rendered.of_kind("ServiceMonitor").values()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    services = [each for each in rendered.of_kind("Service").values() if wanted <= each["metadata"]["labels"].items()]
+    (service,) = services
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
+    (port,) = service["spec"]["ports"]
+    assert port["name"] == endpoint["port"]
+    pods = rendered.pods()
+    for role in ROLES:
+        assert service["spec"]["selector"].items() <= pods[role]["metadata"]["labels"].items()
+        assert port["targetPort"] in {each["name"] for each in container(pods[role])["ports"]}
+
+
 def test_hooks_run_before_the_workloads_and_find_what_they_need() -> None:
     rendered = render(
         "dev", "postgresql=true", "secret.values.databaseUrl=postgresql://db/x", "networkPolicy.enabled=true"
@@ -223,3 +261,14 @@ def test_hooks_run_before_the_workloads_and_find_what_they_need() -> None:
     assert topics < migration
     for kind, name in (("Secret", "hooks-hookstream"), ("NetworkPolicy", "hooks-hookstream-topics")):
         assert hooks[kind, name] < topics
+
+
+def test_an_uninstallation_leaves_the_secret_alone_of_what_hooks_have_made() -> None:
+    rendered = render("dev", "networkPolicy.enabled=true")
+    stays = {
+        each["kind"]
+        for each in rendered.objects()
+        if "helm.sh/hook" in (notes := each["metadata"].get("annotations", {}))
+        and "hook-succeeded" not in notes["helm.sh/hook-delete-policy"]
+    }
+    assert stays == {"Secret"}

@@ -69,8 +69,9 @@ def test_only_roles_that_send_reach_the_internet() -> None:
 
 
 def test_every_pod_has_a_policy_for_both_directions() -> None:
-    found = policies("topics.mode=job", "strimzi.users=false", "migration.enabled=true")
-    assert set(found) == {*ROLES, "topics", "migration"}
+    one_user = ("strimzi.users=false", "kafka.sasl.username=hookstream")
+    found = policies("topics.mode=job", *one_user, "migration.enabled=true")
+    assert set(found) == {*ROLES, "topics", "migration", "test"}
     assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} for spec in found.values())
 
 
@@ -91,3 +92,18 @@ def test_every_workload_reaches_what_an_extra_rule_allows() -> None:
     rule = "networkPolicy.extraEgress[0]"
     found = policies("migration.enabled=true", f"{rule}.to[0].ipBlock.cidr=10.1.2.3/32", f"{rule}.ports[0].port=4318")
     assert {name for name, spec in found.items() if "10.1.2.3/32" in str(spec["egress"])} == set(ROLES)
+
+
+def test_the_pod_of_helm_test_reaches_the_api_and_nothing_else() -> None:
+    rendered = render("locked-down")
+    (pod,) = rendered.of_kind("Pod").values()
+    selector = {name: pod["metadata"]["labels"][f"app.kubernetes.io/{name}"] for name in ("name", "instance")}
+    labels = {f"app.kubernetes.io/{name}": value for name, value in selector.items()}
+    found = policies()
+    tester, api = ({**labels, "app.kubernetes.io/component": name} for name in ("test", "api"))
+    assert tester.items() <= pod["metadata"]["labels"].items()
+    assert found["test"]["podSelector"] == {"matchLabels": tester}
+    _, call = found["test"]["egress"]
+    assert call == {"ports": [{"port": 8080}], "to": [{"podSelector": {"matchLabels": api}}]}
+    (answered,) = [rule["from"] for rule in found["api"]["ingress"] if rule["ports"] == [{"port": 8080}]]
+    assert answered[-1] == {"podSelector": {"matchLabels": tester}}

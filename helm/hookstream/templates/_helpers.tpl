@@ -8,8 +8,8 @@
 {{- end }}
 
 {{- define "hookstream.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "hookstream.labels" -}}
@@ -44,9 +44,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not .Values.kafka.bootstrapServers }}
 {{- fail "kafka.bootstrapServers is empty: name your brokers, such as kafka-1:9092,kafka-2:9092" }}
 {{- end }}
+{{- if not (regexMatch "^[a-z]" (include "hookstream.fullname" .)) }}
+{{- fail (printf "the resources would be named %s: names of Services begin with a letter; set fullnameOverride" (include "hookstream.fullname" .)) }}
+{{- end }}
 {{- $sasl := hasPrefix "sasl_" .Values.kafka.security }}
 {{- if ne $sasl (not (not .Values.kafka.sasl.mechanism)) }}
 {{- fail (printf "kafka.security is %s, but kafka.sasl.mechanism is %q" .Values.kafka.security .Values.kafka.sasl.mechanism) }}
+{{- end }}
+{{- if and $sasl (not .Values.strimzi.users) (not .Values.kafka.sasl.username) }}
+{{- fail "kafka.sasl.mechanism is given, but kafka.sasl.username is empty" }}
 {{- end }}
 {{- if and (hasSuffix "plaintext" .Values.kafka.security) (or .Values.kafka.ca.secret .Values.kafka.client.secret) }}
 {{- fail (printf "kafka.security is %s, but kafka.ca or kafka.client is given" .Values.kafka.security) }}
@@ -79,12 +85,43 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.postgresql (not .Values.secret.values.databaseUrl) }}
 {{- fail "secret.existing and secret.values.databaseUrl are empty, but postgresql is true" }}
 {{- end }}
+{{- if not .Values.secret.values.adminToken }}
+{{- fail "secret.existing and secret.values.adminToken are empty: the API needs the operator's token (openssl rand -hex 24)" }}
+{{- end }}
+{{- if and .Values.mail.enabled (not .Values.secret.values.smtpUrl) }}
+{{- fail "secret.existing and secret.values.smtpUrl are empty, but mail.enabled is true" }}
+{{- end }}
+{{- if and $sasl (not .Values.strimzi.users) (not .Values.secret.values.kafkaPassword) }}
+{{- fail "secret.existing and secret.values.kafkaPassword are empty, but kafka.sasl.mechanism is given" }}
+{{- end }}
 {{- end }}
 {{- if and .Values.mail.enabled (not .Values.mail.from) }}
 {{- fail "mail.enabled is true, but mail.from is empty" }}
 {{- end }}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
+{{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled: every pod would be scraped twice" }}
+{{- end }}
+{{- $known := .Files.Get "files/settings.json" | fromJsonArray }}
+{{- range .Values.extraEnv }}
+{{- $name := trimPrefix "HOOKSTREAM_" .name }}
+{{- if and (hasPrefix "HOOKSTREAM_" .name) (not (has $name $known)) (not (has (trimSuffix "_FILE" $name) $known)) }}
+{{- fail (printf "extraEnv: %s is not a setting" .name) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.ingress.enabled .Values.ingress.tlsSecret (not .Values.ingress.host) }}
+{{- fail "ingress.tlsSecret is given, but ingress.host is empty" }}
+{{- end }}
+{{- if and .Values.gateway.enabled (not .Values.gateway.parentRefs) }}
+{{- fail "gateway.enabled is true, but gateway.parentRefs is empty: name the Gateway" }}
+{{- end }}
+{{- if and (eq .Values.autoscaling.kind "keda") (not .Values.autoscaling.prometheus) }}
+{{- fail "autoscaling.kind is keda, but autoscaling.prometheus is empty" }}
+{{- end }}
 {{- range $name, $workload := $workloads }}
 {{- if $workload.autoscaling }}
+{{- if gt (int $workload.autoscaling.min) (int $workload.autoscaling.max) }}
+{{- fail (printf "roles.%s.autoscaling.min is more than max" $name) }}
+{{- end }}
 {{- if not (or $workload.lagTopic $workload.serves) }}
 {{- fail (printf "roles.%s.autoscaling: this role is not scaled by its load" $name) }}
 {{- end }}

@@ -4,7 +4,7 @@
 {{- $workload := .workload -}}
 - {name: HOOKSTREAM_BOOTSTRAP_SERVERS, value: {{ $values.kafka.bootstrapServers | quote }}}
 {{- if not $workload.offline }}
-- {name: HOOKSTREAM_KAFKA_SECURITY, value: {{ $values.kafka.security }}}
+- {name: HOOKSTREAM_KAFKA_SECURITY, value: {{ $values.kafka.security | quote }}}
 {{- if $values.kafka.ca.secret }}
 - {name: HOOKSTREAM_KAFKA_CA_FILE, value: /etc/hookstream/kafka-ca/ca.crt}
 {{- end }}
@@ -13,9 +13,9 @@
 - {name: HOOKSTREAM_KAFKA_KEY_FILE, value: /etc/hookstream/kafka-client/tls.key}
 {{- end }}
 {{- if $values.kafka.sasl.mechanism }}
-- {name: HOOKSTREAM_KAFKA_SASL_MECHANISM, value: {{ $values.kafka.sasl.mechanism }}}
+- {name: HOOKSTREAM_KAFKA_SASL_MECHANISM, value: {{ $values.kafka.sasl.mechanism | quote }}}
 {{- if $values.strimzi.users }}
-- {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ include "hookstream.fullname" .root }}-{{ $workload.name }}}
+- {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ printf "%s-%s" (include "hookstream.fullname" .root) $workload.name | quote }}}
 - {name: HOOKSTREAM_KAFKA_PASSWORD_FILE, value: /etc/hookstream/kafka-user/password}
 {{- else }}
 - {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ $values.kafka.sasl.username | quote }}}
@@ -68,19 +68,19 @@
 {{/* The secret's keys that a process needs, mounted as files. Takes root and workload. */}}
 {{- define "hookstream.secretItems" -}}
 {{- if not .workload.hook }}
-- {key: {{ .root.Values.secret.keys.secretKeys }}, path: secret-keys}
+- {key: {{ .root.Values.secret.keys.secretKeys | quote }}, path: secret-keys}
 {{- end }}
 {{- if and .root.Values.kafka.sasl.mechanism (not .workload.offline) (not .root.Values.strimzi.users) }}
-- {key: {{ .root.Values.secret.keys.kafkaPassword }}, path: kafka-password}
+- {key: {{ .root.Values.secret.keys.kafkaPassword | quote }}, path: kafka-password}
 {{- end }}
 {{- if and .workload.database .root.Values.postgresql }}
-- {key: {{ .root.Values.secret.keys.databaseUrl }}, path: database-url}
+- {key: {{ .root.Values.secret.keys.databaseUrl | quote }}, path: database-url}
 {{- end }}
 {{- if and .workload.mail .root.Values.mail.enabled }}
-- {key: {{ .root.Values.secret.keys.smtpUrl }}, path: smtp-url}
+- {key: {{ .root.Values.secret.keys.smtpUrl | quote }}, path: smtp-url}
 {{- end }}
 {{- if .workload.serves }}
-- {key: {{ .root.Values.secret.keys.adminToken }}, path: admin-token}
+- {key: {{ .root.Values.secret.keys.adminToken | quote }}, path: admin-token}
 {{- end }}
 {{- end }}
 
@@ -114,7 +114,7 @@
 {{- with include "hookstream.secretItems" . | trim }}
 - name: secret
   secret:
-    secretName: {{ include "hookstream.secretName" $.root }}
+    secretName: {{ include "hookstream.secretName" $.root | quote }}
     defaultMode: 0440
     items: {{- . | nindent 6 }}
 {{- end }}
@@ -129,16 +129,16 @@
 {{- with .root.Values.kafka.ca }}
 {{- if .secret }}
 - name: kafka-ca
-  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ca.crt}]}
+  secret: {secretName: {{ .secret | quote }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
 {{- end }}
 {{- end }}
 {{- with .root.Values.kafka.client }}
 {{- if .secret }}
 - name: kafka-client
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0440
-    items: [{key: {{ .cert }}, path: tls.crt}, {key: {{ .key }}, path: tls.key}]
+    items: [{key: {{ .cert | quote }}, path: tls.crt}, {key: {{ .key | quote }}, path: tls.key}]
 {{- end }}
 {{- end }}
 {{- end }}
@@ -165,7 +165,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -189,17 +189,19 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  serviceAccountName: {{ include "hookstream.serviceAccount" $root }}
+  serviceAccountName: {{ include "hookstream.serviceAccount" $root | quote }}
   {{- include "hookstream.scheduling" $root | nindent 2 }}
   terminationGracePeriodSeconds: {{ add (int $values.stopSeconds) 55 }}
   topologySpreadConstraints:
     {{- if $values.topologySpreadConstraints }}
     {{- range $values.topologySpreadConstraints }}
     - {{- toYaml . | nindent 6 }}
+      {{- if not .labelSelector }}
       labelSelector:
         matchLabels:
           {{- include "hookstream.selector" $root | nindent 10 }}
           app.kubernetes.io/component: {{ $workload.name }}
+      {{- end }}
     {{- end }}
     {{- else }}
     - maxSkew: 1
@@ -212,7 +214,7 @@ spec:
     {{- end }}
   containers:
     - name: hookstream
-      image: {{ include "hookstream.image" $root }}
+      image: {{ include "hookstream.image" $root | quote }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
       args: [run, {{ $workload.name }}]
       env: {{- include "hookstream.env" . | nindent 8 }}
