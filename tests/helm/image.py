@@ -1,25 +1,28 @@
-"""Read the Dockerfile and compose.yaml."""
+"""What the Dockerfile and compose.yaml declare."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from typing import Any
 
 from tests.helm.chart import ROOT, program
+from tests.image.dockerfile import assignments, health_command, last, stages, words
 
 
 def entry_point(dockerfile: str) -> list[str]:
     """The words of ENTRYPOINT."""
-    (words,) = re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)
-    return list(map(str, json.loads(words)))
+    return words(last(stages(dockerfile)[-1], "ENTRYPOINT"))
 
 
 def healthcheck(dockerfile: str) -> list[str]:
     """The words of the command of HEALTHCHECK."""
-    (words,) = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", dockerfile, re.MULTILINE)
-    return list(map(str, json.loads(words)))
+    return health_command(stages(dockerfile)[-1])
+
+
+def variables(dockerfile: str) -> dict[str, str]:
+    """The variables that the image sets."""
+    return dict(assignments(last(stages(dockerfile)[-1], "ENV")))
 
 
 def services() -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Build the Dockerfile by hand, and run the result as a container engine would."""
