@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 # The image of the service: `docker build --tag hookstream:0.1.0 .`; docs/deploy/docker.md says how to run it.
 #
-# For a reproducible image give the base by its digest: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# The base of 25 August 2026, for all platforms; another one with --build-arg PYTHON_IMAGE=…
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
