@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from app.core.errors import ConfigError
 from app.runtime.rights import Operation, Right, RoleRights
+from app.runtime.topics_export import CONNECTION, STRIMZI_API, STRIMZI_CLUSTER, hcl_label, hcl_string
 
 #: role → rights of its user; several roles may share one
 Rights = Mapping[str, RoleRights]
@@ -17,9 +20,16 @@ _STRIMZI_RESOURCE = {"topic": "topic", "group": "group", "transactional_id": "tr
 _TERRAFORM_RESOURCE = {"topic": "Topic", "group": "Group", "transactional_id": "TransactionalID", "cluster": "Cluster"}
 
 
+#: what Kubernetes takes as the name of a KafkaUser
+_RESOURCE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
 def user_of(template: str, role: str) -> str:
-    """The Kafka user of a role; `{role}` in the template stands for its name."""
-    return template.replace("{role}", role)
+    """The Kafka user of a role; `{role}` in the template stands for its name. Raises `ConfigError`."""
+    user = template.replace("{role}", role)
+    if not user or not user.isprintable():
+        raise ConfigError([f"--user {user!r}: a Kafka user has at least one character, and only printable ones"])
+    return user
 
 
 def merged(rights: Rights, template: str) -> dict[str, list[Right]]:
@@ -51,20 +61,21 @@ def _command(user: str, resource: str, operations: tuple[str, ...], names: list[
     option = _ACL_RESOURCE.get(resource)
     where = " ".join(f"{option} {name}" for name in names) if option else "--cluster"
     what = " ".join(f"--operation {operation}" for operation in operations)
-    return (
-        f"kafka-acls.sh --bootstrap-server $KAFKA --command-config $ADMIN --add --allow-principal 'User:{user}' "
-        f"{what} {where}"
-    )
+    principal = shlex.quote(f"User:{user}")
+    return f"kafka-acls.sh {CONNECTION} --add --allow-principal {principal} {what} {where}"
 
 
 def strimzi(rights: Rights, template: str) -> str:
-    """One KafkaUser for each user; the label names the cluster and is to be changed."""
+    """One KafkaUser for each user; the label names the cluster and is to be changed.
+
+    Raises `ConfigError` for users that cannot be named so: the resource's name is the user's.
+    """
     return yaml.safe_dump_all(
         [
             {
-                "apiVersion": "kafka.strimzi.io/v1beta2",
+                "apiVersion": STRIMZI_API,
                 "kind": "KafkaUser",
-                "metadata": {"name": _dns_name(user), "labels": {"strimzi.io/cluster": "my-cluster"}},
+                "metadata": {"name": _resource_name(user), "labels": STRIMZI_CLUSTER.copy()},
                 "spec": {
                     "authentication": {"type": "scram-sha-512"},
                     "authorization": {"type": "simple", "acls": [_strimzi_acl(right) for right in its]},
@@ -83,8 +94,15 @@ def _strimzi_acl(right: Right) -> dict[str, Any]:
     return {"resource": resource, "operations": list(right.operations), "host": "*"}
 
 
-def _dns_name(user: str) -> str:
-    return re.sub(r"[^a-z0-9.-]+", "-", user.lower()).strip("-.")
+def _resource_name(user: str) -> str:
+    if len(user) > 253 or not _RESOURCE_NAME.fullmatch(user):
+        raise ConfigError(
+            [
+                f"--user {user}: Strimzi names the Kafka user after its KafkaUser, and Kubernetes takes only "
+                "lower-case letters, digits, `-` and `.` in that name"
+            ]
+        )
+    return user
 
 
 def terraform(rights: Rights, template: str) -> str:
@@ -96,13 +114,12 @@ def _terraform(rights: Rights, template: str) -> Iterator[str]:
     for user, its in merged(rights, template).items():
         for right in its:
             for operation in right.operations:
-                label = re.sub(r"[^a-z0-9]+", "_", f"{user}_{right.resource}_{right.name}_{operation}".lower())
                 yield (
-                    f'resource "kafka_acl" "{label}" {{\n'
-                    f'  resource_name                = "{right.name}"\n'
+                    f'resource "kafka_acl" "{hcl_label(f"{user}_{right.resource}_{right.name}_{operation}")}" {{\n'
+                    f"  resource_name                = {hcl_string(right.name)}\n"
                     f'  resource_type                = "{_TERRAFORM_RESOURCE[right.resource]}"\n'
                     f'  resource_pattern_type_filter = "Literal"\n'
-                    f'  acl_principal                = "User:{user}"\n'
+                    f"  acl_principal                = {hcl_string(f'User:{user}')}\n"
                     f'  acl_host                     = "*"\n'
                     f'  acl_operation                = "{operation}"\n'
                     f'  acl_permission_type          = "Allow"\n'

@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from app.runtime.rights import rights_of
+from app.runtime.rights_export import merged
 from app.runtime.roles import ROLES
+from app.runtime.topics import topics_of
+from app.settings import Settings
 from tests.conftest import JAR_CACHE, apart
 from tests.e2e.harness import Service, inbox, pause
 from tests.patience import PATIENCE_S
-from tests.secure_broker import Acl, SecureBroker, printed_acls
+from tests.secure_broker import Acl, SecureBroker
+from tests.stock_tools import StockTools
 
 PASSWORDS = {f"hookstream-{name}": f"secret of {name}" for name in (*ROLES, "cli")}
 
 
-@pytest.fixture
-def secured(tmp_path: Path) -> Iterator[SecureBroker]:
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
     """A broker on which each role has a user, without any right."""
-    broker = SecureBroker(tmp_path / "broker", JAR_CACHE)
+    broker = SecureBroker(tmp_path_factory.mktemp("broker"), JAR_CACHE)
     try:
         apart(broker.own.start())
         apart(broker.add_users(PASSWORDS))
@@ -48,15 +53,23 @@ def process_of(broker: SecureBroker, prefix: str, data_dir: Path, role: str, **m
     return Service(broker.address("sasl_ssl"), prefix, data_dir, settings, (role,))
 
 
-async def granted(cli: Service) -> list[Acl]:
-    return printed_acls(await cli.cli("topics", "export", "--format", "acls"))
+async def grant_printed_rights(tools: StockTools, cli: Service) -> None:
+    """Run the printed commands; Kafka's own tool lists the rights of the table afterwards."""
+    await tools.run(await cli.cli("topics", "export", "--format", "acls"))
+    table = merged(rights_of(topics_of(Settings(topic_prefix=cli.prefix)), cli.prefix), "hookstream-{role}")
+    assert await tools.acls() == {
+        Acl(user, right.resource.replace("_", "-"), right.name, operation)
+        for user, rights in table.items()
+        for right in rights
+        for operation in right.operations
+    }
 
 
 @asynccontextmanager
 async def every_role(broker: SecureBroker, prefix: str, data_dir: Path) -> AsyncIterator[dict[str, Service]]:
     """One process for each role; the command line has made the topics."""
     cli = process_of(broker, prefix, data_dir, "cli")
-    await broker.allow(await granted(cli))
+    await grant_printed_rights(StockTools(broker, data_dir / "tools", JAR_CACHE), cli)
     await cli.cli("topics", "apply")
     services = {role: process_of(broker, prefix, data_dir, role) for role in ROLES}
     async with AsyncExitStack() as stack:
@@ -96,3 +109,17 @@ async def test_one_round_with_the_printed_rights_only(secured: SecureBroker, pre
         event = b'{"type": "order.paid", "tenant": "acme", "data": {}}'
         assert await services["cli"].cli("events", "send", "-", stdin=event)
         await box.until(lambda: len(box.received) == 4)
+
+
+async def test_printed_commands_create_the_topics(secured: SecureBroker, prefix: str, tmp_path: Path) -> None:
+    administrator = {"HOOKSTREAM_KAFKA_USERNAME": "plain", "HOOKSTREAM_KAFKA_PASSWORD": "plain-secret"}
+    cli = process_of(secured, prefix, tmp_path, "cli", HOOKSTREAM_KAFKA_SASL_MECHANISM="PLAIN", **administrator)
+    tools = StockTools(secured, tmp_path / "tools", JAR_CACHE)
+    printed = await cli.cli("topics", "export")
+    assert len(await tools.run(printed)) == len(printed.splitlines())
+    await cli.cli("topics", "verify")
+    awkward = 'CN={role}, O=Ac\'me "x" ${KAFKA}'
+    rights = await cli.cli("topics", "export", "--format", "acls", "--user", awkward)
+    await tools.run(rights.splitlines()[1])
+    granted = {each.principal for each in await tools.acls() if each.name.startswith(prefix)}
+    assert granted == {awkward.replace("{role}", "fanout")}

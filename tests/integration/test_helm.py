@@ -41,6 +41,11 @@ def test_an_example_is_accepted_by_lint_and_kubeconform(example: str, tmp_path: 
     assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
 
 
+def test_strimzi_before_version_1_accepts_the_former_api(tmp_path: Path) -> None:
+    done = conform(render("locked-down", "strimzi.apiVersion=kafka.strimzi.io/v1beta2").text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_kubeconform_refuses_a_field_that_does_not_exist(tmp_path: Path) -> None:
     done = conform(render("production").text.replace("readinessProbe:", "readyProbe:"), tmp_path)
     assert done.returncode == 1 and "readyProbe" in done.stdout

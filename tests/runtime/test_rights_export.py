@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import yaml
 
+from app.core.errors import ConfigError
 from app.runtime.rights import rights_of
 from app.runtime.rights_export import acls, merged, strimzi, terraform
 from app.runtime.topics import topics_of
@@ -74,7 +77,19 @@ def test_terraform_has_one_resource_for_each_operation() -> None:
 
 
 def test_roles_can_share_one_user() -> None:
-    (document,) = yaml.safe_load_all(strimzi(RIGHTS, "Hook_Stream"))
-    assert document["metadata"]["name"] == "hook-stream"
+    (document,) = yaml.safe_load_all(strimzi(RIGHTS, "hook"))
+    assert document["metadata"]["name"] == "hook"
     everything = {(acl.resource, acl.name, acl.operation) for acl in EXPECTED}
     assert {(acl.resource, acl.name, acl.operation) for acl in printed_acls(acls(RIGHTS, "one"))} == everything
+
+
+@pytest.mark.parametrize("write", [acls, strimzi, terraform])
+@pytest.mark.parametrize("user", ["", "{role}\nrm -r /"])
+def test_a_user_that_would_break_the_output_is_refused(write: Callable[..., str], user: str) -> None:
+    with pytest.raises(ConfigError, match="--user"):
+        write(RIGHTS, user)
+
+
+def test_a_principal_is_quoted_for_the_shell() -> None:
+    first = acls(RIGHTS, "CN={role}, O=Ac'me $(x)").splitlines()[1]
+    assert "User:CN=fanout, O=Ac'me $(x)" in shlex.split(first)

@@ -11,8 +11,8 @@ from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.exit_codes import ExitCode
-from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import TopicDrift, TopicStep, plan
+from app.runtime import topics_export
 from app.runtime.topics import topics_of
 
 app = typer.Typer(
@@ -70,6 +70,8 @@ class ExportFormat(StrEnum):
     """What `export` prints."""
 
     topics = "topics"
+    strimzi_topics = "strimzi-topics"
+    terraform_topics = "terraform-topics"
     acls = "acls"
     strimzi = "strimzi"
     terraform = "terraform"
@@ -81,8 +83,9 @@ def export_command(
         ExportFormat,
         typer.Option(
             "--format",
-            help="topics: kafka-topics.sh commands; the rights of each role as acls: kafka-acls.sh commands, "
-            "strimzi: KafkaUser resources, terraform: resources of the provider Mongey/kafka.",
+            help="The topics as topics: kafka-topics.sh commands, strimzi-topics: KafkaTopic resources, "
+            "terraform-topics: resources of the provider Mongey/kafka. The rights of each role as acls: kafka-acls.sh "
+            "commands, strimzi: KafkaUser resources, terraform: resources of the same provider.",
         ),
     ] = ExportFormat.topics,
     user: Annotated[
@@ -92,28 +95,29 @@ def export_command(
     """Print all topics, or the rights that each role needs, for clusters that are managed by other tools.
 
     The rights of the command line are those of the role `cli`. With a `--user` without {role} all roles share one.
+    The commands read the brokers' address from $KAFKA, and from $ADMIN the file with an administrator's client
+    properties, which a secured Kafka needs. In YAML change the label with the name of the Kafka resource.
 
     Examples:
         hookstream topics export >create-topics.sh
         hookstream topics export --format acls >grant.sh
+        KAFKA=kafka:9093 ADMIN=admin.properties sh grant.sh
     """
     settings = process_context.or_fail(process_context.settings)
     topics = process_context.or_fail(lambda: topics_of(settings))
-    if format_ is ExportFormat.topics:
-        print(*map(_create_command, topics.specs), sep="\n")
-        return
-    from app.runtime import rights, rights_export  # they import the roles, which takes time
+    match format_:
+        case ExportFormat.topics:
+            print(topics_export.commands(topics))
+        case ExportFormat.strimzi_topics:
+            print(topics_export.strimzi(topics))
+        case ExportFormat.terraform_topics:
+            print(topics_export.terraform(topics))
+        case _:
+            from app.runtime import rights, rights_export  # they import the roles, which takes time
 
-    write = {"acls": rights_export.acls, "strimzi": rights_export.strimzi, "terraform": rights_export.terraform}
-    print(write[format_](rights.rights_of(topics, settings.topic_prefix), user))
-
-
-def _create_command(spec: TopicSpec) -> str:
-    config = " ".join(f"--config {name}={value}" for name, value in sorted(spec.config.items()))
-    return (
-        f"kafka-topics.sh --bootstrap-server $KAFKA --create --if-not-exists --topic {spec.name} "
-        f"--partitions {spec.partitions} --replication-factor {spec.replication} {config}"
-    )
+            write = {"acls": rights_export.acls, "strimzi": rights_export.strimzi, "terraform": rights_export.terraform}
+            table = rights.rights_of(topics, settings.topic_prefix)
+            print(process_context.or_fail(lambda: write[format_.value](table, user)))
 
 
 async def _steps() -> list[TopicStep]:
