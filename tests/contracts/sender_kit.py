@@ -11,6 +11,7 @@ from app.adapters.http.sender import HttpSender
 from app.core.egress import EgressPolicy
 from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpOutcome, HttpReply, HttpRequest
 from tests.contracts.session_sender import HttpSessionSender
+from tests.patience import PATIENCE_S
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
 STRICT = EgressPolicy(allow_http=True)
@@ -41,7 +42,7 @@ class Names(AbstractResolver):
         """Nothing is held."""
 
 
-def post(url: str, *, body: bytes = b'{"a":1}', timeout_s: float = 10.0, **headers: str) -> HttpRequest:
+def post(url: str, *, body: bytes = b'{"a":1}', timeout_s: float = PATIENCE_S, **headers: str) -> HttpRequest:
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return HttpRequest(url=url, headers=fields, body=body, timeout_s=timeout_s)
 

@@ -191,8 +191,8 @@ async def test_the_deadline_holds_inside_tls(
 ) -> None:
     sender = await open_sender(ca_file=ca_file, resolver=Names(**NAMES))
     async with FaultServer(answering(said), tls=serving(authority.issue_cert("hook.test"))) as server:
-        outcome = await sender.send(post(f"https://hook.test:{server.port}/", timeout_s=0.3))
-        assert 295 <= outcome.timing.total_ms < PATIENCE_S * 1000
+        outcome = await sender.send(post(f"https://hook.test:{server.port}/", timeout_s=1))
+        assert 995 <= outcome.timing.total_ms < PATIENCE_S * 1000
         await asyncio.wait_for(server.ended.wait(), PATIENCE_S)
     if said:
         assert replied(outcome, 200).truncated

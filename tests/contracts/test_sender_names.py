@@ -135,7 +135,7 @@ async def test_hundreds_of_dead_names_do_not_delay_a_good_one(
     async with NameServer({**dead, "good.test": [["127.0.0.1"]]}) as server, FaultServer(obliging) as receiver:
         sender = HttpSender(LOCAL, resolver=resolver(server))
         await sender.start()
-        hanging = [asyncio.ensure_future(sender.send(post(f"http://{name}/", timeout_s=60))) for name in dead]
+        hanging = [asyncio.ensure_future(sender.send(post(f"http://{name}/", timeout_s=PATIENCE_S))) for name in dead]
         while not server.asked:
             await asyncio.sleep(0.01)
         outcome = await sender.send(post(f"http://good.test:{receiver.port}/", timeout_s=PATIENCE_S))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import ADMIN_TOKEN, Service, inbox
+from tests.patience import PATIENCE_S
 
 
 async def everything(bootstrap: str, prefix: str) -> bytes:
@@ -16,14 +18,17 @@ async def everything(bootstrap: str, prefix: str) -> bytes:
     client = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
     await client.start()
     try:
-        topics = [each for each in await client.topics() if each.startswith(prefix)]
-        client.subscribe(topics)
-        found, quiet = bytearray(), 0
-        while quiet < 4:
-            batches = await client.getmany(timeout_ms=300)
-            quiet = 0 if batches else quiet + 1
-            for record in (record for records in batches.values() for record in records):
-                found += b"\n".join((record.key or b"", record.value or b"", *(value for _, value in record.headers)))
+        metadata = await client._client.fetch_all_metadata()
+        topics = [each for each in metadata.topics() if each.startswith(prefix)]
+        places = [TopicPartition(each, number) for each in topics for number in metadata.partitions_for_topic(each)]
+        client.assign(places)
+        ends, found = await client.end_offsets(places), bytearray()
+        async with asyncio.timeout(PATIENCE_S):
+            while any([await client.position(place) < end for place, end in ends.items()]):
+                batches = await client.getmany(timeout_ms=300)
+                for record in (record for records in batches.values() for record in records):
+                    texts = (record.key or b"", record.value or b"", *(value for _, value in record.headers))
+                    found += b"\n".join(texts)
         assert b"endpoint.create" in found and b'"result":"http_5xx"' in found, "nothing was read"
         return bytes(found)
     finally:

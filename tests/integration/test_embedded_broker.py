@@ -20,6 +20,7 @@ from app.core.errors import Defect, Unavailable
 from app.embedded.broker import jars
 from app.embedded.broker.broker import EmbeddedBroker
 from tests.conftest import JAR_CACHE, RealBroker
+from tests.patience import PATIENCE_S
 
 TOPIC = "kept"
 
@@ -53,10 +54,10 @@ async def read(bootstrap: str, topic: str, number: int) -> list[bytes | None]:
         await consumer.stop()
 
 
-def gone(pid: int, within_s: float) -> bool:
+def gone(pid: int) -> bool:
     """Wait for the end of a process that is nobody's child here."""
     try:
-        psutil.Process(pid).wait(within_s)
+        psutil.Process(pid).wait(PATIENCE_S)
     except psutil.NoSuchProcess:
         return True
     except psutil.TimeoutExpired:
@@ -128,7 +129,7 @@ async def test_java_and_its_guard_follow_a_killed_parent_and_the_next_start_wait
     successor = embedded(tmp_path)
     try:
         assert await successor.start() == bootstrap
-        assert all(gone(pid, 1) for pid in family)
+        assert all(gone(pid) for pid in family)
     finally:
         await successor.stop()
         for pid in family:

@@ -30,6 +30,7 @@ from app.core.errors import ConfigError
 from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply, HttpRequest
 from app.embedded.receiver.faults import Fault, FaultScript
 from app.embedded.receiver.receiver import DemoReceiver, Received
+from tests.patience import PATIENCE_S
 
 LOCAL = EgressPolicy(allow=EgressPolicy.networks(["127.0.0.0/8"]), allow_http=True)
 WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -55,7 +56,9 @@ class Bench:
         await self._sender.start()
         self._stack.push_async_callback(self._sender.close)
 
-    async def post(self, path: str, body: bytes = BODY, headers: Headers = NONE, timeout_s: float = 5) -> HttpOutcome:
+    async def post(
+        self, path: str, body: bytes = BODY, headers: Headers = NONE, timeout_s: float = PATIENCE_S
+    ) -> HttpOutcome:
         return await self._sender.send(
             HttpRequest(url=self.base + path, headers=tuple(headers.items()), body=body, timeout_s=timeout_s)
         )
@@ -226,7 +229,7 @@ async def test_delay(bench: Bench) -> None:
 @pytest.mark.parametrize(("fault", "kind"), [("hang", "timeout"), ("reset", "reset"), ("garbage", "protocol")])
 async def test_no_answer_at_all(bench: Bench, fault: str, kind: str) -> None:
     await bench.start(faults=FaultScript.parse(fault))
-    outcome = await bench.post("/bota", timeout_s=0.2)
+    outcome = await bench.post("/bota", timeout_s=1 if fault == "hang" else PATIENCE_S)
     assert isinstance(outcome, HttpFailure)
     assert (outcome.kind, bench.seen[0].status) == (kind, 0)
 
