@@ -5,6 +5,8 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
 
 FROM ${PYTHON_IMAGE} AS build
+# Extras of the package, comma-separated: `otel,msk` for Amazon MSK with IAM, which adds 30 MB.
+ARG EXTRAS=otel
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY pyproject.toml requirements.lock README.md LICENSE ./
@@ -18,7 +20,7 @@ RUN python scripts/locked.py setuptools >/tmp/build.txt \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r /tmp/build.txt \
     && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . \
     && python -m venv /opt/hookstream \
-    && python scripts/locked.py --needed-by /dist/*.whl --extra otel >/tmp/run.txt \
+    && python scripts/locked.py --needed-by /dist/*.whl --extra "${EXTRAS}" >/tmp/run.txt \
     && /opt/hookstream/bin/pip install --no-cache-dir --require-hashes -r /tmp/run.txt \
     && /opt/hookstream/bin/pip install --no-cache-dir --no-deps --no-index /dist/*.whl \
     && /opt/hookstream/bin/pip uninstall --yes pip

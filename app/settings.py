@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -18,7 +17,7 @@ from app.core.domains import name_server_problems
 from app.core.errors import ConfigError
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
-from app.core.setting_rules import operator_token_problems, origin_problems
+from app.core.setting_rules import database_problems, egress_problems, operator_token_problems, origin_problems
 
 PREFIX = "HOOKSTREAM_"
 
@@ -36,12 +35,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_cert_file: Path | None = None
     #: its private key (PEM, not encrypted)
     kafka_key_file: Path | None = None
-    #: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+    #: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM
     kafka_sasl_mechanism: str | None = None
-    #: user of Kafka, for SASL
+    #: user of Kafka, for PLAIN and SCRAM
     kafka_username: str | None = None
     #: password of that user
     kafka_password: SecretText | None = None
+    #: token endpoint of the authorization server, for OAUTHBEARER with client credentials
+    kafka_oauth_token_url: str | None = None
+    #: this client's id at that server
+    kafka_oauth_client_id: str | None = None
+    #: its secret
+    kafka_oauth_client_secret: SecretText | None = None
+    #: scopes to ask for, separated by spaces
+    kafka_oauth_scope: str | None = None
+    #: certificate authorities of the token endpoint (PEM); unset: those of the system
+    kafka_oauth_ca_file: Path | None = None
+    #: file with a token, read for each new connection; in place of a token endpoint
+    kafka_oauth_token_file: Path | None = None
+    #: SASL extensions for the brokers, as name=value, comma-separated
+    kafka_oauth_extensions: tuple[str, ...] = ()
+    #: AWS region of the cluster, for AWS_MSK_IAM; needs the extra `msk`
+    kafka_aws_region: str | None = None
     #: folder of the embedded broker, the tables and the key ring
     data_dir: Path = Path(".hookstream")
     #: folder of the embedded broker's jars; default: the user's cache folder
@@ -159,7 +174,8 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
     given = dict(defaults or {})
     if environ.get(f"{PREFIX}BOOTSTRAP_SERVERS") or environ.get(f"{PREFIX}BOOTSTRAP_SERVERS_FILE"):
         given.pop("REPLICATION_FACTOR", None)  # an external cluster: the production default
-    given |= _texts(environ, problems)
+    texts, files = _texts(environ, problems)
+    given |= texts
     hints = get_type_hints(Settings)
     defaults_of = {field.name: field.default for field in msgspec.structs.fields(Settings)}
     values: dict[str, Any] = {}
@@ -168,6 +184,9 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
             values[name.lower()] = _convert(text, hints[name.lower()], defaults_of[name.lower()])
         except ValueError as error:
             problems.append(f"{PREFIX}{name}: {error}")
+    for name in files.keys() & values.keys():
+        if isinstance(values[name], SecretText):
+            values[name] = SecretText(values[name].reveal(), files[name])
     settings = Settings(**values)
     problems += _contradictions(settings)
     if problems:
@@ -206,9 +225,11 @@ def variables() -> list[str]:
     return [PREFIX + name.upper() for name in Settings.__struct_fields__]
 
 
-def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+def _texts(environ: Mapping[str, str], problems: list[str]) -> tuple[dict[str, str], dict[str, Path]]:
+    """Name → text; field → file from which its text was read."""
     names = {name.upper() for name in Settings.__struct_fields__}
     texts: dict[str, str] = {}
+    files: dict[str, Path] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}TEST_"):
             continue
@@ -218,6 +239,7 @@ def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
                 problems.append(f"{variable} and {variable}_FILE are both set: keep one")
             texts[name] = text
         elif name.removesuffix("_FILE") in names:
+            files[name.removesuffix("_FILE").lower()] = Path(text)
             try:
                 texts[name.removesuffix("_FILE")] = Path(text).read_text(encoding="utf-8").strip()
             except OSError as error:
@@ -228,7 +250,7 @@ def _texts(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
             near = get_close_matches(name, names, n=1)
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             problems.append(f"{variable} is not a setting{hint}")
-    return texts
+    return texts, files
 
 
 def _convert(text: str, hint: Any, default: Any) -> Any:
@@ -305,9 +327,13 @@ def _api_problems(settings: Settings) -> list[str]:
 
 
 def _address_problems(settings: Settings) -> list[str]:
-    problems = operator_token_problems(settings.admin_token) + origin_problems(
-        settings.portal_origins, settings.public_url
-    )
+    problems = [
+        *operator_token_problems(settings.admin_token),
+        *origin_problems(settings.portal_origins, settings.public_url),
+        *database_problems(settings.database_url),
+        *egress_problems(settings.egress_ports, settings.egress_allow),
+        *(f"DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)),
+    ]
     return [f"{PREFIX}{problem}" for problem in problems]
 
 
@@ -334,13 +360,6 @@ def _watchdog_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _database_problems(settings: Settings) -> list[str]:
-    url = settings.database_url.reveal() if settings.database_url else "sqlite:///"
-    if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
-        return []
-    return [f"{PREFIX}DATABASE_URL: postgresql://user:password@host:port/database, or sqlite:///path"]
-
-
 def _kafka_problems(settings: Settings) -> list[str]:
     try:
         kafka_connection(settings, settings.bootstrap_servers or "")
@@ -354,24 +373,9 @@ def _kafka_problems(settings: Settings) -> list[str]:
     ]
 
 
-def _egress_problems(settings: Settings) -> list[str]:
-    problems = []
-    for port in settings.egress_ports:
-        if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65535):
-            problems.append(f"{PREFIX}EGRESS_PORTS: {port!r} is not a port")
-    for network in settings.egress_allow:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            problems.append(f"{PREFIX}EGRESS_ALLOW: {error}")
-    return problems + [f"{PREFIX}DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)]
-
-
 _JUDGES = (
     _api_problems,
     _address_problems,
-    _database_problems,
-    _egress_problems,
     _watchdog_problems,
     _mail_problems,
     _kafka_problems,

@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print entries of requirements.lock.")
     parser.add_argument("names", nargs="*", help="packages")
     parser.add_argument("--needed-by", metavar="WHEEL", help="also what this wheel needs")
-    parser.add_argument("--extra", help="an extra of the wheel")
+    parser.add_argument("--extra", help="extras of the wheel, comma-separated")
     given = parser.parse_args()
     lock = entries(LOCK.read_text(encoding="utf-8"))
     names = [normalised(each) for each in given.names]

@@ -26,6 +26,7 @@ from app.core.secret_text import SecretText
 from app.embedded.broker.broker import EmbeddedBroker
 from app.embedded.broker.jars import default_cache
 from tests.ports import free_port
+from tests.token_issuer import TokenIssuer
 
 _ITERATIONS = 4096
 _SCRAM_SHA_512 = 2
@@ -123,7 +124,9 @@ class SecureBroker:
 
     LISTENERS = ("sasl_ssl", "sasl_plain", "mutual", "odd")
 
-    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+    def __init__(self, folder: Path, cache: Path | None = None, tokens: TokenIssuer | None = None) -> None:
+        """`tokens`: the issuer whose tokens `sasl_ssl` accepts; Java runs with its `java_options`."""
+        self._tokens = tokens
         self.authority = Authority(folder / "certificates")
         self.ports = {name: free_port() for name in ("plain", "controller", *self.LISTENERS)}
         self.own = EmbeddedBroker(
@@ -160,7 +163,7 @@ class SecureBroker:
                 f"{start}.scram-sha-512.sasl.jaas.config": scram,
                 f"{start}.plain.sasl.jaas.config": plain,
             }
-        return properties
+        return properties | (self._tokens.properties("sasl_ssl") if self._tokens else {})
 
     def address(self, listener: str) -> str:
         """host:port of a listener."""
@@ -173,14 +176,20 @@ class SecureBroker:
     def scram(self, user: str, password: str, **changes: Any) -> KafkaConnection:
         """A connection over SASL_SSL with SCRAM."""
         fields: dict[str, Any] = {
-            "bootstrap": self.address("sasl_ssl"),
-            "security": "sasl_ssl",
-            "ca_file": self.authority.ca_file,
             "sasl_mechanism": "SCRAM-SHA-512",
             "username": user,
             "password": SecretText(password),
         }
-        return KafkaConnection(**(fields | changes))
+        return self.sasl(**(fields | changes))
+
+    def sasl(self, **fields: Any) -> KafkaConnection:
+        """A connection over SASL_SSL."""
+        place: dict[str, Any] = {
+            "bootstrap": self.address("sasl_ssl"),
+            "security": "sasl_ssl",
+            "ca_file": self.authority.ca_file,
+        }
+        return KafkaConnection(**(place | fields))
 
     async def add_users(self, passwords: dict[str, str]) -> None:
         """Create SCRAM users, or change their passwords."""

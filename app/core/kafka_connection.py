@@ -9,14 +9,12 @@ from typing import ClassVar
 from msgspec import Struct
 
 from app.core.errors import ConfigError
+from app.core.kafka_sasl import CREDENTIALS, sasl_problems, setting
 from app.core.secret_text import SecretText
 
 SECURITY_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
-SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
-#: name of the setting of a field
-_SETTING = "HOOKSTREAM_KAFKA_{}"
-_SECURITY = _SETTING.format("SECURITY")
+_SECURITY = setting("security")
 
 
 class KafkaConnection(Struct, frozen=True, kw_only=True):
@@ -26,7 +24,7 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
     """
 
     #: fields that are settings of the same name
-    SETTINGS: ClassVar = ("security", "ca_file", "cert_file", "key_file", "sasl_mechanism", "username", "password")
+    SETTINGS: ClassVar = ("security", "ca_file", "cert_file", "key_file", "sasl_mechanism", *CREDENTIALS)
 
     #: host:port of one or more brokers, comma-separated
     bootstrap: str
@@ -37,10 +35,24 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
     #: the client's certificate and its key (PEM), for mutual TLS
     cert_file: Path | None = None
     key_file: Path | None = None
-    #: one of `SASL_MECHANISMS`
+    #: one of `app.core.kafka_sasl.SASL_MECHANISMS`
     sasl_mechanism: str | None = None
+    #: of PLAIN and SCRAM
     username: str | None = None
     password: SecretText | None = None
+    #: of OAUTHBEARER: the authorization server's token endpoint and this client's credentials there
+    oauth_token_url: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_secret: SecretText | None = None
+    oauth_scope: str | None = None
+    #: certificate authorities of the token endpoint (PEM); None: those of the system
+    oauth_ca_file: Path | None = None
+    #: a file with a token, in place of a token endpoint
+    oauth_token_file: Path | None = None
+    #: SASL extensions, each as name=value
+    oauth_extensions: tuple[str, ...] = ()
+    #: of AWS_MSK_IAM
+    aws_region: str | None = None
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -62,27 +74,15 @@ class KafkaConnection(Struct, frozen=True, kw_only=True):
             yield f"{_SECURITY}: {self.security!r} is not one of {', '.join(SECURITY_PROTOCOLS)}"
             return
         yield from self._tls_problems()
-        yield from self._sasl_problems()
+        values = {name: getattr(self, name) for name in ("sasl_mechanism", *CREDENTIALS)}
+        yield from sasl_problems(values, security=self.security)
 
     def _tls_problems(self) -> Iterator[str]:
         for name in ("ca_file", "cert_file", "key_file"):
             path: Path | None = getattr(self, name)
-            setting = _SETTING.format(name.upper())
             if path is not None and not self.encrypted:
-                yield f"{setting}: {_SECURITY}={self.security} does not use TLS; set ssl or sasl_ssl there"
+                yield f"{setting(name)}: {_SECURITY}={self.security} does not use TLS; set ssl or sasl_ssl there"
             elif path is not None and not path.is_file():
-                yield f"{setting}: {path} is not a file"
+                yield f"{setting(name)}: {path} is not a file"
         if (self.cert_file is None) != (self.key_file is None):
-            yield f"{_SETTING.format('CERT_FILE')}: goes together with {_SETTING.format('KEY_FILE')}"
-
-    def _sasl_problems(self) -> Iterator[str]:
-        for name in ("sasl_mechanism", "username", "password"):
-            setting = _SETTING.format(name.upper())
-            value = getattr(self, name)
-            if value is not None and not self.authenticated:
-                yield f"{setting}: {_SECURITY}={self.security} does not use SASL; set sasl_ssl there"
-            elif value is None and self.authenticated:
-                yield f"{setting}: required by {_SECURITY}={self.security}"
-        if self.sasl_mechanism is not None and self.sasl_mechanism not in SASL_MECHANISMS:
-            setting = _SETTING.format("SASL_MECHANISM")
-            yield f"{setting}: {self.sasl_mechanism!r} is not one of {', '.join(SASL_MECHANISMS)}"
+            yield f"{setting('cert_file')}: goes together with {setting('key_file')}"

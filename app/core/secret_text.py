@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SecretText:
     """Hides its text when printed; only `reveal` returns it."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "file")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: Path | None = None) -> None:
         self._text = text
+        #: the file from which it was read, if any
+        self.file = file
 
     def reveal(self) -> str:
         """The text."""

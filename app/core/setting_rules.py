@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 from app.core.secret_text import SecretText
 
@@ -34,4 +35,27 @@ def origin_problems(portal_origins: Sequence[str], public_url: str | None) -> li
     ]
     if public_url is not None and not _ORIGIN.fullmatch(public_url):
         problems.append("PUBLIC_URL: scheme and host alone, such as https://hooks.example.com")
+    return problems
+
+
+def database_problems(database_url: SecretText | None) -> list[str]:
+    """Problems of DATABASE_URL."""
+    url = database_url.reveal() if database_url else "sqlite:///"
+    if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        return []
+    return ["DATABASE_URL: postgresql://user:password@host:port/database, or sqlite:///path"]
+
+
+def egress_problems(ports: Sequence[str], networks: Sequence[str]) -> list[str]:
+    """Problems of EGRESS_PORTS and EGRESS_ALLOW."""
+    problems = [
+        f"EGRESS_PORTS: {port!r} is not a port"
+        for port in ports
+        if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65535)
+    ]
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            problems.append(f"EGRESS_ALLOW: {error}")
     return problems

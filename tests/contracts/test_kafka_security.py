@@ -15,8 +15,10 @@ from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.producer import KafkaProducer
 from app.core.errors import ConfigError, Unavailable
 from app.core.kafka_connection import KafkaConnection
+from app.core.secret_text import SecretText
 from tests.conftest import JAR_CACHE, apart
 from tests.secure_broker import Authority, SecureBroker
+from tests.token_issuer import CLIENT, SECRET, TokenIssuer
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Cluster:
 
     broker: SecureBroker
     folder: Path
+    tokens: TokenIssuer
 
     def scram(self, password: str = "scram-secret", **changes: Any) -> KafkaConnection:
         return self.broker.scram("plain", password, **changes)
@@ -33,11 +36,14 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("secure")
-    broker = SecureBroker(folder, JAR_CACHE)
+    tokens = TokenIssuer(folder / "tokens")
+    broker = SecureBroker(folder, JAR_CACHE, tokens)
     try:
-        apart(broker.own.start())
+        with pytest.MonkeyPatch.context() as environ:
+            environ.setenv("JDK_JAVA_OPTIONS", tokens.java_options)
+            apart(broker.own.start())
         apart(broker.add_users({"plain": "scram-secret"}))
-        yield Cluster(broker, folder)
+        yield Cluster(broker, folder, tokens)
     finally:
         apart(broker.own.stop())
 
@@ -148,6 +154,63 @@ async def test_files_are_read_again_when_they_change(cluster: Cluster) -> None:
         async with KafkaAdmin(clients):
             pass
     key.write_bytes(fresh_key.read_bytes())
+    async with KafkaAdmin(clients) as admin:
+        assert await admin.brokers() == 1
+
+
+def oauth(cluster: Cluster, **credentials: Any) -> KafkaConnection:
+    return cluster.broker.sasl(sasl_mechanism="OAUTHBEARER", **credentials)
+
+
+async def test_a_token_of_a_token_endpoint_is_used_for_all_connections(cluster: Cluster) -> None:
+    async with cluster.tokens.endpoint() as (url, asked):
+        client = {"oauth_client_id": CLIENT, "oauth_client_secret": SecretText(SECRET)}
+        clients = KafkaClients(oauth(cluster, oauth_token_url=url, oauth_scope="kafka", **client))
+        for _ in range(2):
+            async with KafkaAdmin(clients) as admin:
+                assert await admin.brokers() == 1
+        assert asked == [{"grant_type": "client_credentials", "scope": "kafka"}]
+        wrong = client | {"oauth_client_secret": SecretText("wrong")}
+        sentence = await refusal(oauth(cluster, oauth_token_url=url, **wrong))
+        assert f"{url} refuses the client hookstream (401, invalid_client: unknown client)" in sentence
+        assert "HOOKSTREAM_KAFKA_OAUTH_CLIENT_SECRET" in sentence
+
+
+async def test_a_connection_is_replaced_before_its_token_expires(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(cluster.tokens.token(life_s=600))
+    client = KafkaClients(oauth(cluster, oauth_token_file=file)).metadata_client("test")
+    await client.bootstrap()
+    try:
+        (broker,) = client.cluster.brokers()
+        assert await client.ready(broker.nodeId)
+        (first,) = client._conns.values()
+        granted_s = first._replace_at_s - first._loop.time()
+        assert 0 < granted_s <= 600 * 0.85
+        file.write_text(cluster.tokens.token())
+        first._replace_at_s = first._loop.time()  # as if that time had passed
+        assert await client.fetch_all_metadata()
+        assert first not in client._conns.values()
+        assert not first.connected()
+    finally:
+        await client.close()
+
+
+async def test_a_token_of_a_file_is_read_for_each_connection(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(cluster.tokens.token(aud="another"))
+    clients = KafkaClients(oauth(cluster, oauth_token_file=file))
+    with pytest.raises(Unavailable, match="SASL authentication failed for the token") as raised:
+        async with KafkaAdmin(clients):
+            pass
+    assert "invalid_token" in str(raised.value)
+    assert "the token has aud 'another', sub 'plain', exp 20" in str(raised.value)
+    assert "sasl.oauthbearer.expected.issuer, .expected.audience" in str(raised.value)
+    file.write_text(TokenIssuer(tmp_path / "stranger").token())
+    with pytest.raises(Unavailable, match="SASL authentication failed for the token"):
+        async with KafkaAdmin(clients):
+            pass
+    file.write_text(cluster.tokens.token())
     async with KafkaAdmin(clients) as admin:
         assert await admin.brokers() == 1
 

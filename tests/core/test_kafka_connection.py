@@ -26,11 +26,11 @@ def test_a_complete_connection_with_tls_and_scram(tmp_path: Path) -> None:
         ca_file=authority,
         sasl_mechanism="SCRAM-SHA-512",
         username="hookstream",
-        password=SecretText("secret"),
+        password=SecretText("hunter2"),
     )
     assert connection.encrypted
     assert connection.authenticated
-    assert "secret" not in repr(connection).replace("SecretText", "")
+    assert "hunter2" not in repr(connection)
 
 
 def test_all_contradictions_are_named_at_once(tmp_path: Path) -> None:

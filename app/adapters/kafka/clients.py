@@ -25,8 +25,10 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
+from app.adapters.clock import SystemClock
 from app.adapters.kafka.connection_problems import explanations
 from app.adapters.kafka.connections import use_broker_connections
+from app.adapters.kafka.credentials import KafkaCredentials
 from app.adapters.kafka.tls_files import TlsFiles
 from app.core.errors import Unavailable
 from app.core.kafka_connection import KafkaConnection
@@ -61,6 +63,7 @@ class KafkaClients:
         self.connection = connection
         self._connect_s = connect_s
         self._tls = TlsFiles(connection) if connection.encrypted else None
+        self._credentials = KafkaCredentials(connection, SystemClock())
 
     def consumer(self, client_id: str, *, group: str | None = None, **fetch: Any) -> AioConsumer:
         """A consumer of committed records, without auto-commit. `fetch` has further options of aiokafka."""
@@ -96,20 +99,9 @@ class KafkaClients:
 
     def faust_broker(self) -> Mapping[str, Any]:
         """The options of a Faust app that name the brokers and the credentials."""
-        import faust
-
-        connection = self.connection
-        options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in connection.bootstrap.split(",")]}
-        if connection.authenticated:
-            options["broker_credentials"] = faust.SASLCredentials(
-                username=connection.username,
-                password=connection.password.reveal() if connection.password else None,
-                mechanism=connection.sasl_mechanism,
-                ssl_context=self._tls,
-            )
-        elif connection.encrypted:
-            options["broker_credentials"] = faust.SSLCredentials(context=self._tls)
-        return options
+        options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in self.connection.bootstrap.split(",")]}
+        credentials = self._credentials.faust(self._tls)
+        return options | ({"broker_credentials": credentials} if credentials is not None else {})
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
@@ -165,13 +157,7 @@ class KafkaClients:
         }
         if self._tls is not None:
             options["ssl_context"] = self._tls
-        if connection.authenticated:
-            options |= {
-                "sasl_mechanism": connection.sasl_mechanism,
-                "sasl_plain_username": connection.username,
-                "sasl_plain_password": connection.password.reveal() if connection.password else None,
-            }
-        return options
+        return options | self._credentials.aiokafka()
 
 
 class Replaced(KafkaError):

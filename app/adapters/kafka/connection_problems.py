@@ -10,12 +10,14 @@ import asyncio
 import ssl
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
 
 from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
+
+from app.adapters.kafka.tokens import TokenUnavailable
 
 #: seconds in which a listener must answer a probe
 _PROBE_S = 2.0
@@ -25,6 +27,16 @@ _LONGEST_ANSWER = 1_000_000
 _VERIFY_EXPIRED = 10
 _VERIFY_UNKNOWN = (2, 18, 19, 20, 21)
 _VERIFY_NAME = (62, 64)
+
+_PASSWORD = "HOOKSTREAM_KAFKA_USERNAME and HOOKSTREAM_KAFKA_PASSWORD"
+#: mechanism → settings of a refused token
+_CREDENTIALS: Mapping[str | None, str] = {
+    "OAUTHBEARER": (
+        "that issuer, audience and signature are those of the brokers' sasl.oauthbearer.expected.issuer, "
+        ".expected.audience and .jwks.endpoint.url; the brokers' log has the reason"
+    ),
+    "AWS_MSK_IAM": "HOOKSTREAM_KAFKA_AWS_REGION, the AWS credentials and their right kafka-cluster:Connect",
+}
 
 Explanations = deque[str]
 _current: ContextVar[Explanations | None] = ContextVar("kafka_explanations", default=None)
@@ -183,11 +195,12 @@ def _sasl_sentence(attempt: ConnectionAttempt, error: BaseException) -> str | No
         case SaslAuthenticationFailed():
             detail = str(error.args[0]) if error.args else "no reason given"
             user = f"user {attempt.user}" if attempt.user else "the token"
-            settings = "HOOKSTREAM_KAFKA_USERNAME and HOOKSTREAM_KAFKA_PASSWORD" if attempt.user else "its settings"
             return (
                 f"SASL authentication failed for {user} at {attempt.place} ({attempt.mechanism}; Kafka: {detail}): "
-                f"check {settings}"
+                f"check {_CREDENTIALS.get(attempt.mechanism, _PASSWORD)}"
             )
+        case TokenUnavailable():
+            return str(error)
         case UnsupportedSaslMechanismError():
             return (
                 f"The listener {attempt.place} does not offer HOOKSTREAM_KAFKA_SASL_MECHANISM={attempt.mechanism}: "

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import structlog
 
+from app.adapters.kafka.watched_file import FileStamp, stamp
 from app.core.errors import ConfigError
 from app.core.kafka_connection import KafkaConnection
 
 logger = structlog.get_logger(__name__)
 
-_Stamp = tuple[tuple[int, int, int] | None, ...]
+_Stamps = tuple[FileStamp, ...]
 
 
 class TlsFiles:
@@ -23,7 +24,7 @@ class TlsFiles:
         self._connection = connection
         #: whether the client has a certificate
         self.certified = connection.cert_file is not None
-        self._stamp = self._look()
+        self._stamps = self._look()
         try:
             self._context = self._load()
         except (OSError, ValueError) as error:
@@ -35,9 +36,9 @@ class TlsFiles:
         It is loaded again after a change of the files. Files that do not fit each other, as in the middle of a
         replacement, are logged, and the former context stays in use until they change again.
         """
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        stamps = self._look()
+        if stamps != self._stamps:
+            self._stamps = stamps
             try:
                 self._context = self._load()
             except (OSError, ValueError) as error:
@@ -56,8 +57,8 @@ class TlsFiles:
             context.load_cert_chain(connection.cert_file, connection.key_file, password="")
         return context
 
-    def _look(self) -> _Stamp:
-        return tuple(_stamp(path) for path in self._paths())
+    def _look(self) -> _Stamps:
+        return tuple(stamp(path) for path in self._paths())
 
     def _paths(self) -> list[Path]:
         files = (self._connection.ca_file, self._connection.cert_file, self._connection.key_file)
@@ -65,11 +66,3 @@ class TlsFiles:
 
     def _names(self) -> str:
         return ", ".join(map(str, self._paths())) or "those of the system"
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
