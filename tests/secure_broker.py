@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest_v1
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
@@ -29,7 +30,8 @@ from tests.ports import free_port
 from tests.token_issuer import TokenIssuer
 
 _ITERATIONS = 4096
-_SCRAM_SHA_512 = 2
+#: of Kafka's ScramMechanism, and the hash
+_SCRAM = {"SCRAM-SHA-256": (1, "sha256"), "SCRAM-SHA-512": (2, "sha512")}
 #: of Kafka's AclOperation, ResourceType, PatternType and AclPermissionType
 OPERATIONS = {
     "Read": 3,
@@ -56,11 +58,11 @@ class Authority:
         self._certificate = self._sign(name, self._key, authority=True, names=())
         self.ca_file.write_bytes(_pem(self._certificate))
 
-    def issue(self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1")) -> tuple[Path, Path]:
-        """Certificate and key files of a new certificate; files of the same name are replaced."""
+    def issue(self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1"), days: int = 30) -> tuple[Path, Path]:
+        """Certificate and key files of a new certificate, valid for `days`; files of the same name are replaced."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate, private = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        certificate.write_bytes(_pem(self._sign(name, key, authority=False, names=names)))
+        certificate.write_bytes(_pem(self._sign(name, key, authority=False, names=names, days=days)))
         private.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -68,14 +70,16 @@ class Authority:
         )
         return certificate, private
 
-    def keystore(self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1")) -> Path:
-        """One file with key and certificates, as Kafka reads it."""
-        certificate, private = self.issue(name, names)
-        file = self._folder / f"{name}.keystore.pem"
+    def keystore(
+        self, name: str, names: Sequence[str] = ("localhost", "127.0.0.1"), days: int = 30, file: Path | None = None
+    ) -> Path:
+        """One file with key and certificates, as Kafka reads it; `file` is replaced if it is given."""
+        certificate, private = self.issue(name, names, days)
+        file = file or self._folder / f"{name}.keystore.pem"
         file.write_bytes(private.read_bytes() + certificate.read_bytes() + self.ca_file.read_bytes())
         return file
 
-    def _sign(self, name: str, key: Any, *, authority: bool, names: Sequence[str]) -> x509.Certificate:
+    def _sign(self, name: str, key: Any, *, authority: bool, names: Sequence[str], days: int = 30) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -83,8 +87,8 @@ class Authority:
             .issuer_name(_name(self._name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
+            .not_valid_before(now - datetime.timedelta(days=30))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
         if names:
@@ -117,17 +121,20 @@ class Acl(NamedTuple):
 
 
 class SecureBroker:
-    """Listeners: `plain` (the superuser's), `sasl_ssl`, `sasl_plain`, `mutual` (TLS with clients' certificates), `odd`.
+    """Listeners: `plain` (the superuser's), `sasl_ssl`, `sasl_plain`, `mutual` (TLS with clients' certificates), `odd`,
+    and `renewed`, for a test that replaces its certificate.
 
     The certificate of `odd` is for another host name. PLAIN's only user is `plain` with the password `plain-secret`.
     """
 
-    LISTENERS = ("sasl_ssl", "sasl_plain", "mutual", "odd")
+    LISTENERS = ("sasl_ssl", "sasl_plain", "mutual", "odd", "renewed")
 
     def __init__(self, folder: Path, cache: Path | None = None, tokens: TokenIssuer | None = None) -> None:
         """`tokens`: the issuer whose tokens `sasl_ssl` accepts; Java runs with its `java_options`."""
         self._tokens = tokens
         self.authority = Authority(folder / "certificates")
+        self._keystore = self.authority.keystore("broker")
+        self._renewed = self.authority.keystore("renewed")
         self.ports = {name: free_port() for name in ("plain", "controller", *self.LISTENERS)}
         self.own = EmbeddedBroker(
             data_dir=folder,
@@ -137,7 +144,11 @@ class SecureBroker:
         )
 
     def _properties(self) -> dict[str, str]:
-        kinds = {"sasl_ssl": "SASL_SSL", "sasl_plain": "SASL_PLAINTEXT", "mutual": "SSL", "odd": "SSL"}
+        kinds = {
+            "sasl_ssl": "SASL_SSL",
+            "sasl_plain": "SASL_PLAINTEXT",
+            **dict.fromkeys(("mutual", "odd", "renewed"), "SSL"),
+        }
         listeners = {"broker": "plain", "controller": "controller", **{name: name for name in self.LISTENERS}}
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         plain = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="plain-secret";'
@@ -147,23 +158,46 @@ class SecureBroker:
             "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,"
             + ",".join(f"{name.upper()}:{kind}" for name, kind in kinds.items()),
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(self.authority.keystore("broker")),
+            "ssl.keystore.location": str(self._keystore),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.authority.ca_file),
             "listener.name.mutual.ssl.client.auth": "required",
             "listener.name.odd.ssl.keystore.type": "PEM",
             "listener.name.odd.ssl.keystore.location": str(self.authority.keystore("odd", ["kafka.example"])),
+            "listener.name.renewed.ssl.keystore.type": "PEM",
+            "listener.name.renewed.ssl.keystore.location": str(self._renewed),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS;User:plain;User:CN=client",
         }
-        for listener in ("sasl_ssl", "sasl_plain"):
+        for listener, mechanisms in (
+            ("sasl_ssl", "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN"),
+            ("sasl_plain", "SCRAM-SHA-512,PLAIN"),
+        ):
             start = f"listener.name.{listener}"
             properties |= {
-                f"{start}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+                f"{start}.sasl.enabled.mechanisms": mechanisms,
+                f"{start}.scram-sha-256.sasl.jaas.config": scram,
                 f"{start}.scram-sha-512.sasl.jaas.config": scram,
                 f"{start}.plain.sasl.jaas.config": plain,
             }
         return properties | (self._tokens.properties("sasl_ssl") if self._tokens else {})
+
+    def replace_keystore(self, authority: Authority) -> None:
+        """Give all other listeners, at the next start, a certificate of another authority."""
+        authority.keystore("broker", file=self._keystore)
+
+    async def replace_certificate(self, authority: Authority, days: int = 30) -> None:
+        """Give the listener `renewed` of the running broker a certificate that is valid for `days`."""
+        authority.keystore("renewed", days=days, file=self._renewed)
+        name = "listener.name.renewed.ssl.keystore.location"
+        admin = self.superuser().admin("test-admin")
+        await admin.start()
+        try:
+            resource = ConfigResource(ConfigResourceType.BROKER, "1", configs={name: str(self._renewed)})
+            for answer in await admin.alter_configs([resource]):
+                assert all(error == 0 for error, *_ in answer.resources), answer
+        finally:
+            await admin.close()
 
     def address(self, listener: str) -> str:
         """host:port of a listener."""
@@ -193,11 +227,12 @@ class SecureBroker:
 
     async def add_users(self, passwords: dict[str, str]) -> None:
         """Create SCRAM users, or change their passwords."""
-        upserts: list[Any] = [
-            (user, _SCRAM_SHA_512, _ITERATIONS, *_salted(password), {}) for user, password in passwords.items()
-        ]
-        answer = await self._send(_Scram(upserts))
-        assert all(result["error_code"] == 0 for result in answer.to_object()["results"]), answer
+        for number, hash_name in _SCRAM.values():
+            upserts: list[Any] = [
+                (user, number, _ITERATIONS, *_salted(password, hash_name), {}) for user, password in passwords.items()
+            ]
+            answer = await self._send(_Scram(upserts))
+            assert all(result["error_code"] == 0 for result in answer.to_object()["results"]), answer
 
     async def allow(self, acls: Iterable[Acl]) -> None:
         """Grant permissions."""
@@ -226,9 +261,9 @@ class SecureBroker:
             await client.close()
 
 
-def _salted(password: str) -> tuple[bytes, bytes]:
+def _salted(password: str, hash_name: str) -> tuple[bytes, bytes]:
     salt = secrets.token_bytes(16)
-    return salt, hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
+    return salt, hashlib.pbkdf2_hmac(hash_name, password.encode(), salt, _ITERATIONS)
 
 
 class _ScramResponse(Response):

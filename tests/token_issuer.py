@@ -41,7 +41,7 @@ class TokenIssuer:
         module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
         handler = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
         return {
-            f"{start}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN,OAUTHBEARER",
+            f"{start}.sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER",
             f"{start}.oauthbearer.sasl.jaas.config": module,
             f"{start}.oauthbearer.sasl.server.callback.handler.class": handler,
             f"{start}.oauthbearer.sasl.oauthbearer.jwks.endpoint.url": self._keys.as_uri(),

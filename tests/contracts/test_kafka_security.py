@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from app.core.errors import ConfigError, Unavailable
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
 from tests.conftest import JAR_CACHE, apart
+from tests.patience import PATIENCE_S
 from tests.secure_broker import Authority, SecureBroker
 from tests.token_issuer import CLIENT, SECRET, TokenIssuer
 
@@ -61,6 +64,7 @@ async def refusal(connection: KafkaConnection) -> str:
 
 async def test_scram_and_plain_over_tls_and_without(cluster: Cluster) -> None:
     assert await brokers(cluster.scram()) == 1
+    assert await brokers(cluster.scram(sasl_mechanism="SCRAM-SHA-256")) == 1
     plain: dict[str, Any] = {"sasl_mechanism": "PLAIN", "password": "plain-secret"}
     assert await brokers(cluster.scram(**plain)) == 1
     bare: dict[str, Any] = {
@@ -83,7 +87,12 @@ async def test_a_wrong_password_names_the_user(cluster: Cluster) -> None:
 
 
 async def test_a_mechanism_that_the_listener_does_not_offer(cluster: Cluster) -> None:
-    sentence = await refusal(cluster.scram(sasl_mechanism="SCRAM-SHA-256"))
+    bare: dict[str, Any] = {
+        "security": "sasl_plaintext",
+        "bootstrap": cluster.broker.address("sasl_plain"),
+        "ca_file": None,
+    }
+    sentence = await refusal(cluster.scram(**bare, sasl_mechanism="SCRAM-SHA-256"))
     assert "does not offer HOOKSTREAM_KAFKA_SASL_MECHANISM=SCRAM-SHA-256" in sentence
     assert "sasl.enabled.mechanisms" in sentence
 
@@ -130,6 +139,62 @@ async def test_mutual_tls_and_its_absence(cluster: Cluster) -> None:
     foreign, foreign_key = Authority(cluster.folder / "foreign", "foreign").issue("client")
     foreign_client = msgspec.structs.replace(bare, cert_file=foreign, key_file=foreign_key)
     assert "refuses the certificate of the client" in await refusal(foreign_client)
+
+
+async def test_an_expired_certificate_is_named_and_its_replacements_are_accepted(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    broker = cluster.broker
+    trusted = tmp_path / "ca.pem"
+    trusted.write_bytes(broker.authority.ca_file.read_bytes())
+    connection = KafkaConnection(bootstrap=broker.address("renewed"), security="ssl", ca_file=trusted)
+    clients = KafkaClients(connection)  # those of a process that runs all the time
+
+    async def check() -> str:
+        try:
+            async with KafkaAdmin(clients):
+                return "reachable"
+        except Unavailable as error:
+            return str(error)
+
+    async def until(sentence: str) -> None:
+        """The broker reads its certificate after the request that changes it."""
+        outcome = ""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while sentence not in outcome:
+                    outcome = await check()
+        except TimeoutError:
+            pytest.fail(outcome)
+
+    await broker.replace_certificate(broker.authority, days=-2)
+    day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
+    await until(f"The certificate of {broker.address('renewed')} expired on {day}T")
+    assert "renew it on the broker" in await check()
+    await broker.replace_certificate(broker.authority)
+    await until("reachable")
+    successor = Authority(tmp_path / "successor", "successor")
+    await broker.replace_certificate(successor)
+    await until("is signed by an unknown authority")
+    trusted.write_bytes(broker.authority.ca_file.read_bytes() + successor.ca_file.read_bytes())
+    assert await check() == "reachable"
+
+
+async def test_a_changed_password_is_read_from_its_file(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    await cluster.broker.add_users({"rotated": "first"})
+    connection = cluster.broker.scram("rotated", "first")
+    clients = KafkaClients(msgspec.structs.replace(connection, password=SecretText("first", file)))
+    async with KafkaAdmin(clients) as admin:
+        assert await admin.brokers() == 1
+    await cluster.broker.add_users({"rotated": "second"})
+    with pytest.raises(Unavailable, match="SASL authentication failed for user rotated"):
+        async with KafkaAdmin(clients):
+            pass
+    file.write_text("second\n")
+    async with KafkaAdmin(clients) as admin:
+        assert await admin.brokers() == 1
 
 
 async def test_files_are_read_again_when_they_change(cluster: Cluster) -> None:

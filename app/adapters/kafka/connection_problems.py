@@ -17,14 +17,15 @@ from typing import Literal, NamedTuple
 
 from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
-from app.adapters.kafka.tokens import TokenUnavailable
+from app.adapters.clock import SystemClock
+from app.adapters.kafka.tokens import TokenUnavailable, moment
 
 #: seconds in which a listener must answer a probe
 _PROBE_S = 2.0
 #: ApiVersions, version 0, correlation id 1, no client id
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 _LONGEST_ANSWER = 1_000_000
-_VERIFY_EXPIRED = 10
+_VERIFY_EARLY, _VERIFY_EXPIRED = 9, 10
 _VERIFY_UNKNOWN = (2, 18, 19, 20, 21)
 _VERIFY_NAME = (62, 64)
 
@@ -78,6 +79,8 @@ async def explain(attempt: ConnectionAttempt, error: BaseException) -> str | Non
     Connects once or twice more, for up to 2 s each, when only the listener can show the reason.
     """
     for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in (_VERIFY_EARLY, _VERIFY_EXPIRED):
+            return await _dates_sentence(attempt, cause.verify_code)
         sentence = _tls_sentence(attempt, cause) or _sasl_sentence(attempt, cause)
         if sentence:
             return sentence
@@ -133,15 +136,52 @@ async def _answers_in_plaintext(host: str, port: int) -> bool:
 
 
 async def _answers_in_tls(host: str, port: int) -> bool:
-    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    anyone.check_hostname = False
-    anyone.verify_mode = ssl.CERT_NONE  # it only asks for the protocol, and sends nothing
     try:
-        _, writer = await asyncio.open_connection(host, port, ssl=anyone)
+        await _certificate(host, port)
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")
-    writer.close()
     return True
+
+
+async def _certificate(host: str, port: int) -> bytes | None:
+    """The listener's certificate (DER), which is not verified."""
+    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anyone.check_hostname = False
+    anyone.verify_mode = ssl.CERT_NONE  # it only asks for protocol and certificate, and sends nothing
+    _, writer = await asyncio.open_connection(host, port, ssl=anyone)
+    try:
+        certificate: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    finally:
+        writer.transport.abort()
+    return certificate
+
+
+async def _dates_sentence(attempt: ConnectionAttempt, verify_code: int) -> str:
+    host, _, port = attempt.place.rpartition(":")
+    validity = None
+    with suppress(OSError, EOFError, TimeoutError, ValueError):
+        async with asyncio.timeout(_PROBE_S):
+            validity = _validity(await _certificate(host, int(port)))
+    start = f"The certificate of {attempt.place}"
+    if verify_code == _VERIFY_EARLY:
+        begin = moment(validity[0]) if validity else "a later date"
+        return f"{start} is valid from {begin} on: check the clocks of this machine and of the certificate's issuer"
+    clock = "or correct the clock of this machine if that is wrong"
+    if validity is None:
+        return f"{start} has expired: renew it on the broker, {clock}"
+    if validity[1] * 1000 < SystemClock().now_ms():
+        return f"{start} expired on {moment(validity[1])}: renew it on the broker, {clock}"
+    return f"{start} has an authority that has expired: renew its certificate in HOOKSTREAM_KAFKA_CA_FILE, {clock}"
+
+
+def _validity(certificate: bytes | None) -> tuple[float, float] | None:
+    """Begin and end, in seconds since 1970."""
+    from cryptography import x509  # only this failure needs it
+
+    if certificate is None:
+        return None
+    decoded = x509.load_der_x509_certificate(certificate)
+    return decoded.not_valid_before_utc.timestamp(), decoded.not_valid_after_utc.timestamp()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -180,8 +220,6 @@ def _misfit(error: ssl.SSLCertVerificationError) -> str:
             f"is for another name ({error.verify_message}): use a name of the certificate in "
             "HOOKSTREAM_BOOTSTRAP_SERVERS and in the brokers' advertised.listeners"
         )
-    if error.verify_code == _VERIFY_EXPIRED:
-        return "has expired: renew it on the broker"
     if error.verify_code in _VERIFY_UNKNOWN:
         return (
             f"is signed by an unknown authority ({error.verify_message}): set HOOKSTREAM_KAFKA_CA_FILE to the "
