@@ -12,10 +12,8 @@ from tests.architecture import chart_schema
 
 CHART = chart_schema.FILE.parent
 VALUES = CHART / "values.yaml"
-#: secrets that the chart does not offer yet
-MISSING = frozenset({"KAFKA_OAUTH_CLIENT_SECRET"})
 #: settings that the templates derive
-GIVEN = (chart_schema.MANAGED | chart_schema.secrets()) - MISSING
+GIVEN = chart_schema.MANAGED | chart_schema.secrets()
 
 
 def test_the_schema_is_up_to_date() -> None:

@@ -24,6 +24,8 @@ OWN_SECRET = (
     *("singleProcess=true", "postgresql=false"),
 )
 SASL = ("kafka.security=sasl_ssl", "kafka.sasl.mechanism=SCRAM-SHA-512")
+TOKENS = ("kafka.security=sasl_ssl", "kafka.sasl.mechanism=OAUTHBEARER")
+ENDPOINT = ("kafka.oauth.tokenUrl=https://x/token", "kafka.oauth.clientId=hookstream")
 
 
 def container(pod: Object) -> Object:
@@ -85,6 +87,11 @@ def test_a_misspelled_value_is_refused_and_named(value: str, named: str) -> None
         ((*OWN_SECRET, "secret.values.adminToken="), "secret.values.adminToken are empty"),
         ((*OWN_SECRET, "mail.enabled=true", "mail.from=a@b.example"), "secret.values.smtpUrl are empty"),
         ((*OWN_SECRET, *SASL, "kafka.sasl.username=u"), "secret.values.kafkaPassword are empty"),
+        ((*LEAST, "kafka.oauth.tokenUrl=https://x/"), "kafka.sasl.mechanism is not OAUTHBEARER"),
+        ((*LEAST, *TOKENS), "set kafka.oauth.tokenUrl and clientId, or tokenFile"),
+        ((*LEAST, *TOKENS, "kafka.oauth.tokenFile=/t", "kafka.oauth.scope=s"), "remove kafka.oauth.tokenUrl"),
+        ((*OWN_SECRET, *TOKENS, *ENDPOINT), "secret.values.kafkaOauthClientSecret are empty"),
+        ((*LEAST, "kafka.awsRegion=eu-central-1"), "goes together with kafka.sasl.mechanism AWS_MSK_IAM"),
         ((*LEAST, "monitoring.podMonitor.enabled=true", "monitoring.serviceMonitor.enabled=true"), "scraped twice"),
         ((*LEAST, "gateway.enabled=true"), "gateway.parentRefs is empty"),
         ((*LEAST, "ingress.enabled=true", "ingress.tlsSecret=x"), "ingress.host is empty"),
@@ -142,6 +149,21 @@ def test_a_pod_may_do_as_little_as_possible(example: str) -> None:
         assert rights["readOnlyRootFilesystem"] is True and rights["allowPrivilegeEscalation"] is False
         assert rights["capabilities"] == {"drop": ["ALL"]}
         assert "memory" in container(pod)["resources"]["limits"]
+
+
+def test_tokens_of_kafka_need_no_password() -> None:
+    pod = render(None, *LEAST, *TOKENS, *ENDPOINT).pods()["fanout"]
+    variables = environment(pod)
+    assert variables["HOOKSTREAM_KAFKA_SASL_MECHANISM"] == "OAUTHBEARER"
+    assert variables["HOOKSTREAM_KAFKA_OAUTH_TOKEN_URL"] == "https://x/token"
+    assert variables["HOOKSTREAM_KAFKA_OAUTH_CLIENT_SECRET_FILE"].endswith("/kafka-oauth-client-secret")
+    assert not {"HOOKSTREAM_KAFKA_USERNAME", "HOOKSTREAM_KAFKA_PASSWORD_FILE"} & variables.keys()
+    (secret,) = [volume["secret"] for volume in pod["spec"]["volumes"] if volume["name"] == "secret"]
+    assert {each["path"] for each in secret["items"]} == {"secret-keys", "kafka-oauth-client-secret"}
+    region = ("kafka.security=sasl_ssl", "kafka.sasl.mechanism=AWS_MSK_IAM", "kafka.awsRegion=eu-central-1")
+    variables = environment(render(None, *LEAST, *region).pods()["fanout"])
+    assert variables["HOOKSTREAM_KAFKA_AWS_REGION"] == "eu-central-1"
+    assert not any(name.endswith("KAFKA_PASSWORD_FILE") for name in variables)
 
 
 @each_example

@@ -51,8 +51,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if ne $sasl (not (not .Values.kafka.sasl.mechanism)) }}
 {{- fail (printf "kafka.security is %s, but kafka.sasl.mechanism is %q" .Values.kafka.security .Values.kafka.sasl.mechanism) }}
 {{- end }}
-{{- if and $sasl (not .Values.strimzi.users) (not .Values.kafka.sasl.username) }}
+{{- $password := and (include "hookstream.kafkaPassword" .Values) (not .Values.strimzi.users) }}
+{{- if and $password (not .Values.kafka.sasl.username) }}
 {{- fail "kafka.sasl.mechanism is given, but kafka.sasl.username is empty" }}
+{{- end }}
+{{- $oauth := .Values.kafka.oauth }}
+{{- $mechanism := .Values.kafka.sasl.mechanism }}
+{{- if and (ne $mechanism "OAUTHBEARER") (compact (values $oauth)) }}
+{{- fail "kafka.oauth is given, but kafka.sasl.mechanism is not OAUTHBEARER" }}
+{{- end }}
+{{- if and (eq $mechanism "OAUTHBEARER") (not $oauth.tokenFile) (not (and $oauth.tokenUrl $oauth.clientId)) }}
+{{- fail "kafka.sasl.mechanism is OAUTHBEARER: set kafka.oauth.tokenUrl and clientId, or tokenFile" }}
+{{- end }}
+{{- if and $oauth.tokenFile (or $oauth.tokenUrl $oauth.clientId $oauth.scope $oauth.caFile) }}
+{{- fail "kafka.oauth.tokenFile is given: remove kafka.oauth.tokenUrl, clientId, scope and caFile" }}
+{{- end }}
+{{- if ne (eq $mechanism "AWS_MSK_IAM") (not (not .Values.kafka.awsRegion)) }}
+{{- fail "kafka.awsRegion goes together with kafka.sasl.mechanism AWS_MSK_IAM" }}
 {{- end }}
 {{- if and (hasSuffix "plaintext" .Values.kafka.security) (or .Values.kafka.ca.secret .Values.kafka.client.secret) }}
 {{- fail (printf "kafka.security is %s, but kafka.ca or kafka.client is given" .Values.kafka.security) }}
@@ -91,7 +106,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.mail.enabled (not .Values.secret.values.smtpUrl) }}
 {{- fail "secret.existing and secret.values.smtpUrl are empty, but mail.enabled is true" }}
 {{- end }}
-{{- if and $sasl (not .Values.strimzi.users) (not .Values.secret.values.kafkaPassword) }}
+{{- if and $oauth.tokenUrl (not .Values.secret.values.kafkaOauthClientSecret) }}
+{{- fail "secret.existing and secret.values.kafkaOauthClientSecret are empty, but kafka.oauth.tokenUrl is given" }}
+{{- end }}
+{{- if and $password (not .Values.secret.values.kafkaPassword) }}
 {{- fail "secret.existing and secret.values.kafkaPassword are empty, but kafka.sasl.mechanism is given" }}
 {{- end }}
 {{- end }}

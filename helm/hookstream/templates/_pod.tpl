@@ -17,9 +17,33 @@
 {{- if $values.strimzi.users }}
 - {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ printf "%s-%s" (include "hookstream.fullname" .root) $workload.name | quote }}}
 - {name: HOOKSTREAM_KAFKA_PASSWORD_FILE, value: /etc/hookstream/kafka-user/password}
-{{- else }}
+{{- else if include "hookstream.kafkaPassword" $values }}
 - {name: HOOKSTREAM_KAFKA_USERNAME, value: {{ $values.kafka.sasl.username | quote }}}
 - {name: HOOKSTREAM_KAFKA_PASSWORD_FILE, value: /etc/hookstream/secret/kafka-password}
+{{- end }}
+{{- with $values.kafka.oauth.tokenUrl }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_TOKEN_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.kafka.oauth.clientId }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_CLIENT_ID, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.kafka.oauth.scope }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_SCOPE, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.kafka.oauth.extensions }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_EXTENSIONS, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.kafka.oauth.caFile }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_CA_FILE, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.kafka.oauth.tokenFile }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_TOKEN_FILE, value: {{ . | quote }}}
+{{- end }}
+{{- if $values.kafka.oauth.tokenUrl }}
+- {name: HOOKSTREAM_KAFKA_OAUTH_CLIENT_SECRET_FILE, value: /etc/hookstream/secret/kafka-oauth-client-secret}
+{{- end }}
+{{- with $values.kafka.awsRegion }}
+- {name: HOOKSTREAM_KAFKA_AWS_REGION, value: {{ . | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -65,13 +89,21 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty if Kafka's login has a user and a password. Takes the values. */}}
+{{- define "hookstream.kafkaPassword" -}}
+{{- if or (eq .kafka.sasl.mechanism "PLAIN") (hasPrefix "SCRAM-" .kafka.sasl.mechanism) }}yes{{ end }}
+{{- end }}
+
 {{/* The secret's keys that a process needs, mounted as files. Takes root and workload. */}}
 {{- define "hookstream.secretItems" -}}
 {{- if not .workload.hook }}
 - {key: {{ .root.Values.secret.keys.secretKeys | quote }}, path: secret-keys}
 {{- end }}
-{{- if and .root.Values.kafka.sasl.mechanism (not .workload.offline) (not .root.Values.strimzi.users) }}
+{{- if and (include "hookstream.kafkaPassword" .root.Values) (not .workload.offline) (not .root.Values.strimzi.users) }}
 - {key: {{ .root.Values.secret.keys.kafkaPassword | quote }}, path: kafka-password}
+{{- end }}
+{{- if and .root.Values.kafka.oauth.tokenUrl (not .workload.offline) }}
+- {key: {{ .root.Values.secret.keys.kafkaOauthClientSecret | quote }}, path: kafka-oauth-client-secret}
 {{- end }}
 {{- if and .workload.database .root.Values.postgresql }}
 - {key: {{ .root.Values.secret.keys.databaseUrl | quote }}, path: database-url}
