@@ -147,6 +147,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     watchdog_loop_seconds: float = 60.0
     #: multiplies every retry delay, for tests and demos
     time_scale: float = 1.0
+    #: endpoints of each process that have metrics of their own, chosen by traffic and failures: 0 to 100
+    metrics_top_endpoints: int = 0
     #: json or console
     log_format: str = "json"
     #: debug, info, warning or error
@@ -302,6 +304,7 @@ def _contradictions(settings: Settings) -> list[str]:
     each = settings.max_in_flight_per_endpoint
     demand(1 <= each <= settings.max_in_flight, "MAX_IN_FLIGHT_PER_ENDPOINT", "between 1 and HOOKSTREAM_MAX_IN_FLIGHT")
     demand(settings.table_store in ("rocksdb", "memory"), "TABLE_STORE", "rocksdb or memory")
+    demand(0 <= settings.metrics_top_endpoints <= 100, "METRICS_TOP_ENDPOINTS", "0 to 100")
     demand(settings.log_format in ("json", "console"), "LOG_FORMAT", "json or console")
     demand(settings.log_level in ("debug", "info", "warning", "error"), "LOG_LEVEL", "debug, info, warning or error")
     demand(settings.ca_file is None or settings.ca_file.is_file(), "CA_FILE", f"{settings.ca_file} is not a file")

@@ -36,6 +36,8 @@ class Panel(NamedTuple):
     kind: Kind = "lines"
     #: of 24
     width: int = 8
+    #: title and address that a click on a series or row opens
+    link: tuple[str, str] | None = None
     #: at which value a number turns orange and red; descending: smaller values are worse
     limits: tuple[float, float] | None = None
 
@@ -44,6 +46,9 @@ class Panel(NamedTuple):
         panel = _KINDS[self.kind](self)
         panel.title(self.title).description(self.description).datasource(SOURCE).unit(self.unit)
         panel.span(self.width).height(4 if self.kind == "number" else _HEIGHT)
+        if self.link is not None:
+            title, url = self.link
+            panel.data_links([dashboard.DashboardLink(title).url(url).target_blank(True)])
         for letter, (expr, legend) in zip("ABCDEFGH", self.queries, strict=False):
             query = prometheus.Dataquery().expr(expr.replace("%s", PROCESSES)).legend_format(legend).ref_id(letter)
             if self.kind == "table":

@@ -96,6 +96,66 @@ ENDPOINTS = (
     ),
 )
 
+_ENDPOINT = 'endpoint!="other",%s'
+_PAGE = "${hookstream_url}/ui/t/%(tenant)s/%(mode)s/endpoints/%(endpoint)s"
+
+
+def _page(fields: str) -> tuple[str, str]:
+    """The link to an endpoint's page; `fields` is how Grafana writes a label of the place that was clicked."""
+    return "Open the endpoint", _PAGE % {name: fields % name for name in ("tenant", "mode", "endpoint")}
+
+
+def _top(expr: str) -> tuple[tuple[str, str], ...]:
+    """The ten highest results by endpoint."""
+    return ((f"topk(10, {expr})", "{{tenant}} {{endpoint}}"),)
+
+
+def _by_endpoint(metric: str, over: str = _RATE) -> str:
+    return f"sum by (tenant, mode, endpoint) (increase({metric}{{{_ENDPOINT}}}{over}))"
+
+
+#: empty unless HOOKSTREAM_METRICS_TOP_ENDPOINTS is set
+TOP_ENDPOINTS = (
+    Panel(
+        "Endpoints with the most failures in the chosen time",
+        ((f"topk(20, {_by_endpoint('hookstream_endpoint_failures_total', '[$__range]')} > 0)", ""),),
+        "Click on a row to open the endpoint. Set HOOKSTREAM_METRICS_TOP_ENDPOINTS to fill this row of the dashboard.",
+        kind="table",
+        width=12,
+        link=_page("${__data.fields.%s}"),
+    ),
+    Panel(
+        "Failures by endpoint",
+        _top(_by_endpoint("hookstream_endpoint_failures_total")),
+        "Attempts without a 2xx. Click on a line to open the endpoint.",
+        kind="stacked",
+        width=12,
+        link=_page("${__field.labels.%s}"),
+    ),
+    Panel(
+        "Attempts by endpoint",
+        (
+            *_top(_by_endpoint("hookstream_endpoint_attempts_total")),
+            (f'sum(increase(hookstream_endpoint_attempts_total{{endpoint="other",%s}}{_RATE}))', "all others"),
+        ),
+        "The busiest endpoints, and all that have no metrics of their own.",
+        kind="stacked",
+        width=12,
+        link=_page("${__field.labels.%s}"),
+    ),
+    Panel(
+        "Mean duration of attempts by endpoint",
+        _top(
+            f"{_by_endpoint('hookstream_endpoint_attempt_seconds_total')}"
+            f" / {_by_endpoint('hookstream_endpoint_attempts_total')}"
+        ),
+        "The slowest endpoints of those with metrics of their own.",
+        unit="s",
+        width=12,
+        link=_page("${__field.labels.%s}"),
+    ),
+)
+
 RUNTIME = (
     Panel(
         "Event loop lag",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitoring import objectives
 from monitoring.delivery_rows import BACKLOG, LATENCY, THROUGHPUT
 from monitoring.panel import Panel
-from monitoring.platform_rows import ENDPOINTS, KAFKA, RUNTIME
+from monitoring.platform_rows import ENDPOINTS, KAFKA, RUNTIME, TOP_ENDPOINTS
 
 
 def _slo(number: int) -> tuple[Panel, Panel]:
@@ -86,5 +86,6 @@ ROWS = {
     "Backlog": BACKLOG,
     "Kafka": KAFKA,
     "Endpoints": ENDPOINTS,
+    "Top endpoints": TOP_ENDPOINTS,
     "Runtime": RUNTIME,
 }

@@ -35,6 +35,7 @@ def shared_by(
         clock=clock,
         randomness=SystemDice(),
         meter=meter,
+        endpoint_meter=None,
         tracer=None,
         dependencies=Dependencies(clock, meter),
         address=ListenAddress("127.0.0.1", 0, elsewhere=True),

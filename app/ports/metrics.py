@@ -24,3 +24,11 @@ class Meter(Protocol):
     def forget(self, name: str, **labels: str) -> None:
         """Remove the gauge with these labels until it is set again."""
         ...
+
+
+class EndpointMeter(Protocol):
+    """Count the attempts of single endpoints; never blocks, never raises. A bounded number of them have metrics."""
+
+    def attempted(self, endpoint: str, tenant: str, mode: str, *, ok: bool, seconds: float) -> None:
+        """Count a request to an endpoint, and how long it took."""
+        ...

@@ -21,6 +21,7 @@ from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
+from app.adapters.telemetry.top_endpoints import TopEndpoints
 from app.core.errors import Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.topics.declarations import Topics
@@ -74,8 +75,9 @@ class Process:
         self._roles = tuple(roles)
         self.address = address
         self._parts = Parts()
-        self.meter = PrometheusMeter()
         self._clock = SystemClock()
+        self._top_endpoints = _top_endpoints(settings, self._clock)
+        self.meter = PrometheusMeter(self._top_endpoints)
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
         self._log = producer_of(clients, topics, self.meter)
@@ -111,6 +113,7 @@ class Process:
             clock=self._clock,
             randomness=SystemDice(),
             meter=self.meter,
+            endpoint_meter=self._top_endpoints,
             tracer=self._tracer,
             dependencies=self.dependencies,
             address=self.address,
@@ -238,3 +241,8 @@ class Process:
 
     def _group(self, role: str) -> str:
         return group_of(self._settings, role)
+
+
+def _top_endpoints(settings: Settings, clock: SystemClock) -> TopEndpoints | None:
+    number = settings.metrics_top_endpoints
+    return TopEndpoints(number, clock) if number else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.adapters.telemetry.metrics import METRICS, PREFIX
+from app.adapters.telemetry.top_endpoints import ENDPOINT_METRICS
 from tests.architecture.section import Section
 
 SECTION = Section("docs/metrics.md", "metrics_doc.py")
@@ -12,6 +13,6 @@ def generated() -> str:
     """The table, in the order of the code."""
     rows = [
         f"| `{PREFIX}{each.name}` | {each.kind} | {', '.join(each.labels) or '–'} | {each.sentence} |"
-        for each in METRICS
+        for each in (*METRICS, *ENDPOINT_METRICS)
     ]
     return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])

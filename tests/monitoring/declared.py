@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from app.adapters.telemetry.metrics import METRICS, PREFIX, PROCESS_METRICS
+from app.adapters.telemetry.top_endpoints import ENDPOINT_METRICS
 from monitoring import causes, objectives
 from monitoring.files import DASHBOARD
 from monitoring.rule import Recording
@@ -43,7 +44,7 @@ def dashboard_queries() -> list[str]:
 def labels_of() -> dict[str, frozenset[str]]:
     """Each series' labels."""
     labels: dict[str, frozenset[str]] = {name: frozenset(TARGET) for name in PROCESS_METRICS}
-    for metric in METRICS:
+    for metric in (*METRICS, *ENDPOINT_METRICS):
         of = frozenset({*metric.labels, *TARGET})
         name = PREFIX + metric.name
         if metric.kind == "histogram":

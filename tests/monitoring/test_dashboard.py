@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from app.dashboard.server.routes import SCREENS
 from monitoring.files import DASHBOARD
+from monitoring.platform_rows import TOP_ENDPOINTS
 from monitoring.rows import ROWS
 from tests.monitoring.declared import dashboard_queries, labels_of, problems
 
 BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+_LABEL = re.compile(r"\$\{__(?:data\.fields|field\.labels)\.(\w+)\}")
 _VARIABLE = re.compile(r"label_values\((?P<metric>\w+).*?(?P<label>\w+)\)$")
 
 
@@ -27,6 +30,21 @@ def test_a_variable_takes_its_values_from_an_existing_label() -> None:
     for query in queries:
         match = _VARIABLE.match(query)
         assert match is not None and match["label"] in labels_of()[match["metric"]], query
+
+
+def test_links_lead_to_pages_of_the_dashboard() -> None:
+    links = [link["url"] for panel in BOARD["panels"] for link in _links(panel)]
+    links += [link["url"] for link in BOARD["links"]]
+    assert len(links) == len(TOP_ENDPOINTS) + len(BOARD["links"])
+    paths = {f"/ui/t/{{tenant}}/{{mode}}{page.path}" if page.scoped else f"/ui{page.path}" for page in SCREENS}
+    for link in links:
+        path = _LABEL.sub(r"{\1}", link.removeprefix("${hookstream_url}")).replace("{endpoint}", "{id}")
+        assert path.rstrip("/") in paths, link
+
+
+def _links(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    links: list[dict[str, Any]] = panel.get("fieldConfig", {}).get("defaults", {}).get("links", [])
+    return links
 
 
 def test_every_row_has_panels_of_different_titles_within_the_width() -> None:

@@ -1,6 +1,6 @@
 """The table of all metrics, and `app.ports.metrics.Meter` on prometheus-client. docs/metrics.md is generated from it.
 
-The values of labels come from closed sets; endpoint ids and tenants are never labels.
+The values of labels come from closed sets; endpoint ids and tenants are never labels here (see top_endpoints.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
 
 from app.adapters.telemetry.histograms import Histogram, HistogramFamily
 from app.core.errors import Defect
@@ -218,8 +219,11 @@ class PrometheusMeter:
     more than its signature.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more: Collector | None = None) -> None:
+        """`more` adds samples to each exposition."""
         self.registry = CollectorRegistry()
+        if more is not None:
+            self.registry.register(more)
         ProcessCollector(registry=self.registry)
         self._families = {metric.name: _family(metric, self.registry) for metric in METRICS}
         self._children: dict[tuple[str, ...], Counter | Gauge | Histogram] = {}

@@ -26,4 +26,5 @@ def dispatch_role(shared: Shared) -> DispatchRole:
         stop_s=settings.stop_seconds,
         least_wait_ms=round(settings.max_wait_hours * 3_600_000),
         tracer=shared.tracer,
+        endpoint_meter=shared.endpoint_meter,
     )

@@ -24,7 +24,7 @@ from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Randomness
 from app.ports.cluster import ClusterInspector
-from app.ports.metrics import Meter
+from app.ports.metrics import EndpointMeter, Meter
 from app.ports.tracing import Tracer
 from app.profiles.catalog import PROFILES
 from app.runtime.record_reduction import reduced_for
@@ -63,6 +63,8 @@ class Shared(Struct, frozen=True, kw_only=True):
     clock: Clock
     randomness: Randomness
     meter: Meter
+    #: counts the attempts of single endpoints; None: no endpoint has metrics of its own
+    endpoint_meter: EndpointMeter | None
     #: exports spans; None: tracing is off
     tracer: Tracer | None
     #: the states of the systems that the process depends on

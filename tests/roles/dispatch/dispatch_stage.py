@@ -11,6 +11,7 @@ import msgspec
 
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
+from app.adapters.telemetry.top_endpoints import TopEndpoints
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.records import delivery as delivery_record
@@ -49,6 +50,7 @@ class Stage:
         limits: LaneLimits | None = None,
         sender: Callable[[FakeClock], ScriptedSender] | None = None,
         tracer: MemoryTracer | None = None,
+        top_endpoints: int = 0,
     ) -> None:
         self.clock = FakeClock()
         self.log = MemoryLog(self.clock, partitions=2)
@@ -56,7 +58,8 @@ class Stage:
         self.source = self.group.member()
         self.sender = sender(self.clock) if sender else ScriptedSender()
         self.feed = MemoryFeed()
-        self.meter = PrometheusMeter()
+        top = TopEndpoints(top_endpoints, self.clock) if top_endpoints else None
+        self.meter = PrometheusMeter(top)
         self.role = DispatchRole(
             source=self.source,
             producer=self.log,
@@ -69,6 +72,7 @@ class Stage:
             meter=self.meter,
             limits=limits or LaneLimits(),
             tracer=tracer,
+            endpoint_meter=top,
         )
         self.running: asyncio.Task[None] | None = None
 

@@ -45,6 +45,25 @@ async def test_an_attempt_is_measured_by_phases_and_its_delay(stage: Stage) -> N
     assert lines(stage, "attempts_per_success_sum") == {"delivery_attempts_per_success_sum 2.0"}
 
 
+async def test_the_busiest_endpoints_have_metrics_of_their_own_if_chosen() -> None:
+    stage = Stage(top_endpoints=1)
+    stage.endpoint("a")
+    stage.endpoint("b")
+    stage.sender.script(url_of("a"), msgspec.structs.replace(reply(500), timing=TIMING))
+    await stage.start()
+    stage.put("a", "e1")
+    await stage.attempts(1)
+    stage.put("b", "e2")
+    await stage.attempts(2)
+    assert lines(stage, "endpoint_attempts_total") == {
+        'endpoint_attempts_total{endpoint="a",mode="live",tenant="acme"} 1.0',
+        'endpoint_attempts_total{endpoint="other",mode="",tenant=""} 1.0',
+    }
+    assert 'endpoint_failures_total{endpoint="a",mode="live",tenant="acme"} 1.0' in lines(stage, "endpoint_failures")
+    assert 'endpoint_attempt_seconds_total{endpoint="a",mode="live",tenant="acme"} 0.008' in lines(stage, "_seconds")
+    await stage.stop()
+
+
 async def test_deaths_count_against_the_objective_while_the_endpoint_is_healthy(stage: Stage) -> None:
     stage.endpoint("a", schedule=(0,))
     stage.endpoint("b", schedule=(0,), failing_since_ms=1)

@@ -14,7 +14,7 @@ from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, Htt
 from app.core.model.timestamps import iso
 from app.ports.clock import Clock, Randomness
 from app.ports.http import Sender
-from app.ports.metrics import Meter
+from app.ports.metrics import EndpointMeter, Meter
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
 from app.profiles.catalog import get_or_standard
@@ -46,6 +46,7 @@ class DeliverySender:
         time_scale: float,
         least_wait_ms: int,
         readmit: Callable[[OpenDelivery], None],
+        endpoint_meter: EndpointMeter | None = None,
     ) -> None:
         self._sender = sender
         self._feed = feed
@@ -55,6 +56,7 @@ class DeliverySender:
         self._clock = clock
         self._dice = dice
         self._meter = meter
+        self._endpoint_meter = endpoint_meter
         self._time_scale = time_scale
         self._least_wait_ms = least_wait_ms
         self._readmit = readmit
@@ -208,6 +210,9 @@ class DeliverySender:
         result, timing = result_of(outcome), outcome.timing
         ordinal = "retry" if delivery.attempts else "first"
         self._meter.count("attempts_total", result=result, attempt=ordinal)
+        if self._endpoint_meter is not None:
+            seconds, ok = timing.total_ms / 1000, result == "ok"
+            self._endpoint_meter.attempted(endpoint.id, endpoint.tenant, endpoint.mode, ok=ok, seconds=seconds)
         if result != NOT_SENT:
             self._meter.observe("attempt_duration_seconds", timing.total_ms / 1000, phase="total")
             if timing.connect_ms:

@@ -24,7 +24,7 @@ from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Randomness
 from app.ports.consumer import GroupConsumer, Record
 from app.ports.http import Sender
-from app.ports.metrics import Meter
+from app.ports.metrics import EndpointMeter, Meter
 from app.ports.producer import GroupingProducer
 from app.ports.registry import DirectoryFeed
 from app.ports.secrets import KeyRing
@@ -72,6 +72,7 @@ class DispatchRole(ConsumerRole):
         least_wait_ms: int = 86_400_000,
         stop_s: float = _REVOKE_WAIT_S,
         tracer: Tracer | None = None,
+        endpoint_meter: EndpointMeter | None = None,
     ) -> None:
         super().__init__(source, clock, meter)
         self._stop_s = stop_s
@@ -94,6 +95,7 @@ class DispatchRole(ConsumerRole):
             time_scale=time_scale,
             least_wait_ms=least_wait_ms,
             readmit=self._admit,
+            endpoint_meter=endpoint_meter,
         )
         self._lane_workers = LaneWorkers(
             sender=self._sender,
