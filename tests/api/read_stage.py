@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 from zlib import crc32
 
@@ -52,6 +53,8 @@ class Stage:
         self.reads = MemoryReads()
         self.records = MemoryRecords(self.log)
         self.commands: list[CommandAction] = []
+        #: of requests
+        self.headers: Mapping[str, str] = {}
         self.services = ApiServices(
             feed=self.feed,
             commands=cast(Any, self),
@@ -82,7 +85,7 @@ class Stage:
         module, _, function = name.partition(".")
         handler = getattr(server._MODULES[module], function + "_" if function == "list" else function)
         taken = None if body is None else msgspec.json.decode(json.dumps(body).encode(), type=route.takes)
-        call = ApiRequest(caller=caller, path={"id": of, "name": of}, query=query, headers={}, body=taken)
+        call = ApiRequest(caller=caller, path={"id": of, "name": of}, query=query, headers=self.headers, body=taken)
         answer = await handler(self.services.acting(caller.name), call)
         return json.loads(msgspec.json.encode(answer.body))
 

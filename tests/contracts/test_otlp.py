@@ -184,6 +184,7 @@ def test_attribute_names_are_those_of_the_semantic_conventions() -> None:
     }
     sources = [
         Path("app/api/handlers/event_tracing.py"),
+        Path("app/api/handlers/webhook_test_tracing.py"),
         Path("app/roles/dispatch/spans.py"),
         Path("app/roles/fanout/traced_plan.py"),
         Path("app/adapters/telemetry/tracing.py"),

@@ -6,7 +6,7 @@ import msgspec
 
 from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import RotateIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
-from app.api.handlers import audit, replays
+from app.api.handlers import audit, replays, webhook_test_tracing
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
@@ -93,10 +93,10 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
     started_ms = api.clock.now_ms()
-    delivery = _delivery(api, endpoint, body, started_ms)
+    delivery = webhook_test_tracing.in_trace(call, _delivery(api, endpoint, body, started_ms))
     try:
         prepared = api.builder.prepared(endpoint, started_ms)
-        request = api.builder.request(delivery, endpoint, prepared, started_ms)
+        request = api.builder.request(webhook_test_tracing.as_sent(api, delivery), endpoint, prepared, started_ms)
     except Unrepresentable as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/data{error.pointer}")) from error
     except (ConfigError, Defect) as error:
@@ -109,6 +109,9 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     ended_ms = api.clock.now_ms()
     ok = result_of(outcome) == "ok"
     verdict: Verdict = Delivered() if ok else Dead("test")
+    webhook_test_tracing.export(
+        api, call, delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms
+    )
     record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
     await _keep(api, msgspec.structs.replace(record, trigger="test"))
     return ApiResponse(body=_present_test(delivery, request, outcome, record), transient=True)
