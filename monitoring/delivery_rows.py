@@ -34,6 +34,13 @@ THROUGHPUT = (
         kind="stacked",
     ),
     Panel(
+        "Attempts by reason",
+        ((f"sum by (attempt) (rate(hookstream_attempts_total{{%s}}{_RATE}))", "{{attempt}}"),),
+        "first and retry of deliveries; replay: the first attempt of a replayed one; manual: on request.",
+        unit="reqps",
+        kind="stacked",
+    ),
+    Panel(
         "Deliveries that ended",
         ((f"sum by (outcome) (rate(hookstream_deliveries_total{{%s}}{_RATE}))", "{{outcome}}"),),
         "Each accepted delivery ends as delivered, dead or cancelled.",
@@ -104,6 +111,12 @@ LATENCY = (
             ),
             ("Whole request", "total", "All phases, and the rest of the answer."),
         )
+    ),
+    Panel(
+        "Phase: DNS",
+        _quantiles("hookstream_dns_lookup_seconds"),
+        "Lookups of endpoints' names that were not in the cache.",
+        unit="s",
     ),
     Panel(
         "API: POST /v1/events",

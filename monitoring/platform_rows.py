@@ -39,6 +39,17 @@ KAFKA = (
         "Processes whose role starts, joins its group or recovers its tables.",
     ),
     Panel(
+        "Records that tables still have to recover",
+        (("sum by (role) (hookstream_table_recovery_records{%s})", "{{role}}"),),
+        "Changelog records that a role reads before it processes events. A line that does not fall: recovery is stuck.",
+    ),
+    Panel(
+        "Commits",
+        ((f"max by (group) (rate(hookstream_committed_offsets_total{{%s}}{_RATE}))", "{{group}}"),),
+        "Offsets that groups commit. Nothing while records wait (row Backlog): the group does not get on.",
+        unit="cps",
+    ),
+    Panel(
         "Producer errors",
         ((f"sum by (topic, error) (rate(hookstream_producer_errors_total{{%s}}{_RATE}))", "{{topic}} {{error}}"),),
         "Appends that had to be retried.",

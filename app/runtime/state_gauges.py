@@ -42,6 +42,7 @@ class StateGauges:
             instance = self._running(role)
             report = None if instance is None else instance.report()
             self._meter.gauge("partitions_assigned", _assigned(report), role=role)
+            self._meter.gauge("table_recovery_records", report.unrecovered if report else 0, role=role)
             self._meter.gauge("role_settling", 0 if report and report.settling is None else 1, role=role)
         states = Counter(replay.state for replay in self._feed.directory.replays.values())
         for state in _OPEN:

@@ -78,6 +78,22 @@ async def test_answers_of_name_servers(resolver: Callable[[NameServer], NameReso
                 await ask.resolve(name)
 
 
+async def test_lookups_are_measured_and_cached_answers_are_not() -> None:
+    meter = PrometheusMeter()
+    async with NameServer({"a.test": [["192.0.2.7"]]}) as server:
+        resolver = NameResolver([server.address], meter)
+        for _ in range(3):
+            await resolver.resolve("a.test")
+        with pytest.raises(socket.gaierror):
+            await resolver.resolve("b.test")
+        await resolver.close()
+    counts = {line for line in meter.exposition().decode().splitlines() if "dns_lookup_seconds_count{" in line}
+    assert counts == {
+        'hookstream_dns_lookup_seconds_count{result="found"} 1.0',
+        'hookstream_dns_lookup_seconds_count{result="not_found"} 1.0',
+    }
+
+
 async def test_resolved_and_missing_names_are_cached_for_a_while(
     resolver: Callable[[NameServer], NameResolver], monkeypatch: pytest.MonkeyPatch
 ) -> None:

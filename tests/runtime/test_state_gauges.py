@@ -37,7 +37,7 @@ def test_the_gauges_agree_with_readyz() -> None:
     running: dict[str, Role] = {
         "dispatch": ReportingRole(RoleReport(places)),
         "delay": ReportingRole(RoleReport(places, assigned=8)),
-        "fanout": ReportingRole(RoleReport(settling="recovering tables")),
+        "fanout": ReportingRole(RoleReport(settling="recovering tables", unrecovered=42)),
     }
     feed = MemoryFeed(ENDPOINT)
     for number, state in enumerate(("running", "running", "done")):
@@ -57,6 +57,8 @@ def test_the_gauges_agree_with_readyz() -> None:
         'hookstream_partitions_assigned{role="fanout"} 0.0',
         'hookstream_partitions_assigned{role="delay"} 8.0',
         'hookstream_partitions_assigned{role="notifier"} 0.0',
+        'hookstream_table_recovery_records{role="fanout"} 42.0',
+        'hookstream_table_recovery_records{role="dispatch"} 0.0',
         'hookstream_role_settling{role="dispatch"} 0.0',
         'hookstream_role_settling{role="fanout"} 1.0',
         'hookstream_role_settling{role="delay"} 0.0',

@@ -208,7 +208,8 @@ class FaustStream:
         settling = self.ready()
         if settling is not None:
             recovered = sum(offset or 0 for offset in self.app.tables.recovery.active_offsets.values())
-            return RoleReport(settling=settling, steps=recovered)
+            remaining = sum(max(0, each) for each in self.app.tables.recovery.active_remaining().values())
+            return RoleReport(settling=settling, steps=recovered, unrecovered=remaining)
         lows = self.app.consumer.progress()
         return RoleReport({(place.topic, place.partition): progress for place, progress in lows.items()})
 

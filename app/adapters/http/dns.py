@@ -262,6 +262,8 @@ class NameResolver(AbstractResolver):
                     self._remembered.popitem(last=False)
         if self._meter is not None:
             self._meter.count("dns_lookups_total", result=outcome)
+            if lookup.began:
+                self._meter.observe("dns_lookup_seconds", loop.time() - lookup.began, result=outcome)
         if self._queue:
             loop.call_soon(self._advance)
 

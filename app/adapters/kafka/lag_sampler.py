@@ -55,6 +55,8 @@ class LagSampler:
         self._partitions = partitions
         self._every_s = every_s
         self._on_sample = on_sample
+        #: group and topic → the sum of the offsets that were committed at the last sample
+        self._committed: dict[tuple[str, str], int] = {}
 
     async def run(self) -> None:
         """Sample until cancelled; retry while the broker is unreachable."""
@@ -119,6 +121,7 @@ class LagSampler:
             group, {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()}
         )
         for name in names:
+            self._count_commits(group, name, sum(each.offset for at, each in committed.items() if at.topic == name))
             behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
             records = sum(ends[place] - at for place, at in behind.items())
             self._meter.gauge("consumer_lag_records", records, group=group, topic=name)
@@ -127,6 +130,12 @@ class LagSampler:
             else:
                 age = await self._oldest_age_s(reader, behind)
                 self._meter.gauge("consumer_lag_seconds", age, group=group, topic=name)
+
+    def _count_commits(self, group: str, name: str, total: int) -> None:
+        """Count how far the commits have moved since the last sample; a reset to earlier offsets is not counted."""
+        moved = total - self._committed.get((group, name), total)
+        self._committed[group, name] = total
+        self._meter.count("committed_offsets_total", max(0, moved), group=group, topic=name)
 
     async def _oldest_age_s(self, reader: AioConsumer, behind: Mapping[TopicPartition, int]) -> float:
         if not behind:

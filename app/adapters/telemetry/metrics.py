@@ -68,7 +68,12 @@ METRICS: tuple[Metric, ...] = (
         "Deliveries that ended as delivered or dead while their endpoint was healthy: not failing for ten minutes, its "
         "circuit closed.",
     ),
-    Metric("attempts_total", "counter", ("result", "attempt"), "HTTP requests by outcome and first or retry."),
+    Metric(
+        "attempts_total",
+        "counter",
+        ("result", "attempt"),
+        "HTTP requests by outcome and reason: first, retry, replay (its first attempt), or manual (on request).",
+    ),
     Metric(
         "attempt_duration_seconds",
         "histogram",
@@ -155,6 +160,12 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "consumer_lag_seconds", "gauge", ("group", "topic"), "Age of the oldest record that a group has not processed."
     ),
+    Metric(
+        "committed_offsets_total",
+        "counter",
+        ("group", "topic"),
+        "How far the group's commits have moved, in offsets of all partitions; every sampling process counts them.",
+    ),
     Metric("kafka_up", "gauge", (), "1 while Kafka answers, else 0; lag is absent then."),
     Metric(
         "dependency_up",
@@ -174,6 +185,12 @@ METRICS: tuple[Metric, ...] = (
         "1 while the role starts, joins its group or recovers its tables, else 0.",
     ),
     Metric(
+        "table_recovery_records",
+        "gauge",
+        ("role",),
+        "Records of changelogs that the role still has to read before its tables are recovered; 0 without recovery.",
+    ),
+    Metric(
         "ready",
         "gauge",
         ("check",),
@@ -190,6 +207,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("hindrances_total", "counter", ("cause",), "Attempts prevented by this machine, by the resource it lacked."),
     Metric("dns_lookups_total", "counter", ("result",), "DNS lookups of endpoints' names, by result."),
+    Metric("dns_lookup_seconds", "histogram", ("result",), "Duration of those lookups, without waiting for a place."),
     Metric("records_reduced_total", "counter", ("topic",), "Records that a topic accepted only in a reduced form."),
     Metric(
         "http_server_request_duration_seconds",

@@ -38,6 +38,8 @@ class RoleReport(NamedTuple):
     steps: int = 0
     #: the number of assigned partitions; None: `places` has all of them
     assigned: int | None = None
+    #: the number of changelog records that are not recovered yet
+    unrecovered: int = 0
 
 
 class GroupSpan(NamedTuple):

@@ -45,6 +45,25 @@ async def test_an_attempt_is_measured_by_phases_and_its_delay(stage: Stage) -> N
     assert lines(stage, "attempts_per_success_sum") == {"delivery_attempts_per_success_sum 2.0"}
 
 
+async def test_attempts_are_counted_by_their_reason(stage: Stage) -> None:
+    stage.endpoint("a")
+    stage.sender.script(url_of("a"), 500, 200, 200)
+    await stage.start()
+    stage.put("a", "e1")
+    (record,) = await stage.log.seen(rung("5s"), 1)
+    stage.put_back(record)
+    await stage.attempts(2)
+    stage.put("a", "e2", replay_id="rpl_1")
+    await stage.attempts(3)
+    assert lines(stage, "attempts_total") == {
+        'attempts_total{attempt="first",result="http_5xx"} 1.0',
+        'attempts_total{attempt="retry",result="ok"} 1.0',
+        'attempts_total{attempt="replay",result="ok"} 1.0',
+    }
+    firsts = lines(stage, "delivery_latency_seconds_count")
+    assert not any('attempt="first"' in line for line in firsts), "a replay's age says nothing about latency"
+
+
 async def test_the_busiest_endpoints_have_metrics_of_their_own_if_chosen() -> None:
     stage = Stage(top_endpoints=1)
     stage.endpoint("a")

@@ -20,6 +20,7 @@ from app.ports.secrets import KeyRing
 from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch import objectives
+from app.roles.dispatch.attempts import trigger_of
 from app.roles.dispatch.circuit import was_answered
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
 from app.roles.dispatch.role.in_flight import InFlightRequests
@@ -208,8 +209,8 @@ class DeliverySender:
         ended_ms: int,
     ) -> None:
         result, timing = result_of(outcome), outcome.timing
-        ordinal = "retry" if delivery.attempts else "first"
-        self._meter.count("attempts_total", result=result, attempt=ordinal)
+        trigger = trigger_of(delivery)
+        self._meter.count("attempts_total", result=result, attempt=trigger)
         if self._endpoint_meter is not None:
             seconds, ok = timing.total_ms / 1000, result == "ok"
             self._endpoint_meter.attempted(endpoint.id, endpoint.tenant, endpoint.mode, ok=ok, seconds=seconds)
@@ -225,4 +226,4 @@ class DeliverySender:
             self._meter.observe("delivery_attempts_per_success", delivery.attempts + 1)
         if result == "ok" and delivery.accepted_at_ms:
             seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
-            self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if ordinal == "first" else "any")
+            self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if trigger == "first" else "any")
