@@ -110,7 +110,8 @@ class Installation:
         """Start all processes, register the customers, and begin the load."""
         self.bootstrap = await self.broker.start()
         for name, roles in PROCESSES.items():
-            service = Service(self.bootstrap, "", self.folder / name, {"HOOKSTREAM_SESSION_TIMEOUT": "10"}, roles)
+            settings = {"HOOKSTREAM_SESSION_TIMEOUT": "10", "HOOKSTREAM_METRICS_TOP_ENDPOINTS": str(ENDPOINTS)}
+            service = Service(self.bootstrap, "", self.folder / name, settings, roles)
             service.output = self._output
             self.processes[name] = service
         await self.api.cli("topics", "apply", "-o", "json")

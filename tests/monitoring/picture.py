@@ -1,5 +1,7 @@
-"""Draw the dashboard without Grafana: `python -m tests.monitoring.picture FOLDER` asks the queries of the committed
-dashboard of what `tests/monitoring/record.py` left, and makes docs/screens/monitoring.png.
+"""Draw the dashboard without Grafana, from what `tests/monitoring/record.py` left.
+
+`python -m tests.monitoring.picture FOLDER [ROW…]` asks the queries of the committed dashboard of a real Prometheus. It
+makes docs/screens/monitoring.png, or a picture of each named row.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tests.e2e.browsing import chrome
 from tests.monitoring.declared import recordings
 from tests.monitoring.installation import prometheus
 
-PICTURE = Path(__file__).parents[2] / "docs" / "screens" / "monitoring.png"
+PICTURES = Path(__file__).parents[2] / "docs" / "screens"
 _COLORS = ("#3274d9", "#e0752d", "#299c46", "#c15c17", "#8f3bb8", "#d44a3a", "#33a2e5", "#b7a300", "#777", "#e24d8f")
 _WIDTH, _STEPS, _UNIT = 1800, 240, 30
 _VARIABLES = {"$namespace": ".*", "$instance": ".*", "$__rate_interval": "1m"}
@@ -124,12 +126,17 @@ def _number(value: float, unit: str) -> str:
     return f"{value:,.4g}"
 
 
-async def page(source: Source) -> str:
-    """The whole dashboard as HTML."""
+async def page(source: Source, only: str | None) -> str:
+    """The dashboard, or one of its rows, as HTML."""
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     parts = []
+    row = ""
     for panel in board["panels"]:
         title = html.escape(panel["title"])
+        if panel["type"] == "row":
+            row = panel["title"]
+        if only not in (None, row):
+            continue
         if panel["type"] == "row":
             parts.append(f"<h2>{title}</h2>")
             continue
@@ -140,17 +147,20 @@ async def page(source: Source) -> str:
     return f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style><main>{''.join(parts)}</main>"
 
 
-async def main(folder: Path) -> None:
-    """Make the picture of the whole recording."""
+async def main(folder: Path, rows: Sequence[str]) -> None:
+    """Make the picture of the whole recording, or one of each row."""
     windows = json.loads((folder / "incidents.json").read_text(encoding="utf-8")).values()
     begin, end = min(each["begin"] for each in windows), max(each["end"] for each in windows)
     async with prometheus(folder, {}) as url, aiohttp.ClientSession() as http:
-        text = await page(Source(http, url, begin, end))
+        source = Source(http, url, begin, end)
+        names = {f"monitoring-{row.lower().replace(' ', '-')}.png": row for row in rows} or {"monitoring.png": None}
+        texts = {name: await page(source, row) for name, row in names.items()}
     async with chrome() as browser:
-        tab = await browser.new_page(viewport={"width": _WIDTH, "height": 900})
-        await tab.set_content(text)
-        await tab.screenshot(path=PICTURE, full_page=True)
+        tab = await browser.new_page(viewport={"width": _WIDTH, "height": 300})
+        for name, text in texts.items():
+            await tab.set_content(text)
+            await tab.screenshot(path=PICTURES / name, full_page=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
