@@ -137,7 +137,7 @@ TOP_ENDPOINTS = (
     ),
     Panel(
         "Failures by endpoint",
-        _top(_by_endpoint("hookstream_endpoint_failures_total")),
+        _top(_by_endpoint("hookstream_endpoint_failures_total") + " > 0"),
         "Attempts without a 2xx. Click on a line to open the endpoint.",
         kind="stacked",
         width=12,

@@ -153,7 +153,8 @@ async def main(folder: Path, rows: Sequence[str]) -> None:
     begin, end = min(each["begin"] for each in windows), max(each["end"] for each in windows)
     async with prometheus(folder, {}) as url, aiohttp.ClientSession() as http:
         source = Source(http, url, begin, end)
-        names = {f"monitoring-{row.lower().replace(' ', '-')}.png": row for row in rows} or {"monitoring.png": None}
+        names: dict[str, str | None] = {f"monitoring-{row.lower().replace(' ', '-')}.png": row for row in rows}
+        names = names or {"monitoring.png": None}
         texts = {name: await page(source, row) for name, row in names.items()}
     async with chrome() as browser:
         tab = await browser.new_page(viewport={"width": _WIDTH, "height": 300})
