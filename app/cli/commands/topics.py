@@ -100,8 +100,7 @@ def export_command(
 
     Examples:
         hookstream topics export >create-topics.sh
-        hookstream topics export --format acls >grant.sh
-        KAFKA=kafka:9093 ADMIN=admin.properties sh grant.sh
+        hookstream topics export --format acls >grant.sh && KAFKA=kafka:9093 ADMIN=admin.properties sh grant.sh
     """
     settings = process_context.or_fail(process_context.settings)
     topics = process_context.or_fail(lambda: topics_of(settings))
