@@ -28,6 +28,7 @@ _COMMANDS = {
     "restore": "Write a backup into an empty registry.",
     "stats": "Show success rates, counts and latencies, by hour.",
     "verify": "Say why a request's signature fits or does not.",
+    "listen": "Forward events to a URL on this machine, signed.",
     "receiver": "Receive webhooks, verify and print them.",
 }
 #: commands that run until a signal stops them

@@ -38,6 +38,8 @@ MAY_LOAD: dict[tuple[str, ...], set[str]] = {
     ("endpoints", "list", "--help"): set(),
     ("events", "send", "--help"): set(),
     ("deliveries", "list", "--help"): set(),
+    ("listen", "--help"): set(),
+    ("listen", "--forward-to", "http://127.0.0.1:1", *API): {"uvloop", "aiohttp"},
     ("endpoints", "list", *API): {"uvloop", "aiohttp"},
     ("events", "send", "-", *API): {"uvloop", "aiohttp", "rich.console", "rich.progress", "rich.table"},
     ("deliveries", "list", *API): {"uvloop", "aiohttp"},

@@ -53,6 +53,7 @@ assert all(isinstance(each, Ok) for each in PARSED)
 OPERATIONS = {
     operation.definition.raw["operationId"]: operation
     for operation in (each.ok() for each in PARSED if isinstance(each, Ok))
+    if operation.definition.raw["operationId"] != "events.stream"  # it does not end: tests/api/test_streaming.py
 }
 
 

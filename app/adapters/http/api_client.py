@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from app.adapters.http.event_stream import SseMessage, messages
 from app.core.errors import CommandRefused, ConfigError, Unavailable
 from app.core.secret_text import SecretText
 
@@ -24,6 +25,8 @@ _PAGE = 100
 #: how many times a Retry-After is obeyed, and the most seconds for each
 _PATIENCE, _PATIENCE_S = 3, 30.0
 _SHOWN = 200
+#: seconds without a byte after which a stream is broken; the API sends a beat every 15 s
+_SILENCE_S = 60.0
 
 
 class _FieldError(msgspec.Struct):
@@ -138,6 +141,23 @@ class ApiClient:
     async def delete(self, *path: str) -> None:
         """DELETE."""
         await self._call("DELETE", path)
+
+    @asynccontextmanager
+    async def stream(
+        self, *path: str, query: Mapping[str, str] | None = None, last_id: str = ""
+    ) -> AsyncIterator[AsyncIterator[SseMessage]]:
+        """GET server-sent events, from the message with that id on."""
+        assert self._http is not None, "inside `async with` only"
+        head = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=_SILENCE_S)
+        with self._reachable():
+            async with self._http.get(
+                self._url(path, query), headers=head, allow_redirects=False, proxy=self._proxy, timeout=limits
+            ) as answer:
+                if answer.status != 200 or answer.content_type != "text/event-stream":
+                    self._judge(_Answer(answer.status, answer.headers.copy(), await answer.read()))
+                    raise self._foreign("an answer that is not a stream of events")
+                yield messages(answer.content.iter_any())
 
     async def _call(
         self,

@@ -152,6 +152,23 @@ class EventTypesImportIn(Input, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
+class StreamedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a stream: the data of a frame whose event is `event`."""
+
+    id: str
+    type: str
+    created_at: str
+    #: when its record was appended to `events.raw`
+    appended_at: str
+    ordering_key: str | None
+    #: W3C trace context, if the producer set it
+    traceparent: str | None
+    #: the place of its record in `events.raw`
+    partition: int
+    offset: int
+    data: msgspec.Raw
+
+
 class SchemaDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A place where the declaration of a type changes."""
 

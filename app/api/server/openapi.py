@@ -125,6 +125,13 @@ def _components() -> Json:
                 "gets the response of the first one, also while that is still in progress.",
                 {"type": "string", "minLength": 1, "maxLength": 255},
             ),
+            "LastEventId": _header(
+                "Last-Event-ID",
+                "The `id` of the last frame that was received: the stream begins with what followed it, as far as it "
+                "is within 100,000 records of `events.raw` and 30 s of reading. A frame whose event is `gap` says that "
+                "events are left out.",
+                {"type": "string", "pattern": "^[0-9]{1,18}(,[0-9]{1,18})*$"},
+            ),
             "IfMatch": _header("If-Match", "The ETag of the version to change, or `*`.", {"type": "string"}),
             **{name: _header(name, text, {"type": "string"}, always) for name, text, always in _DELIVERY_HEADERS},
         },
@@ -193,6 +200,8 @@ def _operation(route: Route) -> Json:
             operation["security"] = [{"key": [route.access]}]
     parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
     parameters += [_reference(component(name, route), "parameters") for name in route.query]
+    if route.streams:
+        parameters.append(_reference("LastEventId", "parameters"))
     if route.method == "POST":
         parameters.append(_reference("IdempotencyKey", "parameters"))
     if _is_conditional(route):
@@ -233,7 +242,7 @@ def _success(route: Route) -> Json:
     response: Json = {"description": _SUCCESS[route.status], "headers": headers}
     if route.gives is not None:
         schema = _reference(f"{route.of.__name__}Page") if route.of is not None else _schema(route.gives)
-        response["content"] = {"application/json": {"schema": schema}}
+        response["content"] = {"text/event-stream" if route.streams else "application/json": {"schema": schema}}
     return response
 
 

@@ -23,6 +23,10 @@ PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "endpoint": ("Only deliveries of this endpoint.", _TEXT),
     "event": ("Only deliveries of the event with this id.", _TEXT),
     "type": ("Only this event type, or all types with a prefix such as `recording.*`.", _TEXT),
+    "types": (
+        "Only these event types, comma-separated: exact, or prefixes such as `recording.*`. At most 50.",
+        {"type": "string", "minLength": 1, "maxLength": 8_000},
+    ),
     "state": (
         "Only deliveries in one of these states, comma-separated: " + ", ".join(get_args(DeliveryState)) + ".",
         _TEXT,

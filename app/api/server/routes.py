@@ -40,6 +40,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     of: Any = None
     status: int = 200
     query: tuple[str, ...] = ()
+    #: the response is a stream of server-sent events; `gives` is the data of one
+    streams: bool = False
     #: bytes of a body, decoded
     most: int = 256 * 1024
 
@@ -85,6 +87,8 @@ ROUTES: tuple[Route, ...] = (
           most=MAX_BODY),
     Route(method="GET", path="/v1/events", name="events.list", summary="List events, newest first, with their "
           "outcomes", access="read_any", gives=fields.PageOut, of=events.EventSummary, query=(*EVENTS_QUERY, *_PAGE)),
+    Route(method="GET", path="/v1/events/stream", name="events.stream", summary="Follow events as they are appended, "
+          "as server-sent events", access="read", gives=events.StreamedEvent, streams=True, query=("types",)),
     Route(method="GET", path="/v1/events/{id}", name="events.get", summary="Show an event, and why each endpoint "
           "received it or did not", access="read_any", gives=events.EventOut,
           query=("partition", "offset", "since", "after")),

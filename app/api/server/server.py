@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -33,9 +34,11 @@ from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
 from app.api.server import openapi, unsubscribe
 from app.api.server.authentication import Authenticator
 from app.api.server.complaints import Complaints
+from app.api.server.event_streams import StreamHub
 from app.api.server.idempotency import IdempotencyCache
 from app.api.server.rate_limits import CallLimits
 from app.api.server.routes import MAX_BODY, ROUTES, Route
+from app.api.server.streaming import patterns_of, write_stream
 from app.core.errors import CommandRefused, Unavailable
 
 RouteHandler = Callable[[ApiServices, ApiRequest], Awaitable[ApiResponse]]
@@ -72,6 +75,7 @@ class Server:
         self.limits = limits
         self.complaints = Complaints(services.clock)
         self.bodies = BodyMemory()
+        self.streams = StreamHub(services)
         self._memory = IdempotencyCache()
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
@@ -83,6 +87,7 @@ class Server:
     def application(self) -> web.Application:
         """All routes of the table, and the document that describes them."""
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._problems])
+        application.on_shutdown.append(self._end_streams)
         for route in ROUTES:
             application.router.add_route(route.method, route.path, self._endpoint(route))
         application.router.add_get("/openapi.json", self._describe)
@@ -98,7 +103,32 @@ class Server:
         self._limit_stranger(request)
         return await unsubscribe.answer(self._services, request)
 
+    async def _end_streams(self, _application: web.Application) -> None:
+        await self.streams.close()
+
+    async def _stream(self, route: Route, request: web.Request) -> web.StreamResponse:
+        caller = self._admitted(route, request)
+        authorization = request.headers.get("authorization")
+
+        def allowed() -> bool:
+            try:
+                self._gate.demand(
+                    route.access, self._gate.acting(self._gate.caller(authorization, now()), request.headers)
+                )
+            except ApiError:
+                return False
+            return True
+
+        now = self._services.clock.now_ms
+        patterns = patterns_of(_query(route, request).get("types"))
+        subscription = await self.streams.subscribe(caller, patterns, allowed, request.headers.get("Last-Event-ID", ""))
+        return await write_stream(
+            request, subscription, {**request.get(_LIMITS, {}), "X-Request-Id": request[_REQUEST_ID]}
+        )
+
     def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        if route.streams:
+            return partial(self._stream, route)
         module, _, function = route.name.partition(".")
         handler: RouteHandler = getattr(_MODULES[module], function + "_" if function == "list" else function)
 
