@@ -32,14 +32,12 @@ Secrets = Mapping[str, Mapping[str, str]]
 class Container:
     """The only container of a pod, as a process on this machine."""
 
-    def __init__(
-        self, name: str, pod: Object, folder: Path, secrets: Secrets, bootstrap: str, ports: Iterator[int]
-    ) -> None:
+    def __init__(self, name: str, pod: Object, folder: Path, secrets: Secrets, bootstrap: str) -> None:
         (self.spec,) = pod["spec"]["containers"]
         self._folder = folder
         #: all that it can write
         self.volumes: list[Path] = []
-        self._ports = {each["name"]: next(ports) for each in self.spec.get("ports", [])}
+        self._ports = {each["name"]: free_port() for each in self.spec.get("ports", [])}
         self._mount(pod, secrets)
         numbers = {str(each["containerPort"]): each["name"] for each in self.spec.get("ports", [])}
         replaced = {"HOOKSTREAM_BOOTSTRAP_SERVERS": bootstrap, "HOOKSTREAM_INSTANCE_ID": f"{name}-0"}
@@ -121,16 +119,6 @@ class Container:
         return self._ports[name]
 
 
-def _different_ports() -> Iterator[int]:
-    """Free ports; a port is free until its server starts, so that it could be given twice."""
-    given: set[int] = set()
-    while True:
-        port = free_port()
-        if port not in given:
-            given.add(port)
-            yield port
-
-
 def _brokers(component: str, bootstrap: str) -> str:
     """Where a pod finds Kafka; its network policy keeps the migration from it."""
     return "127.0.0.1:9" if component == "migration" else bootstrap
@@ -143,9 +131,8 @@ class Namespace:
         self.rendered = rendered
         made = {name: each["stringData"] for name, each in rendered.of_kind("Secret").items()}
         given = {**secrets, **made}
-        ports = _different_ports()
         self.containers = {
-            name: Container(f"hooks-hookstream-{name}", pod, folder / name, given, _brokers(name, bootstrap), ports)
+            name: Container(f"hooks-hookstream-{name}", pod, folder / name, given, _brokers(name, bootstrap))
             for name, pod in rendered.pods().items()
         }
 

@@ -94,6 +94,7 @@ def test_a_misspelled_value_is_refused_and_named(value: str, named: str) -> None
         ((*LEAST, "kafka.awsRegion=eu-central-1"), "goes together with kafka.sasl.mechanism AWS_MSK_IAM"),
         ((*LEAST, "monitoring.podMonitor.enabled=true", "monitoring.serviceMonitor.enabled=true"), "scraped twice"),
         ((*LEAST, "gateway.enabled=true"), "gateway.parentRefs is empty"),
+        ((*LEAST, "roles.api.settings.MAX_EVENT_BYTES=1"), "it must be in settings, for all roles"),
         ((*LEAST, "ingress.enabled=true", "ingress.tlsSecret=x"), "ingress.host is empty"),
         ((*LEAST, "autoscaling.kind=keda", "autoscaling.prometheus="), "autoscaling.prometheus is empty"),
         ((*LEAST, "kafka.ca.secret=x"), "kafka.security is plaintext"),

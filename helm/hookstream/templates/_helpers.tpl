@@ -136,6 +136,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail "autoscaling.kind is keda, but autoscaling.prometheus is empty" }}
 {{- end }}
 {{- range $name, $workload := $workloads }}
+{{- if and $workload.settings (hasKey $workload.settings "MAX_EVENT_BYTES") }}
+{{- fail (printf "roles.%s.settings.MAX_EVENT_BYTES: the topics follow it, so that it must be in settings, for all roles" $name) }}
+{{- end }}
 {{- if $workload.autoscaling }}
 {{- if gt (int $workload.autoscaling.min) (int $workload.autoscaling.max) }}
 {{- fail (printf "roles.%s.autoscaling.min is more than max" $name) }}
