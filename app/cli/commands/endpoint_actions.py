@@ -8,7 +8,9 @@ import typer
 
 from app.cli.commands.endpoints import EndpointIdArgument
 from app.cli.connect import completion, process_context
-from app.cli.connect.api_connection import ask, the_api, uses_api
+from app.cli.connect.api_connection import ask, uses_api
+from app.cli.connect.api_target import ApiTarget
+from app.cli.connect.tenant_options import ModeOption, TenantOption, address
 from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show_one
 from app.core.exit_codes import ExitCode
@@ -34,6 +36,8 @@ def test(
         str | None,
         typer.Option(help="The event's data: JSON, or @FILE (@- = stdin). Default: the catalogue's example."),
     ] = None,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Send a test event at once, past all queues, and say what the receiver did. Exit code 1 when it was no 2xx.
@@ -42,8 +46,9 @@ def test(
         hookstream endpoints test ep_5f0c83a1d27e49b6a3c81f04 --type user.created
     """
     body = only_given({"type": event_type, "data": json_of("--data", data) if data is not None else None})
-    address = the_api()
-    outcome: dict[str, Any] = ask(address, lambda api: api.post("webhooks", endpoint_id, "test", body=body or None))
+    outcome: dict[str, Any] = ask(
+        address(tenant, mode), lambda api: api.post("webhooks", endpoint_id, "test", body=body or None)
+    )
     if output is OutputFormat.json:
         show_one(outcome, output)
     else:
@@ -70,57 +75,82 @@ def _tell(outcome: dict[str, Any]) -> None:
 
 @app.command("pause")
 @uses_api
-def pause(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
+def pause(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Pause an endpoint. Its deliveries are parked, and delivered on `resume`.
 
     Example:
-        hookstream endpoints pause ep_5f0c83a1d27e49b6a3c81f04
+        hookstream endpoints pause ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
-    _act(endpoint_id, "pause", output)
+    _act(address(tenant, mode), endpoint_id, "pause", output)
 
 
 @app.command("resume")
 @uses_api
-def resume(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
+def resume(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Resume a paused endpoint, starting with its parked deliveries.
 
     Example:
-        hookstream endpoints resume ep_5f0c83a1d27e49b6a3c81f04
+        hookstream endpoints resume ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
-    _act(endpoint_id, "resume", output)
+    _act(address(tenant, mode), endpoint_id, "resume", output)
 
 
 @app.command("disable")
 @uses_api
-def disable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
+def disable(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Disable an endpoint. Events it misses can be delivered later with `enable`, then `recover`.
 
     Example:
-        hookstream endpoints disable ep_5f0c83a1d27e49b6a3c81f04
+        hookstream endpoints disable ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
-    _act(endpoint_id, "disable", output)
+    _act(address(tenant, mode), endpoint_id, "disable", output)
 
 
 @app.command("enable")
 @uses_api
-def enable(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
+def enable(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Enable a disabled endpoint: deliver events from now on.
 
     Example:
-        hookstream endpoints enable ep_5f0c83a1d27e49b6a3c81f04
+        hookstream endpoints enable ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
-    _act(endpoint_id, "enable", output)
+    _act(address(tenant, mode), endpoint_id, "enable", output)
 
 
 @app.command("recover")
 @uses_api
-def recover(endpoint_id: EndpointIdArgument, output: OutputOption = OutputFormat.table) -> None:
+def recover(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
     """Deliver what an endpoint missed while it was disabled, as a replay; `replay show ID` shows its progress.
 
     Example:
-        hookstream endpoints recover ep_5f0c83a1d27e49b6a3c81f04
+        hookstream endpoints recover ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
-    _act(endpoint_id, "recover", output)
+    _act(address(tenant, mode), endpoint_id, "recover", output)
 
 
 @app.command("rotate-secret")
@@ -138,6 +168,8 @@ def rotate_secret(
         str | None, typer.Option(metavar="FILE", help=f"File with the new secret {WHY_FILE}.")
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Stop signing, where the profile allows it.")] = False,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Replace the signing secret. The new one is shown once, now; the earlier one signs along for a day.
@@ -149,12 +181,11 @@ def rotate_secret(
     if remove and plain is not None:
         raise typer.BadParameter("--remove and a new secret exclude each other")
     body = only_given({"secret": plain, "overlap": overlap, "remove": remove or None})
-    address = the_api()
-    rotated = ask(address, lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body))
+    rotated = ask(address(tenant, mode), lambda api: api.post("webhooks", endpoint_id, "rotate-secret", body=body))
     show_one(rotated, output)
     if rotated.get("secret") and output is not OutputFormat.json:
         remind_to_store("secret")
 
 
-def _act(endpoint_id: str, action: str, output: OutputFormat) -> None:
-    show_one(ask(the_api(), lambda api: api.post("webhooks", endpoint_id, action)), output)
+def _act(target: ApiTarget, endpoint_id: str, action: str, output: OutputFormat) -> None:
+    show_one(ask(target, lambda api: api.post("webhooks", endpoint_id, action)), output)

@@ -117,7 +117,9 @@ def list_(
         query = only_given({"status": status})
         endpoints = ask(address, lambda api: api.all("webhooks", query=query))
     wide = _WIDE if address is None else tuple(name for name in _WIDE if name != "tenant")
-    show(endpoints, _COLUMNS, output, "No endpoints yet: hookstream endpoints add URL --events '*'", wide)
+    filtered = tenant is not None or mode is not None or status is not None
+    empty = "No endpoint matches." if filtered else "No endpoints yet: hookstream endpoints add URL --events '*'"
+    show(endpoints, _COLUMNS, output, empty, wide)
 
 
 @app.command("show")

@@ -54,7 +54,8 @@ def show_(
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 
     columns = ("ordering_key", "state", "waiting")
-    show(process_context.run(work()), columns, output, "Every line of this endpoint is at rest.")
+    empty = f"No key queue of this endpoint {'is blocked' if blocked else 'has deliveries'}."
+    show(process_context.run(work()), columns, output, empty)
 
 
 @app.command("skip")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import wraps
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,7 +18,7 @@ import msgspec
 import typer
 
 from app.cli.connect import completion, process_context
-from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
+from app.cli.connect.api_target import ApiTarget, Flags, OwnApi, choose
 from app.cli.terminal.inputs import WHY_FILE
 from app.cli.terminal.option_problems import names_of, use_names
 from app.cli.terminal.options import parameters_of, show_parameters
@@ -112,7 +113,7 @@ def api_or_kafka(*, operator: bool = False) -> ApiTarget | None:
 
 def _choose(*, operator: bool, direct: bool, or_operator: bool = False) -> ApiTarget | None:
     try:
-        address = choose(flags(), os.environ, _running_up, operator=operator, direct=direct, or_operator=or_operator)
+        address = choose(flags(), os.environ, _own_api, operator=operator, direct=direct, or_operator=or_operator)
     except HookstreamError as error:
         process_context.fail(error)
     if address is not None:
@@ -134,18 +135,22 @@ def ask(address: ApiTarget, work: Callable[[ApiClient], Awaitable[T]]) -> T:
     return process_context.run(whole())
 
 
-def _running_up() -> RunningApi | None:
+def _own_api() -> OwnApi | None:
+    """The running `hookstream up` of the data folder, else the API of HOOKSTREAM_PUBLIC_URL."""
     settings = process_context.settings()
     service = process_context.running(settings.data_dir)
-    if service is None:
+    if service is not None:
+        return OwnApi(service.api_url, settings.admin_token or _token_in(settings.data_dir))
+    if settings.public_url:
+        return OwnApi(settings.public_url, settings.admin_token, "HOOKSTREAM_PUBLIC_URL")
+    return None
+
+
+def _token_in(data_dir: Path) -> SecretText | None:
+    try:
+        return SecretText((data_dir / "admin.token").read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError):
         return None
-    token = settings.admin_token
-    if token is None:
-        try:
-            token = SecretText((settings.data_dir / "admin.token").read_text(encoding="ascii").strip())
-        except (OSError, UnicodeDecodeError):
-            token = None
-    return RunningApi(service.api_url, token)
 
 
 def _remark(address: ApiTarget) -> None:

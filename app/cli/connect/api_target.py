@@ -2,8 +2,8 @@
 
 The address is the first of: `--url`; the context of `--context` (or `default` of the file of `--config`); the
 context `default` of the user's file, unless the environment names a Kafka; a `hookstream up` that runs with the data
-folder. A flag takes precedence over the same field of a context. Commands that can go over Kafka do so when no API is
-named.
+folder; HOOKSTREAM_PUBLIC_URL. A flag takes precedence over the same field of a context. Commands that can go over Kafka
+do so when no API is named.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
         return self.key is not None or self.key_file is not None
 
 
-class RunningApi(msgspec.Struct, frozen=True):
-    """The `hookstream up` of the data folder."""
+class OwnApi(msgspec.Struct, frozen=True):
+    """The API of the installation that the settings describe, and its operator's token."""
 
     api_url: str
     admin_token: SecretText | None
+    #: why it is this one, for a remark
+    source: str = "the running `hookstream up`"
 
 
 class ApiTarget(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class ApiTarget(msgspec.Struct, frozen=True):
 def choose(
     flags: Flags,
     environ: Mapping[str, str],
-    find_up: Callable[[], RunningApi | None],
+    find_own: Callable[[], OwnApi | None],
     *,
     operator: bool,
     direct: bool,
@@ -74,19 +76,19 @@ def choose(
     context = _context(flags, environ, kafka)
     if context is None and direct and flags == Flags():
         return None
-    up = find_up() if flags.url is None and context is None else None
-    url = flags.url or (context and context.url) or (up and up.api_url)
+    own = find_own() if flags.url is None and context is None else None
+    url = flags.url or (context and context.url) or (own and own.api_url)
     if not url:
         raise ConfigError([_how(environ, kafka, operator)])
     key = secret_of("key", flags.key, flags.key_file)
     token = SecretText(key) if key is not None else None
     if token is None and context is not None:
         token = context.token(operator=operator) or (context.token(operator=True) if or_operator else None)
-    if token is None and up is not None and (operator or or_operator):
-        token = up.admin_token
+    if token is None and own is not None and (operator or or_operator):
+        token = own.admin_token
     if token is None or not token.reveal():
-        raise ConfigError([_no_key(url, context, up, operator)])
-    source = None if flags.url or flags.context or flags.config else _source(context, up)
+        raise ConfigError([_no_key(url, context, own, operator)])
+    source = None if flags.url or flags.context or flags.config else _source(context, own)
     return ApiTarget(_checked_url(url), _checked_token(token), _ca_file(flags, context), source)
 
 
@@ -115,12 +117,13 @@ def _how(environ: Mapping[str, str], kafka: bool, operator: bool) -> str:
     )
     if kafka:
         sentence += (
-            f"\n(While {PREFIX}BOOTSTRAP_SERVERS is set, the context `default` is used only with --context default.)"
+            f"\nOn a machine with the settings of the service, {PREFIX}PUBLIC_URL and {PREFIX}ADMIN_TOKEN are used. "
+            f"(While {PREFIX}BOOTSTRAP_SERVERS is set, the context `default` is used only with --context default.)"
         )
     return sentence
 
 
-def _no_key(url: str, context: ApiContext | None, up: RunningApi | None, operator: bool) -> str:
+def _no_key(url: str, context: ApiContext | None, own: OwnApi | None, operator: bool) -> str:
     if context is not None:
         field = "admin_token" if operator else "key"
         return f"{context.file}: [context.{context.name}] has neither {field} nor {field}_file; or give --key-file FILE"
@@ -129,8 +132,11 @@ def _no_key(url: str, context: ApiContext | None, up: RunningApi | None, operato
     sentence = (
         f"The API {url} asks for a key: --key-file FILE with sk_… in it (or --key, which others on the machine can see)"
     )
-    if up is not None:
-        sentence += ". Make one with:  hookstream keys create --tenant default --mode live"
+    if own is not None:
+        sentence += (
+            ". Make one with:  hookstream keys create --tenant default --mode live\nThe operator's token also serves, "
+            "with --tenant T"
+        )
     return sentence
 
 
@@ -141,10 +147,10 @@ _EXAMPLE = """Such a file:
   admin_token_file = "admin.token" # for `tenants` and `keys`"""
 
 
-def _source(context: ApiContext | None, up: RunningApi | None) -> str | None:
+def _source(context: ApiContext | None, own: OwnApi | None) -> str | None:
     if context is not None:
         return f"context {context.name} of {context.file}"
-    return "the running `hookstream up`" if up is not None else None
+    return own.source if own is not None else None
 
 
 def _checked_url(url: str) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from typer import BadParameter
 
-from app.cli.connect.api_target import ApiTarget, Flags, RunningApi, choose
+from app.cli.connect.api_target import ApiTarget, Flags, OwnApi, choose
 from app.cli.connect.event_batches import BATCH, BATCH_BYTES, batches, read
 from app.cli.terminal.inputs import json_of
 from app.core.errors import ConfigError
 from app.core.secret_text import SecretText
 
 KAFKA = {"HOOKSTREAM_BOOTSTRAP_SERVERS": "k:9092"}
-UP = RunningApi("http://127.0.0.1:8080", SecretText("op_up"))
+UP = OwnApi("http://127.0.0.1:8080", SecretText("op_up"))
 FULL = """
 [context.default]
 url = "https://hooks.example.com/"
@@ -50,7 +50,7 @@ def chosen(
     home: Path,
     flags: Flags | None = None,
     *,
-    up: RunningApi | None = None,
+    up: OwnApi | None = None,
     kafka: bool = False,
     operator: bool = False,
     direct: bool = False,
@@ -60,7 +60,7 @@ def chosen(
     return choose(flags or Flags(), environ, lambda: up, operator=operator, direct=direct, or_operator=or_operator)
 
 
-def asked(home: Path, flags: Flags | None = None, *, up: RunningApi | None = None, operator: bool = False) -> list[str]:
+def asked(home: Path, flags: Flags | None = None, *, up: OwnApi | None = None, operator: bool = False) -> list[str]:
     """URL and key."""
     address = chosen(home, flags, up=up, operator=operator)
     assert address is not None
@@ -136,6 +136,16 @@ def test_a_running_up_is_found_by_itself_and_its_token_goes_nowhere_else(tmp_pat
         chosen(tmp_path, up=UP)
     with pytest.raises(ConfigError, match="operator's token"):
         chosen(tmp_path, Flags(url="https://else.example"), up=UP, operator=True)
+
+
+def test_on_a_machine_with_the_services_settings_its_own_api_is_used(tmp_path: Path, home: Path) -> None:
+    public = OwnApi("https://hooks.example.com", SecretText("op_set"), "HOOKSTREAM_PUBLIC_URL")
+    address = chosen(home, up=public, kafka=True, operator=True)
+    assert address is not None and address.source == "HOOKSTREAM_PUBLIC_URL"
+    assert (address.url, address.token.reveal()) == ("https://hooks.example.com", "op_set")
+    assert chosen(home, up=public, kafka=True, direct=True) is None
+    assert "with --tenant T" in problems(tmp_path, up=public, kafka=True)
+    assert "HOOKSTREAM_PUBLIC_URL" in problems(tmp_path, kafka=True)
 
 
 def test_without_an_address_the_error_explains_the_options(tmp_path: Path) -> None:
