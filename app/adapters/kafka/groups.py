@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from app.adapters.kafka.clients import KafkaClients
+from app.adapters.kafka.coordinators import with_coordinator
 from app.adapters.kafka.scan import places_of
 from app.core.errors import CommandRefused
 from app.core.offsets.resets import OffsetReset, PartitionOffsets
@@ -56,8 +57,8 @@ class KafkaGroups:
         """Where a group stands. Raises `ConfigError` where a topic does not exist."""
         places = await places_of(self._reader, topics)
         begins, ends = await self._reader.beginning_offsets(places), await self._reader.end_offsets(places)
-        committed = await self._admin.list_consumer_group_offsets(group)
-        (described,) = await self._admin.describe_consumer_groups([group])
+        committed = await with_coordinator(lambda: self._admin.list_consumer_group_offsets(group))
+        (described,) = await with_coordinator(lambda: self._admin.describe_consumer_groups([group]))
         state, members = _described(described)
         return GroupStanding(
             group=group,

@@ -27,6 +27,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest
 
 from app.adapters.kafka.clients import KafkaClients, stop_producer
+from app.adapters.kafka.coordinators import with_coordinator
 from app.adapters.kafka.metadata import topic_facts
 from app.core.cluster import TopicFacts
 from app.core.diagnosis.kafka import BrokerFacts, ClockReading, DeniedRight, GroupFacts
@@ -147,7 +148,7 @@ class KafkaProbe:
     async def groups(self, roles: Mapping[str, str]) -> list[GroupFacts]:
         """The members of groups; `roles`: role → its group."""
         with self._clients.reachable():
-            answers = await asyncio.gather(*(self._admin.describe_consumer_groups([group]) for group in roles.values()))
+            answers = await asyncio.gather(*map(self._described, roles.values()))
         facts = []
         for (role, group), (answer,) in zip(roles.items(), answers, strict=True):
             _, _, state, _, _, members, *_ = answer.groups[0]
@@ -155,6 +156,9 @@ class KafkaProbe:
                 GroupFacts(role=role, group=group, state=state or "Dead", clients=tuple(each[1] for each in members))
             )
         return facts
+
+    async def _described(self, group: str) -> Any:
+        return await with_coordinator(lambda: self._admin.describe_consumer_groups([group]))
 
     async def clock(self, topic: str, clock: Clock) -> ClockReading:
         """Append two records without a value to `topic`, whose records carry the broker's time; the second reading.
