@@ -51,14 +51,20 @@ def program(name: str) -> str:
     return str(path)
 
 
-def render(example: str | None = None, *values: str, release: str = "hooks", given: Object | None = None) -> Rendered:
+def render(
+    example: str | None = None,
+    *values: str,
+    release: str = "hooks",
+    given: Object | None = None,
+    chart: Path = CHART,
+) -> Rendered:
     """Render the chart with an example's values; `values` are assignments, and settings are strings.
 
     `given` are values as a file has them.
     """
     chosen = [*(("-f", str(EXAMPLES[example])) if example else ()), "-f", "-"]
     assignments = [word for each in values for word in ("--set-string" if "settings." in each else "--set", each)]
-    command = [program("helm"), "template", release, str(CHART), "-n", "hooks", "--kube-version", KUBERNETES]
+    command = [program("helm"), "template", release, str(chart), "-n", "hooks", "--kube-version", KUBERNETES]
     words = [*command, *chosen, *assignments]
     done = subprocess.run(
         words, input=json.dumps(given or {}, ensure_ascii=False), capture_output=True, text=True, check=False
