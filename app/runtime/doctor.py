@@ -41,7 +41,8 @@ from app.core.email import read_smtp_url
 from app.core.errors import HookstreamError, Unavailable
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
-from app.runtime.build.shared import egress_policy, group_of
+from app.runtime.build.shared import egress_policy
+from app.runtime.group_names import group_of
 from app.runtime.rights import rights_of
 from app.runtime.roles import ROLES, require_roles
 from app.runtime.topics import topics_of

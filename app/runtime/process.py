@@ -30,12 +30,12 @@ from app.runtime.build.shared import (
     Shared,
     directory_feed,
     egress_policy,
-    group_of,
     ports_of,
     producer_of,
 )
 from app.runtime.build.tracing import tracer_of
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
+from app.runtime.group_names import group_of
 from app.runtime.open_parts import Parts, Tasks
 from app.runtime.roles import GROUPS, ROLES, require_roles
 from app.runtime.state_gauges import StateGauges

@@ -11,7 +11,7 @@ from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.topics.declarations import Topics
 from app.runtime.build.projection import database_of, extents, projection_role, read_store
-from app.runtime.build.shared import group_of
+from app.runtime.group_names import group_of
 from app.settings import Settings
 
 #: seconds between two looks at the progress

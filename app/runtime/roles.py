@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from app.core.errors import ConfigError
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import RUNGS, TopicName
-from app.runtime.build.shared import Shared
-from app.runtime.supervisor import Role
+
+if TYPE_CHECKING:
+    from app.runtime.build.shared import Shared
+    from app.runtime.supervisor import Role
 
 
 class RoleSpec(Struct, frozen=True, kw_only=True):

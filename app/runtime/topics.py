@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import structlog
 import yaml
 
-from app.adapters.kafka.admin import KafkaAdmin
-from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import ConfigError, Unavailable
 from app.core.topics.declarations import Topics, load
 from app.core.topics.start_check import judge, version_0_names, version_0_refusal
 from app.data import TOPICS
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.kafka.clients import KafkaClients
 
 logger = structlog.get_logger(__name__)
 
@@ -21,6 +24,8 @@ async def check(clients: KafkaClients, topics: Topics) -> None:
 
     Raises `ConfigError` with the remedies, and `Unavailable`.
     """
+    from app.adapters.kafka.admin import KafkaAdmin  # most who read the declarations do not talk to Kafka
+
     async with KafkaAdmin(clients) as admin:
         try:
             remaining = await admin.existing(version_0_names(topics))

@@ -45,6 +45,14 @@ MAY_LOAD: dict[tuple[str, ...], set[str]] = {
     ("deliveries", "list", *API): {"uvloop", "aiohttp"},
     ("stats", *API): {"uvloop", "aiohttp"},
     ("tenants", "list", *API): {"uvloop", "aiohttp"},
+    ("dead", "list", *API): {"uvloop", "aiohttp"},
+    ("dead", "discard", "--since", "begin", "--why", "x", *API): {"uvloop", "aiohttp"},
+    ("verify", "nothing", "--secret", "x"): set(),
+    ("topics", "export"): {"yaml", "structlog", "rich.console", "rich.table"},
+    ("topics", "plan"): KAFKA_NEEDS,
+    ("groups", "show"): KAFKA_NEEDS,
+    ("tail", "events"): KAFKA_NEEDS,
+    ("ordering", "show", "ep_1"): KAFKA_NEEDS,
     ("endpoints", "list"): KAFKA_NEEDS,
     ("events", "send", "-"): KAFKA_NEEDS,
 }
@@ -77,9 +85,18 @@ def modules_of(words: tuple[str, ...], environ: Mapping[str, str], folder: Path)
 
 @pytest.mark.parametrize("words", MAY_LOAD, ids=" ".join)
 def test_a_command_loads_only_what_it_needs(words: tuple[str, ...], tmp_path: Path) -> None:
-    over_kafka = words[0] in ("endpoints", "events") and not {"--url", "--help"} & {*words}
+    over_kafka = "aiokafka" in MAY_LOAD[words]
     loaded = modules_of(words, KAFKA if over_kafka else {}, tmp_path)
     assert loaded & HEAVY - MAY_LOAD[words] == set()
+
+
+def test_the_help_of_a_command_loads_no_heavy_library(tmp_path: Path) -> None:
+    """All commands in one process; `up` and `run` are services, which need everything."""
+    names = [name for name in NAMES if name not in ("up", "run")]
+    code = f"import json, sys\nfrom app.cli.main import program\nprogram({names!r})\nprint(json.dumps([*sys.modules]))"
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) & HEAVY == set()
 
 
 def test_a_process_that_loads_more_is_noticed(tmp_path: Path) -> None:

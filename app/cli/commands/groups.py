@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.adapters.clock import SystemClock
-from app.adapters.kafka.groups import GroupStanding, KafkaGroups
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.timestamps import iso, moment
-from app.core.offsets.resets import OffsetReset, resets
-from app.runtime.build.shared import group_of
-from app.runtime.roles import GROUPS
-from app.runtime.topics import topics_of
+
+if TYPE_CHECKING:
+    from app.adapters.kafka.groups import GroupStanding
+    from app.core.offsets.resets import OffsetReset
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +49,9 @@ def show_(
         hookstream groups show
         hookstream groups show fanout -o json
     """
+    from app.adapters.kafka.groups import KafkaGroups
+    from app.runtime.roles import GROUPS
+
     roles = [*GROUPS] if role is None else [_with_group(role)]
 
     async def work() -> dict[str, GroupStanding]:
@@ -88,6 +90,9 @@ def reset(
         hookstream groups reset fanout --to-datetime 2h --dry-run
         hookstream groups reset fanout --to-datetime 2026-01-31T08:00:00Z
     """
+    from app.adapters.kafka.groups import KafkaGroups
+    from app.core.offsets.resets import resets
+
     process_context.or_fail(lambda: _check_resettable(role))
     at_ms = _moment(to_datetime)
 
@@ -183,16 +188,23 @@ def _by_partition(role: str, standing: GroupStanding) -> list[dict[str, Any]]:
 
 
 def _with_group(role: str) -> str:
+    from app.runtime.roles import GROUPS
+
     if role not in GROUPS:
         raise typer.BadParameter(f"{role} is not a role with a consumer group: one of {', '.join(GROUPS)}")
     return role
 
 
 def _group(role: str) -> str:
+    from app.runtime.group_names import group_of
+
     return group_of(process_context.settings(), role)
 
 
 def _topics(role: str) -> list[str]:
+    from app.runtime.roles import GROUPS
+    from app.runtime.topics import topics_of
+
     topics = topics_of(process_context.settings())
     return [topics.name(each) for each in GROUPS[role]]
 

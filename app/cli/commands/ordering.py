@@ -7,17 +7,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from app.adapters.kafka.producer import KafkaProducer
-from app.adapters.kafka.scan import latest
 from app.cli.connect import process_context
-from app.cli.connect.registry_session import session
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
 from app.core.topics.names import TopicName
 from app.roles.sequencer.key_queue import KeyQueue
-from app.runtime.topics import topics_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +37,10 @@ def show_(
     Example:
         hookstream ordering show ep_5f0c83a1d27e49b6a3c81f04 --blocked
     """
+
+    from app.adapters.kafka.producer import KafkaProducer
+    from app.adapters.kafka.scan import latest
+    from app.runtime.topics import topics_of
 
     async def work() -> list[dict[str, Any]]:
         log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
@@ -79,6 +79,10 @@ def drop(endpoint_id: EndpointArgument, ordering_key: KeyArgument, output: Outpu
 
 
 async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key: str) -> dict[str, Any]:
+    from app.adapters.kafka.producer import KafkaProducer
+    from app.cli.connect.registry_session import session
+    from app.runtime.topics import topics_of
+
     async with session() as registry:
         endpoint = registry.directory.endpoint(endpoint_id)
     if endpoint is None:

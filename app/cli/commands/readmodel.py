@@ -5,22 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.adapters.sql import migrate
-from app.adapters.sql.checking import Difference
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.exit_codes import ExitCode
 from app.core.model.timestamps import iso
-from app.core.readmodel.batch import TOPICS
-from app.runtime.build.projection import count_again, database_of, extents, read_store
-from app.runtime.readmodel_rebuild import ReadModelRebuild
-from app.runtime.topics import topics_of
+
+if TYPE_CHECKING:
+    from app.adapters.sql.checking import Difference
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +41,11 @@ def status(output: OutputOption = OutputFormat.table) -> None:
 
 
 async def _status() -> tuple[dict[str, Any], bool]:
+    from app.adapters.sql import migrate
+    from app.core.readmodel.batch import TOPICS
+    from app.runtime.build.projection import database_of, extents, read_store
+    from app.runtime.topics import topics_of
+
     settings = process_context.settings()
     database = database_of(settings)
     store = read_store(settings)
@@ -81,6 +81,9 @@ def upgrade() -> None:
         hookstream readmodel upgrade
     """
 
+    from app.adapters.sql import migrate
+    from app.runtime.build.projection import database_of
+
     async def work() -> str:
         database = database_of(process_context.settings())
         try:
@@ -100,6 +103,9 @@ def rebuild() -> None:
     Example:
         hookstream readmodel rebuild
     """
+    from app.runtime.readmodel_rebuild import ReadModelRebuild
+    from app.runtime.topics import topics_of
+
     settings = process_context.settings()
     with _bar("records") as on_progress:
         work = ReadModelRebuild(
@@ -125,6 +131,8 @@ def check(
     Example:
         hookstream readmodel check --repair
     """
+    from app.runtime.build.projection import count_again
+
     with _bar("rows") as on_progress:
         seen = process_context.run(count_again(process_context.settings(), repair=repair, on_progress=on_progress))
     summary = {
@@ -160,6 +168,16 @@ def _difference(difference: Difference) -> dict[str, Any]:
 @contextmanager
 def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; yields what moves it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -9,11 +9,8 @@ from typing import Annotated
 import typer
 
 from app.adapters.clock import SystemClock
-from app.cli.commands.up import console, print_arrival
 from app.cli.connect import process_context
 from app.core import default_ports
-from app.embedded.receiver.faults import FaultScript
-from app.embedded.receiver.receiver import DemoReceiver
 
 
 def receiver(
@@ -38,6 +35,10 @@ def receiver(
         hookstream receiver
         hookstream receiver --fault 'status:500*3,200'
     """
+
+    from app.cli.commands.up import console, print_arrival
+    from app.embedded.receiver.faults import FaultScript
+    from app.embedded.receiver.receiver import DemoReceiver
 
     async def work() -> int:
         stop = asyncio.Event()

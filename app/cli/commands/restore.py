@@ -45,7 +45,7 @@ async def _restore(records: dict[bytes, bytes]) -> str:
     from app.adapters.kafka.probe import KafkaProbe
     from app.adapters.kafka.registry_restore import write_registry
     from app.adapters.kafka.scan import latest
-    from app.runtime.build.shared import group_of
+    from app.runtime.group_names import group_of
     from app.runtime.topics import topics_of
 
     settings, clients = process_context.settings(), process_context.clients()

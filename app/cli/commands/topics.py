@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.adapters.kafka.admin import KafkaAdmin
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.exit_codes import ExitCode
-from app.core.topics.drift import TopicDrift, TopicStep, plan
-from app.runtime import topics_export
-from app.runtime.topics import topics_of
+
+if TYPE_CHECKING:
+    from app.core.topics.drift import TopicStep
 
 app = typer.Typer(
     no_args_is_help=True, help="Compare the cluster's topics with their declarations in topics/*.yaml, and apply them."
@@ -39,6 +38,10 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
     Example:
         hookstream topics apply
     """
+
+    from app.adapters.kafka.admin import KafkaAdmin
+    from app.core.topics.drift import TopicDrift, plan
+    from app.runtime.topics import topics_of
 
     async def work() -> tuple[list[TopicStep], list[str]]:
         topics = topics_of(process_context.settings())
@@ -102,6 +105,9 @@ def export_command(
         hookstream topics export >create-topics.sh
         hookstream topics export --format acls >grant.sh && KAFKA=kafka:9093 ADMIN=admin.properties sh grant.sh
     """
+    from app.runtime import topics_export
+    from app.runtime.topics import topics_of
+
     settings = process_context.or_fail(process_context.settings)
     topics = process_context.or_fail(lambda: topics_of(settings))
     match format_:
@@ -120,6 +126,10 @@ def export_command(
 
 
 async def _steps() -> list[TopicStep]:
+    from app.adapters.kafka.admin import KafkaAdmin
+    from app.core.topics.drift import plan
+    from app.runtime.topics import topics_of
+
     topics = topics_of(process_context.settings())
     async with KafkaAdmin(process_context.clients()) as admin:
         return plan(topics, await admin.actual(topics))

@@ -27,6 +27,7 @@ from app.ports.cluster import ClusterInspector
 from app.ports.metrics import EndpointMeter, Meter
 from app.ports.tracing import Tracer
 from app.profiles.catalog import PROFILES
+from app.runtime.group_names import group_of
 from app.runtime.record_reduction import reduced_for
 from app.settings import Settings
 
@@ -95,11 +96,6 @@ class Shared(Struct, frozen=True, kw_only=True):
             instance=self.settings.instance_id,
             max_partition_fetch_bytes=fetch_bytes,
         )
-
-
-def group_of(settings: Settings, role: str) -> str:
-    """The name of a role's consumer group."""
-    return f"{settings.topic_prefix}hookstream.{role}"
 
 
 def ports_of(settings: Settings, clients: KafkaClients) -> set[int]:
