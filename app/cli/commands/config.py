@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.connect import contexts_file, process_context
-from app.cli.terminal.output import OutputFormat, OutputOption, show
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_json
 from app.settings import PREFIX, Settings
 
 app = typer.Typer(no_args_is_help=True, help="Show and check the settings (HOOKSTREAM_* variables), and list contexts.")
@@ -36,7 +36,7 @@ def print_config(output: OutputOption = OutputFormat.table) -> None:
 
 
 @app.command("check")
-def check() -> None:
+def check(output: OutputOption = OutputFormat.table) -> None:
     """Check the settings. Prints all errors at once, and exits with 2 if there are any.
 
     Example:
@@ -49,7 +49,10 @@ def check() -> None:
             from app.adapters.secrets.keyring import AesKeyRing
 
             AesKeyRing(settings.secret_keys.reveal())
-        print("The settings can be used.")
+        if output is OutputFormat.json:
+            show_json({"usable": True})
+        else:
+            print("The settings can be used.")
         return 0
 
     process_context.guarded(work)

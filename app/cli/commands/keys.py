@@ -9,7 +9,7 @@ import typer
 from app.cli.connect import completion
 from app.cli.connect.api_connection import ask, the_api, uses_api
 from app.cli.terminal.inputs import only_given
-from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show, show_json, show_one
 
 if TYPE_CHECKING:
     from app.adapters.http.api_client import ApiClient
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 @app.command("generate")
-def generate() -> None:
+def generate(output: OutputOption = OutputFormat.table) -> None:
     """Generate a key ring for HOOKSTREAM_SECRET_KEYS. All processes need the same one.
 
     Example:
@@ -30,7 +30,11 @@ def generate() -> None:
     """
     from app.adapters.secrets.keyring import generate_ring
 
-    print(generate_ring())
+    ring = generate_ring()
+    if output is OutputFormat.json:
+        show_json({"ring": ring})
+    else:
+        print(ring)
 
 
 def _scopes(incomplete: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.connect import process_context
-from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
+from app.cli.terminal.output import OutputFormat, OutputOption, show, show_json, show_one
 from app.core.exit_codes import ExitCode
 from app.core.model.timestamps import iso
 
@@ -74,7 +74,7 @@ async def _status() -> tuple[dict[str, Any], bool]:
 
 
 @app.command("upgrade")
-def upgrade() -> None:
+def upgrade(output: OutputOption = OutputFormat.table) -> None:
     """Migrate the schema to this version. The role projection does the same when it starts.
 
     Example:
@@ -91,11 +91,15 @@ def upgrade() -> None:
         finally:
             await database.close()
 
-    print(f"The schema is {process_context.run(work())}.")
+    schema = process_context.run(work())
+    if output is OutputFormat.json:
+        show_json({"schema": schema})
+    else:
+        print(f"The schema is {schema}.")
 
 
 @app.command("rebuild")
-def rebuild() -> None:
+def rebuild(output: OutputOption = OutputFormat.table) -> None:
     """Empty the read model and rebuild it from Kafka. Lists are incomplete until it is done; services may run on.
 
     Ctrl-C ends the waiting: a running role projection goes on with it.
@@ -114,7 +118,10 @@ def rebuild() -> None:
             process_context.or_fail(lambda: topics_of(settings)),
         )
         read = process_context.run(work.run(on_progress))
-    print(f"Read {read} records again.")
+    if output is OutputFormat.json:
+        show_json({"records": read})
+    else:
+        print(f"Read {read} records again.")
 
 
 @app.command("check")
