@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 import ipaddress
@@ -21,11 +22,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import KafkaClients
+from app.core.errors import Unavailable
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
 from app.embedded.broker.broker import EmbeddedBroker
 from app.embedded.broker.jars import default_cache
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 from tests.token_issuer import TokenIssuer
 
@@ -226,13 +230,18 @@ class SecureBroker:
         return KafkaConnection(**(place | fields))
 
     async def add_users(self, passwords: dict[str, str]) -> None:
-        """Create SCRAM users, or change their passwords."""
+        """Create SCRAM users, or change their passwords; returns when the broker accepts the last one."""
         for number, hash_name in _SCRAM.values():
             upserts: list[Any] = [
                 (user, number, _ITERATIONS, *_salted(password, hash_name), {}) for user, password in passwords.items()
             ]
             answer = await self._send(_Scram(upserts))
             assert all(result["error_code"] == 0 for result in answer.to_object()["results"]), answer
+        user, password = list(passwords.items())[-1]
+        async with asyncio.timeout(PATIENCE_S):
+            for mechanism in _SCRAM:
+                while not await accepts(self.scram(user, password, sasl_mechanism=mechanism)):
+                    await asyncio.sleep(0.05)
 
     async def allow(self, acls: Iterable[Acl]) -> None:
         """Grant permissions."""
@@ -259,6 +268,15 @@ class SecureBroker:
             return await client.send(node, request)
         finally:
             await client.close()
+
+
+async def accepts(connection: KafkaConnection) -> bool:
+    """Whether a broker accepts a login."""
+    try:
+        async with KafkaAdmin(KafkaClients(connection)):
+            return True
+    except Unavailable:
+        return False
 
 
 def _salted(password: str, hash_name: str) -> tuple[bytes, bytes]:

@@ -257,6 +257,7 @@ async def test_a_connection_is_replaced_before_its_token_expires(cluster: Cluste
         assert await client.fetch_all_metadata()
         assert first not in client._conns.values()
         assert not first.connected()
+        await asyncio.wait_for(first._closed_fut, PATIENCE_S)
     finally:
         await client.close()
 

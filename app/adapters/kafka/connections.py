@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable
 from typing import Any
@@ -28,6 +29,8 @@ from app.adapters.kafka.watched_file import WatchedSecret
 #: the part of the session that a broker grants after which a connection is replaced
 _REPLACE_AFTER = 0.85
 _LONGEST_REASON = 500
+#: seconds in which TLS may end after a refusal
+_CLOSE_S = 1.0
 
 
 class BrokerConnection(conn.AIOKafkaConnection):
@@ -37,7 +40,6 @@ class BrokerConnection(conn.AIOKafkaConnection):
     _sasl_plain_password: Any
     _answers = 0
     _certified = False
-    _open = False
     #: of the event loop's clock
     _replace_at_s = math.inf
 
@@ -49,10 +51,10 @@ class BrokerConnection(conn.AIOKafkaConnection):
         if isinstance(self._sasl_plain_password, WatchedSecret):
             self._sasl_plain_password = self._sasl_plain_password.current()
         try:
-            streams = await super().connect()
-            self._open = True
-            return streams
+            return await super().connect()
         except (KafkaError, OSError, EOFError, ValueError) as error:
+            if self._protocol is not None:  # a listener accepted the connection, which is closing
+                await asyncio.wait([self._closed_fut], timeout=_CLOSE_S)
             explanation = await explain(self._attempt(), error)
             if explanation is None:
                 raise
@@ -84,11 +86,7 @@ class BrokerConnection(conn.AIOKafkaConnection):
             and not self._security_protocol.startswith("SASL")
         ):
             note(closed_at_first_request(self._attempt()))
-        writer = self._writer
-        closed = super().close(reason=reason, exc=exc)
-        if writer is not None and not self._open:
-            writer.transport.abort()  # without waiting for the end of TLS: a broker may wait for credentials
-        return closed
+        return super().close(reason=reason, exc=exc)
 
     def _handle_frame(self, resp: Any) -> None:
         self._answers += 1
