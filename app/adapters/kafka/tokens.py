@@ -6,7 +6,9 @@ import asyncio
 import base64
 import binascii
 import re
+import threading
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,8 @@ _RENEW_AFTER = 0.8
 #: seconds between two attempts to obtain a token, while there is none and while the former one is valid
 _PAUSE_S = 1.0
 _PAUSE_WITH_TOKEN_S = 10.0
+#: longest wait for a token; each source has a shorter limit
+_WAIT_S = 40.0
 _LONGEST_CLAIM = 200
 #: RFC 6750; other characters would end the token in the request to the broker
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,65536}=*")
@@ -68,7 +72,10 @@ class TokenSource(AbstractTokenProvider):
 
 
 class CachedToken(TokenSource):
-    """Obtains a token when there is none or 80 % of its life is over, once for all connections that wait for it."""
+    """Obtains a token when there is none or 80 % of its life is over, once for all connections that wait for it.
+
+    The connections may be of several threads: each of Faust's consumers has one, with an event loop of its own.
+    """
 
     def __init__(
         self,
@@ -85,17 +92,28 @@ class CachedToken(TokenSource):
         self._renew_at_s = 0.0
         self._failure = ""
         self._retry_at_s = 0.0
-        self._renewal: asyncio.Task[str] | None = None
+        self._lock = threading.Lock()
+        self._renewal: Future[str] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def token(self) -> str:
         """The token for a new connection. Raises `TokenUnavailable`."""
-        if self._token is not None and self._clock.monotonic() < self._renew_at_s:
-            return self._token.text
-        renewal = self._renewal
-        if renewal is None or renewal.done() or renewal.get_loop() is not asyncio.get_running_loop():
-            renewal = self._renewal = asyncio.create_task(self._renewed())
-            renewal.add_done_callback(_retrieve)
-        return await asyncio.shield(renewal)  # a connection that gives up does not fail the others
+        with self._lock:
+            if self._token is not None and self._clock.monotonic() < self._renew_at_s:
+                return self._token.text
+            renewal = self._renewal
+            if renewal is None or renewal.done():
+                renewal = self._renewal = Future()
+                self._task = asyncio.create_task(self._renew(renewal))
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                # a connection that gives up does not fail the others
+                return await asyncio.shield(asyncio.wrap_future(renewal))
+        except TimeoutError as error:
+            with self._lock:
+                if self._renewal is renewal:  # its event loop has ended
+                    self._renewal = None
+            raise TokenUnavailable(f"There is no token after {_WAIT_S:g} s") from error
 
     def refused(self) -> str:
         """The token's claims. After a pause a connection obtains another token."""
@@ -103,6 +121,15 @@ class CachedToken(TokenSource):
         if now_s < self._renew_at_s:
             self._renew_at_s, self._retry_at_s = now_s, now_s + _PAUSE_WITH_TOKEN_S
         return claims(self._token.text) if self._token else ""
+
+    async def _renew(self, renewal: Future[str]) -> None:
+        try:
+            renewal.set_result(await self._renewed())
+        except TokenUnavailable as error:
+            renewal.set_exception(error)
+        except BaseException:
+            renewal.set_exception(TokenUnavailable("The request for a token was cut off"))
+            raise
 
     async def _renewed(self) -> str:
         now_s = self._clock.now_ms() / 1000
@@ -197,8 +224,3 @@ def moment(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
         return "a date that does not exist"
-
-
-def _retrieve(task: asyncio.Task[str]) -> None:
-    if not task.cancelled():
-        task.exception()

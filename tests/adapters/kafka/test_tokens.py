@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.adapters.kafka.tokens import CachedToken, FileToken, Token, TokenUnavailable, claims, expiry
 from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE_S
 from tests.token_issuer import TokenIssuer
 
 
@@ -98,6 +101,29 @@ async def test_a_refused_token_is_replaced_after_a_pause(cached: CachedToken, se
     await clock.advance(10)
     assert await cached.token() == "token-2"
     assert server.requests == 2
+
+
+def test_threads_share_one_request(clock: FakeClock) -> None:
+    """Each consumer of Faust has a thread and an event loop."""
+    gate, requests = threading.Event(), []
+
+    async def obtain() -> Token:
+        requests.append(threading.get_ident())
+        await asyncio.to_thread(gate.wait, PATIENCE_S)
+        return Token("token", clock.now_ms() / 1000 + 100)
+
+    cached = CachedToken("OAUTHBEARER", obtain, clock)
+
+    async def connect() -> str:
+        if waiting.wait(PATIENCE_S) == 0:
+            gate.set()
+        return await cached.token()
+
+    waiting = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as threads:
+        done = [threads.submit(asyncio.run, connect()) for _ in range(8)]
+        assert {each.result() for each in done} == {"token"}
+    assert len(requests) == 1
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\x01auth=Bearer b", "a\nb", "ä"])
