@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _NAMESPACE = ("unshare", "--user", "--map-user=10001", "--map-group=10001", "--keep-caps", "--mount")
+_SANDBOX = (*_NAMESPACE, sys.executable, __file__)
 #: of Linux
 
 _MOUNT_SETATTR = 442
@@ -45,16 +46,14 @@ def _check(answer: int, path: str) -> None:
 
 def contained(folders: Sequence[Path], command: Sequence[str]) -> list[str]:
     """The command in a container; as it is on a machine that has no namespaces for its user."""
-    if not available():
-        return [*command]
-    return [*_NAMESPACE, sys.executable, __file__, *map(str, folders), "--", *command]
+    return [*_SANDBOX, *map(str, folders), "--", *command] if available() else [*command]
 
 
 @cache
 def available() -> bool:
-    """Whether this machine lets its user make namespaces."""
+    """Whether this machine lets its user make namespaces, and has the programs and system calls for it."""
     try:
-        return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+        return subprocess.run([*_SANDBOX, "--", "true"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
 
