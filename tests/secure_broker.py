@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.protocol.admin import CreateAclsRequest_v1
+from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
 from cryptography import x509
@@ -259,6 +259,23 @@ class SecureBroker:
         ]
         answer = await self._send(_Acls(rows))
         assert all(code == 0 for code, _ in answer.creation_responses), answer
+
+    async def withdraw(self, acls: Iterable[Acl]) -> None:
+        """Take permissions back."""
+        for acl in acls:
+            answer = await self._send(
+                DeleteAclsRequest(
+                    RESOURCES[acl.resource],
+                    acl.name,
+                    _LITERAL,
+                    f"User:{acl.principal}",
+                    "*",
+                    OPERATIONS[acl.operation],
+                    _ALLOW,
+                )
+            )
+            ((code, _, matching),) = answer.filter_responses
+            assert code == 0 and len(matching) == 1, answer
 
     async def _send(self, request: Any) -> Any:
         client = self.superuser().metadata_client("test-admin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 _SHOWN = 5
@@ -37,22 +37,22 @@ class Expected:
         self._counts = dict(counts)
         self._ids: dict[str, str] = {}
 
-    def compare(self, now: Mapping[str, TopicFacts]) -> Findings:
-        """Compare; topics that are not in `now` do not exist."""
+    def compare(self, now: Mapping[str, TopicFacts], hidden: Collection[str] = ()) -> Findings:
+        """Compare. Topics that are not in `now` do not exist, except those that are `hidden` from us."""
         recreated = tuple(
             sorted(name for name, facts in now.items() if facts.id and self._ids.get(name, facts.id) != facts.id)
         )
         self._ids |= {name: facts.id for name, facts in now.items()}
-        return Findings(_leaders(now), self._topics(now), recreated)
+        return Findings(_leaders(now), self._topics(now, hidden), recreated)
 
-    def _topics(self, now: Mapping[str, TopicFacts]) -> str | None:
-        missing = sorted(self._counts.keys() - now.keys())
+    def _topics(self, now: Mapping[str, TopicFacts], hidden: Collection[str]) -> str | None:
+        missing = sorted(self._counts.keys() - now.keys() - set(hidden))
         if missing:
             return f"{_listed(missing)} {_is(missing)} missing: run `hookstream topics apply`"
         changed = [
             f"{name} has {now[name].partitions} partitions instead of {count}"
             for name, count in sorted(self._counts.items())
-            if now[name].partitions != count
+            if name in now and now[name].partitions != count
         ]
         if not changed:
             return None

@@ -20,7 +20,6 @@ from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import is_usable, revision
 from app.core.diagnosis.finding import Check, DoctorFinding, Examination, sorted_findings
 from app.core.diagnosis.kafka import (
-    DeniedRight,
     judge_brokers,
     judge_clock,
     judge_groups,
@@ -39,6 +38,8 @@ from app.core.diagnosis.surroundings import (
 from app.core.directory import Directory
 from app.core.email import read_smtp_url
 from app.core.errors import HookstreamError, Unavailable
+from app.core.rights import KafkaRight
+from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.runtime.build.shared import egress_policy
@@ -84,7 +85,7 @@ class Doctor:
         self._resolver = NameResolver(settings.dns_servers)
         self._checks: list[Check] = []
         self._findings: list[DoctorFinding] = []
-        self._denied: list[DeniedRight] = []
+        self._denied: set[KafkaRight] = set()
         self._directory = Directory()
 
     async def examine(self) -> Examination:
@@ -147,22 +148,11 @@ class Doctor:
 
     async def _rights(self) -> CheckOutcome:
         needed = _needed_rights(self._topics, self._settings, self._roles)
-        reads, writes, describes = (
-            {right.name for right in needed if right.resource == "topic" and right.operation == operation}
-            for operation in ("Read", "Write", "DescribeConfigs")
-        )
-        members, watched = (
-            {right.name for right in needed if right.resource == "group" and right.operation == operation}
-            for operation in ("Read", "Describe")
-        )
-        ids = {right.name: right.name for right in needed if right.resource == "transactional-id"}
         async with KafkaProbe(self._clients) as probe:
-            self._denied = [
-                *await probe.denied_topics(reads, writes, describes),
-                *await probe.denied_groups(members, watched),
-                *await probe.denied_transactions(ids),
-            ]
-        return f"{len(needed)} rights of {len(self._roles)} roles", judge_rights(self._denied, needed)
+            self._denied = await probe.refused(needed.keys())
+        return f"{len(needed)} rights of {len(self._roles)} roles", judge_rights(
+            self._denied, needed, self._clients.user
+        )
 
     async def _compare_topics(self) -> CheckOutcome:
         hidden = {right.name for right in self._denied if right.resource == "topic"}
@@ -181,7 +171,7 @@ class Doctor:
     async def _measure_clock(self) -> CheckOutcome | str:
         topic = self._topics.name(TopicName.REGISTRY_REPLIES)
         async with KafkaProbe(self._clients) as probe:
-            if await probe.denied_topics((), [topic], ()):
+            if await probe.refused([KafkaRight(resource="topic", name=topic, operation="Write")]):
                 return f"needs the right Write on {topic}, which the command line has"
             if not await probe.topics([topic]):
                 return f"needs the topic {topic}"
@@ -247,15 +237,13 @@ class Doctor:
         return database.name, judge_schema(there, wanted, is_usable(there, wanted))
 
 
-def _needed_rights(topics: Any, settings: Settings, roles: Sequence[str]) -> dict[DeniedRight, list[str]]:
-    """Each right as it could be refused, and the roles that need it."""
-    needed: dict[DeniedRight, list[str]] = defaultdict(list)
+def _needed_rights(topics: Topics, settings: Settings, roles: Sequence[str]) -> dict[KafkaRight, list[str]]:
+    """Each right, and the roles that need it."""
+    needed: dict[KafkaRight, list[str]] = defaultdict(list)
     table = rights_of(topics, settings.topic_prefix)
     for role in roles:
-        for right in table[role].rights():
-            resource = right.resource.replace("_", "-")
-            for operation in right.operations:
-                needed[DeniedRight(resource=resource, name=right.name, operation=operation)].append(role)
+        for right in table[role].single_rights():
+            needed[right].append(role)
     return needed
 
 

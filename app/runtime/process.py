@@ -19,6 +19,7 @@ from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
 from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
+from app.adapters.kafka.rights_watch import RightsWatch
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.adapters.telemetry.top_endpoints import TopEndpoints
@@ -37,6 +38,7 @@ from app.runtime.build.tracing import tracer_of
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.group_names import group_of
 from app.runtime.open_parts import Parts, Tasks
+from app.runtime.rights import common_rights, rights_of
 from app.runtime.roles import GROUPS, ROLES, require_roles
 from app.runtime.state_gauges import StateGauges
 from app.runtime.state_log import KeyRingLog, ReadinessLog
@@ -80,6 +82,8 @@ class Process:
         self.meter = PrometheusMeter(self._top_endpoints)
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
+        self._needed = {name: each.single_rights() for name, each in rights_of(topics, settings.topic_prefix).items()}
+        self._rights = RightsWatch(clients, {name: self._needed[name] for name in self._roles}, self._renew_reader)
         self._log = producer_of(clients, topics, self.meter)
         self._policy = egress_policy(settings)
         #: where this process, its Kafka and its database listen: no endpoint may be there
@@ -130,8 +134,21 @@ class Process:
             self.meter,
             stuck_restarts=stuck_restarts,
             stuck_within_s=10 * max(self._limits.stuck_s, self._limits.settling_s),
-            obstacle=lambda: self._cluster.readiness()["topics"] if self._cluster is not None else None,
+            obstacle=self._obstacle,
+            explain=self._explain,
         )
+
+    def _explain(self, error: BaseException) -> str | None:
+        """A sentence for an error of a role that a missing right has caused."""
+        sentence = self._clients.missing_right(error)
+        if sentence is not None:
+            self._rights.suspect()
+        return sentence
+
+    def _obstacle(self, role: str) -> str | None:
+        """Why a role cannot be started at present, although Kafka answers."""
+        topics = self._cluster.readiness()["topics"] if self._cluster is not None else None
+        return topics or self._rights.obstacle(role)
 
     async def start(self) -> None:
         """Connect and start the roles; raises `Unavailable` or `ConfigError` when the process cannot work at all.
@@ -152,6 +169,7 @@ class Process:
         if self._tracer is not None:
             await self._parts.open("tracer", self._tracer.start, self._tracer.stop)
         await self._parts.open("loop watch", self._loop_watch.start, self._loop_watch.stop)
+        await self._check_rights()
         await self._parts.open("log", lambda: self._log.start(topics), self._log.close)
         await self._check_topics()
         await self._parts.open("directory", self._feed.start, self._feed.stop)
@@ -160,6 +178,12 @@ class Process:
         await self._parts.open("roles", self._supervisor.start, stop)
         care = Tasks(self._care)
         await self._parts.open("care", care.start, care.stop)
+
+    async def _check_rights(self) -> None:
+        """Raise `Unavailable` when a right is missing without which the process cannot start any role."""
+        await self._rights.check()
+        if (reason := self._rights.lacking(common_rights(self._needed))) is not None:
+            raise Unavailable(reason)
 
     async def stop(self) -> bool:
         """Stop the roles, then the connections, within seconds; False when something had to be left behind.
@@ -177,7 +201,8 @@ class Process:
         cluster = {"kafka": self.dependencies.of("kafka").trouble}
         if self._cluster is not None:
             cluster = self._cluster.readiness()
-        return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | self._supervisor.readiness()
+        roles = {role: self._rights.trouble(role) or why for role, why in self._supervisor.readiness().items()}
+        return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | roles
 
     def _notes(self) -> dict[str, object]:
         return {"dependencies": self.dependencies.states(), "warnings": [*self._supervisor.warnings]}
@@ -204,19 +229,27 @@ class Process:
             self.meter,
             partitions=self._log.partitions,
             every_s=every_s(self._limits),
-            on_sample=watchdog.look,
+            on_sample=lambda group, spans: watchdog.look(group, spans if self._may_work(group) else None),
         )
         counts = {name: self._log.partitions(name) for name in self._topics.all_names()}
         self._cluster = ClusterWatch(
-            self._clients, counts, self.dependencies.of("kafka"), self._clock, self._restart_readers
+            self._clients, counts, self.dependencies.of("kafka"), self._clock, self._rights, self._restart_readers
         )
         return [sampler.run(), self._cluster.run(), self._watch_loop()]
+
+    def _renew_reader(self, role: str) -> None:
+        """Replace a role that was refused to read or to join its group: it may wait for ever."""
+        self._supervisor.renew(role, "a right on Kafka was missing")
 
     def _restart_readers(self, topic: str) -> None:
         """Restart the roles that read a recreated topic, because a start compares the ids of the logs."""
         for role in self._roles:
             if topic in (self._topics.name(each) for each in GROUPS.get(role, ())):
                 self._supervisor.renew(role, f"topic {topic} was deleted and created again")
+
+    def _may_work(self, group: str) -> bool:
+        """Whether the role of a group has its rights, so that it can be judged by its progress."""
+        return all(self._rights.trouble(role) is None for role in self._roles if self._group(role) == group)
 
     def _group_topics(self) -> dict[str, list[str]]:
         """Each consumer group and its topics."""

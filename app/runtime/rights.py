@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
+from app.core.rights import KafkaRight
 from app.core.topics.declarations import Topics
 from app.runtime.roles import ROLES
 
@@ -48,6 +49,14 @@ class RoleRights(Struct, frozen=True, kw_only=True):
         """The rights, sorted."""
         return sorted([*self._topic_rights(), *self._other_rights()])
 
+    def single_rights(self) -> frozenset[KafkaRight]:
+        """The rights, one for each operation."""
+        return frozenset(
+            KafkaRight(resource=right.resource.replace("_", "-"), name=right.name, operation=operation)
+            for right in self.rights()
+            for operation in right.operations
+        )
+
     def _topic_rights(self) -> Iterable[Right]:
         managed: tuple[Operation, ...] = ("Create", "AlterConfigs") if self.manages_topics else ()
         for name in {*self.reads, *self.writes, *self.describes}:
@@ -83,6 +92,12 @@ def rights_of(topics: Topics, prefix: str) -> dict[str, RoleRights]:
         )
         for name, spec in ROLES.items()
     } | {COMMAND_LINE: _command_line(topics)}
+
+
+def common_rights(needed: Mapping[str, frozenset[KafkaRight]]) -> frozenset[KafkaRight]:
+    """The essential rights that every role needs, for what all processes do. `needed`: role → its rights."""
+    shared = frozenset.intersection(*(needed[role] for role in ROLES))
+    return frozenset(right for right in shared if right.essential)
 
 
 def _command_line(topics: Topics) -> RoleRights:

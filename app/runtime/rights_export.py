@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from app.core.errors import ConfigError
+from app.core.rights import grant_command
 from app.runtime.rights import Operation, Right, RoleRights
-from app.runtime.topics_export import CONNECTION, STRIMZI_API, STRIMZI_CLUSTER, hcl_label, hcl_string
+from app.runtime.topics_export import STRIMZI_API, STRIMZI_CLUSTER, hcl_label, hcl_string
 
 #: role → rights of its user; several roles may share one
 Rights = Mapping[str, RoleRights]
-_ACL_RESOURCE = {"topic": "--topic", "group": "--group", "transactional_id": "--transactional-id"}
 _STRIMZI_RESOURCE = {"topic": "topic", "group": "group", "transactional_id": "transactionalId", "cluster": "cluster"}
 _TERRAFORM_RESOURCE = {"topic": "Topic", "group": "Group", "transactional_id": "TransactionalID", "cluster": "Cluster"}
 
@@ -53,16 +52,10 @@ def acls(rights: Rights, template: str) -> str:
         alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for right in its:
             alike.setdefault((right.resource, right.operations), []).append(right.name)
-        lines += [f"# {user}", *(_command(user, *kind, names) for kind, names in alike.items())]
+        lines.append(f"# {user}")
+        for (resource, operations), names in alike.items():
+            lines.append(grant_command(user, resource.replace("_", "-"), operations, names))
     return "\n".join(lines)
-
-
-def _command(user: str, resource: str, operations: tuple[str, ...], names: list[str]) -> str:
-    option = _ACL_RESOURCE.get(resource)
-    where = " ".join(f"{option} {name}" for name in names) if option else "--cluster"
-    what = " ".join(f"--operation {operation}" for operation in operations)
-    principal = shlex.quote(f"User:{user}")
-    return f"kafka-acls.sh {CONNECTION} --add --allow-principal {principal} {what} {where}"
 
 
 def strimzi(rights: Rights, template: str) -> str:

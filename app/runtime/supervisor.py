@@ -20,6 +20,8 @@ logger = structlog.get_logger(__name__)
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
+#: seconds between two looks whether a role can be started
+_OBSTACLE_S = 1.0
 _HEALTHY_AFTER_S = 60.0
 #: so long after an end its reason may be that of a new start which takes its time
 _RECENT_S = 600.0
@@ -71,13 +73,16 @@ class Supervisor:
         *,
         stuck_restarts: int = 0,
         stuck_within_s: float = 1200.0,
-        obstacle: Callable[[], str | None] = lambda: None,
+        obstacle: Callable[[str], str | None] = lambda name: None,
+        explain: Callable[[BaseException], str | None] = lambda error: None,
     ) -> None:
-        """`obstacle`: why no role that has ended can be started again at present; None: any can.
+        """`obstacle`: why a role cannot be started at present; None: it can. `explain`: a sentence for an error that
+        ended a role, if it is no defect.
 
         A role that is stuck more than `stuck_restarts` times within `stuck_within_s` is given up (`given_up`)."""
         self._makers = makers
         self._obstacle = obstacle
+        self._explain = explain
         #: what operators should know of, the newest last
         self.warnings: deque[str] = deque(maxlen=_WARNINGS)
         self._clock = clock
@@ -110,9 +115,9 @@ class Supervisor:
 
     def readiness(self) -> dict[str, str | None]:
         """Role → None if it is ready, otherwise the reason why it is not."""
-        return {name: self._unready(supervised) for name, supervised in self._supervised.items()}
+        return {name: self._unready(name, supervised) for name, supervised in self._supervised.items()}
 
-    def _unready(self, supervised: _SupervisedRole) -> str | None:
+    def _unready(self, name: str, supervised: _SupervisedRole) -> str | None:
         if supervised.role is not None:
             why = supervised.role.ready()
             recent = supervised.reason and self._clock.monotonic() - supervised.again_s < _RECENT_S
@@ -121,7 +126,7 @@ class Supervisor:
             return supervised.suspicion or why
         if not supervised.reason:
             return "starting"
-        if (obstacle := self._obstacle()) is not None:
+        if (obstacle := self._obstacle(name)) is not None:
             return f"ended ({supervised.reason}), and not started again: {obstacle}"
         return f"restarting in {ceil(max(0.0, supervised.again_s - self._clock.monotonic()))} s: {supervised.reason}"
 
@@ -173,6 +178,8 @@ class Supervisor:
         supervised = self._supervised[name]
         backoff_s = _FIRST_BACKOFF_S
         while True:
+            while self._obstacle(name) is not None:
+                await self._clock.sleep(_OBSTACLE_S)
             begun = self._clock.monotonic()
             supervised.stuck = asyncio.get_running_loop().create_future()
             supervised.reason = await self._run(name, supervised, supervised.stuck)
@@ -184,8 +191,6 @@ class Supervisor:
             self._meter.count("role_restarts_total", role=name)
             supervised.again_s = self._clock.monotonic() + backoff_s
             await self._clock.sleep(backoff_s)
-            while self._obstacle() is not None:
-                await self._clock.sleep(_LAST_BACKOFF_S)
             backoff_s = min(_LAST_BACKOFF_S, backoff_s * 2)
 
     async def _run(self, name: str, supervised: _SupervisedRole, stuck: asyncio.Future[str]) -> str:
@@ -219,5 +224,7 @@ class Supervisor:
                 self.warnings.append(f"{name}: {move.sentence(*place)}")
         if isinstance(error, HookstreamError):
             return str(error)
+        if (sentence := self._explain(error)) is not None:
+            return sentence
         logger.error("role.failed", role=name, exc_info=error)
         return repr(error)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import yaml
 
+from app.core.rights import CONNECTION
 from app.core.topics.declarations import Topics, TopicSpec
 
-#: options of Kafka's tools in a shell: $ADMIN is a file with client properties, and is needed where Kafka is secured
-CONNECTION = '--bootstrap-server "$KAFKA" ${ADMIN:+--command-config "$ADMIN"}'
 #: of Strimzi 0.49 and later
 STRIMZI_API = "kafka.strimzi.io/v1"
 #: the label that names the Kafka resource; to be changed

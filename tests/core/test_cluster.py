@@ -27,6 +27,10 @@ def test_a_missing_topic_is_named() -> None:
     assert found.topics == "deliveries is missing: run `hookstream topics apply`"
 
 
+def test_a_hidden_topic_is_not_missing() -> None:
+    assert EXPECTED.compare({"events.raw": TopicFacts("a", 4)}, {"deliveries"}) == (None, None, ())
+
+
 def test_partitions_without_a_leader_are_named_the_first_of_them() -> None:
     found = EXPECTED.compare(facts(deliveries=TopicFacts("b", 4, (0, 1, 2, 3)), x=TopicFacts("c", 8, (5, 6))))
     assert found.leaders == "no broker leads deliveries/0, deliveries/1, deliveries/2, deliveries/3, x/5 and 1 more"

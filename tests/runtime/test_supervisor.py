@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import Unavailable
@@ -58,6 +59,10 @@ async def fails() -> None:
     raise Unavailable("the broker is on holiday")
 
 
+async def refused() -> None:
+    raise PermissionError
+
+
 class Stage:
     """One role under a supervisor and a watchdog."""
 
@@ -67,8 +72,15 @@ class Stage:
         self.parts: list[Part] = []
         self.work = work
         self.held_until_s: float | None = None
+        self.obstacle: str | None = None
         self.supervisor = Supervisor(
-            {"fanout": self._make}, self.clock, self.meter, stuck_restarts=restarts, stuck_within_s=1000
+            {"fanout": self._make},
+            self.clock,
+            self.meter,
+            stuck_restarts=restarts,
+            stuck_within_s=1000,
+            obstacle=lambda name: self.obstacle,
+            explain=lambda error: "a right is missing" if isinstance(error, PermissionError) else None,
         )
         limits = WatchdogLimits(suspect_s=30, stuck_s=120, settling_s=600)
         self.every_s = every_s(limits)
@@ -113,6 +125,34 @@ async def test_a_failing_role_reports_the_reason_and_its_next_start() -> None:
     assert stage.says == "restarting in 10 s: the broker is on holiday"
     assert stage.counted('role_restarts_total{role="fanout"}') == 7
     assert await stage.supervisor.stop()
+
+
+async def test_a_role_is_not_started_while_there_is_an_obstacle() -> None:
+    stage = Stage(fails)
+    stage.obstacle = "a topic is missing"
+    await stage.start()
+    await stage.clock.advance(60)
+    assert (stage.parts, stage.says) == ([], "starting")
+    stage.obstacle = None
+    await stage.clock.advance(1)
+    assert len(stage.parts) == 1
+    stage.obstacle = "a topic is missing"
+    await stage.clock.advance(60)
+    assert len(stage.parts) == 1
+    assert stage.says == "ended (the broker is on holiday), and not started again: a topic is missing"
+    stage.obstacle, stage.work = None, for_ever
+    await stage.clock.advance(1)
+    assert stage.says is None
+    await stage.supervisor.stop()
+
+
+async def test_an_explained_error_is_no_defect() -> None:
+    stage = Stage(refused)
+    with capture_logs() as logs:
+        await stage.start()
+    assert stage.says == "restarting in 1 s: a right is missing"
+    assert [each["event"] for each in logs] == ["role.restarting"]
+    await stage.supervisor.stop()
 
 
 async def test_after_a_good_minute_the_pause_is_short_again_and_the_reason_stays_while_it_starts() -> None:

@@ -33,7 +33,7 @@ from faust.types import TP
 from app.adapters.faust.batch_track import BatchTrack, backlogged
 from app.adapters.faust.store_options import SharedMemory, StoreOptions
 from app.adapters.faust.tables import BatchTable
-from app.adapters.kafka.clients import ISOLATION_LEVEL
+from app.adapters.kafka.clients import ISOLATION_LEVEL, MISSING_RIGHTS
 from app.adapters.kafka.internals import FetchTuning, read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import LogMoved
@@ -156,6 +156,10 @@ class _Consumer(driver.Consumer):
         except OffsetOutOfRangeError as error:
             await self._out_of_range(error.args[0])
             return {}
+        except MISSING_RIGHTS as error:  # which Faust would log with a traceback
+            self.app.failed = True
+            self.app.on_failure(error)
+            return {}
         self._thread.logs.read([driver.ensure_aiokafka_TP(tp) for tp in records])
         return records
 
@@ -173,7 +177,7 @@ class _Consumer(driver.Consumer):
             return await work()
         except LogMoved as error:
             self.app.failed = True
-            self.app.on_moved(error)
+            self.app.on_failure(error)
             return None
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
@@ -319,8 +323,8 @@ class BatchApp(faust.App):
         self.batched_topics = batched_topics
         #: an agent's body failed: nothing more is committed, and the app must be replaced by another one
         self.failed = False
-        #: called when a log has moved
-        self.on_moved: Callable[[LogMoved], None] = lambda error: None
+        #: called when a log has moved, or a right is missing
+        self.on_failure: Callable[[Exception], None] = lambda error: None
         self._memory = SharedMemory()
         super().__init__(*args, **options)
 

@@ -141,7 +141,7 @@ class FaustStream:
             for name, ttl_s in tables.items()
         }
         self._count = partitions
-        self.app.on_moved = self.fail
+        self.app.on_failure = self.fail
         self._topic = self.app.batch_topic(source_topic)
         #: set when a batch was acknowledged since the last commit
         self.acked = asyncio.Event()

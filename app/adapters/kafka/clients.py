@@ -10,7 +10,7 @@ Transaction markers occupy an offset but are not records; see `BatchTrack`, `Off
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
@@ -32,6 +32,7 @@ from app.adapters.kafka.credentials import KafkaCredentials
 from app.adapters.kafka.tls_files import TlsFiles
 from app.core.errors import Unavailable
 from app.core.kafka_connection import KafkaConnection
+from app.core.rights import hidden_topics
 
 #: aiokafka's clients in annotations; all other files may not import the classes, so that none can construct one
 AioConsumer: TypeAlias = AIOKafkaConsumer
@@ -42,7 +43,8 @@ AioClient: TypeAlias = AIOKafkaClient
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
 
-_MISSING_RIGHTS = (
+#: Kafka's errors for rights that a user lacks
+MISSING_RIGHTS = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -125,20 +127,37 @@ class KafkaClients:
                 limit = f" within {self._connect_s:g} s" if self._connect_s is not None else ""
                 raise self._unavailable(f"no answer{limit}; is it Kafka that listens there?", *explained) from error
 
+    @property
+    def user(self) -> str:
+        """Whose rights Kafka checks: the user of SASL, the subject of the certificate, or `ANONYMOUS`."""
+        if self.connection.username:
+            return self.connection.username
+        return (self._tls and self._tls.subject()) or "ANONYMOUS"
+
     def trouble(self, reason: str, *explained: str) -> str:
         """A sentence about a failure: the explanation of its connections if there is one, else the `reason`."""
         at = f"Kafka at {self.connection.bootstrap}"
         return f"{at} cannot be used: {explained[0]}" if explained else f"{at} does not answer ({reason})"
 
-    def _failed(self, error: KafkaError, *explained: str) -> Unavailable:
-        reason = f"{type(error).__name__}: {error}"
-        if not isinstance(error, _MISSING_RIGHTS):
-            return self._unavailable(reason, *explained)
+    def missing_right(self, error: BaseException) -> str | None:
+        """A sentence for an error that a missing right has caused; None for any other error."""
+        if not isinstance(error, MISSING_RIGHTS):
+            return None
         user = f" to user {self.connection.username}" if self.connection.username else ""
-        return Unavailable(
-            f"Kafka at {self.connection.bootstrap} refuses a request for missing rights ({reason}): grant{user} what "
-            "`hookstream topics export --format acls` prints for the role"
+        return (
+            f"Kafka at {self.connection.bootstrap} refuses a request for missing rights ({type(error).__name__}: "
+            f"{error}): grant{user} what `hookstream topics export --format acls` prints for the role"
         )
+
+    def hidden(self, topics: Collection[str]) -> str:
+        """A sentence for topics that Kafka does not show to our user."""
+        return f"Kafka at {self.connection.bootstrap} does not show all topics: {hidden_topics(self.user, topics)}"
+
+    def _failed(self, error: KafkaError, *explained: str) -> Unavailable:
+        sentence = self.missing_right(error)
+        if sentence is not None:
+            return Unavailable(sentence)
+        return self._unavailable(f"{type(error).__name__}: {error}", *explained)
 
     def _unavailable(self, reason: str, *explained: str) -> Unavailable:
         sentence = self.trouble(reason, *explained)

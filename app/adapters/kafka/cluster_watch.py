@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.kafka.clients import AioClient, KafkaClients
 from app.adapters.kafka.connection_problems import explanations
-from app.adapters.kafka.metadata import topic_facts
+from app.adapters.kafka.metadata import seen_topics
+from app.adapters.kafka.rights_watch import RightsWatch
 from app.core.cluster import Expected, Findings
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
@@ -23,6 +24,8 @@ _ANSWER_S = 4.0
 #: seconds without an answer after which Kafka counts as down; a restart of a broker takes less
 _DOWN_S = 5.0
 _CLOSE_S = 2.0
+#: the rights are checked with every third look, and with each one while some seem to be missing
+_RIGHTS_EVERY = 3
 
 
 class ClusterWatch:
@@ -34,6 +37,7 @@ class ClusterWatch:
         counts: Mapping[str, int],
         kafka: Dependency,
         clock: Clock,
+        rights: RightsWatch,
         on_recreated: Callable[[str], None] = lambda topic: None,
     ) -> None:
         """`counts`: topic → its partitions at the start. `on_recreated` is called for each recreated topic."""
@@ -43,6 +47,8 @@ class ClusterWatch:
         self._expected = Expected(counts)
         self._kafka = kafka
         self._clock = clock
+        self._rights = rights
+        self._looks = 0
         self._client: AioClient | None = None
         self._findings = Findings(None, None)
 
@@ -77,7 +83,7 @@ class ClusterWatch:
     async def _ask(self) -> str | None:
         try:
             async with asyncio.timeout(_ANSWER_S):
-                facts = await topic_facts(await self._connected(), self._topics)
+                seen = await seen_topics(await self._connected(), self._topics)
         except TimeoutError:
             failure = f"not within {_ANSWER_S:.0f} s"
         except (KafkaError, OSError) as error:
@@ -86,9 +92,15 @@ class ClusterWatch:
             logger.exception("cluster.failed")
             failure = repr(error)
         else:
-            self._note(self._expected.compare(facts))
+            self._note(self._expected.compare(seen.facts, seen.hidden))
+            await self._check_rights()
             return None
         return failure
+
+    async def _check_rights(self) -> None:
+        self._looks += 1
+        if self._client is not None and (self._looks % _RIGHTS_EVERY == 0 or self._rights.urgent):
+            await self._rights.look(self._client)
 
     def _note(self, findings: Findings) -> None:
         for before, now in zip(self._findings[:2], findings[:2], strict=True):

@@ -127,18 +127,22 @@ class CompactedTopicReader:
     async def _end(self, asker: AioConsumer | None) -> int:
         if asker is None:
             raise Defect("the table was not started")
+        failing = False
         while True:
             try:
                 ends = await asker.end_offsets([self._place])
                 return int(ends[self._place])
             except KafkaError as error:
-                logger.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
+                if not failing:  # once for each query
+                    logger.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
+                failing = True
                 await asyncio.sleep(0.2)
 
     async def _read(self) -> None:
         consumer = self._consumer
         if consumer is None:
             raise Defect("the table was not started")
+        failing = False
         while True:
             try:
                 records = (await consumer.getmany(self._place, timeout_ms=200 if self.position == 0 else 1000)).get(
@@ -146,9 +150,12 @@ class CompactedTopicReader:
                 )
                 position = await consumer.position(self._place)
             except KafkaError as error:
-                logger.warning("table.read_failed", topic=self._place.topic, error=repr(error))
+                if not failing:  # once, until it succeeds again
+                    logger.warning("table.read_failed", topic=self._place.topic, error=repr(error))
+                failing = True
                 await asyncio.sleep(0.2)
                 continue
+            failing = False
             for record in records:
                 try:
                     self._apply((record.key or b"").decode(), record.value)

@@ -20,6 +20,7 @@ from aiokafka.partitioner import murmur2
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.acknowledgement import rejecter, resolver
 from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
+from app.adapters.kafka.metadata import SeenTopics, seen_topics
 from app.adapters.kafka.record_size import record_size
 from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, Unavailable
 from app.ports.metrics import Meter
@@ -134,20 +135,21 @@ class KafkaProducer:
         self._room.set()
 
     async def start(self, topics: list[str]) -> None:
-        """Connect and read the partition counts of `topics`. Raises `ConfigError` for those that do not exist."""
+        """Connect and read the partition counts of `topics`.
+
+        Raises `ConfigError` for those that do not exist, and `Unavailable` for those that Kafka does not show us.
+        """
         async with self._clients.connecting():
             self._producer = await self._connect()
-            cluster = await self._producer.client.fetch_all_metadata()
-        missing = []
-        for topic in topics:
-            partitions = cluster.partitions_for_topic(topic)
-            if partitions:
-                self._counts[topic] = len(partitions)
-            else:
-                missing.append(f"topic {topic} does not exist: run `hookstream topics apply`")
+            seen = await seen_topics(self._producer.client, topics) if topics else SeenTopics({}, frozenset())
+        self._counts |= {topic: facts.partitions for topic, facts in seen.facts.items()}
+        missing = [topic for topic in topics if topic not in seen.facts]
         if missing:
             await self.close()
-            raise ConfigError(missing)
+        if seen.hidden:
+            raise Unavailable(self._clients.hidden(seen.hidden))
+        if missing:
+            raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Send the waiting records (for `timeout_s` at most), then disconnect."""

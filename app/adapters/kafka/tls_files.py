@@ -49,6 +49,17 @@ class TlsFiles:
                 logger.warning("kafka.tls_files_reloaded", files=self._names())
         return self._context
 
+    def subject(self) -> str | None:
+        """The name in the client's certificate, as Kafka writes it; None if there is none that can be read."""
+        from cryptography import x509
+
+        if self._connection.cert_file is None:
+            return None
+        try:
+            return x509.load_pem_x509_certificate(self._connection.cert_file.read_bytes()).subject.rfc4514_string()
+        except (OSError, ValueError):
+            return None
+
     def _load(self) -> ssl.SSLContext:
         connection = self._connection
         context = ssl.create_default_context(cafile=connection.ca_file)

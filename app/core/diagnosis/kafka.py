@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from app.core.cluster import TopicFacts
 from app.core.diagnosis.finding import DoctorFinding, Severity, listed
+from app.core.rights import KafkaRight, grant_commands, named
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicDrift, plan
 from app.core.topics.start_check import judge, version_0_names, version_0_refusal
@@ -28,15 +29,6 @@ class BrokerFacts(Struct, frozen=True, kw_only=True):
     address: str
     #: why it cannot be reached; None if it answers
     problem: str | None
-
-
-class DeniedRight(Struct, frozen=True, kw_only=True, order=True):
-    """An operation that Kafka has refused."""
-
-    #: topic, group or transactional-id, as an option of kafka-acls.sh
-    resource: str
-    name: str
-    operation: str
 
 
 class GroupFacts(Struct, frozen=True, kw_only=True):
@@ -84,19 +76,26 @@ def judge_brokers(brokers: Sequence[BrokerFacts]) -> list[DoctorFinding]:
     ]
 
 
-def judge_rights(denied: Iterable[DeniedRight], needed_by: Mapping[DeniedRight, Sequence[str]]) -> list[DoctorFinding]:
-    """Rights that roles lack."""
+def judge_rights(
+    denied: Iterable[KafkaRight], needed_by: Mapping[KafkaRight, Sequence[str]], user: str
+) -> list[DoctorFinding]:
+    """Rights that roles lack, one finding for each resource. `user`: whose rights Kafka checks."""
+    rights: dict[tuple[str, str], list[KafkaRight]] = defaultdict(list)
+    for right in sorted(denied):
+        rights[right.resource, right.name].append(right)
     return [
         DoctorFinding(
             check="rights",
             severity="error",
-            problem=f"Kafka refuses {right.operation} on {right.resource} {right.name}, which "
-            f"{listed(needed_by.get(right, ()))} needs.",
-            remedy="kafka-acls.sh --bootstrap-server … --add --allow-principal User:… "
-            f"--operation {right.operation} --{right.resource} {right.name}",
+            problem=f"Kafka refuses user {user} {named(each)}, which {_needing(each, needed_by)} needs.",
+            remedy=" && ".join(grant_commands(user, each)),
         )
-        for right in sorted(denied)
+        for each in rights.values()
     ]
+
+
+def _needing(rights: Sequence[KafkaRight], needed_by: Mapping[KafkaRight, Sequence[str]]) -> str:
+    return listed(list(dict.fromkeys(role for right in rights for role in needed_by.get(right, ()))))
 
 
 def judge_topics(topics: Topics, actual: Mapping[str, ActualTopic], hidden: frozenset[str]) -> list[DoctorFinding]:
