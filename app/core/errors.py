@@ -8,6 +8,8 @@ HookstreamError
 ├── RecordTooLarge     the operator: a topic accepts only smaller records than declared
 ├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network or DNS
 ├── Unavailable        the environment: broker, Java, Maven or another process is missing; the message names the remedy
+│   ├── RightMissing   the operator of Kafka: its message has the command that grants the right
+│   └── LogMoved       the operator of Kafka: records are gone, or a topic was created again
 └── Defect             the developers: an invariant does not hold
 
 A receiver that answers 500 or not at all is not an error: it is an `HttpReply` or an `HttpFailure`
@@ -67,6 +69,10 @@ class Unrepresentable(HookstreamError):
 
 class Unavailable(HookstreamError):
     """An external system is unavailable; the message names the remedy."""
+
+
+class RightMissing(Unavailable):
+    """Kafka answers, and refuses our user what every role needs."""
 
 
 class RecordTooLarge(HookstreamError):

@@ -23,7 +23,7 @@ from app.adapters.kafka.rights_watch import RightsWatch
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.adapters.telemetry.top_endpoints import TopEndpoints
-from app.core.errors import Unavailable
+from app.core.errors import RightMissing, Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.topics.declarations import Topics
 from app.runtime.build.shared import (
@@ -158,7 +158,9 @@ class Process:
         try:
             await self._start()
         except BaseException as error:
-            if isinstance(error, Unavailable):
+            if isinstance(error, RightMissing):
+                self.dependencies.of("kafka").up()
+            elif isinstance(error, Unavailable):
                 self.dependencies.of("kafka").down(str(error))
             await self.stop()
             raise
@@ -180,10 +182,10 @@ class Process:
         await self._parts.open("care", care.start, care.stop)
 
     async def _check_rights(self) -> None:
-        """Raise `Unavailable` when a right is missing without which the process cannot start any role."""
+        """Raise `RightMissing` for a right without which the process cannot start any role, and `Unavailable`."""
         await self._rights.check()
         if (reason := self._rights.lacking(common_rights(self._needed))) is not None:
-            raise Unavailable(reason)
+            raise RightMissing(reason)
 
     async def stop(self) -> bool:
         """Stop the roles, then the connections, within seconds; False when something had to be left behind.

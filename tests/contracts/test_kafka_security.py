@@ -15,12 +15,12 @@ import pytest
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.producer import KafkaProducer
-from app.core.errors import ConfigError, Unavailable
+from app.core.errors import ConfigError, RightMissing, Unavailable
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
 from tests.conftest import JAR_CACHE, apart
 from tests.patience import PATIENCE_S
-from tests.secure_broker import Authority, SecureBroker
+from tests.secure_broker import Acl, Authority, SecureBroker
 from tests.token_issuer import CLIENT, SECRET, TokenIssuer
 
 
@@ -130,12 +130,24 @@ async def test_missing_rights_name_the_user_and_the_remedy(cluster: Cluster) -> 
         await producer.start([])
 
 
+async def test_a_hidden_topic_is_no_missing_topic(cluster: Cluster) -> None:
+    await cluster.broker.add_users({"half": "blind"})
+    await cluster.broker.allow([Acl("half", "topic", "seen", "Write")])
+    producer = KafkaProducer(KafkaClients(cluster.broker.scram("half", "blind")), client_id="test")
+    with pytest.raises(RightMissing, match=r"user half Describe on topic hidden \(.* User:half .* --topic hidden"):
+        await producer.start(["seen", "hidden"])
+    with pytest.raises(ConfigError, match="topic seen does not exist"):
+        await producer.start(["seen"])
+
+
 async def test_mutual_tls_and_its_absence(cluster: Cluster) -> None:
     broker = cluster.broker
     bare = KafkaConnection(bootstrap=broker.address("mutual"), security="ssl", ca_file=broker.authority.ca_file)
     assert "demands a certificate of the client" in await refusal(bare)
     certificate, key = broker.authority.issue("client")
-    assert await brokers(msgspec.structs.replace(bare, cert_file=certificate, key_file=key)) == 1
+    certified = msgspec.structs.replace(bare, cert_file=certificate, key_file=key)
+    assert await brokers(certified) == 1
+    assert KafkaClients(certified).user == "CN=client", "the name of the superuser in this broker's settings"
     foreign, foreign_key = Authority(cluster.folder / "foreign", "foreign").issue("client")
     foreign_client = msgspec.structs.replace(bare, cert_file=foreign, key_file=foreign_key)
     assert "refuses the certificate of the client" in await refusal(foreign_client)

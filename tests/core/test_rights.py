@@ -59,14 +59,14 @@ def test_the_settings_of_topics_are_not_essential() -> None:
 def test_a_refusal_names_the_user_the_right_the_role_and_the_command() -> None:
     assert refusal("hook-delay", "delay", {WRITE}) == (
         "Kafka refuses user hook-delay Write on topic deliveries, which the role delay needs. Grant: kafka-acls.sh "
-        "--bootstrap-server $KAFKA --command-config $ADMIN --add --allow-principal 'User:hook-delay' "
+        '--bootstrap-server "$KAFKA" ${ADMIN:+--command-config "$ADMIN"} --add --allow-principal User:hook-delay '
         "--operation Write --topic deliveries"
     )
 
 
 def test_rights_on_equal_resources_share_a_command() -> None:
     rights = {READ, WRITE, right("Read", "notices"), right("Write", "notices"), GROUP, CLUSTER}
-    commands = [each.partition("'User:u' ")[2] for each in grant_commands("u", rights)]
+    commands = [each.partition("User:u ")[2] for each in grant_commands("u", rights)]
     assert sorted(commands) == [
         "--operation IdempotentWrite --cluster",
         "--operation Read --group hookstream.delay",

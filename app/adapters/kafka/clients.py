@@ -130,8 +130,8 @@ class KafkaClients:
     @property
     def user(self) -> str:
         """Whose rights Kafka checks: the user of SASL, the subject of the certificate, or `ANONYMOUS`."""
-        if self.connection.username:
-            return self.connection.username
+        if self.connection.authenticated:
+            return self.connection.username or self.connection.oauth_client_id or "SUBJECT-OF-THE-TOKEN"
         return (self._tls and self._tls.subject()) or "ANONYMOUS"
 
     def trouble(self, reason: str, *explained: str) -> str:

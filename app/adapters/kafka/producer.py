@@ -22,7 +22,7 @@ from app.adapters.kafka.acknowledgement import rejecter, resolver
 from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
 from app.adapters.kafka.metadata import SeenTopics, seen_topics
 from app.adapters.kafka.record_size import record_size
-from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, Unavailable
+from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, RightMissing, Unavailable
 from app.ports.metrics import Meter
 from app.ports.producer import RecordHeaders
 
@@ -137,7 +137,7 @@ class KafkaProducer:
     async def start(self, topics: list[str]) -> None:
         """Connect and read the partition counts of `topics`.
 
-        Raises `ConfigError` for those that do not exist, and `Unavailable` for those that Kafka does not show us.
+        Raises `ConfigError` for those that do not exist, and `RightMissing` for those that Kafka does not show us.
         """
         async with self._clients.connecting():
             self._producer = await self._connect()
@@ -147,7 +147,7 @@ class KafkaProducer:
         if missing:
             await self.close()
         if seen.hidden:
-            raise Unavailable(self._clients.hidden(seen.hidden))
+            raise RightMissing(self._clients.hidden(seen.hidden))
         if missing:
             raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
 

@@ -71,7 +71,10 @@ class RightsWatch:
             await client.close()
 
     async def look(self, client: AioClient) -> None:
-        """One check. Without an answer, the result of the last one holds: `ClusterWatch` reports outages."""
+        """One check, which ends a suspicion in any case.
+
+        Without an answer, the result of the last one holds: `ClusterWatch` reports outages.
+        """
         try:
             async with asyncio.timeout(_ANSWER_S):
                 refused = await surely_refused(client, self._all)
@@ -82,9 +85,11 @@ class RightsWatch:
             self._failed = True
         else:
             self._note(missing_by_role(self._needed, refused))
+        finally:
+            self._suspected = False
 
     def _note(self, missing: dict[str, frozenset[KafkaRight]]) -> None:
-        before, self._missing, self._suspected = self._missing, missing, False
+        before, self._missing = self._missing, missing
         for role in self._needed:
             lacks = missing.get(role, frozenset())
             if lacks == before.get(role, frozenset()):

@@ -7,8 +7,10 @@ from heapq import heappop, heappush
 from typing import TypeVar
 
 from aiokafka import TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from app.adapters.kafka.clients import AioConsumer, KafkaClients
+from app.adapters.kafka.metadata import seen_topics
 from app.core.errors import ConfigError
 from app.ports.consumer import Record
 
@@ -70,15 +72,17 @@ async def newest(
 
 
 async def places_of(reader: AioConsumer, topics: Sequence[str]) -> list[TopicPartition]:
-    """All partitions of the topics, in order. Raises `ConfigError` where a topic does not exist."""
-    cluster = await reader._client.fetch_all_metadata()
-    places = []
-    for topic in topics:
-        numbers = cluster.partitions_for_topic(topic)
-        if not numbers:
-            raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
-        places += [TopicPartition(topic, number) for number in sorted(numbers)]
-    return places
+    """All partitions of the topics, in order.
+
+    Raises `ConfigError` where a topic does not exist, and aiokafka's error where Kafka does not show it.
+    """
+    seen = await seen_topics(reader._client, topics)
+    if seen.hidden:
+        raise TopicAuthorizationFailedError(f"no right to describe {', '.join(sorted(seen.hidden))}")
+    missing = [topic for topic in topics if topic not in seen.facts]
+    if missing:
+        raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
+    return [TopicPartition(topic, number) for topic in topics for number in range(seen.facts[topic].partitions)]
 
 
 async def _begin(reader: AioConsumer, topic: str, since_ms: int) -> dict[TopicPartition, int]:

@@ -52,7 +52,12 @@ async def _restore(records: dict[bytes, bytes]) -> str:
     topic, group = topics_of(settings).name(TopicName.REGISTRY), group_of(settings, "registry")
     async with KafkaProbe(clients) as probe:
         if not await probe.topics([topic]):
-            raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`"])
+            raise ConfigError(
+                [
+                    f"topic {topic} does not exist (run `hookstream topics apply`), or user {clients.user} has no "
+                    "right Describe on it"
+                ]
+            )
         (writers,) = await probe.groups({"registry": group})
     if writers.clients:
         raise CommandRefused("running", f"{len(writers.clients)} processes run the role registry: stop them first")
