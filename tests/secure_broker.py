@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest, DescribeAclsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
 from cryptography import x509
@@ -259,6 +259,14 @@ class SecureBroker:
         ]
         answer = await self._send(_Acls(rows))
         assert all(code == 0 for code, _ in answer.creation_responses), answer
+        if rows:
+            await self._until_granted(rows[-1])
+
+    async def _until_granted(self, row: Sequence[Any]) -> None:
+        """Wait until the broker has a permission: it is a moment behind the controller."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await self._send(DescribeAclsRequest(*row))).resources:
+                await asyncio.sleep(0.05)
 
     async def withdraw(self, acls: Iterable[Acl]) -> None:
         """Take permissions back."""
