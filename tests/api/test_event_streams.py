@@ -301,6 +301,23 @@ async def test_a_failure_of_the_reader_ends_streams_and_the_next_begins_anew(
     assert again.ids() == ["e1"]
 
 
+async def test_clients_connect_again_when_the_topic_gets_more_partitions(
+    stage: Stage, hub: StreamHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await follow(hub)
+
+    async def ends(_topic: str) -> dict[int, int]:
+        return {number: len(stage.log.partitions[TopicName.EVENTS_RAW, number]) for number in range(3)}
+
+    monkeypatch.setattr(stage, "ends", ends)
+    stage.event("e1", partition=2)
+    await stage.clock.advance(event_streams.BEAT_S + 1)
+    (end,) = client.named("end")
+    assert end["data"]["reason"] == "unavailable" and "more partitions" in end["data"]["detail"]
+    again = await follow(hub, last_id="0,0")
+    assert again.ids() == ["e1"], "a new partition is read from its beginning"
+
+
 async def test_data_with_line_breaks_stays_one_message(stage: Stage, hub: StreamHub) -> None:
     client = await follow(hub)
     put(stage, b'{"type":"a.b","id":"e1","tenant":"acme","data":{\r\n"n":\r1}}')

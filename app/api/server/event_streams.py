@@ -21,7 +21,7 @@ from app.api.contract.events import StreamedEvent
 from app.api.problems import ApiError
 from app.api.request import ApiServices, Caller
 from app.api.turnstile import Turnstile
-from app.core.errors import HookstreamError, MalformedEvent
+from app.core.errors import HookstreamError, MalformedEvent, Unavailable
 from app.core.model.event_types import includes
 from app.core.model.timestamps import iso
 from app.core.records.raw_event import Coordinates, data_of, decode_event
@@ -270,6 +270,14 @@ class StreamHub:
                 beat = b"id: %b\n: beat\n\n" % position_text(self._positions).encode()
                 for subscription in self._open:
                     subscription.put(beat)
+                if await self._has_more_partitions():
+                    raise Unavailable(f"{self._topic} has more partitions than before: connect again")
+
+    async def _has_more_partitions(self) -> bool:
+        try:
+            return len(await self._api.ends.ends(self._topic)) > len(self._positions)
+        except HookstreamError:
+            return False  # asked again at the next beat
 
     def _publish(self, record: Record) -> None:
         event = self._decoded(record)
