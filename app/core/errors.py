@@ -8,6 +8,7 @@ HookstreamError
 ├── RecordTooLarge     the operator: a topic accepts only smaller records than declared
 ├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network or DNS
 ├── Unavailable        the environment: broker, Java, Maven or another process is missing; the message names the remedy
+│   ├── AccessDenied   the operator of Kafka: our user lacks a right; the message names the command that grants it
 │   ├── RightMissing   the operator of Kafka: its message has the command that grants the right
 │   └── LogMoved       the operator of Kafka: records are gone, or a topic was created again
 └── Defect             the developers: an invariant does not hold
@@ -69,6 +70,10 @@ class Unrepresentable(HookstreamError):
 
 class Unavailable(HookstreamError):
     """An external system is unavailable; the message names the remedy."""
+
+
+class AccessDenied(Unavailable):
+    """Kafka refuses our user an operation on a resource."""
 
 
 class RightMissing(Unavailable):

@@ -62,6 +62,11 @@ def refusal(user: str, role: str, missing: Collection[KafkaRight]) -> str:
     return _refusal(user, sorted(missing), f", which the role {role} needs")
 
 
+def command_refusal(user: str, missing: Collection[KafkaRight]) -> str:
+    """As `refusal`, for rights that a command needs."""
+    return _refusal(user, sorted(missing), "")
+
+
 def hidden_topics(user: str, topics: Iterable[str]) -> str:
     """A sentence for topics that Kafka does not show to a user."""
     rights = sorted(KafkaRight(resource="topic", name=name, operation="Describe") for name in topics)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from typing import Any
 
 from app.adapters.http.dns import NameResolver
 from app.adapters.http.reachability import connections
-from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.probe import KafkaProbe, roles_without
@@ -78,6 +78,7 @@ class Doctor:
         require_roles(roles)
         self._settings = settings
         self._clients = clients
+        self._probe = KafkaProbe(clients)
         self._keyring = keyring
         self._roles = tuple(roles)
         self._clock = clock
@@ -90,8 +91,9 @@ class Doctor:
 
     async def examine(self) -> Examination:
         """Make all checks; those that need Kafka are skipped without it."""
-        try:
-            if await self._make("kafka", self._kafka()):
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._resolver.close)
+            if await self._make("kafka", self._kafka(stack)):
                 await self._make("rights", self._rights())
                 await asyncio.gather(
                     self._make("topics", self._compare_topics()),
@@ -108,8 +110,6 @@ class Doctor:
                 self._make("smtp", self._smtp()),
                 self._make("database", self._database()),
             )
-        finally:
-            await self._resolver.close()
         return Examination(checks=tuple(self._checks), findings=sorted_findings(self._findings))
 
     async def _make(self, name: str, check: Coroutine[Any, Any, CheckOutcome | str]) -> bool:
@@ -141,15 +141,15 @@ class Doctor:
     def _skip(self, names: Sequence[str], reason: str) -> None:
         self._checks += [Check(check=name, state="skipped", detail=reason) for name in names]
 
-    async def _kafka(self) -> CheckOutcome:
-        async with KafkaProbe(self._clients) as probe:
-            brokers = await probe.brokers()
+    async def _kafka(self, stack: AsyncExitStack) -> CheckOutcome:
+        """Connect; the connection serves all checks, until `stack` is closed."""
+        await stack.enter_async_context(self._probe)
+        brokers = await self._probe.brokers()
         return f"{len(brokers)} brokers at {self._clients.connection.bootstrap}", judge_brokers(brokers)
 
     async def _rights(self) -> CheckOutcome:
         needed = _needed_rights(self._topics, self._settings, self._roles)
-        async with KafkaProbe(self._clients) as probe:
-            self._denied = await probe.refused(needed.keys())
+        self._denied = await self._probe.refused(needed.keys())
         return f"{len(needed)} rights of {len(self._roles)} roles", judge_rights(
             self._denied, needed, self._clients.user
         )
@@ -158,24 +158,21 @@ class Doctor:
         hidden = {right.name for right in self._denied if right.resource == "topic"}
         if any(right.operation == "DescribeConfigs" for right in self._denied):
             raise Unavailable("Topics cannot be compared without the right DescribeConfigs.\nSee the finding `rights`.")
-        async with KafkaAdmin(self._clients) as admin:
-            actual = await admin.actual(self._topics)
+        actual = await self._probe.actual(self._topics)
         names = self._topics.all_names()
         return f"{len(names)} topics", judge_topics(self._topics, actual, frozenset(hidden - actual.keys()))
 
     async def _leaders(self) -> CheckOutcome:
-        async with KafkaProbe(self._clients) as probe:
-            facts = await probe.topics(self._topics.all_names())
+        facts = await self._probe.topics(self._topics.all_names())
         return f"{sum(each.partitions for each in facts.values())} partitions", judge_leaders(facts)
 
     async def _measure_clock(self) -> CheckOutcome | str:
         topic = self._topics.name(TopicName.REGISTRY_REPLIES)
-        async with KafkaProbe(self._clients) as probe:
-            if await probe.refused([KafkaRight(resource="topic", name=topic, operation="Write")]):
-                return f"needs the right Write on {topic}, which the command line has"
-            if not await probe.topics([topic]):
-                return f"needs the topic {topic}"
-            reading = await probe.clock(topic, self._clock)
+        if await self._probe.refused([KafkaRight(resource="topic", name=topic, operation="Write")]):
+            return f"needs the right Write on {topic}, which the command line has"
+        if not await self._probe.topics([topic]):
+            return f"needs the topic {topic}"
+        reading = await self._probe.clock(topic, self._clock)
         return "the time of a record against this machine's clock", judge_clock(reading)
 
     async def _workers(self) -> CheckOutcome:
@@ -183,16 +180,14 @@ class Doctor:
             name: group_of(self._settings, name) for name in self._roles if ROLES[name].reads or ROLES[name].elects
         }
         visible = roles_without(self._denied, groups)
-        async with KafkaProbe(self._clients) as probe:
-            facts = await probe.groups(visible)
+        facts = await self._probe.groups(visible)
         workers = sum(len(each.clients) for each in facts)
         return f"{workers} members of {len(facts)} groups", judge_groups(facts, version("hookstream"))
 
     async def _keys(self) -> CheckOutcome | str:
         topic = self._topics.name(TopicName.REGISTRY)
-        async with KafkaProbe(self._clients) as probe:
-            if not await probe.topics([topic]):
-                return f"needs the topic {topic}"
+        if not await self._probe.topics([topic]):
+            return f"needs the topic {topic}"
         feed = KafkaDirectoryFeed(self._clients, topic, client_id="hookstream-doctor", directory=self._directory)
         try:
             await feed.start(CHECK_S)

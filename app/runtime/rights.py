@@ -41,6 +41,8 @@ class RoleRights(Struct, frozen=True, kw_only=True):
     describes: tuple[str, ...]
     #: groups whose committed offsets it reads
     describes_groups: tuple[str, ...]
+    #: groups whose offsets it resets
+    resets_groups: tuple[str, ...] = ()
     transactional_id: str | None
     #: whether it creates topics and changes their settings
     manages_topics: bool
@@ -67,8 +69,10 @@ class RoleRights(Struct, frozen=True, kw_only=True):
     def _other_rights(self) -> Iterable[Right]:
         if self.group is not None:
             yield Right("group", self.group, ("Read", "Describe"))
+        for name in self.resets_groups:
+            yield Right("group", name, ("Read", "Describe"))
         for name in self.describes_groups:
-            if name != self.group:
+            if name not in (self.group, *self.resets_groups):
                 yield Right("group", name, ("Describe",))
         if self.transactional_id is not None:
             yield Right("transactional_id", self.transactional_id, ("Write", "Describe"))
@@ -91,7 +95,7 @@ def rights_of(topics: Topics, prefix: str) -> dict[str, RoleRights]:
             manages_topics=False,
         )
         for name, spec in ROLES.items()
-    } | {COMMAND_LINE: _command_line(topics)}
+    } | {COMMAND_LINE: _command_line(topics, prefix)}
 
 
 def common_rights(needed: Mapping[str, frozenset[KafkaRight]]) -> frozenset[KafkaRight]:
@@ -100,13 +104,14 @@ def common_rights(needed: Mapping[str, frozenset[KafkaRight]]) -> frozenset[Kafk
     return frozenset(right for right in shared if right.essential)
 
 
-def _command_line(topics: Topics) -> RoleRights:
+def _command_line(topics: Topics, prefix: str) -> RoleRights:
     return RoleRights(
         group=None,
         reads=_names(topics, COMMAND_LINE, "read_by"),
         writes=_names(topics, COMMAND_LINE, "written_by"),
         describes=tuple(topics.all_names()),
-        describes_groups=(),
+        describes_groups=tuple(_group(prefix, name) for name, spec in ROLES.items() if spec.reads or spec.elects),
+        resets_groups=tuple(_group(prefix, name) for name, spec in ROLES.items() if spec.resettable),
         transactional_id=None,
         manages_topics=True,
     )

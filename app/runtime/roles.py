@@ -33,6 +33,8 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     elects: tuple[str, ...] = ()
     #: roles of whose groups it reads the committed offsets
     inspects: tuple[str, ...] = ()
+    #: whether `groups reset` may reset the offsets of its group
+    resettable: bool = False
     #: whether it writes in transactions; its transactional id is its group's name
     transactional: bool = False
 
@@ -118,12 +120,14 @@ ROLES = {
             build=_fanout,
             scaling="more processes, up to the partitions of `events.raw`",
             state=_TABLES,
+            resettable=True,
         ),
         RoleSpec(
             name="dispatch",
             reads=(TopicName.DELIVERIES,),
             build=_dispatch,
             scaling="more processes, up to the partitions of `deliveries`",
+            resettable=True,
         ),
         RoleSpec(
             name="sequencer",
@@ -153,7 +157,7 @@ ROLES = {
             state="a table in `HOOKSTREAM_DATA_DIR`, rebuilt from its changelog",
             inspects=("fanout",),
         ),
-        RoleSpec(name="notifier", reads=(TopicName.NOTICES,), build=_notifier, scaling=_ONE_WORKS),
+        RoleSpec(name="notifier", reads=(TopicName.NOTICES,), build=_notifier, scaling=_ONE_WORKS, resettable=True),
         RoleSpec(
             name="replay",
             build=_replay,

@@ -38,8 +38,10 @@ def _topics(names: tuple[str, ...]) -> str:
 
 def _others(rights: RoleRights) -> str:
     groups = ", ".join(f"`{name}`" for name in rights.describes_groups)
+    resets = ", ".join(f"`{name}`" for name in rights.resets_groups)
     parts = [
         f"describes the groups {groups}" if groups else "",
+        f"resets the groups {resets}" if resets else "",
         f"transactional id `{rights.transactional_id}`" if rights.transactional_id else "",
         "" if rights.writes else "`IdempotentWrite` on the cluster",
         "creates and alters topics" if rights.manages_topics else "",

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from app.core.rights import KafkaRight, doubtful, grant_commands, hidden_topics, missing_by_role, operations_in, refusal
+import shlex
+
+from app.core.rights import (
+    KafkaRight,
+    command_refusal,
+    doubtful,
+    grant_commands,
+    hidden_topics,
+    missing_by_role,
+    operations_in,
+    refusal,
+)
 
 
 def right(operation: str, name: str, resource: str = "topic") -> KafkaRight:
@@ -84,3 +95,10 @@ def test_a_hidden_topic_may_not_exist() -> None:
     sentence = hidden_topics("u", ["notices"])
     assert sentence.startswith("Kafka refuses user u Describe on topic notices (a topic without Describe cannot be ")
     assert "--operation Describe --topic notices" in sentence
+
+
+def test_a_command_needs_a_right_without_a_role() -> None:
+    right = KafkaRight(resource="topic", name="registry", operation="Read")
+    sentence = command_refusal("it's", [right])
+    assert sentence.startswith("Kafka refuses user it's Read on topic registry. Grant: kafka-acls.sh ")
+    assert "User:it's" in shlex.split(sentence.partition("Grant: ")[2])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from app.core import registry_backup
 from app.runtime.rights import rights_of
 from app.runtime.rights_export import merged
-from app.runtime.roles import ROLES
+from app.runtime.roles import GROUPS, ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.conftest import JAR_CACHE, apart
+from tests.e2e.commands import hookstream
 from tests.e2e.harness import Service, inbox, pause
 from tests.patience import PATIENCE_S
 from tests.secure_broker import Acl, SecureBroker
@@ -84,6 +86,33 @@ async def every_role(broker: SecureBroker, prefix: str, data_dir: Path) -> Async
         yield services | {"cli": cli}
 
 
+async def commands_of_the_engineer_on_call(services: Mapping[str, Service], folder: Path, key: str) -> None:
+    """Run each with the printed rights of the command line, or of the role that its help names."""
+    cli = services["cli"]
+    rows = await cli.cli("groups", "show", "-o", "json")
+    assert {each["role"] for each in rows} == set(GROUPS)
+    assert await cli.cli("tail", "attempts", "--since", "1h", "--no-follow", "-o", "json")
+    backup = str(folder / "registry.backup")
+    saved = await cli.cli("backup", backup, "-o", "json")
+    rotated = await cli.cli("keys", "rotate", "-o", "json")
+    assert (rotated["unchanged"], rotated["failed"]) == (1, 0)
+    (folder / "key").write_text(key)
+    api = ("--url", services["api"].api_url, "--key-file", str(folder / "key"), "-o", "json")
+    assert await cli.cli("dead", "list", *api) == []
+    assert (await cli.cli("dead", "redrive", "--since", "begin", "--dry-run", *api))["matched"] == 0
+    assert len(await cli.cli("replay", "list", *api)) == 1
+    for role in ("dispatch", "registry"):
+        examined = await hookstream("doctor", role, "-o", "json", environ=services[role].environ, expect=None)
+        checks = {each["check"]: each["state"] for each in examined.json()["checks"]}
+        assert {checks[name] for name in ("kafka", "rights", "topics", "partitions", "keys")} == {"ok"}
+    for role in ("fanout", "registry"):
+        assert await services[role].stop() == 0
+    reset = await cli.cli("groups", "reset", "fanout", "--to-datetime", "begin", "-o", "json")
+    assert reset["again"] >= 2
+    assert "not_empty" in await services["registry"].cli("restore", backup, expect=3)
+    assert saved["records"] > 0
+
+
 async def test_one_round_with_the_printed_rights_only(secured: SecureBroker, prefix: str, tmp_path: Path) -> None:
     async with every_role(secured, prefix, tmp_path / "data") as services, inbox("status:500*1,200") as (box, url):
         api = services["api"]
@@ -109,6 +138,7 @@ async def test_one_round_with_the_printed_rights_only(secured: SecureBroker, pre
         event = b'{"type": "order.paid", "tenant": "acme", "data": {}}'
         assert await services["cli"].cli("events", "send", "-", stdin=event)
         await box.until(lambda: len(box.received) == 4)
+        await commands_of_the_engineer_on_call(services, tmp_path, key)
 
 
 async def test_printed_commands_create_the_topics(secured: SecureBroker, prefix: str, tmp_path: Path) -> None:
@@ -123,3 +153,48 @@ async def test_printed_commands_create_the_topics(secured: SecureBroker, prefix:
     await tools.run(rights.splitlines()[1])
     granted = {each.principal for each in await tools.acls() if each.name.startswith(prefix)}
     assert granted == {awkward.replace("{role}", "fanout")}
+
+
+async def test_a_command_names_the_rights_that_its_user_lacks(
+    secured: SecureBroker, prefix: str, tmp_path: Path
+) -> None:
+    cli = process_of(secured, prefix, tmp_path, "cli")
+    event, saved = tmp_path / "event.json", tmp_path / "empty.backup"
+    event.write_text('{"type": "a.b", "data": {}}')
+    saved.write_bytes(b"".join(registry_backup.encode({}, "registry", "2026-01-01T00:00:00Z")))
+    commands = {
+        ("topics", "verify"): ["Describe and DescribeConfigs on topic attempts"],
+        ("groups", "show", "fanout"): ["Describe on group hookstream.fanout", "Describe on topic events.raw"],
+        ("groups", "reset", "notifier", "--to-datetime", "begin"): ["Describe and Read on group hookstream.notifier"],
+        ("tail", "deliveries", "--since", "1h", "--no-follow"): ["Read on topic deliveries"],
+        ("backup", str(tmp_path / "registry.backup")): ["Read on topic registry"],
+        ("restore", str(saved)): ["Write on transactional-id hookstream.registry", "Read and Write on topic registry"],
+        ("keys", "rotate"): ["Read on topic registry", "Write on topic registry.commands"],
+        ("events", "send", str(event)): ["Write on topic events.raw"],
+    }
+    for words, missing in commands.items():
+        await refused(cli, words, missing)
+    assert not (tmp_path / "registry.backup").exists()
+    seen = [Acl("hookstream-cli", "topic", name, each) for name in names(prefix) for each in SEEING]
+    await secured.allow(seen)
+    await refused(cli, ("topics", "apply"), ["Create on topic attempts"])
+
+
+SEEING = ("Describe", "DescribeConfigs")
+
+
+def names(prefix: str) -> list[str]:
+    return topics_of(Settings(topic_prefix=prefix)).all_names()
+
+
+async def refused(cli: Service, words: Sequence[str], missing: Sequence[str]) -> None:
+    """Kafka refuses a command; the answer names the user, each right, and the command that grants it."""
+    ended = await hookstream(*words, environ=cli.environ, expect=3)
+    assert "Traceback" not in ended.err
+    assert "Kafka refuses user hookstream-cli " in ended.err
+    for right in missing:
+        operations, _, place = right.partition(" on ")
+        resource, _, name = place.partition(" ")
+        assert f"{operations} on {resource} {cli.prefix}{name}" in ended.err, (words, ended.err)
+        what = " ".join(f"--operation {each}" for each in operations.split(" and "))
+        assert f"User:hookstream-cli {what} --{resource} {cli.prefix}" in ended.err, (words, ended.err)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.commands.groups import RESETTABLE
 from app.core.topics.names import TopicName
 from app.runtime.rights import COMMAND_LINE, EVERY_ROLE, Right, rights_of
 from app.runtime.roles import ROLES
@@ -48,6 +49,15 @@ def test_the_registry_writes_in_transactions_and_replay_joins_only_to_elect() ->
         Right("topic", "acme.registry", ("Read", "Write", "Describe", "DescribeConfigs")) in rights["registry"].rights()
     )
     assert [each for each in rights["api"].rights() if each.resource == "group" and "Read" in each.operations] == []
+
+
+def test_the_command_line_may_show_all_groups_and_reset_those_that_it_offers() -> None:
+    assert {name for name, spec in ROLES.items() if spec.resettable} == set(RESETTABLE)
+    groups = {each.name: each.operations for each in RIGHTS[COMMAND_LINE].rights() if each.resource == "group"}
+    assert set(groups) == {f"hookstream.{name}" for name, spec in ROLES.items() if spec.reads or spec.elects}
+    assert {name for name, its in groups.items() if "Read" in its} == {f"hookstream.{name}" for name in RESETTABLE}
+    for role in RESETTABLE:
+        assert set(ROLES[role].reads) <= set(RIGHTS[COMMAND_LINE].reads)
 
 
 def test_only_the_command_line_manages_topics() -> None:

@@ -9,10 +9,18 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
-from app.adapters.kafka.clients import KafkaClients
-from app.core.errors import ConfigError, Unavailable
+from app.adapters.kafka.clients import AioAdmin, KafkaClients
+from app.core.errors import AccessDenied, ConfigError, Unavailable
+from app.core.rights import KafkaRight, command_refusal
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, TopicStep
 
@@ -56,25 +64,13 @@ class KafkaAdmin:
 
     async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
         """The actual partitions, replication and settings of those `topics` that exist."""
-        names = await self.existing(topics.all_names())
-        if not names:
-            return {}
         with self._clients.reachable():
-            described = await self._client.describe_topics(names)
-            configs = await self._configs(names)
-        return {
-            each["topic"]: ActualTopic(
-                partitions=len(each["partitions"]),
-                replication=min(len(partition["replicas"]) for partition in each["partitions"]),
-                config=configs[each["topic"]][0],
-            )
-            for each in described
-        }
+            return await actual_topics(self._client, topics)
 
     async def apply(self, steps: Sequence[TopicStep]) -> list[str]:
         """Carry out the steps that create or configure topics. Returns a sentence for each.
 
-        Raises `ConfigError` when Kafka refuses a step.
+        Raises `AccessDenied` where a right is missing, and `ConfigError` when Kafka refuses a step otherwise.
         """
         done = []
         with self._clients.reachable():
@@ -94,6 +90,7 @@ class KafkaAdmin:
             for step in steps
         ]
         answer = await self._client.create_topics(fresh, timeout_ms=30_000)
+        self._check_allowed((name, code, "Create") for name, code, *_ in answer.topic_errors)
         problems = not_created(answer.topic_errors)
         if problems:
             raise ConfigError(problems)
@@ -117,29 +114,57 @@ class KafkaAdmin:
 
     async def _configure(self, step: ConfigureTopic) -> None:
         """AlterConfigs replaces all settings of the topic, so merge with those that are already set."""
-        _, own = (await self._configs([step.spec.name]))[step.spec.name]
+        _, own = (await _configs(self._client, [step.spec.name]))[step.spec.name]
         resource = ConfigResource(ConfigResourceType.TOPIC, step.spec.name, configs=own | step.spec.config)
         answer = await self._client.alter_configs([resource])
         for response in answer:
             for error in response.resources:
+                self._check_allowed([(step.spec.name, error[0], "AlterConfigs")])
                 if error[0] != 0:
                     raise ConfigError([f"Kafka refused the settings of {step.spec.name}: {error[1]}"])
 
-    async def _configs(self, names: Sequence[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-        """For each topic: the effective settings, and those that are set on the topic itself."""
-        answers = await self._client.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    def _check_allowed(self, answers: Iterable[tuple[str, int, str]]) -> None:
+        """Raise `AccessDenied` for missing rights; an answer is a topic, an error code and the operation."""
+        denied = [
+            KafkaRight(resource="topic", name=name, operation=operation)
+            for name, code, operation in answers
+            if for_code(code) in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+        ]
+        if denied:
+            raise AccessDenied(command_refusal(self._clients.user, denied))
+
+
+async def actual_topics(client: AioAdmin, topics: Topics) -> dict[str, ActualTopic]:
+    """The actual partitions, replication and settings of those `topics` that exist. Raises `KafkaError`."""
+    there = set(await client.list_topics())
+    names = [name for name in topics.all_names() if name in there]
+    if not names:
+        return {}
+    described = await client.describe_topics(names)
+    configs = await _configs(client, names)
+    return {
+        each["topic"]: ActualTopic(
+            partitions=len(each["partitions"]),
+            replication=min(len(partition["replicas"]) for partition in each["partitions"]),
+            config=configs[each["topic"]][0],
         )
-        configs: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
-        for answer in answers:
-            for resource in answer.resources:
-                error, text, _, name, entries = resource[:5]
-                if error:
-                    raise KafkaError(f"{name}: {text}")
-                effective = {entry[0]: entry[1] or "" for entry in entries}
-                own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
-                configs[name] = (effective, own)
-        return configs
+        for each in described
+    }
+
+
+async def _configs(client: AioAdmin, names: Sequence[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """For each topic: the effective settings, and those that are set on the topic itself."""
+    answers = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    configs: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    for answer in answers:
+        for resource in answer.resources:
+            error, text, _, name, entries = resource[:5]
+            if error:
+                raise KafkaError(f"{name}: {text}")
+            effective = {entry[0]: entry[1] or "" for entry in entries}
+            own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
+            configs[name] = (effective, own)
+    return configs
 
 
 def not_created(errors: Iterable[Sequence[Any]]) -> list[str]:

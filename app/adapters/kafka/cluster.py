@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import AioAdmin, KafkaClients
+from app.adapters.kafka.group_description import describe_group
 from app.adapters.kafka.offsets import preload_metadata
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, plan
@@ -85,26 +84,18 @@ class KafkaClusterInspector:
         self, client: AioAdmin, group: str, names: Sequence[str], ends: Mapping[TopicPartition, int]
     ) -> list[GroupState]:
         committed = await client.list_consumer_group_offsets(group)
-        (described,) = await client.describe_consumer_groups([group])
-        state, members = _described(described)
+        described = await describe_group(client, group)
         rows = []
         for name in names:
-            mine = {member: numbers[name] for member, numbers in members.items() if name in numbers}
+            mine = {
+                f"{each.client_id} {each.host} {each.id[-6:]}": each.assigned[name]
+                for each in described.members
+                if name in each.assigned
+            }
             lag = sum(
                 end - max(0, committed[place].offset)
                 for place, end in ends.items()
                 if place.topic == name and place in committed
             )
-            rows.append(GroupState(group=group, topic=name, state=state, lag=lag, members=mine))
+            rows.append(GroupState(group=group, topic=name, state=described.state, lag=lag, members=mine))
         return rows
-
-
-def _described(response: Any) -> tuple[str, dict[str, dict[str, list[int]]]]:
-    """A group's state, and member → topic → partitions."""
-    _, _, state, _, _, raw, *_ = response.groups[0]
-    members: dict[str, dict[str, list[int]]] = {}
-    for member_id, client_id, host, _, assignment, *_ in raw:
-        name = f"{client_id} {host.strip('/')} {member_id[-6:]}"
-        numbers = ConsumerProtocolMemberAssignment.decode(assignment).assignment if assignment else []
-        members[name] = {topic: sorted(partitions) for topic, partitions in numbers}
-    return state or "Empty", members

@@ -12,6 +12,7 @@ from aiokafka.errors import CommitFailedError
 
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.coordinators import with_coordinator
+from app.adapters.kafka.group_description import describe_group
 from app.adapters.kafka.scan import places_of
 from app.core.errors import CommandRefused
 from app.core.offsets.resets import OffsetReset, PartitionOffsets
@@ -58,12 +59,11 @@ class KafkaGroups:
         places = await places_of(self._reader, topics)
         begins, ends = await self._reader.beginning_offsets(places), await self._reader.end_offsets(places)
         committed = await with_coordinator(lambda: self._admin.list_consumer_group_offsets(group))
-        (described,) = await with_coordinator(lambda: self._admin.describe_consumer_groups([group]))
-        state, members = _described(described)
+        described = await with_coordinator(lambda: describe_group(self._admin, group))
         return GroupStanding(
             group=group,
-            state=state,
-            members=members,
+            state=described.state,
+            members=tuple(f"{each.client_id} {each.host}" for each in described.members),
             partitions=tuple(
                 PartitionOffsets(
                     topic=place.topic,
@@ -106,8 +106,3 @@ class KafkaGroups:
 
 def _offset(commit: Any) -> int | None:
     return int(commit.offset) if commit is not None and commit.offset >= 0 else None
-
-
-def _described(response: Any) -> tuple[str, tuple[str, ...]]:
-    _, _, state, _, _, members, *_ = response.groups[0]
-    return state or "Empty", tuple(f"{client_id} {host.strip('/')}" for _, client_id, host, *_ in members)

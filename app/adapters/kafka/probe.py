@@ -9,13 +9,17 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from app.adapters.kafka.clients import KafkaClients, stop_producer
+from app.adapters.kafka.admin import actual_topics
+from app.adapters.kafka.clients import AioClient, KafkaClients, stop_producer
 from app.adapters.kafka.coordinators import with_coordinator
+from app.adapters.kafka.group_description import GroupDescription, describe_group
 from app.adapters.kafka.metadata import topic_facts
 from app.adapters.kafka.rights import refused
 from app.core.cluster import TopicFacts
 from app.core.diagnosis.kafka import BrokerFacts, ClockReading, GroupFacts
 from app.core.rights import KafkaRight
+from app.core.topics.declarations import Topics
+from app.core.topics.drift import ActualTopic
 from app.ports.clock import Clock
 
 _CLIENT = "hookstream-doctor"
@@ -30,13 +34,12 @@ class KafkaProbe:
 
     def __init__(self, clients: KafkaClients) -> None:
         self._clients = clients
-        self._client = clients.metadata_client(_CLIENT)
         self._admin = clients.admin(_CLIENT)
+        self._client: AioClient = self._admin._client
 
     async def __aenter__(self) -> KafkaProbe:
         try:
             async with self._clients.connecting():
-                await self._client.bootstrap()
                 await self._admin.start()
         except BaseException:
             await self._close()
@@ -70,6 +73,11 @@ class KafkaProbe:
         with self._clients.reachable():
             return await topic_facts(self._client, names)
 
+    async def actual(self, topics: Topics) -> dict[str, ActualTopic]:
+        """Partitions, replication and settings of those `topics` that exist."""
+        with self._clients.reachable():
+            return await actual_topics(self._admin, topics)
+
     async def refused(self, rights: Collection[KafkaRight]) -> set[KafkaRight]:
         """Those of `rights` that Kafka refuses, by trying."""
         with self._clients.reachable():
@@ -78,17 +86,14 @@ class KafkaProbe:
     async def groups(self, roles: Mapping[str, str]) -> list[GroupFacts]:
         """The members of groups; `roles`: role → its group."""
         with self._clients.reachable():
-            answers = await asyncio.gather(*map(self._described, roles.values()))
-        facts = []
-        for (role, group), (answer,) in zip(roles.items(), answers, strict=True):
-            _, _, state, _, _, members, *_ = answer.groups[0]
-            facts.append(
-                GroupFacts(role=role, group=group, state=state or "Dead", clients=tuple(each[1] for each in members))
-            )
-        return facts
+            described = await asyncio.gather(*map(self._described, roles.values()))
+        return [
+            GroupFacts(role=role, group=group, state=each.state, clients=tuple(m.client_id for m in each.members))
+            for (role, group), each in zip(roles.items(), described, strict=True)
+        ]
 
-    async def _described(self, group: str) -> Any:
-        return await with_coordinator(lambda: self._admin.describe_consumer_groups([group]))
+    async def _described(self, group: str) -> GroupDescription:
+        return await with_coordinator(lambda: describe_group(self._admin, group))
 
     async def clock(self, topic: str, clock: Clock) -> ClockReading:
         """Append two records without a value to `topic`, whose records carry the broker's time; the second reading.
@@ -108,10 +113,10 @@ class KafkaProbe:
         return ClockReading(before_ms=before_ms, broker_ms=appended.timestamp, after_ms=after_ms)
 
     async def _close(self) -> None:
-        for closing in (asyncio.create_task(self._client.close()), asyncio.create_task(self._admin.close())):
-            await asyncio.wait([closing], timeout=_CLOSE_S)
-            closing.cancel()
-            await asyncio.gather(closing, return_exceptions=True)
+        closing = asyncio.create_task(self._admin.close())
+        await asyncio.wait([closing], timeout=_CLOSE_S)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
 
 
 def roles_without(denied: Collection[KafkaRight], roles: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,10 @@ from app.ports.consumer import Record
 
 
 async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[bytes, bytes]:
-    """Key → its latest value, without deleted keys. Raises `Unavailable`."""
+    """Key → its latest value, without deleted keys.
+
+    Raises `Unavailable`, and `ConfigError` where the topic does not exist.
+    """
     place = TopicPartition(topic, partition)
     reader = clients.consumer("hookstream-cli")
     values: dict[bytes, bytes] = {}
@@ -24,6 +27,7 @@ async def latest(clients: KafkaClients, topic: str, partition: int) -> dict[byte
         try:
             async with clients.connecting():
                 await reader.start()
+            await places_of(reader, [topic])
             reader.assign([place])
             await reader.seek_to_beginning(place)
             end = (await reader.end_offsets([place]))[place]

@@ -29,12 +29,11 @@ def backup(
     """
 
     def work() -> int:
-        from app.adapters.kafka.scan import latest
         from app.core import registry_backup
         from app.runtime.topics import topics_of
 
         topic = topics_of(process_context.settings()).name(TopicName.REGISTRY)
-        records = process_context.run(latest(process_context.clients(), topic, 0))
+        records = process_context.run(_records(topic))
         try:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
@@ -47,3 +46,12 @@ def backup(
         return 0
 
     process_context.guarded(work)
+
+
+async def _records(topic: str) -> dict[bytes, bytes]:
+    from app.adapters.kafka.scan import latest
+    from app.cli.connect.kafka_rights import require
+
+    clients = process_context.clients()
+    await require(clients, reads=[topic])
+    return await latest(clients, topic, 0)

@@ -105,11 +105,14 @@ async def _rows(
     topic: str, since: str, limit: int, shown: Callable[[Record], dict[str, Any] | None]
 ) -> list[dict[str, Any]]:
     from app.adapters.kafka.scan import newest
+    from app.cli.connect.kafka_rights import require
     from app.runtime.topics import topics_of
 
     since_ms = since_of(since, SystemClock().now_ms())
     name = topics_of(process_context.settings()).name(topic)
-    return await newest(process_context.clients(), name, since_ms=since_ms, limit=limit, wanted=shown)
+    clients = process_context.clients()
+    await require(clients, reads=[name])
+    return await newest(clients, name, since_ms=since_ms, limit=limit, wanted=shown)
 
 
 def since_of(text: str, now_ms: int) -> int:

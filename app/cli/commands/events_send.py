@@ -75,11 +75,14 @@ def _post(address: ApiTarget, file: str, tenant: str | None, mode: str | None, o
 
 async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     from app.adapters.kafka.producer import KafkaProducer
+    from app.cli.connect.kafka_rights import require
     from app.runtime.topics import topics_of
 
     settings = process_context.settings()
     topic = topics_of(settings).name(TopicName.EVENTS_RAW)
-    log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
+    clients = process_context.clients()
+    await require(clients, writes=[topic])
+    log = KafkaProducer(clients, client_id="hookstream-cli")
     await log.start([topic])
     try:
         sent = []

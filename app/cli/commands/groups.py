@@ -9,6 +9,7 @@ import typer
 
 from app.adapters.clock import SystemClock
 from app.cli.connect import process_context
+from app.cli.connect.kafka_rights import require
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.timestamps import iso, moment
@@ -55,7 +56,10 @@ def show_(
     roles = [*GROUPS] if role is None else [_with_group(role)]
 
     async def work() -> dict[str, GroupStanding]:
-        async with KafkaGroups.opened(process_context.clients()) as groups:
+        clients = process_context.clients()
+        topics = [topic for each in roles for topic in _topics(each)]
+        await require(clients, shows=topics, shows_groups=list(map(_group, roles)))
+        async with KafkaGroups.opened(clients) as groups:
             return {each: await groups.standing(_group(each), _topics(each)) for each in roles}
 
     standings = process_context.run(work())
@@ -97,7 +101,10 @@ def reset(
     at_ms = _moment(to_datetime)
 
     async def work() -> list[OffsetReset]:
-        async with KafkaGroups.opened(process_context.clients()) as groups:
+        clients, group = process_context.clients(), [_group(role)]
+        # to commit offsets is to read: both the group and its topics
+        await require(clients, reads=_topics(role), shows_groups=group, joins_groups=() if dry_run else group)
+        async with KafkaGroups.opened(clients) as groups:
             standing = await groups.standing(_group(role), _topics(role))
             changes = resets(standing.partitions, await groups.at(_topics(role), at_ms))
             if dry_run:

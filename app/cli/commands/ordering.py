@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from app.cli.connect import process_context
+from app.cli.connect.kafka_rights import require
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.records import audit
@@ -43,13 +44,14 @@ def show_(
     from app.runtime.topics import topics_of
 
     async def work() -> list[dict[str, Any]]:
-        log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
-        topics = topics_of(process_context.settings())
-        ordered = topics.name(TopicName.DELIVERIES_ORDERED)
+        clients, topics = process_context.clients(), topics_of(process_context.settings())
+        ordered, queues = topics.name(TopicName.DELIVERIES_ORDERED), topics.name(TopicName.SEQUENCER_QUEUES)
+        await require(clients, shows=[ordered], reads=[queues])
+        log = KafkaProducer(clients, client_id="hookstream-cli")
         await log.start([ordered])
         partition = log.partition_for(ordered, endpoint_id.encode())
         await log.close()
-        values = await latest(process_context.clients(), topics.name(TopicName.SEQUENCER_QUEUES), partition)
+        values = await latest(clients, queues, partition)
         lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 
@@ -98,7 +100,9 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
         entity=f"endpoint/{endpoint_id}",
         detail=f"ordering key {ordering_key}",
     )
-    log = KafkaProducer(process_context.clients(), client_id="hookstream-cli")
+    clients = process_context.clients()
+    await require(clients, writes=[ordered, audited])
+    log = KafkaProducer(clients, client_id="hookstream-cli")
     await log.start([ordered, audited])
     try:
         await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))

@@ -45,11 +45,13 @@ async def _restore(records: dict[bytes, bytes]) -> str:
     from app.adapters.kafka.probe import KafkaProbe
     from app.adapters.kafka.registry_restore import write_registry
     from app.adapters.kafka.scan import latest
+    from app.cli.connect.kafka_rights import require
     from app.runtime.group_names import group_of
     from app.runtime.topics import topics_of
 
     settings, clients = process_context.settings(), process_context.clients()
     topic, group = topics_of(settings).name(TopicName.REGISTRY), group_of(settings, "registry")
+    await require(clients, reads=[topic], writes=[topic], shows_groups=[group], transactional_ids=[group])
     async with KafkaProbe(clients) as probe:
         if not await probe.topics([topic]):
             raise ConfigError(

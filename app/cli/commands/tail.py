@@ -154,10 +154,13 @@ def _tail(
         import orjson
 
         from app.adapters.kafka.follow import follow as followed
+        from app.cli.connect.kafka_rights import require
         from app.cli.terminal.tail_rows import line
 
         shown = 0
-        records = followed(process_context.clients(), topic, since_ms=since_ms, until_end=not follow)
+        clients = process_context.clients()
+        await require(clients, reads=[topic])
+        records = followed(clients, topic, since_ms=since_ms, until_end=not follow)
         async with aclosing(records):
             async for record in records:
                 row = read(record)

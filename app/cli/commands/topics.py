@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.connect import process_context
+from app.cli.connect.kafka_rights import require
 from app.cli.terminal.output import OutputFormat, OutputOption, show
 from app.core.exit_codes import ExitCode
 
@@ -44,8 +45,9 @@ def apply_command(output: OutputOption = OutputFormat.table) -> None:
     from app.runtime.topics import topics_of
 
     async def work() -> tuple[list[TopicStep], list[str]]:
-        topics = topics_of(process_context.settings())
-        async with KafkaAdmin(process_context.clients()) as admin:
+        topics, clients = topics_of(process_context.settings()), process_context.clients()
+        await require(clients, compares=topics.all_names())
+        async with KafkaAdmin(clients) as admin:
             steps = plan(topics, await admin.actual(topics))
             return steps, await admin.apply(steps)
 
@@ -130,8 +132,9 @@ async def _steps() -> list[TopicStep]:
     from app.core.topics.drift import plan
     from app.runtime.topics import topics_of
 
-    topics = topics_of(process_context.settings())
-    async with KafkaAdmin(process_context.clients()) as admin:
+    topics, clients = topics_of(process_context.settings()), process_context.clients()
+    await require(clients, compares=topics.all_names())
+    async with KafkaAdmin(clients) as admin:
         return plan(topics, await admin.actual(topics))
 
 

@@ -15,7 +15,7 @@ import typer
 
 from app import settings as settings_module
 from app.cli.terminal import option_problems
-from app.core.errors import CommandRefused, ConfigError, HookstreamError, Unavailable
+from app.core.errors import AccessDenied, CommandRefused, ConfigError, HookstreamError, Unavailable
 from app.core.exit_codes import ExitCode
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
@@ -232,7 +232,7 @@ def _exit_code(error: Exception) -> ExitCode:
     match error:
         case ConfigError():
             return ExitCode.USAGE
-        case CommandRefused():
+        case CommandRefused() | AccessDenied():
             return ExitCode.REFUSED
         case Unavailable():
             return ExitCode.UNAVAILABLE

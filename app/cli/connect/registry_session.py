@@ -9,6 +9,7 @@ from app.adapters.clock import SystemClock
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.cli.connect import process_context
+from app.cli.connect.kafka_rights import require
 from app.core.directory import Directory
 from app.core.records.command import CommandAction, CommandReply
 from app.core.topics.names import TopicName
@@ -45,15 +46,13 @@ async def session() -> AsyncIterator[RegistrySession]:
     settings = process_context.settings()
     clients = process_context.clients()
     topics = topics_of(settings)
-    directory = Directory()
-    feed = KafkaDirectoryFeed(clients, topics.name(TopicName.REGISTRY), client_id="hookstream-cli", directory=directory)
-    client = CommandClient(
-        clients,
-        commands=topics.name(TopicName.REGISTRY_COMMANDS),
-        replies=topics.name(TopicName.REGISTRY_REPLIES),
-        client_id="hookstream-cli",
-        clock=SystemClock(),
+    registry, commands, replies = map(
+        topics.name, (TopicName.REGISTRY, TopicName.REGISTRY_COMMANDS, TopicName.REGISTRY_REPLIES)
     )
+    await require(clients, reads=[registry, replies], writes=[commands])
+    directory = Directory()
+    feed = KafkaDirectoryFeed(clients, registry, client_id="hookstream-cli", directory=directory)
+    client = CommandClient(clients, commands=commands, replies=replies, client_id="hookstream-cli", clock=SystemClock())
     try:
         await client.start()
         await feed.start()
