@@ -14,6 +14,7 @@ from typer.main import get_command
 from app.adapters.telemetry.metrics import METRICS, PREFIX
 from app.adapters.telemetry.top_endpoints import ENDPOINT_METRICS
 from app.cli.main import NAMES, program
+from app.settings import variables
 from tests.architecture.test_documents import ROOT, each_document, prose
 
 #: about releases and names that are no more
@@ -25,6 +26,10 @@ _PATH = re.compile(rf"({'|'.join((*_FOLDERS, *_BELOW_APP))})/[\w./<>*\- ]*")
 _MODULE = re.compile(r"python -m ((?:tests|app)[\w.]*)")
 _METRIC = re.compile(rf"\b{PREFIX}[a-z_]+\b")
 _COMMAND = re.compile(r"\bhookstream ([a-z][a-z-]*(?: [a-z][a-z-]*)?)")
+#: a call, up to a comment, a pipe or the next command
+_CALL = re.compile(r"\bhookstream ([a-z][^#|;&>`\n]*)")
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+_SETTING = re.compile(r"\bHOOKSTREAM_(?!TEST_)[A-Z][A-Z_]*\b")
 _SUFFIXES = ("_bucket", "_count", "_sum")
 
 
@@ -68,15 +73,45 @@ def missing_commands(path: Path) -> Iterator[str]:
                 yield f"hookstream {words}"
 
 
+def missing_options(path: Path) -> Iterator[str]:
+    for span in spans(path):
+        for line in _CALL.findall(span):
+            command = _program()
+            for word in line.split():
+                if word in getattr(command, "commands", ()):
+                    command = command.commands[word]
+                elif _OPTION.fullmatch(name := word.partition("=")[0]) and name not in _options(command):
+                    yield f"hookstream {line.strip()}: {name}"
+
+
+def _options(command: Any) -> set[str]:
+    return {"--help", *(name for each in command.params for name in (*each.opts, *each.secondary_opts))}
+
+
+def missing_settings(path: Path) -> Iterator[str]:
+    settings = set(variables())
+    for name in _SETTING.findall(path.read_text(encoding="utf-8")):
+        if not {name, name.removesuffix("_FILE")} & settings and not name.endswith("_"):
+            yield name
+
+
+@cache
+def _program() -> Any:
+    return get_command(program(NAMES))
+
+
 @cache
 def _groups() -> dict[str, frozenset[str]]:
     """Command or group, and the group's commands."""
-    commands: dict[str, Any] = get_command(program(NAMES)).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = _program().commands
     return {name: frozenset(getattr(command, "commands", ())) for name, command in commands.items()}
 
 
 @each_document
-@pytest.mark.parametrize("missing", [missing_paths, missing_modules, missing_metrics, missing_commands])
+@pytest.mark.parametrize(
+    "missing",
+    [missing_paths, missing_modules, missing_metrics, missing_commands, missing_options, missing_settings],
+)
 def test_names_in_documents_exist(path: Path, missing: Callable[[Path], Iterator[str]]) -> None:
     if path.name not in _PAST:
         assert not sorted(set(missing(path)))
