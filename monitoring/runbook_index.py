@@ -16,8 +16,9 @@ causes and remedies. Critical alerts page the person on call, warnings are handl
 
 `hookstream doctor` examines an installation as a whole ([on call](../on-call.md)).
 
-In the commands, `HOST` is the address of a process, `T` a tenant; commands for a tenant also take `--mode` and a key
-([operations](../operations.md)).
+Run the commands on a machine of the service, in a shell that has its settings ([prepare a
+shell](../on-call.md#prepare-a-shell)). `HOST` is the address of a process, `T` a tenant, and `ENDPOINT` and `DELIVERY`
+are ids. Commands for a tenant act in the mode `live` unless `--mode test` is given.
 
 | alert | severity | fires when |
 |---|---|---|
