@@ -20,7 +20,7 @@ from aiokafka.partitioner import murmur2
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.acknowledgement import rejecter, resolver
 from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
-from app.adapters.kafka.metadata import SeenTopics, seen_topics
+from app.adapters.kafka.metadata import seen_topics
 from app.adapters.kafka.record_size import record_size
 from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, RightMissing, Unavailable
 from app.ports.metrics import Meter
@@ -141,13 +141,15 @@ class KafkaProducer:
         """
         async with self._clients.connecting():
             self._producer = await self._connect()
-            seen = await seen_topics(self._producer.client, topics) if topics else SeenTopics({}, frozenset())
-        self._counts |= {topic: facts.partitions for topic, facts in seen.facts.items()}
-        missing = [topic for topic in topics if topic not in seen.facts]
+            cluster = await self._producer.client.fetch_all_metadata()
+            counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+            missing = [topic for topic, count in counts.items() if not count]
+            hidden = (await seen_topics(self._producer.client, missing)).hidden if missing else frozenset()
+        self._counts |= counts
         if missing:
             await self.close()
-        if seen.hidden:
-            raise RightMissing(self._clients.hidden(seen.hidden))
+        if hidden:
+            raise RightMissing(self._clients.hidden(hidden))
         if missing:
             raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
 
