@@ -28,6 +28,9 @@ from app.core.topics.drift import ActualTopic, ConfigureTopic, CreateTopic, Topi
 _DYNAMIC_TOPIC = 1
 #: topics that a message names when many have the same problem
 _NAMED = 3
+#: how often the creation of topics is repeated while all brokers are fenced, and seconds between two tries
+_FENCED_TRIES = 40
+_FENCED_S = 0.5
 
 
 class KafkaAdmin:
@@ -90,6 +93,11 @@ class KafkaAdmin:
             for step in steps
         ]
         answer = await self._client.create_topics(fresh, timeout_ms=30_000)
+        for _ in range(_FENCED_TRIES):
+            if not fenced(answer.topic_errors):
+                break
+            await asyncio.sleep(_FENCED_S)
+            answer = await self._client.create_topics(fresh, timeout_ms=30_000)
         self._check_allowed((name, code, "Create") for name, code, *_ in answer.topic_errors)
         problems = not_created(answer.topic_errors)
         if problems:
@@ -165,6 +173,11 @@ async def _configs(client: AioAdmin, names: Sequence[str]) -> dict[str, tuple[di
             own = {entry[0]: entry[1] or "" for entry in entries if entry[3] == _DYNAMIC_TOPIC}
             configs[name] = (effective, own)
     return configs
+
+
+def fenced(errors: Iterable[Sequence[Any]]) -> bool:
+    """Whether topics were not created because no broker is in service: it has just started, or was suspended."""
+    return any("brokers are currently fenced" in str(text[0]) for _, code, *text in errors if code and text)
 
 
 def not_created(errors: Iterable[Sequence[Any]]) -> list[str]:
