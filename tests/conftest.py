@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +61,8 @@ def apart(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-def _broker(data_dir: Path) -> Iterator[RealBroker]:
-    own = EmbeddedBroker(data_dir=data_dir, cache_dir=JAR_CACHE)
+def _broker(data_dir: Path, properties: Mapping[str, str] | None = None) -> Iterator[RealBroker]:
+    own = EmbeddedBroker(data_dir=data_dir, cache_dir=JAR_CACHE, properties=properties or {})
     try:
         yield RealBroker(apart(own.start()), own)
     finally:
@@ -75,7 +75,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
     if GIVEN_BROKER:
         yield RealBroker(GIVEN_BROKER)
     else:
-        yield from _broker(tmp_path_factory.mktemp("broker"))
+        # It is never killed; on a busy machine its heartbeats may be late by more than the usual 3 s.
+        yield from _broker(tmp_path_factory.mktemp("broker"), {"broker.session.timeout.ms": "60000"})
 
 
 @pytest.fixture
