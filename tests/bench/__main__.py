@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -12,10 +13,12 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, fanout, keys, pages, pipeline, readmodel, registry, wide
+from tests.bench import dispatch, everyday, fanout, keys, pages, pipeline, readmodel, registry, wide
 from tests.bench.stage import Run, stage
 
-PARTS = ("dispatch", "fanout", "wide", "pipeline", "registry", "keys", "readmodel")
+PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "keys", "readmodel")
+#: requests for each event from which a kind of request is shown
+_SHOWN_REQUESTS = 0.02
 console = Console()
 
 
@@ -36,6 +39,11 @@ async def main(options: argparse.Namespace) -> None:
             crowd = "role beside 100,000 endpoints"
             _pair(table, "fan-out beside 100,000 endpoints", runs, crowd, "role", "beside none", "≥ 0.91 ×")
             _profiles(runs)
+        if "everyday" in options.parts:
+            rates = await everyday.measure(ready, options.rounds, rates=options.rates)
+            results["everyday"] = rates
+            for rate in rates:
+                _rate(table, rate)
         if "wide" in options.parts:
             spread = await wide.measure(ready, options.endpoints, options.events)
             results["wide"] = spread
@@ -78,6 +86,51 @@ def _profiles(runs: dict[str, list[Run]]) -> None:
     for name, done in runs.items():
         if done[-1].profile:
             console.print(f"[bold]{name}[/]\n{done[-1].profile}", highlight=False)
+
+
+def _rate(table: Table, rate: everyday.Rate) -> None:
+    def middle(sides: list[everyday.Side], value: Callable[[everyday.Side], float]) -> float:
+        return median(map(value, sides))
+
+    for what, sides in (("over Kafka", rate.kafka), ("over HTTP", rate.http)):
+        p50, p99 = (middle(sides, each) for each in (_p50, _p99))
+        bare_p50, bare_p99 = (middle(rate.bare, each) for each in (_p50, _p99))
+        table.add_row(
+            f"{rate.per_second} events/s {what}: append → received",
+            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+            f"two bare hops: {bare_p50:.1f} ms, {bare_p99:.1f} ms",
+            f"{p50 / bare_p50:.2f}, {p99 / bare_p99:.2f}",
+            "≤ 1.5 ×, ≤ 2 ×" if sides is rate.kafka else "≤ 2 ×",
+        )
+    own, bare = middle(rate.kafka, _cpu), middle(rate.bare, _cpu)
+    table.add_row(
+        f"{rate.per_second} events/s: CPU of fan-out and dispatch",
+        f"{own:.2f} ms each",
+        f"{bare:.2f} ms each",
+        f"{own / bare:.2f}",
+        "≤ 2 ×",
+    )
+    broker = f"{middle(rate.kafka, _broker):.2f} ms each"
+    table.add_row(f"{rate.per_second} events/s: CPU of the broker", broker, f"{middle(rate.bare, _broker):.2f} ms each")
+    for role, requests in zip(("fan-out", "dispatch"), rate.kafka[-1].requests, strict=True):
+        numbers = ", ".join(f"{name} {number:.2f}" for name, number in requests.items() if number >= _SHOWN_REQUESTS)
+        table.add_row(f"{rate.per_second} events/s: requests of {role} for each event", numbers)
+
+
+def _p50(side: everyday.Side) -> float:
+    return side.p50_ms
+
+
+def _p99(side: everyday.Side) -> float:
+    return side.p99_ms
+
+
+def _cpu(side: everyday.Side) -> float:
+    return sum(side.cpu_ms)
+
+
+def _broker(side: everyday.Side) -> float:
+    return side.broker_cpu_ms
 
 
 def _wide(table: Table, spread: wide.Wide) -> None:
@@ -175,6 +228,7 @@ if __name__ == "__main__":
     parser.add_argument("--attempts", type=int, default=100_000, help="in the read model's lists (try 5000000)")
     parser.add_argument("--endpoints", type=int, default=100_000, help="that each wide event matches")
     parser.add_argument("--events", type=int, default=10, help="that are wide (try 100)")
+    parser.add_argument("--rates", type=int, nargs="+", default=everyday.RATES, help="events per second (everyday)")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if set(given.parts) - set(PARTS):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from tests.bench.stage import Child, Stage
+from tests.bench.stage import Child, Stage, cpu_seconds
 from tests.e2e.harness import Service, service
 
 _EVENT_BYTES = 800
@@ -149,14 +149,9 @@ class Bench:
     async def idle(self, seconds: float = 10) -> float:
         """CPU of the service's processes while nothing happens, in percent of a core, for all roles together."""
         await asyncio.sleep(2)
-        before = sum(_cpu_seconds(each.pid) for each in self._services)
+        before = sum(cpu_seconds(each.pid) for each in self._services)
         await asyncio.sleep(seconds)
-        return (sum(_cpu_seconds(each.pid) for each in self._services) - before) / seconds * 100
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (sum(cpu_seconds(each.pid) for each in self._services) - before) / seconds * 100
 
 
 async def measure(stage: Stage) -> Report:

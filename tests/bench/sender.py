@@ -88,12 +88,12 @@ def through(sender: Sender, url: str) -> SendOne:
     return send_one
 
 
-def through_session(session: ClientSession, url: str) -> SendOne:
+def through_session(session: ClientSession, url: str, body: bytes = BODY) -> SendOne:
     target = URL(url)
     headers = dict(HEADERS)
 
     async def send_one() -> None:
-        async with session.post(target, data=BODY, headers=headers, allow_redirects=False) as response:
+        async with session.post(target, data=body, headers=headers, allow_redirects=False) as response:
             assert response.status == 200 and len(await response.read()) == 17
 
     return send_one

@@ -120,6 +120,12 @@ class Child:
         assert line, f"a child has ended: exit code {await self._process.wait()}"
         return line
 
+    async def ask(self) -> bytes:
+        """Its answer to an empty line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        return await self.line()
+
     async def end(self) -> None:
         """Close its standard input, which asks it to end; by force after 15 s."""
         assert self._process.stdin is not None
@@ -137,6 +143,7 @@ class Stage:
     def __init__(self, bootstrap: str, broker_pid: int, receiver: str, receiver_pid: int, folder: Path) -> None:
         self.bootstrap = bootstrap
         self.receiver = receiver
+        self.broker_pid = broker_pid
         self._others = (broker_pid, receiver_pid)
         self._folder = folder
         cores = sorted(os.sched_getaffinity(0))
@@ -177,6 +184,12 @@ class Stage:
         answer = await reader.read(-1)
         writer.close()
         return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2], type=Tally)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
