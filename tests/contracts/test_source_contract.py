@@ -261,6 +261,36 @@ async def test_a_fresh_group_begins_in_all_partitions_at_once(
     await member.stop()
 
 
+async def test_a_cancelled_start_leaves_no_member_behind(broker: RealBroker, prefix: str) -> None:
+    """The real group alone: aiokafka's start waits for the assignment, and its join goes on when that is cancelled."""
+    topic = f"{prefix}topic"
+    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
+        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
+
+    def member() -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(
+            clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
+        )
+
+    class Slow(Heard):
+        async def revoked(self, places: set[PartitionId]) -> None:
+            await super().revoked(places)
+            await self.gate.wait()
+
+    first, second, one, two = member(), member(), Slow(), Heard()
+    await first.start(one)
+    await one.has(4)
+    one.gate.clear()
+    starting = asyncio.create_task(second.start(two))
+    await one.has(0)  # the group waits for the first member, and the second one for the group
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    one.gate.set()
+    await one.has(4)
+    assert not two.mine
+    await first.stop()
+
+
 async def test_the_lease_of_a_suspended_member_ends_before_it_is_replaced(broker: RealBroker, prefix: str) -> None:
     """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
     topic = f"{prefix}topic"

@@ -42,6 +42,7 @@ logger = structlog.get_logger(__name__)
 _clock = SystemClock()
 _COMMIT_S = 3.0
 _STOP_S = 4.0
+_CLOSE_S = 1.0
 
 
 class KafkaGroupConsumer:
@@ -98,11 +99,15 @@ class KafkaGroupConsumer:
         self._tuning = FetchTuning(fetch_max_wait_ms)
 
     async def start(self, listener: RebalanceListener) -> None:
-        """Join the group; returns before partitions are assigned."""
+        """Join the group. A start that fails or is cancelled leaves no member behind that would hold partitions."""
         self._listener = listener
         self._consumer.subscribe(self._topics, listener=_Bridge(self))
-        with self._clients.reachable():
-            await self._consumer.start()
+        try:
+            with self._clients.reachable():
+                await self._consumer.start()
+        except BaseException:
+            await self.stop()
+            raise
         self._record_heartbeats()
 
     def _record_heartbeats(self) -> None:
@@ -130,6 +135,14 @@ class KafkaGroupConsumer:
         if not done:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        if not done:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        """Close what aiokafka's stop has not reached, such as while it joins a group: the session then expires."""
+        fetcher = self._consumer._fetcher
+        parts = [each for each in (fetcher, self._consumer._client) if each is not None]
+        await asyncio.wait([asyncio.create_task(each.close()) for each in parts], timeout=_CLOSE_S)
 
     async def poll(self, *, timeout_ms: int, max_records: int | None = None) -> dict[PartitionId, list[Record]]:
         """Records of all partitions that are not paused, as soon as there are any, or none after `timeout_ms`."""
