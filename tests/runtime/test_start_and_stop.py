@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.http.sender import HttpSender
 from app.adapters.secrets.keyring import AesKeyRing
-from app.cli.commands.run import start_patiently
+from app.cli.serving.role_process import start_patiently
 from app.core.errors import ConfigError, Unavailable
 from app.core.offsets.progress import RoleReport
 from app.runtime.build.shared import ListenAddress
@@ -91,6 +91,7 @@ def _process(folder: Path, script: Script) -> Process:
     made._log = Part("log", script)  # type: ignore[assignment]
     made._feed = Part("directory", script)  # type: ignore[assignment]
     made._sender = Part("sender", script)  # type: ignore[assignment]
+    made._check_rights = lambda: asyncio.sleep(0)  # type: ignore[assignment]
     made._check_topics = lambda: asyncio.sleep(0)  # type: ignore[assignment]
     made._care = lambda: [asyncio.sleep(PATIENCE_S)]  # type: ignore[method-assign]
     return made
