@@ -20,7 +20,8 @@ from tests.roles.fanout.test_role import event
 ROOT = Path(__file__).parents[2]
 _IMPORTS = """
 import sys
-import app.cli.main, app.cli.commands.run, app.cli.commands.up, app.runtime.process, app.runtime.build.api
+import app.cli.main, app.cli.serving.role_process, app.cli.serving.up_process
+import app.runtime.process, app.runtime.build.api
 from app.runtime.build.tracing import tracer_of
 from app.settings import Settings
 assert tracer_of(Settings()) is None

@@ -11,9 +11,9 @@ from unittest.mock import Mock
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.commands import run
 from app.cli.connect import process_context
 from app.cli.main import program
+from app.cli.serving import role_process
 from app.core.errors import CommandRefused
 from app.core.exit_codes import ExitCode
 from app.runtime.process import Process
@@ -80,8 +80,8 @@ def unavailable() -> ExitCode:
 
 def stuck() -> ExitCode:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "log", Mock())
-        return ExitCode(asyncio.run(run._serve(cast(Process, StuckProcess()), asyncio.Event())))
+        patch.setattr(role_process, "log", Mock())
+        return ExitCode(asyncio.run(role_process._serve(cast(Process, StuckProcess()), asyncio.Event())))
 
 
 def interrupted() -> ExitCode:

@@ -36,7 +36,7 @@ def receiver(
         hookstream receiver --fault 'status:500*3,200'
     """
 
-    from app.cli.commands.up import console, print_arrival
+    from app.cli.serving.up_process import console, print_arrival
     from app.embedded.receiver.faults import FaultScript
     from app.embedded.receiver.receiver import DemoReceiver
 
