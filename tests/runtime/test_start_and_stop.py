@@ -91,7 +91,7 @@ def _process(folder: Path, script: Script) -> Process:
     made._log = Part("log", script)  # type: ignore[assignment]
     made._feed = Part("directory", script)  # type: ignore[assignment]
     made._sender = Part("sender", script)  # type: ignore[assignment]
-    made._check_rights = lambda: asyncio.sleep(0)  # type: ignore[assignment]
+    made._check_rights = lambda: asyncio.sleep(0)  # type: ignore[method-assign]
     made._check_topics = lambda: asyncio.sleep(0)  # type: ignore[assignment]
     made._care = lambda: [asyncio.sleep(PATIENCE_S)]  # type: ignore[method-assign]
     return made

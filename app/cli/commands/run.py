@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,7 +21,7 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"{', '.join(ROLES)}, or
         hookstream run dispatch delay
     """
 
-    def serve() -> None:
+    def serve() -> NoReturn:
         from app.cli.serving.role_process import run_roles
 
         run_roles(roles)

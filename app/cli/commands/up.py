@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -29,7 +29,7 @@ def up(
     if once and not demo:
         raise typer.BadParameter("--once goes with --demo")
 
-    def serve() -> None:
+    def serve() -> NoReturn:
         from app.cli.serving.up_process import run_everything
 
         run_everything(demo=demo, once=once)
