@@ -27,6 +27,7 @@ _COMMANDS = {
     "backup": "Write the registry to one file.",
     "restore": "Write a backup into an empty registry.",
     "stats": "Show success rates, counts and latencies, by hour.",
+    "size": "Say what a load needs: processes, memory, disk.",
     "verify": "Say why a request's signature fits or does not.",
     "listen": "Forward events to a URL on this machine, signed.",
     "receiver": "Receive webhooks, verify and print them.",

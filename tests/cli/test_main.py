@@ -49,6 +49,7 @@ MAY_LOAD: dict[tuple[str, ...], set[str]] = {
     ("tenants", "list", *API): {"uvloop", "aiohttp"},
     ("dead", "list", *API): {"uvloop", "aiohttp"},
     ("dead", "discard", "--since", "begin", "--why", "x", *API): {"uvloop", "aiohttp"},
+    ("size", "--events-per-second", "10"): {"rich.console", "rich.table"},
     ("verify", "nothing", "--secret", "x"): set(),
     ("topics", "export"): {"yaml", "structlog", "rich.console", "rich.table"},
     ("topics", "plan"): KAFKA_NEEDS,
