@@ -31,10 +31,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from app.adapters.faust.batch_track import BatchTrack, backlogged
-from app.adapters.faust.loop_consumer import LoopConsumer
 from app.adapters.faust.store_options import SharedMemory, StoreOptions
 from app.adapters.faust.tables import BatchTable
-from app.adapters.kafka.clients import CONSUMER_TIMEOUT_MS, ISOLATION_LEVEL, MISSING_RIGHTS
+from app.adapters.kafka.clients import ISOLATION_LEVEL, MISSING_RIGHTS
 from app.adapters.kafka.internals import FetchTuning, read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import LogMoved
@@ -56,7 +55,7 @@ class PolledBatch(NamedTuple):
     records: Sequence[Any]
 
 
-class _Reader(LoopConsumer):
+class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = ISOLATION_LEVEL  # Faust's own choice depends on its transactions
@@ -64,7 +63,6 @@ class _Reader(LoopConsumer):
         self.logs = GroupLogs(consumer, MOVED_MARK)
         # Faust fixes 1500 ms. A partition that is not part of the current fetch would wait that long for the next one.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
-        consumer._consumer_timeout = CONSUMER_TIMEOUT_MS / 1000
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -112,7 +110,7 @@ class _Consumer(driver.Consumer):
         self.moved: set[TP] = set()
         #: number of times that reading (re)started from committed offsets
         self.assignments = 0
-        self._tuning = FetchTuning(_FETCH_WAIT_MS, gathers=True)
+        self._gathering = FetchTuning(_FETCH_WAIT_MS)
         #: True from the beginning of a stop or a rebalance until reading restarts
         self.leaving = False
         self._freed = asyncio.Event()
@@ -121,7 +119,7 @@ class _Consumer(driver.Consumer):
         self._seeking = asyncio.Lock()
 
     def _new_consumer_thread(self) -> Any:
-        return _Reader(self, loop=self.loop, beacon=self.beacon)
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def _wait_next_records(self, timeout: float) -> Any:
         if not self.flow_active:
@@ -191,8 +189,7 @@ class _Consumer(driver.Consumer):
             return
         batched = self.app.batched_topics
         self._pass_markers(records, active)
-        fetched = sum(map(len, records.values()))
-        self._tuning.polled(self._thread._consumer, fetched, paused=not fetched and bool(backlogged(self.tracks)))
+        self._gathering.polled(self._thread._consumer, sum(map(len, records.values())))
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
@@ -220,7 +217,6 @@ class _Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Seek to the committed offsets while no fetch is in progress, and discard the state of the last assignment."""
         self.stop_flow()
-        self._tuning.restart(self._thread._consumer)
         async with self._seeking:
             await self._no_fetch.wait()
             self.tracks.clear()
@@ -280,7 +276,6 @@ class _Consumer(driver.Consumer):
     async def wait_empty(self) -> None:
         """Wait (bounded) until the batches in progress are acknowledged, then commit the finished offsets."""
         self.leaving = True
-        self._tuning.restart(self._thread._consumer)
         end = monotonic() + _DRAIN_S
         while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
             await asyncio.sleep(0.02)
@@ -302,9 +297,6 @@ class _Consumer(driver.Consumer):
 
     def _under_way(self) -> bool:
         return not self.app.failed and any(track.busy for track in self.tracks.values())
-
-    async def verify_all_partitions_active(self) -> None:
-        """Nothing: the watchdog of this service judges the progress of partitions."""
 
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent failed: commit nothing on its behalf."""

@@ -74,7 +74,7 @@ class TokenSource(AbstractTokenProvider):
 class CachedToken(TokenSource):
     """Obtains a token when there is none or 80 % of its life is over, once for all connections that wait for it.
 
-    The connections may be of several threads with event loops of their own.
+    The connections may be of several threads: each of Faust's consumers has one, with an event loop of its own.
     """
 
     def __init__(
