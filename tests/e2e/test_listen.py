@@ -101,6 +101,7 @@ async def listening(running: Service, folder: Path, url: str, *words: str) -> As
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
     )
     listener = Listening(process)
     try:

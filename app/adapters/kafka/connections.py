@@ -86,7 +86,11 @@ class BrokerConnection(conn.AIOKafkaConnection):
             and not self._security_protocol.startswith("SASL")
         ):
             note(closed_at_first_request(self._attempt()))
-        return super().close(reason=reason, exc=exc)
+        transport = self._writer.transport if self._writer is not None else None
+        closed = super().close(reason=reason, exc=exc)
+        if transport is not None and self._security_protocol.endswith("SSL"):
+            transport.abort()  # closing in order takes up to 30 s, until the broker has said farewell, too
+        return closed
 
     def _handle_frame(self, resp: Any) -> None:
         self._answers += 1
