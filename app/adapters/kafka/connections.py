@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable
 from typing import Any
@@ -29,8 +28,6 @@ from app.adapters.kafka.watched_file import WatchedSecret
 #: the part of the session that a broker grants after which a connection is replaced
 _REPLACE_AFTER = 0.85
 _LONGEST_REASON = 500
-#: seconds in which TLS may end after a refusal
-_CLOSE_S = 1.0
 
 
 class BrokerConnection(conn.AIOKafkaConnection):
@@ -53,8 +50,6 @@ class BrokerConnection(conn.AIOKafkaConnection):
         try:
             return await super().connect()
         except (KafkaError, OSError, EOFError, ValueError) as error:
-            if self._protocol is not None:  # a listener accepted the connection, which is closing
-                await asyncio.wait([self._closed_fut], timeout=_CLOSE_S)
             explanation = await explain(self._attempt(), error)
             if explanation is None:
                 raise
@@ -89,7 +84,7 @@ class BrokerConnection(conn.AIOKafkaConnection):
         transport = self._writer.transport if self._writer is not None else None
         closed = super().close(reason=reason, exc=exc)
         if transport is not None and self._security_protocol.endswith("SSL"):
-            transport.abort()  # closing in order takes up to 30 s, until the broker has said farewell, too
+            transport.abort()  # `close` waits up to 30 s for the broker's close_notify
         return closed
 
     def _handle_frame(self, resp: Any) -> None:
