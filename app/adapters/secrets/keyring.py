@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
@@ -17,6 +16,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app.adapters.secret_file import read_or_create
 from app.core.errors import ConfigError, Unavailable
 from app.core.model.endpoint import SealedSecret
 
@@ -120,12 +120,4 @@ def _read_or_create(path: Path, make: Callable[[], str] | None) -> str | None:
             return None
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
-    text = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-    return text
+    return read_or_create(path, make)

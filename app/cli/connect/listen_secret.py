@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
 from base64 import b64decode, b64encode
 from pathlib import Path
+from secrets import token_bytes
 
+from app.adapters.secret_file import read_or_create
 from app.core.errors import ConfigError
 
 _FILE = "listen.key"
@@ -26,21 +26,9 @@ def listen_secret(folder: Path, tenant: str, mode: str) -> str:
 def _machine_key(path: Path) -> bytes:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _read(path)
-        with os.fdopen(descriptor, "wb") as file:
-            key = secrets.token_bytes(_BYTES)
-            file.write(b64encode(key) + b"\n")
-            return key
+        key = b64decode(read_or_create(path, lambda: b64encode(token_bytes(_BYTES)).decode()), validate=True)
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}; or give --secret-file FILE"]) from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        key = b64decode(path.read_bytes().strip(), validate=True)
     except ValueError:
         key = b""
     if len(key) != _BYTES:
