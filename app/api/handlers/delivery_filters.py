@@ -23,6 +23,8 @@ _STATUS = re.compile(r"([1-5])(xx|[0-9]{2})")
 _LONGEST = 256
 #: rows of one query
 _PAGE = 100
+#: a dry run counts up to here
+_COUNTED = 100_000
 
 
 class BadFilter(ValueError):
@@ -88,6 +90,12 @@ def given(which: DeliveryFilter) -> dict[str, Any]:
     """The fields of a filter that narrow it, for the audit log."""
     fields: dict[str, Any] = msgspec.to_builtins(which)
     return {name: value for name, value in fields.items() if value not in (None, [], ())}
+
+
+async def counted(api: ApiServices, which: DeliveryFilter) -> tuple[int, bool]:
+    """For a dry run: the number of deliveries of a filter, and whether there may be more than were counted."""
+    number = await api.reads.count(which, at_most=_COUNTED)
+    return number, number >= _COUNTED
 
 
 async def newest(

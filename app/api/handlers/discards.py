@@ -24,19 +24,14 @@ from app.core.records import attempt, ordered
 from app.core.records.attempt import DISCARDED, Attempt
 from app.core.topics.names import TopicName
 
-#: a dry run counts up to here
-_COUNTED = 100_000
-
 
 async def discard_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Discard all dead deliveries that match a filter, or count them."""
     body: BulkDiscardIn = call.body
     which = delivery_filters.of_body(api, call, body, ["dead"])
     if body.dry_run:
-        count = await api.reads.count(which, at_most=_COUNTED)
-        counted = BulkDiscardOut(
-            dry_run=True, matched=count, matched_more=count >= _COUNTED, discarded=0, next_cursor=None
-        )
+        number, more = await delivery_filters.counted(api, which)
+        counted = BulkDiscardOut(dry_run=True, matched=number, matched_more=more, discarded=0, next_cursor=None)
         return ApiResponse(body=counted, transient=True)
     if body.why is None:
         raise invalid(FieldError(detail="why: say why they are not needed", pointer="/why"))

@@ -23,8 +23,6 @@ from app.core.records import delivery
 from app.core.records.command import SupersedeDeliveries
 from app.core.topics.names import TopicName
 
-#: a dry run counts up to here
-_COUNTED = 100_000
 _WAITING = ("pending", "retrying")
 RetryRefusal = Literal[
     "endpoint_removed", "endpoint_disabled", "endpoint_paused", "paused", "in_line", "event_gone", "ended"
@@ -57,10 +55,8 @@ async def retry_many(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: BulkRetryIn = call.body
     which = delivery_filters.of_body(api, call, body, body.state)
     if body.dry_run:
-        count = await api.reads.count(which, at_most=_COUNTED)
-        counted = BulkRetryOut(
-            dry_run=True, matched=count, matched_more=count >= _COUNTED, retried=0, skipped={}, next_cursor=None
-        )
+        number, more = await delivery_filters.counted(api, which)
+        counted = BulkRetryOut(dry_run=True, matched=number, matched_more=more, retried=0, skipped={}, next_cursor=None)
         return ApiResponse(body=counted, transient=True)
     return ApiResponse(body=await retry_those(api, which, limit=body.limit, cursor=body.cursor))
 
