@@ -42,9 +42,14 @@ def grant_command(user: str, resource: str, operations: Sequence[str], names: Se
 
 
 def grant_commands(user: str, rights: Iterable[KafkaRight]) -> list[str]:
-    """Commands that grant the rights; resources with equal operations share one."""
+    """Commands that grant the rights."""
+    return commands_for(user, ((*resource, operations) for resource, operations in _by_resource(rights).items()))
+
+
+def commands_for(user: str, needed: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[str]:
+    """Commands that grant operations; resources with equal ones share one. `needed`: resource, name, operations."""
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for (resource, name), operations in _by_resource(rights).items():
+    for resource, name, operations in needed:
         alike[resource, operations].append(name)
     return [grant_command(user, *kind, names) for kind, names in alike.items()]
 

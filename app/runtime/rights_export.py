@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from app.core.errors import ConfigError
-from app.core.rights import grant_command
+from app.core.rights import commands_for
 from app.runtime.rights import Operation, Right, RoleRights
 from app.runtime.topics_export import STRIMZI_API, STRIMZI_CLUSTER, hcl_label, hcl_string
 
@@ -49,12 +49,8 @@ def acls(rights: Rights, template: str) -> str:
     """Commands of kafka-acls.sh; resources with equal operations share one."""
     lines = []
     for user, its in merged(rights, template).items():
-        alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for right in its:
-            alike.setdefault((right.resource, right.operations), []).append(right.name)
-        lines.append(f"# {user}")
-        for (resource, operations), names in alike.items():
-            lines.append(grant_command(user, resource.replace("_", "-"), operations, names))
+        needed = ((right.resource.replace("_", "-"), right.name, right.operations) for right in its)
+        lines += [f"# {user}", *commands_for(user, needed)]
     return "\n".join(lines)
 
 
