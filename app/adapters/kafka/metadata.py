@@ -5,7 +5,7 @@ aiokafka's own metadata request is too old to return ids and rights.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -26,6 +26,7 @@ from aiokafka.protocol.types import (
 
 from app.adapters.kafka.clients import AioClient
 from app.core.cluster import TopicFacts
+from app.core.errors import ConfigError
 from app.core.rights import operations_in
 
 _NO_ID = UUID(int=0)
@@ -153,6 +154,11 @@ async def seen_topics(client: AioClient, topics: Collection[str]) -> SeenTopics:
     answers = await _ask(client, topics)
     facts = {name: _facts(topic) for name, topic in answers.items()}
     return SeenTopics({name: each for name, each in facts.items() if each.partitions}, _hidden(answers))
+
+
+def missing_topics(names: Iterable[str]) -> ConfigError:
+    """The error for topics that do not exist."""
+    return ConfigError([f"topic {name} does not exist: run `hookstream topics apply`" for name in names])
 
 
 async def topic_facts(client: AioClient, topics: Collection[str]) -> dict[str, TopicFacts]:

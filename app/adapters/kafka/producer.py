@@ -20,9 +20,9 @@ from aiokafka.partitioner import murmur2
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.acknowledgement import rejecter, resolver
 from app.adapters.kafka.clients import AioProducer, KafkaClients, Replaced, stop_producer
-from app.adapters.kafka.metadata import seen_topics
+from app.adapters.kafka.metadata import missing_topics, seen_topics
 from app.adapters.kafka.record_size import record_size
-from app.core.errors import ConfigError, Defect, HookstreamError, RecordTooLarge, RightMissing, Unavailable
+from app.core.errors import Defect, HookstreamError, RecordTooLarge, RightMissing, Unavailable
 from app.ports.metrics import Meter
 from app.ports.producer import RecordHeaders
 
@@ -151,7 +151,7 @@ class KafkaProducer:
         if hidden:
             raise RightMissing(self._clients.hidden(hidden))
         if missing:
-            raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
+            raise missing_topics(missing)
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Send the waiting records (for `timeout_s` at most), then disconnect."""

@@ -10,8 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from app.adapters.kafka.clients import AioConsumer, KafkaClients
-from app.adapters.kafka.metadata import seen_topics
-from app.core.errors import ConfigError
+from app.adapters.kafka.metadata import missing_topics, seen_topics
 from app.ports.consumer import Record
 
 
@@ -85,7 +84,7 @@ async def places_of(reader: AioConsumer, topics: Sequence[str]) -> list[TopicPar
         raise TopicAuthorizationFailedError(f"no right to describe {', '.join(sorted(seen.hidden))}")
     missing = [topic for topic in topics if topic not in seen.facts]
     if missing:
-        raise ConfigError([f"topic {topic} does not exist: run `hookstream topics apply`" for topic in missing])
+        raise missing_topics(missing)
     return [TopicPartition(topic, number) for topic in topics for number in range(seen.facts[topic].partitions)]
 
 
