@@ -157,8 +157,7 @@ class _Consumer(driver.Consumer):
             await self._out_of_range(error.args[0])
             return {}
         except MISSING_RIGHTS as error:  # which Faust would log with a traceback
-            self.app.failed = True
-            self.app.on_failure(error)
+            self.app.fail(error)
             return {}
         self._thread.logs.read([driver.ensure_aiokafka_TP(tp) for tp in records])
         return records
@@ -176,8 +175,7 @@ class _Consumer(driver.Consumer):
         try:
             return await work()
         except LogMoved as error:
-            self.app.failed = True
-            self.app.on_failure(error)
+            self.app.fail(error)
             return None
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
@@ -327,6 +325,11 @@ class BatchApp(faust.App):
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._memory = SharedMemory()
         super().__init__(*args, **options)
+
+    def fail(self, error: Exception) -> None:
+        """End the app: a log has moved, or a right is missing."""
+        self.failed = True
+        self.on_failure(error)
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
