@@ -81,7 +81,10 @@ class RightsWatch:
         except (KafkaError, OSError, TimeoutError) as error:
             logger.debug("rights.unknown", error=repr(error))
         except Exception as error:  # otherwise an answer that cannot be read would count as an outage
-            logger.exception("rights.failed") if not self._failed else logger.debug("rights.failed", error=repr(error))
+            if self._failed:
+                logger.debug("rights.failed", error=repr(error))
+            else:
+                logger.exception("rights.failed")
             self._failed = True
         else:
             self._note(missing_by_role(self._needed, refused))

@@ -280,11 +280,14 @@ class StreamHub:
             return False  # asked again at the next beat
 
     def _publish(self, record: Record) -> None:
-        event = self._decoded(record)
-        frame = b""
-        for subscription in self._by_owner.get(event[0], {}) if event is not None else ():
-            if event is not None and subscription.wants(event[1].type):
-                frame = frame or _frame("event", _encoder.encode(event[1]), position_text(self._positions))
+        decoded = self._decoded(record)
+        if decoded is None:
+            return
+        owner, event = decoded
+        wanting = [each for each in self._by_owner[owner] if each.wants(event.type)]
+        if wanting:
+            frame = _frame("event", _encoder.encode(event), position_text(self._positions))
+            for subscription in wanting:
                 subscription.put(frame)
 
     def _decoded(self, record: Record) -> tuple[tuple[str, str], StreamedEvent] | None:

@@ -99,9 +99,7 @@ def redrive(
         hookstream dead redrive --endpoint ep_5f0c83a1d27e49b6a3c81f04 --since 1d --dry-run
         hookstream dead redrive --status 5xx --since 2h
     """
-    body = filter_of(endpoint, event, type_, status, result, since, until)
-    if not body:
-        raise typer.BadParameter("choose with --endpoint, --since …; --since begin means all")
+    body = _chosen(filter_of(endpoint, event, type_, status, result, since, until))
     show_retried(retry_matching(address(tenant, mode), body | {"state": ["dead"], "dry_run": dry_run}, limit), output)
 
 
@@ -133,9 +131,7 @@ def discard(
         hookstream dead discard --endpoint ep_5f0c83a1d27e49b6a3c81f04 --until 1d --dry-run
         hookstream dead discard --type 'test.*' --since begin --why 'events of a load test'
     """
-    body = filter_of(endpoint, event, type_, status, result, since, until)
-    if not body:
-        raise typer.BadParameter("choose with --endpoint, --since …; --since begin means all")
+    body = _chosen(filter_of(endpoint, event, type_, status, result, since, until))
     if not dry_run and why is None:
         raise typer.BadParameter("--why TEXT is missing: the audit log records it")
     where = address(tenant, mode)
@@ -148,6 +144,13 @@ def discard(
         print(f"{answer['discarded']} are discarded.")
         if answer["next_cursor"] is not None:
             print("There are more (--limit).")
+
+
+def _chosen(body: dict[str, Any]) -> dict[str, Any]:
+    """The filter, which may not be empty by mistake."""
+    if not body:
+        raise typer.BadParameter("choose with --endpoint, --since …; --since begin means all")
+    return body
 
 
 async def _discard(api: ApiClient, body: dict[str, Any], limit: int) -> dict[str, Any]:
