@@ -43,8 +43,6 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     broker_cpu_ms: float
     #: requests to Kafka for each event: fan-out's, dispatch's
     requests: tuple[dict[str, float], dict[str, float]] = ({}, {})
-    #: where the time of fan-out and of dispatch goes
-    profiles: tuple[str, str] = ("", "")
 
 
 class Rate(msgspec.Struct, kw_only=True):
@@ -116,7 +114,6 @@ class _Ours:
             cpu_ms=(first.cpu_s / len(ages) * 1e3, second.cpu_s / len(ages) * 1e3),
             broker_cpu_ms=(cpu_seconds(self._stage.broker_pid) - broker_s) / len(ages) * 1e3,
             requests=(_each(first, len(ages)), _each(second, len(ages))),
-            profiles=(first.profile, second.profile),
         )
 
     async def _sender(self, stack: AsyncExitStack) -> Send:
@@ -182,7 +179,7 @@ async def bare(stage: Stage) -> AsyncIterator[Callable[[_Traffic, int], Awaitabl
 
 
 @asynccontextmanager
-async def ours(stage: Stage, *, profile: bool = False) -> AsyncIterator[tuple[_Ours, _Ours]]:
+async def ours(stage: Stage) -> AsyncIterator[tuple[_Ours, _Ours]]:
     """The service in three processes: over Kafka, and over HTTP."""
     folder = Path(stage.folder())
     settings = {"HOOKSTREAM_LOG_LEVEL": "error"}
@@ -192,7 +189,7 @@ async def ours(stage: Stage, *, profile: bool = False) -> AsyncIterator[tuple[_O
         sides = []
         for role in ("fanout", "dispatch"):
             path = folder / f"{role}.json"
-            watched = settings | {"BENCH_OBSERVATION": str(path)} | ({"BENCH_PROFILE": "1"} if profile else {})
+            watched = settings | {"BENCH_OBSERVATION": str(path)}
             each = Service(stage.bootstrap, prefix, folder / role, watched, (role,))
             each.command = (sys.executable, "-m", "tests.bench.observed")
             await each.start()
@@ -203,7 +200,7 @@ async def ours(stage: Stage, *, profile: bool = False) -> AsyncIterator[tuple[_O
         yield _Ours(stage, api, key, sides, http=False), _Ours(stage, api, key, sides, http=True)
 
 
-async def measure(stage: Stage, rounds: int, *, rates: Sequence[int] = RATES, profile: bool = False) -> list[Rate]:
+async def measure(stage: Stage, rounds: int, *, rates: Sequence[int] = RATES) -> list[Rate]:
     """Rounds of the bare loop and of the service, in turns."""
     stage.pin_others(apart=False)
     traffic = _Traffic(stage)
@@ -212,7 +209,7 @@ async def measure(stage: Stage, rounds: int, *, rates: Sequence[int] = RATES, pr
         async with bare(stage) as run:
             for rate in rates:
                 results[rate].bare.append(await run(traffic, rate))
-        async with ours(stage, profile=profile) as (kafka, http):
+        async with ours(stage) as (kafka, http):
             for rate in rates:
                 results[rate].kafka.append(await kafka.run(traffic, rate))
                 results[rate].http.append(await http.run(traffic, rate))
