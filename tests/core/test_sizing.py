@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.core.sizing import DISPATCH_US, FANOUT_US, MOST_IN_FLIGHT, PROJECTION_US, Load, Size, size
+from app.core.topics.names import TopicName
+from app.runtime.roles import ROLES
+from app.runtime.topics import topics_of
+from app.settings import Settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "deploy" / "sizing.md"
 
@@ -51,6 +55,16 @@ def test_the_example_of_the_document() -> None:
 def test_nothing_needs_the_least() -> None:
     needed = size(Load(events_per_second=0))
     assert (needed.kafka_gb, needed.database_gb, needed.requests_in_flight) == (0, 0, 0)
+
+
+def test_the_model_has_what_is_declared_elsewhere() -> None:
+    needed = size(Load(events_per_second=1))
+    assert {each.role for each in needed.workloads} == set(ROLES)
+    assert Settings().max_in_flight == MOST_IN_FLIGHT
+    topics = topics_of(Settings())
+    for topic, days in ((TopicName.EVENTS_RAW, 7), (TopicName.DELIVERIES, 7), (TopicName.ATTEMPTS, 30)):
+        (spec,) = [each for each in topics.specs if each.logical == topic]
+        assert int(spec.config["retention.ms"]) == days * 86_400_000, "kafka_gb is for these days"
 
 
 def test_the_document_has_the_costs_of_the_model() -> None:
