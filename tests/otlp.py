@@ -117,6 +117,16 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
+def exporting_to(target: Collector) -> dict[str, str]:
+    """The settings and variables of a service that exports to a collector at once, and retries at once."""
+    return {
+        "HOOKSTREAM_TRACING": "true",
+        "HOOKSTREAM_TIME_SCALE": "0.001",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+
+
 class _Service(trace_service_pb2_grpc.TraceServiceServicer):
     """Hands the requests of gRPC to a collector."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 
 import pytest
 from aiokafka import TopicPartition
@@ -104,6 +105,26 @@ def offsets(records: list[Record]) -> list[int]:
     return [record.offset for record in records]
 
 
+async def real_group(bootstrap: str, prefix: str, partitions: int) -> Callable[..., KafkaGroupConsumer]:
+    """Create `<prefix>topic`. Returns what makes members of the group that reads it."""
+    topic = f"{prefix}topic"
+    async with KafkaAdmin(clients_at(bootstrap)) as admin:
+        spec = TopicSpec(logical=topic, name=topic, partitions=partitions, replication=1, config={})
+        await admin.apply([CreateTopic(spec)])
+
+    def member(*, session_s: float = 6, instance: str | None = None) -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(
+            clients_at(bootstrap),
+            group=f"{prefix}group",
+            client_id="test",
+            topics=[topic],
+            session_s=session_s,
+            instance=instance,
+        )
+
+    return member
+
+
 @pytest.fixture(params=["memory", "kafka"])
 async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Bench]:
     topic = f"{prefix}topic"
@@ -115,15 +136,13 @@ async def bench(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Be
         return
     bootstrap = request.getfixturevalue("broker").bootstrap
     request.node.user_properties.append(BROKER_USER)
-    async with KafkaAdmin(clients_at(bootstrap)) as admin:
-        spec = TopicSpec(logical=topic, name=topic, partitions=PARTITIONS, replication=1, config={})
-        await admin.apply([CreateTopic(spec)])
+    member = partial(await real_group(bootstrap, prefix, PARTITIONS), session_s=10)
     log = KafkaProducer(clients_at(bootstrap), client_id="test")
     await log.start([topic])
     running = Bench(
         log,
         topic,
-        lambda: KafkaGroupConsumer(clients_at(bootstrap), group=f"{prefix}group", client_id="test", topics=[topic]),
+        member,
         700,
     )
     try:
@@ -241,11 +260,7 @@ async def test_a_fresh_group_begins_in_all_partitions_at_once(
 ) -> None:
     """The real group alone: a seek waits for the fetch in progress, and the ladder has a hundred partitions."""
     topic = f"{prefix}topic"
-    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
-        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=9, replication=1, config={}))])
-    member = KafkaGroupConsumer(
-        clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=30
-    )
+    member = (await real_group(broker.bootstrap, prefix, 9))(session_s=30)
     seek, sought = member._consumer.seek_to_beginning, []
 
     async def noted(*places: TopicPartition) -> None:
@@ -263,14 +278,7 @@ async def test_a_fresh_group_begins_in_all_partitions_at_once(
 
 async def test_a_cancelled_start_leaves_no_member_behind(broker: RealBroker, prefix: str) -> None:
     """The real group alone: aiokafka's start waits for the assignment, and its join goes on when that is cancelled."""
-    topic = f"{prefix}topic"
-    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
-        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
-
-    def member() -> KafkaGroupConsumer:
-        return KafkaGroupConsumer(
-            clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
-        )
+    member = await real_group(broker.bootstrap, prefix, 4)
 
     class Slow(Heard):
         async def revoked(self, places: set[PartitionId]) -> None:
@@ -293,14 +301,7 @@ async def test_a_cancelled_start_leaves_no_member_behind(broker: RealBroker, pre
 
 async def test_the_lease_of_a_suspended_member_ends_before_it_is_replaced(broker: RealBroker, prefix: str) -> None:
     """The real group alone: what is pinned is what aiokafka lets us learn of its heartbeats."""
-    topic = f"{prefix}topic"
-    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
-        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=1, replication=1, config={}))])
-
-    def member() -> KafkaGroupConsumer:
-        return KafkaGroupConsumer(
-            clients_at(broker.bootstrap), group=f"{prefix}group", client_id="test", topics=[topic], session_s=6
-        )
+    member = await real_group(broker.bootstrap, prefix, 1)
 
     class Told(Heard):
         async def revoked(self, places: set[PartitionId]) -> None:
@@ -331,22 +332,10 @@ async def test_the_lease_of_a_suspended_member_ends_before_it_is_replaced(broker
 async def test_a_static_member_that_rejoins_in_time_keeps_its_partitions_without_a_rebalance(
     broker: RealBroker, prefix: str
 ) -> None:
-    topic = f"{prefix}topic"
-    async with KafkaAdmin(clients_at(broker.bootstrap)) as admin:
-        await admin.apply([CreateTopic(TopicSpec(logical=topic, name=topic, partitions=4, replication=1, config={}))])
-
-    def member(name: str) -> KafkaGroupConsumer:
-        return KafkaGroupConsumer(
-            clients_at(broker.bootstrap),
-            group=f"{prefix}group",
-            client_id="test",
-            topics=[topic],
-            session_s=30,
-            instance=name,
-        )
+    member = partial(await real_group(broker.bootstrap, prefix, 4), session_s=30)
 
     one, two = Heard(), Heard()
-    first, second = member("a"), member("b")
+    first, second = member(instance="a"), member(instance="b")
     await first.start(one)
     await one.has(4)
     await second.start(two)
@@ -359,7 +348,7 @@ async def test_a_static_member_that_rejoins_in_time_keeps_its_partitions_without
         mine, undisturbed = set(heard.mine), other.assignments
         await leaving.stop()
         again = Heard()
-        back = member(name)
+        back = member(instance=name)
         await back.start(again)
         await again.has(2)
         assert set(again.mine) == mine

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Service, inbox, pause, producer, service
-from tests.otlp import Collector, Exported, collector
+from tests.otlp import Collector, Exported, collector, exporting_to
 from tests.patience import PATIENCE_S
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -35,14 +35,8 @@ async def first_delivery(running: Service, key: str) -> dict[str, Any]:
 
 async def test_a_trace_goes_from_the_caller_to_the_receiver(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     with collector() as target:
-        settings = {
-            "HOOKSTREAM_TRACING": "true",
-            "HOOKSTREAM_TIME_SCALE": "0.001",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
         async with (
-            service(broker.bootstrap, prefix, tmp_path, settings) as running,
+            service(broker.bootstrap, prefix, tmp_path, exporting_to(target)) as running,
             inbox("status:500,200") as (box, base),
         ):
             await running.add(f"{base}/standard/planted", tenant="acme", events="*")

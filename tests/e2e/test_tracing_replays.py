@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import RealBroker
 from tests.e2e.harness import inbox, service
 from tests.e2e.test_tracing import CALLER, TRACE, TRACEPARENT, spans
-from tests.otlp import Exported, grpc_collector
+from tests.otlp import Exported, exporting_to, grpc_collector
 
 
 def _triggered(seen: list[Exported], trigger: str) -> Exported:
@@ -20,13 +20,7 @@ async def test_a_replay_links_to_the_first_trace_and_a_test_has_its_callers(
     broker: RealBroker, prefix: str, tmp_path: Path
 ) -> None:
     with grpc_collector() as target:
-        settings = {
-            "HOOKSTREAM_TRACING": "true",
-            "HOOKSTREAM_TIME_SCALE": "0.001",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
+        settings = exporting_to(target) | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
         async with (
             service(broker.bootstrap, prefix, tmp_path, settings) as running,
             inbox("status:200,500,200") as (box, base),
