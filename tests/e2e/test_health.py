@@ -9,9 +9,11 @@ from typing import Any
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, pause, producer, read, service
+from tests.e2e.upstream import until_caught_up
 from tests.patience import LOOKS
 
 FAST = {"HOOKSTREAM_TIME_SCALE": "0.001"}
+PARTITIONS = 4
 
 
 def holds(box: Inbox, wanted: int) -> bool:
@@ -118,6 +120,11 @@ async def test_kill_9_of_health_loses_no_failure_and_counts_none_twice(
         await health.start()
         await box.until(lambda: len(box.received) == 80)
         await until(running, key, made[0], status="disabled")
-        other = await until(running, key, made[1])
+        await until_caught_up(broker.bootstrap, f"{prefix}hookstream.health", f"{prefix}endpoints.signals", PARTITIONS)
+        # The registry answers in the order of its commands: what health wrote before is part of the answer.
+        other = (await running.ask("PATCH", f"/v1/webhooks/{made[1]}", {"description": "x"}, key=key)).body
         assert (other["status"], bool(other["failing_since"])) == ("active", True), "40 of 41"
+        await append(running, "acme", 2)
+        disabled = await until(running, key, made[1], status="disabled")
+        assert "failed 41 times in a row" in disabled["status_reason"]
         assert await health.stop() == 0
