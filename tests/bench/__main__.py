@@ -1,76 +1,114 @@
-"""`make bench`: all measurements, each beside what it is compared with, as a table and as .cache/bench.json."""
+"""`make bench`: all measurements, each beside what it is compared with, as a table and as .cache/bench.json.
+
+`python -m tests.bench report` renders that file into docs/performance.md.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import msgspec
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import dispatch, everyday, fanout, keys, pages, pipeline, readmodel, registry, wide
-from tests.bench.stage import Run, stage
+from tests.bench import (
+    curve,
+    dispatch,
+    everyday,
+    fanout,
+    keys,
+    pages,
+    performance_page,
+    pipeline,
+    readmodel,
+    registry,
+    wide,
+)
+from tests.bench.circumstances import observed
+from tests.bench.goals import goals
+from tests.bench.results import FILE, load, save
+from tests.bench.stage import Run, Stage, stage
 
 PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "keys", "readmodel")
-#: requests for each event from which a kind of request is shown
-_SHOWN_REQUESTS = 0.02
+PICTURE = Path("docs/screens/performance.svg")
 console = Console()
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Measure what was asked for, and show it."""
+    """Measure what was asked for, store it, and show it."""
     table = Table("what", "measured", "compared with", "ratio", "goal", title="Hookstream, this machine, this run")
-    results: dict[str, object] = {}
     async with stage() as ready:
-        if "dispatch" in options.parts:
-            runs = await dispatch.measure(ready, options.rounds, profile=options.profile)
-            results["dispatch"] = runs
-            _pair(table, "dispatch, one core", runs, "role", "session", "bare ClientSession", "≥ 1.4 ×")
-            _profiles(runs)
-        if "fanout" in options.parts:
-            runs = await fanout.measure(ready, options.rounds, profile=options.profile)
-            results["fanout"] = runs
-            _pair(table, "fan-out, one core", runs, "role", "raw", "bare aiokafka", "≥ 0.7 ×, ≥ 20,000/s")
-            crowd = "role beside 100,000 endpoints"
-            _pair(table, "fan-out beside 100,000 endpoints", runs, crowd, "role", "beside none", "≥ 0.91 ×")
-            _profiles(runs)
-        if "everyday" in options.parts:
-            rates = await everyday.measure(ready, options.rounds, rates=options.rates)
-            results["everyday"] = rates
-            for rate in rates:
-                _rate(table, rate)
-        if "wide" in options.parts:
-            spread = await wide.measure(ready, options.endpoints, options.events)
-            results["wide"] = spread
-            _wide(table, spread)
-        if "pipeline" in options.parts:
-            report = await pipeline.measure(ready)
-            results["pipeline"] = report
-            _pipeline(table, report)
-        if "registry" in options.parts:
-            found = await registry.measure(ready)
-            results["registry"] = found
-            _registry(table, found)
-        if "keys" in options.parts:
-            kept = await keys.measure(ready, options.keys)
-            results["keys"] = kept
-            _keys(table, kept)
-        if "readmodel" in options.parts:
-            shown = await readmodel.measure(ready, options.attempts, lambda line: console.print(line, style="dim"))
-            results["readmodel"] = shown
-            _readmodel(table, shown)
-            for seen in shown.pages:
-                _pages(table, seen)
+        for part in PARTS:
+            if part in options.parts:
+                with observed() as circumstances:
+                    value = await _MEASURES[part](ready, options)
+                save(part, value, circumstances)
+                _SHOWN[part](table, value)
     console.print(table)
-    out = Path(".cache/bench.json")
-    out.parent.mkdir(exist_ok=True)
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
-    console.print(f"written to {out}", highlight=False)
+    console.print(f"written to {FILE}", highlight=False)
+    if "everyday" in options.parts and options.picture:
+        _draw(options.picture)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Render what was measured last into the page, and draw the picture."""
+    part = performance_page.rendered(load())
+    performance_page.PAGE.write_text(performance_page.replaced(performance_page.PAGE.read_text("utf-8"), part), "utf-8")
+    _draw(options.picture or PICTURE)
+    console.print(f"written to {performance_page.PAGE}", highlight=False)
+
+
+def _draw(file: Path) -> None:
+    measured = load().everyday
+    if measured is not None:
+        file.write_text(curve.picture(measured), "utf-8")
+        console.print(f"written to {file}", highlight=False)
+
+
+def _tell(line: str) -> None:
+    console.print(line, style="dim", highlight=False)
+
+
+async def _measure_everyday(ready: Stage, options: argparse.Namespace) -> everyday.Everyday:
+    return await everyday.measure(ready, options.runs, rates=options.rates, seconds=options.seconds, tell=_tell)
+
+
+async def _measure_pipeline(ready: Stage, options: argparse.Namespace) -> list[pipeline.Report]:
+    return [await pipeline.measure(ready) for _ in range(options.runs)]
+
+
+async def _measure_registry(ready: Stage, options: argparse.Namespace) -> list[registry.Report]:
+    return [await registry.measure(ready) for _ in range(options.runs)]
+
+
+#: part → how it is measured
+_MEASURES: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Any]]] = {
+    "dispatch": lambda ready, options: dispatch.measure(ready, options.runs, profile=options.profile),
+    "fanout": lambda ready, options: fanout.measure(ready, options.runs, profile=options.profile),
+    "everyday": _measure_everyday,
+    "wide": lambda ready, options: wide.measure(ready, options.endpoints, options.events),
+    "pipeline": _measure_pipeline,
+    "registry": _measure_registry,
+    "keys": lambda ready, options: keys.measure(ready, options.keys),
+    "readmodel": lambda ready, options: readmodel.measure(ready, options.attempts, _tell),
+}
+
+
+def _dispatch(table: Table, runs: dict[str, list[Run]]) -> None:
+    _pair(table, "dispatch, one core", runs, "role", "session", "bare ClientSession", "≥ 1.1 ×")
+    _profiles(runs)
+
+
+def _fanout(table: Table, runs: dict[str, list[Run]]) -> None:
+    _pair(table, "fan-out, one core", runs, "role", "raw", "bare aiokafka", "≥ 0.9 ×")
+    crowd = "role beside 100,000 endpoints"
+    _pair(table, "fan-out beside 100,000 endpoints", runs, crowd, "role", "beside none", "≥ 0.91 ×")
+    _profiles(runs)
 
 
 def _pair(table: Table, what: str, runs: dict[str, list[Run]], ours: str, other: str, name: str, goal: str) -> None:
@@ -88,49 +126,17 @@ def _profiles(runs: dict[str, list[Run]]) -> None:
             console.print(f"[bold]{name}[/]\n{done[-1].profile}", highlight=False)
 
 
-def _rate(table: Table, rate: everyday.Rate) -> None:
-    def middle(sides: list[everyday.Side], value: Callable[[everyday.Side], float]) -> float:
-        return median(map(value, sides))
-
-    for what, sides in (("over Kafka", rate.kafka), ("over HTTP", rate.http)):
-        p50, p99 = (middle(sides, each) for each in (_p50, _p99))
-        bare_p50, bare_p99 = (middle(rate.bare, each) for each in (_p50, _p99))
-        table.add_row(
-            f"{rate.per_second} events/s {what}: append → received",
-            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
-            f"two bare hops: {bare_p50:.1f} ms, {bare_p99:.1f} ms",
-            f"{p50 / bare_p50:.2f}, {p99 / bare_p99:.2f}",
-            "≤ 1.5 ×, ≤ 2 ×" if sides is rate.kafka else "≤ 2 ×",
-        )
-    own, bare = middle(rate.kafka, _cpu), middle(rate.bare, _cpu)
-    table.add_row(
-        f"{rate.per_second} events/s: CPU of fan-out and dispatch",
-        f"{own:.2f} ms each",
-        f"{bare:.2f} ms each",
-        f"{own / bare:.2f}",
-        "≤ 2 ×",
-    )
-    broker = f"{middle(rate.kafka, _broker):.2f} ms each"
-    table.add_row(f"{rate.per_second} events/s: CPU of the broker", broker, f"{middle(rate.bare, _broker):.2f} ms each")
-    for role, requests in zip(("fan-out", "dispatch"), rate.kafka[-1].requests, strict=True):
-        numbers = ", ".join(f"{name} {number:.2f}" for name, number in requests.items() if number >= _SHOWN_REQUESTS)
-        table.add_row(f"{rate.per_second} events/s: requests of {role} for each event", numbers)
-
-
-def _p50(side: everyday.Side) -> float:
-    return side.p50_ms
-
-
-def _p99(side: everyday.Side) -> float:
-    return side.p99_ms
-
-
-def _cpu(side: everyday.Side) -> float:
-    return sum(side.cpu_ms)
-
-
-def _broker(side: everyday.Side) -> float:
-    return side.broker_cpu_ms
+def _everyday(table: Table, _: everyday.Everyday) -> None:
+    for goal in goals(load()):
+        if goal.part == "everyday":
+            limit = f"{'≥' if goal.at_least else '≤'} {goal.limit:g} {goal.unit}"
+            table.add_row(
+                goal.what.replace("`", ""),
+                performance_page.shown(goal.values, goal.unit).replace("*", ""),
+                "",
+                "",
+                limit,
+            )
 
 
 def _wide(table: Table, spread: wide.Wide) -> None:
@@ -143,7 +149,12 @@ def _wide(table: Table, spread: wide.Wide) -> None:
     table.add_row(f"{what}: {spread.others} events of another tenant meanwhile", ages, "", "", "")
 
 
-def _registry(table: Table, found: registry.Report) -> None:
+def _registry(table: Table, reports: list[registry.Report]) -> None:
+    for found in reports:
+        _registered(table, found)
+
+
+def _registered(table: Table, found: registry.Report) -> None:
     what = f"{found.endpoints:,} endpoints"
     times = f"p50 {found.create_p50_ms:.1f} ms, p99 {found.create_p99_ms:.1f} ms"
     table.add_row(f"{what}: create through the API", times, "", "", "p50 < 50 ms")
@@ -188,6 +199,8 @@ def _readmodel(table: Table, shown: readmodel.Report) -> None:
             "",
             "0",
         )
+    for seen in shown.pages:
+        _pages(table, seen)
 
 
 def _pages(table: Table, shown: pages.Pages) -> None:
@@ -196,7 +209,12 @@ def _pages(table: Table, shown: pages.Pages) -> None:
         table.add_row(what, f"{answer.median_ms:.0f} ms, slowest {answer.slowest_ms:.0f} ms", "", "", "< 200 ms")
 
 
-def _pipeline(table: Table, report: pipeline.Report) -> None:
+def _pipeline(table: Table, reports: list[pipeline.Report]) -> None:
+    for report in reports:
+        _run_of_pipeline(table, report)
+
+
+def _run_of_pipeline(table: Table, report: pipeline.Report) -> None:
     def ages(found: pipeline.Ages | None) -> str:
         return f"p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms" if found else "–"
 
@@ -204,6 +222,10 @@ def _pipeline(table: Table, report: pipeline.Report) -> None:
     if one and ten:
         table.add_row("whole pipeline, 1 endpoint per event", f"{one.per_second:,.0f}/s", "", "", "≥ 3,700/s")
         table.add_row("whole pipeline, 10 endpoints per event", f"{ten.per_second:,.0f}/s", "", "", "≥ 8,600/s")
+    if report.http_one and report.http_ten:
+        for name, speed, least in (("1 endpoint", report.http_one, 2_800), ("10 endpoints", report.http_ten, 5_700)):
+            reached = f"{speed.per_second:,.0f}/s"
+            table.add_row(f"whole pipeline over HTTP, {name} per event", reached, "", "", f"≥ {least:,}/s")
     table.add_row("append → received at 150/s", ages(report.at_150), "", "", "p50 ≤ 3.7 ms, p99 ≤ 25 ms")
     table.add_row("append → received at half load", ages(report.half_load), "", "", "p50 ≤ 10 ms, p99 ≤ 50 ms")
     if report.one_key and report.many_keys:
@@ -220,18 +242,42 @@ def _pipeline(table: Table, report: pipeline.Report) -> None:
     table.add_row("idle", idle, "", "", "< 1 % per role")
 
 
-if __name__ == "__main__":
+#: part → how the console shows it
+_SHOWN: dict[str, Callable[[Table, Any], None]] = {
+    "dispatch": _dispatch,
+    "fanout": _fanout,
+    "everyday": _everyday,
+    "wide": _wide,
+    "pipeline": _pipeline,
+    "registry": _registry,
+    "keys": _keys,
+    "readmodel": _readmodel,
+}
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; default: all")
+    words = f"of {', '.join(PARTS)}, default: all; or report: render {FILE} into {performance_page.PAGE}"
+    parser.add_argument("parts", nargs="*", default=PARTS, help=words)
     parser.add_argument("--profile", action="store_true", help="show where CPU time goes")
     parser.add_argument("--keys", type=int, default=1_000_000, help="how many idempotency keys (try 10000000)")
     parser.add_argument("--attempts", type=int, default=100_000, help="in the read model's lists (try 5000000)")
     parser.add_argument("--endpoints", type=int, default=100_000, help="that each wide event matches")
     parser.add_argument("--events", type=int, default=10, help="that are wide (try 100)")
     parser.add_argument("--rates", type=int, nargs="+", default=everyday.RATES, help="events per second (everyday)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=everyday.SECONDS, help="at each rate (everyday)")
+    parser.add_argument("--runs", "--rounds", dest="runs", type=int, default=3, help="of each measurement (try 5)")
+    parser.add_argument("--picture", type=Path, help=f"draw the curve of everyday into this file (try {PICTURE})")
     given = parser.parse_args()
-    if set(given.parts) - set(PARTS):
-        parser.error(f"parts are {', '.join(PARTS)}")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(given))
+    if given.parts != ["report"] and set(given.parts) - set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}, or report alone")
+    return given
+
+
+if __name__ == "__main__":
+    given = _options()
+    if given.parts == ["report"]:
+        report(given)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main(given))

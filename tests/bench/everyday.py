@@ -1,216 +1,148 @@
-"""The service at everyday rates, beside a bare loop of two hops in the same run: latency, CPU, requests to Kafka.
+"""The service at everyday rates, beside bare loops in the same run: latency, CPU, requests to Kafka.
 
-Fan-out and dispatch are processes of their own; what they are compared with is `tests.bench.hops`. All other roles run
-in a third process. `python -m tests.bench everyday`.
+Fan-out and dispatch are processes of their own, and all other roles run in a third one. What they are compared with is
+`tests.bench.hops`, over Kafka with two hops and over HTTP with three. A last process has all roles, as `hookstream up`.
+`python -m tests.bench everyday`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
-import aiohttp
 import msgspec
-from aiokafka import AIOKafkaProducer
 
-from tests.bench.observed import Observation
-from tests.bench.pipeline import event, producing
-from tests.bench.stage import Child, Stage, Task, cpu_seconds
-from tests.e2e.harness import Service, service
+from tests.bench.stage import Stage
+from tests.bench.subjects import Spent, Subject, bare, separate, together
+from tests.bench.traffic import Send, Traffic, over_http, over_kafka
 
-RATES = (10, 50, 150, 400)
-#: seconds of a measurement, and of the warm-up before it
-_SECONDS, _WARMUP_S = 12.0, 2.0
-_OTHERS = ("sequencer", "registry", "replay", "api", "delay", "health")
+RATES = (10, 50, 150, 400, 1000)
+#: at which one process with all roles is compared with separate ones
+TOGETHER_RATE = 150
+#: seconds of a measurement
+SECONDS = 12.0
+_WARMUP_S = 2.0
+#: before and while idle CPU is counted
+_CALM_S, _IDLE_S = 5.0, 30.0
+#: events of a burst that finds the full rate
+_BURST_KAFKA, _BURST_HTTP = 12_000, 5_000
+#: a rate above this share of the full rate is not measured: it would be the length of the queue
+_SUSTAINED = 0.8
 
-Send = Callable[[bytes], Awaitable[object]]
+Tell = Callable[[str], None]
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One run at one rate; CPU in milliseconds for each event."""
+    """One run at one rate; ages in milliseconds from append to received request."""
 
     p50_ms: float
     p99_ms: float
     events: int
-    #: fan-out and dispatch, or the two bare loops
-    cpu_ms: tuple[float, float]
-    broker_cpu_ms: float
-    #: requests to Kafka for each event: fan-out's, dispatch's
-    requests: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    spent: Spent
 
 
 class Rate(msgspec.Struct, kw_only=True):
     """All runs at one rate."""
 
     per_second: int
+    #: half of what the first run measured as full rate over Kafka
+    half_load: bool = False
     kafka: list[Side] = []
     bare: list[Side] = []
     #: through POST /v1/events
     http: list[Side] = []
+    bare_http: list[Side] = []
 
 
-class _Traffic:
-    """Events at a steady rate, and their ages at the receiver."""
+class Idle(msgspec.Struct, frozen=True):
+    """CPU while nothing happens, in percent of a core."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._runs = 0
-
-    async def run(self, send: Send, rate: float, seconds: float) -> list[float]:
-        """The ages of the events at the receiver, in milliseconds, ascending."""
-        self._runs += 1
-        await self._stage.tally(reset=True)
-        count, begun, sent = max(1, int(rate * seconds)), time.perf_counter(), []
-        for number in range(count):
-            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-            sent.append(asyncio.ensure_future(send(event("one", number, f"r{self._runs}"))))
-        await asyncio.gather(*sent)
-        async with asyncio.timeout(60):
-            while (await self._stage.tally()).requests < count:
-                await asyncio.sleep(0.1)
-        return sorted(age / 1e6 for age in (await self._stage.tally()).ages_ns)
+    roles: float
+    broker: float
 
 
-class _Observed:
-    """A process of the service that counts what it does."""
+class Everyday(msgspec.Struct, kw_only=True):
+    """What was measured; one entry for each run."""
 
-    def __init__(self, running: Service, path: Path) -> None:
-        self._running, self._path = running, path
-
-    async def observe(self) -> Observation:
-        """What it did since the last call."""
-        self._path.unlink(missing_ok=True)
-        self._running.signal(signal.SIGUSR1)
-        async with asyncio.timeout(10):
-            while not self._path.exists():
-                await asyncio.sleep(0.02)
-        return msgspec.json.decode(self._path.read_bytes(), type=Observation)
+    seconds: float
+    rates: list[Rate] = []
+    #: deliveries per second of a burst
+    full_kafka: list[float] = []
+    full_http: list[float] = []
+    #: one process with all roles, over HTTP at `TOGETHER_RATE`
+    together: list[Side] = []
+    idle: list[Idle] = []
 
 
-class _Ours:
-    def __init__(self, stage: Stage, api: Service, key: str, sides: Sequence[_Observed], http: bool) -> None:
-        self._stage, self._api, self._key, self._sides, self._http = stage, api, key, sides, http
+class _Bench:
+    def __init__(self, stage: Stage, seconds: float, tell: Tell) -> None:
+        self._stage, self._seconds, self._tell = stage, seconds, tell
+        self._traffic = Traffic(stage)
 
-    async def run(self, traffic: _Traffic, rate: int) -> Side:
-        """One measurement."""
-        async with AsyncExitStack() as stack:
-            send = await self._sender(stack)
-            await traffic.run(send, rate, _WARMUP_S)
-            broker_s = cpu_seconds(self._stage.broker_pid)
-            for side in self._sides:
-                await side.observe()
-            ages = await traffic.run(send, rate, _SECONDS)
-            first, second = [await side.observe() for side in self._sides]
-        return Side(
-            p50_ms=ages[len(ages) // 2],
-            p99_ms=ages[int(len(ages) * 0.99)],
-            events=len(ages),
-            cpu_ms=(first.cpu_s / len(ages) * 1e3, second.cpu_s / len(ages) * 1e3),
-            broker_cpu_ms=(cpu_seconds(self._stage.broker_pid) - broker_s) / len(ages) * 1e3,
-            requests=(_each(first, len(ages)), _each(second, len(ages))),
-        )
+    def kafka(self, subject: Subject) -> AbstractAsyncContextManager[Send]:
+        return over_kafka(self._stage.bootstrap, subject.prefix)
 
-    async def _sender(self, stack: AsyncExitStack) -> Send:
-        if not self._http:
-            return over_kafka(await stack.enter_async_context(producing(self._stage.bootstrap)), self._api.prefix)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+    def http(self, subject: Subject) -> AbstractAsyncContextManager[Send]:
+        return over_http(subject.url, subject.key)
 
-        async def post(body: bytes) -> None:
-            own = body.replace(b'"tenant":"one",', b"", 1)  # the key says whose event it is
-            async with session.post(f"{self._api.api_url}/v1/events", data=own, headers=headers) as answer:
-                assert answer.status == 202, await answer.text()
+    async def burst(self, subject: Subject, opening: AbstractAsyncContextManager[Send], events: int) -> float:
+        """Deliveries per second when events are sent as fast as they are taken; a tenth of them is warm-up."""
+        async with opening as send:
+            await self._traffic.burst(send, events // 10)
+            full = await self._traffic.burst(send, events)
+        self._tell(f"full rate: {full:,.0f}/s")
+        return full
 
-        return post
+    async def steady(self, subject: Subject, opening: AbstractAsyncContextManager[Send], rate: float) -> Side:
+        """One measurement, after a warm-up."""
+        async with opening as send:
+            await self._traffic.steady(send, rate, _WARMUP_S)
+            await subject.mark()
+            ages = await self._traffic.steady(send, rate, self._seconds)
+            spent = await subject.spent(len(ages))
+        side = Side(p50_ms=ages[len(ages) // 2], p99_ms=ages[int(len(ages) * 0.99)], events=len(ages), spent=spent)
+        cpu = f"{sum(spent.cpu_ms):.2f} + {spent.others_cpu_ms:.2f} ms, broker {spent.broker_cpu_ms:.2f} ms each"
+        self._tell(f"{rate:.0f}/s: p50 {side.p50_ms:.1f} ms, p99 {side.p99_ms:.1f} ms, CPU {cpu}")
+        return side
 
 
-def over_kafka(producer: AIOKafkaProducer, prefix: str) -> Send:
-    """Append to events.raw, with as many keys as an application with 200 customers has."""
-
-    async def send(value: bytes) -> object:
-        return await producer.send_and_wait(f"{prefix}events.raw", value, key=b"k%d" % (hash(value) % 200))
-
-    return send
-
-
-def _each(seen: Observation, events: int) -> dict[str, float]:
-    return {name: round(number / events, 3) for name, number in sorted(seen.requests.items())}
-
-
-@asynccontextmanager
-async def bare(stage: Stage) -> AsyncIterator[Callable[[_Traffic, int], Awaitable[Side]]]:
-    """The two bare loops."""
-    prefix, _ = await stage.topics()
-    task = Task(bootstrap=stage.bootstrap, prefix=prefix, receiver=stage.receiver, count=0)
-    words = msgspec.json.encode(task).decode()
-    children = [await Child.start("tests.bench.hops", way, words) for way in ("forward", "post")]
-    try:
-        for child in children:
-            await child.line()
-
-        async def run(traffic: _Traffic, rate: int) -> Side:
-            async with producing(stage.bootstrap) as producer:
-                send = over_kafka(producer, prefix)
-                await traffic.run(send, rate, _WARMUP_S)
-                before, broker_s = [float(await child.ask()) for child in children], cpu_seconds(stage.broker_pid)
-                ages = await traffic.run(send, rate, _SECONDS)
-                first, second = [
-                    (float(await child.ask()) - earlier) / len(ages) * 1e3
-                    for child, earlier in zip(children, before, strict=True)
-                ]
-            return Side(
-                p50_ms=ages[len(ages) // 2],
-                p99_ms=ages[int(len(ages) * 0.99)],
-                events=len(ages),
-                cpu_ms=(first, second),
-                broker_cpu_ms=(cpu_seconds(stage.broker_pid) - broker_s) / len(ages) * 1e3,
-            )
-
-        yield run
-    finally:
-        for child in children:
-            await child.end()
-
-
-@asynccontextmanager
-async def ours(stage: Stage) -> AsyncIterator[tuple[_Ours, _Ours]]:
-    """The service in three processes: over Kafka, and over HTTP."""
-    folder = Path(stage.folder())
-    settings = {"HOOKSTREAM_LOG_LEVEL": "error"}
-    async with AsyncExitStack() as stack:
-        prefix = f"b{os.urandom(4).hex()}."
-        api = await stack.enter_async_context(service(stage.bootstrap, prefix, folder / "others", settings, _OTHERS))
-        sides = []
-        for role in ("fanout", "dispatch"):
-            path = folder / f"{role}.json"
-            watched = settings | {"BENCH_OBSERVATION": str(path)}
-            each = Service(stage.bootstrap, prefix, folder / role, watched, (role,))
-            each.command = (sys.executable, "-m", "tests.bench.observed")
-            await each.start()
-            stack.push_async_callback(each.stop)
-            sides.append(_Observed(each, path))
-        await api.add(f"{stage.receiver}/one", tenant="one")
-        key = await api.key("one")
-        yield _Ours(stage, api, key, sides, http=False), _Ours(stage, api, key, sides, http=True)
-
-
-async def measure(stage: Stage, rounds: int, *, rates: Sequence[int] = RATES) -> list[Rate]:
-    """Rounds of the bare loop and of the service, in turns."""
+async def measure(stage: Stage, runs: int, *, rates: Sequence[int], seconds: float, tell: Tell) -> Everyday:
+    """Runs of the service, of the bare loops, and of one process with all roles, in turns."""
     stage.pin_others(apart=False)
-    traffic = _Traffic(stage)
-    results = {rate: Rate(per_second=rate) for rate in rates}
-    for _ in range(rounds):
-        async with bare(stage) as run:
-            for rate in rates:
-                results[rate].bare.append(await run(traffic, rate))
-        async with ours(stage) as (kafka, http):
-            for rate in rates:
-                results[rate].kafka.append(await kafka.run(traffic, rate))
-                results[rate].http.append(await http.run(traffic, rate))
-    return list(results.values())
+    bench = _Bench(stage, seconds, tell)
+    report = Everyday(seconds=seconds, rates=[Rate(per_second=rate) for rate in rates])
+    for number in range(runs):
+        tell(f"run {number + 1}: separate processes")
+        async with separate(stage) as subject:
+            await _ours(bench, report, subject)
+        tell(f"run {number + 1}: bare loops")
+        async with bare(stage) as subject:
+            await _bare(bench, report, subject)
+        tell(f"run {number + 1}: one process")
+        async with together(stage) as one:
+            report.together.append(await bench.steady(one, bench.http(one), TOGETHER_RATE))
+            await asyncio.sleep(_CALM_S)
+            report.idle.append(Idle(*await one.idle(_IDLE_S)))
+            tell(f"idle: {report.idle[-1].roles:.2f} % of a core, broker {report.idle[-1].broker:.2f} %")
+    return report
+
+
+async def _ours(bench: _Bench, report: Everyday, subject: Subject) -> None:
+    report.full_kafka.append(await bench.burst(subject, bench.kafka(subject), _BURST_KAFKA))
+    report.full_http.append(await bench.burst(subject, bench.http(subject), _BURST_HTTP))
+    if not any(rate.half_load for rate in report.rates):
+        report.rates.append(Rate(per_second=round(report.full_kafka[0] / 2), half_load=True))
+    for rate in report.rates:
+        if rate.per_second <= report.full_kafka[0] * _SUSTAINED:
+            rate.kafka.append(await bench.steady(subject, bench.kafka(subject), rate.per_second))
+        if rate.per_second <= report.full_http[0] * _SUSTAINED:
+            rate.http.append(await bench.steady(subject, bench.http(subject), rate.per_second))
+
+
+async def _bare(bench: _Bench, report: Everyday, subject: Subject) -> None:
+    for rate in report.rates:
+        if rate.kafka:
+            rate.bare.append(await bench.steady(subject, bench.kafka(subject), rate.per_second))
+        if rate.http:
+            rate.bare_http.append(await bench.steady(subject, bench.http(subject), rate.per_second))

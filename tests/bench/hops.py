@@ -1,8 +1,9 @@
-"""The bare loop beside the service at everyday rates: Kafka → Kafka → HTTP, in two processes, on the same topics.
+"""The bare loops beside the service at everyday rates: Kafka → Kafka → HTTP, on the same topics.
 
-`forward`: events.raw → one record in deliveries and one in a changelog. `post`: deliveries → POST → a record in
-attempts. Both commit twice a second. As a child it is given `forward` or `post` and a `Task`; it prints a line when it
-reads, and at each line of its standard input its CPU seconds.
+`intake`: POST → a record in events.raw → 202. `forward`: events.raw → one record in deliveries and one in a changelog.
+`post`: deliveries → POST → a record in attempts. `forward` and `post` commit twice a second. As a child it is given one
+of these words and a `Task`; it prints a line when it is ready (`intake`: its port), and at each line of its standard
+input its CPU seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 
 import uvloop
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.core.topics.declarations import Topics
@@ -22,6 +23,11 @@ from tests.bench.sender import through_session
 from tests.bench.stage import Task, begin, settings_of
 
 _COMMIT_S = 0.5
+
+
+def _ready(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 async def _reader(task: Task, topic: str) -> AIOKafkaConsumer:
@@ -48,6 +54,26 @@ async def _committing(consumer: AIOKafkaConsumer, reached: dict[TopicPartition, 
             await consumer.commit(offsets)
 
 
+async def intake(task: Task, topics: Topics) -> None:
+    """Append each body to events.raw, and answer when it is acknowledged."""
+    raw = topics.name(TopicName.EVENTS_RAW)
+    async with AIOKafkaProducer(bootstrap_servers=task.bootstrap, acks="all", enable_idempotence=True) as producer:
+
+        async def take(request: web.Request) -> web.Response:
+            body = await request.read()
+            await producer.send_and_wait(raw, body, key=b"k%d" % (hash(body) % 200))
+            return web.Response(status=202)
+
+        application = web.Application()
+        application.router.add_post("/v1/events", take)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        _ready(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+
 async def forward(task: Task, topics: Topics) -> None:
     """Copy each event into deliveries."""
     consumer = await _reader(task, topics.name(TopicName.EVENTS_RAW))
@@ -57,8 +83,7 @@ async def forward(task: Task, topics: Topics) -> None:
     reached: dict[TopicPartition, int] = {}
     async with AIOKafkaProducer(bootstrap_servers=task.bootstrap, acks="all", enable_idempotence=True) as producer:
         committing = asyncio.create_task(_committing(consumer, reached))
-        sys.stdout.write("reads\n")
-        sys.stdout.flush()
+        _ready("reads")
         while not committing.done():
             for place, records in (await consumer.getmany(timeout_ms=500)).items():
                 acks = []
@@ -85,8 +110,7 @@ async def post(task: Task, topics: Topics) -> None:
             await producer.send_and_wait(attempts, b"x" * 400, b"ep_0")
 
         committing = asyncio.create_task(_committing(consumer, reached))
-        sys.stdout.write("reads\n")
-        sys.stdout.flush()
+        _ready("reads")
         while not committing.done():
             batches = await consumer.getmany(timeout_ms=500)
             await asyncio.gather(*(deliver(record.value) for records in batches.values() for record in records))
@@ -98,14 +122,14 @@ async def _answering(work: asyncio.Task[None]) -> None:
         line = await asyncio.to_thread(sys.stdin.readline)
         if not line:
             break
-        sys.stdout.write(f"{time.process_time()}\n")
-        sys.stdout.flush()
+        _ready(str(time.process_time()))
     work.cancel()
 
 
 async def run(way: str, text: str) -> None:
     task = begin(text)
-    work = asyncio.create_task({"forward": forward, "post": post}[way](task, topics_of(settings_of(task))))
+    ways = {"intake": intake, "forward": forward, "post": post}
+    work = asyncio.create_task(ways[way](task, topics_of(settings_of(task))))
     await asyncio.gather(_answering(work), asyncio.wait([work]))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,56 @@ from app.adapters.kafka.connections import BrokerConnection
 from app.cli.main import main
 
 
+class Sent(msgspec.Struct):
+    """The requests of one kind: how many, their bytes, and the partitions that they named."""
+
+    number: int = 0
+    bytes: int = 0
+    partitions: int = 0
+
+
 class Observation(msgspec.Struct):
     """What one process has done since the observation before."""
 
     cpu_s: float
-    #: kind of request → number
-    requests: dict[str, int]
+    #: by kind of request
+    requests: dict[str, Sent]
+
+
+class _CountingWriter:
+    """A connection's writer that adds up the bytes of its requests."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self.sent = Sent()
+
+    def write(self, data: bytes) -> None:
+        self.sent.bytes += len(data)
+        self._writer.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
 
 
 class _Observer:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._requests: Counter[str] = Counter()
+        self._requests: dict[str, Sent] = {}
         self._cpu_s = time.process_time()
 
     def install(self) -> None:
         send, observer = BrokerConnection.send, self
 
         def counted(connection: Any, request: Any, expect_response: bool = True) -> Any:
-            observer._requests[type(request).__name__.removesuffix("Request")] += 1
+            kind = type(request).__name__.removesuffix("Request").strip("_") or "other"
+            sent = observer._requests.setdefault(kind, Sent())
+            sent.number += 1
+            topics = getattr(request, "_topics", None) or ()
+            sent.partitions += sum(len(each[1]) for each in topics if isinstance(each, tuple))
+            if connection._writer is not None and not isinstance(connection._writer, _CountingWriter):
+                connection._writer = _CountingWriter(connection._writer)
+            if connection._writer is not None:
+                connection._writer.sent = sent
             return send(connection, request, expect_response)
 
         setattr(BrokerConnection, "send", counted)  # noqa: B010 - typed, it would have to be a method
@@ -46,9 +76,9 @@ class _Observer:
         """Write what happened since the last call, and begin anew."""
         spent_s = time.process_time() - self._cpu_s
         beside = self._path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(Observation(spent_s, dict(self._requests))))
+        beside.write_bytes(msgspec.json.encode(Observation(spent_s, self._requests)))
         beside.rename(self._path)
-        self._requests.clear()
+        self._requests = {}
         self._cpu_s = time.process_time()
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import msgspec
 from aiokafka import AIOKafkaProducer
 
@@ -16,6 +17,10 @@ from tests.bench.stage import Child, Stage, cpu_seconds
 from tests.e2e.harness import Service, service
 
 _EVENT_BYTES = 800
+#: that a burst over HTTP has in progress
+_REQUESTS = 64
+#: limits of the API that a bench with one key would meet
+UNLIMITED = {"HOOKSTREAM_API_RATE_LIMIT": "1000000", "HOOKSTREAM_API_RATE_LIMIT_PER_TENANT": "1000000"}
 #: the roles of the two processes
 FRONT = ("fanout", "sequencer", "registry", "replay", "api")
 BACK = ("dispatch", "delay")
@@ -41,6 +46,9 @@ class Report(msgspec.Struct, kw_only=True):
 
     one: Speed | None = None
     ten: Speed | None = None
+    #: through POST /v1/events
+    http_one: Speed | None = None
+    http_ten: Speed | None = None
     at_150: Ages | None = None
     half_load: Ages | None = None
     healthy_alone: Ages | None = None
@@ -111,6 +119,28 @@ class Bench:
         tally = await self._stage.tally()
         return Speed(tally.requests, tally.requests / ((tally.last_ns - tally.first_ns) / 1e9))
 
+    async def burst_over_http(self, tenant: str, events: int, endpoints: int) -> Speed:
+        """The same through the API, with a few requests in progress."""
+        self._runs += 1
+        await self._stage.tally(reset=True)
+        api = self._services[0]
+        headers = {"authorization": f"Bearer {await api.key(tenant)}", "content-type": "application/json"}
+        numbers = iter(range(events))
+        async with aiohttp.ClientSession(headers=headers) as session:
+
+            async def work() -> None:
+                for number in numbers:
+                    body = event(tenant, number, f"{tenant}{self._runs}").replace(
+                        b'"tenant":"%s",' % tenant.encode(), b""
+                    )
+                    async with session.post(f"{api.api_url}/v1/events", data=body) as answer:
+                        assert answer.status == 202, await answer.text()
+
+            await asyncio.gather(*(work() for _ in range(_REQUESTS)))
+        await self._received(events * endpoints)
+        tally = await self._stage.tally()
+        return Speed(tally.requests, tally.requests / ((tally.last_ns - tally.first_ns) / 1e9))
+
     async def steady(self, tenant: str, rate: float, seconds: float, endpoints: int = 1) -> Ages:
         """Ages at a steady rate; the first second is warm-up."""
         self._runs += 1
@@ -159,7 +189,7 @@ async def measure(stage: Stage) -> Report:
     stage.pin_others(apart=False)
     report = Report()
     hanging = await Child.start("tests.bench.receiver", "hang")
-    settings = {"HOOKSTREAM_PARTITIONS": "12", "HOOKSTREAM_LOG_LEVEL": "error"}
+    settings = {"HOOKSTREAM_PARTITIONS": "12", "HOOKSTREAM_LOG_LEVEL": "error"} | UNLIMITED
     try:
         dead = f"http://127.0.0.1:{int(await hanging.line())}"
         async with (
@@ -173,6 +203,8 @@ async def measure(stage: Stage) -> Report:
             report.idle_percent_of_a_core = await bench.idle()
             report.one = await bench.burst("one", 30_000, 1)
             report.ten = await bench.burst("ten", 6_000, 10)
+            report.http_one = await bench.burst_over_http("one", 10_000, 1)
+            report.http_ten = await bench.burst_over_http("ten", 4_000, 10)
             report.at_150 = await bench.steady("one", 150, 12)
             report.half_load = await bench.steady("one", report.one.per_second / 2, 8)
             report.one_key = await bench.burst("ordered", 1_000, 1, 1)

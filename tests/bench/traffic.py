@@ -1,0 +1,85 @@
+"""Events at a rate or as fast as they are taken, over Kafka or over HTTP, and their ages at the receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from tests.bench.pipeline import event, producing
+from tests.bench.stage import Stage
+
+#: how long the last event of a measurement may be on its way
+_PATIENCE_S = 120
+#: appends or requests that a burst has in progress: more appends would wait for room in aiokafka's batches
+_IN_PROGRESS = 96
+
+Send = Callable[[bytes], Awaitable[object]]
+
+
+class Traffic:
+    """The publisher of one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._runs = 0
+
+    async def steady(self, send: Send, rate: float, seconds: float) -> list[float]:
+        """The ages of events sent at a steady rate, in milliseconds, ascending."""
+        self._runs += 1
+        await self._stage.tally(reset=True)
+        count, begun, sent = max(1, int(rate * seconds)), time.perf_counter(), []
+        for number in range(count):
+            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+            sent.append(asyncio.ensure_future(send(event("one", number, f"r{self._runs}"))))
+        await asyncio.gather(*sent)
+        await self._received(count)
+        return sorted(age / 1e6 for age in (await self._stage.tally()).ages_ns)
+
+    async def burst(self, send: Send, events: int) -> float:
+        """Deliveries per second, from the first request to the last."""
+        self._runs += 1
+        await self._stage.tally(reset=True)
+        numbers = iter(range(events))
+
+        async def work() -> None:
+            for number in numbers:
+                await send(event("one", number, f"r{self._runs}"))
+
+        await asyncio.gather(*(work() for _ in range(_IN_PROGRESS)))
+        await self._received(events)
+        tally = await self._stage.tally()
+        return tally.requests / ((tally.last_ns - tally.first_ns) / 1e9)
+
+    async def _received(self, count: int) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
+            while (await self._stage.tally()).requests < count:
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def over_kafka(bootstrap: str, prefix: str) -> AsyncIterator[Send]:
+    """Append to events.raw, with as many keys as an application with 200 customers has."""
+    async with producing(bootstrap) as producer:
+
+        async def send(value: bytes) -> object:
+            return await producer.send_and_wait(f"{prefix}events.raw", value, key=b"k%d" % (hash(value) % 200))
+
+        yield send
+
+
+@asynccontextmanager
+async def over_http(url: str, key: str = "") -> AsyncIterator[Send]:
+    """POST to `url`; `key` says whose event it is."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session:
+
+        async def send(body: bytes) -> None:
+            own = body.replace(b'"tenant":"one",', b"", 1)
+            async with session.post(url, data=own) as answer:
+                assert answer.status == 202, await answer.text()
+
+        yield send
