@@ -1,7 +1,7 @@
 """A receiver that costs next to nothing: counts requests and takes the age of events that carry `at_ns`.
 
 `GET /reset` forgets, `GET /stats` answers with a `Tally` as JSON. A first attempt at `/flaky` gets 500.
-Run as a child: it prints its port; with the argument `hang` it never answers.
+Run as a child: it prints its port. Its argument is a port to listen on, or `hang`: then it never answers.
 """
 
 from __future__ import annotations
@@ -84,8 +84,10 @@ def _length(data: bytes) -> int:
 
 async def receive() -> None:
     tally = Tally()
-    make = asyncio.Protocol if sys.argv[1:] == ["hang"] else lambda: Sink(tally)
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0, backlog=2048)
+    word = "".join(sys.argv[1:])
+    make = asyncio.Protocol if word == "hang" else lambda: Sink(tally)
+    port = int(word) if word.isdigit() else 0
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, backlog=2048)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     async with server:
