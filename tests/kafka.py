@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from aiokafka.protocol.admin import CreateAclsRequest
+import asyncio
+
+from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 from app.adapters.kafka.clients import KafkaClients
 from app.core.kafka_connection import KafkaConnection
+from tests.patience import PATIENCE_S
 
 
 def clients_at(bootstrap: str) -> KafkaClients:
@@ -28,6 +31,10 @@ async def refuse(clients: KafkaClients, resource: str, name: str, operation: str
             answer = await client.send(broker.nodeId, request)
             ((code, text),) = (entry[:2] for entry in answer.creation_responses)
             assert code == 0, text
+        async with asyncio.timeout(PATIENCE_S):  # the broker is a moment behind the controller
+            refusal = DescribeAclsRequest(kind, name, _LITERAL, "User:*", "*", number, _DENY)
+            while not (await client.send(broker.nodeId, refusal)).resources:
+                await asyncio.sleep(0.05)
     finally:
         await client.close()
 

@@ -92,7 +92,7 @@ class Postgres:
         """End it at once; `start` again finds what was committed."""
         if self._server is not None:
             self._server.send_signal(signal.SIGINT)
-            self._server.wait(30)
+            self._server.wait(PATIENCE_S)
             self._server = None
 
     def remove(self) -> None:

@@ -124,7 +124,7 @@ async def test_oversized_attempts_and_deliveries_are_written_without_detail(
         bundle.append(topics.name(name), key=b"ep", value=DELIVERY.body, headers=delivery.encode(DELIVERY))
     bundle.append(topics.name(TopicName.DELIVERIES), key=b"ep", value=b"behind it")
     bundle.close()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await done.wait()
     assert not failed.is_set()
     (record,) = await read(bootstrap, topics.name(TopicName.ATTEMPTS))

@@ -147,13 +147,13 @@ async def test_a_head_that_trickles_has_one_deadline_as_a_whole() -> None:
 
 @on_both_loops
 async def test_an_idle_connection_is_closed_and_an_active_one_continues() -> None:
-    async with opened(ConnectionLimits(total=20, head_s=1.5, idle_s=1.5, unread_s=PATIENCE_S)) as door:
+    async with opened(ConnectionLimits(total=20, head_s=3, idle_s=3, unread_s=PATIENCE_S)) as door:
         reader, writer = await door.connect()
         for _ in range(8):  # together longer than any deadline
             writer.write(GET % b"healthz")
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
             await reader.readuntil(b"ok\n")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
         assert await closed_by_the_server(reader)
         writer.close()
 

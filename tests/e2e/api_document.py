@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 
 from tests.e2e.harness import ADMIN_TOKEN
-from tests.patience import LOOKS
+from tests.patience import LOOKS, PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,7 +85,7 @@ class Api:
         return self.http.request(
             method,
             self.base + path,
-            timeout=30,
+            timeout=PATIENCE_S,
             allow_redirects=False,
             data=json.dumps(body).encode() if isinstance(body, dict | list) else body,
             headers={name.replace("_", "-"): value for name, value in headers.items()},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from secrets import token_hex
@@ -19,7 +18,8 @@ from tests.patience import LOOKS, PATIENCE_S
 @pytest.fixture(scope="module")
 def shared(broker: RealBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`hookstream run all`, ready; it outlives event loops, so it is started and stopped without one."""
-    running = Service(broker.bootstrap, f"s{token_hex(3)}.", tmp_path_factory.mktemp("shared"))
+    patient = {"HOOKSTREAM_SESSION_TIMEOUT": "30"}  # it is never killed; on a busy machine heartbeats may be late
+    running = Service(broker.bootstrap, f"s{token_hex(3)}.", tmp_path_factory.mktemp("shared"), patient)
     subprocess.run([HOOKSTREAM, "topics", "apply"], env=running.environ, check=True, capture_output=True)
     with subprocess.Popen([HOOKSTREAM, "run", "all"], env=running.environ, start_new_session=True) as process:
         try:
@@ -37,7 +37,7 @@ def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # among them an answer that does not come in time
             pass
         time.sleep(0.1)  # a foreign process leaves no other way than to ask again
     raise AssertionError("the service was not ready in time")

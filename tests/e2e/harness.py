@@ -289,8 +289,8 @@ async def inbox(faults: str | None = None) -> AsyncIterator[tuple[Inbox, str]]:
 
 @asynccontextmanager
 async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that knows only Kafka."""
-    client = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    """A producer that knows only Kafka; it waits for a broker that a test has killed."""
+    client = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", request_timeout_ms=round(PATIENCE_S * 1000))
     await client.start()
     try:
         yield client

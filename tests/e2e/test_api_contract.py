@@ -37,6 +37,7 @@ from tests.e2e.api_document import (
     view,
 )
 from tests.e2e.harness import ADMIN_TOKEN, inbox, service
+from tests.patience import PATIENCE_S
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -73,7 +74,7 @@ async def test_an_operation_keeps_the_document(api: Api, alfa: Party, name: str)
 
     def keep(case: Any) -> None:
         assume(leads_nowhere(case.body))
-        case.call_and_validate(base_url=api.base, session=api.http, headers=headers, timeout=30, checks=checks)
+        case.call_and_validate(base_url=api.base, session=api.http, headers=headers, timeout=PATIENCE_S, checks=checks)
 
     def all_of_it() -> None:
         there = named(operation, fresh(api, alfa, operation.path))

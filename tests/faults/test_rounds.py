@@ -24,7 +24,6 @@ def starts_a_broker() -> None:
     """The mark by which the tests with a real broker are counted."""
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("starts_a_broker")
 async def test_nothing_breaks_in_some_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the test's own clients, while the broker is away

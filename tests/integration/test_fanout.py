@@ -70,7 +70,7 @@ class Bench:
                     await SystemClock().sleep(0.02)
             yield running
         finally:
-            assert await running.stop()
+            assert await running.stop(PATIENCE_S)
 
     async def append(self, number: int, *, ordered: bool = False) -> None:
         """So many more events, acknowledged."""

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
+from tests.patience import PATIENCE_S
+
 HERE = Path(__file__).parent
 _WAY_OUT = "Node 20 or later is needed for the real receivers: install your system's package for it"
 
@@ -90,7 +92,7 @@ def _process(
     finally:
         process.stdin.close()  # which is its signal to end
         try:
-            process.wait(timeout=10)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
