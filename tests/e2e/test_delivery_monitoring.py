@@ -20,7 +20,7 @@ from tests.patience import LOOKS
 
 Json = dict[str, Any]
 #: until a retry that a test has to overtake: longer than the read model takes to show the delivery
-WAIT_S = 10
+WAIT_S = 20
 
 
 class Customer:

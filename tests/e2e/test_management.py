@@ -13,7 +13,7 @@ from standardwebhooks import Webhook as StandardVerifier
 from svix.webhooks import Webhook as SvixVerifier
 
 from app.embedded.receiver.receiver import Received
-from tests.e2e.harness import Answer, Inbox, Service, inbox
+from tests.e2e.harness import Answer, Inbox, Service, inbox, read
 
 
 async def tenant(shared: Service, profile: str, **more: Any) -> tuple[str, str]:
@@ -376,6 +376,9 @@ async def test_a_pause_loses_nothing_and_a_disabled_endpoint_can_recover(shared:
         assert (await shared.ask("POST", f"{paths['disabled']}/disable", key=key)).body["status"] == "disabled"
         missed = [await send(shared, key, "recording.created", {"n": number}) for number in range(5)]
         await box.until(lambda: set(box.ids("/bota/free")) >= set(missed))
+        id_ = made["paused"]["id"].encode()  # what is parked after the resume would be no part of it
+        topic = f"{shared.prefix}deliveries.dead"
+        await read(shared.bootstrap, topic, lambda dead: [each.key for each in dead].count(id_) == 5)
         assert not box.ids("/bota/paused") and not box.ids("/bota/disabled")
         assert (await shared.ask("POST", f"{paths['paused']}/resume", key=key)).body["status"] == "active"
         await box.until(lambda: len(box.ids("/bota/paused")) == 5)

@@ -12,6 +12,7 @@ import aiohttp
 from tests.conftest import RealBroker
 from tests.contracts.mail_kit import Postbox, running
 from tests.e2e.harness import Service, inbox, pause, producer, service
+from tests.e2e.test_health import until
 from tests.ports import free_port
 
 
@@ -60,7 +61,7 @@ async def test_voxscriber_auto_disable_with_email(broker: RealBroker, prefix: st
             assert recipients == ["ops@vox.example"] and message["Bcc"] is None
         text = "\n".join(box.texts())
         assert failing in text and "5 times in a row" in text and "recover the events that it missed" in text
-        assert (await hookstream.ask("GET", f"/v1/webhooks/{failing}", key=key)).body["status"] == "disabled"
+        await until(hookstream, key, failing, status="disabled")
         told = "/voxscriber/ops"
         await seen.until(lambda: sum(each.path == told for each in seen.received) >= 4)
         types = [json.loads(each.body)["type"] for each in seen.received if each.path == told]

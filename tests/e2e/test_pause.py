@@ -131,7 +131,7 @@ async def test_a_resume_delivers_all_parked_deliveries_in_order_and_once(
         producer(broker.bootstrap) as kafka,
         operator(broker.bootstrap, prefix) as ops,
     ):
-        endpoint = (await Service(broker.bootstrap, prefix, tmp_path).add(f"{base}/standard", schedule="0,200,200"))[
+        endpoint = (await Service(broker.bootstrap, prefix, tmp_path).add(f"{base}/standard", schedule="0,1000,1000"))[
             "id"
         ]
         await Service(broker.bootstrap, prefix, tmp_path).add(f"{other_base}/standard")

@@ -84,7 +84,9 @@ async def test_without_tracing_the_callers_header_reaches_the_receiver(
     async with service(broker.bootstrap, prefix, tmp_path) as running, inbox() as (box, base):
         await running.add(f"{base}/standard", tenant="acme", events="*")
         key = await running.key("acme")
-        for given in (TRACEPARENT, "00-not-a-trace"):
-            await running.ask("POST", "/v1/events", {"type": "a.b", "data": 1}, key=key, headers={"traceparent": given})
+        for id_, given in (("traced", TRACEPARENT), ("untraced", "00-not-a-trace")):
+            event = {"type": "a.b", "id": id_, "data": 1}
+            await running.ask("POST", "/v1/events", event, key=key, headers={"traceparent": given})
         await box.until(lambda: len(box.received) == 2)
-        assert [dict(each.headers).get("traceparent") for each in box.received] == [TRACEPARENT, None]
+        got = {each.event_id: dict(each.headers).get("traceparent") for each in box.received}
+        assert got == {"traced": TRACEPARENT, "untraced": None}

@@ -39,6 +39,8 @@ async def replayed(running: Service, box: Inbox) -> list[str]:
             break
         await pause(0.1)
     assert shown["state"] == "done", shown
+    # it is done when its deliveries are on their way
+    await box.until(lambda: sum("webhook-replay" in each.headers for each in box.received) >= shown["sent"])
     return [each.event_id or "" for each in box.received if "webhook-replay" in each.headers]
 
 
