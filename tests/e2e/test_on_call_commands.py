@@ -141,7 +141,8 @@ async def test_a_backup_restores_an_identical_registry(broker: RealBroker, prefi
     assert "does not exist" in await other.cli("restore", file, expect=2)
     await other.cli("topics", "apply")
     assert (await other.cli("restore", file, "-o", "json"))["records"] == len(original)
-    assert await latest(clients, f"{prefix}b.registry", 0) == original
+    # the broker confirms a transaction before its records can be read
+    assert await until(lambda: latest(clients, f"{prefix}b.registry", 0)) == original
     await other.start()
     try:
         shown = await other.cli("endpoints", "list", "-o", "json")

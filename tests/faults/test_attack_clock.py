@@ -129,6 +129,16 @@ async def timestamps_of_all_ages(running: Service, box: Inbox, kafka: AIOKafkaPr
     assert re.search(r'events_ingested_total\{result="duplicate"\} 6\.0', await running.metrics())
 
 
+async def stands_still(running: ShiftedService) -> None:
+    """What has nothing to do uses little CPU, as soon as it has nothing to do."""
+    for _ in range(int(PATIENCE_S / 2)):
+        used, begun = running.cpu_s(), time.monotonic()
+        await pause(2)
+        if running.cpu_s() - used < 0.3 * (time.monotonic() - begun):
+            return
+    raise AssertionError("it circles")
+
+
 async def test_the_clock_may_jump_an_hour_forwards_and_back(broker: RealBroker, prefix: str, tmp_path: Path) -> None:
     running = ShiftedService(broker.bootstrap, prefix, tmp_path, {})
     await running.cli("topics", "apply")
@@ -172,9 +182,7 @@ async def test_the_clock_may_jump_an_hour_forwards_and_back(broker: RealBroker, 
         assert posted.status == 202, posted
         traffic.ids.append("posted")
         await traffic.arrive()
-        used, begun = running.cpu_s(), time.monotonic()
-        await pause(2)
-        assert running.cpu_s() - used < 0.3 * (time.monotonic() - begun), "it circles"
+        await stands_still(running)
         for _ in range(8):  # what waits comes when its time has come, in however many steps
             running.jump(HOUR_S / 2)
             await pause(0.3)

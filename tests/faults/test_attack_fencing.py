@@ -18,6 +18,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from tests.conftest import RealBroker
 from tests.e2e.harness import Inbox, Service, inbox, producer
+from tests.e2e.test_api_guarantees import answered
 from tests.e2e.test_reset import stock_tool
 from tests.patience import PATIENCE_S
 
@@ -184,8 +185,7 @@ async def test_roles_survive_fencing_foreign_members_and_deleted_groups(
         for number in range(2):
             await steal_writer(broker.bootstrap, f"{prefix}hookstream.registry")
             body = {"url": f"{base}/standard/late{number}", "events": "never"}
-            made = await running.ask("POST", "/v1/webhooks", body, key=key)
-            assert made.status == 201, made
+            await answered(running, "POST", "/v1/webhooks", body, key, 201)
         assert set(restarts(await running.metrics())) <= {"registry"}
 
         # Groups
