@@ -7,8 +7,9 @@ deliveries.dead (dead_letter.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import cast, get_args
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, cast, get_args
 
 from app.core.errors import Defect
 from app.core.model.delivery import Delivery, ManualAction
@@ -123,34 +124,17 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeade
             mode=cast(Mode, _one_of(_MODES, named["mode"])),
             created_at=named["created-at"],
             body=value or b"",
-            format=cast(EventFormat, _one_of(_FORMATS, named.get("format", "native"))),
-            accepted_at_ms=_number(named, "accepted-at") or 0,
-            attempts=_number(named, "attempts") or 0,
-            due_at_ms=_number(named, "due-at") or 0,
-            waiting_since_ms=_number(named, "waiting-since") or 0,
-            sequence=_number(named, "sequence"),
-            ordering_key=named.get("ordering-key"),
-            replay_id=named.get("replay-id", ""),
-            traceparent=named.get("traceparent"),
-            arrival=_number(named, "arrival"),
-            released=_number(named, "released"),
-            revision=_number(named, "revision") or 0,
-            manual=cast(ManualAction, _one_of(_MANUAL, named["manual"])) if "manual" in named else None,
-            source=named.get("source"),
-            omitted=_number(named, OMITTED) or 0,
+            **{_OPTIONAL[name].field: _OPTIONAL[name].read(text) for name, text in named.items() if name in _OPTIONAL},
         )
-        return delivery, _number(named, "registry-position") or 0
+        return delivery, _count(named.get("registry-position", "0"))
     except (KeyError, ValueError) as error:
         raise Defect(f"a delivery record cannot be decoded: {error!r}") from error
 
 
-def _number(named: Mapping[str, str], name: str) -> int | None:
-    text = named.get(name)
-    if text is None:
-        return None
+def _count(text: str) -> int:
     value = number(text)
-    if value < 0 and name != "accepted-at":  # a record's timestamp may be
-        raise ValueError(f"{name} is {value}")
+    if value < 0:
+        raise ValueError(f"{text} is negative")
     return value
 
 
@@ -158,6 +142,32 @@ def _one_of(allowed: frozenset[str], text: str) -> str:
     if text not in allowed:
         raise ValueError(f"{text!r} is not one of {', '.join(sorted(allowed))}")
     return text
+
+
+class _Optional(NamedTuple):
+    #: of `Delivery`
+    field: str
+    read: Callable[[str], Any]
+
+
+#: header → how it is read; few deliveries have many of them
+_OPTIONAL: Mapping[str, _Optional] = {
+    "format": _Optional("format", partial(_one_of, _FORMATS)),
+    "accepted-at": _Optional("accepted_at_ms", number),  # a record's timestamp may be negative
+    "attempts": _Optional("attempts", _count),
+    "due-at": _Optional("due_at_ms", _count),
+    "waiting-since": _Optional("waiting_since_ms", _count),
+    "sequence": _Optional("sequence", _count),
+    "ordering-key": _Optional("ordering_key", str),
+    "replay-id": _Optional("replay_id", str),
+    "traceparent": _Optional("traceparent", str),
+    "arrival": _Optional("arrival", _count),
+    "released": _Optional("released", _count),
+    "revision": _Optional("revision", _count),
+    "manual": _Optional("manual", partial(_one_of, _MANUAL)),
+    "source": _Optional("source", str),
+    OMITTED: _Optional("omitted", _count),
+}
 
 
 def due_at_ms(headers: Iterable[RecordHeader], now_ms: int) -> int:

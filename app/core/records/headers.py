@@ -25,13 +25,19 @@ class Sized(Protocol):
 
 def size_of(record: Sized) -> int:
     """The size of a record in an uncompressed batch, in bytes, rounded up."""
-    framing = sum(len(name) + len(text or b"") + 16 for name, text in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + framing
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, text in record.headers:
+        size += len(name) + len(text or b"") + 16
+    return size
 
 
 def texts(headers: Iterable[RecordHeader]) -> dict[str, str]:
     """Headers by name. Raises `ValueError` when one is not UTF-8, or is longer than any that Hookstream writes."""
-    return {name: short(text.decode()) for name, text in headers if text is not None}
+    return {
+        name: text.decode() if len(text) <= _MAX_LENGTH else short(text.decode())
+        for name, text in headers
+        if text is not None
+    }
 
 
 def number(text: str) -> int:
