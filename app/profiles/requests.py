@@ -97,6 +97,9 @@ class RequestBuilder:
 
     def policy(self, endpoint: Endpoint) -> RetryPolicy:
         """The retry policy of an endpoint, from its settings and its profile."""
+        parts = self._parts.get(endpoint.id)
+        if parts is not None and parts.source is endpoint:
+            return parts.policy
         profile = get_or_standard(endpoint.profile)
         return RetryPolicy(
             schedule_s=endpoint.schedule or profile.schedule_s,

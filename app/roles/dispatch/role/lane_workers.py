@@ -219,26 +219,29 @@ class LaneWorkers:
                     waiting: asyncio.Future[OpenDelivery] = asyncio.get_running_loop().create_future()
                     self._idle.append(waiting)
                     work = await waiting
-                await self._handle(work)
-                work = self._lanes.take(self._lane_ms())
+                work = self._lanes.take(await self._handle(work))
                 if self._lanes.waiting:
                     self.send_ready()
         except Exception as error:  # if a worker died silently, its delivery would stay open for ever
             self._on_failure(error)
 
-    async def _handle(self, work: OpenDelivery) -> None:
+    async def _handle(self, work: OpenDelivery) -> float:
+        """Send a delivery. Returns the lanes' time at the end."""
         answered: bool | None = None
         work.partition.flying += 1
         try:
-            await self._committer.certainty()
+            if not self._committer.sure():
+                await self._committer.certainty()
             if work.partition.active:
                 answered = await self._sender.attempt(work)
         finally:
             work.partition.flying -= 1
-            self._lanes.done(work.delivery.endpoint_id, work, self._lane_ms(), answered=answered)
+            now_ms = self._lane_ms()
+            self._lanes.done(work.delivery.endpoint_id, work, now_ms, answered=answered)
             if self._lanes.changes:
                 self._signal_circuits(work.partition)
             self._leave(work)
+        return now_ms
 
     async def sweep_loop(self) -> None:
         """Defer deliveries that wait for endpoints that have slowed down, once a second."""
