@@ -7,7 +7,7 @@ PY := .venv/bin/python
 SLOW := integration contracts e2e faults bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup hooks run check lint format types imports unit generate test test-faults image bench clean
+.PHONY: help install setup hooks run check lint format types imports unit generate test test-faults soak image bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test: setup check ## Run everything: the checks, and all tests with a real Kafka
 
 test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--rounds 200', '--help' for more)
 	@$(PY) -m tests.faults $(ARGS)
+
+soak: setup ## Run mixed load with restarts for an hour: does anything grow or get lost? (ARGS='--minutes 22', '--help' for more)
+	@$(PY) -m tests.soak $(ARGS)
 
 image: setup ## Build the Dockerfile by hand in a Debian folder, and run the result with a read-only root (needs root)
 	@$(PY) -m tests.image $(ARGS)

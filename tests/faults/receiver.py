@@ -65,6 +65,8 @@ class Manners:
     failures: int = 3
     #: everything fails, for ever
     dead: bool = False
+    #: nothing is answered while this is set
+    silent: bool = False
     #: seconds that a good answer takes at most
     takes_s: float = 0.0
     #: it takes just as long
@@ -109,6 +111,7 @@ class Receiver:
     def forget(self, path: str) -> None:
         """The path is over; what still comes gets 410."""
         self._manners.pop(path, None)
+        self._seen = Counter({name: times for name, times in self._seen.items() if name[0] != path})
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         manners = self._manners.get(request.path)
@@ -145,6 +148,8 @@ class Receiver:
     async def _answer(
         self, request: web.Request, hit: Hit, manners: Manners, dice: random.Random, *, fails: bool
     ) -> web.StreamResponse:
+        if manners.silent:
+            await asyncio.sleep(HANGS_S)
         if manners.hostile:
             return await self._be_hostile(request, hit, dice, fails=fails)
         if not fails:

@@ -26,6 +26,8 @@ EVENTS = 600
 KEYS = 12
 #: seconds that the appending takes
 TRAFFIC_S = 4.0
+#: seconds before each attempt, before they are scaled
+SCHEDULE = (0.0, 5.0, 5.0, 5.0)
 _ALL = FAULTS | RARE | RELEASES
 
 
@@ -43,10 +45,10 @@ class Round:
 class Stage:
     """The cluster with the test's own clients around it; rounds follow each other on it."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, observer: Observer | None = None) -> None:
         self.cluster = cluster
         self.receiver = Receiver()
-        self.observer = Observer(cluster.direct, cluster.prefix)
+        self.observer = observer or Observer(cluster.direct, cluster.prefix)
         self.windows: list[Window] = []
         self._producer = AIOKafkaProducer(
             bootstrap_servers=cluster.direct, acks="all", enable_idempotence=True, request_timeout_ms=120_000
@@ -80,7 +82,7 @@ class Stage:
         try:
             await asyncio.sleep(scene.dice.uniform(0.2, 0.6) * TRAFFIC_S)
             for name in faults:
-                await self._hurt(name, scene.dice)
+                await self.hurt(name, scene.dice)
             await asyncio.wait_for(traffic, PATIENCE_S)
         finally:
             traffic.cancel()
@@ -93,7 +95,8 @@ class Stage:
         played.seconds = loop.time() - begun
         return played
 
-    async def _hurt(self, name: str, dice: Random) -> None:
+    async def hurt(self, name: str, dice: Random) -> None:
+        """Play one fault, and remember when it was."""
         loop = asyncio.get_running_loop()
         window = Window(name, loop.time())
         if name not in HARMLESS:
@@ -133,9 +136,7 @@ class Scene:
     async def prepare(self, faults: Sequence[str]) -> None:
         """Register what the round needs."""
         self._faults = faults
-        await self._ask("POST", "/v1/tenants", {"id": self.tenant}, operator=True)
-        made = await self._ask("POST", f"/v1/tenants/{self.tenant}/keys", {"mode": "live"}, operator=True)
-        self._key = made["key"]
+        await self.register()
         await self.endpoint("steady")
         await self.endpoint("flaky", flaky=0.15)
         await self.endpoint("ordered", fifo=True, flaky=0.1, failures=2, takes_s=0.005)
@@ -146,6 +147,12 @@ class Scene:
         for name in faults:
             if name in guests.ENDPOINTS:
                 await guests.ENDPOINTS[name](self)
+
+    async def register(self) -> None:
+        """The tenant, with a key of its own."""
+        await self._ask("POST", "/v1/tenants", {"id": self.tenant}, operator=True)
+        made = await self._ask("POST", f"/v1/tenants/{self.tenant}/keys", {"mode": "live"}, operator=True)
+        self._key = made["key"]
 
     async def append(self) -> None:
         """Events of some ordering keys, with garbage and producers' duplicates among them."""
@@ -236,6 +243,7 @@ class Scene:
         types: frozenset[str] = frozenset(),
         fifo: bool = False,
         timeout: float = 0.7,
+        schedule: Sequence[float] = SCHEDULE,
         url: str = "",
         watched: bool = True,
         **manners: Any,
@@ -246,14 +254,14 @@ class Scene:
             "url": url or self.stage.receiver.url(path),
             "events": sorted(types) or ["order.*"],
             "timeout": timeout,
-            "schedule": [0, 5, 5, 5],
+            "schedule": list(schedule),
             "ordering": "fifo" if fifo else "none",
             "on_exhausted": "skip",
         }
         made = await self._ask("POST", "/v1/webhooks", body)
         behaves = Manners(secret=made["secret"], seed=self._seed, **manners)
         self.stage.receiver.expect(path, behaves)
-        target = Target(made["id"], path, types, fifo=fifo, dead=behaves.dead)
+        target = Target(made["id"], path, types, fifo=fifo, attempts=len(schedule), dead=behaves.dead)
         if watched:
             self._manners.append(behaves)
             self._targets.append(target)

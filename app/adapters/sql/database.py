@@ -20,6 +20,8 @@ from app.ports.dependencies import Dependency
 
 #: SQLite's file in the data folder
 FILE = "readmodel.sqlite3"
+#: pages that a connection to SQLite may keep in memory
+SQLITE_CACHE_KIB = 64 * 1024
 #: milliseconds for which one writer waits for another
 _LOCK_MS = 10_000
 #: seconds that a statement on PostgreSQL may take
@@ -129,7 +131,7 @@ def _configure(engine: AsyncEngine) -> None:
             f"busy_timeout={_LOCK_MS}",
             "journal_mode=WAL",
             "synchronous=NORMAL",
-            "cache_size=-65536",
+            f"cache_size=-{SQLITE_CACHE_KIB}",
             "temp_store=MEMORY",
             "journal_size_limit=67108864",
         ):
