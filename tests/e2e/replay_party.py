@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from app.adapters.clock import SystemClock
-from tests.e2e.harness import Answer, Inbox, Service, pause
+from tests.e2e.harness import Answer, Inbox, Service, pause, read
 from tests.patience import PATIENCE_S
 
 CLOCK = SystemClock()
@@ -44,6 +44,12 @@ class Party:
             value = json.dumps(event).encode()
             acks.append(await self._kafka.send(f"{self.service.prefix}events.raw", value, key=self.name.encode()))
         await asyncio.gather(*acks)
+
+    async def attempted(self, endpoint: str, number: int) -> None:
+        """Wait until so many attempts of an endpoint are recorded: a replay selects by these."""
+        mine = endpoint.encode()
+        topic = f"{self.service.prefix}attempts"
+        await read(self.service.bootstrap, topic, lambda records: [each.key for each in records].count(mine) >= number)
 
     async def ask(self, key: str = "", **body: Any) -> Answer:
         sent = {("from" if name == "from_" else name): value for name, value in ({"from_": "begin"} | body).items()}

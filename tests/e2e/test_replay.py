@@ -37,6 +37,8 @@ async def test_all_failed_and_missing_of_one_endpoint_and_of_all(acme: Party) ->
         await acme.append(events[:2])  # a producer's duplicates stay dropped
         await good.until(lambda: len(good.received) == 6)
         await bad.until(lambda: len(bad.received) == 6)
+        for each in (first, second):
+            await acme.attempted(each, 6)
         died = {each.event_id for each in bad.received if each.status == 500}
         assert len(died) == 3
         third = await acme.endpoint(f"{new_url}/standard")
@@ -56,9 +58,11 @@ async def test_all_failed_and_missing_of_one_endpoint_and_of_all(acme: Party) ->
         failed = await acme.run(only="failed")
         assert (failed["sent"], failed["skipped"], failed["endpoint"], failed["to"] is None) == (3, 0, None, False)
         await bad.until(lambda: len(again(bad)) == 3)
+        await acme.attempted(second, 9)
         assert {each.event_id for each in again(bad)} == died
         missing = await acme.run(only="missing")
         await new.until(lambda: len(new.received) == 6)
+        await acme.attempted(third, 6)
         assert missing["sent"] == 6
         assert {each.event_id: each.headers["webhook-sequence"] for each in new.received} == sequences
         assert {each.headers["webhook-replay"] for each in new.received} == {missing["id"]}
