@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 from rich.console import Console
@@ -37,10 +38,14 @@ from tests.bench.stage import Run, Stage, stage
 PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "keys", "readmodel")
 PICTURE = Path("docs/screens/performance.svg")
 console = Console()
+R = TypeVar("R")
 
 
 async def main(options: argparse.Namespace) -> None:
     """Measure what was asked for, store it, and show it."""
+    measuring = asyncio.current_task()
+    assert measuring is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)  # ends what was started, too
     table = Table("what", "measured", "compared with", "ratio", "goal", title="Hookstream, this machine, this run")
     async with stage() as ready:
         for part in PARTS:
@@ -79,11 +84,19 @@ async def _measure_everyday(ready: Stage, options: argparse.Namespace) -> everyd
 
 
 async def _measure_pipeline(ready: Stage, options: argparse.Namespace) -> list[pipeline.Report]:
-    return [await pipeline.measure(ready) for _ in range(options.runs)]
+    return await _repeated("pipeline", options.runs, lambda: pipeline.measure(ready))
 
 
 async def _measure_registry(ready: Stage, options: argparse.Namespace) -> list[registry.Report]:
-    return [await registry.measure(ready) for _ in range(options.runs)]
+    return await _repeated("registry", options.runs, lambda: registry.measure(ready))
+
+
+async def _repeated(part: str, runs: int, measure: Callable[[], Awaitable[R]]) -> list[R]:
+    reports = []
+    for number in range(runs):
+        _tell(f"{part}: run {number + 1}")
+        reports.append(await measure())
+    return reports
 
 
 #: part → how it is measured
