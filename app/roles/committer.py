@@ -6,14 +6,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
 
+from app.core.offsets.commit_pace import SOON_S, CommitPace
 from app.core.offsets.partitions import CommittedOffset, OpenPartitions, PartitionId
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.ports.clock import Clock
 from app.ports.consumer import GroupConsumer
 from app.ports.metrics import Meter
 
-#: a crash repeats at most the work that was finished in this time
-_COMMIT_AFTER_S = 0.1
 _LEASE_CHECK_S = 0.05
 
 
@@ -25,7 +24,8 @@ class Committer:
         self._clock = clock
         #: set when something was finished since the last commit
         self._uncommitted = asyncio.Event()
-        self.partitions = OpenPartitions(self._uncommitted.set)
+        self._pace = CommitPace()
+        self.partitions = OpenPartitions(self._finished)
 
     def sure(self) -> bool:
         """Whether the group's lease still guarantees that no other member has our partitions.
@@ -40,13 +40,20 @@ class Committer:
             await self._clock.sleep(_LEASE_CHECK_S)
 
     async def run(self) -> None:
-        """Commit shortly after work is finished, until cancelled."""
+        """Commit at the pace of `CommitPace`, until cancelled."""
         while True:
             await self._uncommitted.wait()
-            await self._clock.sleep(_COMMIT_AFTER_S)
+            await self._clock.sleep(SOON_S)
+            while not self._pace.is_due(self._clock.monotonic()):
+                await self._clock.sleep(SOON_S)
             self._uncommitted.clear()
+            self._pace.committing(self._clock.monotonic())
             if not await self.commit():
                 self._uncommitted.set()
+
+    def _finished(self) -> None:
+        self._pace.finished()
+        self._uncommitted.set()
 
     async def commit(self) -> bool:
         """Commit due offsets. Returns False when the group cannot take commits now; call it again later."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from app.adapters.faust.app import BatchApp
 from app.adapters.faust.app_builder import build_app
 from app.adapters.kafka.clients import KafkaClients
 from app.core.errors import HookstreamError, Unavailable
+from app.core.offsets.commit_pace import SOON_S, CommitPace
 from app.core.offsets.partitions import spans
 from app.core.offsets.progress import RoleReport
 from app.core.table_recovery import PLAIN, TableRecovery
@@ -24,7 +26,6 @@ from app.ports.stream import StreamBatch
 logger = structlog.get_logger(__name__)
 
 _STOP_S = 12.0
-_COMMIT_AFTER_S = 0.1
 
 
 class _Partition:
@@ -84,6 +85,7 @@ class _Batch:
         self._stream.app.consumer.done(message, reached)
         if reached > message.offset:
             self._event.ack()
+        self._stream.pace.finished(len(self.records))
         self._stream.acked.set()
 
     def fail(self, error: HookstreamError) -> None:
@@ -145,6 +147,7 @@ class FaustStream:
         self._topic = self.app.batch_topic(source_topic)
         #: set when a batch was acknowledged since the last commit
         self.acked = asyncio.Event()
+        self.pace = CommitPace()
         self._partitions: dict[TP, _Partition] = {}
         self._lanes: dict[int, _Lane] = {}
         self._failure: asyncio.Future[None] | None = None
@@ -179,12 +182,13 @@ class FaustStream:
         return [self.partition(place) for place in sorted(places)]
 
     async def _commit_loop(self) -> None:
-        """Commit soon after an acknowledgement, so that a crash repeats little more than unfinished batches."""
+        """Commit at the pace of `CommitPace`, so that a crash repeats little more than unfinished batches."""
         while True:
             await self.acked.wait()
-            await asyncio.sleep(_COMMIT_AFTER_S)
-            if not self.app.failed and not self.app.rebalancing:
+            await asyncio.sleep(SOON_S)
+            if self.pace.is_due(monotonic()) and not self.app.failed and not self.app.rebalancing:
                 self.acked.clear()
+                self.pace.committing(monotonic())
                 await self.app.consumer.commit()  # Faust's own timer retries if it fails
 
     def fail(self, error: Exception) -> None:
