@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from aiokafka import TopicPartition
@@ -12,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.clients import AioConsumer, KafkaClients
+from app.adapters.kafka.log_end import LogEnd
 from app.core.directory import Directory
 from app.core.errors import Defect, Unavailable
 from app.core.records.registry import apply
@@ -19,6 +19,8 @@ from app.core.topics.names import TopicName
 from app.ports.metrics import Meter
 
 logger = structlog.get_logger(__name__)
+#: one partition is read, so a long wait delays nothing
+_FETCH_WAIT_MS = 2_000
 
 
 class CompactedTopicReader:
@@ -32,10 +34,10 @@ class CompactedTopicReader:
         self._client_id = client_id
         self._apply = apply
         self._consumer: AioConsumer | None = None
-        #: queries end offsets only; on the reader's connection the query would wait behind the long poll
-        self._asker: AioConsumer | None = None
-        #: queries the high watermark, open transactions included; connected by the first `catch_up_after_reply`
-        self._high_asker: AioConsumer | None = None
+        #: on the reader's connection the query would wait behind the long poll
+        self._stable_end: LogEnd | None = None
+        #: the high watermark, open transactions included; connected by the first `catch_up_after_reply`
+        self._high_end: LogEnd | None = None
         self._connecting = asyncio.Lock()
         #: called for each record that cannot be decoded and is skipped
         self.on_unreadable: Callable[[], None] = lambda: None
@@ -51,10 +53,13 @@ class CompactedTopicReader:
 
     async def start(self) -> None:
         """Connect, read to the present end and return; further records are applied in the background."""
-        self._consumer, self._asker = self._client(), self._client()
+        self._consumer = self._clients.consumer(
+            self._client_id, fetch_max_wait_ms=_FETCH_WAIT_MS, metadata_max_age_ms=60_000
+        )
+        self._stable_end = LogEnd(self._clients, self._place, client_id=self._client_id)
         async with self._clients.connecting():
             await self._consumer.start()
-            await self._asker.start()
+            await self._stable_end.start()
         self._consumer.assign([self._place])
         await self._consumer.seek_to_beginning(self._place)
         self._task = asyncio.create_task(self._read())
@@ -66,15 +71,12 @@ class CompactedTopicReader:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for client in (self._consumer, self._asker, self._high_asker):
-            if client is not None:
-                stopping = asyncio.create_task(client.stop())
-                await asyncio.wait([stopping], timeout=3)
-                stopping.cancel()
-                await asyncio.gather(stopping, return_exceptions=True)
-
-    def _client(self, **options: Any) -> AioConsumer:
-        return self._clients.consumer(self._client_id, fetch_max_wait_ms=500, metadata_max_age_ms=60_000, **options)
+        ends = [end.close() for end in (self._stable_end, self._high_end) if end is not None]
+        for closing in [self._consumer.stop(), *ends] if self._consumer is not None else ends:
+            stopping = asyncio.create_task(closing)
+            await asyncio.wait([stopping], timeout=3)
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
 
     async def catch_up(self, since: float | None = None) -> None:
         """Return when every record appended before `since` (monotonic; None: before the call) has been applied.
@@ -85,7 +87,7 @@ class CompactedTopicReader:
             return
         asked = self._clock.monotonic()
         if self._query is None or self._query.done():
-            self._query = asyncio.create_task(self._end(self._asker))
+            self._query = asyncio.create_task(self._end(self._stable_end))
             question = self._query
         else:
             if self._next_query is None or self._next_query.done():
@@ -97,7 +99,7 @@ class CompactedTopicReader:
     async def _end_after(self, earlier: asyncio.Task[int]) -> int:
         await asyncio.wait([earlier])
         self._query, self._next_query = self._next_query, None
-        return await self._end(self._asker)
+        return await self._end(self._stable_end)
 
     async def catch_up_after_reply(self) -> None:
         """Return when every change that a registry reply has reported so far has been applied.
@@ -106,16 +108,16 @@ class CompactedTopicReader:
         is in the log already, so wait for the high watermark instead of the last stable offset.
         """
         async with self._connecting:
-            if self._high_asker is None:
-                asker = self._client(isolation_level="read_uncommitted")
+            if self._high_end is None:
+                end = LogEnd(self._clients, self._place, client_id=self._client_id, committed=False)
                 try:
                     with self._clients.reachable():
-                        await asker.start()
+                        await end.start()
                 except BaseException:
-                    await asker.stop()
+                    await end.close()
                     raise
-                self._high_asker = asker
-        await self.reached(await self._end(self._high_asker))
+                self._high_end = end
+        await self.reached(await self._end(self._high_end))
 
     async def reached(self, position: int) -> None:
         """Return when the topic has been applied up to `position`."""
@@ -124,14 +126,13 @@ class CompactedTopicReader:
         async with self._moved:
             await self._moved.wait_for(lambda: self.position >= position)
 
-    async def _end(self, asker: AioConsumer | None) -> int:
-        if asker is None:
+    async def _end(self, end: LogEnd | None) -> int:
+        if end is None:
             raise Defect("the table was not started")
         failing = False
         while True:
             try:
-                ends = await asker.end_offsets([self._place])
-                return int(ends[self._place])
+                return await end.get()
             except KafkaError as error:
                 if not failing:  # once for each query
                     logger.warning("table.end_unknown", topic=self._place.topic, error=repr(error))
