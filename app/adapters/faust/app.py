@@ -33,7 +33,7 @@ from faust.types import TP
 from app.adapters.faust.batch_track import BatchTrack, backlogged
 from app.adapters.faust.store_options import SharedMemory, StoreOptions
 from app.adapters.faust.tables import BatchTable
-from app.adapters.kafka.clients import ISOLATION_LEVEL, MISSING_RIGHTS
+from app.adapters.kafka.clients import CONSUMER_TIMEOUT_MS, ISOLATION_LEVEL, MISSING_RIGHTS
 from app.adapters.kafka.internals import FetchTuning, read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.errors import LogMoved
@@ -63,6 +63,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         self.logs = GroupLogs(consumer, MOVED_MARK)
         # Faust fixes 1500 ms. A partition that is not part of the current fetch would wait that long for the next one.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
+        consumer._consumer_timeout = CONSUMER_TIMEOUT_MS / 1000
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -110,7 +111,7 @@ class _Consumer(driver.Consumer):
         self.moved: set[TP] = set()
         #: number of times that reading (re)started from committed offsets
         self.assignments = 0
-        self._gathering = FetchTuning(_FETCH_WAIT_MS)
+        self._tuning = FetchTuning(_FETCH_WAIT_MS, gathers=True)
         #: True from the beginning of a stop or a rebalance until reading restarts
         self.leaving = False
         self._freed = asyncio.Event()
@@ -187,7 +188,8 @@ class _Consumer(driver.Consumer):
             return
         batched = self.app.batched_topics
         self._pass_markers(records, active)
-        self._gathering.polled(self._thread._consumer, sum(map(len, records.values())))
+        fetched = sum(map(len, records.values()))
+        self._tuning.polled(self._thread._consumer, fetched, paused=not fetched and bool(backlogged(self.tracks)))
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
@@ -215,6 +217,7 @@ class _Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Seek to the committed offsets while no fetch is in progress, and discard the state of the last assignment."""
         self.stop_flow()
+        self._tuning.restart(self._thread._consumer)
         async with self._seeking:
             await self._no_fetch.wait()
             self.tracks.clear()
@@ -274,6 +277,7 @@ class _Consumer(driver.Consumer):
     async def wait_empty(self) -> None:
         """Wait (bounded) until the batches in progress are acknowledged, then commit the finished offsets."""
         self.leaving = True
+        self._tuning.restart(self._thread._consumer)
         end = monotonic() + _DRAIN_S
         while self._under_way() and monotonic() < end:  # noqa: ASYNC110 - several tracks, any of which may end
             await asyncio.sleep(0.02)
@@ -295,6 +299,9 @@ class _Consumer(driver.Consumer):
 
     def _under_way(self) -> bool:
         return not self.app.failed and any(track.busy for track in self.tracks.values())
+
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: the watchdog of this service judges the progress of partitions."""
 
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent failed: commit nothing on its behalf."""

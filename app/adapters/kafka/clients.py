@@ -42,6 +42,9 @@ AioClient: TypeAlias = AIOKafkaClient
 
 #: also of Faust's consumer
 ISOLATION_LEVEL = "read_committed"
+#: milliseconds after which a consumer that nothing happens to looks for partitions to fetch, also in Faust's; what
+#: happens to it wakes it at once
+CONSUMER_TIMEOUT_MS = 1_000
 
 #: Kafka's errors for rights that a user lacks
 MISSING_RIGHTS = (
@@ -73,6 +76,7 @@ class KafkaClients:
             client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
+            consumer_timeout_ms=CONSUMER_TIMEOUT_MS,
             **{"isolation_level": ISOLATION_LEVEL, "auto_offset_reset": "earliest"}
             | self._connection_options()
             | fetch,

@@ -29,7 +29,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.clients import KafkaClients
-from app.adapters.kafka.internals import read_position
+from app.adapters.kafka.internals import FetchTuning, read_position
 from app.adapters.kafka.log_moves import GroupLogs
 from app.core.diagnosis.kafka import worker_name
 from app.core.errors import Defect
@@ -96,6 +96,7 @@ class KafkaGroupConsumer:
         self._logs = GroupLogs(self._consumer)
         #: partitions of the last assignment for which the group has no offset
         self._uncommitted: set[TopicPartition] = set()
+        self._tuning = FetchTuning(fetch_max_wait_ms)
 
     async def start(self, listener: RebalanceListener) -> None:
         """Join the group. A start that fails or is cancelled leaves no member behind that would hold partitions."""
@@ -157,6 +158,7 @@ class KafkaGroupConsumer:
         if self.failure is not None:
             raise self.failure
         self._logs.read(batches)
+        self._tuning.polled(self._consumer, len(batches), paused=not batches and bool(self._consumer.paused()))
         return {(place.topic, place.partition): records for place, records in batches.items()}
 
     async def _begin(self, place: TopicPartition) -> None:
@@ -184,6 +186,7 @@ class KafkaGroupConsumer:
 
     def seek(self, place: PartitionId, offset: int) -> None:
         """See `app.ports.consumer.SeekableConsumer`."""
+        self._tuning.restart(self._consumer)
         self._logs.elsewhere.add(TopicPartition(*place))
         self._consumer.seek(TopicPartition(*place), offset)
 
@@ -282,6 +285,7 @@ class _Bridge(ConsumerRebalanceListener):
         self._source = source
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._source._tuning.restart(self._source._consumer)
         if self._source._consumer._coordinator.generation < 0:  # removed from the group some time ago
             self._source._member_s = -inf
         if revoked:

@@ -5,6 +5,7 @@
   aiokafka fixes both for a consumer's lifetime and sends one fetch at a time to each broker. One byte and a long wait
   suit an idle consumer: each record arrives at once, and idling costs nothing. Under load, however, each fetch would
   bring one or two records of a partition, and a batch of two costs the stream processor as much as one of a hundred.
+  An idle process, in turn, spends its time with fetches of all partitions that return nothing.
   Both attributes are read for each fetch, so they are changed between fetches.
 - `accept_undecodable_header_names`: aiokafka raises `UnicodeDecodeError` for a header name that is not UTF-8, which
   would stop the consumer at that record for ever. Names are decoded with backslash escapes instead.
@@ -18,11 +19,18 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
+from app.adapters.clock import SystemClock
+from app.ports.clock import Clock
+
+_clock = SystemClock()
 #: records of one poll from which on the consumer counts as under load
 _BRISK = 4
 #: under load: `fetch.max.wait.ms` and `fetch.min.bytes`
 _GATHER_MS = 3
 _GATHER_BYTES = 256 * 1024
+#: seconds without records after which a consumer counts as idle, and its `fetch.max.wait.ms` then
+_IDLE_AFTER_S = 5.0
+_IDLE_MS = 2_500
 
 
 def read_position(consumer: Any, place: Any) -> int | None:
@@ -36,19 +44,40 @@ def read_position(consumer: Any, place: Any) -> int | None:
 class FetchTuning:
     """Adapts the wait and the minimum size of a consumer's fetches to its load."""
 
-    def __init__(self, patient_ms: int) -> None:
-        """`patient_ms`: `fetch.max.wait.ms` while the consumer is not under load."""
-        self._patient_ms = patient_ms
-        self._brisk = False
+    def __init__(self, patient_ms: int, *, gathers: bool = False, clock: Clock = _clock) -> None:
+        """`patient_ms`: `fetch.max.wait.ms` while the consumer is not idle. `gathers`: it prefers large batches.
 
-    def polled(self, consumer: Any, records: int) -> None:
-        """A poll of `consumer` (an AIOKafkaConsumer) has returned `records` records."""
-        brisk = records >= _BRISK
-        if brisk != self._brisk:
-            self._brisk = brisk
-            fetcher = consumer._fetcher
-            fetcher._fetch_max_wait_ms = _GATHER_MS if brisk else self._patient_ms
-            fetcher._fetch_min_bytes = _GATHER_BYTES if brisk else 1
+        A partition that is resumed, or whose position changes, is fetched when the current fetch has returned.
+        """
+        self._patient_ms = patient_ms
+        self._gathers = gathers
+        self._clock = clock
+        self._setting = (patient_ms, 1)
+        self._busy_s = self._clock.monotonic()
+
+    def restart(self, consumer: Any) -> None:
+        """Partitions are assigned or revoked: positions will change."""
+        self._busy_s = self._clock.monotonic()
+        self._set(consumer, (self._patient_ms, 1))
+
+    def polled(self, consumer: Any, records: int, *, paused: bool = False) -> None:
+        """A poll of `consumer` (an AIOKafkaConsumer) has returned `records` records.
+
+        `paused`: some partitions are not read now, and may be resumed.
+        """
+        if records or paused:
+            self._busy_s = self._clock.monotonic()
+        if self._gathers and records >= _BRISK:
+            self._set(consumer, (_GATHER_MS, _GATHER_BYTES))
+        elif self._clock.monotonic() - self._busy_s >= _IDLE_AFTER_S:
+            self._set(consumer, (max(_IDLE_MS, self._patient_ms), 1))
+        else:
+            self._set(consumer, (self._patient_ms, 1))
+
+    def _set(self, consumer: Any, setting: tuple[int, int]) -> None:
+        if setting != self._setting:
+            self._setting = setting
+            consumer._fetcher._fetch_max_wait_ms, consumer._fetcher._fetch_min_bytes = setting
 
 
 class _EscapingBytes(bytes):

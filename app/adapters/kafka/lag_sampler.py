@@ -21,6 +21,8 @@ from app.ports.metrics import Meter
 logger = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
+#: of so many samples, one asks for the committed offsets of all groups: another program may have reset them
+_WHOLE_EVERY = 12
 #: seconds after which a query fails
 _ANSWER_S = 5.0
 _CLOSE_S = 3.0
@@ -30,7 +32,11 @@ OnSample = Callable[[str, Mapping[PartitionId, GroupSpan] | None], None]
 
 
 class LagSampler:
-    """Runs beside the roles; costs two requests for each group and sample, and one fetch for each lagging topic."""
+    """Runs beside the roles.
+
+    A sample costs one request for the ends of all topics, one for each group whose topics have grown or that lags, and
+    one fetch for each lagging topic.
+    """
 
     def __init__(
         self,
@@ -57,6 +63,9 @@ class LagSampler:
         self._on_sample = on_sample
         #: group and topic → the sum of the offsets that were committed at the last sample
         self._committed: dict[tuple[str, str], int] = {}
+        #: group → its last sample, if it did not lag
+        self._caught_up: dict[str, dict[PartitionId, GroupSpan]] = {}
+        self._samples = 0
 
     async def run(self) -> None:
         """Sample until cancelled; retry while the broker is unreachable."""
@@ -67,6 +76,7 @@ class LagSampler:
                 logger.debug("lag.unknown", error=repr(error))  # ClusterWatch reports the outage
             except Exception:  # otherwise the watchdog would silently get no samples
                 logger.exception("lag.failed")
+            self._caught_up.clear()
             for group, names in self._groups.items():
                 self._on_sample(group, None)
                 self._forget(group, names)
@@ -92,8 +102,14 @@ class LagSampler:
             asked = [place for names in self._groups.values() for place in self._places(names)]
             preload_metadata(asker, [*asked, self._registry])
             while True:
+                async with asyncio.timeout(_ANSWER_S):  # aiokafka itself retries for ever
+                    ends = await asker.end_offsets({*asked, self._registry})
+                if self._samples % _WHOLE_EVERY == 0:
+                    self._caught_up.clear()
+                self._samples += 1
                 for group, names in self._groups.items():
-                    await self._sample(admin, asker, reader, group, names)
+                    if not self._still_caught_up(group, ends):
+                        await self._sample(admin, asker, reader, group, names, ends)
                 await self._clock.sleep(self._every_s)
         finally:
             await asyncio.wait(
@@ -103,6 +119,14 @@ class LagSampler:
     def _places(self, names: Sequence[str]) -> list[TopicPartition]:
         return [TopicPartition(name, number) for name in names for number in range(self._partitions(name))]
 
+    def _still_caught_up(self, group: str, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether nothing was appended for a group since a sample without lag; then that sample is repeated."""
+        spans = self._caught_up.get(group)
+        if spans is None or any(ends[TopicPartition(*place)] != span.end for place, span in spans.items()):
+            return False
+        self._on_sample(group, spans)
+        return True
+
     async def _sample(
         self,
         admin: AioAdmin,
@@ -110,16 +134,18 @@ class LagSampler:
         reader: AioConsumer,
         group: str,
         names: Sequence[str],
+        ends: Mapping[TopicPartition, int],
     ) -> None:
         places = self._places(names)
-        async with asyncio.timeout(_ANSWER_S):  # aiokafka itself retries for ever
-            ends = await asker.end_offsets([*places, self._registry])
+        async with asyncio.timeout(_ANSWER_S):
             committed = await admin.list_consumer_group_offsets(group)
             begins = await asker.beginning_offsets([place for place in places if place not in committed])
         ats = {place: committed[place].offset if place in committed else begins.get(place, 0) for place in places}
-        self._on_sample(
-            group, {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()}
-        )
+        spans = {(place.topic, place.partition): GroupSpan(at, ends[place]) for place, at in ats.items()}
+        self._on_sample(group, spans)
+        self._caught_up.pop(group, None)
+        if all(span.begin >= span.end for span in spans.values()):
+            self._caught_up[group] = spans
         for name in names:
             self._count_commits(group, name, sum(each.offset for at, each in committed.items() if at.topic == name))
             behind = {place: at for place, at in ats.items() if place.topic == name and ends[place] > at}
