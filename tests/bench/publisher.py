@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -21,6 +21,7 @@ import uvloop
 from tests.bench.pipeline import event, producing
 from tests.bench.receiver import Tally
 from tests.bench.stage import Child, cpu_seconds
+from tests.bench.traffic import Send, at_once, at_rate
 
 #: events of a burst, and what it has in progress
 _BURST, _IN_PROGRESS = 5_000, 64
@@ -95,9 +96,7 @@ class Measured(NamedTuple):
 class Publisher:
     """Publishes, and asks the receiver what has arrived."""
 
-    def __init__(
-        self, send: Callable[[bytes], Awaitable[object]], receiver: str, pids: Sequence[int], endpoints: int
-    ) -> None:
+    def __init__(self, send: Send, receiver: str, pids: Sequence[int], endpoints: int) -> None:
         self._send, self._receiver, self._pids, self._endpoints = send, receiver, pids, endpoints
 
     async def steady(self, rate: float, seconds: float) -> Measured:
@@ -111,7 +110,15 @@ class Publisher:
     async def _measured(self, rate: float, events: int) -> Measured:
         await self._tally("reset")
         before = self._cpu_s()
-        await (self._at(rate, events) if rate else self._at_once(events))
+        run = f"r{time.monotonic_ns()}"
+
+        def make(number: int) -> bytes:
+            return event(_NAME, number, run)
+
+        if rate:
+            await at_rate(self._send, make, events, rate)
+        else:
+            await at_once(self._send, make, events, _IN_PROGRESS)
         tally = await self._received(events * self._endpoints)
         ages = sorted(age / 1e6 for age in tally.ages_ns)
         return Measured(
@@ -121,22 +128,6 @@ class Publisher:
             ages[int(len(ages) * 0.99)],
             (self._cpu_s() - before) / tally.requests * 1e3,
         )
-
-    async def _at(self, rate: float, events: int) -> None:
-        begun, sent = time.perf_counter(), []
-        for number in range(events):
-            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-            sent.append(asyncio.ensure_future(self._send(event(_NAME, number, _run()))))
-        await asyncio.gather(*sent)
-
-    async def _at_once(self, events: int) -> None:
-        numbers, run = iter(range(events)), _run()
-
-        async def work() -> None:
-            for number in numbers:
-                await self._send(event(_NAME, number, run))
-
-        await asyncio.gather(*(work() for _ in range(_IN_PROGRESS)))
 
     async def _received(self, count: int) -> Tally:
         async with asyncio.timeout(_PATIENCE_S):
@@ -152,10 +143,6 @@ class Publisher:
         return sum(cpu_seconds(pid) for pid in self._pids)
 
 
-def _run() -> str:
-    return f"r{time.monotonic_ns()}"
-
-
 async def requested(session: aiohttp.ClientSession, url: str, request: Request) -> None:
     """Make one request. Raises `AssertionError` with the answer unless it is 2xx."""
     body = None if request.body is None else msgspec.json.encode(request.body)
@@ -163,7 +150,7 @@ async def requested(session: aiohttp.ClientSession, url: str, request: Request) 
         assert answer.status < 300, f"{request.path}: {answer.status} {await answer.text()}"
 
 
-async def measure(options: argparse.Namespace, send: Callable[[bytes], Awaitable[object]], receiver: str) -> None:
+async def measure(options: argparse.Namespace, send: Send, receiver: str) -> None:
     publisher = Publisher(send, receiver, options.pids, options.endpoints)
     await publisher.burst(200)  # warm-up
     for rate in options.rates:

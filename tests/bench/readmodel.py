@@ -24,7 +24,7 @@ from app.core.topics.names import TopicName
 from tests.bench import pages, readmodel_lists
 from tests.bench.pages import Pages
 from tests.bench.readmodel_lists import Lists
-from tests.bench.stage import Stage, pin
+from tests.bench.stage import Stage, cpu_seconds, pin
 from tests.contracts.readmodel_kit import FAILED, attempt, delivery
 from tests.e2e.harness import Service
 from tests.kafka import clients_at
@@ -135,7 +135,7 @@ async def _caught_up(pid: int, read: SqlReadStore, records: int) -> tuple[float,
     begun: tuple[float, float, int] | None = None
     while True:
         there = sum((await _offsets(read)).values())
-        now = (time.perf_counter(), _cpu_s(pid), there)
+        now = (time.perf_counter(), cpu_seconds(pid), there)
         if begun is None and there:
             begun = now
         if begun is not None and there >= records:
@@ -181,8 +181,3 @@ async def _offsets(read: SqlReadStore) -> dict[PartitionId, int]:
         return dict(await read.read_to())
     except Unavailable:  # it is being made
         return {}
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -74,21 +74,37 @@ class _Observed:
         return msgspec.json.decode(self._path.read_bytes(), type=Observation)
 
 
+class _Cpu:
+    """The CPU of two processes."""
+
+    def __init__(self, own: int, broker: int) -> None:
+        self._pids = (own, broker)
+        self.mark()
+
+    def mark(self) -> None:
+        """Count from now on."""
+        self._before = [cpu_seconds(pid) for pid in self._pids]
+
+    def since_mark(self) -> tuple[float, float]:
+        """Seconds."""
+        own, broker = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._before, strict=True)]
+        return own, broker
+
+
 class _Ours:
     def __init__(self, stage: Stage, api: Service, key: str, sides: Sequence[_Observed]) -> None:
         self.url, self.key, self.prefix = f"{api.api_url}/v1/events", key, api.prefix
-        self._pids = (api.pid, stage.broker_pid)
+        self._cpu = _Cpu(api.pid, stage.broker_pid)
         self._sides = sides
-        self._before: list[float] = []
 
     async def mark(self) -> None:
-        self._before = [cpu_seconds(pid) for pid in self._pids]
+        self._cpu.mark()
         for side in self._sides:
             await side.observe()
 
     async def spent(self, events: int) -> Spent:
         seen = [await side.observe() for side in self._sides]
-        others, broker = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._before, strict=True)]
+        others, broker = self._cpu.since_mark()
         return Spent(
             cpu_ms=(seen[0].cpu_s / events * 1e3, seen[1].cpu_s / events * 1e3),
             others_cpu_ms=others / events * 1e3,
@@ -135,21 +151,20 @@ class Together:
 
     def __init__(self, stage: Stage, running: Service, key: str) -> None:
         self.url, self.key, self.prefix = f"{running.api_url}/v1/events", key, running.prefix
-        self._pids = (running.pid, stage.broker_pid)
-        self._before: list[float] = []
+        self._cpu = _Cpu(running.pid, stage.broker_pid)
 
     async def mark(self) -> None:
-        self._before = [cpu_seconds(pid) for pid in self._pids]
+        self._cpu.mark()
 
     async def spent(self, events: int) -> Spent:
-        own, broker = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._before, strict=True)]
+        own, broker = self._cpu.since_mark()
         return Spent(cpu_ms=(0.0, 0.0), others_cpu_ms=own / events * 1e3, broker_cpu_ms=broker / events * 1e3)
 
     async def idle(self, seconds: float) -> tuple[float, float]:
         """CPU while nothing happens, in percent of a core: of the process, and of the broker."""
         await self.mark()
         await asyncio.sleep(seconds)
-        own, broker = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._before, strict=True)]
+        own, broker = self._cpu.since_mark()
         return own / seconds * 100, broker / seconds * 100
 
 

@@ -18,6 +18,28 @@ _PATIENCE_S = 120
 _IN_PROGRESS = 96
 
 Send = Callable[[bytes], Awaitable[object]]
+#: the event of a number, with the time at which it is made
+Make = Callable[[int], bytes]
+
+
+async def at_rate(send: Send, make: Make, events: int, rate: float) -> None:
+    """Send events at a steady rate, and wait until all are taken."""
+    begun, sent = time.perf_counter(), []
+    for number in range(events):
+        await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+        sent.append(asyncio.ensure_future(send(make(number))))
+    await asyncio.gather(*sent)
+
+
+async def at_once(send: Send, make: Make, events: int, in_progress: int) -> None:
+    """Send events as fast as they are taken, so many at a time."""
+    numbers = iter(range(events))
+
+    async def work() -> None:
+        for number in numbers:
+            await send(make(number))
+
+    await asyncio.gather(*(work() for _ in range(in_progress)))
 
 
 class Traffic:
@@ -29,30 +51,23 @@ class Traffic:
 
     async def steady(self, send: Send, rate: float, seconds: float) -> list[float]:
         """The ages of events sent at a steady rate, in milliseconds, ascending."""
-        self._runs += 1
-        await self._stage.tally(reset=True)
-        count, begun, sent = max(1, int(rate * seconds)), time.perf_counter(), []
-        for number in range(count):
-            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-            sent.append(asyncio.ensure_future(send(event("one", number, f"r{self._runs}"))))
-        await asyncio.gather(*sent)
+        count = max(1, int(rate * seconds))
+        await at_rate(send, await self._next_run(), count, rate)
         await self._received(count)
         return sorted(age / 1e6 for age in (await self._stage.tally()).ages_ns)
 
     async def burst(self, send: Send, events: int) -> float:
         """Deliveries per second, from the first request to the last."""
-        self._runs += 1
-        await self._stage.tally(reset=True)
-        numbers = iter(range(events))
-
-        async def work() -> None:
-            for number in numbers:
-                await send(event("one", number, f"r{self._runs}"))
-
-        await asyncio.gather(*(work() for _ in range(_IN_PROGRESS)))
+        await at_once(send, await self._next_run(), events, _IN_PROGRESS)
         await self._received(events)
         tally = await self._stage.tally()
         return tally.requests / ((tally.last_ns - tally.first_ns) / 1e9)
+
+    async def _next_run(self) -> Make:
+        self._runs += 1
+        await self._stage.tally(reset=True)
+        run = f"r{self._runs}"
+        return lambda number: event("one", number, run)
 
     async def _received(self, count: int) -> None:
         async with asyncio.timeout(_PATIENCE_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -154,18 +154,24 @@ class Scene:
         made = await self._ask("POST", f"/v1/tenants/{self.tenant}/keys", {"mode": "live"}, operator=True)
         self._key = made["key"]
 
+    def appending(
+        self, number: int, data: Mapping[str, Any], *, keys: int, duplicates: float, garbage: float
+    ) -> set[asyncio.Task[None]]:
+        """Begin to append an event of one of so many ordering keys, with these shares of duplicates and garbage."""
+        key = f"{self.tenant}-k{self.dice.randrange(keys)}"
+        kind = "order.closed" if number % 10 == 0 else "order.changed"
+        values: list[Any] = [self.event(f"{self.tenant}-{number}", kind, ordering_key=key, data=data)]
+        if self.dice.random() < duplicates:
+            values *= 2
+        if self.dice.random() < garbage:
+            values.append(self.dice.randbytes(40))
+        return {asyncio.create_task(self.stage.send(value, key)) for value in values}
+
     async def append(self) -> None:
         """Events of some ordering keys, with garbage and producers' duplicates among them."""
         pending: set[asyncio.Task[None]] = set()
         for number in range(EVENTS):
-            key = f"{self.tenant}-k{self.dice.randrange(KEYS)}"
-            kind = "order.closed" if number % 10 == 0 else "order.changed"
-            event = self.event(f"{self.tenant}-{number}", kind, ordering_key=key, data={"n": number})
-            pending.add(asyncio.create_task(self.stage.send(event, key)))
-            if self.dice.random() < 0.05:
-                pending.add(asyncio.create_task(self.stage.send(event, key)))
-            if self.dice.random() < 0.01:
-                pending.add(asyncio.create_task(self.stage.send(self.dice.randbytes(40), key)))
+            pending |= self.appending(number, {"n": number}, keys=KEYS, duplicates=0.05, garbage=0.01)
             await asyncio.sleep(TRAFFIC_S / EVENTS)
             pending = {task for task in pending if not task.done() or task.exception()}
         await asyncio.gather(*pending)

@@ -101,14 +101,7 @@ class Tenant(Scene):
         pending: set[asyncio.Task[None]] = set()
         while loop.time() < end and not await paused(stop, due - loop.time()):
             due = max(due, loop.time() - _BEHIND_S)
-            key = f"{self.tenant}-k{self.dice.randrange(_KEYS)}"
-            kind = "order.closed" if self.appended % 10 == 0 else "order.changed"
-            event = self.event(f"{self.tenant}-{self.appended}", kind, ordering_key=key, data={"text": _PADDING})
-            pending.add(asyncio.create_task(self.stage.send(event, key)))
-            if self.dice.random() < 0.02:
-                pending.add(asyncio.create_task(self.stage.send(event, key)))
-            if self.dice.random() < 0.005:
-                pending.add(asyncio.create_task(self.stage.send(self.dice.randbytes(40), key)))
+            pending |= self.appending(self.appended, {"text": _PADDING}, keys=_KEYS, duplicates=0.02, garbage=0.005)
             self.appended += 1
             due += 1 / rate
             pending = {task for task in pending if not task.done() or task.exception()}
