@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,23 @@ async def test_a_process_that_has_lost_the_partition_writes_nothing(stores: Stor
     assert (await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53))[0].attempts == 2
     assert await write.offsets([(TopicName.ATTEMPTS, 0)]) == {(TopicName.ATTEMPTS, 0): 2}
     assert await read.updated_at_ms() == BEGUN_MS + 1
+
+
+async def test_a_transaction_cancelled_anywhere_leaves_no_lock(stores: Stores) -> None:
+    """Also while something holds the cancelled task: its frames hold the cursor."""
+    write, _ = stores
+    places = [(TopicName.ATTEMPTS, number) for number in range(64)]
+    await write.offsets(places)
+    cancelled = []
+    for steps in range(150):
+        task = asyncio.create_task(write.offsets(places))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        cancelled.append(task)
+        assert len(await write.offsets(places)) == len(places)
+    assert any(task.cancelled() for task in cancelled)
 
 
 async def test_old_deliveries_are_pruned_with_their_attempts(stores: Stores) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,11 @@ class Database:
         self._path = Path(urlsplit(url).path[1:]) if url and self.is_sqlite else data_dir / FILE
         self.name = f"SQLite, {self._path}" if self.is_sqlite else _hidden(url or "")
         if self.is_sqlite:
-            self.engine = create_async_engine(f"sqlite+aiosqlite:///{self._path}", pool_size=connections)
+            self.engine = create_async_engine(
+                f"sqlite+aiosqlite:///{self._path}",
+                pool_size=connections,
+                connect_args={"factory": _SqliteConnection},
+            )
             _configure(self.engine)
         else:
             self.engine = create_async_engine(
@@ -113,6 +118,20 @@ class _Errors:
             raise Unavailable(reason) from error
         if error is None and self._status is not None:
             self._status.up()
+
+
+class _SqliteConnection(sqlite3.Connection):
+    """Rolls back when it closes.
+
+    The cursor of a cancelled statement keeps the transaction of a closed connection open, and with it the lock of the
+    only writer. A traceback holds the cursor until the garbage collector runs.
+    """
+
+    def close(self) -> None:
+        """Close. Idempotent, as it is without the rollback."""
+        with suppress(sqlite3.ProgrammingError):  # it is closed
+            self.rollback()
+        super().close()
 
 
 def _reason(error: BaseException) -> str:
