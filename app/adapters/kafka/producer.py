@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import structlog
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.partitioner import murmur2
@@ -41,7 +42,7 @@ Reduce = Callable[[str, bytes | None, RecordHeaders], tuple[bytes | None, list[t
 _TRY_S = 90.0
 
 
-class _Entry(NamedTuple):
+class _Entry(msgspec.Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
@@ -321,9 +322,9 @@ class KafkaProducer:
         logger.error("log.record_reduced", topic=channel.topic, size=entry.size, action="its detail is left out")
         if self._meter:
             self._meter.count("records_reduced_total", topic=channel.topic)
-        self._bytes -= entry.size
-        channel.entries[0] = entry._replace(value=value, headers=headers, size=record_size(entry.key, value, headers))
-        self._bytes += channel.entries[0].size
+        size = record_size(entry.key, value, headers)
+        channel.entries[0] = msgspec.structs.replace(entry, value=value, headers=headers, size=size)
+        self._bytes += size - entry.size
         return True
 
     def _acknowledge(self, channel: _Channel, count: int, offset: int) -> None:

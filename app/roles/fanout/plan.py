@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -50,7 +50,7 @@ from app.roles.fanout.sequences import COMPLETE, LATE, coverage_key, read_count
 _OVERHEAD_BYTES = 512
 
 
-class PlannedRecord(NamedTuple):
+class PlannedRecord(msgspec.Struct, frozen=True):
     """A record to append; `partition` None: Kafka's partitioner chooses it by the key."""
 
     topic: str

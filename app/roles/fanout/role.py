@@ -121,8 +121,8 @@ class FanoutRole(StreamRole):
         with parts.outputs(plan.upto, append_final) as group:
             for table, entries in plan.tables.items():
                 write_table(partition, table, entries, group)
-            for topic, key, value, headers, number in plan.appends:
-                group.append(topic, key=key, value=value, headers=headers, partition=number)
+            for each in plan.appends:
+                group.append(each.topic, key=each.key, value=each.value, headers=each.headers, partition=each.partition)
 
     def _append_final(
         self, plan: BatchPlan, partition: StreamPartition, state: PartitionState, group: AckGroup
