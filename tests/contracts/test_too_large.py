@@ -13,9 +13,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.command_client import CommandClient
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.kafka.registry_store import KafkaRegistryStore
 from app.adapters.telemetry.metrics import PrometheusMeter
+from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
@@ -151,6 +153,7 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
                 clients_at(bootstrap),
                 group=f"{commands}.group",
                 commands=commands,
+                feed=feed,
                 registry=topics.name(TopicName.REGISTRY),
                 replies=replies,
                 audit=topics.name(TopicName.AUDIT),
@@ -159,6 +162,10 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
         )
         return stores[-1]
 
+    feed = KafkaDirectoryFeed(
+        clients_at(bootstrap), topics.name(TopicName.REGISTRY), client_id="test", directory=Directory()
+    )
+    await feed.start()
     role = RegistryRole(store=store, clock=SystemClock(), meter=PrometheusMeter(), profiles=PROFILES)
     running = asyncio.create_task(role.run())
     client = CommandClient(
@@ -186,3 +193,4 @@ async def test_a_state_that_the_registrys_topic_refuses_is_refused_to_its_caller
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await client.stop()
+        await feed.stop()

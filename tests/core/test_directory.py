@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.directory import Directory
+from app.core.errors import Defect
 from app.core.model.endpoint import Endpoint, EndpointStatus, OpenCircuit
 from app.core.model.event import Mode
 from app.core.model.event_types import MAX_TYPE_LENGTH, includes, is_event_type, is_pattern, prefixes
@@ -229,3 +230,30 @@ def test_failing_endpoints_are_those_that_are_marked_now() -> None:
     where.put_endpoint(endpoint("a"))
     where.remove_endpoint("b")
     assert where.failing() == []
+
+
+def test_a_copy_holds_the_same_entities_and_changes_alone() -> None:
+    first = directory(endpoint("a", "*"), endpoint("b", "x.*", tenant="other"))
+    first.put_tenant(Tenant(id="acme"))
+    copy = Directory(matches=False)
+    for _ in copy.copied(first):
+        assert len(copy) <= len(first)
+    assert copy.endpoints() == first.endpoints()
+    assert copy.endpoint("a") is first.endpoint("a")
+    assert (copy.tenants, copy.census(), copy.holdings("acme")) == (
+        first.tenants,
+        first.census(),
+        first.holdings("acme"),
+    )
+    copy.remove_endpoint("a")
+    copy.put_endpoint(endpoint("c", "*"))
+    assert [each.id for each in first.endpoints()] == ["a", "b"]
+    assert found(first, "x.y") == ["a"]
+
+
+def test_a_directory_without_an_index_by_pattern_answers_no_question_about_types() -> None:
+    where = Directory(matches=False)
+    where.put_endpoint(endpoint("a", "*"))
+    for ask in (lambda: where.match("acme", "live", "x.y"), lambda: where.page("acme", "live", "x.y", "", 10)):
+        with pytest.raises(Defect):
+            ask()

@@ -193,11 +193,18 @@ class KafkaDirectoryFeed:
             self._table.on_unreadable = lambda: meter.count("records_unreadable_total", topic=TopicName.REGISTRY)
 
     async def start(self, timeout_s: float = 60.0) -> None:
-        """Read the whole registry; `Unavailable` when that takes too long."""
+        """Read the whole registry, however large; `Unavailable` when nothing more was read for `timeout_s`."""
+        reading = asyncio.create_task(self._table.start())
+        position = -1
         try:
-            await asyncio.wait_for(self._table.start(), timeout_s)
-        except TimeoutError as error:
-            raise Unavailable(f"topic {self._topic} could not be read within {timeout_s:.0f} s") from error
+            while position < self._table.position and not reading.done():
+                position = self._table.position
+                await asyncio.wait([reading], timeout=timeout_s)
+            if not reading.done():
+                raise Unavailable(f"topic {self._topic} was read up to {position}, and no further in {timeout_s:.0f} s")
+        finally:
+            reading.cancel()
+        await reading
         self._ready = True
 
     async def stop(self) -> None:

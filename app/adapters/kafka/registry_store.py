@@ -17,12 +17,11 @@ from aiokafka.structs import OffsetAndMetadata
 
 from app.adapters.kafka.clients import AioProducer, KafkaClients
 from app.adapters.kafka.consumer import KafkaGroupConsumer
-from app.adapters.kafka.directory_feed import CompactedTopicReader
 from app.core.directory import Directory
 from app.core.errors import RecordTooLarge, Unavailable
 from app.core.offsets.partitions import CommittedOffset, PartitionId
-from app.core.records.registry import apply
 from app.ports.consumer import Record
+from app.ports.registry import DirectoryFeed
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +35,7 @@ class KafkaRegistryStore:
         *,
         group: str,
         commands: str,
+        feed: DirectoryFeed,
         registry: str,
         replies: str,
         audit: str,
@@ -46,6 +46,7 @@ class KafkaRegistryStore:
         self._clients = clients
         self._group = group
         self._client_id = client_id
+        self._feed = feed
         self._registry = registry
         self._replies = replies
         self._audit = audit
@@ -76,7 +77,10 @@ class KafkaRegistryStore:
         await self._drop_producer()
 
     async def chosen(self, directory: Directory) -> None:
-        """Wait until this process is the writer, fence its predecessor, and read the whole registry."""
+        """Wait until this process is the writer, fence its predecessor, and copy the process's own directory.
+
+        The two directories share their entities, so the writer costs the memory of its indexes alone.
+        """
         while not self._chosen.is_set():
             await self._source.poll(timeout_ms=1000)  # only to raise errors of the group; the partition is paused
         self._lost = False
@@ -89,16 +93,10 @@ class KafkaRegistryStore:
         with self._clients.reachable():
             await producer.start()
         self._producer = producer
-        table = CompactedTopicReader(
-            self._clients,
-            self._registry,
-            client_id=self._client_id,
-            apply=lambda key, value: apply(directory, key, value),
-        )
-        try:
-            await table.start()
-        finally:
-            await table.stop()
+        # All of the predecessor is committed or aborted now, and only this process will change the registry.
+        await self._feed.catch_up()
+        for _ in directory.copied(self._feed.directory):
+            await asyncio.sleep(0)
         # The predecessor may have committed between our assignment and the moment at which it was fenced.
         place = (self._commands, 0)
         await self._source.rewind(place)

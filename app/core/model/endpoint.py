@@ -1,4 +1,7 @@
-"""Endpoints as the registry stores them; fields that customers may change are declared in `endpoint_settings.py`."""
+"""Endpoints as the registry stores them; fields that customers may change are declared in `endpoint_settings.py`.
+
+A process may hold a million. They hold no cycles, so the collector does not look at them (`gc=False`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from app.core.model.event import Mode
 EndpointStatus = Literal["active", "paused", "disabled"]
 
 
-class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
+class SealedSecret(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A signing secret, encrypted (AES-256-GCM; the endpoint and tenant are the associated data)."""
 
     #: the id of the key in the key ring that sealed it
@@ -24,7 +27,7 @@ class SealedSecret(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
 
 
-class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A time in which an endpoint was paused or disabled, as offsets."""
 
     kind: Literal["paused", "disabled"]
@@ -37,7 +40,7 @@ class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dead_begin: int = 0
 
 
-class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True):
+class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The open circuit of a silent endpoint, which gets only single deliveries as probes."""
 
     #: when the silence began, in milliseconds since the epoch
@@ -46,7 +49,7 @@ class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True):
     probe_at_ms: int
 
 
-class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A receiver's URL with its subscription, secrets and policy; the value of `endpoint/<id>` in registry."""
 
     id: str

@@ -19,10 +19,12 @@ from app.core.model.replay import Replay
 from app.core.model.shape_problems import in_words
 from app.core.model.tenant import ApiKey, Tenant
 from app.core.records.command import Command, CommandReply
+from app.core.shared_values import SharedValues
 
 RegistryEntity = Endpoint | Tenant | ApiKey | EventType | Replay | DeliveryRevision
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
+_shared = SharedValues()
 
 
 def read_command(value: bytes | None) -> Command:
@@ -75,6 +77,11 @@ def _reader(
     return read
 
 
+def _put_endpoint(directory: Directory, endpoint: Endpoint) -> None:
+    _shared.share(endpoint)
+    directory.put_endpoint(endpoint)
+
+
 def _name_of(state: RegistryEntity) -> str:
     match state:
         case EventType():
@@ -84,7 +91,7 @@ def _name_of(state: RegistryEntity) -> str:
 
 
 _READERS = {
-    "endpoint": _reader(Endpoint, Directory.put_endpoint, Directory.remove_endpoint),
+    "endpoint": _reader(Endpoint, _put_endpoint, Directory.remove_endpoint),
     "tenant": _reader(Tenant, Directory.put_tenant, Directory.remove_tenant),
     "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),

@@ -95,7 +95,7 @@ class RegistryRole:
         try:
             await store.start()
             while True:
-                directory = Directory()
+                directory = Directory(matches=False)
                 await store.chosen(directory)
                 self._ready = True
                 while store.is_writer():

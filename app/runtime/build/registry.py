@@ -23,6 +23,7 @@ def registry_role(shared: Shared) -> RegistryRole:
             shared.clients,
             group=shared.group("registry"),
             commands=shared.name(TopicName.REGISTRY_COMMANDS),
+            feed=shared.feed,
             registry=shared.name(TopicName.REGISTRY),
             replies=shared.name(TopicName.REGISTRY_REPLIES),
             audit=shared.name(TopicName.AUDIT),

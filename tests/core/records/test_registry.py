@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.model.tenant import Tenant
 from app.core.records import command as command_record
 from app.core.records import registry
 from app.core.records.command import CommandAction, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
+from tests.core.records.full_values import full
+from tests.core.records.golden_kinds import REGISTERED
 from tests.roles.registry.registry_stage import (
     ENDPOINT,
     changed,
@@ -71,3 +76,26 @@ def test_a_state_under_another_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         registry.apply(filled, key, registry.encode(ENDPOINT))
     assert filled.endpoint("ep_1") == ENDPOINT and filled.endpoint("ep_2") is None
+
+
+def entities(where: Directory) -> tuple[Any, ...]:
+    return (
+        where.endpoints(),
+        where.tenants,
+        where.keys,
+        where.keys_by_digest,
+        where.event_types,
+        where.replays,
+        where.revisions,
+    )
+
+
+@pytest.mark.parametrize("kind", get_args(registry.RegistryEntity))
+def test_the_writers_copy_of_a_directory_has_entities_of_every_kind(kind: Any) -> None:
+    value = full(kind)
+    own = f"{value.tenant}/{value.mode}/{value.name}" if hasattr(value, "schema") else value.id
+    first, copy = Directory(), Directory(matches=False)
+    registry.apply(first, f"{REGISTERED[kind]}/{own}", registry.encode(value))
+    for _ in copy.copied(first):
+        pass
+    assert entities(copy) == entities(first) != entities(Directory())
