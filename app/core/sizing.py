@@ -11,8 +11,8 @@ import msgspec
 
 #: microseconds of CPU for each delivery
 FANOUT_US, DISPATCH_US, PROJECTION_US = 28.0, 135.0, 132.0
-#: bytes of memory for each endpoint, in each process
-ENDPOINT_BYTES = 2_400
+#: bytes of memory for each endpoint, in each process (`python -m tests.bench growth`)
+ENDPOINT_BYTES = 1_200
 #: MiB of a process, by role; its stores and buffers have limits
 BASE_MIB = {"fanout": 512, "dispatch": 512, "projection": 512, "api": 512}
 OTHERS_MIB = 256

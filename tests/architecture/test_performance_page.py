@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.architecture.test_documents import ROOT
-from tests.bench import pipeline, registry
+from tests.bench import growth, pipeline, registry
 from tests.bench.circumstances import Circumstances
 from tests.bench.curve import picture, scale
 from tests.bench.everyday import Everyday, Idle, Rate, Side
@@ -86,6 +86,14 @@ def results() -> Results:
         },
         pipeline=[report],
         registry=[registry.Report(endpoints=100_000, ready_s=3.5, rss_mib=336, create_p50_ms=9, create_p99_ms=20)],
+        growth=[
+            growth.Crowd(
+                endpoints=1_000, ready_s=4, ready_cpu_s=2, ready_mib=160, few_us=[500, 500, 500], spread_us=[500]
+            ),
+            growth.Crowd(
+                endpoints=1_000_000, ready_s=40, ready_cpu_s=18, ready_mib=1300, few_us=[550, 750, 650], spread_us=[600]
+            ),
+        ],
         circumstances={"everyday": CIRCUMSTANCES},
     )
 
@@ -124,7 +132,11 @@ def test_a_ratio_is_taken_within_a_run() -> None:
         ("over HTTP, 1 endpoint per", [3000.0], True),
         ("over HTTP, 10 endpoints per", [5000.0], False),
         ("beside 100,000 endpoints", [1.2], False),
-        ("is ready", [3.5], True),
+        ("100,000 endpoints: a process with all roles is ready", [3.5], True),
+        ("1,000,000 endpoints: a process with all roles is ready", [40.0], True),
+        ("1,000,000 endpoints: memory of that process", [1300.0], True),
+        ("1,000,000 endpoints: CPU of a delivery to 1,000", [1.1, 1.5, 1.3], False),
+        ("1,000,000 endpoints: CPU of a delivery spread", [1.2], True),
         ("20 % of endpoints hanging", [1.1], True),
     ],
 )

@@ -22,6 +22,7 @@ from tests.bench import (
     dispatch,
     everyday,
     fanout,
+    growth,
     keys,
     pages,
     performance_page,
@@ -35,7 +36,7 @@ from tests.bench.goals import goals
 from tests.bench.results import FILE, load, save
 from tests.bench.stage import Run, Stage, stage
 
-PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "keys", "readmodel")
+PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "growth", "keys", "readmodel")
 PICTURE = Path("docs/screens/performance.svg")
 console = Console()
 R = TypeVar("R")
@@ -107,6 +108,7 @@ _MEASURES: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Any]]] = {
     "wide": lambda ready, options: wide.measure(ready, options.endpoints, options.events),
     "pipeline": _measure_pipeline,
     "registry": _measure_registry,
+    "growth": lambda ready, options: growth.measure(ready, options.runs, options.sizes, _tell),
     "keys": lambda ready, options: keys.measure(ready, options.keys),
     "readmodel": lambda ready, options: readmodel.measure(ready, options.attempts, _tell),
 }
@@ -263,6 +265,7 @@ _SHOWN: dict[str, Callable[[Table, Any], None]] = {
     "wide": _wide,
     "pipeline": _pipeline,
     "registry": _registry,
+    "growth": growth.show,
     "keys": _keys,
     "readmodel": _readmodel,
 }
@@ -279,6 +282,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10, help="that are wide (try 100)")
     parser.add_argument("--rates", type=int, nargs="+", default=everyday.RATES, help="events per second (everyday)")
     parser.add_argument("--seconds", type=float, default=everyday.SECONDS, help="at each rate (everyday)")
+    words = "endpoints in the registry (growth); each is compared with the first"
+    parser.add_argument("--sizes", type=int, nargs="+", default=growth.SIZES, help=words)
     parser.add_argument("--runs", "--rounds", dest="runs", type=int, default=3, help="of each measurement (try 5)")
     parser.add_argument("--picture", type=Path, help=f"draw the curve of everyday into this file (try {PICTURE})")
     given = parser.parse_args()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from tests.bench import pipeline
+from tests.bench import growth, pipeline
 from tests.bench.everyday import TOGETHER_RATE, Everyday, Rate, Side
 from tests.bench.results import Results, each, ratios
 
@@ -125,9 +125,22 @@ def _size(results: Results) -> Iterator[Goal]:
     yield Goal("100,000 endpoints: a process with all roles is ready", 10, "s", ready, "registry")
     weight = each(results.registry, lambda report: report.rss_mib)
     yield Goal("100,000 endpoints: memory of that process", 400, "MiB", weight, "registry")
+    yield from _million(results.growth)
     hanging = [
         report.healthy_beside_hanging.p99 / report.healthy_alone.p99
         for report in results.pipeline
         if report.healthy_alone and report.healthy_beside_hanging
     ]
     yield Goal("20 % of endpoints hanging: p99 of the others beside none hanging", 1.2, "×", hanging, "pipeline")
+
+
+def _million(crowds: Sequence[growth.Crowd]) -> Iterator[Goal]:
+    """The largest registry beside the smallest; its values are of one start, the cost of deliveries of all bursts."""
+    most = [max(crowds, key=lambda crowd: crowd.endpoints)] if len(crowds) > 1 else []
+    what = "1,000,000 endpoints"
+    yield Goal(f"{what}: a process with all roles is ready", 60, "s", [crowd.ready_s for crowd in most], "growth")
+    yield Goal(f"{what}: memory of that process", 1536, "MiB", [crowd.ready_mib for crowd in most], "growth")
+    few = [ratio for crowd in most for ratio in ratios(crowd.few_us, crowds[0].few_us)]
+    yield Goal(f"{what}: CPU of a delivery to 1,000 of them, beside 1,000 in all", 1.2, "×", few, "growth")
+    spread = [ratio for crowd in most for ratio in ratios(crowd.spread_us, crowds[0].spread_us)]
+    yield Goal(f"{what}: CPU of a delivery spread over all, beside 1,000 in all", 1.2, "×", spread, "growth")

@@ -12,9 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from rich.table import Table
 
 from app.adapters.secrets.keyring import AesKeyRing
 from app.adapters.secrets.tokens import new_signing_secret
@@ -51,6 +53,35 @@ class Crowd(msgspec.Struct, kw_only=True):
     #: one value for each burst
     few_us: list[float] = []
     spread_us: list[float] = []
+
+
+def show(table: Table, crowds: Sequence[Crowd]) -> None:
+    """Add a row for each value; the ratio is that to the first size."""
+    base = crowds[0]
+    for crowd in crowds:
+        what = f"{crowd.endpoints:,} endpoints"
+        added_s, beside = crowd.ready_cpu_s - base.ready_cpu_s, f"{base.endpoints:,}"
+        cpu = f"{crowd.ready_s:.1f} s ({crowd.ready_cpu_s:.1f} s of CPU)"
+        table.add_row(f"{what}: all roles ready", cpu, f"{beside}: {base.ready_s:.1f} s", "", "1,000,000: < 60 s")
+        memory = f"{crowd.ready_mib:.0f} MiB, {crowd.after_mib:.0f} MiB after the bursts"
+        others = f"{beside}: {base.ready_mib:.0f} MiB, {base.after_mib:.0f} MiB"
+        table.add_row(f"{what}: memory of the process", memory, others, "", "1,000,000: ≤ 1,536 MiB")
+        if crowd is not base:
+            more = crowd.endpoints - base.endpoints
+            each = f"{(crowd.ready_mib - base.ready_mib) * 2**20 / more:,.0f} bytes, {added_s / more * 1e6:.0f} µs"
+            table.add_row(f"{what}: memory and CPU of one more at the start", each)
+        for name, own, first in (
+            ("to 1,000 of them", crowd.few_us, base.few_us),
+            ("spread over all", crowd.spread_us, base.spread_us),
+        ):
+            us, other = median(own), median(first)
+            table.add_row(
+                f"{what}: CPU of a delivery, {name}",
+                f"{us:.0f} µs",
+                f"{beside}: {other:.0f} µs",
+                f"{us / other:.2f}",
+                "≤ 1.2 ×",
+            )
 
 
 class _Side:

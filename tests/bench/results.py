@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.bench import pipeline, registry, wide
+from tests.bench import growth, pipeline, registry, wide
 from tests.bench.circumstances import Circumstances
 from tests.bench.everyday import Everyday
 from tests.bench.stage import Run
@@ -26,6 +26,7 @@ class Results(msgspec.Struct, kw_only=True):
     pipeline: list[pipeline.Report] = []
     registry: list[registry.Report] = []
     wide: wide.Wide | None = None
+    growth: list[growth.Crowd] = []
     #: by part
     circumstances: dict[str, Circumstances] = {}
 

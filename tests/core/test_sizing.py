@@ -41,7 +41,7 @@ def test_slow_receivers_need_more_dispatch_processes() -> None:
 def test_endpoints_take_memory_in_each_process() -> None:
     few, many = size(Load(events_per_second=1)), size(Load(events_per_second=1, endpoints=100_000))
     grown = [b.memory_mib - a.memory_mib for a, b in zip(few.workloads, many.workloads, strict=True)]
-    assert all(200 < each < 260 for each in grown)
+    assert all(110 < each < 120 for each in grown)
 
 
 def test_the_example_of_the_document() -> None:
