@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tests.bench import (
     curve,
+    curves,
     dispatch,
     everyday,
     fanout,
@@ -36,7 +37,7 @@ from tests.bench.goals import goals
 from tests.bench.results import FILE, load, save
 from tests.bench.stage import Run, Stage, stage
 
-PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "growth", "keys", "readmodel")
+PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "growth", "curves", "keys", "readmodel")
 PICTURE = Path("docs/screens/performance.svg")
 console = Console()
 R = TypeVar("R")
@@ -109,6 +110,7 @@ _MEASURES: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Any]]] = {
     "pipeline": _measure_pipeline,
     "registry": _measure_registry,
     "growth": lambda ready, options: growth.measure(ready, options.runs, options.sizes, _tell),
+    "curves": lambda ready, options: curves.measure(ready, options.runs, _tell),
     "keys": lambda ready, options: keys.measure(ready, options.keys),
     "readmodel": lambda ready, options: readmodel.measure(ready, options.attempts, _tell),
 }
@@ -266,6 +268,7 @@ _SHOWN: dict[str, Callable[[Table, Any], None]] = {
     "pipeline": _pipeline,
     "registry": _registry,
     "growth": growth.show,
+    "curves": curves.show,
     "keys": _keys,
     "readmodel": _readmodel,
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from tests.bench import growth, pipeline
+from tests.bench import curves, growth, pipeline
 from tests.bench.everyday import TOGETHER_RATE, Everyday, Rate, Side
 from tests.bench.results import Results, each, ratios
 
@@ -126,6 +126,7 @@ def _size(results: Results) -> Iterator[Goal]:
     weight = each(results.registry, lambda report: report.rss_mib)
     yield Goal("100,000 endpoints: memory of that process", 400, "MiB", weight, "registry")
     yield from _million(results.growth)
+    yield from _curves(results.curves or curves.Curves())
     hanging = [
         report.healthy_beside_hanging.p99 / report.healthy_alone.p99
         for report in results.pipeline
@@ -144,3 +145,22 @@ def _million(crowds: Sequence[growth.Crowd]) -> Iterator[Goal]:
     yield Goal(f"{what}: CPU of a delivery to 1,000 of them, beside 1,000 in all", 1.2, "×", few, "growth")
     spread = [ratio for crowd in most for ratio in ratios(crowd.spread_us, crowds[0].spread_us)]
     yield Goal(f"{what}: CPU of a delivery spread over all, beside 1,000 in all", 1.2, "×", spread, "growth")
+
+
+def _curves(seen: curves.Curves) -> Iterator[Goal]:
+    """The costliest point of each curve beside the first one, in each run."""
+    beside_bare = [ratios(point.ours_us, point.bare_us) for point in seen.payloads]
+    what = "payloads of 0.2 to 200 KB: CPU of a delivery beside the bare loop's, beside the same at 0.8 KB"
+    yield Goal(what, 1.1, "×", _highest(beside_bare), "curves")
+    what = "1 to 1,000 endpoints per event: CPU of a delivery beside one endpoint"
+    yield Goal(what, 1.1, "×", _highest([point.ours_us for point in seen.matches]), "curves")
+    what = "1,000,000 waiting retries: CPU of a delivery beside none"
+    yield Goal(what, 1.1, "×", _highest([point.ours_us for point in seen.waiting]), "curves")
+    for what, ages in (("one endpoint", seen.flood.one_endpoint), ("one tenant", seen.flood.one_tenant)):
+        values = ratios(each(ages, lambda age: age.p99), each(seen.flood.alone, lambda age: age.p99))
+        yield Goal(f"{what} flooded with 100 times its events: p99 of the others", 1.2, "×", values, "curves")
+
+
+def _highest(points: Sequence[Sequence[float]]) -> list[float]:
+    """The greatest ratio of a later point to the first one, for each run."""
+    return [max(run[1:]) / run[0] for run in zip(*points, strict=True)]

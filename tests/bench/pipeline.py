@@ -81,11 +81,11 @@ async def beside(first: Service, folder: Path) -> AsyncIterator[Service]:
         await other.stop()
 
 
-def event(tenant: str, number: int, run: str) -> bytes:
-    """An event that carries the time of its append."""
+def event(tenant: str, number: int, run: str, size: int = _EVENT_BYTES) -> bytes:
+    """An event of `size` bytes that carries the time of its append."""
     frame = b'{"type":"bench.event","id":"%s_%06d","tenant":"%s","data":{"at_ns":%d,"x":"%s"}}'
     words = (run.encode(), number, tenant.encode(), time.monotonic_ns())
-    return frame % (*words, b"y" * max(0, _EVENT_BYTES - len(frame % (*words, b""))))
+    return frame % (*words, b"y" * max(0, size - len(frame % (*words, b""))))
 
 
 class Bench:

@@ -91,9 +91,12 @@ class _Cpu:
         return own, broker
 
 
-class _Ours:
+class Separate:
+    """The service in three processes."""
+
     def __init__(self, stage: Stage, api: Service, key: str, sides: Sequence[_Observed]) -> None:
         self.url, self.key, self.prefix = f"{api.api_url}/v1/events", key, api.prefix
+        self.api = api
         self._cpu = _Cpu(api.pid, stage.broker_pid)
         self._sides = sides
 
@@ -121,7 +124,7 @@ def _requests(seen: Observation, events: int) -> dict[str, Requests]:
 
 
 @asynccontextmanager
-async def separate(stage: Stage) -> AsyncIterator[Subject]:
+async def separate(stage: Stage) -> AsyncIterator[Separate]:
     """The service in three processes: fan-out, dispatch, and all other roles that a delivery needs."""
     folder = Path(stage.folder())
     async with AsyncExitStack() as stack:
@@ -138,7 +141,7 @@ async def separate(stage: Stage) -> AsyncIterator[Subject]:
             stack.push_async_callback(each.stop)
             sides.append(_Observed(each, path))
         key = await _registered(api, stage.receiver)
-        yield _Ours(stage, api, key, sides)
+        yield Separate(stage, api, key, sides)
 
 
 async def _registered(api: Service, receiver: str) -> str:

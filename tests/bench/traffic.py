@@ -53,21 +53,31 @@ class Traffic:
         """The ages of events sent at a steady rate, in milliseconds, ascending."""
         count = max(1, int(rate * seconds))
         await at_rate(send, await self._next_run(), count, rate)
-        await self._received(count)
-        return sorted(age / 1e6 for age in (await self._stage.tally()).ages_ns)
+        return sorted(await self.ages(count))
 
-    async def burst(self, send: Send, events: int) -> float:
-        """Deliveries per second, from the first request to the last."""
-        await at_once(send, await self._next_run(), events, _IN_PROGRESS)
-        await self._received(events)
+    async def forget(self) -> None:
+        """Let the receiver count from now on."""
+        await self._stage.tally(reset=True)
+
+    async def ages(self, count: int) -> list[float]:
+        """The ages of so many events that carry their time, in milliseconds, in the order in which they came."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while len(ages := (await self._stage.tally()).ages_ns) < count:
+                await asyncio.sleep(0.1)
+        return [age / 1e6 for age in ages]
+
+    async def burst(self, send: Send, events: int, *, tenant: str = "one", size: int = 800, matches: int = 1) -> float:
+        """Deliveries per second, from the first request to the last; each event matches so many endpoints."""
+        await at_once(send, await self._next_run(tenant, size), events, _IN_PROGRESS)
+        await self._received(events * matches)
         tally = await self._stage.tally()
         return tally.requests / ((tally.last_ns - tally.first_ns) / 1e9)
 
-    async def _next_run(self) -> Make:
+    async def _next_run(self, tenant: str = "one", size: int = 800) -> Make:
         self._runs += 1
-        await self._stage.tally(reset=True)
+        await self.forget()
         run = f"r{self._runs}"
-        return lambda number: event("one", number, run)
+        return lambda number: event(tenant, number, run, size)
 
     async def _received(self, count: int) -> None:
         async with asyncio.timeout(_PATIENCE_S):
