@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.adapters.faust import store_options
 from app.adapters.faust.app import BatchApp
 from app.adapters.faust.app_builder import build_app
+from app.adapters.faust.store_options import SharedMemory, shared_memory
 from app.adapters.faust.tables import BatchTable
 from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
@@ -15,6 +18,19 @@ from app.runtime.build.streams import TABLES
 from tests.kafka import clients_at
 
 KEYS = 50_000
+#: of write buffers: a sixteenth of what a process has
+BUDGET = 4 * 1024 * 1024
+#: as many stores for this budget as 160 for the whole one
+MANY = 10
+
+
+@pytest.fixture
+def own_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedMemory]:
+    """The memory of stores, small and of this test alone."""
+    monkeypatch.setattr(store_options, "WRITE_BUFFERS_BYTES", BUDGET)
+    shared_memory.cache_clear()
+    yield shared_memory()
+    shared_memory.cache_clear()
 
 
 def app(folder: Path, store: str = "rocksdb") -> BatchApp:
@@ -64,16 +80,38 @@ def test_a_key_takes_at_most_64_bytes_on_disk_and_is_there_after_a_restart(tmp_p
 
 
 def test_all_stores_of_a_process_share_their_memory(tmp_path: Path) -> None:
-    whole = app(tmp_path)
-    tables = [table(whole, name) for name in TABLES]
+    tables = [table(app(tmp_path / name), name) for name in TABLES]
     for each in tables:
         each.write(0, {b"k": b"v"})
-    assert len({id(each.data.rocksdb_options._shared) for each in tables}) == 1
+    assert {each.data.rocksdb_options._shared for each in tables} == {shared_memory()}
     assert tables[0].data.rocksdb_options.ttl == TABLES["idempotency"]
     assert [each.read(0, b"k") for each in tables] == [b"v"] * len(tables)
-    shared = tables[0].data.rocksdb_options._shared
-    assert shared.write_buffers.get_usage() > 0, "none of them is written to beside it"
     close(*tables)
+
+
+def test_write_buffers_reach_their_budget_and_stay_there(tmp_path: Path, own_memory: SharedMemory) -> None:
+    made = table(app(tmp_path))
+    stores = [made.data._db_for_partition(partition) for partition in range(2)]
+    used = []
+    for step in range(40):
+        for store in (0, 1):
+            made.write(store, {b"%d" % number: bytes(64) for number in range(step * 2000, step * 2000 + 2000)})
+        used.append(sum(store.property_int_value("rocksdb.cur-size-active-mem-table") for store in stores))
+    assert BUDGET // 2 <= max(used[:20]) <= BUDGET
+    assert max(used[20:]) <= BUDGET, "four times as many entries"
+    assert own_memory.write_buffers.get_usage() > 0
+    close(made)
+
+
+def test_many_stores_with_few_entries_write_no_files(tmp_path: Path, own_memory: SharedMemory) -> None:
+    made = app(tmp_path).batch_table("many", MANY, TABLES["idempotency"])
+    for number in range(40):
+        for partition in range(MANY):
+            made.write(partition, {b"%d" % number: value(number)})
+    assert own_memory.write_buffers.get_usage() < BUDGET
+    assert list(tmp_path.rglob("*.sst")) == []
+    for partition in range(MANY):
+        made.data._db_for_partition(partition).close()
 
 
 @pytest.mark.parametrize("store", ["rocksdb", "memory"])

@@ -31,7 +31,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from app.adapters.faust.batch_track import BatchTrack, backlogged
-from app.adapters.faust.store_options import SharedMemory, StoreOptions
+from app.adapters.faust.store_options import StoreOptions
 from app.adapters.faust.tables import BatchTable
 from app.adapters.kafka.clients import CONSUMER_TIMEOUT_MS, ISOLATION_LEVEL, MISSING_RIGHTS
 from app.adapters.kafka.internals import FetchTuning, read_position
@@ -330,7 +330,6 @@ class BatchApp(faust.App):
         self.failed = False
         #: called when a log has moved, or a right is missing
         self.on_failure: Callable[[Exception], None] = lambda error: None
-        self._memory = SharedMemory()
         super().__init__(*args, **options)
 
     def fail(self, error: Exception) -> None:
@@ -364,7 +363,7 @@ class BatchApp(faust.App):
             options={"driver": "rocksdict"},
             recovery_buffer_size=1000,
         )
-        table.store_options = StoreOptions(self._memory, ttl_s)
+        table.store_options = StoreOptions(ttl_s)
         table.recovery = recovery
         return self.tables.add(table)  # type: ignore[no-any-return]
 

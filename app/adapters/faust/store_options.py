@@ -1,11 +1,13 @@
 """How the tables' RocksDB stores are opened: small entries, and one bound on memory for all stores of a process.
 
 Faust opens each partition of each table with a cache of its own, and keeps the indexes and filters of
-open files outside it: memory would grow with partitions and keys. Here all stores share one cache, indexes included.
+open files outside it: memory would grow with partitions and keys. Here all stores of a process, whatever their role,
+share one cache, indexes included, and one budget for write buffers.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import rocksdict
@@ -16,6 +18,9 @@ CACHE_BYTES = 64 * 1024 * 1024
 #: writes that are not in files yet (memtables), of all stores together
 WRITE_BUFFERS_BYTES = 64 * 1024 * 1024
 _WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+#: what a write buffer takes at once. RocksDB would take an eighth of a full one, 512 KiB: then 112 stores use up the
+#: budget with a few entries each, and every store writes a file for about 20 entries
+_ALLOCATION_BYTES = 32 * 1024
 #: small, so that the filter of one file fits into a shard of the cache; otherwise every lookup reads it from disk
 _FILE_BYTES = 8 * 1024 * 1024
 _OPEN_FILES = 64
@@ -31,13 +36,19 @@ class SharedMemory:
         self.write_buffers = rocksdict.WriteBufferManager(WRITE_BUFFERS_BYTES, False)
 
 
+@cache
+def shared_memory() -> SharedMemory:
+    """The one of this process: roles in one process do not add up, nor do the apps of a role that is restarted."""
+    return SharedMemory()
+
+
 class StoreOptions(RocksDBOptions):
     """The options of one table's stores."""
 
-    def __init__(self, shared: SharedMemory, ttl_s: int | None) -> None:
+    def __init__(self, ttl_s: int | None) -> None:
         """`ttl_s`: seconds after which an entry may be dropped; None: never."""
         super().__init__(ttl=ttl_s, use_rocksdict=True)
-        self._shared = shared
+        self._shared = shared_memory()
 
     def as_options(self) -> Any:
         """See `RocksDBOptions`."""
@@ -53,6 +64,7 @@ class StoreOptions(RocksDBOptions):
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
         options.set_write_buffer_manager(self._shared.write_buffers)
         options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+        options.set_arena_block_size(_ALLOCATION_BYTES)
         options.set_max_write_buffer_number(2)
         options.set_target_file_size_base(_FILE_BYTES)
         options.set_max_open_files(_OPEN_FILES)
