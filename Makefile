@@ -55,7 +55,7 @@ test: setup check ## Run everything: the checks, and all tests with a real Kafka
 test-faults: setup ## Play 20 rounds of faults against a whole service (ARGS='--rounds 200', '--help' for more)
 	@$(PY) -m tests.faults $(ARGS)
 
-soak: setup ## Run mixed load with restarts for an hour: does anything grow or get lost? (ARGS='--minutes 22', '--help' for more)
+soak: setup ## Run mixed load with restarts for an hour: does anything grow or get lost? (ARGS='--minutes 40', '--help' for more)
 	@$(PY) -m tests.soak $(ARGS)
 
 image: setup ## Build the Dockerfile by hand in a Debian folder, and run the result with a read-only root (needs root)

@@ -5,9 +5,9 @@ steady rate to endpoints of all kinds: steady, ordered, slow, dead, failing for 
 every ten minutes new tenants take their place, and a span of time is replayed. Every three minutes a process is
 restarted, and now and then one is killed.
 
-At the end: memory flat (slope below 1 MiB/h in runs of 20 minutes and more), no more descriptors and threads, lag and
-waiting retries 0, and for each event and endpoint exactly one end: delivered or dead. Repeated requests are within the
-bounds of docs/guarantees.md, ordered endpoints got their events in order.
+At the end: used memory flat (slope below 1 MiB/h in runs of 20 minutes and more), no more descriptors and threads,
+connections to receivers closed, lag and waiting retries 0, and for each event and endpoint exactly one end: delivered
+or dead. Repeated requests are within the bounds of docs/guarantees.md, ordered endpoints got their events in order.
 
 Ctrl-C ends the load, waits for what is still open, and prints the tables; a second one does not wait. The exit code
 is 1 if anything was broken. Examples:

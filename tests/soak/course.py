@@ -20,14 +20,14 @@ from tests.faults.rounds import Stage
 from tests.patience import PATIENCE_S
 from tests.soak import report
 from tests.soak.disturbances import plan
-from tests.soak.judgement import Outcome, Sample, Shift, growth
+from tests.soak.judgement import KEEPALIVE_S, OPENING_S, Outcome, Sample, Shift, growth
 from tests.soak.load import KINDS, Tenant, paused
 from tests.soak.resources import look
 from tests.soak.watching import LeanObserver
 
 SAMPLE_S, PROGRESS_S = 5.0, 30.0
 #: minutes that a set of tenants is there, about
-SHIFT_MINUTES = 10.0
+SHIFT_MINUTES = OPENING_S / 60
 #: seconds between the two looks at lag that must agree: longer than the service takes to sample it
 _LAG_S = 10.0
 _LAG = re.compile(r'^hookstream_consumer_lag_records\{group="([^"]+)",topic="([^"]+)"\} (\S+)', re.MULTILINE)
@@ -106,6 +106,7 @@ class Soak:
             await self._cluster.heal()
             await asyncio.gather(*self._settling)
             await self._lag()
+            await self._connections()
         finally:
             for task in (disturbing, *self._settling):
                 task.cancel()
@@ -147,10 +148,15 @@ class Soak:
 
     async def _sample(self) -> None:
         while True:
-            for name, process in self._cluster.processes.items():
-                if process.alive and (sample := look(process.pid, self._at)):
-                    self.samples[name].append(sample)
+            for name, sample in self._look():
+                self.samples[name].append(sample)
             await asyncio.sleep(SAMPLE_S)
+
+    def _look(self) -> list[tuple[str, Sample]]:
+        port = self._stage.receiver.port
+        running = [(name, process) for name, process in self._cluster.processes.items() if process.alive]
+        looks = [(name, look(process.pid, self._at, port, process.data_dir)) for name, process in running]
+        return [(name, sample) for name, sample in looks if sample]
 
     async def _progress(self) -> None:
         while True:
@@ -174,6 +180,12 @@ class Soak:
             self.outcome.lag = {name: records for name, records in lag.items() if records}
             good = 0 if self.outcome.lag or self.outcome.waiting else good + 1
 
+    async def _connections(self) -> None:
+        """What is open to receivers, when nothing was sent for longer than an idle connection stays."""
+        if self.outcome.lag == {} and not self.outcome.waiting:
+            await asyncio.sleep(KEEPALIVE_S)
+            self.outcome.connections = sum(sample.connections for _, sample in self._look())
+
     async def _metrics(self, process: Service) -> str:
         try:
             return await process.metrics()
@@ -187,5 +199,6 @@ class Soak:
             self.outcome.minutes = self._appending_s / 60
         self.outcome.appended_per_s = self._appended / max(1.0, self._appending_s)
         self.outcome.growths = [
-            growth(name, samples, self.outcome.minutes) for name, samples in sorted(self.samples.items())
+            growth(name, samples, self.outcome.minutes, self.outcome.rate)
+            for name, samples in sorted(self.samples.items())
         ]

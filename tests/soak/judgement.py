@@ -18,12 +18,23 @@ MIB = 1024 * 1024
 SLOPE_LIMIT = 1.0
 #: minutes from which a run is long enough to judge a slope
 LONG_MINUTES = 20.0
-#: seconds in which a process that has just started may still grow: imports, connections, first buffers
+#: seconds in which a process that has just started may still grow: imports, first buffers, caches (`warmup_s`)
 WARMUP_S = 300.0
+#: what an event leaves in the write buffers of fan-out's tables, at least: see docs/deploy/sizing.md
+EVENT_BYTES = 70
+#: write buffers of a process in a run (tests/soak/service.py): after that many bytes they are full
+WRITE_BUFFERS_BYTES = 1024 * 1024
+#: seconds after which everything that a process opens at its first use is open: in a shift each kind of load occurs
+OPENING_S = 600.0
 #: minutes without restart, after the warm-up, that a life needs to be judged
 LIFE_MINUTES = 4
-#: descriptors or threads by which the least of a life may rise: a pool that opens one more
+#: descriptors or threads by which the least of a life may rise
 GROWTH_LIMIT = 2
+#: connections to receivers that dispatch may have: as many as requests in flight, and as many idle ones
+#: (docs/bounds.md, app/adapters/http/pool.py)
+CONNECTIONS_LIMIT = 1024 + 1024
+#: seconds after which an idle connection to a receiver is closed, and a timer of the pool's more
+KEEPALIVE_S = 15.0 + 1.0
 NOT_JUDGED, FLAT, UNDECIDED, GROWS = "not judged", "flat", "undecided", "GROWS"
 
 
@@ -33,9 +44,15 @@ class Sample:
 
     at: float
     life: int
+    #: resident bytes
     rss: int
+    #: without connections to receivers
     descriptors: int
     threads: int
+    #: resident bytes, without those that the allocators have and do not use; None: not read
+    used: int | None = None
+    #: to receivers
+    connections: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,7 +73,10 @@ class Growth:
     rss_first: float = 0.0
     rss_last: float = 0.0
     rss_most: float = 0.0
+    #: of the used memory
     slope: Slope | None = None
+    #: most connections to receivers at once
+    connections: int = 0
     #: by how many the least number of the last third of a life exceeds that of its first third; None: not judged
     descriptors: int | None = None
     threads: int | None = None
@@ -119,6 +139,8 @@ class Outcome:
     lag: dict[str, int] | None = None
     #: deliveries that still waited for a retry then
     waiting: int | None = None
+    #: connections to receivers then, when the last request was longer ago than an idle connection is open
+    connections: int | None = None
     #: processes that ended by themselves, and the like
     incidents: list[str] = field(default_factory=list)
 
@@ -130,6 +152,8 @@ class Outcome:
         sentences += [f"lag of {name}: {records} records at the end" for name, records in (self.lag or {}).items()]
         if self.waiting:
             sentences.append(f"{self.waiting} deliveries wait for a retry at the end")
+        if self.connections:
+            sentences.append(f"{self.connections} connections to receivers are open at the end")
         if not self.shifts:
             sentences.append("nothing was reconciled")
         elif self.lag is None or self.waiting is None:
@@ -137,18 +161,26 @@ class Outcome:
         return sentences + self.incidents
 
 
-def growth(name: str, samples: Sequence[Sample], minutes: float) -> Growth:
-    """Judge the samples of one role's processes, in a run of so many minutes."""
+def warmup_s(rate: float) -> float:
+    """Seconds until the write buffers of tables are full, at so many events per second, or until a start is over."""
+    return max(WARMUP_S, WRITE_BUFFERS_BYTES / (EVENT_BYTES * rate))
+
+
+def growth(name: str, samples: Sequence[Sample], minutes: float, rate: float = 60.0) -> Growth:
+    """Judge the samples of one role's processes, in a run of so many minutes and events per second."""
     lives = by_life(samples)
     judged = Growth(name, lives=len(lives))
     if not samples:
         return judged
     judged.rss_first, judged.rss_last = samples[0].rss / MIB, samples[-1].rss / MIB
     judged.rss_most = max(sample.rss for sample in samples) / MIB
-    judged.slope = slope(samples)
+    judged.slope = slope(samples, warmup_s(rate))
     judged.memory = memory(judged.slope, minutes)
     if judged.memory == GROWS and judged.slope:
         judged.broken.append(f"memory grows by {judged.slope.per_hour:.1f} ± {judged.slope.error:.1f} MiB/h")
+    judged.connections = max(sample.connections for sample in samples)
+    if judged.connections > CONNECTIONS_LIMIT:
+        judged.broken.append(f"{judged.connections} connections to receivers at once")
     judged.descriptors = rise(samples, lambda sample: sample.descriptors)
     judged.threads = rise(samples, lambda sample: sample.threads)
     for what, number in (("descriptors", judged.descriptors), ("threads", judged.threads)):
@@ -165,15 +197,16 @@ def by_life(samples: Sequence[Sample]) -> list[list[Sample]]:
     return list(lives.values())
 
 
-def warm(life: Sequence[Sample]) -> list[Sample]:
-    """A life without its warm-up; empty, if not enough is left of it."""
-    after = [sample for sample in life if sample.at >= life[0].at + WARMUP_S]
+def warm(life: Sequence[Sample], warmup: float) -> list[Sample]:
+    """A life without its first seconds; empty, if not enough is left of it."""
+    after = [sample for sample in life if sample.at >= life[0].at + warmup]
     return after if after and after[-1].at - after[0].at >= LIFE_MINUTES * 60 - 30 else []
 
 
-def slope(samples: Sequence[Sample]) -> Slope | None:
+def slope(samples: Sequence[Sample], warmup: float = WARMUP_S) -> Slope | None:
     """Least squares over the means of minutes; each life has a level of its own, and all have one slope."""
-    lives = [_minutes(life) for life in map(warm, by_life(samples)) if life]
+    read = [sample for sample in samples if sample.used is not None]
+    lives = [_minutes(life) for each in by_life(read) if (life := warm(each, warmup))]
     points = [
         (at - fmean(at for at, _ in life), rss - fmean(rss for _, rss in life)) for life in lives for at, rss in life
     ]
@@ -192,7 +225,7 @@ def _minutes(life: Sequence[Sample]) -> list[tuple[float, float]]:
     for sample in life:
         groups[int((sample.at - life[0].at) // 60)].append(sample)
     return [
-        (fmean(sample.at for sample in group) / 3600, fmean(sample.rss for sample in group) / MIB)
+        (fmean(sample.at for sample in group) / 3600, fmean(sample.used or 0 for sample in group) / MIB)
         for group in groups.values()
     ]
 
@@ -212,7 +245,8 @@ def rise(samples: Sequence[Sample], of: Callable[[Sample], int]) -> int | None:
     The least, because requests under way open connections that close again.
     """
     rises = []
-    for life in map(warm, by_life(samples)):
+    for each in by_life(samples):
+        life = warm(each, OPENING_S)
         third = len(life) // 3
         if third:
             rises.append(min(map(of, life[-third:])) - min(map(of, life[:third])))

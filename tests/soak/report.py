@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from tests.soak.judgement import MIB, NOT_JUDGED, Growth, Outcome, Sample, Shift
@@ -40,8 +40,8 @@ def tables(outcome: Outcome) -> str:
         f"seed {outcome.seed}, {outcome.minutes:.1f} minutes{cut}, {outcome.appended_per_s:.1f} events/s of "
         f"{outcome.rate:g}, {outcome.restarts} restarts, {outcome.kills} kills",
         "",
-        "| process | lives | MiB first, last, most | slope MiB/h | memory | descriptors | threads |",
-        "|---" * 7 + "|",
+        "| process | lives | MiB first, last, most | slope MiB/h | memory | descriptors | threads | connections |",
+        "|---" * 8 + "|",
         *map(_process, outcome.growths),
         "",
         "| shift | " + " | ".join(name.replace("_", " ") for name in _COUNTS) + " | replays | broken |",
@@ -63,7 +63,8 @@ def _process(growth: Growth) -> str:
     slope = f"{found.per_hour:+.2f} ± {found.error:.2f} over {found.minutes} min" if found else NOT_JUDGED
     rises = (NOT_JUDGED if rise is None else f"{rise:+}" for rise in (growth.descriptors, growth.threads))
     sizes = f"{growth.rss_first:.0f}, {growth.rss_last:.0f}, {growth.rss_most:.0f}"
-    return f"| {growth.name} | {growth.lives} | {sizes} | {slope} | {growth.memory} | " + " | ".join(rises) + " |"
+    cells = (growth.name, growth.lives, sizes, slope, growth.memory, *rises, growth.connections)
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _shift(shift: Shift) -> str:
@@ -75,13 +76,11 @@ def _shift(shift: Shift) -> str:
 def _end(outcome: Outcome) -> str:
     lag = "not read" if outcome.lag is None else f"{sum(outcome.lag.values())} records"
     waiting = "not read" if outcome.waiting is None else outcome.waiting
-    return f"at the end: consumer lag {lag}, retries waiting {waiting}"
+    open_ = "not read" if outcome.connections is None else outcome.connections
+    return f"at the end: consumer lag {lag}, retries waiting {waiting}, connections to receivers {open_}"
 
 
 def record(outcome: Outcome, sizes: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """Everything, with all samples as [second, process, bytes, descriptors, threads]."""
-    samples = {
-        name: [[round(each.at, 1), each.life, each.rss, each.descriptors, each.threads] for each in of]
-        for name, of in sizes.items()
-    }
+    """Everything, with all samples as the fields of `Sample` in their order."""
+    samples = {name: [[round(each.at, 1), *astuple(each)[1:]] for each in of] for name, of in sizes.items()}
     return {**asdict(outcome), "broken": outcome.broken, "samples": samples}

@@ -1,7 +1,8 @@
 """The service's command, with caches that are full within minutes.
 
-As shipped, the tables of a process may take 128 MiB (docs/bounds.md) and a connection to SQLite 64 MiB, and need hours
-of this load to fill them: growth that no leak explains. With `SOAK_TRACE` set, the process traces its allocations:
+As shipped, the tables of a process may take 128 MiB (docs/deploy/sizing.md) and a connection to SQLite 64 MiB, and need
+hours of this load to fill them: growth that no leak explains. The process writes what its memory consists of into
+`memory.json` in its data folder. With `SOAK_TRACE` set, the process traces its allocations:
 SIGUSR1 appends those that were added since the signal before to `heap.txt` in its data folder.
 """
 
@@ -16,6 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 from app.cli.main import main
+from tests.soak import allocators
+from tests.soak.judgement import WRITE_BUFFERS_BYTES
+from tests.soak.resources import FIGURES
 
 #: roles with tables, and with a database
 _TABLES = {"fanout", "sequencer", "health", "replay"}
@@ -27,9 +31,10 @@ def shrink_tables() -> None:
     """Caches of RocksDB."""
     from app.adapters.faust import store_options
 
-    store_options.CACHE_BYTES = 1 << 20
-    store_options.WRITE_BUFFERS_BYTES = 4 << 20
-    store_options._WRITE_BUFFER_BYTES = 1 << 18
+    store_options.CACHE_BYTES = 1 << 18
+    store_options.WRITE_BUFFERS_BYTES = WRITE_BUFFERS_BYTES
+    store_options._WRITE_BUFFER_BYTES = 1 << 16  # RocksDB's least
+    store_options._ALLOCATION_BYTES = 1 << 13
 
 
 def shrink_database() -> None:
@@ -67,6 +72,9 @@ if __name__ == "__main__":
         shrink_tables()
     if _DATABASE.intersection(sys.argv):
         shrink_database()
+    data_dir = Path(os.environ["HOOKSTREAM_DATA_DIR"])
+    if "run" in sys.argv:
+        allocators.watch(data_dir / FIGURES)
     if os.environ.get("SOAK_TRACE"):
-        Heap(Path(os.environ["HOOKSTREAM_DATA_DIR"]) / "heap.txt")
+        Heap(data_dir / "heap.txt")
     main()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from tests.faults.checker import Verdict
 from tests.soak.judgement import (
+    CONNECTIONS_LIMIT,
+    EVENT_BYTES,
     FLAT,
     GROWS,
     MIB,
     NOT_JUDGED,
     UNDECIDED,
+    WARMUP_S,
+    WRITE_BUFFERS_BYTES,
     Growth,
     Outcome,
     ReplayCount,
@@ -22,23 +27,35 @@ from tests.soak.judgement import (
     growth,
     memory,
     slope,
+    warmup_s,
 )
 
 HOUR_S = 3600
 
 
 def samples(
-    *, leak: float = 0.0, lives: int = 1, noise: float = 0.3, descriptors: float = 0.0, threads: float = 0.0
+    *,
+    leak: float = 0.0,
+    lives: int = 1,
+    noise: float = 0.3,
+    descriptors: float = 0.0,
+    threads: float = 0.0,
+    free: float = 0.0,
 ) -> list[Sample]:
-    """An hour, one sample each 5 s; the leaks are per hour, each process begins anew."""
+    """An hour, one sample each 5 s; the leaks are per hour, each process begins anew.
+
+    `free`: MiB that the allocators have after each third of an hour, and do not use.
+    """
     dice = Random(1)
     made = []
     for at in range(0, HOUR_S, 5):
         life = at * lives // HOUR_S
         age = (at - life * HOUR_S / lives) / HOUR_S
-        rss = 100 + 20 * min(1.0, age * 15) + 7 * life + leak * age + dice.gauss(0, noise)
-        busy = dice.choice((0, 0, 9))
-        made.append(Sample(float(at), life, int(rss * MIB), 40 + busy + int(descriptors * age), 8 + int(threads * age)))
+        used = int((100 + 20 * min(1.0, age * 15) + 7 * life + leak * age + dice.gauss(0, noise)) * MIB)
+        rss = used + int(free * (3 * at // HOUR_S) * MIB)
+        opened = 40 + dice.choice((0, 0, 9)) + int(descriptors * age)
+        connections = 20 + dice.choice((0, 100))
+        made.append(Sample(float(at), life, rss, opened, 8 + int(threads * age), used, connections))
     return made
 
 
@@ -68,6 +85,42 @@ def test_a_higher_level_of_the_next_process_is_no_growth() -> None:
     found = slope(samples(lives=4, noise=0))
     assert found is not None
     assert found.per_hour == pytest.approx(0, abs=0.01)
+
+
+def test_memory_that_allocators_keep_after_a_burst_is_no_growth_and_hides_none() -> None:
+    judged = growth("api", samples(free=9), 60)
+    assert (judged.memory, judged.broken) == (FLAT, [])
+    assert judged.rss_last - judged.rss_first > 18
+    assert growth("api", samples(free=9, leak=4), 60).memory == GROWS
+
+
+def test_a_process_whose_memory_was_not_read_is_not_judged_by_it() -> None:
+    unread = [replace(sample, used=None) for sample in samples(leak=50)]
+    assert growth("api", unread, 60).memory == NOT_JUDGED
+
+
+def test_the_warm_up_lasts_until_write_buffers_are_full() -> None:
+    assert warmup_s(60) == warmup_s(1000) == WARMUP_S
+    assert warmup_s(6) == pytest.approx(WRITE_BUFFERS_BYTES / (6 * EVENT_BYTES))
+    filling = [replace(each, used=(each.used or 0) + int(min(1.0, each.at / 2400) * 8 * MIB)) for each in samples()]
+    assert growth("fanout", filling, 60, 60).memory == GROWS
+    assert growth("fanout", filling, 60, 6).memory == FLAT
+
+
+def test_what_is_opened_at_its_first_use_is_no_growth() -> None:
+    late = [replace(each, descriptors=each.descriptors + 10 * (each.at >= 500)) for each in samples()]
+    assert growth("api", late, 60).descriptors == 0
+    (sentence,) = growth("api", samples(descriptors=60, lives=3), 60).broken
+    assert "descriptors" in sentence
+
+
+def test_connections_to_receivers_have_their_own_bound() -> None:
+    busy = [replace(each, connections=each.connections + int(each.at / 3)) for each in samples()]
+    judged = growth("dispatch", busy, 60)
+    assert (judged.broken, judged.descriptors) == ([], 0)
+    assert judged.connections == pytest.approx(HOUR_S / 3 + 120, abs=5)
+    more = [replace(each, connections=CONNECTIONS_LIMIT + 1) for each in samples()]
+    assert growth("dispatch", more, 60).broken == ["2049 connections to receivers at once"]
 
 
 def test_a_short_run_judges_no_slope() -> None:
@@ -137,6 +190,12 @@ def test_lag_and_waiting_retries_at_the_end_are_found() -> None:
         "lag of delay deliveries.delay.1s: 2 records at the end",
         "2 deliveries wait for a retry at the end",
     ]
+
+
+def test_a_connection_that_outlives_its_use_is_found() -> None:
+    left = outcome(shift())
+    left.connections = 1
+    assert left.broken == ["1 connections to receivers are open at the end"]
 
 
 def test_a_run_that_reconciled_nothing_fails() -> None:
