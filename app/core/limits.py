@@ -50,6 +50,14 @@ RATE = (0.001, 100_000.0)
 FAILURES = 1_000_000
 DAYS = 365.0
 
+#: of an endpoint's filter: bytes of its JSON, comparisons, levels of nesting, and values of one list
+FILTER_BYTES = 8192
+FILTER_CONDITIONS = 50
+FILTER_DEPTH = 20
+FILTER_VALUES = 200
+#: array elements that one evaluation of a filter examines; an event that needs more is delivered
+FILTER_ELEMENTS = 10_000
+
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of entities that one tenant may have, in both modes together."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.event import Event, EventFormat, Mode
 from app.core.model.event_types import is_event_type
-from app.core.model.timestamps import iso, timestamp
+from app.core.model.timestamps import iso, milliseconds, timestamp
 
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -65,6 +66,11 @@ class _NativeData(msgspec.Struct):
     data: msgspec.Raw
 
 
+class _NativeFields(msgspec.Struct):
+    data: Any
+    metadata: Any = None
+
+
 class _Versioned(msgspec.Struct):
     specversion: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -73,6 +79,8 @@ _native = msgspec.json.Decoder(_Native)
 _versioned = msgspec.json.Decoder(_Versioned)
 _cloud_event = msgspec.json.Decoder(_CloudEvent)
 _native_data = msgspec.json.Decoder(_NativeData)
+_native_fields = msgspec.json.Decoder(_NativeFields)
+_any = msgspec.json.Decoder(Any)
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -126,6 +134,31 @@ def data_of(body: bytes, kind: EventFormat) -> bytes:
         return bytes(event.data) if event.data_base64 is None else b64decode(event.data_base64)
     except (ValueError, RecursionError) as error:
         raise MalformedEvent("not_an_event", f"the value is not an event: {error}") from error
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """The fields of an event that filters compare; absent ones are left out, and `created_at` is in UTC.
+
+    Raises `MalformedEvent` when `data` has numbers out of range.
+    """
+    fields: dict[str, Any] = {"id": event.id, "type": event.type, "created_at": _in_utc(event.created_at)}
+    if event.ordering_key is not None:
+        fields["ordering_key"] = event.ordering_key
+    try:
+        if event.format == "native":
+            native = _native_fields.decode(event.body)
+            fields["data"] = native.data
+            if native.metadata is not None:
+                fields["metadata"] = native.metadata
+        else:
+            fields["data"] = _any.decode(data_of(event.body, event.format))
+    except (ValueError, RecursionError) as error:
+        raise MalformedEvent("not_an_event", f"its fields cannot be compared: {error}") from error
+    return fields
+
+
+def _in_utc(created_at: str) -> str:
+    return iso(milliseconds(timestamp(created_at)))
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
