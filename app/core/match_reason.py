@@ -8,7 +8,16 @@ from typing import Literal
 from app.core.model.endpoint import Endpoint
 
 MatchReason = Literal[
-    "matched", "not_subscribed", "created_later", "disabled", "paused", "duplicate", "rejected", "pending", "removed"
+    "matched",
+    "not_subscribed",
+    "filtered",
+    "created_later",
+    "disabled",
+    "paused",
+    "duplicate",
+    "rejected",
+    "pending",
+    "removed",
 ]
 
 #: why fan-out dropped an event
@@ -17,6 +26,7 @@ DropReason = Literal["rejected", "duplicate"]
 EXPLANATIONS: dict[MatchReason, str] = {
     "matched": "The endpoint subscribes to the event's type and has a delivery of the event.",
     "not_subscribed": "The endpoint does not subscribe to the event's type.",
+    "filtered": "The endpoint's filter refuses the event.",
     "created_later": "The endpoint was created after the event was accepted. A replay can deliver the event.",
     "disabled": "The endpoint was disabled when the event was accepted. Recovery or a replay can deliver the event.",
     "paused": "The endpoint was paused when the event was accepted. The event is delivered after it is resumed.",
@@ -34,11 +44,13 @@ def why(
     at: tuple[int, int] | None,
     accepted_ms: int,
     dropped: DropReason | None = None,
+    filtered: bool = False,
 ) -> MatchReason:
     """The reason for an endpoint without a delivery.
 
     `matched` has the ids of the endpoints that subscribe to the type now; `at` is the event's partition and offset in
-    events.raw (None: unknown, then the endpoint's status decides); `dropped` is why fan-out dropped the event.
+    events.raw (None: unknown, then the endpoint's status decides); `dropped` is why fan-out dropped the event;
+    `filtered`: the endpoint's filter refuses it.
     """
     if dropped == "rejected":
         return "rejected"
@@ -48,6 +60,8 @@ def why(
         return "created_later"
     if dropped is not None:
         return dropped
+    if filtered:
+        return "filtered"
     if at is None:
         return "pending" if endpoint.status == "active" else endpoint.status
     for suspension in reversed(endpoint.suspensions):

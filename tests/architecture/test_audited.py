@@ -41,6 +41,10 @@ BY_THE_API = {
 BY_THE_API_FOR_PEOPLE = {"events.create"}
 
 
+#: it changes nothing: its body is too long for a query
+READS = {"filters.test"}
+
+
 def test_each_operation_that_changes_something_has_an_entry() -> None:
     changing = {route.name for route in ROUTES if route.method != "GET"}
-    assert changing == BY_THE_REGISTRY | BY_THE_API | BY_THE_API_FOR_PEOPLE
+    assert changing == BY_THE_REGISTRY | BY_THE_API | BY_THE_API_FOR_PEOPLE | READS

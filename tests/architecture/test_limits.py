@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from app.api.server.routes import ROUTES
 
-#: bounded by the event's or the schema's own rules, and with them by the size of a request
+#: bounded by the rules of events, schemas or filters, and with them by the size of a request
 ELSEWHERE = {
     "EventIn.data",
     "EventIn.metadata",
@@ -19,6 +19,10 @@ ELSEWHERE = {
     "EventTypeIn.schema",
     "EventTypeIn.example",
     "EventTypesImportIn.document",
+    "FilterTestIn.event",
+    "FilterTestIn.filter",
+    "WebhookIn.filter",
+    "WebhookPatch.filter",
 }
 TAKEN = sorted({route.name: route.takes for route in ROUTES if route.takes is not None}.items())
 

@@ -45,6 +45,9 @@ async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage,
         ({"url": "https://x.example", "types": ["*"], "headers": "nothing"}, "write Name: value"),
         ({"url": "https://x.example", "types": ["*"], "timeout": "x"}, "a number"),
         ({"url": "https://x.example", "types": ["*"], "timeout": "9999"}, "timeout"),
+        ({"url": "https://x.example", "types": ["*"], "filter": "{data"}, "is not JSON"),
+        ({"url": "https://x.example", "types": ["*"], "filter": "[1]"}, "filter"),
+        ({"url": "https://x.example", "types": ["*"], "filter": '{"data": {"a": {"$gtt": 1}}}'}, "did you mean $gt?"),
         ({"url": "https://x.example", "types": ["*"], "more_types": "a b..c"}, "neither an event type"),
     ],
 )
@@ -121,6 +124,7 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
         "description": "billing",
         "metadata": "team=billing\nenv=eu",
         "headers": "X-Api-Key: k",
+        "filter": '{\n  "data": {\n    "total": {\n      "$gte": 100\n    }\n  }\n}',
         "schedule": "0, 2.5, 604800",
         "timeout": "7.5",
         "rate_limit": "100000",
@@ -138,10 +142,12 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
     assert stored.metadata == {"team": "billing", "env": "eu"} and stored.schedule == (0, 2.5, 604800)
     again = endpoint_form.filled(stored, 2, ["user.created"])
     assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings
-    emptied = settings | dict.fromkeys(["schedule", "timeout", "signature", "disable_after_days", "metadata"], "")
+    emptied = settings | dict.fromkeys(
+        ["schedule", "timeout", "signature", "disable_after_days", "metadata", "filter"], ""
+    )
     await acme.post(f"{LIVE}/endpoints/ep_1/settings", emptied | {"version": "2"})
     restored = stage.feed.directory.endpoint("ep_1")
-    assert restored is not None and restored.metadata == {}
+    assert restored is not None and restored.metadata == {} and restored.filter is None
     assert (restored.schedule, restored.timeout, restored.signature, restored.disable_after_days) == (None,) * 4
 
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.core.model.timestamps import iso
 from tests.conftest import RealBroker
-from tests.e2e.harness import Service, inbox, pause, producer
+from tests.e2e.harness import Service, inbox, pause, producer, read
 from tests.e2e.replay_party import CLOCK, Party, again, names, party_of
 
 
@@ -75,6 +75,40 @@ async def test_all_failed_and_missing_of_one_endpoint_and_of_all(acme: Party) ->
         assert one["sent"] == 6 and one["endpoint"] == first
         await good.until(lambda: len(again(good)) == 12)
         assert Counter(each.event_id for each in again(good)) == dict.fromkeys(events, 2)
+
+
+async def test_filters_decide_about_live_events_replays_and_dry_runs(acme: Party) -> None:
+    async with inbox() as (every, every_url), inbox() as (large, large_url):
+        await acme.endpoint(f"{every_url}/standard")
+        filtered = await acme.endpoint(f"{large_url}/standard", filter={"data": {"total": {"$gte": 100}}})
+        await acme.append(["small"], data={"total": 5})
+        await acme.append(["large"], data={"total": 500})
+        await every.until(lambda: len(every.received) == 2)
+        await large.until(lambda: len(large.received) == 1)
+        assert large.received[0].event_id == "large"
+
+        records = await read(
+            acme.service.bootstrap,
+            f"{acme.service.prefix}events.raw",
+            lambda all_records: any(
+                acme.name.encode() == each.key and b'"small"' in each.value for each in all_records
+            ),
+        )
+        (record,) = [each for each in records if each.key == acme.name.encode() and b'"small"' in each.value]
+        place = f"partition={record.partition}&offset={record.offset}"
+        story = (await acme.service.ask("GET", f"/v1/events/small?{place}", key=acme.live)).body
+        (reason,) = [each for each in story["endpoints"] if each["endpoint"] == filtered]
+        assert (reason["why"], "data.total is 5" in reason["explanation"]) == ("filtered", True)
+
+        counted = (await acme.replay(endpoint=filtered, dry_run=True))["counted"]
+        assert (counted["deliveries"], counted["filtered"]) == (1, 1)
+        assert (await acme.run(endpoint=filtered))["sent"] == 1
+        await large.until(lambda: len(large.received) == 2)
+        assert {each.event_id for each in large.received} == {"large"}
+
+        trial = {"filter": {"data": {"total": {"$gte": 100}}}, "event": {"type": "a.b", "data": {"total": 5}}}
+        answer = await acme.service.ask("POST", "/v1/filters/test", trial, key=acme.live)
+        assert (answer.status, answer.body["failed"]["pointer"]) == (200, "/data/total/$gte")
 
 
 async def test_types_and_times_narrow_it(acme: Party) -> None:

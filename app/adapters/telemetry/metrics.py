@@ -54,6 +54,12 @@ METRICS: tuple[Metric, ...] = (
         "Events that violate their type's schema, or could not be validated, and were delivered.",
     ),
     Metric(
+        "deliveries_filtered_total",
+        "counter",
+        (),
+        "Deliveries that fan-out did not make because the endpoint's filter refuses the event.",
+    ),
+    Metric(
         "event_fanout_endpoints",
         "histogram",
         (),

@@ -47,6 +47,9 @@ class ReplayEstimateOut(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, int]
     #: deliveries that would not be made, because their endpoint is disabled
     skipped: int
+    #: deliveries that would not be made, because the endpoint's filter refuses the event; of all events of the range,
+    #: whatever `only` is
+    filtered: int
     #: false: counting took too long and was given up; `messages` says where
     complete: bool
 

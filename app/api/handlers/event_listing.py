@@ -66,7 +66,10 @@ def duplicate_of(row: EventRow) -> DuplicateOf | None:
 
 
 def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
-    """The outcome of an event. Without deliveries it is pending while an endpoint waits for one."""
+    """The outcome of an event. Without deliveries it is pending while an endpoint waits for one.
+
+    The index does not have the data that filters compare, so endpoints with a filter do not make an event pending.
+    """
     if row.result != "unmatched":
         return row.result
     if row.tenant == "":
@@ -76,7 +79,8 @@ def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
     matched = {endpoint.id for endpoint in endpoints}
     at = row.partition, row.offset
     for endpoint in endpoints:
-        if match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms) in ("pending", "paused"):
+        why = match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms, filtered=endpoint.filter is not None)
+        if why in ("pending", "paused"):
             return "pending"
     return "unmatched"
 

@@ -7,6 +7,7 @@ its coordinates if the caller names them, or, with `since`, by a search through 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -19,11 +20,13 @@ from app.api.problems import ApiError
 from app.api.request import ApiRequest, ApiServices, Caller
 from app.api.turnstile import Turnstile
 from app.core import match_reason
+from app.core.filters.conditions import FailedCondition
+from app.core.filters.verdicts import CompiledFilters, EventVerdicts
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.timestamps import iso
 from app.core.readmodel.rows import DeliveryFilter, DeliveryRow, EventFilter, EventRow
-from app.core.records.raw_event import data_of
+from app.core.records.raw_event import data_of, fields_of
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 
@@ -34,6 +37,8 @@ _PAGE = 100
 _SEARCHED = 50_000
 #: patterns of a subscription that an explanation names
 _PATTERNS = 5
+#: steps of filters that an explanation evaluates
+_FILTER_STEPS = 200_000
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
@@ -284,12 +289,34 @@ def _endpoints(api: ApiServices, traced: _Trace) -> list[EventEndpoint]:
     shown = [_with_delivery(mine.get(row.endpoint_id), row) for row in traced.deliveries]
     received = {row.endpoint_id for row in traced.deliveries}
     matched = {each.id for each in directory.match(owner.tenant, owner.mode, event_type)}
-    dropped = _dropped(traced)
+    dropped, verdicts = _dropped(traced), _verdicts(traced)
     for endpoint in mine.values():
         if endpoint.id not in received:
-            why = match_reason.why(endpoint, matched, at=traced.spot, accepted_ms=traced.accepted_ms, dropped=dropped)
-            shown.append(_without_delivery(endpoint, why, event_type))
+            failed = _failed(verdicts, endpoint) if endpoint.id in matched else None
+            why = match_reason.why(
+                endpoint,
+                matched,
+                at=traced.spot,
+                accepted_ms=traced.accepted_ms,
+                dropped=dropped,
+                filtered=failed is not None,
+            )
+            shown.append(_without_delivery(endpoint, why, event_type, failed))
     return shown
+
+
+def _verdicts(traced: _Trace) -> EventVerdicts | None:
+    """What filters decide about the event; None: Kafka no longer has it."""
+    if traced.stored is None:
+        return None
+    return EventVerdicts(CompiledFilters(), partial(fields_of, traced.stored.event))
+
+
+def _failed(verdicts: EventVerdicts | None, endpoint: Endpoint) -> FailedCondition | None:
+    """The condition of an endpoint's filter that the event does not meet, as far as filters are evaluated here."""
+    if endpoint.filter is None or verdicts is None or verdicts.steps > _FILTER_STEPS:
+        return None
+    return verdicts.failure(endpoint.filter)
 
 
 def _dropped(traced: _Trace) -> match_reason.DropReason | None:
@@ -311,8 +338,12 @@ def _with_delivery(endpoint: Endpoint | None, row: DeliveryRow) -> EventEndpoint
     )
 
 
-def _without_delivery(endpoint: Endpoint, why: match_reason.MatchReason, event_type: str) -> EventEndpoint:
+def _without_delivery(
+    endpoint: Endpoint, why: match_reason.MatchReason, event_type: str, failed: FailedCondition | None
+) -> EventEndpoint:
     explanation = match_reason.EXPLANATIONS[why]
+    if why == "filtered" and failed is not None:
+        explanation = f"The endpoint's filter refuses the event: {failed.explanation}."
     if why == "not_subscribed":
         more = len(endpoint.events) - _PATTERNS
         patterns = ", ".join(endpoint.events[:_PATTERNS]) + (f" and {more} more" if more > 0 else "")

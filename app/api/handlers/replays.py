@@ -158,6 +158,7 @@ def _trial(replay: Replay, counts: ReplayEstimate) -> ReplayOut:
         deliveries=sum(counts.endpoints.values()),
         endpoints=counts.endpoints,
         skipped=counts.skipped,
+        filtered=counts.filtered,
         complete=counts.complete,
     )
     return msgspec.structs.replace(answer, id=None, state="counted", counted=counted, messages=warnings)

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.api.handlers.filters import check_filter
 from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.pagination import page
@@ -75,6 +76,8 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     expected = call.expected_version()
     named = [name for name in NAMES if getattr(body, name) is not UNSET]
     changes: dict[str, Any] = {name: getattr(body, name) for name in named if name != "events"}
+    if isinstance(changes.get("filter"), dict):
+        check_filter(changes["filter"])
     if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
@@ -164,6 +167,8 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     if body.unsigned and (body.secret is not None or signer.secret_required):
         detail = "excludes a secret" if body.secret is not None else f"profile {signer.name} always signs"
         raise invalid(FieldError(detail=detail, pointer="/unsigned"))
+    if body.filter is not None:
+        check_filter(body.filter)
     plain = None if body.unsigned else body.secret or api.minter.secret()
     return Endpoint(
         id=id_,

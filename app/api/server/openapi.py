@@ -37,6 +37,7 @@ _TAGS = {
     "stats": "Success rates, counts and latencies.",
     "replays": "Deliver past events to an endpoint.",
     "audit": "The audit log: who changed what, and when.",
+    "filters": "Conditions of endpoints on the fields of events.",
     "portal-links": "Links that let your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their API keys. Requires the operator's token.",
     "service": "Health and description of the service.",

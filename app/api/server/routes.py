@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.api.contract import deliveries as d
-from app.api.contract import events, fields, replays, stats
+from app.api.contract import events, fields, filters, replays, stats
 from app.api.contract import tenants as t
 from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
@@ -118,6 +118,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/event-types/import", name="event_types.import_openapi", summary="Declare the "
           "webhooks of an OpenAPI 3.1 document as event types, or show what would change", access="write_any",
           takes=events.EventTypesImportIn, gives=events.EventTypesImported, most=MAX_IMPORT),
+    Route(method="POST", path="/v1/filters/test", name="filters.test", summary="Try a filter on an event",
+          access="read", takes=filters.FilterTestIn, gives=filters.FilterTestOut, most=MAX_BODY),
     Route(method="POST", path="/v1/replays", name="replays.create", summary="Replay a time range, or estimate "
           "what a replay would deliver", access="write", takes=replays.ReplayIn, gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/replays", name="replays.list", summary="List replays", access="read",

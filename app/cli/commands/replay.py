@@ -232,3 +232,5 @@ def _show_counted(made: dict[str, Any], output: OutputFormat) -> None:
     show(rows, ("endpoint", "deliveries"), output, "Nothing would be delivered.")
     if counted["skipped"]:
         print(f"{counted['skipped']} for endpoints that are disabled would be left out.")
+    if counted["filtered"]:
+        print(f"{counted['filtered']} that the endpoints' filters refuse would be left out.")

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from app.cli.connect import completion
-from app.cli.terminal.inputs import list_of, pairs_of, seconds_of
+from app.cli.terminal.inputs import json_of, list_of, pairs_of, seconds_of
 from app.cli.terminal.options import parameters_of, show_parameters
 from app.core.model.endpoint_settings import FIELDS, can_be_null, is_whole, meta_of, surface_of
 
@@ -73,6 +73,8 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
             return f"{sentence} {surface.pair('name', 'value')}. Repeatable."
         case "numbers":
             return f"{sentence} For example {surface.example}."
+        case "json":
+            return f"{sentence} JSON, or @FILE. For example {surface.example}."
         case _:
             return sentence
 
@@ -89,5 +91,7 @@ def _value(field: msgspec.structs.FieldInfo, text: Any) -> Any:
             return pairs_of(surface.option.removeprefix("--"), text, surface.separator)
         case "numbers":
             return seconds_of(text)
+        case "json":
+            return msgspec.json.decode(json_of(surface.option, text))
         case _:
             return text

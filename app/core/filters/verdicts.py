@@ -1,7 +1,7 @@
 """Compiled filters, by content, and what they decide about one event.
 
 An event that cannot be judged is delivered: its data has numbers beyond what can be compared, or an evaluation would
-examine too many array elements. A receiver can ignore an event, and cannot miss one that it never got.
+examine too many array elements. A receiver can ignore an event, but it cannot recover one that was never sent.
 """
 
 from __future__ import annotations

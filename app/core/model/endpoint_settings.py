@@ -14,12 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from app.core import limits
+from app.core.filters.parsing import parse
 from app.core.model.event_types import is_pattern
 
 Ordering = Literal["none", "fifo"]
 
 #: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value
-Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile"]
+Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile", "json"]
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +101,14 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             max_length=limits.HEADERS,
         ),
     ] = {}
+    filter: Annotated[
+        dict[str, Any] | None,
+        _shown(
+            "Conditions on an event's fields: an event that does not meet them is not delivered; null: all events.",
+            Surface(option="--filter", label="Filter", widget="json", example='{"data": {"total": {"$gte": 100}}}'),
+            examples=[{"data": {"total": {"$gte": 100}}}],
+        ),
+    ] = None
     schedule: Annotated[
         Annotated[
             tuple[Annotated[float, Meta(ge=0, le=limits.DELAY_S)], ...],
@@ -273,10 +282,18 @@ def _schedule(schedule: tuple[float, ...] | None) -> Iterator[str]:
         yield "all delays together are at most 30 days"
 
 
-#: field → a check that its type cannot express; the check yields a sentence for each problem
+def _filter(filter_: Mapping[str, Any] | None) -> Iterator[str]:
+    if filter_ is not None:
+        for problem in parse(filter_).problems:
+            yield f"{problem.pointer}: {problem.sentence}" if problem.pointer else problem.sentence
+
+
+#: field → a check that its type cannot express; the check yields a sentence for each problem, which may begin with a
+#: JSON Pointer into the field's value
 RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "url": _url,
     "events": _events,
     "headers": _headers,
+    "filter": _filter,
     "schedule": _schedule,
 }

@@ -63,6 +63,8 @@ class ReplayEstimate(msgspec.Struct):
     endpoints: dict[str, int] = msgspec.field(default_factory=dict)
     #: deliveries for endpoints that are disabled
     skipped: int = 0
+    #: deliveries that filters refuse, whichever events `only` selects
+    filtered: int = 0
     #: partition → the offset up to which events were counted
     read: dict[int, int] = msgspec.field(default_factory=dict)
     #: whether the whole range was counted

@@ -23,6 +23,9 @@ from app.core.model.endpoint_settings import (
 from app.dashboard.request import PageContext, PageRequest
 from app.profiles.catalog import PROFILES
 
+#: fields whose errors name a place inside of their value
+_JSON_FIELDS = frozenset(field.name for field in FIELDS if surface_of(field).widget == "json")
+
 
 class FormField(msgspec.Struct, frozen=True, kw_only=True):
     """A setting as the form shows it."""
@@ -87,8 +90,10 @@ def errors(error: ApiError) -> dict[str, str]:
     """Field → its error; `form`: errors of the form as a whole."""
     by_field: dict[str, str] = defaultdict(str)
     for each in error.errors:
-        name = (each.pointer or "").strip("/").split("/")[0] or "form"
-        by_field[name] = f"{by_field[name]}; {each.detail}" if name in by_field else each.detail
+        name, _, place = (each.pointer or "").strip("/").partition("/")
+        name = name or "form"
+        detail = f"{place}: {each.detail}" if place and name in _JSON_FIELDS else each.detail
+        by_field[name] = f"{by_field[name]}; {detail}" if name in by_field else detail
     if not by_field:
         by_field["form"] = error.detail
     return by_field
@@ -126,6 +131,8 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
             return number(field.name, text, whole=is_whole(field))
         case "profile":
             return text or None
+        case "json":
+            return _json(field.name, text)
         case "choice" | "text" | "url":
             return text
 
@@ -140,6 +147,8 @@ def _text(field: msgspec.structs.FieldInfo, value: Any) -> str:
             return ", ".join(f"{each:.12g}" for each in value)
         case "number":
             return f"{value:.12g}"
+        case "json":
+            return str(msgspec.json.format(msgspec.json.encode(value)), "utf-8")
         case _:
             return str(value)
 
@@ -169,6 +178,16 @@ def _numbers(field: str, text: str) -> list[float] | None:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise invalid(FieldError(detail="seconds, separated by commas: 0, 60, 300", pointer=f"/{field}")) from error
+
+
+def _json(field: str, text: str) -> Any:
+    """The decoded value of a field; None: it is empty."""
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid(FieldError(detail=f"is not JSON: {error}", pointer=f"/{field}")) from error
 
 
 def number(name: str, text: str, *, whole: bool = False) -> float | int | None:

@@ -13,6 +13,8 @@ Rules of this file
   which could not be recognised later. A disabled endpoint gets nothing.
 - A delivery that must be in order goes to the sequencer also while its endpoint is paused. Only the sequencer
   knows the deliveries ahead of it, and parks it.
+- An event that an endpoint's filter refuses makes no delivery for it. It is decoded again for filters, and only if an
+  endpoint that subscribes to it has one. Filters are part of a slice's bounded work.
 - A batch is planned in slices of bounded records and bytes. Where it is cut changes no id and no sequence. An event
   with many endpoints is cut between two of them, in the order of their ids. Its *checkpoint* says up to which of them
   everything is acknowledged; a worker that reads the event again continues behind it.
@@ -21,6 +23,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import assert_never
 
@@ -28,6 +31,7 @@ import msgspec
 
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
+from app.core.filters.verdicts import CompiledFilters, EventVerdicts, JsonFilter
 from app.core.model import ids
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
@@ -36,7 +40,7 @@ from app.core.records.dead_letter import PARKED
 from app.core.records.delivery import event_headers, with_delivery
 from app.core.records.headers import RecordHeader
 from app.core.records.idempotency_entry import AcceptedRecord
-from app.core.records.raw_event import Coordinates, data_of, decode_event
+from app.core.records.raw_event import Coordinates, data_of, decode_event, fields_of
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.roles.fanout import idempotency, reset_detection
@@ -75,6 +79,8 @@ class BatchPlan(msgspec.Struct, kw_only=True):
     accepted: int = 0
     #: events that no endpoint subscribes to
     unmatched: int = 0
+    #: deliveries that were not made because the endpoint's filter refuses the event
+    filtered: int = 0
     duplicates: int = 0
     #: the reason of each rejected record
     rejections: list[str] = msgspec.field(default_factory=list)
@@ -97,6 +103,8 @@ class OpenEvent(msgspec.Struct):
     outputs: int = 0
     #: whether the table may hold a checkpoint of it
     cut: bool = False
+    #: what filters decide about it; None: no endpoint so far has one
+    verdicts: EventVerdicts | None = None
 
 
 class BatchPlanner:
@@ -111,6 +119,7 @@ class BatchPlanner:
         violation: Callable[[EventType, bytes], Violation | None] = lambda event_type, data: None,
         spent: Callable[[], int] = lambda: 0,
         outputs: Callable[[], int] | None = None,
+        filters: CompiledFilters | None = None,
     ) -> None:
         """`violation` checks data against its type's schema, and `spent` returns the units of work of that so far.
 
@@ -124,6 +133,7 @@ class BatchPlanner:
         self._violation = violation
         self._max_outputs = outputs or (lambda: rules.slice_outputs)
         self._spent = spent
+        self._filters = filters or CompiledFilters()
         self._begin_slice()
         coverage = state.sequence(coverage_key(self._partition))
         self._late = coverage == LATE or (coverage is None and state.start > 0)
@@ -137,6 +147,7 @@ class BatchPlanner:
         self._sequences: dict[bytes, bytes] = {}
         self._checkpoints: dict[bytes, bytes | None] = {}
         self._left, self._bytes = self._max_outputs(), 0
+        self._filter_steps = 0
         self._spent_before = self._spent()
 
     def plan(self, records: Sequence[ConsumedRecord]) -> Iterator[BatchPlan]:
@@ -176,7 +187,9 @@ class BatchPlanner:
 
     def _is_full(self) -> bool:
         spent = self._spent() - self._spent_before
-        return self._left <= 0 or self._bytes >= self._rules.slice_bytes or spent >= self._rules.slice_units
+        if self._left <= 0 or self._bytes >= self._rules.slice_bytes or spent >= self._rules.slice_units:
+            return True
+        return self._filter_steps >= self._rules.slice_filter_steps
 
     def _begin(self, record: ConsumedRecord, replay_id: str, checkpoint: Checkpoint | None) -> OpenEvent | None:
         """Decode and judge a record; None when it causes no deliveries."""
@@ -270,8 +283,11 @@ class BatchPlanner:
         event, planned = opened.event, self._slice
         size = len(event.body) + _OVERHEAD_BYTES
         endpoints, after = self._directory.page(event.tenant, event.mode, event.type, opened.after, self._fits(size))
-        number = self._deliver_to(endpoints, opened)
-        opened.outputs += number
+        outputs = opened.outputs
+        examined = self._deliver_to(endpoints, opened)
+        number = opened.outputs - outputs
+        if examined < len(endpoints):
+            endpoints, after = endpoints[:examined], endpoints[examined - 1].id
         self._left -= len(endpoints)
         self._bytes += number * size
         if after is not None:
@@ -295,15 +311,30 @@ class BatchPlanner:
             return left
         return max(left, min(rules.whole_outputs, rules.whole_bytes // size), 1)
 
+    def _accepts(self, filter_: JsonFilter, opened: OpenEvent) -> bool:
+        """Whether an endpoint with this filter gets the event."""
+        if opened.verdicts is None:
+            opened.verdicts = EventVerdicts(self._filters, partial(fields_of, opened.event))
+        before = opened.verdicts.steps
+        accepted = opened.verdicts.accepts(filter_)
+        self._filter_steps += opened.verdicts.steps - before
+        self._slice.filtered += not accepted
+        return accepted
+
     def _deliver_to(self, endpoints: Sequence[Endpoint], opened: OpenEvent) -> int:
+        """Plan deliveries of an event to endpoints. Returns how many were examined until filters had cost enough."""
         topics, event, record = self._rules.outputs, opened.event, opened.record
         append = self._slice.appends.append
         name = ids.delivery_ids(event.tenant, event.id, opened.replay_id)
         shared: list[RecordHeader] | None = None
-        planned = 0
-        for endpoint in endpoints:
+        for examined, endpoint in enumerate(endpoints):
             if endpoint.status == "disabled":
                 continue
+            if endpoint.filter is not None:
+                if examined and self._filter_steps >= self._rules.slice_filter_steps:
+                    return examined
+                if not self._accepts(endpoint.filter, opened):
+                    continue
             if shared is None:
                 shared = event_headers(
                     event,
@@ -313,7 +344,7 @@ class BatchPlanner:
                     self._registry_position(),
                     source=(self._partition, record.offset),
                 )
-            planned += 1
+            opened.outputs += 1
             key, headers = endpoint.id.encode(), with_delivery(shared, name(endpoint.id))
             if endpoint.ordering == "fifo" and event.ordering_key is not None:
                 append(PlannedRecord(topics.ordered, key, event.body, headers))
@@ -321,7 +352,7 @@ class BatchPlanner:
                 append(PlannedRecord(topics.deliveries, key, event.body, headers))
             else:
                 append(PlannedRecord(topics.dead_letters, key, event.body, headers + PARKED))
-        return planned
+        return len(endpoints)
 
 
 def table_key(tenant: str, mode: str, key: str) -> bytes:

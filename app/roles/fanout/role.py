@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from app.core.filters.verdicts import CompiledFilters
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import AckGroup, GroupingProducer
@@ -59,6 +60,7 @@ class FanoutRole(StreamRole):
         self._clock = clock
         self._size = SliceSize(rules.slice_outputs)
         self._group = group
+        self._filters = CompiledFilters()
         #: partition number → the current assignment and its state
         self._states: dict[int, tuple[StreamPartition, PartitionState]] = {}
 
@@ -90,6 +92,7 @@ class FanoutRole(StreamRole):
             violation=self._schemas.violation,
             spent=lambda: self._schemas.spent,
             outputs=lambda: self._size.outputs,
+            filters=self._filters,
         )
 
     def _state(self, partition: StreamPartition) -> PartitionState:
@@ -145,6 +148,8 @@ class FanoutRole(StreamRole):
             logger.warning("fanout.schema", type=event_type, reason=violation.reason, problem=violation.detail)
         if plan.warnings:
             self._meter.count("schema_warnings_total", len(plan.warnings))
+        if plan.filtered:
+            self._meter.count("deliveries_filtered_total", plan.filtered)
         if plan.ended:
             self._meter.observe("event_fanout_endpoints", plan.fanned_out / plan.ended)
 

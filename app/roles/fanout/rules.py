@@ -33,7 +33,9 @@ class FanoutRules(msgspec.Struct, frozen=True, kw_only=True):
     slice_bytes: int = 4 * 1024 * 1024
     #: units of schema work (core/schemas/cost.py) after which a slice ends: 50 ms
     slice_units: int = 2_000_000
-    #: an event with at most this many outputs and bytes is never cut
+    #: steps of filters (core/filters/verdicts.py) after which a slice ends: 50 ms
+    slice_filter_steps: int = 200_000
+    #: an event with at most this many outputs and bytes is cut for its filters only
     whole_outputs: int = 200
     whole_bytes: int = 1024 * 1024
 

@@ -126,7 +126,7 @@ def settings_problems(values: Mapping[str, Any], kind: type[EndpointSettings] = 
     for name, rule in RULES.items():
         if name in values and name not in misshapen:
             for sentence in rule(values[name]):
-                yield f"{name}: {sentence}"
+                yield f"{name}{sentence}" if sentence.startswith("/") else f"{name}: {sentence}"
 
 
 def _unknown_profile(name: str, profiles: Collection[str]) -> str:

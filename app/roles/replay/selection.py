@@ -65,6 +65,8 @@ class _Wanted(NamedTuple):
     targets: tuple[str, ...]
     #: -1: fan-out has not accepted the record
     sequence: int
+    #: endpoints whose filters refuse the event
+    filtered: int
 
 
 _UNSEEN = -1
@@ -84,15 +86,15 @@ class EventChunk:
         self.recipients: set[str] = set()
         #: (endpoint, event) → route of deliveries that the replay has handed out
         self._handed_out: dict[tuple[str, str], ReplayRoute] = {}
-        #: matching deliveries
+        #: matching deliveries, with those that filters refuse in a dry run
         self.size = 0
         self._first_ms: int | None = None
 
-    def add_event(self, event: Event, record: ConsumedRecord, targets: tuple[str, ...]) -> None:
-        """Add a matching record of events.raw."""
-        self.size += len(targets)
+    def add_event(self, event: Event, record: ConsumedRecord, targets: tuple[str, ...], *, filtered: int = 0) -> None:
+        """Add a matching record of events.raw; the filters of `filtered` further endpoints refuse it."""
+        self.size += len(targets) + filtered
         self.recipients.update(targets)
-        self._wanted.setdefault(record.partition, {})[record.offset] = _Wanted(targets, _UNSEEN)
+        self._wanted.setdefault(record.partition, {})[record.offset] = _Wanted(targets, _UNSEEN, filtered)
         if self._only != "all":
             for each in targets:
                 self._last.setdefault(each, {})[event.id] = (0, "")
@@ -168,6 +170,11 @@ class EventChunk:
             return remaining
         state = "dead" if self._only == "failed" else ""
         return [each for each in remaining if self._last[each][event.id][1] == state]
+
+    def filtered(self, record: ConsumedRecord) -> int:
+        """The number of endpoints whose filters refuse the event of a record."""
+        wanted = self._wanted.get(record.partition, {}).get(record.offset)
+        return wanted.filtered if wanted is not None else 0
 
 
 def has_key(event: Event) -> bool:

@@ -332,3 +332,19 @@ async def test_a_replay_ends_where_a_log_that_has_lost_its_end_ends(stage: Stage
     await stage.start()
     await stage.attempt_all(2)
     assert (stage.replay().state, stage.replay().sent) == ("done", 4)
+
+
+async def test_a_replay_and_its_dry_run_leave_out_events_that_filters_refuse(stage: Stage) -> None:
+    stage.endpoint("even", filter={"data": {"n": {"$in": [0, 2, 4]}}})
+    stage.endpoint("none", filter={"data": {"n": -1}})
+    for number in range(5):
+        stage.raw(number % 2, number, number + 1, id=f"e{number}", data={"n": number})
+    stage.raw(0, 9, id="e4", data={"n": 4})  # a producer's duplicate
+    stage.reader.committed = stage.ends(TopicName.EVENTS_RAW)
+    counted = await tried(stage, DryRun(stage.past))
+    assert (counted.endpoints, counted.filtered) == ({"ep": 5, "even": 3}, 7)
+    stage.do(CreateReplay(span(stage)))
+    await stage.start()
+    await stage.attempt_all(3)
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 5, "even": 3}
+    assert (stage.replay().state, stage.replay().sent) == ("done", 8)

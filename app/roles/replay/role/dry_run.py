@@ -44,7 +44,7 @@ class _Estimate:
     def __init__(self, replay: Replay, sources: ReplaySources) -> None:
         self._replay = replay
         self._sources = sources
-        self._selector = EventSelector(replay, sources, _never_stop)
+        self._selector = EventSelector(replay, sources, _never_stop, counts_filtered=True)
         self._counts: Counter[str] = Counter()
         self.counts = ReplayEstimate()
 
@@ -65,6 +65,7 @@ class _Estimate:
             while (record := await merged.next()) is not None:
                 event = self._selector.event_of(record)
                 if event is not None and chunk.decided(event, record)[0]:
+                    self.counts.filtered += chunk.filtered(record)
                     for endpoint_id in chunk.selected(event, record):
                         self._one(endpoint_id)
         finally:

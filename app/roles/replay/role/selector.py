@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -10,12 +11,13 @@ import structlog
 
 from app.core.directory import Directory
 from app.core.errors import MalformedEvent
+from app.core.filters.verdicts import CompiledFilters, EventVerdicts
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.records.headers import RecordHeader
-from app.core.records.raw_event import Coordinates, data_of, decode_event
+from app.core.records.raw_event import Coordinates, data_of, decode_event, fields_of
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
 from app.core.topics.declarations import Topics
@@ -36,6 +38,8 @@ POLL_MS = 1000
 POLLED = 200
 #: matching deliveries of one chunk; eight replays at the same time have half a million
 CHUNK = 62_500
+#: steps of filters after which other tasks have their turn: 50 ms
+_STEPS = 200_000
 #: milliseconds by which the clocks of two processes may differ
 _CLOCKS_MS = 60_000
 
@@ -73,11 +77,19 @@ _outcome = msgspec.json.Decoder(_Outcome)
 class EventSelector:
     """Selects the events of one replay."""
 
-    def __init__(self, replay: Replay, sources: ReplaySources, check: Callable[[], None]) -> None:
-        """`check` is called between two steps; it raises an error to end the work."""
+    def __init__(
+        self, replay: Replay, sources: ReplaySources, check: Callable[[], None], *, counts_filtered: bool = False
+    ) -> None:
+        """`check` is called between two steps; it raises an error to end the work.
+
+        `counts_filtered`: chunks also have the events that all filters refuse.
+        """
         self._replay = replay
         self._sources = sources
         self._check = check
+        self._counts_filtered = counts_filtered
+        self._filters = CompiledFilters()
+        self._steps = 0
         self._events = sources.topics.name(TopicName.EVENTS_RAW)
 
     async def present(self, ends: Mapping[int, int]) -> dict[int, int]:
@@ -120,7 +132,10 @@ class EventSelector:
             while chunk.size < CHUNK and (record := await merged.next()) is not None:
                 match = self.matching(record)
                 if match is not None:
-                    chunk.add_event(match[0], record, match[1])
+                    accepting = await self._accepting(*match)
+                    if accepting or self._counts_filtered:
+                        refused = len(match[1]) - len(accepting) if self._counts_filtered else 0
+                        chunk.add_event(match[0], record, accepting, filtered=refused)
             until = merged.merge.positions()
         finally:
             await merged.close()
@@ -155,6 +170,25 @@ class EventSelector:
             return None
         targets = selection.targets(self._replay, self._sources.directory, event.type)
         return (event, targets) if targets and not self._rejected(event) else None
+
+    async def _accepting(self, event: Event, targets: tuple[str, ...]) -> tuple[str, ...]:
+        """The target endpoints whose filters accept the event. Other tasks have their turn between costly filters."""
+        endpoints = map(self._sources.directory.endpoint, targets)
+        filters = {each.id: each.filter for each in endpoints if each is not None and each.filter is not None}
+        if not filters:
+            return targets
+        verdicts = EventVerdicts(self._filters, partial(fields_of, event))
+        accepting = []
+        for each in targets:
+            before = verdicts.steps
+            filter_ = filters.get(each)
+            if filter_ is None or verdicts.accepts(filter_):
+                accepting.append(each)
+            self._steps += verdicts.steps - before
+            if self._steps > _STEPS:
+                self._steps = 0
+                await self._sources.clock.sleep(0)
+        return tuple(accepting)
 
     def _rejected(self, event: Event) -> bool:
         """Whether the schema of its type rejects an event about which fan-out has not stored a decision."""
