@@ -1,4 +1,4 @@
-"""Seal signing secrets again with the first key of the ring, so that the former keys can be removed from it."""
+"""Seal secrets of endpoints again with the first key of the ring, so that the former keys can be removed from it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ class RingUse(NamedTuple):
     first: str
     open: Callable[[SealedSecret, str], str]
     seal: Callable[[str, str, int], SealedSecret]
+
+
+def resealed_headers(endpoint: Endpoint, ring: RingUse) -> dict[str, SealedSecret] | None:
+    """The sealed values of its custom headers, all sealed with the first key; None if they are already.
+
+    Raises `ConfigError` when one does not open.
+    """
+    if all(sealed.key_id == ring.first for sealed in endpoint.sealed_headers.values()):
+        return None
+    owner = endpoint.secret_owner
+    return {
+        name: ring.seal(ring.open(sealed, owner), owner, sealed.created_at_ms)
+        for name, sealed in endpoint.sealed_headers.items()
+    }
 
 
 def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecret, ...] | None:

@@ -16,7 +16,7 @@ _MOST = 50_000
 #: fields whose values are often equal; each is text, a tuple, or null
 _FIELDS = ("tenant", "profile", "events", "description", "schedule", "status_reason", "signature")
 #: fields of an endpoint are never changed in place
-_EMPTY: dict[str, str] = {}
+_EMPTY: dict[str, Any] = {}
 
 
 class SharedValues:
@@ -44,7 +44,7 @@ class SharedValues:
             value = getattr(endpoint, name)
             if value is not None:
                 force_setattr(endpoint, name, self.of(value))
-        for name in ("metadata", "headers"):
+        for name in ("metadata", "headers", "sealed_headers"):
             if not getattr(endpoint, name):
                 force_setattr(endpoint, name, _EMPTY)
         if endpoint.updated_at_ms == endpoint.created_at_ms:

@@ -11,6 +11,7 @@ from app.core.errors import Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret
 from app.core.model.http_exchange import HttpRequest
+from app.core.model.sensitive_headers import opened
 from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
@@ -117,7 +118,7 @@ class RequestBuilder:
             signer=signer,
             keys=tuple(signer.key(self._open_secret(secret, endpoint.secret_owner)) for secret in valid),
             valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
-            headers=tuple(endpoint.headers.items()),
+            headers=opened(endpoint, self._open_secret),
             policy=self.policy(endpoint),
             timeout_s=endpoint.timeout or profile.timeout_s,
         )

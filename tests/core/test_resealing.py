@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
-from app.core.resealing import RingUse, resealed
+from app.core.resealing import RingUse, resealed, resealed_headers
 
 OLD, NEW = generate_ring(), generate_ring()
 
@@ -54,3 +55,14 @@ def test_a_secret_that_no_key_opens_is_an_error_unless_it_has_expired() -> None:
         resealed(endpoint(lost), use(NEW), 100)
     expired = SealedSecret(key_id=lost.key_id, blob=lost.blob, created_at_ms=5, expires_at_ms=99)
     assert resealed(endpoint(expired), use(NEW), 100) == ()
+
+
+def test_header_values_are_the_same_under_the_new_key() -> None:
+    old, both, new = use(OLD), use(f"{NEW},{OLD}"), use(NEW)
+    sealed = old.seal("Bearer a", "acme/ep_1", 5)
+    before = msgspec.structs.replace(endpoint(), sealed_headers={"Authorization": sealed})
+    fresh = resealed_headers(before, both)
+    assert fresh is not None and new.open(fresh["Authorization"], "acme/ep_1") == "Bearer a"
+    assert resealed_headers(msgspec.structs.replace(before, sealed_headers=fresh), both) is None
+    with pytest.raises(ConfigError):
+        resealed_headers(before, new)

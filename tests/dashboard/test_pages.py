@@ -8,6 +8,7 @@ import pytest
 
 from app.core.model.endpoint import OpenCircuit
 from app.core.model.replay import ReplayEstimate
+from app.core.model.sensitive_headers import MASK
 from app.core.readmodel.rows import DeliveryRow, HourRow
 from app.dashboard.pages import endpoint_form
 from tests.dashboard.stage import Browser, Stage, browser, hidden
@@ -31,7 +32,8 @@ async def test_an_endpoint_is_created_and_its_secret_is_shown_once(stage: Stage,
     assert status == 200 and headers["Cache-Control"] == "no-store"
     (made,) = stage.feed.directory.endpoints("acme", "live")
     secret = stage.ring.open(made.secrets[0], f"acme/{made.id}")
-    assert secret in page and made.headers == {"X-Api-Key": "one"} and made.events == ("user.created",)
+    assert secret in page and made.headers == {"X-Api-Key": MASK} and made.events == ("user.created",)
+    assert stage.ring.open(made.sealed_headers["X-Api-Key"], made.secret_owner) == "one"
     assert secret not in (await acme.get(f"{LIVE}/endpoints/{made.id}"))[1]
     await acme.post(f"{LIVE}/endpoints", form)
     assert len(stage.feed.directory.endpoints("acme", "live")) == 1, "the same form twice makes one endpoint"
@@ -141,7 +143,9 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
     assert status == 303 and stored is not None
     assert stored.metadata == {"team": "billing", "env": "eu"} and stored.schedule == (0, 2.5, 604800)
     again = endpoint_form.filled(stored, 2, ["user.created"])
-    assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings
+    assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings | {
+        "headers": f"X-Api-Key: {MASK}"
+    }
     emptied = settings | dict.fromkeys(
         ["schedule", "timeout", "signature", "disable_after_days", "metadata", "filter"], ""
     )

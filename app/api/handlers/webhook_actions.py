@@ -17,6 +17,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.model.event_types import includes, is_event_type
 from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest
+from app.core.model.sensitive_headers import MASK, is_sensitive
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
 from app.core.records.command import RecoverEndpoint, RotateSecret
@@ -114,7 +115,7 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     )
     record = sent(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
     await _keep(api, msgspec.structs.replace(record, trigger="test"))
-    return ApiResponse(body=_present_test(delivery, request, outcome, record), transient=True)
+    return ApiResponse(body=_present_test(endpoint, delivery, request, outcome, record), transient=True)
 
 
 async def _keep(api: ApiServices, record: Attempt) -> None:
@@ -160,7 +161,14 @@ def _example(api: ApiServices, endpoint: Endpoint, event_type: str) -> bytes:
     return entry.examples[0] if entry else b'{"test":true}'
 
 
-def _present_test(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record: Attempt) -> TestOut:
+def _shown_headers(endpoint: Endpoint, request: HttpRequest) -> dict[str, str]:
+    own = {name for name in endpoint.headers if is_sensitive(name)}
+    return {name: MASK if name in own else value for name, value in request.headers}
+
+
+def _present_test(
+    endpoint: Endpoint, delivery: Delivery, request: HttpRequest, outcome: HttpOutcome, record: Attempt
+) -> TestOut:
     reply = outcome if isinstance(outcome, HttpReply) else None
     body = reply.body[:_SHOWN].decode("utf-8", "replace") if reply else None
     return TestOut(
@@ -176,7 +184,7 @@ def _present_test(delivery: Delivery, request: HttpRequest, outcome: HttpOutcome
             first_byte=round(outcome.timing.first_byte_ms, 3),
             total=round(outcome.timing.total_ms, 3),
         ),
-        request=TestRequest(headers=dict(request.headers), body=request.body.decode("utf-8", "replace")),
+        request=TestRequest(headers=_shown_headers(endpoint, request), body=request.body.decode("utf-8", "replace")),
         response=TestResponse(status=reply.status, headers=dict(reply.headers), body=body or "") if reply else None,
     )
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.api.handlers.custom_headers import changed_headers, sealed_headers
 from app.api.handlers.filters import check_filter
 from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
@@ -20,6 +21,7 @@ from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
 from app.core.model.endpoint_settings import NAMES
 from app.core.model.ids import endpoint_id, recovery_id
+from app.core.model.sensitive_headers import masked
 from app.core.model.timestamps import iso
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.core.records.ordered import step
@@ -81,6 +83,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
+        changes = msgspec.to_builtins(changed_headers(api, endpoint, changes))
         await api.command(UpdateEndpoint(endpoint.id, changes, expected), endpoint.id)
         endpoint, expected = owned(api, call), None
     elif expected not in (None, endpoint.version):
@@ -170,12 +173,15 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     if body.filter is not None:
         check_filter(body.filter)
     plain = None if body.unsigned else body.secret or api.minter.secret()
+    headers = sealed_headers(api, body.headers, f"{caller.tenant}/{id_}")
     return Endpoint(
         id=id_,
         tenant=caller.tenant,
         mode=caller.mode,
         profile=profile.name,
-        **{name: getattr(body, name) for name in NAMES if name != "events"},
+        **{name: getattr(body, name) for name in NAMES if name not in ("events", "headers")},
+        headers=headers.headers,
+        sealed_headers=headers.sealed,
         events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
         secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
@@ -188,6 +194,7 @@ def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, 
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
     effective_settings = {name: getattr(endpoint, name) for name in NAMES} | {
+        "headers": masked(endpoint.headers),
         "schedule": endpoint.schedule or profile.schedule_s,
         "timeout": endpoint.timeout or profile.timeout_s,
         "disable_after_failures": rule.consecutive_failures,

@@ -12,11 +12,13 @@ from app.cli.connect import process_context
 from app.cli.connect.registry_session import RegistrySession, session
 from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.endpoint_settings import RULES
+from app.core.model.sensitive_headers import StoredHeaders, has_plain, is_sensitive, masked, stored
 from app.core.model.shape_problems import shape_problems
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
-_INNER = {"epoch", "secrets", "suspensions", "created_by", "rotated_by"}
+_INNER = {"epoch", "secrets", "sealed_headers", "suspensions", "created_by", "rotated_by"}
 
 
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:
@@ -29,6 +31,8 @@ async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) 
         plain = _secret(chosen, secret, unsigned)
         endpoint = _checked({"id": "ep_" + dice.token_hex(12), "profile": chosen, **fields})
         endpoint = _sealed(endpoint, plain, registry)
+        headers = _stored_headers(endpoint.headers, endpoint, None, registry)
+        endpoint = msgspec.structs.replace(endpoint, headers=headers.headers, sealed_headers=headers.sealed)
         await registry.call(CreateEndpoint(endpoint), endpoint.id)
         stored = registry.directory.endpoint(endpoint.id) or endpoint
         return public(stored) | {"secret": plain}
@@ -49,6 +53,10 @@ async def one(endpoint_id: str) -> dict[str, Any]:
 async def change(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
     """Change fields."""
     async with session() as registry:
+        endpoint = _existing(registry, endpoint_id)
+        if "headers" in changes or has_plain(endpoint):
+            result = _stored_headers(changes.get("headers", endpoint.headers), endpoint, endpoint, registry)
+            changes = changes | {"headers": result.headers, "sealed_headers": msgspec.to_builtins(result.sealed)}
         await registry.call(UpdateEndpoint(endpoint_id, changes, expect_version), endpoint_id)
         return public(_existing(registry, endpoint_id))
 
@@ -62,7 +70,11 @@ async def remove(endpoint_id: str) -> None:
 def public(endpoint: Endpoint) -> dict[str, Any]:
     """The fields of an endpoint for output: all but its secrets and the registry's internal fields."""
     shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name not in _INNER}
-    return shown | {"events": list(endpoint.events), "signed": bool(endpoint.secrets)}
+    return shown | {
+        "headers": masked(endpoint.headers),
+        "events": list(endpoint.events),
+        "signed": bool(endpoint.secrets),
+    }
 
 
 def _existing(registry: RegistrySession, endpoint_id: str) -> Endpoint:
@@ -96,6 +108,21 @@ def _secret(profile: str, given: str | None, unsigned: bool) -> str | None:
         except ConfigError as error:
             raise CommandRefused("invalid", str(error)) from error
     return plain
+
+
+def _stored_headers(
+    headers: dict[str, str], owner: Endpoint, current: Endpoint | None, registry: RegistrySession
+) -> StoredHeaders:
+    problems = list(RULES["headers"](headers))
+    if problems:
+        raise CommandRefused("invalid", f"headers: {'; '.join(problems)}")
+    if not any(is_sensitive(name) for name in headers):
+        return StoredHeaders(dict(headers), {})
+    ring, now_ms = process_context.keyring(registry.settings), registry.clock.now_ms()
+    result, unmatched = stored(headers, current, lambda value: ring.seal(value, owner.secret_owner, now_ms))
+    if unmatched:
+        raise CommandRefused("invalid", f"headers: {unmatched[0]} is masked, but has no present value to keep")
+    return result
 
 
 def _sealed(endpoint: Endpoint, plain: str | None, registry: RegistrySession) -> Endpoint:

@@ -61,6 +61,8 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     status_reason: str | None = None
     #: newest first; empty where the profile allows unsigned requests
     secrets: tuple[SealedSecret, ...] = ()
+    #: the values of sensitive custom headers, by name; `headers` has a mask in their place
+    sealed_headers: dict[str, SealedSecret] = {}
     #: since when it fails; set once that has lasted, or a warning was sent
     failing_since_ms: int | None = None
     #: from then on one more failure disables it

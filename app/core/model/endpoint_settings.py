@@ -96,7 +96,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Annotated[str, Meta(max_length=limits.HEADER_VALUE)],
         ],
         _shown(
-            "Headers that every request has.",
+            "Headers that every request has. Values of `authorization`, `proxy-authorization`, `cookie`, `*-key`, "
+            "`*-token` and `*-secret` are sealed, and shown as `********`; a change with this mask keeps the value.",
             Surface(option="--header", label="Headers", widget="pairs", example="X-Api-Key: …", separator=":"),
             max_length=limits.HEADERS,
         ),

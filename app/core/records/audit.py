@@ -93,6 +93,8 @@ def _redacted(name: str, value: Any) -> Any:
         case "secrets", list() | tuple():
             times = ("created_at_ms", "expires_at_ms")
             return [{each: secret[each] for each in times if secret.get(each) is not None} for secret in value]
+        case "sealed_headers", dict():
+            return {each: {"created_at_ms": sealed["created_at_ms"]} for each, sealed in value.items()}
         case "headers", dict():
             return dict.fromkeys(value, HIDDEN)
         case _:

@@ -20,6 +20,7 @@ from app.core.model.endpoint_settings import (
     meta_of,
     surface_of,
 )
+from app.core.model.sensitive_headers import masked
 from app.dashboard.request import PageContext, PageRequest
 from app.profiles.catalog import PROFILES
 
@@ -76,7 +77,8 @@ def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, An
 def filled(settings: EndpointSettings, version: int, offered: Collection[str]) -> dict[str, Any]:
     """The values of the form for an endpoint's own settings: empty where it has the default."""
     further = (each for each in settings.events if each not in offered and each != "*")
-    values: dict[str, Any] = {field.name: _text(field, getattr(settings, field.name)) for field in FIELDS}
+    shown = msgspec.structs.replace(settings, headers=masked(settings.headers))
+    values: dict[str, Any] = {field.name: _text(field, getattr(shown, field.name)) for field in FIELDS}
     return values | {"types": settings.events, "more_types": " ".join(further), "version": version}
 
 

@@ -72,7 +72,7 @@ class RegistryChange(msgspec.Struct, frozen=True):
 
 #: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
 #: is not among them, because the secret belongs to it: create another endpoint instead.
-CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets"}
+CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets", "sealed_headers"}
 
 
 def decide(

@@ -16,6 +16,7 @@ from app.core.email import is_address
 from app.core.model.endpoint import Endpoint
 from app.core.model.endpoint_settings import NAMES, RULES, EndpointSettings
 from app.core.model.event_types import EventType, is_event_type
+from app.core.model.sensitive_headers import MASK
 from app.core.model.shape_problems import shape_problems
 from app.core.model.tenant import ApiKey, Brand, Tenant
 
@@ -25,6 +26,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: characters of a sealed secret at most: base64 of its UTF-8 with nonce and tag
 _SEALED = 2048
+#: bytes by which a sealed value is longer than its text: nonce, tag, and up to two of padding
+_SEAL_BYTES = 30
 #: it becomes part of a Content-Security-Policy, so the form is strict
 _LOGO = re.compile(
     r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]{0,1024})?"
@@ -114,6 +117,22 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
         len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
     ):
         yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
+
+    yield from _sealed_headers(endpoint)
+
+
+def _sealed_headers(endpoint: Endpoint) -> Iterator[str]:
+    sealed, headers = endpoint.sealed_headers, endpoint.headers
+    if any(headers.get(name) != MASK for name in sealed) or len(sealed) > limits.HEADERS:
+        yield "headers: a sealed value belongs to a header that shows a mask"
+    size = sum(len(name) + len(value) for name, value in headers.items() if name not in sealed)
+    for name, each in sealed.items():
+        plain = len(each.blob) * 3 // 4 - _SEAL_BYTES
+        size += len(name) + plain
+        if plain > limits.HEADER_VALUE or len(each.key_id) > limits.ID:
+            yield f"headers: the value of {name[:80]} has at most {limits.HEADER_VALUE} characters"
+    if sealed and size > limits.HEADER_BYTES:
+        yield f"headers: names and values have at most {limits.HEADER_BYTES} characters in all"
 
 
 def settings_problems(values: Mapping[str, Any], kind: type[EndpointSettings] = EndpointSettings) -> Iterator[str]:
