@@ -40,9 +40,11 @@ def test_freed_memory_is_free_and_held_memory_is_not(size: int) -> None:
     total = 32 << 20
     before = free_bytes()
     held = [bytes(size) for _ in range(total // size)]
-    assert free_bytes() - before < total // 4
+    while_held = free_bytes()
+    assert while_held - before < total // 4
     kept = held[::1000]  # so that no arena can be given back as a whole
     del held
-    assert free_bytes() - before > total // 2
+    # not compared with `before`: the heap of a process that has run tests may have had room for all of it
+    assert free_bytes() - while_held > total // 2
     assert resident_bytes() > total // 2
     del kept
