@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,12 @@ from app.core.records.idempotency_entry import AcceptedRecord, encode
 from app.roles.fanout.plan import table_key
 from app.runtime.build.streams import TABLES
 from tests.kafka import clients_at
+from tests.patience import LOOKS
 
 KEYS = 50_000
 #: of write buffers: a sixteenth of what a process has
 BUDGET = 4 * 1024 * 1024
+FLUSHES = ("mem-table-flush-pending", "num-running-flushes", "num-immutable-mem-table")
 #: as many stores for this budget as 160 for the whole one
 MANY = 10
 
@@ -89,6 +93,15 @@ def test_all_stores_of_a_process_share_their_memory(tmp_path: Path) -> None:
     close(*tables)
 
 
+def flushed(stores: Sequence[Any]) -> None:
+    """Wait until no full buffer is being written to a file: RocksDB does that in threads of its own."""
+    for _ in range(LOOKS):
+        if not any(store.property_int_value(f"rocksdb.{name}") for store in stores for name in FLUSHES):
+            return
+        time.sleep(0.01)
+    raise AssertionError("the buffers are not written")
+
+
 def test_write_buffers_reach_their_budget_and_stay_there(tmp_path: Path, own_memory: SharedMemory) -> None:
     made = table(app(tmp_path))
     stores = [made.data._db_for_partition(partition) for partition in range(2)]
@@ -96,6 +109,7 @@ def test_write_buffers_reach_their_budget_and_stay_there(tmp_path: Path, own_mem
     for step in range(40):
         for store in (0, 1):
             made.write(store, {b"%d" % number: bytes(64) for number in range(step * 2000, step * 2000 + 2000)})
+        flushed(stores)
         used.append(sum(store.property_int_value("rocksdb.cur-size-active-mem-table") for store in stores))
     assert BUDGET // 2 <= max(used[:20]) <= BUDGET
     assert max(used[20:]) <= BUDGET, "four times as many entries"

@@ -99,7 +99,7 @@ async def create_endpoint(page: Page, tenant: str, customer: Receiver) -> None:
     await page.get_by_role("link", name="Create an endpoint").click()
     await page.get_by_label("URL").fill(customer.url)
     await page.get_by_label("Description").fill("<i>orders</i>")
-    await page.get_by_text("all events").click()
+    await page.get_by_text("all events (*)").click()
     await page.get_by_text("More settings").click()
     await page.get_by_label("Seconds before each attempt").fill("0, 3600")
     await page.get_by_role("button", name="Create", exact=True).click()
