@@ -14,6 +14,7 @@ import msgspec
 
 from app.core import default_ports, email, membership
 from app.core.domains import name_server_problems
+from app.core.egress_proxy import egress_proxy_problems
 from app.core.errors import ConfigError
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
@@ -111,6 +112,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     #: the only ports endpoints may use, comma-separated; unset: all except those of mail, login and chat servers
     egress_ports: tuple[str, ...] = ()
+    #: proxy for requests to endpoints (CONNECT): http://user:password@host:port; unset: they are sent directly
+    egress_proxy: SecretText | None = None
+    #: hosts, networks (CIDRs) or host:port that do not go through the proxy, comma-separated; unset: those of NO_PROXY
+    egress_no_proxy: tuple[str, ...] = ()
     #: name servers for endpoints' names, as address or address:port, comma-separated; unset: those of /etc/resolv.conf
     dns_servers: tuple[str, ...] = ()
     #: allow endpoints with http:// URLs
@@ -178,6 +183,8 @@ def load(environ: Mapping[str, str], defaults: Mapping[str, str] | None = None) 
         given.pop("REPLICATION_FACTOR", None)  # an external cluster: the production default
     texts, files = _texts(environ, problems)
     given |= texts
+    if "EGRESS_PROXY" in given:  # without a list of its own, the one that other programs use
+        given.setdefault("EGRESS_NO_PROXY", environ.get("NO_PROXY") or environ.get("no_proxy") or "")
     hints = get_type_hints(Settings)
     defaults_of = {field.name: field.default for field in msgspec.structs.fields(Settings)}
     values: dict[str, Any] = {}
@@ -335,6 +342,9 @@ def _address_problems(settings: Settings) -> list[str]:
         *origin_problems(settings.portal_origins, settings.public_url),
         *database_problems(settings.database_url),
         *egress_problems(settings.egress_ports, settings.egress_allow),
+        *egress_proxy_problems(
+            settings.egress_proxy.reveal() if settings.egress_proxy else None, settings.egress_no_proxy
+        ),
         *(f"DNS_SERVERS: {problem}" for problem in name_server_problems(settings.dns_servers)),
     ]
     return [f"{PREFIX}{problem}" for problem in problems]

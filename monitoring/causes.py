@@ -120,7 +120,7 @@ SERVICE = (
         "5m",
         'max by (namespace, dependency) (hookstream_dependency_up{dependency!="kafka"}) == 0',
         "{{ $labels.dependency }} does not answer any process",
-        "What needs it waits: the read model and its API (database), e-mail (mail_server), deliveries (dns).",
+        "What needs it waits: the read model and its API (database), e-mail (mail_server), deliveries (the others).",
     ),
     Alert(
         "HookstreamEventLoopSlow",

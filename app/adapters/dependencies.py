@@ -1,4 +1,4 @@
-"""Whether Kafka, the database, the mail server and DNS answer: logged per change, as a gauge and for `/readyz`."""
+"""Whether external systems, such as Kafka, answer: logged per change, as a gauge and for `/readyz`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.ports.metrics import Meter
 logger = structlog.get_logger(__name__)
 
 #: all names. `database`: writes of the projection; `database_reads`: queries of the API
-NAMES = ("kafka", "database", "database_reads", "mail_server", "dns")
+NAMES = ("kafka", "database", "database_reads", "mail_server", "dns", "egress_proxy")
 _LONGEST = 500
 
 

@@ -6,7 +6,7 @@ HookstreamError
 ├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
 ├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
 ├── RecordTooLarge     the operator: a topic accepts only smaller records than declared
-├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network or DNS
+├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network, DNS or the proxy
 ├── Unavailable        the environment: broker, Java, Maven or another process is missing; the message names the remedy
 │   ├── AccessDenied   the operator of Kafka: our user lacks a right; the message names the command that grants it
 │   ├── RightMissing   the operator of Kafka: its message has the command that grants the right
@@ -97,7 +97,9 @@ class LogMoved(Unavailable):
 class Hindered(HookstreamError):
     """No request could be made because of this machine; it never counts against an endpoint. `cause` is a code."""
 
-    def __init__(self, cause: Literal["descriptors", "memory", "ports", "network", "dns"], detail: str) -> None:
+    def __init__(
+        self, cause: Literal["descriptors", "memory", "ports", "network", "dns", "proxy"], detail: str
+    ) -> None:
         super().__init__(detail)
         self.cause = cause
 

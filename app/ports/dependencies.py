@@ -1,4 +1,4 @@
-"""The external systems that a process depends on: Kafka, the database, the mail server, DNS."""
+"""The external systems that a process depends on: Kafka, the database, the mail server, DNS, the egress proxy."""
 
 from __future__ import annotations
 

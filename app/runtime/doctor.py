@@ -42,7 +42,7 @@ from app.core.rights import KafkaRight
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
-from app.runtime.build.shared import egress_policy
+from app.runtime.build.shared import egress_policy, egress_proxy
 from app.runtime.group_names import group_of
 from app.runtime.rights import rights_of
 from app.runtime.roles import ROLES, require_roles
@@ -203,7 +203,7 @@ class Doctor:
         urls = sampled_urls(self._directory.endpoints())
         if not urls:
             return "there is no active endpoint"
-        results = await connections(urls, egress_policy(self._settings), self._resolver)
+        results = await connections(urls, egress_policy(self._settings), self._resolver, egress_proxy(self._settings))
         return f"connections to {len(urls)} receivers", judge_egress(results)
 
     async def _dns(self) -> CheckOutcome:

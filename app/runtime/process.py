@@ -31,6 +31,7 @@ from app.runtime.build.shared import (
     Shared,
     directory_feed,
     egress_policy,
+    egress_proxy,
     ports_of,
     producer_of,
 )
@@ -92,6 +93,7 @@ class Process:
             self._policy,
             ca_file=settings.ca_file,
             own_ports=lambda: self.own_ports | {self.address.port},
+            proxy=egress_proxy(settings, self.dependencies.of("egress_proxy")),
             resolver=NameResolver(settings.dns_servers, self.meter, self.dependencies.of("dns")),
         )
         self._feed = directory_feed(clients, topics, self.meter)

@@ -86,6 +86,7 @@ def test_a_misspelled_value_is_refused_and_named(value: str, named: str) -> None
         ((*OWN_SECRET, "postgresql=true"), "secret.values.databaseUrl are empty"),
         ((*OWN_SECRET, "secret.values.adminToken="), "secret.values.adminToken are empty"),
         ((*OWN_SECRET, "mail.enabled=true", "mail.from=a@b.example"), "secret.values.smtpUrl are empty"),
+        ((*OWN_SECRET, "egressProxy.enabled=true"), "secret.values.egressProxy are empty"),
         ((*OWN_SECRET, *SASL, "kafka.sasl.username=u"), "secret.values.kafkaPassword are empty"),
         ((*LEAST, "kafka.oauth.tokenUrl=https://x/"), "kafka.sasl.mechanism is not OAUTHBEARER"),
         ((*LEAST, *TOKENS), "set kafka.oauth.tokenUrl and clientId, or tokenFile"),
@@ -165,6 +166,16 @@ def test_tokens_of_kafka_need_no_password() -> None:
     variables = environment(render(None, *LEAST, *region).pods()["fanout"])
     assert variables["HOOKSTREAM_KAFKA_AWS_REGION"] == "eu-central-1"
     assert not any(name.endswith("KAFKA_PASSWORD_FILE") for name in variables)
+
+
+def test_the_egress_proxy_is_given_to_the_roles_that_send() -> None:
+    pods = render("production", "egressProxy.enabled=true").pods()
+    variable = "HOOKSTREAM_EGRESS_PROXY_FILE"
+    given = {component for component, pod in pods.items() if variable in environment(pod)}
+    assert given == {"dispatch", "api"}
+    (secret,) = [volume["secret"] for volume in pods["api"]["spec"]["volumes"] if volume["name"] == "secret"]
+    assert {"key": "egress-proxy", "path": "egress-proxy"} in secret["items"]
+    assert environment(pods["api"])[variable] == "/etc/hookstream/secret/egress-proxy"
 
 
 @each_example

@@ -32,8 +32,22 @@ def guard(
     is allowed. The factory raises `BlockedAddress`.
     """
 
+    check = address_check(policy, own_ports)
+
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
+        check(family, address)
+        return socket.socket(family, kind, protocol)
+
+    return open_socket
+
+
+def address_check(
+    policy: EgressPolicy, own_ports: Callable[[], Collection[int]] = frozenset
+) -> Callable[[int, tuple[Any, ...]], None]:
+    """The guard without its socket: raises `BlockedAddress` for a family and address that may not be connected to."""
+
+    def check(family: int, address: tuple[Any, ...]) -> None:
         verdict = classify(str(address[0]), policy)
         if not verdict.permitted:
             raise BlockedAddress(errno.EACCES, f"The address {address[0]} {verdict.value}.")
@@ -41,9 +55,8 @@ def guard(
             raise BlockedAddress(
                 errno.EACCES, f"The address {address[0]} with port {address[1]} is this service itself."
             )
-        return socket.socket(family, kind, protocol)
 
-    return open_socket
+    return check
 
 
 def _is_here(family: int, address: tuple[Any, ...]) -> bool:

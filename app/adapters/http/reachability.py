@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from app.adapters.http.dns import NameResolver
-from app.adapters.http.egress_guard import BlockedAddress, guard
+from app.adapters.http.egress_guard import BlockedAddress, address_check, guard
+from app.adapters.http.egress_proxy import EgressProxy
 from app.core.diagnosis.surroundings import Connection
 from app.core.egress import EgressPolicy
 from app.core.errors import Hindered
@@ -19,20 +20,25 @@ _EACH_S = 5.0
 _ADDRESSES = 3
 
 
-async def connections(urls: Sequence[str], policy: EgressPolicy, resolver: NameResolver) -> dict[str, Connection]:
+async def connections(
+    urls: Sequence[str], policy: EgressPolicy, resolver: NameResolver, proxy: EgressProxy | None = None
+) -> dict[str, Connection]:
     """URL → the result of a connection to its host and port; all at the same time, each bounded."""
-    results = await asyncio.gather(*(_connection(url, policy, resolver) for url in urls))
+    results = await asyncio.gather(*(_connection(url, policy, resolver, proxy) for url in urls))
     return dict(zip(urls, results, strict=True))
 
 
-async def _connection(url: str, policy: EgressPolicy, resolver: NameResolver) -> Connection:
+async def _connection(url: str, policy: EgressPolicy, resolver: NameResolver, proxy: EgressProxy | None) -> Connection:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     failure = Connection(outcome="failed", reason=f"no connection within {_EACH_S:g} s")
     try:
         async with asyncio.timeout(_EACH_S):
             for address in (await resolver.resolve(parts.hostname or "", port))[:_ADDRESSES]:
-                failure = await _try(address["family"], address["host"], port, policy)
+                if proxy is not None and proxy.covers(parts.hostname or "", port):
+                    failure = await _through(proxy, address["family"], address["host"], port, policy)
+                else:
+                    failure = await _try(address["family"], address["host"], port, policy)
                 if failure.outcome == "connected":
                     return failure
     except TimeoutError:
@@ -48,6 +54,17 @@ async def _try(family: int, host: str, port: int, policy: EgressPolicy) -> Conne
         with guard(policy)((family, socket.SOCK_STREAM, 0, "", place)) as connection:
             connection.setblocking(False)
             await asyncio.get_running_loop().sock_connect(connection, place)
+    except BlockedAddress as error:
+        return Connection(outcome="blocked", reason=_reason(error))
+    except OSError as error:
+        return Connection(outcome="failed", reason=_reason(error))
+    return Connection(outcome="connected")
+
+
+async def _through(proxy: EgressProxy, family: int, host: str, port: int, policy: EgressPolicy) -> Connection:
+    try:
+        address_check(policy)(family, (host, port))
+        (await proxy.open(host, port)).abort()
     except BlockedAddress as error:
         return Connection(outcome="blocked", reason=_reason(error))
     except OSError as error:

@@ -12,7 +12,7 @@ connections and the deadlines are implemented here. The rules:
   before the first byte of a response, or its bytes are none, the request is sent once more on a fresh connection. The
   receiver may then get it twice, with the same event id.
 - The deadline aborts the connection, which ends the exchange with an error. A cancellation closes the connection.
-- No redirects, no cookies, no proxies, no decompression: the response is stored as received.
+- No redirects, no cookies, no decompression: the response is stored as received.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from aiohttp import ClientConnectorError, ClientTimeout, TCPConnector
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from app.adapters.http.dns import NameResolver
-from app.adapters.http.egress_guard import PinnedAddresses, guard, trust
+from app.adapters.http.egress_guard import PinnedAddresses, address_check, guard, trust
+from app.adapters.http.egress_proxy import Destination, EgressProxy
 from app.adapters.http.hindrances import hindrance
 from app.adapters.http.outcomes import (
     CONNECT_ERRORS,
@@ -118,10 +119,12 @@ class HttpSender:
         resolver: AbstractResolver | None = None,
         keepalive_s: float = 15.0,
         own_ports: Callable[[], Collection[int]] = frozenset,
+        proxy: EgressProxy | None = None,
     ) -> None:
-        """`own_ports`: see `guard`."""
+        """`own_ports`: see `guard`. `proxy`: what requests go through; None: they are sent directly."""
         self._policy = policy
         self._own_ports = own_ports
+        self._proxy = proxy
         self._context = trust(ca_file)
         self._cap = response_cap
         self._resolver = resolver or NameResolver()
@@ -185,13 +188,18 @@ class HttpSender:
         origin = exchange.target.origin
         exchange.reused = False
         families: Collection[socket.AddressFamily] = origin.families
+        addresses: list[ResolveResult] = []
         try:
             async with asyncio.timeout_at(exchange.deadline):
                 if origin.name is not None:
                     addresses = await self._resolver.resolve(origin.name, origin.port)
-                    PinnedAddresses.pin(addresses)
                     families = {socket.AddressFamily(each["family"]) for each in addresses}
-                wire = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
+                if self._proxied(origin):
+                    wire = await self._tunnel(origin, addresses)
+                else:
+                    PinnedAddresses.pin(addresses)
+                    direct = await self._connector._create_connection(origin.template, [], _NO_TIMEOUT)
+                    wire = cast(HttpConnection, direct)
         except TimeoutError:
             self._raise_trouble(origin)
             return too_late(exchange.request.timeout_s, exchange.timing(), connecting=True)
@@ -205,12 +213,23 @@ class HttpSender:
         except MemoryError as error:
             raise Hindered("memory", "this process has no memory left for a connection") from error
         exchange.connected = perf_counter()
-        fresh = cast(HttpConnection, wire)
-        fresh.accept(self._cap)
-        return await self._converse(fresh, exchange)
+        wire.accept(self._cap)
+        return await self._converse(wire, exchange)
+
+    def _proxied(self, origin: Origin) -> bool:
+        return self._proxy is not None and self._proxy.covers(origin.template.url.raw_host or "", origin.port)
+
+    async def _tunnel(self, origin: Origin, addresses: list[ResolveResult]) -> HttpConnection:
+        """A connection through the proxy, to an address that the guard permits."""
+        assert self._proxy is not None
+        places = [Destination(each["family"], each["host"]) for each in addresses]
+        places += [Destination(family, origin.template.url.raw_host or "") for family in origin.families]
+        return await self._proxy.connect(origin, places, address_check(self._policy, self._own_ports), self._context)
 
     def _raise_trouble(self, origin: Origin) -> None:
-        """Raise `Hindered` for a host name while DNS is down: then the timeout is not the receiver's fault."""
+        """Raise `Hindered` if DNS is down or the proxy is silent: then the time-out is not the receiver's fault."""
+        if self._proxy is not None and self._proxied(origin):
+            self._proxy.raise_late()
         trouble = self.trouble()
         if origin.name is not None and trouble is not None:
             raise Hindered("dns", f"{origin.name} cannot be looked up: {trouble}")

@@ -177,7 +177,7 @@ METRICS: tuple[Metric, ...] = (
         "dependency_up",
         "gauge",
         ("dependency",),
-        "1 while the dependency answers: kafka, database, database_reads, mail_server, dns.",
+        "1 while the dependency answers: kafka, database, database_reads, mail_server, dns, egress_proxy.",
     ),
     Metric(
         "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log lost records or was recreated, by kind."

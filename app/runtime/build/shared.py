@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from app.adapters.dependencies import Dependencies
+from app.adapters.http.egress_proxy import EgressProxy
 from app.adapters.http.sender import HttpSender
 from app.adapters.http.web_server import require_free_port
 from app.adapters.kafka.clients import KafkaClients
@@ -20,10 +21,12 @@ from app.adapters.secrets.keyring import AesKeyRing
 from app.core import default_ports
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
+from app.core.egress_proxy import ProxyAddress, ProxyExceptions
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Randomness
 from app.ports.cluster import ClusterInspector
+from app.ports.dependencies import Dependency
 from app.ports.metrics import EndpointMeter, Meter
 from app.ports.tracing import Tracer
 from app.profiles.catalog import PROFILES
@@ -125,6 +128,14 @@ def egress_policy(settings: Settings) -> EgressPolicy:
         allow_http=settings.allow_http,
         ports=frozenset(map(int, settings.egress_ports)) or None,
     )
+
+
+def egress_proxy(settings: Settings, status: Dependency | None = None) -> EgressProxy | None:
+    """The proxy for requests to endpoints; None: they are sent directly."""
+    if settings.egress_proxy is None:
+        return None
+    address = ProxyAddress.parse(settings.egress_proxy.reveal())
+    return EgressProxy(address, ProxyExceptions(settings.egress_no_proxy), status)
 
 
 def directory_feed(clients: KafkaClients, topics: Topics, meter: Meter) -> KafkaDirectoryFeed:

@@ -106,6 +106,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.mail.enabled (not .Values.secret.values.smtpUrl) }}
 {{- fail "secret.existing and secret.values.smtpUrl are empty, but mail.enabled is true" }}
 {{- end }}
+{{- if and .Values.egressProxy.enabled (not .Values.secret.values.egressProxy) }}
+{{- fail "secret.existing and secret.values.egressProxy are empty, but egressProxy.enabled is true" }}
+{{- end }}
 {{- if and $oauth.tokenUrl (not .Values.secret.values.kafkaOauthClientSecret) }}
 {{- fail "secret.existing and secret.values.kafkaOauthClientSecret are empty, but kafka.oauth.tokenUrl is given" }}
 {{- end }}

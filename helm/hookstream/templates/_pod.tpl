@@ -63,6 +63,9 @@
 - {name: HOOKSTREAM_SMTP_URL_FILE, value: /etc/hookstream/secret/smtp-url}
 - {name: HOOKSTREAM_MAIL_FROM, value: {{ $values.mail.from | quote }}}
 {{- end }}
+{{- if and $workload.sends $values.egressProxy.enabled }}
+- {name: HOOKSTREAM_EGRESS_PROXY_FILE, value: /etc/hookstream/secret/egress-proxy}
+{{- end }}
 {{- if and $values.publicUrl (or $workload.serves $workload.mail) }}
 - {name: HOOKSTREAM_PUBLIC_URL, value: {{ $values.publicUrl | quote }}}
 {{- end }}
@@ -110,6 +113,9 @@
 {{- end }}
 {{- if and .workload.mail .root.Values.mail.enabled }}
 - {key: {{ .root.Values.secret.keys.smtpUrl | quote }}, path: smtp-url}
+{{- end }}
+{{- if and .workload.sends .root.Values.egressProxy.enabled }}
+- {key: {{ .root.Values.secret.keys.egressProxy | quote }}, path: egress-proxy}
 {{- end }}
 {{- if .workload.serves }}
 - {key: {{ .root.Values.secret.keys.adminToken | quote }}, path: admin-token}
