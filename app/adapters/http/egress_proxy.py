@@ -134,10 +134,8 @@ class EgressProxy:
 
     def _judge(self, head: bytes | None) -> None:
         """Return if the answer opens a tunnel."""
-        if head is None:
-            raise self._down("closed the connection, or its answer is no HTTP")
-        status = _STATUS.match(head)
-        if status is None:
+        status = None if head is None else _STATUS.match(head)
+        if head is None or status is None:
             raise self._down("closed the connection, or its answer is no HTTP")
         code, words = int(status[1]), f"{status[1].decode()} {(status[2] or b'').decode('latin-1')}".strip()
         smokescreen = _SMOKESCREEN.search(head)
