@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from rich.table import Table
 
 from app.core.model.delivery import Delivery
 from app.core.records import delivery as delivery_record
 from app.core.topics.names import RUNGS, TopicName
+from tests.bench.bulk import Entry, fill
 from tests.bench.pipeline import Ages, event
 from tests.bench.stage import Stage
 from tests.bench.subjects import Separate, Spent, Subject, bare, separate
@@ -168,26 +168,12 @@ async def _calm(way: _Way, flooded: int) -> Ages:
 
 
 async def fill_delays(bootstrap: str, prefix: str, count: int) -> None:
-    """Append retries that are due tomorrow, in batches made here: calls of the producer would take minutes."""
+    """Append retries that are due tomorrow."""
     topic, now_ms = f"{prefix}{TopicName.DELIVERIES_DELAY}.{RUNGS[-1][0]}", time.time_ns() // 1_000_000
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=256 * 1024)
-    await producer.start()
-    try:
-        partitions = sorted(await producer.partitions_for(topic))
-        acks, batch, place = [], producer.create_batch(), 0
-        for key, value, headers in _waiting(count, now_ms):
-            if batch.append(key=key, value=value, timestamp=now_ms, headers=headers) is None:
-                acks.append(await producer.send_batch(batch, topic, partition=partitions[place % len(partitions)]))
-                place += 1
-                batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=now_ms, headers=headers)
-        acks.append(await producer.send_batch(batch, topic, partition=partitions[0]))
-        await asyncio.gather(*acks)
-    finally:
-        await producer.stop()
+    await fill(bootstrap, topic, _waiting(count, now_ms))
 
 
-def _waiting(count: int, now_ms: int) -> Iterator[tuple[bytes, bytes, Sequence[tuple[str, bytes]]]]:
+def _waiting(count: int, now_ms: int) -> Iterator[Entry]:
     body = b'{"type":"bench.event","data":{}}'
     for number in range(count):
         delivery = Delivery(

@@ -24,6 +24,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.tenant import Tenant
 from app.core.records.registry import encode
 from app.core.topics.names import TopicName
+from tests.bench.bulk import Entry, fill
 from tests.bench.stage import Stage, cpu_seconds
 from tests.e2e.harness import Service
 
@@ -138,23 +139,6 @@ def records(endpoints: int, receiver: str, ring: AesKeyRing) -> Iterator[tuple[s
         yield f"endpoint/{id_}", encode(endpoint)
 
 
-async def fill(bootstrap: str, topic: str, entries: Iterator[tuple[str, bytes | None]]) -> None:
-    """Append records in batches made here: a call of the producer for each would take minutes."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=256 * 1024)
-    await producer.start()
-    try:
-        batch, acks = producer.create_batch(), []
-        for key, value in entries:
-            if batch.append(key=key.encode(), value=value, timestamp=None) is None:
-                acks.append(await producer.send_batch(batch, topic, partition=0))
-                batch = producer.create_batch()
-                batch.append(key=key.encode(), value=value, timestamp=None)
-        acks.append(await producer.send_batch(batch, topic, partition=0))
-        await asyncio.gather(*acks)
-    finally:
-        await producer.stop()
-
-
 def memory_mib(pid: int) -> float:
     """The resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
@@ -168,7 +152,8 @@ async def _beside(stage: Stage, endpoints: int, producer: AIOKafkaProducer, prog
     running = Service(stage.bootstrap, prefix, Path(stage.folder()), settings)
     ring = AesKeyRing(running.environ["HOOKSTREAM_SECRET_KEYS"])
     begun = time.perf_counter()
-    await fill(stage.bootstrap, topics.name(TopicName.REGISTRY), records(endpoints, stage.receiver, ring))
+    entries: Iterator[Entry] = ((key.encode(), value, []) for key, value in records(endpoints, stage.receiver, ring))
+    await fill(stage.bootstrap, topics.name(TopicName.REGISTRY), entries)
     progress(f"{endpoints:,} endpoints: written in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()
     await running.spawn()
