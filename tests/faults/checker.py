@@ -22,6 +22,7 @@ AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
 #: what the service tells of an attempt that no receiver can have seen, and how many of them a busy machine explains
 UNCONNECTED, UNCONNECTED_SHARE = "no connection within", 0.10
+TIMEOUT = "timeout"
 #: a copy of an ordered delivery turned up behind its successor
 OUTRUN = "superseded"
 #: kept for the resume of an endpoint: no end
@@ -140,8 +141,8 @@ def judge(
         verdict.broken += _attempts(verdict, target, mine, seen)
         verdict.broken += _sequences(target, mine)
         if target.fifo:
-            verdict.broken += _order(target, mine)
-            verdict.broken += _overlaps(verdict, target, mine)
+            verdict.broken += _order(target, mine, seen)
+            verdict.broken += _overlaps(verdict, target, mine, seen)
         verdict.broken += _forks(verdict, target, mine, orderly=orderly)
         verdict.broken += _repetitions(verdict, target, mine, windows, slack)
     verdict.broken += [f"{path}: {len(left)} requests that nobody should have sent" for path, left in by_path.items()]
@@ -174,6 +175,9 @@ def _states(
 ) -> Iterator[str]:
     """Exactly one final state for each delivery, and it says what the receiver and the dead letters say."""
     taken = {hit.event_id for hit in hits if hit.succeeded}
+    unheard = _unheard(target, seen)
+    # A receiver that said yes only after the timeout of its attempt may have a delivery that is dead.
+    in_time = {hit.event_id for hit in hits if hit.succeeded and hit.attempt not in unheard[hit.event_id]}
     runs = Counter((hit.event_id, hit.attempt) for hit in hits)
     twice = {event for (event, _), times in runs.items() if times > 1}
     letters = {event for event, endpoint, reason in seen.dead if endpoint == target.endpoint and reason != ASIDE}
@@ -203,7 +207,7 @@ def _states(
                 if event not in letters:
                     verdict.lost += 1
                     yield f"{target.path} {event}: dead without a dead letter"
-                if event in taken:
+                if event in in_time:
                     yield f"{target.path} {event}: dead, and the receiver has taken it"
             case _:
                 verdict.cancelled += 1
@@ -219,6 +223,15 @@ def _strangers(target: Target, expected: set[str], hits: Iterable[Hit]) -> Itera
             yield f"{target.path} {hit.event_id}: the signature does not hold"
 
 
+def _unheard(target: Target, seen: Seen) -> dict[str, set[int]]:
+    """Event → numbers of the attempts that ended without an answer in time, says the service; maybe unconnected."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for each in seen.attempts:
+        if each["endpoint_id"] == target.endpoint and each["result"] == TIMEOUT:
+            numbers[each["event_id"]].add(each["attempt"])
+    return numbers
+
+
 def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen) -> Iterator[str]:
     """Attempts are numbered from 1 without gaps, and never more than the schedule has."""
     numbers: dict[str, set[int]] = defaultdict(set)
@@ -232,10 +245,11 @@ def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen)
     for event, made in numbers.items():
         unconnected = {number for number, error in told[event].items() if UNCONNECTED in error}
         late += len(unconnected - made)
-        if made | unconnected != set(range(1, max(made) + 1)):
+        last = max(made | unconnected)
+        if made | unconnected != set(range(1, last + 1)):
             yield f"{target.path} {event}: attempts {sorted(made)}, and the service tells of {told[event]}"
-        if max(made) > target.attempts:
-            yield f"{target.path} {event}: {max(made)} attempts, and the schedule has {target.attempts}"
+        if last > target.attempts:
+            yield f"{target.path} {event}: {last} attempts, and the schedule has {target.attempts}"
     verdict.unconnected += late
     if late > max(5, len(hits) * UNCONNECTED_SHARE):
         yield f"{target.path}: {late} attempts found no connection in time, beside {len(hits)} that did"
@@ -256,8 +270,12 @@ def _sequences(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
             yield f"{target.path} {key}: sequences with gaps or twice, {len(counted)} events up to {counted[-1]}"
 
 
-def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
-    """A delivery begins only after all before it in its key have succeeded, or have used up their attempts."""
+def _order(target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
+    """A delivery begins only after all before it in its key have succeeded, or have used up their attempts.
+
+    After the timeout of a last attempt the receiver may still be busy with it, or may never have seen it.
+    """
+    used_up = {event for event, numbers in _unheard(target, seen).items() if max(numbers) >= target.attempts}
     lines: dict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
         lines[hit.ordering_key].append(hit)
@@ -265,6 +283,9 @@ def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
         over: dict[int, float] = {}
         for hit in sorted(line, key=lambda each: each.ended):
             if hit.succeeded or hit.attempt >= target.attempts:
+                over.setdefault(hit.sequence, hit.started if hit.event_id in used_up else hit.ended)
+        for hit in sorted(line, key=lambda each: each.ended, reverse=True):
+            if hit.event_id in used_up:
                 over.setdefault(hit.sequence, hit.ended)
         # an endpoint that takes some types only waits for the one of them that was before
         numbers = sorted({hit.sequence for hit in line})
@@ -275,8 +296,12 @@ def _order(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
                 yield f"{target.path} {key}: sequence {hit.sequence} began before {ahead[hit.sequence]} was over"
 
 
-def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit]) -> Iterator[str]:
-    """Of an ordering key one request at a time; one that is repeated may still be under way at the receiver."""
+def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
+    """Of an ordering key one request at a time; one that is repeated may still be under way at the receiver.
+
+    So may one after its timeout; that its delivery was over when the next one began, `_order` judges.
+    """
+    unheard = _unheard(target, seen)
     lines: dict[str, list[Hit]] = defaultdict(list)
     for hit in sorted(hits, key=lambda each: each.started):
         lines[hit.ordering_key].append(hit)
@@ -285,7 +310,7 @@ def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit]) -> Iterator
         for hit in line:
             lasting = [each for each in lasting if each.ended > hit.started]
             for each in lasting:
-                if each.event_id != hit.event_id:
+                if each.event_id != hit.event_id and each.attempt not in unheard[each.event_id]:
                     verdict.overlaps += 1
                     yield f"{target.path} {key}: sequence {hit.sequence} began while {each.sequence} was under way"
             lasting.append(hit)

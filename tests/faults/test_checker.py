@@ -248,6 +248,40 @@ def test_one_attempt_without_a_connection_is_allowed_and_many_are_a_fault() -> N
     assert [said for said in judge(seen, targets, hits, windows).broken if "no connection in time" in said]
 
 
+def dying_by_timeout() -> tuple[Seen, list[Target], list[Hit], list[Window]]:
+    """The second event dies: its last attempt has no answer in time."""
+    seen, targets, hits, windows = story()
+    targets[0].attempts = 2
+    seen.attempts[2] = {**attempt("e2", "dead", 2), "result": "timeout"}
+    seen.dead = [("e2", "ep", "exhausted")]
+    hits[2].status = 0
+    return seen, targets, hits, windows
+
+
+def test_a_last_attempt_that_found_no_connection_ends_its_delivery() -> None:
+    seen, targets, hits, windows = dying_by_timeout()
+    seen.attempts[2]["error"] = "There was no connection within 0.7 s."
+    del hits[2]
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and (verdict.dead, verdict.unconnected) == (1, 1)
+    hits[-1].started = hits[1].ended - 0.1
+    assert any("before 2 was over" in each for each in judge(seen, targets, hits, windows).broken)
+    hits[-1].started = 4.0
+    seen.attempts.insert(3, {**seen.attempts[2], "attempt": 3})
+    assert any("3 attempts, and the schedule has 2" in each for each in judge(seen, targets, hits, windows).broken)
+
+
+def test_a_receiver_may_take_a_dead_delivery_after_the_timeout_and_in_time_it_may_not() -> None:
+    seen, targets, hits, windows = dying_by_timeout()
+    hits[2].status, hits[2].ended = 200, 4.2  # while the next one is under way
+    verdict = judge(seen, targets, hits, windows)
+    assert verdict.broken == [] and (verdict.dead, verdict.overlaps) == (1, 0)
+    seen.attempts[2]["result"] = "server_error"
+    broken = judge(seen, targets, hits, windows).broken
+    assert any("dead, and the receiver has taken it" in each for each in broken)
+    assert any("before 2 was over" in each for each in broken) and any("was under way" in each for each in broken)
+
+
 def test_a_slow_machine_has_as_much_longer_to_commit_as_its_records_take() -> None:
     seen, targets, hits, windows = story()
     hits.append(hit("e3", 12))  # again, though the first one had ended five seconds before the fault
